@@ -1,0 +1,1 @@
+"""Where campaigns run: schedules, work pools, containers and cluster profiles."""

@@ -1,0 +1,1 @@
+"""Prefect flows, the command line, the campaign file, settings and the cluster: wires, decides nothing."""

@@ -1,0 +1,70 @@
+"""What a model reads and what it answers.
+
+Units   positions and cells in Å, energies in eV.
+Shapes  N atoms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One adslab as a model reads it: its text, its atoms and the level asked for.
+
+    ``text`` is the configuration text without the level tag; ``numbers_N`` is empty where only
+    the text is known. ``tags_N`` is 0 for bulk, 1 for surface and 2 for adsorbate atoms; rows of
+    ``cell_33`` are the lattice vectors.
+    """
+
+    candidate_id: str
+    level: str
+    text: str
+    numbers_N: NDArray[np.int64]
+    positions_N3: NDArray[np.float64]
+    cell_33: NDArray[np.float64]
+    tags_N: NDArray[np.int64]
+    pbc: tuple[bool, bool, bool] = (True, True, True)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The relaxed adsorption energy of one candidate, as one checkpoint sees it.
+
+    ``energy_ev`` is the weighted mean of the two heads, ``sigma_ev`` one calibrated standard
+    deviation. ``reason`` says why a candidate is out of domain and is empty inside it.
+    """
+
+    candidate_id: str
+    level: str
+    checkpoint_sha256: str
+    energy_ev: float
+    sigma_ev: float
+    regression_ev: float
+    token_ev: float
+    in_domain: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a checkpoint was trained on: outside it, an answer is a guess."""
+
+    elements: frozenset[str]
+    adsorbates: dict[str, frozenset[str]]  # level -> formulas seen at that level
+    levels: frozenset[str]
+
+
+class Predictor(Protocol):
+    """Configurations in, predictions out, in the same order."""
+
+    checkpoint_sha256: str
+    domain: Domain
+
+    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
+        """Return one prediction for each configuration."""
+        ...

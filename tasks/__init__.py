@@ -1,0 +1,1 @@
+"""What a flow does: enumerate, featurise, predict, rank, triage, verify, train, report."""
