@@ -1,1 +1,1 @@
-"""Prefect flows, the command line, the campaign file, settings and the cluster: wires, decides nothing."""
+"""Prefect flows, command line, campaign file, settings and cluster: wires, decides nothing."""
