@@ -1,0 +1,136 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from tasks.rank import (
+    RankedPair,
+    ScoredPlacement,
+    Window,
+    group_ranks,
+    probability_in,
+    rank_pairs,
+)
+
+CO = {"CO": Window(-1.0, -0.5)}
+
+
+def placed(
+    name: str, energy_ev: float, sigma_ev: float = 0.1, pair: str = "", **changes: object
+) -> ScoredPlacement:
+    fields: dict[str, object] = {
+        "candidate_id": name,
+        "pair_id": pair or f"pair-{name}",
+        "slab_id": f"slab-{pair or name}",
+        "bulk_id": "bulk",
+        "adsorbate": "CO",
+        "energy_ev": energy_ev,
+        "sigma_ev": sigma_ev,
+    }
+    return ScoredPlacement(**(fields | changes))  # type: ignore[arg-type]
+
+
+def names(ranked: list[RankedPair]) -> list[str]:
+    return [r.minimum.candidate_id for r in ranked]
+
+
+energies = st.floats(-5, 5)
+sigmas = st.floats(0.01, 2)
+
+
+@given(energies, sigmas, energies, st.floats(0.01, 3))
+def test_probability_is_the_normal_mass_in_the_window(
+    energy: float, sigma: float, low: float, width: float
+) -> None:
+    window = Window(low, low + width)
+    exact = norm.cdf((window.high_ev - energy) / sigma) - norm.cdf((low - energy) / sigma)
+    assert probability_in(window, energy, sigma) == pytest.approx(exact, abs=1e-12)
+
+
+def test_far_tail_keeps_its_digits() -> None:
+    assert probability_in(Window(0, 1), 10.0, 1.0) == pytest.approx(
+        norm.sf(9.0) - norm.sf(10.0), rel=1e-9
+    )
+
+
+def test_known_energy_is_in_or_out() -> None:
+    assert probability_in(Window(0, 1), 1.0, 0.0) == 1
+    assert probability_in(Window(0, 1), 1.1, 0.0) == 0
+
+
+def test_optimum_is_a_window_of_its_width() -> None:
+    assert Window.around(-0.7, 0.2) == Window(-0.7 - 0.2, -0.7 + 0.2)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
+def test_window_must_be_open(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="low below high"):
+        Window(low, high)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_window_must_be_finite(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Window(0.0, bad)
+
+
+def test_pair_stands_on_its_lowest_placement() -> None:
+    placements = [placed("a", -0.7, pair="p"), placed("b", -0.9, pair="p")]
+    assert names(rank_pairs(placements, CO).ranked) == ["b"]
+
+
+def test_equal_energies_go_to_the_lower_id() -> None:
+    placements = [placed("b", -0.7, pair="p"), placed("a", -0.7, pair="p")]
+    assert names(rank_pairs(placements, CO).ranked) == ["a"]
+
+
+def test_out_of_domain_placements_do_not_stand_for_a_pair() -> None:
+    outside = placed("a", -9.0, pair="p", in_domain=False, reason="Xe is not in the model")
+    ranking = rank_pairs([outside, placed("b", -0.7, pair="p")], CO)
+    assert names(ranking.ranked) == ["b"]
+
+
+def test_pair_wholly_out_of_domain_is_excluded_with_its_reason() -> None:
+    outside = placed("a", -0.7, in_domain=False, reason="Xe is not in the model")
+    ranking = rank_pairs([outside], CO)
+    assert ranking.ranked == []
+    assert [e.reason for e in ranking.excluded] == ["Xe is not in the model"]
+
+
+def test_adsorbates_without_target_are_not_ranked() -> None:
+    ranking = rank_pairs([placed("a", -0.7, adsorbate="OH")], CO)
+    assert (ranking.ranked, ranking.excluded) == ([], [])
+
+
+def test_ties_in_probability_go_to_the_centre_then_the_id() -> None:
+    sure = 0.0
+    placements = [placed("c", -0.75, sure), placed("b", -0.6, sure), placed("a", -0.6, sure)]
+    assert names(rank_pairs(placements, CO).ranked) == ["c", "a", "b"]
+
+
+@given(st.lists(st.tuples(energies, sigmas), max_size=30), st.randoms())
+def test_ranking_ignores_the_order_it_was_given(
+    rows: list[tuple[float, float]], rng: object
+) -> None:
+    placements = [placed(f"{i:03d}", e, s) for i, (e, s) in enumerate(rows)]
+    first = rank_pairs(placements, CO)
+    rng.shuffle(placements)  # type: ignore[attr-defined]
+    assert rank_pairs(placements, CO) == first
+    probabilities = [r.probability for r in first.ranked]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert [r.rank for r in first.ranked] == list(range(1, len(rows) + 1))
+
+
+def test_groups_break_where_the_odds_reach_three_to_one() -> None:
+    # Odds 4, 2, 4/3 + a little, 1: only the last is 4 times less likely than the leader.
+    assert group_ranks([0.8, 2 / 3, 0.58, 0.5]) == [1, 1, 1, 2]
+
+
+def test_hopeless_pairs_share_a_group() -> None:
+    assert group_ranks([0.9, 0.0, 0.0]) == [1, 2, 2]
+
+
+def test_certain_pairs_share_a_group() -> None:
+    assert group_ranks([1.0, 1.0, 0.5]) == [1, 1, 2]
