@@ -1,0 +1,55 @@
+"""What the periodic table says of each element, as numbers a model can start from.
+
+Shapes  Z = 95 rows (to plutonium), row 0 unused so that a row is found by its atomic number; P properties.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Element
+
+MAX_ATOMIC_NUMBER = 94
+PROPERTIES = (
+    "group",
+    "row",
+    "electronegativity",  # Pauling
+    "atomic_radius_ang",
+    "ionization_ev",
+    "electron_affinity_ev",
+    "mendeleev_number",
+    "d_electrons",
+)
+
+
+def _properties(element: Element) -> tuple[float, ...]:
+    d_shells = [n for _, orbital, n in element.full_electronic_structure if orbital == "d"]
+    values = (
+        element.group,
+        element.row,
+        element.X,
+        element.atomic_radius,
+        element.ionization_energy,
+        element.electron_affinity,
+        element.mendeleev_no,
+        # A closed d shell below a p valence shell (Ga onwards) is core, not chemistry.
+        d_shells[-1] if d_shells and element.group <= 12 else 0,
+    )
+    return tuple(np.nan if value is None else float(value) for value in values)
+
+
+@cache
+def element_properties() -> NDArray[np.float64]:
+    """Return the (Z, P) table; what is not known of an element is NaN."""
+    table_ZP = np.full((MAX_ATOMIC_NUMBER + 1, len(PROPERTIES)), np.nan)
+    for number in range(1, MAX_ATOMIC_NUMBER + 1):
+        table_ZP[number] = _properties(Element.from_Z(number))
+    return table_ZP
+
+
+@cache
+def standardised_properties() -> NDArray[np.float64]:
+    """Return the (Z, P) table with zero mean and unit variance, unknown values at the mean."""
+    table_ZP = element_properties()
+    scaled_ZP = (table_ZP - np.nanmean(table_ZP, axis=0)) / np.nanstd(table_ZP, axis=0)
+    return np.nan_to_num(scaled_ZP)

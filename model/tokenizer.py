@@ -1,0 +1,63 @@
+"""The tokenizer of configuration texts and energies: byte-level BPE that keeps chemistry whole.
+
+An element symbol is never split or merged with its neighbour, and a digit always stands alone, so
+``CO`` is carbon and oxygen while ``Co`` is cobalt, and ``+01.23`` is six tokens.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ase.data import chemical_symbols
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+PAD, END, GRAPH, ANSWER = "<pad>", "<end>", "<graph>", "<energy>"
+SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
+_PIECES = r"</s>| ?[A-Z][a-z]?| ?[a-z][a-z-]*|\d| ?\[|\]| "
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+    """Learn the merges of ``texts``; every element symbol and digit is a token from the start."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, END, GRAPH, ANSWER, SEPARATOR],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_with_every_element(texts), trainer)
+    return _wrap(tokenizer)
+
+
+def _with_every_element(texts: Iterable[str]) -> Iterator[str]:
+    yield from texts
+    for symbol in chemical_symbols[1:]:  # twice each: BPE merges nothing it saw once
+        yield f"{symbol} {symbol} {symbol} {symbol}{symbol}"
+
+
+def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, padding_side="left"
+    )
+
+
+def load_tokenizer(file: Path) -> PreTrainedTokenizerFast:
+    """Read a ``tokenizer.json``."""
+    return _wrap(Tokenizer.from_file(str(file)))
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
+    """Write a ``tokenizer.json``."""
+    tokenizer.backend_tokenizer.save(str(file))
+
+
+def model_text(level: str, text: str) -> str:
+    """Return what the language model reads: graph, level tag, configuration text, question."""
+    return f"{GRAPH}{level}{SEPARATOR}{text}{ANSWER}"
