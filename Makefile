@@ -1,0 +1,49 @@
+# Two commands matter: `make screen` and `make test`. Both need Python 3.11 or later and nothing else.
+
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH  := 2.13.0
+
+.PHONY: screen test lint types contracts checkpoint clean
+
+screen: $(VENV)/ready
+	$(BIN)/sabatier screen examples/co-oh-beef.yaml
+
+test: $(VENV)/ready-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/ready-dev
+	$(BIN)/lint-imports
+
+# Torch comes first: where there is no NVIDIA driver a CPU build, several GB smaller, is taken from
+# pip's own sources or, failing that, from PyTorch's CPU index, which uv knows by name.
+$(VENV)/torch:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Sabatier needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): a few minutes the first time"
+	@if [ -e /proc/driver/nvidia/version ]; then $(PIP) torch==$(TORCH); else \
+	  $(PIP) torch==$(TORCH)+cpu 2>/dev/null \
+	  || { $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu torch==$(TORCH); } \
+	  || $(PIP) torch==$(TORCH); fi
+	@touch $@
+
+$(VENV)/ready: $(VENV)/torch pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
