@@ -1,0 +1,110 @@
+"""Training rows: a structure, its text, its level of theory and the energy to learn.
+
+One Parquet file holds them all; structures are list columns. Units: eV, Å.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from model.contract import Configuration
+from model.errors import ModelError
+
+COLUMNS = (
+    *("uid", "pair", "set", "level", "adsorbate", "text", "kind", "fold", "energy_ev"),
+    *("numbers", "positions", "cell", "tags"),
+)
+UNRELAXED = ("unrelaxed", "initial")  # kinds of structure that a screening also sees
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled structure. Rows of one ``pair`` share a label, relaxed and unrelaxed."""
+
+    uid: str
+    pair: str
+    set: str
+    level: str
+    adsorbate: str
+    text: str
+    kind: str
+    fold: int
+    energy_ev: float
+    numbers_N: NDArray[np.int64]
+    positions_N3: NDArray[np.float64]
+    cell_33: NDArray[np.float64]
+    tags_N: NDArray[np.int64]
+
+    def configuration(self) -> Configuration:
+        """Return what a predictor reads of this row."""
+        return Configuration(
+            candidate_id=self.uid,
+            level=self.level,
+            text=self.text,
+            numbers_N=self.numbers_N,
+            positions_N3=self.positions_N3,
+            cell_33=self.cell_33,
+            tags_N=self.tags_N,
+        )
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Read a training table.
+
+    Raises:
+        ModelError: a column is missing, or a label or a position is not a number.
+    """
+    try:
+        table = pq.read_table(file)
+    except (OSError, ValueError) as cause:
+        raise ModelError(f"{file} is not a Parquet training table: {cause}") from cause
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
+    rows = [_row(values) for values in table.select(COLUMNS).to_pylist()]
+    for row in rows:
+        if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
+            raise ModelError(f"row {row.uid} of {file} holds a number that is not finite")
+    return rows
+
+
+def _row(values: dict[str, object]) -> Row:
+    plain = {name: values[name] for name in COLUMNS[:9]}
+    return Row(
+        **plain,  # type: ignore[arg-type]  # read_rows checks the columns
+        numbers_N=np.asarray(values["numbers"], dtype=np.int64),
+        positions_N3=np.asarray(values["positions"], dtype=np.float64).reshape(-1, 3),
+        cell_33=np.asarray(values["cell"], dtype=np.float64).reshape(3, 3),
+        tags_N=np.asarray(values["tags"], dtype=np.int64),
+    )
+
+
+def split(
+    rows: Sequence[Row], *, report_fold: int, held_out_share: float = 0.1
+) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return rows to train on, to hold out for calibration, and to report.
+
+    Rows of one pair stay together. Held-out and reported rows are unrelaxed, as in a screening.
+    """
+    train: list[Row] = []
+    held_out: list[Row] = []
+    reported: list[Row] = []
+    aside = _held_out_pairs(rows, report_fold, held_out_share)
+    for row in rows:
+        unrelaxed = row.kind in UNRELAXED
+        if row.fold == report_fold:
+            reported += [row] if unrelaxed else []
+        elif row.pair in aside:
+            held_out += [row] if unrelaxed else []
+        else:
+            train.append(row)
+    return train, held_out, reported
+
+
+def _held_out_pairs(rows: Sequence[Row], report_fold: int, share: float) -> set[str]:
+    pairs = sorted({row.pair for row in rows if row.fold != report_fold})
+    order = np.random.default_rng(0).permutation(len(pairs))
+    return {pairs[index] for index in order[: round(share * len(pairs))]}
