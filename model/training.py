@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +223,20 @@ def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, object]]
         {"params": [p for n, p in named if n not in kept], "weight_decay": weight_decay},
         {"params": [p for n, p in named if n in kept], "weight_decay": 0.0},
     ]
+
+
+def jitter(batch: Batch, width_ang: float) -> Batch:
+    """Return the batch with its atoms moved at random by ``width_ang`` in each direction."""
+    if width_ang <= 0:
+        return batch
+    graph = batch.graph
+    moved_N3 = width_ang * torch.randn_like(graph.positions_N3)
+    source_E, target_E = graph.edge_index_2E
+    vectors_E3 = graph.edge_vectors_E3 + moved_N3[source_E] - moved_N3[target_E]
+    shaken = replace(
+        graph,
+        positions_N3=graph.positions_N3 + moved_N3,
+        edge_vectors_E3=vectors_E3,
+        edge_distances_E=vectors_E3.norm(dim=-1),
+    )
+    return replace(batch, graph=shaken)

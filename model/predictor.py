@@ -1,0 +1,168 @@
+"""QE-Catalytic behind the ``Predictor`` contract, and how a checkpoint becomes one.
+
+Shapes  B systems, M members, R rows. Units: eV.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.baseline import KIND as BASELINE
+from model.baseline import BaselinePredictor
+from model.batches import Example, Reader, by_budget, make_batch
+from model.calibration import LevelCalibration
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.contract import Configuration, Domain, Prediction, Predictor
+from model.decode import EnergyDecoder
+from model.domain import domain_from_json, why_outside
+from model.errors import ModelError
+from model.qe_catalytic import Batch, QECatalytic, QECatalyticConfig
+from model.tokenizer import GRAPH, load_tokenizer
+
+KIND = "qe-catalytic"
+BUDGET = 24_000  # edges and tokens of one forward pass: about 0.5 GB at the mini's width
+
+
+def load_predictor(name_or_path: str | Path) -> Predictor:
+    """Return the predictor of an embedded checkpoint (``mini``, ``baseline``) or of a folder.
+
+    Raises:
+        ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
+    """
+    checkpoint = open_checkpoint(name_or_path)
+    if checkpoint.kind == BASELINE:
+        return BaselinePredictor(checkpoint)
+    if checkpoint.kind == KIND:
+        return QECatalyticPredictor(checkpoint)
+    raise ModelError(f"this version reads {KIND} and {BASELINE}, got kind {checkpoint.kind!r}")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the members say of some rows: heads in eV, and one uncalibrated spread."""
+
+    regression_R: NDArray[np.float64]
+    token_R: NDArray[np.float64]
+    spread_R: NDArray[np.float64]
+
+
+class QECatalyticPredictor:
+    """An ensemble of QE-Catalytic networks that share tokenizer, graphs and calibration."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        settings = checkpoint.read_json("qe-catalytic.json")
+        self.checkpoint_sha256 = checkpoint.sha256
+        self.domain: Domain = domain_from_json(settings["domain"])
+        self.regression_share: float = settings["regression_share"]
+        self.calibration = {k: LevelCalibration(**v) for k, v in settings["calibration"].items()}
+        config = QECatalyticConfig.from_json(settings["network"])
+        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+        members = [
+            _load_member(config, tokenizer.convert_tokens_to_ids(GRAPH), file)
+            for file in sorted(checkpoint.folder.glob("member-*.safetensors"))
+        ]
+        self.ensemble = Ensemble(members, Reader(config, tokenizer))
+
+    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
+        """Return one prediction for each configuration, in order.
+
+        Raises:
+            ModelError: a text or structure cannot be read, or a level of theory is unknown.
+        """
+        answers = self.ensemble.answer(configurations)
+        share = self.regression_share
+        energy_R = share * answers.regression_R + (1 - share) * answers.token_R
+        return [
+            self._prediction(c, answers, energy_R, row) for row, c in enumerate(configurations)
+        ]
+
+    def _prediction(
+        self,
+        configuration: Configuration,
+        answers: Answers,
+        energy_R: NDArray[np.float64],
+        row: int,
+    ) -> Prediction:
+        if not np.isfinite(energy_R[row]):
+            raise ModelError(
+                f"energy of {configuration.candidate_id} must be a number, got {energy_R[row]}"
+            )
+        sigma = self.calibration[configuration.level].sigma(answers.spread_R[row : row + 1])
+        reason = why_outside(self.domain, configuration)
+        return Prediction(
+            candidate_id=configuration.candidate_id,
+            level=configuration.level,
+            checkpoint_sha256=self.checkpoint_sha256,
+            energy_ev=float(energy_R[row]),
+            sigma_ev=float(sigma[0]),
+            regression_ev=float(answers.regression_R[row]),
+            token_ev=float(answers.token_R[row]),
+            in_domain=not reason,
+            reason=reason,
+        )
+
+
+class Ensemble:
+    """Networks that answer together: heads are averaged, disagreement widens the spread."""
+
+    def __init__(self, members: Sequence[QECatalytic], reader: Reader):
+        self.members = [member.eval() for member in members]
+        self.reader = reader
+        self.decoder = EnergyDecoder(reader.tokenizer)
+
+    def answer(self, configurations: Sequence[Configuration]) -> Answers:
+        """Return what the members say of each configuration, in order."""
+        return self.answer_examples(self.reader.read(configurations))
+
+    def answer_examples(self, examples: Sequence[Example]) -> Answers:
+        """Return what the members say of each example, in order."""
+        said_R3 = np.zeros((len(examples), 3))
+        for group in by_budget([example.cost for example in examples], BUDGET):
+            said_R3[group] = self._answer_or_halve([examples[i] for i in group])
+        return Answers(said_R3[:, 0], said_R3[:, 1], said_R3[:, 2])
+
+    def _answer_or_halve(self, examples: Sequence[Example]) -> NDArray[np.float64]:
+        try:
+            return self._answer_batch(make_batch(examples, self.reader.tokenizer.pad_token_id))
+        except torch.OutOfMemoryError:
+            if len(examples) == 1:
+                raise
+        half = len(examples) // 2
+        parts = [self._answer_or_halve(part) for part in (examples[:half], examples[half:])]
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _answer_batch(self, batch: Batch) -> NDArray[np.float64]:
+        said_MB3 = torch.stack([self._ask(member, batch) for member in self.members])
+        disagreement_B = said_MB3[..., 0].var(dim=0, correction=0)
+        spread_B = (said_MB3[..., 2].mean(dim=0) ** 2 + disagreement_B).sqrt()
+        heads_B2 = said_MB3[..., :2].mean(dim=0)
+        said_B3 = torch.cat([heads_B2, spread_B[:, None]], dim=-1)
+        return said_B3.double().cpu().numpy()
+
+    def _ask(self, member: QECatalytic, batch: Batch) -> Tensor:
+        """Return (B, 3): regression, tokens and expected absolute error, in eV."""
+        reading = member.read(batch, keep_cache=True)
+        standard_B, log_spread_B = member.regress(reading.hidden_BTD[:, -1], reading.graph_BD)
+        regression_B = member.scale.to_ev(standard_B, batch)
+        error_B = log_spread_B.clamp(-6, 3).exp() * member.scale.scale_L[batch.level_B]
+        token_B = self.decoder.decode(member, batch, reading)
+        return torch.stack([regression_B, token_B, error_B], dim=-1)
+
+
+def _load_member(config: QECatalyticConfig, graph_token: int, file: Path) -> QECatalytic:
+    network = QECatalytic(config, graph_token=graph_token)
+    stored = load_file(file)
+    missing, unexpected = network.load_state_dict(stored, strict=False)
+    if missing or unexpected:
+        raise ModelError(
+            f"{file.name} is of another architecture: lacks {', '.join(missing[:3]) or 'nothing'}, "
+            f"has {', '.join(unexpected[:3]) or 'nothing'} beyond it"
+        )
+    return network
