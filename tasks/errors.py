@@ -1,0 +1,19 @@
+"""What goes wrong because of what was asked: errors that stop a run, refusals that do not."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["bulk", "slab", "placement", "element", "adsorbate"]
+
+
+class UserError(Exception):
+    """A request that cannot be met; the message states the rule, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One item left out, and why; the rest goes on and the funnel counts it."""
+
+    item: str
+    stage: Stage
+    reason: str
