@@ -1,0 +1,171 @@
+"""Open the screening database: an SQLite file by path, or PostgreSQL by URL.
+
+A write transaction on SQLite begins with BEGIN IMMEDIATE: it waits for the lock at its start,
+where waiting is safe, and never fails half-way because another process wrote in between.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from screening_db.errors import DatabaseError
+from screening_db.faults import one_line_faults
+from screening_db.schema import migrate
+
+BUSY_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Database:
+    """A screening database at the newest schema."""
+
+    url: URL
+    engine: Engine
+
+    @property
+    def where(self) -> str:
+        """Return the path or the URL without its password, for messages."""
+        return where(self.url)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the SQLite file, or None on PostgreSQL."""
+        return Path(self.url.database or "") if self.is_sqlite else None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell an SQLite file from a PostgreSQL server."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session whose queries see one state of the database."""
+        with (
+            one_line_faults(self.where),
+            Session(self.engine, expire_on_commit=False) as session,
+        ):
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session that is stored in full at the end, or not at all on any exception."""
+        engine = self.engine.execution_options(writes=True)
+        with (
+            one_line_faults(self.where),
+            Session(engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+
+def open_database(url_or_path: str | Path) -> Database:
+    """Open a database, create it where there is none, and bring its schema to the newest.
+
+    Raises:
+        DatabaseError: it is no database of ours, has a newer schema, or does not answer.
+    """
+    url = database_url(url_or_path)
+    database = Database(url, _engine(url))
+    try:
+        with one_line_faults(database.where):
+            if database.is_sqlite:
+                _prepare_file(database)
+            migrate(database.engine, database.where)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def database_url(url_or_path: str | Path) -> URL:
+    """Return the SQLAlchemy URL of a path, ``sqlite:///...`` or ``postgresql://...``."""
+    text = str(url_or_path)
+    if "://" not in text:
+        return _file_url(text)
+    try:
+        url = make_url(text)
+    except ArgumentError as fault:
+        raise DatabaseError(
+            "a database is a file path or postgresql://user@host/name; this URL cannot be read"
+        ) from fault
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _file_url(url.database or "")
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise DatabaseError(
+        f"a database is an SQLite file or a PostgreSQL server, got {backend}; give a path or "
+        "postgresql://user@host/name"
+    )
+
+
+def where(url: URL) -> str:
+    """Return how messages name a database: its path, or its URL without the password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def _file_url(path: str) -> URL:
+    if path in ("", ":memory:"):
+        raise DatabaseError(
+            "a database needs a file, because several processes share it; give a path such as "
+            "runs/screening.db"
+        )
+    return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+        )
+    except ModuleNotFoundError as fault:
+        raise DatabaseError(
+            f"PostgreSQL needs the package {fault.name}; pip install 'sabatier[postgres]', or give "
+            "the path of an SQLite file"
+        ) from fault
+
+
+def _prepare_file(database: Database) -> None:
+    path = database.path
+    if path is None:
+        return
+    if path.is_dir():
+        raise DatabaseError(f"a database is a file, {path} is a folder; give a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise DatabaseError(
+            f"the folder of database {path} cannot be made ({fault.strerror}); give another path"
+        ) from fault
+    with database.engine.connect() as connection:
+        # Readers then go on while one process writes. The file keeps the mode.
+        connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver then begins nothing on its own
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,8 @@
+"""What the screening database refuses: one line with the rule, the value and the way out."""
+
+
+class DatabaseError(Exception):
+    """A fault that a user can mend: the message is one line and says how."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,268 @@
+"""The rows of a screening: what was enumerated, predicted, ranked, and in which state each item is.
+
+Units   energies in eV; ``sigma_ev`` is always one standard deviation.
+Ids     bulks, slabs, pairs and candidates carry the SHA-256 of their content, so that a rerun,
+        elsewhere or in another campaign, writes the same rows.
+Text    ``structure`` is JSON text that the database stores and never reads.
+
+Rows are dataclasses: build them with keywords and hand them to ``record``. What is verified has
+its tables in ``verification_tables``.
+"""
+
+import json
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    Double,
+    ForeignKey,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+CampaignStatus = Literal["running", "finished"]
+Side = Literal["top", "bottom"]
+Stage = Literal["bulk", "slab", "adsorbate", "element", "pair", "placement"]
+ItemState = Literal[
+    "used", "refused", "out_of_domain", "predicted", "queued", "kept", "passed_over"
+]
+
+
+class JsonText(TypeDecorator[Any]):
+    """A JSON value as text with sorted keys, so that equal values are equal text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the one text of ``value``; None is stored as NULL."""
+        if value is None:
+            return None
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the value that was stored."""
+        return None if value is None else json.loads(value)
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """The parent of all rows."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it by this name
+        str: Text(),
+        float: Double(),
+        dict[str, Any]: JsonText(),
+        list[str]: JsonText(),
+        list[int]: JsonText(),
+    }
+
+
+def one_of(column: str, words: Any) -> CheckConstraint:
+    """Return the rule that ``column`` holds one of the words of a Literal."""
+    choices = ", ".join(f"'{word}'" for word in get_args(words))
+    return CheckConstraint(f"{column} in ({choices})", name=f"{column}_known")
+
+
+def finite(column: str) -> CheckConstraint:
+    """Return the rule that an energy is a number below 10^6 eV: no NaN and no infinity."""
+    return CheckConstraint(f"{column} > -1e6 and {column} < 1e6", name=f"{column}_finite")
+
+
+class BulkRow(Base):
+    """A bulk crystal, as its conventional cell."""
+
+    __tablename__ = "bulk"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    formula: Mapped[str]  # reduced
+    source: Mapped[str]  # the file or prototype that it came from first
+    structure: Mapped[str]
+
+
+class SlabRow(Base):
+    """One termination and side of one Miller index of a bulk."""
+
+    __tablename__ = "slab"
+    __table_args__ = (
+        one_of("side", Side),
+        CheckConstraint("n_atoms > 0", name="n_atoms_positive"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    bulk_id: Mapped[str] = mapped_column(ForeignKey("bulk.id"), index=True)
+    miller_h: Mapped[int]
+    miller_k: Mapped[int]
+    miller_l: Mapped[int]
+    shift: Mapped[float]
+    side: Mapped[Side] = mapped_column(Text)
+    n_atoms: Mapped[int]
+    elements: Mapped[list[str]]  # sorted
+    structure: Mapped[str]
+
+
+class AdsorbateRow(Base):
+    """An adsorbate, by the name that pairs refer to."""
+
+    __tablename__ = "adsorbate"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    formula: Mapped[str]
+    structure: Mapped[str]
+    binding: Mapped[list[int]]  # indices of the atoms that touch the surface
+
+
+class LevelOfTheoryRow(Base):
+    """Engine, functional, settings and reference reactions under one name."""
+
+    __tablename__ = "level_of_theory"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    level_hash: Mapped[str] = mapped_column(unique=True)
+    engine: Mapped[str]
+    functional: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    reference: Mapped[dict[str, Any]]
+
+
+class CheckpointRow(Base):
+    """A model's weights, by the hash of what they are."""
+
+    __tablename__ = "checkpoint"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+    card: Mapped[dict[str, Any]]
+
+
+class CampaignRow(Base):
+    """One campaign file, as it was run."""
+
+    __tablename__ = "campaign"
+    __table_args__ = (one_of("status", CampaignStatus),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    config_sha256: Mapped[str]
+    config: Mapped[str]
+    level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"))
+    checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoint.sha256"))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[CampaignStatus] = mapped_column(Text, default="running")
+
+
+class CandidateRow(Base):
+    """An adslab: where the adsorbate sits, enough to build it again."""
+
+    __tablename__ = "candidate"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pair_id: Mapped[str] = mapped_column(index=True)
+    slab_id: Mapped[str] = mapped_column(ForeignKey("slab.id"))
+    adsorbate: Mapped[str] = mapped_column(ForeignKey("adsorbate.name"))
+    site_kind: Mapped[str]
+    site: Mapped[str]  # as people say it: bridge Cu-Pt
+    recipe: Mapped[dict[str, Any]]  # site atoms, position, rotation, seed
+    structure: Mapped[str | None] = mapped_column(default=None)  # of the best few and the queued
+
+
+class PredictionRow(Base):
+    """The relaxed adsorption energy that one checkpoint predicts at one level."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (
+        CheckConstraint("sigma_ev >= 0 and sigma_ev < 1e6", name="sigma_non_negative"),
+        finite("energy_ev"),
+        finite("regression_ev"),
+        finite("token_ev"),
+        {"sqlite_with_rowid": False},  # the key is most of the row: store it once
+    )
+
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    checkpoint_sha256: Mapped[str] = mapped_column(
+        ForeignKey("checkpoint.sha256"), primary_key=True
+    )
+    level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
+    energy_ev: Mapped[float]
+    sigma_ev: Mapped[float]
+    regression_ev: Mapped[float | None]  # None where the model has no such head
+    token_ev: Mapped[float | None]
+    in_domain: Mapped[bool]
+    reason: Mapped[str] = mapped_column(default="")  # why it is out of the domain
+
+
+class CampaignItemRow(Base):
+    """The one state that one item of a campaign is in; the view ``funnel`` counts them.
+
+    Bulks, slabs, adsorbates, elements and pairs are used or refused. Placements are refused, out
+    of domain or predicted; triage moves each predicted one to queued, kept or passed over.
+    """
+
+    __tablename__ = "campaign_item"
+    __table_args__ = (
+        one_of("stage", Stage),
+        CheckConstraint(
+            "state = 'refused' or (stage <> 'placement' and state = 'used') or (stage = "
+            "'placement' and state in "
+            "('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over'))",
+            name="state_of_stage",
+        ),
+        CheckConstraint(
+            "state not in ('refused', 'out_of_domain') or reason <> ''", name="refusal_has_reason"
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
+    stage: Mapped[Stage] = mapped_column(Text, primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)  # an id, or what was refused
+    state: Mapped[ItemState] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class RankRow(Base):
+    """Where a pair stands in its campaign, by its lowest placement.
+
+    The key begins with (campaign, rank), so that the first hundred lie beside each other.
+    """
+
+    __tablename__ = "rank"
+    __table_args__ = (
+        UniqueConstraint("campaign", "pair_id"),
+        CheckConstraint("probability >= 0 and probability <= 1", name="probability_in_0_1"),
+        CheckConstraint("rank >= 1", name="rank_from_1"),
+        {"sqlite_with_rowid": False},
+    )
+
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rank_group: Mapped[int]  # candidates that cannot be told apart share it
+    pair_id: Mapped[str]
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
+    adsorbate: Mapped[str]
+    energy_ev: Mapped[float]
+    sigma_ev: Mapped[float]
+    probability: Mapped[float]
+
+
+class ChunkRow(Base):
+    """A chunk of a campaign that is stored in full; written with its rows or not at all."""
+
+    __tablename__ = "chunk"
+
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
+    chunk_id: Mapped[str] = mapped_column(primary_key=True)
+    n_items: Mapped[int]
