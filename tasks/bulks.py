@@ -138,7 +138,8 @@ def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
 def _bulk(atoms: Atoms, source: str) -> Bulk:
     # Atoms ordered by electronegativity, as pymatgen writes formulas; site properties such as
     # magnetic moments and oxidation states stay behind.
-    order = sorted(range(len(atoms)), key=lambda i: (Element.from_Z(int(atoms.numbers[i])).X, i))
+    pull = {z: Element.from_Z(z).X for z in atoms.numbers.tolist()}
+    order = sorted(range(len(atoms)), key=lambda i: (pull[z := int(atoms.numbers[i])], z, i))
     clean = Atoms(atoms.numbers[order], atoms.positions[order], cell=atoms.cell, pbc=True)
     formula = Composition(str(clean.symbols)).reduced_formula
     return Bulk(bulk_id(clean), formula, source, clean)

@@ -1,0 +1,212 @@
+"""Lattice planes of a crystal: which Miller indices are distinct, and where a plane can be cut.
+
+Everything follows from the crystal's own symmetry operations (spglib), so equivalent planes and
+equivalent terminations are found exactly instead of by matching finished slabs. Tests compare the
+counts with pymatgen's SlabGenerator.
+
+Shapes  A atoms of the primitive cell, S symmetry operations.
+Units   Å; fractional coordinates x' = W x + w.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import gcd
+from typing import Literal
+
+import numpy as np
+import spglib
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tasks.errors import UserError
+
+Miller = tuple[int, int, int]
+Side = Literal["top", "bottom"]
+_SYMPREC_ANG = 0.01
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """A bulk with its primitive cell and symmetry; found once for each bulk."""
+
+    numbers_A: NDArray[np.int64]
+    scaled_A3: NDArray[np.float64]
+    cell_33: NDArray[np.float64]
+    rotations_S33: NDArray[np.int64]
+    translations_S3: NDArray[np.float64]
+    conventional_33: NDArray[np.float64]
+    conventional_rotations_S33: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a family of planes is cut: in the gap at ``height`` (in spacings), seen from a side."""
+
+    height: float
+    side: Side
+
+
+def crystal_of(atoms: Atoms) -> Crystal:
+    """Return the primitive cell and the symmetry of a conventional cell."""
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    primitive = spglib.standardize_cell(
+        cell, to_primitive=True, no_idealize=True, symprec=_SYMPREC_ANG
+    )
+    conventional = spglib.get_symmetry(cell, symprec=_SYMPREC_ANG)
+    symmetry = spglib.get_symmetry(primitive, symprec=_SYMPREC_ANG) if primitive else None
+    if symmetry is None or conventional is None:
+        raise UserError("spglib finds no symmetry in this crystal: check for overlapping atoms")
+    cell_33, scaled_A3, numbers_A = primitive
+    rotations_S33 = np.asarray(symmetry["rotations"], dtype=np.int64)
+    return Crystal(
+        np.asarray(numbers_A, dtype=np.int64),
+        np.asarray(scaled_A3, dtype=np.float64) % 1.0,
+        np.asarray(cell_33, dtype=np.float64),
+        rotations_S33,
+        np.asarray(symmetry["translations"], dtype=np.float64),
+        atoms.cell.array.copy(),
+        np.unique(np.asarray(conventional["rotations"], dtype=np.int64), axis=0),
+    )
+
+
+def distinct_millers(crystal: Crystal, max_miller: int) -> list[Miller]:
+    """Return one index of each symmetry-distinct plane with indices up to ``max_miller``.
+
+    Opposite normals count as one plane: its two sides are cuts of it. Low indices come first.
+    """
+    span = range(-max_miller, max_miller + 1)
+    seen: set[Miller] = set()
+    found: list[Miller] = []
+    for h, k, l in sorted(product(span, repeat=3), key=_preference):  # noqa: E741
+        if gcd(h, k, l) != 1 or (h, k, l) in seen:
+            continue
+        found.append((h, k, l))
+        images = np.array([h, k, l]) @ crystal.conventional_rotations_S33
+        seen.update(tuple(image) for image in np.vstack([images, -images]).tolist())
+    return found
+
+
+def _preference(miller: Miller) -> tuple[int, int, tuple[int, ...]]:
+    norm = sum(index * index for index in miller)
+    return norm, sum(index < 0 for index in miller), tuple(-index for index in miller)
+
+
+def reduced_miller(miller: Miller) -> Miller:
+    """Return ``miller`` without a common divisor: (2, 2, 2) is (1, 1, 1)."""
+    divisor = gcd(*miller)
+    if divisor == 0:
+        raise UserError("a Miller index has at least one non-zero number, got (0, 0, 0)")
+    h, k, l = (index // divisor for index in miller)  # noqa: E741
+    return h, k, l
+
+
+def primitive_miller(crystal: Crystal, miller: Miller) -> Miller:
+    """Return the index of the same planes in the axes of the primitive cell."""
+    normal_3 = np.linalg.inv(crystal.conventional_33) @ np.array(miller, dtype=np.float64)
+    along_3 = crystal.cell_33 @ normal_3
+    for factor in range(1, 13):  # centring makes halves, thirds or quarters
+        whole_3 = np.rint(along_3 * factor)
+        if np.allclose(whole_3, along_3 * factor, atol=1e-3):
+            h, k, l = (int(index) for index in whole_3)  # noqa: E741
+            return reduced_miller((h, k, l))
+    raise UserError(f"({miller}) is no lattice plane of the primitive cell")
+
+
+def plane_basis(miller: Miller, cell_33: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return two shortest lattice vectors in the plane and one that climbs one plane, as rows.
+
+    The three are right-handed and span the lattice (determinant 1).
+    """
+    h, k, l = miller  # noqa: E741
+    if h == 0 and k == 0:
+        first, second, climb = (1, 0, 0), (0, 1, 0), (0, 0, l)
+    else:
+        g, u, v = _extended_gcd(h, k)
+        _, x, y = _extended_gcd(g, l)
+        first, second = (k // g, -h // g, 0), (-u * l, -v * l, g)
+        climb = (x * u, x * v, y)
+    one, two = _shortest(np.array(first), np.array(second), cell_33)
+    basis = np.array([one, two, climb], dtype=np.int64)
+    if np.linalg.det(basis @ cell_33) < 0:
+        basis[1] *= -1
+    return basis
+
+
+def _extended_gcd(a: int, b: int) -> tuple[int, int, int]:
+    """Return (g, u, v) with u a + v b = g > 0."""
+    previous, current = (a, 1, 0), (b, 0, 1)
+    while current[0]:
+        quotient = previous[0] // current[0]
+        rest = tuple(p - quotient * c for p, c in zip(previous, current, strict=True))
+        previous, current = current, (rest[0], rest[1], rest[2])
+    sign = 1 if previous[0] > 0 else -1
+    return sign * previous[0], sign * previous[1], sign * previous[2]
+
+
+def _shortest(
+    one: NDArray[np.int64], two: NDArray[np.int64], cell_33: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the Lagrange-reduced basis of a plane, the shorter vector first."""
+    metric_33 = cell_33 @ cell_33.T
+    while True:
+        if two @ metric_33 @ two < one @ metric_33 @ one - 1e-9:
+            one, two = two, one
+        steps = round(float(one @ metric_33 @ two) / float(one @ metric_33 @ one) - 1e-9)
+        if steps == 0:
+            return one, two
+        two = two - steps * one
+
+
+def distinct_cuts(crystal: Crystal, plane: Miller, tolerance_ang: float) -> list[Cut]:
+    """Return one cut of each symmetry-distinct termination of the planes ``plane``.
+
+    ``plane`` is in primitive axes. A cut lies in each gap wider than ``tolerance_ang`` between
+    layers; its two sides are distinct unless an operation turns one into the other.
+    """
+    heights = _gaps(crystal, plane, tolerance_ang)
+    cuts = [Cut(height, "top") for height in heights]
+    cuts += [Cut(height, "bottom") for height in heights]
+    reached: set[int] = set()
+    found = []
+    for index, cut in enumerate(cuts):
+        if index in reached:
+            continue
+        found.append(cut)
+        reached.update(_equivalent(crystal, plane, heights, cut))
+    return found
+
+
+def _gaps(crystal: Crystal, plane: Miller, tolerance_ang: float) -> list[float]:
+    """Return the middle heights of the gaps between layers, in spacings within [0, 1)."""
+    spacing_ang = plane_spacing(crystal, plane)
+    height_A = np.sort((crystal.scaled_A3 @ np.array(plane)) % 1.0)
+    width_A = np.diff(np.append(height_A, height_A[0] + 1.0))
+    wide = np.flatnonzero(width_A * spacing_ang > tolerance_ang)
+    if len(wide) == 0:  # atoms at all heights: the widest gap is the one place to cut
+        wide = np.array([int(np.argmax(width_A))])
+    middles = (height_A[wide] + 0.5 * width_A[wide]) % 1.0
+    return [float(round(middle, 6) % 1.0) for middle in np.sort(middles)]
+
+
+def _equivalent(
+    crystal: Crystal, plane: Miller, heights: list[float], cut: Cut
+) -> set[int]:
+    """Return the indices, among all tops and then all bottoms, of what symmetry makes of a cut."""
+    normal_3 = np.array(plane)
+    images_S3 = normal_3 @ crystal.rotations_S33
+    shift_S = crystal.translations_S3 @ normal_3
+    found = set()
+    for sign in (1, -1):
+        kept = np.all(images_S3 == sign * normal_3, axis=1)
+        turned = sign == -1
+        offset = len(heights) if (cut.side == "bottom") != turned else 0
+        for height in np.unique(np.round((sign * cut.height + shift_S[kept]) % 1.0, 4)):
+            away = np.abs((np.array(heights) - height + 0.5) % 1.0 - 0.5)
+            found.add(offset + int(np.argmin(away)))
+    return found
+
+
+def plane_spacing(crystal: Crystal, plane: Miller) -> float:
+    """Return the distance (Å) between neighbouring lattice planes."""
+    normal_3 = np.linalg.inv(crystal.cell_33) @ np.array(plane, dtype=np.float64)
+    return float(1.0 / np.linalg.norm(normal_3))
