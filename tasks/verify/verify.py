@@ -1,0 +1,143 @@
+"""Verify one adslab: its relaxed adsorption energy at a level of theory, with its flags."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from tasks.adsorbates import Adsorbate
+from tasks.errors import UserError
+from tasks.levels import Energy, LevelOfTheory, adsorption_energy
+from tasks.verify.checks import CheckLimits, Flag, check, contact_site
+from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
+from tasks.verify.engines import Engine, engine_for, require_elements
+from tasks.verify.relax import Relaxation, relax, relax_settings
+
+_SAME_POSITION_ANG = 1e-6
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A computed adsorption energy and everything that decides whether it counts.
+
+    ``reference_ev`` is the gas reference that was subtracted and ``references`` the gas energies
+    (eV) behind it. The site is the slab atoms the adsorbate touches, before and after; a change
+    is recorded and no fault.
+    """
+
+    level: str
+    level_hash: str
+    energy_ev: float
+    e_adslab_ev: float
+    e_slab_ev: float
+    reference_ev: float
+    references: tuple[tuple[str, float], ...]
+    flags: tuple[Flag, ...]
+    converged: bool
+    steps: int
+    fmax_ev_ang: float
+    initial_fmax_ev_ang: float
+    site_before: tuple[int, ...]
+    site_after: tuple[int, ...]
+    atoms: Atoms
+
+    @property
+    def trainable(self) -> bool:
+        """Return True where forces converged and no check raised a flag."""
+        return self.converged and not self.flags
+
+    @property
+    def site_changed(self) -> bool:
+        """Return True where the adsorbate ended on other slab atoms than it started on."""
+        return self.site_before != self.site_after
+
+
+def verify(
+    adslab: Atoms,
+    slab: Atoms,
+    adsorbate: Adsorbate,
+    level: LevelOfTheory,
+    cache: EnergyCache,
+    *,
+    limits: CheckLimits | None = None,
+) -> Verified:
+    """Return the relaxed adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
+
+    The same input gives the same energy. Raises ``EngineFailure`` where there is no energy.
+    """
+    _require_adslab_of(adslab, slab)
+    engine = engine_for(level)
+    require_elements(engine, adslab.get_chemical_symbols())
+    gas = _gas_energies(adsorbate, level, engine, cache)
+    reference_ev = level.reference.reference_ev(
+        adsorbate.name, adsorbate.formula, {name: e.energy_ev for name, e in gas.items()}
+    )
+    e_slab = slab_energy(slab, level, engine, cache)
+    relaxation = relax(adslab, engine.calculator(level), relax_settings(level))
+    e_adslab = Energy(relaxation.energy_ev, level)
+    energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
+    return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev, limits)
+
+
+def _verified(
+    adslab: Atoms,
+    relaxation: Relaxation,
+    energy: Energy,
+    e_slab: Energy,
+    gas: dict[str, Energy],
+    reference_ev: float,
+    limits: CheckLimits | None,
+) -> Verified:
+    flags = check(
+        adslab,
+        relaxation.atoms,
+        energy_ev=energy.energy_ev,
+        initial_fmax_ev_ang=relaxation.initial_fmax_ev_ang,
+        limits=limits,
+    )
+    return Verified(
+        level=energy.level.name,
+        level_hash=energy.level.level_hash,
+        energy_ev=energy.energy_ev,
+        e_adslab_ev=relaxation.energy_ev,
+        e_slab_ev=e_slab.energy_ev,
+        reference_ev=reference_ev,
+        references=tuple(sorted((name, item.energy_ev) for name, item in gas.items())),
+        flags=flags,
+        converged=relaxation.converged,
+        steps=relaxation.steps,
+        fmax_ev_ang=relaxation.fmax_ev_ang,
+        initial_fmax_ev_ang=relaxation.initial_fmax_ev_ang,
+        site_before=contact_site(adslab),
+        site_after=contact_site(relaxation.atoms),
+        atoms=relaxation.atoms,
+    )
+
+
+def _gas_energies(
+    adsorbate: Adsorbate, level: LevelOfTheory, engine: Engine, cache: EnergyCache
+) -> dict[str, Energy]:
+    """Return the gas energies that the reference of one adsorbate is made of."""
+    own = adsorbate.atoms if level.reference.kind == "molecule" else None
+    names = level.reference.weights(adsorbate.name, adsorbate.formula)
+    return {name: gas_energy(name, level, engine, cache, own) for name in names}
+
+
+def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
+    """Refuse an adslab that is not its slab with an adsorbate after it."""
+    tags = adslab.get_tags()
+    if not (tags == 2).any() or not (tags != 2).any():
+        raise UserError("an adslab has slab atoms (tags 0, 1) and adsorbate atoms (tag 2)")
+    count = len(slab)
+    matches = (
+        int((tags != 2).sum()) == count
+        and bool((tags[count:] == 2).all())
+        and np.array_equal(adslab.numbers[:count], slab.numbers)
+        and np.allclose(adslab.cell.array, slab.cell.array, rtol=0, atol=_SAME_POSITION_ANG)
+        and np.allclose(adslab.positions[:count], slab.positions, rtol=0, atol=_SAME_POSITION_ANG)
+    )
+    if not matches:
+        raise UserError(
+            "an adslab starts with the atoms of its clean slab, in the same cell; got "
+            f"{adslab.get_chemical_formula()} on {slab.get_chemical_formula()}, which differ"
+        )
