@@ -80,9 +80,11 @@ def open_database(url_or_path: str | Path) -> Database:
     database = Database(url, _engine(url))
     try:
         with one_line_faults(database.where):
-            if database.is_sqlite:
-                _prepare_file(database)
+            if database.path is not None:
+                _prepare_folder(database.path)
             migrate(database.engine, database.where)
+            if database.is_sqlite:
+                _let_readers_go_on(database)
     except BaseException:
         database.close()
         raise
@@ -144,10 +146,7 @@ def _engine(url: URL) -> Engine:
         ) from fault
 
 
-def _prepare_file(database: Database) -> None:
-    path = database.path
-    if path is None:
-        return
+def _prepare_folder(path: Path) -> None:
     if path.is_dir():
         raise DatabaseError(f"a database is a file, {path} is a folder; give a file in it")
     try:
@@ -156,8 +155,12 @@ def _prepare_file(database: Database) -> None:
         raise DatabaseError(
             f"the folder of database {path} cannot be made ({fault.strerror}); give another path"
         ) from fault
+
+
+def _let_readers_go_on(database: Database) -> None:
+    """Put an SQLite file into WAL mode, which it keeps: readers go on while one process writes."""
     with database.engine.connect() as connection:
-        # Readers then go on while one process writes. The file keeps the mode.
+        # By the driver's cursor, because the mode does not change inside a transaction.
         connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 

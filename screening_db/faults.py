@@ -1,9 +1,10 @@
 """Turn what SQLAlchemy and its drivers raise into one line that says the way out."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from screening_db.errors import DatabaseError
 
@@ -50,5 +51,5 @@ def one_line_faults(where: str) -> Iterator[None]:
         yield
     except DatabaseError:
         raise
-    except (DBAPIError, SQLAlchemyError) as fault:
+    except (SQLAlchemyError, sqlite3.Error) as fault:
         raise described(fault, where) from fault

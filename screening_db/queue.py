@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import literal_column, select, text, update
 from sqlalchemy.orm import Session
 
-from screening_db.bulk import batches, upsert
+from screening_db.bulk import add_new, batches, upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.verification_tables import LabelRow, QueueRow, QueueState
@@ -48,25 +47,10 @@ def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
     """
     new = 0
     with db.write() as session:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        statement = (
-            dialect.insert(QueueRow).on_conflict_do_nothing().returning(QueueRow.candidate_id)
-        )
-        for batch in batches(sorted(items, key=lambda item: (item.candidate_id, item.level))):
+        for batch in batches(items):
             labelled = _labelled(session, batch)
-            values = [
-                {
-                    "candidate_id": item.candidate_id,
-                    "level": item.level,
-                    "campaign": item.campaign,
-                    "priority": item.priority,
-                    "why": item.why,
-                }
-                for item in batch
-                if (item.candidate_id, item.level) not in labelled
-            ]
-            if values:
-                new += len(session.execute(statement, values).all())
+            wanted = [item for item in batch if (item.candidate_id, item.level) not in labelled]
+            new += add_new(session, wanted)
     return new
 
 
@@ -106,9 +90,7 @@ def heartbeat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lea
     with db.write() as session:
         until = _now(session) + lease_s
         return [
-            lease
-            for lease in leases
-            if _changed(session, lease, {QueueRow.lease_until.key: until})
+            lease for lease in leases if _changed(session, lease, {QueueRow.lease_until.key: until})
         ]
 
 
@@ -209,49 +191,43 @@ def _lease(session: Session, level: str, ids: Sequence[str], *, until: float) ->
             QueueRow.priority,
             QueueRow.why,
             QueueRow.attempts,
-            QueueRow.lease_token,
         )
         .execution_options(synchronize_session=False)
     )
-    leases = {row.candidate_id: Lease(*row) for row in session.execute(statement)}
+    leases = {row[0]: Lease(*row, token) for row in session.execute(statement)}
     return [leases[candidate_id] for candidate_id in ids]
 
 
 def _take_back(session: Session, now: float, max_attempts: int) -> None:
     """End the leases that ran out; fail the items that have cost too many workers."""
-    expired = and_(_LEASED, QueueRow.lease_until < now)
     lost = {
         QueueRow.error_class.key: LOST_WORKER,
         QueueRow.error_message.key: "the worker did not report before its lease ran out",
     }
-    for state, attempts in (
-        ("failed", QueueRow.attempts >= max_attempts),
-        ("queued", QueueRow.attempts < max_attempts),
-    ):
-        chosen = (
-            select(QueueRow.candidate_id, QueueRow.level)
-            .where(expired, attempts)
-            .with_for_update(skip_locked=True)
+    expired = (
+        select(QueueRow.candidate_id, QueueRow.level, QueueRow.attempts)
+        .where(_LEASED, QueueRow.lease_until < now)
+        .with_for_update(skip_locked=True)
+    )
+    for candidate_id, level, attempts in session.execute(expired).all():
+        session.execute(
+            update(QueueRow)
+            .where(QueueRow.candidate_id == candidate_id, QueueRow.level == level)
+            .values(_ended("failed" if attempts >= max_attempts else "queued") | lost)
         )
-        for candidate_id, level in session.execute(chosen).all():
-            session.execute(
-                update(QueueRow)
-                .where(QueueRow.candidate_id == candidate_id, QueueRow.level == level)
-                .values(_ended("failed" if state == "failed" else "queued") | lost)
-            )
 
 
 def _labelled(session: Session, items: Sequence[QueueRow]) -> set[tuple[str, str]]:
     """Return which of the items have a label already."""
-    keys: list[ColumnElement[bool]] = [
-        LabelRow.candidate_id.in_([item.candidate_id for item in items])
-    ]
-    rows = session.execute(select(LabelRow.candidate_id, LabelRow.level).where(or_(*keys)))
-    return {(candidate_id, level) for candidate_id, level in rows}
+    ids = [item.candidate_id for item in items]
+    query = select(LabelRow.candidate_id, LabelRow.level).where(LabelRow.candidate_id.in_(ids))
+    return {(candidate_id, level) for candidate_id, level in session.execute(query)}
 
 
 def _now(session: Session) -> float:
     """Return the seconds since 1970 by the one clock that all workers share."""
     if session.get_bind().dialect.name == "postgresql":
-        return float(session.scalar(select(func.extract(text("epoch"), func.clock_timestamp()))))
+        return float(
+            session.execute(text("SELECT extract(epoch from clock_timestamp())")).scalar_one()
+        )
     return time.time()

@@ -215,8 +215,8 @@ class CampaignItemRow(Base):
     __table_args__ = (
         one_of("stage", Stage),
         CheckConstraint(
-            "state = 'refused' or (stage <> 'placement' and state = 'used') or (stage = "
-            "'placement' and state in "
+            "state = 'refused' or (stage <> 'placement' and state = 'used') or "
+            "(stage = 'placement' and state in "
             "('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over'))",
             name="state_of_stage",
         ),

@@ -126,7 +126,8 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "state = 'refused' or (stage <> 'placement' and state = 'used') or "
-            "(stage = 'placement' and state in ('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over'))",
+            "(stage = 'placement' and state in "
+            "('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over'))",
             name=op.f("ck_campaign_item_state_of_stage"),
         ),
         sa.CheckConstraint(

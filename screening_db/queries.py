@@ -1,0 +1,226 @@
+"""What people and flows ask of the screening database. Nothing here writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import TextClause, select, text
+from sqlalchemy.orm import Session
+
+from screening_db.bulk import batches
+from screening_db.engine import Database
+from screening_db.tables import CampaignRow, CandidateRow, SlabRow
+from screening_db.verification_tables import QueueRow, ReferenceEnergyRow, ReferenceKind
+
+
+@dataclass(frozen=True)
+class RankedCandidate:
+    """One line of the view ``ranked_candidates``."""
+
+    campaign: str
+    rank: int
+    rank_group: int
+    bulk: str
+    miller: str
+    adsorbate: str
+    site: str
+    energy_ev: float
+    sigma_ev: float
+    probability: float
+    level: str
+    checkpoint: str
+    queue_state: str | None
+    label_ev: float | None
+    candidate_id: str
+
+
+@dataclass(frozen=True)
+class PairMinimum:
+    """The lowest placement of a pair by the campaign's checkpoint, inside its domain."""
+
+    campaign: str
+    pair_id: str
+    slab_id: str
+    adsorbate: str
+    candidate_id: str
+    energy_ev: float
+    sigma_ev: float
+    n_placements: int
+
+
+@dataclass(frozen=True)
+class FunnelCount:
+    """How many items of a campaign are in one state for one reason."""
+
+    campaign: str
+    stage: str
+    state: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class QueueCount:
+    """How many calculations that a campaign asked for are in one state."""
+
+    campaign: str
+    level: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True)
+class LabelledPrediction:
+    """A verified energy beside what the campaign's checkpoint predicted."""
+
+    candidate_id: str
+    adsorbate: str
+    level: str
+    predicted_ev: float
+    sigma_ev: float
+    label_ev: float
+    trainable: bool
+    why: str | None
+
+
+def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedCandidate]:
+    """Return the first candidates of a campaign, by rank."""
+    query = text(
+        "SELECT * FROM ranked_candidates WHERE campaign = :campaign ORDER BY rank LIMIT :limit"
+    )
+    with db.read() as session:
+        rows = _mappings(session, query, campaign=campaign, limit=limit)
+        return [RankedCandidate(**row) for row in rows]
+
+
+def pair_minima(db: Database, campaign: str) -> list[PairMinimum]:
+    """Return the lowest placement of each pair of a campaign, by pair id."""
+    query = text("SELECT * FROM pair_minimum WHERE campaign = :campaign ORDER BY pair_id")
+    with db.read() as session:
+        return [PairMinimum(**row) for row in _mappings(session, query, campaign=campaign)]
+
+
+def best_placements(db: Database, campaign: str, per_pair: int) -> dict[str, list[str]]:
+    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first."""
+    query = text(
+        """
+        SELECT pair_id, candidate_id FROM (
+            SELECT c.pair_id, p.candidate_id, row_number() OVER (
+                PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
+            ) AS place
+            FROM campaign_item i
+            JOIN campaign m ON m.name = i.campaign
+            JOIN candidate c ON c.id = i.item_id
+            JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
+                AND p.checkpoint_sha256 = m.checkpoint_sha256
+            WHERE i.campaign = :campaign AND i.stage = 'placement'
+                AND i.state NOT IN ('refused', 'out_of_domain')
+        ) AS placed
+        WHERE place <= :per_pair ORDER BY pair_id, place
+        """
+    )
+    best: dict[str, list[str]] = {}
+    with db.read() as session:
+        for pair_id, candidate_id in session.execute(
+            query, {"campaign": campaign, "per_pair": per_pair}
+        ):
+            best.setdefault(pair_id, []).append(candidate_id)
+    return best
+
+
+def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
+    """Return the funnel of a campaign: every item is counted once."""
+    query = text(
+        "SELECT * FROM funnel WHERE campaign = :campaign ORDER BY stage, state, count DESC, reason"
+    )
+    with db.read() as session:
+        return [FunnelCount(**row) for row in _mappings(session, query, campaign=campaign)]
+
+
+def queue_counts(db: Database, campaign: str | None = None) -> list[QueueCount]:
+    """Return how many calculations are in each state, of one campaign or of all."""
+    query = text(
+        "SELECT * FROM queue_status WHERE campaign = :campaign OR :every "
+        "ORDER BY campaign, level, state"
+    )
+    with db.read() as session:
+        rows = _mappings(session, query, campaign=campaign or "", every=campaign is None)
+        return [QueueCount(**row) for row in rows]
+
+
+def queue_items(
+    db: Database, *, campaign: str | None = None, state: str | None = None, limit: int = 100
+) -> list[QueueRow]:
+    """Return calculations in the order in which they are claimed."""
+    query = select(QueueRow).order_by(QueueRow.priority.desc(), QueueRow.candidate_id).limit(limit)
+    if campaign is not None:
+        query = query.where(QueueRow.campaign == campaign)
+    if state is not None:
+        query = query.where(QueueRow.state == state)
+    with db.read() as session:
+        return list(session.scalars(query))
+
+
+def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction]:
+    """Return the labels of a campaign's placements beside the predictions of its checkpoint."""
+    query = text(
+        """
+        SELECT l.candidate_id, c.adsorbate, l.level, p.energy_ev AS predicted_ev, p.sigma_ev,
+            l.energy_ev AS label_ev, l.trainable, q.why
+        FROM label l
+        JOIN campaign m ON m.level = l.level
+        JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
+            AND i.item_id = l.candidate_id
+        JOIN candidate c ON c.id = l.candidate_id
+        JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = l.level
+            AND p.checkpoint_sha256 = m.checkpoint_sha256
+        LEFT JOIN queue q ON q.candidate_id = l.candidate_id AND q.level = l.level
+        WHERE m.name = :campaign
+        ORDER BY l.candidate_id
+        """
+    )
+    with db.read() as session:
+        rows = _mappings(session, query, campaign=campaign)
+        # SQLite answers 0 or 1
+        return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
+
+
+def campaigns(db: Database) -> list[CampaignRow]:
+    """Return every campaign, by name."""
+    with db.read() as session:
+        return list(session.scalars(select(CampaignRow).order_by(CampaignRow.name)))
+
+
+def candidates(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
+    """Return candidates by id; ids that are not there are left out."""
+    found: dict[str, CandidateRow] = {}
+    with db.read() as session:
+        for ids in batches(candidate_ids):
+            rows = session.scalars(select(CandidateRow).where(CandidateRow.id.in_(ids)))
+            found.update((row.id, row) for row in rows)
+    return found
+
+
+def slabs(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
+    """Return slabs by id; ids that are not there are left out."""
+    found: dict[str, SlabRow] = {}
+    with db.read() as session:
+        for ids in batches(slab_ids):
+            rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
+            found.update((row.id, row) for row in rows)
+    return found
+
+
+def reference_energies(
+    db: Database, level: str, kind: ReferenceKind
+) -> dict[str, ReferenceEnergyRow]:
+    """Return the reference energies of a level, by molecule formula or slab id."""
+    query = select(ReferenceEnergyRow).where(
+        ReferenceEnergyRow.level == level, ReferenceEnergyRow.kind == kind
+    )
+    with db.read() as session:
+        return {row.item: row for row in session.scalars(query)}
+
+
+def _mappings(session: Session, query: TextClause, **values: object) -> list[dict[str, Any]]:
+    return [dict(row) for row in session.execute(query, values).mappings()]

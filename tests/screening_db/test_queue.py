@@ -1,0 +1,238 @@
+"""The verification queue: nothing is lost, nothing is calculated twice."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+
+from screening_db.engine import open_database
+from screening_db.errors import DatabaseError
+from screening_db.queries import queue_counts, queue_items
+from screening_db.queue import (
+    MAX_ATTEMPTS,
+    claim,
+    complete,
+    enqueue,
+    fail,
+    heartbeat,
+    release,
+)
+from screening_db.record import record_chunk
+from screening_db.verification_tables import LabelRow, QueueRow
+
+
+def wanted(candidate_id, priority=0.5, why="promising"):
+    return QueueRow(
+        candidate_id=candidate_id, level="emt", campaign="first", priority=priority, why=why
+    )
+
+
+@pytest.fixture
+def queued(db, make):
+    """Give a database with ten candidates; those with a higher number are wanted more."""
+    ids = [f"c{number:02d}" for number in range(10)]
+    record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
+    assert enqueue(db, [wanted(i, priority=int(i[1:]) / 10) for i in ids]) == 10
+    return db
+
+
+def row(db, candidate_id):
+    return {item.candidate_id: item for item in queue_items(db)}[candidate_id]
+
+
+def labels(db):
+    with db.read() as session:
+        return {label.candidate_id: label for label in session.scalars(select(LabelRow))}
+
+
+def test_queueing_again_adds_nothing(queued):
+    assert enqueue(queued, [wanted("c03", priority=99.0)]) == 0
+    assert row(queued, "c03").priority == 0.3
+
+
+def test_what_has_a_label_is_not_queued(db, make):
+    record_chunk(db, "first", "chunk", [make.candidate("a"), make.candidate("b")], [], [])
+    with db.write() as session:
+        session.add(make.label("a"))
+    assert enqueue(db, [wanted("a"), wanted("b")]) == 1
+    assert [item.candidate_id for item in queue_items(db)] == ["b"]
+
+
+def test_the_larger_priority_goes_first(queued):
+    leases = claim(queued, "emt", batch=3, lease_s=60)
+    assert [lease.candidate_id for lease in leases] == ["c09", "c08", "c07"]
+    assert leases[0].attempt == 1
+
+
+def test_ties_go_to_the_lower_id(db, make):
+    record_chunk(db, "first", "chunk", [make.candidate(i) for i in "cab"], [], [])
+    enqueue(db, [wanted(i) for i in "cab"])
+    assert [lease.candidate_id for lease in claim(db, "emt", batch=3, lease_s=60)] == [*"abc"]
+
+
+def test_another_level_is_not_claimed(queued):
+    assert claim(queued, "pbe", batch=3, lease_s=60) == []
+
+
+@pytest.mark.parametrize(("batch", "lease_s"), [(0, 60.0), (1, 0.0)])
+def test_an_empty_claim_is_refused(db, batch, lease_s):
+    with pytest.raises(DatabaseError, match="a claim takes 1 item or more"):
+        claim(db, "emt", batch=batch, lease_s=lease_s)
+
+
+def test_workers_at_once_claim_nothing_twice(db, make, database_place):
+    ids = [f"c{number:03d}" for number in range(200)]
+    record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
+    enqueue(db, [wanted(i) for i in ids])
+
+    def work(_):
+        own, found = open_database(database_place), []
+        while leases := claim(own, "emt", batch=7, lease_s=60):
+            found += [lease.candidate_id for lease in leases]
+        own.close()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        claimed = [candidate for found in pool.map(work, range(4)) for candidate in found]
+    assert sorted(claimed) == ids
+
+
+def test_a_label_and_its_state_are_stored_together(queued, make):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert complete(queued, lease, make.label("c09", energy_ev=-0.7))
+    assert row(queued, "c09").state == "converged"
+    assert labels(queued)["c09"].energy_ev == -0.7
+    assert labels(queued)["c09"].e_references == {"H2": -6.9, "H2O": -12.8}
+
+
+def test_a_label_that_is_not_trained_on_is_anomalous(queued, make):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert complete(queued, lease, make.label("c09", trainable=False))
+    assert row(queued, "c09").state == "anomalous"
+    assert labels(queued)["c09"].flags == ["desorbed"]
+
+
+def test_a_label_that_the_table_refuses_leaves_the_lease(queued, make):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    with pytest.raises(DatabaseError, match="breaks its rules"):
+        complete(queued, lease, make.label("c09", energy_ev=float("inf")))
+    assert row(queued, "c09").state == "leased"
+    assert labels(queued) == {}
+
+
+def test_a_result_that_comes_back_twice_counts_once(queued, make):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert complete(queued, lease, make.label("c09", energy_ev=-0.7))
+    assert not complete(queued, lease, make.label("c09", energy_ev=-0.1))
+    assert labels(queued)["c09"].energy_ev == -0.7
+
+
+def test_a_label_of_another_candidate_is_refused(queued, make):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    with pytest.raises(DatabaseError, match="a label is of the candidate and level"):
+        complete(queued, lease, make.label("c01"))
+
+
+def test_a_lease_that_ran_out_is_claimed_again_and_its_token_is_stale(queued, make):
+    (lost,) = claim(queued, "emt", batch=1, lease_s=0.01)
+    time.sleep(0.05)
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert (lease.candidate_id, lease.attempt) == ("c09", 2)
+    assert not complete(queued, lost, make.label("c09", energy_ev=-9.0))
+    assert not fail(queued, lost, "Late", "too late", retry=True)
+    assert heartbeat(queued, [lost, lease], 60) == [lease]
+    assert complete(queued, lease, make.label("c09", energy_ev=-0.7))
+    assert labels(queued)["c09"].energy_ev == -0.7
+
+
+def test_a_late_result_counts_while_nobody_else_has_the_item(queued, make):
+    (late,) = claim(queued, "emt", batch=1, lease_s=0.01)
+    time.sleep(0.05)
+    assert complete(queued, late, make.label("c09"))
+
+
+def test_a_heartbeat_keeps_a_lease(queued):
+    leases = claim(queued, "emt", batch=10, lease_s=0.2)
+    assert heartbeat(queued, leases, 60) == leases
+    time.sleep(0.3)
+    assert claim(queued, "emt", batch=10, lease_s=60) == []
+
+
+def test_an_item_that_kills_its_workers_is_failed(queued):
+    for _ in range(MAX_ATTEMPTS):
+        assert claim(queued, "emt", batch=1, lease_s=0.001)[0].candidate_id == "c09"
+        time.sleep(0.01)
+    assert claim(queued, "emt", batch=1, lease_s=60)[0].candidate_id == "c08"
+    assert (row(queued, "c09").state, row(queued, "c09").error_class) == ("failed", "LostWorker")
+
+
+def test_a_failure_may_be_tried_again_until_the_limit(queued):
+    for attempt in (1, 2, 3):
+        (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+        assert (lease.candidate_id, lease.attempt) == ("c09", attempt)
+        assert fail(queued, lease, "ScfFault", "not\nconverged", retry=True, max_attempts=3)
+    failed = row(queued, "c09")
+    assert (failed.state, failed.error_message) == ("failed", "not converged")
+    assert claim(queued, "emt", batch=1, lease_s=60)[0].candidate_id == "c08"
+
+
+def test_a_failure_without_retry_is_final(queued):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert fail(queued, lease, "NoPotential", "no potential for Fe", retry=False)
+    assert row(queued, "c09").state == "failed"
+    assert enqueue(queued, [wanted("c09")]) == 0
+
+
+def test_what_was_not_begun_is_given_back_at_no_cost(queued):
+    leases = claim(queued, "emt", batch=4, lease_s=60)
+    assert release(queued, leases) == 4
+    assert {(row.state, row.attempts) for row in queue_items(queued)} == {("queued", 0)}
+
+
+def test_the_queue_status_counts_every_item(queued, make):
+    lease, other = claim(queued, "emt", batch=2, lease_s=60)
+    complete(queued, lease, make.label(lease.candidate_id))
+    counts = {count.state: count.count for count in queue_counts(queued, "first")}
+    assert counts == {"queued": 8, "leased": 1, "converged": 1}
+    assert other.candidate_id == "c08"
+    assert queue_counts(queued, "nobody") == []
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    steps=st.lists(st.sampled_from(["claim", "complete", "fail", "retry", "release"]), max_size=25)
+)
+def test_whatever_workers_do_each_item_is_in_one_state_and_done_at_most_once(queued, make, steps):
+    with queued.write() as session:
+        session.execute(text("DELETE FROM label"))
+        session.execute(
+            text(
+                "UPDATE queue SET state = 'queued', attempts = 0, lease_token = NULL, "
+                "lease_until = NULL"
+            )
+        )
+    held, ended = [], []
+    for step in steps:
+        if step == "claim":
+            held += claim(queued, "emt", batch=2, lease_s=60)
+        elif held:
+            lease = held.pop()
+            assert {
+                "complete": lambda lease: complete(queued, lease, make.label(lease.candidate_id)),
+                "fail": lambda lease: fail(queued, lease, "F", "m", retry=False),
+                "retry": lambda lease: fail(queued, lease, "F", "m", retry=True),
+                "release": lambda lease: bool(release(queued, [lease])),
+            }[step](lease)
+            ended.append(lease)
+    assert not any(complete(queued, lease, make.label(lease.candidate_id)) for lease in ended)
+    states = [item.state for item in queue_items(queued)]
+    assert len(states) == 10
+    assert states.count("leased") == len(held)
+    assert states.count("converged") == len(labels(queued))
