@@ -11,12 +11,17 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from model.equiformer_v2.config import EquiformerV2Config
-from model.equiformer_v2.edges import EdgeFeatures, ElementPair
+from model.equiformer_v2.edges import (
+    EdgeFeatures,
+    ElementTables,
+    RadialFunction,
+    element_embedding,
+)
 from model.equiformer_v2.harmonics import sphere_grid
-from model.equiformer_v2.layers import RadialFunction, SO3Linear
+from model.equiformer_v2.layers import SO3Linear, plain_linear
 
 
 class OrderConvolution(nn.Module):
@@ -24,7 +29,7 @@ class OrderConvolution(nn.Module):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(in_features, 2 * out_features, bias=False)
+        self.fc = plain_linear(in_features, 2 * out_features, bias=False)
 
     def forward(self, x_EF: Tensor) -> Tensor:
         """Return (E, 2 out) of (E, 2 in), the +m half first.
@@ -36,7 +41,7 @@ class OrderConvolution(nn.Module):
         matrix = torch.cat(
             (torch.cat((real, -imaginary), dim=1), torch.cat((imaginary, real), dim=1))
         )
-        return F.linear(x_EF, matrix)
+        return functional.linear(x_EF, matrix)
 
 
 class SO2Convolution(nn.Module):
@@ -48,34 +53,33 @@ class SO2Convolution(nn.Module):
         out_channels: int,
         config: EquiformerV2Config,
         *,
-        edge_channels: int = 0,
+        has_radial: bool = False,
         extra_channels: int = 0,
     ) -> None:
-        """Take ``extra_channels`` more invariants out; 0 ``edge_channels``: no radial function."""
         super().__init__()
         degrees = [config.lmax + 1 - m for m in range(config.mmax + 1)]
         self.widths = [in_channels * count for count in degrees]
         self.extra_channels = extra_channels
-        self.fc_m0 = nn.Linear(self.widths[0], out_channels * degrees[0] + extra_channels)
+        self.fc_m0 = plain_linear(self.widths[0], out_channels * degrees[0] + extra_channels)
         self.so2_m_conv = nn.ModuleList(
             OrderConvolution(width, out_channels * count)
             for width, count in zip(self.widths[1:], degrees[1:], strict=True)
         )
         self.rad_func = None
-        if edge_channels:
-            self.rad_func = RadialFunction(edge_channels, config.edge_channels, sum(self.widths))
+        if has_radial:
+            self.rad_func = RadialFunction(config, sum(self.widths))
 
     def split(self, x_ERC: Tensor) -> list[Tensor]:
         """Return the order parts of order-first coefficients, as views."""
         sizes = [self.widths[0], *(2 * width for width in self.widths[1:])]
-        return list(x_ERC.flatten(1).split(sizes, dim=1))
+        return list(torch.split(x_ERC.flatten(1), sizes, dim=1))
 
     def weighted(self, parts: list[Tensor], weights_EF: Tensor) -> list[Tensor]:
         """Return the parts times the radial weights; +m and -m share theirs."""
-        weights = weights_EF.split(self.widths, dim=1)
+        weights = torch.split(weights_EF, self.widths, dim=1)
         first = parts[0] * weights[0]
         rest = [
-            (part.unflatten(1, (2, width)) * weight[:, None]).flatten(1)
+            (torch.unflatten(part, 1, (2, width)) * weight[:, None]).flatten(1)
             for part, weight, width in zip(parts[1:], weights[1:], self.widths[1:], strict=True)
         ]
         return [first, *rest]
@@ -90,28 +94,30 @@ class SO2Convolution(nn.Module):
 
 def gate_parts(gates_EF: Tensor, parts: list[Tensor], lmax: int, channels: int) -> list[Tensor]:
     """Return gated order parts: SiLU on scalars, a sigmoid gate for each higher degree."""
-    gates_ELC = torch.sigmoid(gates_EF).unflatten(1, (lmax, channels))
-    scalars = F.silu(parts[0][:, :channels])
+    gates_ELC = torch.unflatten(torch.sigmoid(gates_EF), 1, (lmax, channels))
+    scalars = functional.silu(parts[0][:, :channels])
     vectors = parts[0][:, channels:] * gates_ELC.flatten(1)
     gated = [torch.cat((scalars, vectors), dim=1)]
     for m, part in enumerate(parts[1:], start=1):
         degrees = lmax + 1 - m
-        part_E2LC = part.unflatten(1, (2, degrees, channels))
+        part_E2LC = torch.unflatten(part, 1, (2, degrees, channels))
         gated.append((part_E2LC * gates_ELC[:, None, m - 1 :]).flatten(1))
     return gated
 
 
-class NeighbourSoftmax(nn.Module):
-    """A softmax over the edges that end at the same node."""
+def neighbour_softmax(scores_EH: Tensor, target_E: Tensor, n_nodes: int) -> Tensor:
+    """Return (E, H) weights that sum to 1 over the edges that end at the same node."""
+    index_EH = target_E[:, None].expand_as(scores_EH)
+    floor_NH = scores_EH.new_full((n_nodes, scores_EH.shape[1]), -torch.inf)
+    highest_NH = floor_NH.scatter_reduce(0, index_EH, scores_EH.detach(), "amax")
+    weights_EH = torch.exp(scores_EH - highest_NH[target_E])
+    total_NH = torch.zeros_like(floor_NH).index_add(0, target_E, weights_EH)
+    return weights_EH / (total_NH[target_E] + 1e-16)
 
-    def forward(self, scores_EH: Tensor, target_E: Tensor, n_nodes: int) -> Tensor:
-        """Return (E, H) weights that sum to 1 at each node with a neighbour."""
-        index_EH = target_E[:, None].expand_as(scores_EH)
-        floor_NH = scores_EH.new_full((n_nodes, scores_EH.shape[1]), -torch.inf)
-        highest_NH = floor_NH.scatter_reduce(0, index_EH, scores_EH.detach(), "amax")
-        weights_EH = torch.exp(scores_EH - highest_NH[target_E])
-        total_NH = torch.zeros_like(floor_NH).index_add(0, target_E, weights_EH)
-        return weights_EH / (total_NH[target_E] + 1e-16)
+
+def smooth_leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
+    """Return a leaky ReLU rounded off at zero."""
+    return x * (slope + (1 - slope) * torch.sigmoid(x))
 
 
 class GraphAttention(nn.Module):
@@ -121,27 +127,76 @@ class GraphAttention(nn.Module):
         super().__init__()
         self.config = config
         hidden, heads = config.attn_hidden_channels, config.num_heads
-        self.elements = ElementPair.of(config)
-        self.source_embedding, self.target_embedding = self.elements.embeddings
-        self.alpha_channels = heads * config.attn_alpha_channels
-        gates = config.lmax * hidden if config.use_gate_act else hidden * config.use_sep_s2_act
+        values, alphas = heads * config.attn_value_channels, config.attn_alpha_channels
+        self.source_embedding: nn.Embedding | None = None
+        self.target_embedding: nn.Embedding | None = None
+        if config.use_atom_edge_embedding and not config.share_atom_edge_embedding:
+            self.source_embedding = element_embedding(config)
+            self.target_embedding = element_embedding(config)
+        self.n_gates = config.lmax * hidden if config.use_gate_act else hidden
+        if not config.use_gate_act and not config.use_sep_s2_act:
+            self.n_gates = 0
         self.so2_conv_1 = SO2Convolution(
             2 * config.sphere_channels,
             hidden,
             config,
-            edge_channels=self.elements.edge_channels,
-            extra_channels=self.alpha_channels + gates,
+            has_radial=True,
+            extra_channels=heads * alphas + self.n_gates,
         )
-        self.alpha_norm = (
-            nn.LayerNorm(config.attn_alpha_channels) if config.use_attn_renorm else nn.Identity()
-        )
-        bound = 1 / math.sqrt(config.attn_alpha_channels)
-        self.alpha_dot = nn.Parameter(
-            torch.empty(heads, config.attn_alpha_channels).uniform_(-bound, bound)
-        )
-        self.softmax = NeighbourSoftmax()
+        self.alpha_norm = nn.LayerNorm(alphas) if config.use_attn_renorm else nn.Identity()
+        bound = 1 / math.sqrt(alphas)
+        self.alpha_dot = nn.Parameter(torch.empty(heads, alphas).uniform_(-bound, bound))
         self.alpha_dropout = nn.Dropout(config.alpha_drop)
-        self.so2_conv_2 = SO2Convolution(hidden, heads * config.attn_value_channels, config)
-        self.proj = SO3Linear(
-            heads * config.attn_value_channels, config.sphere_channels, config.lmax
+        self.so2_conv_2 = SO2Convolution(hidden, values, config)
+        self.proj = SO3Linear(values, config.sphere_channels, config.lmax)
+
+    def forward(self, x_NKC: Tensor, edges: EdgeFeatures, tables: ElementTables) -> Tensor:
+        """Return (N, K, C); a node without neighbours gets the bias of the projection alone."""
+        if self.source_embedding is not None and self.target_embedding is not None:
+            tables = self.source_embedding.weight, self.target_embedding.weight
+        assert self.so2_conv_1.rad_func is not None
+        weights_EF = self.so2_conv_1.rad_func(edges, tables)
+        pairs_EKC = torch.cat((x_NKC[edges.source_E], x_NKC[edges.target_E]), dim=2)
+        parts = self.so2_conv_1.split(torch.bmm(edges.to_frame_ERK, pairs_EKC))
+        extra_EF, parts = self.so2_conv_1(self.so2_conv_1.weighted(parts, weights_EF))
+        n_scores = extra_EF.shape[1] - self.n_gates
+        attention_EH = self._attention(extra_EF[:, :n_scores], edges.target_E, len(x_NKC))
+        parts = self._activate(extra_EF[:, n_scores:], parts)
+        _, parts = self.so2_conv_2(parts)
+        out_NKC: Tensor = self.proj(self._gather(parts, attention_EH, edges, len(x_NKC)))
+        return out_NKC
+
+    def _attention(self, scores_EF: Tensor, target_E: Tensor, n_nodes: int) -> Tensor:
+        scores_EHA = torch.unflatten(scores_EF, 1, self.alpha_dot.shape)
+        scores_EHA = smooth_leaky_relu(self.alpha_norm(scores_EHA))
+        scores_EH = (scores_EHA * self.alpha_dot).sum(2)
+        weights_EH: Tensor = self.alpha_dropout(neighbour_softmax(scores_EH, target_E, n_nodes))
+        return weights_EH
+
+    def _activate(self, gates_EF: Tensor, parts: list[Tensor]) -> list[Tensor]:
+        config, hidden = self.config, self.config.attn_hidden_channels
+        if config.use_gate_act:
+            return gate_parts(gates_EF, parts, config.lmax, hidden)
+        to_PR, from_RP = sphere_grid(
+            config.lmax,
+            config.mmax,
+            config.grid_resolution,
+            gates_EF.dtype,
+            gates_EF.device,
+            by_order=True,
         )
+        x_ERC = torch.unflatten(torch.cat(parts, dim=1), 1, (-1, hidden))
+        x_ERC = from_RP @ functional.silu(to_PR @ x_ERC)
+        if config.use_sep_s2_act:
+            x_ERC = torch.cat((functional.silu(gates_EF)[:, None], x_ERC[:, 1:]), dim=1)
+        return self.so2_conv_2.split(x_ERC)
+
+    def _gather(
+        self, parts: list[Tensor], attention_EH: Tensor, edges: EdgeFeatures, n_nodes: int
+    ) -> Tensor:
+        heads, values = self.config.num_heads, self.config.attn_value_channels
+        x_ERHV = torch.unflatten(torch.cat(parts, dim=1), 1, (-1, heads, values))
+        x_ERC = (x_ERHV * attention_EH[:, None, :, None]).flatten(2)
+        x_EKC = torch.bmm(edges.from_frame_EKR, x_ERC)
+        total_NKC = x_EKC.new_zeros(n_nodes, *x_EKC.shape[1:])
+        return total_NKC.index_add(0, edges.target_E, x_EKC)

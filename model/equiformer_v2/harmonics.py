@@ -71,14 +71,13 @@ def _legendre_part(degree: int, m: int, y_P: Tensor) -> Tensor:
 def _swap_matrix(degree: int) -> Tensor:
     """Return J: the half turn that exchanges x and y, as it acts on one degree."""
     generator = torch.Generator().manual_seed(degree)
-    points_P3 = torch.randn(
-        8 * (2 * degree + 1), 3, dtype=torch.float64, generator=generator
-    )
+    points_P3 = torch.randn(8 * (2 * degree + 1), 3, dtype=torch.float64, generator=generator)
     points_P3 = points_P3 / points_P3.norm(dim=1, keepdim=True)
     turned_P3 = torch.stack((points_P3[:, 1], points_P3[:, 0], -points_P3[:, 2]), dim=1)
     before = spherical_harmonics(points_P3, degree)[:, degree**2 :]
     after = spherical_harmonics(turned_P3, degree)[:, degree**2 :]
-    return torch.linalg.lstsq(before, after).solution.T
+    swap: Tensor = torch.linalg.lstsq(before, after).solution.T
+    return swap
 
 
 @cache
@@ -114,7 +113,9 @@ def edge_rotations(vectors_E3: Tensor, lmax: int, mmax: int) -> Tensor:
     sine_E = torch.hypot(x_E, z_E)
     is_polar_E = sine_E == 0
     safe_E = torch.where(is_polar_E, torch.ones_like(sine_E), sine_E)
-    turn_E = torch.complex(torch.where(is_polar_E, torch.ones_like(z_E), z_E / safe_E), -x_E / safe_E)
+    turn_E = torch.complex(
+        torch.where(is_polar_E, torch.ones_like(z_E), z_E / safe_E), -x_E / safe_E
+    )
     tilt_EM = _powers(torch.complex(y_E, -sine_E), lmax)
     turn_EM = _powers(turn_E, lmax)
     features = torch.cat((tilt_EM.real, tilt_EM.imag[:, 1:]), dim=1)
@@ -132,9 +133,11 @@ def _powers(phase_E: Tensor, highest: int) -> Tensor:
 
 
 def _turn_columns(turn_EM: Tensor, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the diagonal and antidiagonal of X(c) by column, and the column each one pairs with."""
+    """Return the diagonal and antidiagonal of X(c) by column, and each column's partner."""
     orders = [m for degree in range(lmax + 1) for m in range(-degree, degree + 1)]
-    mirror = [degree**2 + degree - m for degree in range(lmax + 1) for m in range(-degree, degree + 1)]
+    mirror = [
+        degree**2 + degree - m for degree in range(lmax + 1) for m in range(-degree, degree + 1)
+    ]
     device = turn_EM.device
     order_K = torch.tensor(orders, device=device)
     cosine_EK = turn_EM.real[:, order_K.abs()]

@@ -9,19 +9,21 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from model.equiformer_v2.harmonics import coefficient_degrees
 
 
 @cache
 def degree_index(lmax: int, device: torch.device) -> Tensor:
-    """Return the degree of each coefficient, to spread one value for each degree over its orders."""
+    """Return the degree of each coefficient: spreads a value for each degree over its orders."""
     return torch.tensor(coefficient_degrees(lmax), device=device)
 
 
 @cache
-def _gaussian_centres(count: int, radius: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _gaussian_centres(
+    count: int, radius: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     with torch.inference_mode(False):
         return torch.linspace(0.0, radius, count, dtype=torch.float64).to(device, dtype)
 
@@ -33,28 +35,13 @@ def gaussian_basis(distances_E: Tensor, radius: float, count: int) -> Tensor:
     return ((distances_E[:, None] - centres_G) * scale).square_().neg_().exp_()
 
 
-class RadialFunction(nn.Module):
-    """A two-hidden-layer perceptron from edge features to a weight for each coefficient."""
-
-    def __init__(self, in_channels: int, hidden_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels),
-            nn.LayerNorm(hidden_channels),
-            nn.SiLU(),
-            nn.Linear(hidden_channels, hidden_channels),
-            nn.LayerNorm(hidden_channels),
-            nn.SiLU(),
-            nn.Linear(hidden_channels, out_channels),
-        )
-
-    def forward(self, basis_EG: Tensor, elements_EX: tuple[Tensor, ...]) -> Tensor:
-        """Return (E, out); ``elements_EX`` are the embeddings that follow the distance basis."""
-        first = self.net[0]
-        assert isinstance(first, nn.Linear)
-        inputs = torch.cat((basis_EG, *elements_EX), dim=1) if elements_EX else basis_EG
-        hidden: Tensor = self.net[1:](first(inputs))
-        return hidden
+def plain_linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
+    """Return a linear layer that starts from a normal distribution and no bias."""
+    layer = nn.Linear(in_features, out_features, bias=bias)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(in_features))
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class SO3Linear(nn.Module):
@@ -69,9 +56,11 @@ class SO3Linear(nn.Module):
 
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return (N, K, out)."""
-        parts = [F.linear(x_NKC[:, :1], self.weight[0], self.bias)]
+        parts = [functional.linear(x_NKC[:, :1], self.weight[0], self.bias)]
         for degree in range(1, self.lmax + 1):
-            parts.append(F.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree]))
+            parts.append(
+                functional.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree])
+            )
         return torch.cat(parts, dim=1)
 
 
@@ -175,4 +164,4 @@ class ChannelDropout(nn.Module):
         """Return the coefficients with a random share of the channels zeroed in training."""
         if not self.training or self.rate == 0.0:
             return x_NKC
-        return x_NKC * F.dropout(torch.ones_like(x_NKC[:, :1]), self.rate)
+        return x_NKC * functional.dropout(torch.ones_like(x_NKC[:, :1]), self.rate)
