@@ -1,7 +1,7 @@
 """Each test of the database runs on SQLite and on PostgreSQL."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -97,7 +97,7 @@ class Make:
         )
 
 
-def fill(db: Database, campaign: str = "first") -> None:
+def fill_database(db: Database, campaign: str = "first") -> None:
     """Store one bulk, slab, adsorbate, level, checkpoint and campaign."""
     record_bulks(db, [BulkRow(id="bulk", formula="CuPt", source="L1_0", structure="{}")])
     slab = SlabRow(
@@ -129,6 +129,12 @@ def make() -> type[Make]:
     return Make
 
 
+@pytest.fixture
+def fill() -> Callable[..., None]:
+    """Give the function that stores what the fixture ``db`` begins with."""
+    return fill_database
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the path or URL of a database that is not there yet or is empty."""
@@ -147,6 +153,6 @@ def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def db(database_place: str) -> Iterator[Database]:
     """Give a database with one campaign that has found nothing yet."""
     database = open_database(database_place)
-    fill(database)
+    fill_database(database)
     yield database
     database.close()
