@@ -1,0 +1,94 @@
+"""The command line: reads settings once, calls one flow, prints what came of it.
+
+Commands import what they need when they run: torch, Prefect and Dask take seconds to import, and
+``sabatier --help`` or a query should not wait for them.
+"""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.errors import USER_FAULTS
+from flows.look import look_app
+
+USER_FAULT_STATUS = 2
+INTERRUPTED_STATUS = 130
+
+app = typer.Typer(
+    name="sabatier",
+    help="Find the catalysts worth computing.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.registered_commands += look_app.registered_commands
+
+CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
+DatabaseOption = Annotated[
+    str | None, typer.Option(help="Path or URL; without it the campaign's or the default one.")
+]
+
+
+@app.command()
+def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
+    """Run a campaign, or go on with one that was stopped."""
+    from flows.start import start_screening
+
+    try:
+        start_screening(file, database)
+    except KeyboardInterrupt:
+        _say(f"stopped; what was finished is stored. Go on with: sabatier screen {file}")
+        raise typer.Exit(INTERRUPTED_STATUS) from None
+
+
+@app.command()
+def plan(file: CampaignFile) -> None:
+    """Count bulks, slabs, pairs and placements, and estimate time and disk."""
+    from flows.start import start_plan
+
+    start_plan(file)
+
+
+@app.command()
+def verify(
+    campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Must be the engine of the level.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes to start.")] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Drain the verification queue with the engine of the campaign's level of theory."""
+    from flows.start import start_verification
+
+    try:
+        start_verification(campaign, limit, engine, workers, database)
+    except KeyboardInterrupt:
+        _say(f"stopped; labels so far are stored. Go on with: sabatier verify {campaign}")
+        raise typer.Exit(INTERRUPTED_STATUS) from None
+
+
+def main() -> None:
+    """Run the command line; a user's fault is one line and exit status 2."""
+    try:
+        app()
+    except USER_FAULTS as fault:
+        _say(" ".join(str(fault).split()))
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _say(
+            f"the disk of {fault.filename or 'the run'} is full; free some space and run the same "
+            "command again, it goes on where it was"
+        )
+    sys.exit(USER_FAULT_STATUS)
+
+
+def _say(message: str) -> None:
+    print(f"sabatier: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Commands that look at a screening database, and the one that forgets a campaign."""
+
+from typing import Annotated
+
+import typer
+
+look_app = typer.Typer()
+
+Name = Annotated[str, typer.Argument(help="The campaign's name.")]
+DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
+
+
+@look_app.command()
+def candidates(
+    campaign: Name,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 20,
+    database: DatabaseOption = None,
+) -> None:
+    """Show the first candidates of a campaign by rank."""
+    from flows.places import existing_database
+    from flows.settings import read_settings
+    from flows.show import require_campaign, show_candidates
+
+    db = existing_database(read_settings(), database)
+    require_campaign(db, campaign)
+    show_candidates(db, campaign, number)
+
+
+@look_app.command()
+def funnel(campaign: Name, database: DatabaseOption = None) -> None:
+    """Show what became of every bulk, slab and placement of a campaign."""
+    from flows.places import existing_database
+    from flows.settings import read_settings
+    from flows.show import require_campaign, show_funnel
+
+    db = existing_database(read_settings(), database)
+    require_campaign(db, campaign)
+    show_funnel(db, campaign)
+
+
+@look_app.command()
+def queue(campaign: Name, database: DatabaseOption = None) -> None:
+    """Show how many calculations a campaign has in each state."""
+    from flows.places import existing_database
+    from flows.settings import read_settings
+    from flows.show import require_campaign, show_queue
+
+    db = existing_database(read_settings(), database)
+    require_campaign(db, campaign)
+    show_queue(db, campaign)
+
+
+@look_app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One reading statement.")],
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows.")] = 1000,
+    database: DatabaseOption = None,
+) -> None:
+    """Answer one SELECT; nothing can be changed by it."""
+    from screening_db.select import run_select
+
+    from flows.places import existing_database
+    from flows.settings import read_settings
+    from flows.show import show_selected
+
+    db = existing_database(read_settings(), database)
+    show_selected(run_select(db, query, limit))
+
+
+@look_app.command()
+def forget(campaign: Name, database: DatabaseOption = None) -> None:
+    """Delete a campaign's states, ranks and waiting calculations; labels stay."""
+    from flows.places import existing_database, lake_of
+    from flows.settings import read_settings
+    from screening_db.lake import forget_predictions
+    from screening_db.record import forget_campaign
+
+    db = existing_database(read_settings(), database)
+    forget_campaign(db, campaign)
+    forget_predictions(lake_of(db), campaign)
+    print(f"{campaign} is forgotten; its predictions and labels stay in {db.where}")

@@ -1,0 +1,142 @@
+"""Turn a campaign file into bulks, adsorbates, a level of theory and a checked predictor."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
+from flows.errors import CampaignError
+from model.contract import Domain
+from model.predictor import load_predictor
+from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
+from tasks.bulks import Bulk, resolve_bulks
+from tasks.errors import Refused
+from tasks.identity import content_id
+from tasks.levels import LevelOfTheory
+from tasks.levels import level as shipped_level
+from tasks.rank import Window
+from tasks.structures import structure_text
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All that a campaign names, found and checked; nothing has been enumerated yet."""
+
+    campaign: Campaign
+    bulks: tuple[Bulk, ...]
+    adsorbates: tuple[Adsorbate, ...]
+    refused: tuple[Refused, ...]
+    windows: dict[str, Window]
+    level: LevelOfTheory
+    checkpoint_sha256: str
+    domain: Domain
+
+    @property
+    def work(self) -> str:
+        """Return the id of what is done with each slab: the same work need not be done twice."""
+        c = self.campaign
+        return content_id(
+            "work",
+            *(part for a in self.adsorbates for part in _identity(a)),
+            json.dumps([c.placements.model_dump(), c.seed, c.triage.keep_per_pair]),
+            self.level.level_hash,
+            self.checkpoint_sha256,
+        )
+
+    @property
+    def config_sha256(self) -> str:
+        """Return the id of all that decides the campaign's results."""
+        return content_id("campaign", self.config, self.work, *(b.bulk_id for b in self.bulks))
+
+    @property
+    def config(self) -> str:
+        """Return the campaign as text, without what changes only where and how fast it runs."""
+        stated = self.campaign.model_dump(
+            mode="json", exclude={"cluster", "database", "verification"}, exclude_defaults=True
+        )
+        return json.dumps(stated, sort_keys=True, indent=1)
+
+
+def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None) -> Resolved:
+    """Find what ``campaign`` names; paths in it are relative to ``folder``.
+
+    Raises:
+        CampaignError: nothing is left to screen, or the model cannot serve the level.
+    """
+    level = shipped_level(campaign.level)
+    predictor = load_predictor(campaign.model)
+    domain = predictor.domain
+    if campaign.level not in domain.levels:
+        raise CampaignError(
+            f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
+            f"{campaign.level!r}; choose one of these or train a model at that level"
+        )
+    bulks, refused_bulks = resolve_bulks(
+        campaign.bulks.specs(folder), materials_project_key=materials_project_key
+    )
+    named = _named_adsorbates(campaign, folder)
+    adsorbates, refused_adsorbates = _known_adsorbates(campaign, named.values(), domain)
+    refused = (*refused_bulks, *refused_adsorbates)
+    if not bulks or not adsorbates:
+        what = "adsorbates" if bulks else "bulks"
+        raise CampaignError(
+            f"a campaign needs {what}, all of them were refused: "
+            f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
+        )
+    return Resolved(
+        campaign,
+        tuple(sorted(bulks, key=lambda b: b.bulk_id)),
+        adsorbates,
+        refused,
+        {named[name].name: window for name, window in campaign.windows().items()},
+        level,
+        predictor.checkpoint_sha256,
+        domain,
+    )
+
+
+def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:
+    """Return the adsorbates by the names that the file gives them; ``HCO`` may be ``CHO``."""
+    named = {
+        name: _adsorbate(stated, folder)
+        for name, stated in zip(campaign.adsorbate_names(), campaign.adsorbates, strict=True)
+    }
+    spellings: dict[str, str] = {}
+    for name, found in named.items():
+        if found.name in spellings:
+            raise CampaignError(
+                f"each adsorbate is given once; {spellings[found.name]} and {name} are both "
+                f"{found.name}; remove one"
+            )
+        spellings[found.name] = name
+    return named
+
+
+def _known_adsorbates(
+    campaign: Campaign, named: Iterable[Adsorbate], domain: Domain
+) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+    known, refused = [], []
+    seen = domain.adsorbates[campaign.level]
+    for found in named:
+        if found.name in seen:
+            known.append(found)
+        else:
+            reason = (
+                f"{found.name} is outside the model at level {campaign.level}, which knows "
+                f"{', '.join(sorted(seen))}"
+            )
+            refused.append(Refused(found.name, "adsorbate", reason))
+    return tuple(known), refused
+
+
+def _adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:
+    if isinstance(stated, str):
+        return adsorbate(stated)
+    if isinstance(stated, FileAdsorbate):
+        return adsorbate_from_file(folder / stated.file, tuple(stated.binding), stated.name)
+    return adsorbate_from_smiles(stated.smiles, tuple(stated.binding), stated.name)
+
+
+def _identity(a: Adsorbate) -> tuple[str, ...]:
+    return a.name, structure_text(a.atoms), json.dumps(a.binding)

@@ -1,0 +1,91 @@
+"""Score one chunk: plain Dask futures, then one file and one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dask.distributed import Client, as_completed
+from tasks.placements import PlacementSpec
+
+from flows.chunks import Chunk, groups
+from flows.cluster import worker_predictor
+from flows.progress import Advance
+from flows.rows import candidate_row, placement_items, prediction_row, prediction_table
+from screening_db.engine import Database
+from screening_db.lake import write_predictions
+from screening_db.record import record_chunk, store_structures
+from tasks.adsorbates import Adsorbate
+from tasks.predict import Scores, score_slabs
+from tasks.slabs import Slab
+
+
+@dataclass(frozen=True)
+class ScoreOrder:
+    """What is done with each slab; it travels to the workers."""
+
+    adsorbates: tuple[Adsorbate, ...]
+    placements: PlacementSpec
+    level: str
+    keep_per_pair: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a campaign's results go."""
+
+    database: Database
+    lake: Path
+    campaign: str
+
+
+def score_on_worker(slabs: Sequence[Slab], order: ScoreOrder) -> Scores:
+    """Score ``slabs`` with the predictor that the worker has loaded."""
+    return score_slabs(
+        slabs,
+        order.adsorbates,
+        order.placements,
+        level=order.level,
+        keep_per_pair=order.keep_per_pair,
+        predictor=worker_predictor(),
+    )
+
+
+def score_chunk(
+    client: Client, chunk: Chunk, order: ScoreOrder, store: Store, advance: Advance
+) -> int:
+    """Score and store ``chunk``, and return how many candidates it holds."""
+    futures = {
+        client.submit(score_on_worker, group, order, pure=False): number
+        for number, group in enumerate(groups(chunk))
+    }
+    done: dict[int, Scores] = {}
+    for future, scores in as_completed(futures, with_results=True):
+        done[futures[future]] = scores
+        advance(len(scores.candidates) + len(scores.refused))
+        future.release()  # a lost worker then costs one group, not all that it held
+    scores = _joined([done[number] for number in sorted(done)])
+    _store(store, chunk.chunk_id, scores)
+    return len(scores.candidates)
+
+
+def _joined(parts: Sequence[Scores]) -> Scores:
+    return Scores(
+        tuple(c for part in parts for c in part.candidates),
+        tuple(r for part in parts for r in part.refused),
+    )
+
+
+def _store(store: Store, chunk_id: str, scores: Scores) -> None:
+    """Write the file first: a chunk that is done in the database has its file."""
+    write_predictions(store.lake, store.campaign, chunk_id, prediction_table(scores.candidates))
+    # Candidates that another campaign stored without a structure get theirs; new ones bring it.
+    kept = {c.candidate_id: c.structure for c in scores.candidates if c.structure is not None}
+    store_structures(store.database, kept)
+    record_chunk(
+        store.database,
+        store.campaign,
+        chunk_id,
+        [candidate_row(c) for c in scores.candidates],
+        [prediction_row(c.prediction) for c in scores.candidates],
+        placement_items(store.campaign, scores),
+    )

@@ -1,0 +1,37 @@
+"""What the environment says, read once in the command line and passed down."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.errors import CampaignError
+
+DEFAULT_DATABASE = Path("runs") / "screening.db"
+
+
+class Settings(BaseSettings):
+    """Environment variables that begin with ``SABATIER_``; a campaign file goes before them."""
+
+    model_config = SettingsConfigDict(env_prefix="SABATIER_", extra="ignore", frozen=True)
+
+    database: str | None = None  # path or URL; without it runs/screening.db
+    prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
+    cluster: str | None = None  # tcp:// address of a running Dask scheduler
+    workers: int | None = Field(default=None, ge=1)
+    mp_api_key: str | None = Field(
+        default=None, validation_alias="MP_API_KEY"
+    )  # as mp-api names it
+
+
+def read_settings() -> Settings:
+    """Return the settings; a value that cannot be used is the user's to mend."""
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        name = "SABATIER_" + "_".join(str(part) for part in error["loc"]).upper()
+        raise CampaignError(
+            f"environment variable {name}: {error['msg']}, got {error['input']!r}; "
+            "set it anew or unset it"
+        ) from None

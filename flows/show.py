@@ -1,0 +1,175 @@
+"""Print tables: the ranking, the funnel, the queue, labels, and what a query answered."""
+
+import csv
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from screening_db.select import Selected
+
+from flows.errors import CampaignError
+from screening_db.engine import Database
+from screening_db.queries import (
+    campaigns,
+    funnel_counts,
+    labelled_predictions,
+    queue_counts,
+    top_candidates,
+)
+from screening_db.tables import CampaignRow
+from tasks.plan import Plan
+from tasks.report import (
+    Comparison,
+    agreement,
+    funnel_lines,
+    stage_totals,
+    surface_name,
+)
+
+_UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
+
+
+def require_campaign(db: Database, name: str) -> CampaignRow:
+    """Return a campaign by name; an unknown one is refused with the names there are."""
+    stored = campaigns(db)
+    for row in stored:
+        if row.name == name:
+            return row
+    known = ", ".join(row.name for row in stored) or "none"
+    raise CampaignError(f"no campaign {name!r} in {db.where}; it holds {known}")
+
+
+def show_candidates(db: Database, campaign: str, number: int) -> None:
+    """Print the first ``number`` pairs of a campaign by rank."""
+    rows = top_candidates(db, campaign, number)
+    table = _table(
+        f"{campaign}: pairs by probability of lying in the target",
+        ("rank", "surface", "adsorbate", "site", "energy (eV)", "P(target)", "group", "queue"),
+        right={"rank", "energy (eV)", "P(target)", "group"},
+    )
+    for row in rows:
+        table.add_row(
+            str(row.rank),
+            surface_name(row.bulk, row.miller),
+            row.adsorbate,
+            row.site,
+            f"{row.energy_ev:+.2f} ± {row.sigma_ev:.2f}",
+            f"{row.probability:.2f}",
+            str(row.rank_group),
+            row.queue_state or "",
+        )
+    _console().print(table)
+    if rows:
+        print(f"energies at {rows[0].level}; pairs of one group cannot be told apart")
+
+
+def show_funnel(db: Database, campaign: str) -> None:
+    """Print what became of every item, with totals and the commonest reasons."""
+    lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
+    totals = stage_totals(lines)
+    table = _table(
+        f"{campaign}: what became of everything",
+        ("stage", "all", "state", "count", "why"),
+        right={"all", "count"},
+    )
+    shown: set[str] = set()
+    for line in lines:
+        first = line.stage not in shown
+        shown.add(line.stage)
+        table.add_row(
+            line.stage if first else "",
+            f"{totals[line.stage]:,}" if first else "",
+            line.state.replace("_", " "),
+            f"{line.count:,}",
+            "; ".join(f"{reason} ({count:,})" for reason, count in line.reasons[:3]),
+        )
+    _console().print(table)
+
+
+def show_queue(db: Database, campaign: str) -> None:
+    """Print how many calculations are in each state."""
+    table = _table(f"{campaign}: verification queue", ("level", "state", "count"), {"count"})
+    for row in queue_counts(db, campaign):
+        table.add_row(row.level, row.state, f"{row.count:,}")
+    _console().print(table)
+
+
+def show_plan(name: str, plan: Plan, workers: int) -> None:
+    """Print exact counts, and estimates with the rates they rest on."""
+    print(
+        f"{name}: {plan.bulks:,} bulks, {plan.slabs:,} slabs, {plan.pairs:,} pairs, "
+        f"{plan.placements:,} placements"
+    )
+    for refused in plan.refused[:20]:
+        print(f"  refused {refused.stage} {refused.item}: {refused.reason}")
+    if len(plan.refused) > 20:
+        print(f"  and {len(plan.refused) - 20} more")
+    print(
+        f"about {_duration(plan.seconds)} at {plan.rate_per_s:g} placements/s "
+        f"on {workers} workers, {plan.disk_bytes / 1e6:.0f} MB on disk"
+    )
+
+
+def show_labels(db: Database, campaign: str) -> None:
+    """Print labels beside predictions, their mean absolute error and coverage."""
+    rows = labelled_predictions(db, campaign)
+    table = _table(
+        f"{campaign}: labels beside predictions",
+        ("adsorbate", "candidate", "predicted (eV)", "label (eV)", "error (eV)", "counts"),
+        right={"predicted (eV)", "label (eV)", "error (eV)"},
+    )
+    compared = []
+    for row in rows:
+        pair = Comparison(
+            row.candidate_id, row.adsorbate, row.predicted_ev, row.sigma_ev, row.label_ev
+        )
+        if row.trainable:
+            compared.append(pair)
+        table.add_row(
+            pair.adsorbate,
+            pair.candidate_id[:12],
+            f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
+            f"{pair.label_ev:+.2f}",
+            f"{pair.error_ev:+.2f}",
+            "yes" if row.trainable else "no (flagged)",
+        )
+    _console().print(table)
+    found = agreement(compared)
+    if found.count:
+        print(
+            f"{found.count} labels count: MAE {found.mae_ev:.3f} eV, "
+            f"90 % intervals hold {100 * found.coverage_90:.0f} % of them"
+        )
+
+
+def show_selected(selected: Selected) -> None:
+    """Print an answer: a table on a terminal, comma-separated values into a pipe."""
+    if not sys.stdout.isatty():
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(selected.columns)
+        writer.writerows(selected.rows)
+    else:
+        table = _table(None, selected.columns)
+        for row in selected.rows:
+            table.add_row(*("" if value is None else str(value) for value in row))
+        _console().print(table)
+    if selected.more:
+        print(f"first {len(selected.rows)} rows; more with --limit", file=sys.stderr)
+
+
+def _table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if right and name in right else "left")
+    return table
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _UNKNOWN_WIDTH)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,85 @@
+"""Begin what a command asks for: read file and settings, run, print the end."""
+
+from pathlib import Path
+
+from flows.campaign import Campaign
+from flows.campaign_file import load_campaign
+from flows.cluster import ClusterPlan
+from flows.places import choose_database, existing_database, lake_of
+from flows.resolve import Resolved, resolve
+from flows.screen import Control, default_workers, run_screening
+from flows.settings import Settings, read_settings
+from flows.show import require_campaign, show_candidates, show_funnel, show_labels, show_plan
+from flows.surfaces import cut_here
+from flows.verify import run_verification
+from screening_db.engine import open_database
+from tasks.plan import plan
+
+_SHOWN = 20
+
+
+def start_screening(file: Path, database: str | None) -> None:
+    """Run the campaign in ``file`` and print its ranking and funnel."""
+    settings = read_settings()
+    campaign, resolved = _read(file, settings)
+    db = open_database(choose_database(settings, campaign.database, database))
+    try:
+        control = Control(_cluster(campaign, settings), settings.prefect_api_url)
+        ran = run_screening(resolved, db, lake_of(db), control)
+        if not ran:
+            print(f"{campaign.name} was finished before; nothing is left to run")
+        show_candidates(db, campaign.name, _SHOWN)
+        show_funnel(db, campaign.name)
+        print(f"database     {db.where}")
+        print(f"predictions  {lake_of(db) / 'predictions'}")
+    finally:
+        db.close()
+
+
+def start_plan(file: Path) -> None:
+    """Count what the campaign in ``file`` would do; nothing is stored."""
+    settings = read_settings()
+    campaign, resolved = _read(file, settings)
+    workers = _cluster(campaign, settings).workers
+    planned = plan(
+        cut_here(resolved),
+        len(resolved.adsorbates),
+        model=campaign.model,
+        workers=workers,
+        keep_per_pair=campaign.triage.keep_per_pair,
+        refused=resolved.refused,
+    )
+    show_plan(campaign.name, planned, workers)
+
+
+def start_verification(
+    campaign: str, limit: int | None, engine: str | None, workers: int | None, database: str | None
+) -> None:
+    """Drain the queue of ``campaign`` and print labels beside predictions."""
+    settings = read_settings()
+    db = existing_database(settings, database)
+    try:
+        row = require_campaign(db, campaign)
+        cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
+        counts = run_verification(db, row, limit=limit, engine=engine, cluster=cluster)
+        show_labels(db, campaign)
+        print(
+            f"{counts.converged} converged, {counts.anomalous} anomalous, {counts.failed} failed "
+            "in this run"
+        )
+    finally:
+        db.close()
+
+
+def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
+    campaign = load_campaign(file)
+    return campaign, resolve(campaign, file.parent, settings.mp_api_key)
+
+
+def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:
+    stated = campaign.cluster
+    return ClusterPlan(
+        workers=stated.workers or settings.workers or default_workers(),
+        address=stated.address or settings.cluster,
+        cuda=stated.cuda,
+    )

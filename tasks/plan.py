@@ -1,0 +1,100 @@
+"""Count what a campaign will do, and estimate what it costs, before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.adsorbates import Adsorbate
+from tasks.bulks import Bulk
+from tasks.errors import Refused
+from tasks.placements import PlacementSpec, count_placements, surface_sites
+from tasks.slabs import Slab, SlabSpec, enumerate_slabs
+
+# Measured on one core of a laptop-class CPU; stated again wherever an estimate is printed.
+PLACEMENTS_PER_S = {"mini": 20.0, "baseline": 400.0}
+OTHER_PLACEMENTS_PER_S = 5.0
+START_S = 20.0  # Prefect server, workers and model, once for each run
+BYTES_PER_PLACEMENT = 1_500  # candidate, prediction, state and their indexes, and the Parquet row
+BYTES_PER_STRUCTURE = 4_000
+
+
+@dataclass(frozen=True)
+class CountedSlab:
+    """A slab, and how many placements its adsorbates have on it before any is refused."""
+
+    slab: Slab
+    placements: int
+
+
+@dataclass(frozen=True)
+class BulkSurfaces:
+    """What one bulk offers: its slabs, and what was refused of them."""
+
+    bulk: Bulk
+    slabs: tuple[CountedSlab, ...]
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Exact counts, and estimates that follow from the stated rates."""
+
+    bulks: int
+    slabs: int
+    pairs: int
+    placements: int
+    refused: tuple[Refused, ...]
+    rate_per_s: float
+    seconds: float
+    disk_bytes: int
+
+
+def surfaces_of(
+    bulk: Bulk,
+    slab_spec: SlabSpec,
+    adsorbates: Sequence[Adsorbate],
+    placement_spec: PlacementSpec,
+    elements: frozenset[str],
+) -> BulkSurfaces:
+    """Cut ``bulk`` and count the placements on each slab.
+
+    A slab with an element outside ``elements`` is refused: nothing is placed on it.
+    """
+    slabs, refused = enumerate_slabs(bulk, slab_spec)
+    counted = []
+    for slab in slabs:
+        unknown = sorted(set(slab.atoms.get_chemical_symbols()) - elements)
+        if unknown:
+            reason = f"element {', '.join(unknown)} is outside the model"
+            refused.append(Refused(slab.slab_id, "slab", reason))
+            continue
+        sites = surface_sites(slab)
+        count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
+        counted.append(CountedSlab(slab, count))
+    return BulkSurfaces(bulk, tuple(counted), tuple(refused))
+
+
+def plan(
+    surfaces: Sequence[BulkSurfaces],
+    adsorbates: int,
+    *,
+    model: str,
+    workers: int,
+    keep_per_pair: int,
+    refused: Sequence[Refused] = (),
+) -> Plan:
+    """Add up ``surfaces`` and estimate time and disk."""
+    slabs = [s for surface in surfaces for s in surface.slabs]
+    placements = sum(s.placements for s in slabs)
+    pairs = len(slabs) * adsorbates
+    rate = PLACEMENTS_PER_S.get(model, OTHER_PLACEMENTS_PER_S) * workers
+    kept = min(pairs * keep_per_pair, placements)
+    return Plan(
+        bulks=len(surfaces),
+        slabs=len(slabs),
+        pairs=pairs,
+        placements=placements,
+        refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
+        rate_per_s=rate,
+        seconds=START_S + placements / rate,
+        disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
+    )
