@@ -5,7 +5,7 @@ atop sites, its edges bridges, its faces hollows. Triangles that share a circumc
 (a square is one fourfold hollow, and its diagonal no bridge). The slab's in-plane symmetry (spglib)
 keeps one site of each kind. All this is done once for each slab and shared by all adsorbates.
 
-Shapes  N slab atoms, M atoms of the periodic landscape near the surface, S operations.
+Shapes  N slab atoms, M atoms of the landscape, K sites or surface atoms, S operations.
 Units   Å, degrees.
 """
 
@@ -49,35 +49,33 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Landscape:
+    """The atoms an adsorbate can meet, with their in-plane images around the cell."""
+
+    points_M3: NDArray[np.float64]
+    index_M: NDArray[np.int64]  # which slab atom each is an image of
+    radii_M: NDArray[np.float64]
+    top_ang: float  # height of the highest slab atom
+    floor_ang: float  # height of the lowest surface atom
+    bottom_ang: float
+
+
+@dataclass(frozen=True)
 class SurfaceSites:
-    """What is computed once for each slab."""
+    """What is computed once for each slab and shared by all its adsorbates."""
 
     slab_id: str
     sites: tuple[Site, ...]
     neighbours: Neighbours  # bonded neighbours of each slab atom, in index order
-    landscape_M3: NDArray[np.float64]  # atoms near the surface, with their in-plane images
-    landscape_index_M: NDArray[np.int64]
-    landscape_radii_M: NDArray[np.float64]
-    top_ang: float  # height of the highest slab atom
-    bottom_ang: float
+    landscape: Landscape
 
 
 def surface_sites(slab: Slab) -> SurfaceSites:
     """Return the distinct sites of a slab's upper surface, atop first, and its landscape."""
     if not (slab.atoms.get_tags() == 1).any():
         raise UserError(f"slab {slab.slab_id[:12]} has no atom of tag 1: tag its surface atoms")
-    landscape_M3, index_M = _landscape(slab)
-    z_N = slab.atoms.positions[:, 2]
-    return SurfaceSites(
-        slab.slab_id,
-        _distinct(slab, _all_sites(slab)),
-        neighbours(slab.atoms),
-        landscape_M3,
-        index_M,
-        covalent_radii[slab.atoms.numbers[index_M]],
-        float(z_N.max()),
-        float(z_N.min()),
-    )
+    sites = _distinct(slab, _all_sites(slab))
+    return SurfaceSites(slab.slab_id, sites, neighbours(slab.atoms), landscape(slab))
 
 
 def to_cell(points_P2: NDArray[np.float64], plane_22: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,18 +92,28 @@ def _images(plane_22: NDArray[np.float64], margin_ang: float) -> NDArray[np.floa
     return np.asarray(np.stack(grid, -1).reshape(-1, 2) @ plane_22)
 
 
-def _landscape(slab: Slab) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def landscape(slab: Slab) -> Landscape:
+    """Return the periodic landscape of a slab's upper surface."""
     positions_N3 = slab.atoms.positions
+    z_N = positions_N3[:, 2]
     plane_22 = slab.atoms.cell.array[:2, :2]
-    near = np.flatnonzero(positions_N3[:, 2] > positions_N3[:, 2].max() - _DEPTH_ANG)
+    near = np.flatnonzero(z_N > z_N.max() - _DEPTH_ANG)
     inside_K2 = to_cell(positions_N3[near, :2], plane_22)
     shifts_I2 = _images(plane_22, _MARGIN_ANG)
     points_M2 = (shifts_I2[:, None] + inside_K2[None]).reshape(-1, 2)
     index_M = np.tile(near, len(shifts_I2))
-    scaled_M2 = points_M2 @ np.linalg.inv(plane_22)
-    margin_2 = _MARGIN_ANG * np.linalg.norm(np.linalg.inv(plane_22), axis=0)
-    kept = np.all((scaled_M2 > -margin_2) & (scaled_M2 < 1.0 + margin_2), axis=1)
-    return np.column_stack([points_M2, positions_N3[index_M, 2]])[kept], index_M[kept]
+    inverse_22 = np.linalg.inv(plane_22)
+    margin_2 = _MARGIN_ANG * np.linalg.norm(inverse_22, axis=0)
+    scaled_M2 = points_M2 @ inverse_22
+    kept_M = np.all((scaled_M2 > -margin_2) & (scaled_M2 < 1.0 + margin_2), axis=1)
+    return Landscape(
+        np.column_stack([points_M2, z_N[index_M]])[kept_M],
+        index_M[kept_M],
+        covalent_radii[slab.atoms.numbers[index_M[kept_M]]],
+        float(z_N.max()),
+        float(z_N[slab.atoms.get_tags() == 1].min()),
+        float(z_N.min()),
+    )
 
 
 def _all_sites(slab: Slab) -> list[Site]:
