@@ -156,7 +156,9 @@ class GraphAttention(nn.Module):
             tables = self.source_embedding.weight, self.target_embedding.weight
         assert self.so2_conv_1.rad_func is not None
         weights_EF = self.so2_conv_1.rad_func(edges, tables)
-        pairs_EKC = torch.cat((x_NKC[edges.source_E], x_NKC[edges.target_E]), dim=2)
+        pairs_EKC = torch.cat(
+            (x_NKC.index_select(0, edges.source_E), x_NKC.index_select(0, edges.target_E)), dim=2
+        )
         parts = self.so2_conv_1.split(torch.bmm(edges.to_frame_ERK, pairs_EKC))
         extra_EF, parts = self.so2_conv_1(self.so2_conv_1.weighted(parts, weights_EF))
         n_scores = extra_EF.shape[1] - self.n_gates

@@ -121,7 +121,9 @@ def edge_rotations(vectors_E3: Tensor, lmax: int, mmax: int) -> Tensor:
     features = torch.cat((tilt_EM.real, tilt_EM.imag[:, 1:]), dim=1)
     table = _tilt_table(lmax, mmax, features.dtype, features.device)
     n_coefficients = (lmax + 1) ** 2
-    tilted_ERK = (features @ table).view(len(features), -1, n_coefficients)
+    tilted_ERK = torch.unflatten(
+        features @ table, 1, (table.shape[1] // n_coefficients, n_coefficients)
+    )
     cosine_EK, sine_EK, mirror_K = _turn_columns(turn_EM, lmax)
     return tilted_ERK * cosine_EK[:, None] + tilted_ERK[:, :, mirror_K] * sine_EK[:, None]
 

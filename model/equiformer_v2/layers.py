@@ -17,7 +17,8 @@ from model.equiformer_v2.harmonics import coefficient_degrees
 @cache
 def degree_index(lmax: int, device: torch.device) -> Tensor:
     """Return the degree of each coefficient: spreads a value for each degree over its orders."""
-    return torch.tensor(coefficient_degrees(lmax), device=device)
+    with torch.inference_mode(False):  # a cached inference tensor could not be trained with
+        return torch.tensor(coefficient_degrees(lmax), device=device)
 
 
 @cache
@@ -100,8 +101,8 @@ class SeparableLayerNorm(nn.Module):
         rest_NKC = x_NKC[:, 1:]
         degree_K = degree_index(self.lmax, x_NKC.device)[1:]
         # Every degree counts the same, however many orders it has.
-        balance_K = 1.0 / ((2 * degree_K + 1) * self.lmax)
-        square_N = rest_NKC.square().mean(2) @ balance_K.to(x_NKC.dtype)
+        balance_K = 1.0 / ((2 * degree_K.to(x_NKC.dtype) + 1) * self.lmax)
+        square_N = rest_NKC.square().mean(2) @ balance_K
         scale_N11 = (square_N + self.eps).rsqrt()[:, None, None]
         rest_NKC = rest_NKC * (scale_N11 * self.affine_weight[degree_K - 1])
         return torch.cat((self.norm_l0(x_NKC[:, :1]), rest_NKC), dim=1)
@@ -119,10 +120,10 @@ class EquivariantRMSNorm(nn.Module):
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return the normalised coefficients."""
         degree_K = degree_index(self.lmax, x_NKC.device)
-        balance_K = 1.0 / ((2 * degree_K + 1) * (self.lmax + 1))
+        balance_K = 1.0 / ((2 * degree_K.to(x_NKC.dtype) + 1) * (self.lmax + 1))
         scalars_N1C = x_NKC[:, :1]
         x_NKC = torch.cat((scalars_N1C - scalars_N1C.mean(2, keepdim=True), x_NKC[:, 1:]), dim=1)
-        square_N = x_NKC.square().mean(2) @ balance_K.to(x_NKC.dtype)
+        square_N = x_NKC.square().mean(2) @ balance_K
         scale_N11 = (square_N + self.eps).rsqrt()[:, None, None]
         x_NKC = x_NKC * (scale_N11 * self.affine_weight[degree_K])
         return torch.cat((x_NKC[:, :1] + self.affine_bias, x_NKC[:, 1:]), dim=1)
