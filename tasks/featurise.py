@@ -1,0 +1,187 @@
+"""Write an adslab as a model reads it: configuration text and atoms, and check that they agree.
+
+The site a text names follows from bonds, not from where the adsorbate was aimed: an atom put over
+a bridge that also bonds to a third atom is named, reported and predicted as hollow. The recipe keeps
+the site that was asked for. ``check_site`` counts the bonds a second time, by brute force.
+
+Shapes  N slab atoms, A adsorbate atoms, M atoms of the landscape, I images.
+Units   Å.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from model.contract import Configuration
+from model.text import ConfigurationText, SiteText, kind_of, parse_text
+from tasks.contacts import Neighbours, cutoffs, neighbours
+from tasks.errors import Refused, UserError
+from tasks.placements import Adslab
+from tasks.sites import Landscape, Site, SurfaceSites, landscape, to_cell
+from tasks.slabs import Slab
+
+
+class SiteMismatchError(UserError):
+    """The text and the atoms of one adslab name different sites."""
+
+
+def featurise(
+    adslab: Adslab, slab: Slab, level: str, sites: SurfaceSites | None = None
+) -> Configuration:
+    """Return what a model reads of ``adslab``; text and atoms that disagree are an error.
+
+    ``sites`` brings the neighbour lists of the slab; without it they are found again.
+    """
+    known = neighbours(slab.atoms) if sites is None else sites.neighbours
+    ground = landscape(slab) if sites is None else sites.landscape
+    text = adslab_text(adslab, slab, known, ground).format()
+    mismatch = check_site(adslab, text)
+    if mismatch:
+        raise SiteMismatchError(mismatch)
+    return Configuration(
+        candidate_id=adslab.candidate_id,
+        level=level,
+        text=text,
+        numbers_N=adslab.atoms.numbers.astype(np.int64),
+        positions_N3=adslab.atoms.positions.copy(),
+        cell_33=adslab.atoms.cell.array.copy(),
+        tags_N=adslab.atoms.get_tags().astype(np.int64),
+    )
+
+
+def featurise_all(
+    adslabs: Sequence[Adslab], slab: Slab, level: str, sites: SurfaceSites
+) -> tuple[list[Configuration], list[Refused]]:
+    """Return the configurations of one slab's adslabs in order, and those refused by the check."""
+    configurations: list[Configuration] = []
+    refused: list[Refused] = []
+    for adslab in adslabs:
+        try:
+            configurations.append(featurise(adslab, slab, level, sites))
+        except SiteMismatchError as error:
+            refused.append(Refused(adslab.candidate_id, "placement", str(error)))
+    return configurations, refused
+
+
+def configuration_text(
+    atoms: Atoms, adsorbate_formula: str, bulk_formula: str, miller: tuple[int, int, int]
+) -> str:
+    """Return the text of any adslab with tag 2 on its adsorbate, from one neighbour search."""
+    is_adsorbate = atoms.get_tags() == 2
+    if not is_adsorbate.any() or is_adsorbate.all():
+        raise UserError(
+            "a configuration text needs slab and adsorbate, told apart by tag 2 on the adsorbate; "
+            f"got {int(is_adsorbate.sum())} adsorbate atoms of {len(atoms)}"
+        )
+    bonded = neighbours(atoms)
+    symbols = atoms.get_chemical_symbols()
+    found = []
+    for index in np.flatnonzero(is_adsorbate).tolist():
+        contacts = [j for j in bonded[index].tolist() if not is_adsorbate[j]]
+        if contacts:
+            groups = [[symbols[j], *(symbols[k] for k in bonded[j].tolist())] for j in contacts]
+            found.append(_site_text(symbols[index], [symbols[j] for j in contacts], groups))
+    return ConfigurationText(adsorbate_formula, bulk_formula, miller, tuple(found)).format()
+
+
+def adslab_text(
+    adslab: Adslab, slab: Slab, slab_neighbours: Neighbours, ground: Landscape
+) -> ConfigurationText:
+    """Return the text's parts from the slab's neighbour lists and adsorbate-slab distances."""
+    symbols = adslab.atoms.get_chemical_symbols()
+    n_slab = len(slab.atoms)
+    contacts_A = _contacts(adslab.atoms, n_slab, ground)
+    touching: dict[int, list[str]] = {}
+    for a, contacts in enumerate(contacts_A):
+        for j in contacts:
+            touching.setdefault(j, []).append(symbols[n_slab + a])
+    brackets = {
+        j: [symbols[j], *(symbols[k] for k in slab_neighbours[j].tolist()), *adsorbed]
+        for j, adsorbed in touching.items()
+    }
+    found = [
+        _site_text(symbols[n_slab + a], [symbols[j] for j in contacts], [brackets[j] for j in contacts])
+        for a, contacts in enumerate(contacts_A)
+        if contacts
+    ]
+    return ConfigurationText(adslab.adsorbate, slab.bulk_formula, slab.miller, tuple(found))
+
+
+def check_site(adslab: Adslab, text: str) -> str:
+    """Return how ``text`` and the atoms disagree on who touches whom; empty where they agree."""
+    named = [(site.atom, site.contacts, site.kind) for site in parse_text(text).sites]
+    atoms = adslab.atoms
+    symbols = np.array(atoms.get_chemical_symbols())
+    slab_N = np.flatnonzero(atoms.get_tags() < 2)
+    placed = []
+    for index in np.flatnonzero(atoms.get_tags() == 2).tolist():
+        touched = slab_N[_bonds_by_brute_force(atoms, index, slab_N)].tolist()
+        if touched:
+            contacts = tuple(symbols[touched].tolist())
+            placed.append((str(symbols[index]), contacts, kind_of(len(contacts))))
+    if named == placed:
+        return ""
+    return (
+        f"the text of {adslab.adsorbate} names {_listed(named)}, its atoms make {_listed(placed)}"
+    )
+
+
+def site_label(text: ConfigurationText) -> str:
+    """Return the sites of a text in short: ``bridge Cu-Pt``, or ``C atop Cu + O atop Cu``."""
+    if not text.sites:
+        return "no contact"
+    labels = [f"{site.kind} {'-'.join(site.contacts)}" for site in text.sites]
+    if len(labels) == 1:
+        return labels[0]
+    return " + ".join(f"{s.atom} {label}" for s, label in zip(text.sites, labels, strict=True))
+
+
+def asked_site(site: Site, slab: Slab) -> str:
+    """Return where a placement was aimed at, as in ``bridge Cu-Pt``; random ones say so."""
+    symbols = "-".join(str(slab.atoms.symbols[index]) for index in site.slab_atoms)
+    return f"{site.kind} {symbols}".rstrip()
+
+
+def _contacts(atoms: Atoms, n_slab: int, ground: Landscape) -> list[list[int]]:
+    """Return the slab atoms that each adsorbate atom is bonded to, in index order."""
+    positions_A3 = atoms.positions[n_slab:]
+    home_A2 = to_cell(positions_A3[:, :2], atoms.cell.array[:2, :2])
+    radii_N = cutoffs(atoms.numbers)
+    limit_AM = radii_N[n_slab:, None] + radii_N[ground.index_M][None]
+    distance2_AM = (
+        (home_A2[:, 0, None] - ground.points_M3[:, 0]) ** 2
+        + (home_A2[:, 1, None] - ground.points_M3[:, 1]) ** 2
+        + (positions_A3[:, 2, None] - ground.points_M3[:, 2]) ** 2
+    )
+    bonded_AM = distance2_AM < limit_AM**2
+    return [sorted(ground.index_M[row].tolist()) for row in bonded_AM]
+
+
+def _bonds_by_brute_force(
+    atoms: Atoms, index: int, slab_N: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return places in ``slab_N``, once for each image that atom ``index`` is bonded to."""
+    radii_N = cutoffs(atoms.numbers)
+    steps = np.array([-1, 0, 1])
+    shifts_I3 = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3) @ atoms.cell.array
+    scaled_N3 = np.linalg.solve(
+        atoms.cell.array.T, (atoms.positions[slab_N] - atoms.positions[index]).T
+    ).T
+    nearest_N3 = (scaled_N3 - np.rint(scaled_N3)) @ atoms.cell.array
+    distance_NI = np.linalg.norm(nearest_N3[:, None] + shifts_I3[None], axis=2)
+    places, _ = np.nonzero(distance_NI < (radii_N[slab_N] + radii_N[index])[:, None])
+    return places
+
+
+def _site_text(
+    atom: str, contacts: Sequence[str], groups: Iterable[Sequence[str]]
+) -> SiteText:
+    return SiteText(
+        atom, tuple(contacts), kind_of(len(contacts)), tuple(tuple(group) for group in groups)
+    )
+
+
+def _listed(sites: Sequence[tuple[str, tuple[str, ...], str]]) -> str:
+    return ", ".join(f"{a} {kind} {'-'.join(c)}" for a, c, kind in sites) or "no contact"
