@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from model.contract import Configuration
 from model.domain import level_index
 from model.errors import ModelError
-from model.graph import Graph, collate, crop, radius_graph
+from model.graph import Graph, collate, configuration_graph
 from model.qe_catalytic import Batch, QECatalyticConfig
 from model.tokenizer import model_text
 
@@ -59,17 +59,14 @@ class Reader:
                 f"reads {limit}; raise max_tokens and train again"
             )
         encoder = self.config.encoder
-        graph = radius_graph(
-            configuration.numbers_N,
-            configuration.positions_N3,
-            configuration.cell_33,
-            configuration.tags_N,
-            pbc=configuration.pbc,
+        graph = configuration_graph(
+            configuration,
             cutoff_ang=encoder.max_radius,
             max_neighbors=encoder.max_neighbors,
+            crop_ang=self.config.crop_radius_ang,
         )
         return Example(
-            graph=crop(graph, self.config.crop_radius_ang),
+            graph=graph,
             token_ids=token_ids,
             level=level_index(self.config.levels, configuration.level),
         )

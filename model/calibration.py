@@ -28,9 +28,7 @@ class LevelCalibration:
         return self.factor * np.sqrt(spread_R**2 + self.floor_ev**2)
 
 
-def calibrate(
-    error_R: NDArray[np.float64], spread_R: NDArray[np.float64]
-) -> LevelCalibration:
+def calibrate(error_R: NDArray[np.float64], spread_R: NDArray[np.float64]) -> LevelCalibration:
     """Fit floor and factor on held-out rows of one level.
 
     The floor minimises the negative log-likelihood of a normal error; the factor then makes the

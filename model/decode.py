@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from model.energy_tokens import PLACES
 from model.qe_catalytic import Batch, QECatalytic, Reading, positions
+from model.tokenizer import token_ids
 
 BEAMS = 4
 _PLACE_VALUES = (0.0, 10.0, 1.0, 0.0, 0.1, 0.01)  # eV of a digit in each place
@@ -21,9 +22,7 @@ class EnergyDecoder:
     """Constrained decoding of ``+01.23`` for a batch of readings."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
-        self.ids = [
-            torch.tensor(tokenizer.convert_tokens_to_ids(list(place))) for place in PLACES
-        ]
+        self.ids = [torch.tensor(token_ids(tokenizer, place)) for place in PLACES]
 
     def decode(self, network: QECatalytic, batch: Batch, reading: Reading) -> Tensor:
         """Return (B,) energies in eV; ``reading`` was made with its cache kept."""
@@ -69,7 +68,7 @@ class _Beams:
             self.sign_X = 1.0 - 2.0 * option_X  # PLACES[0] is "+-"
         self.token_X = ids[option_X]
         self.is_token_XT = self.is_token_XT[parent_X]
-        self.cache.reorder_cache(parent_X)
+        self.cache.batch_select_indices(parent_X)
 
     def step(self, network: QECatalytic) -> Tensor:
         """Feed the newest token of each beam and return (X, V) scores for the next."""

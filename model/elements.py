@@ -1,13 +1,14 @@
 """What the periodic table says of each element, as numbers a model can start from.
 
-Shapes  Z = 95 rows (to plutonium), row 0 unused so that a row is found by its atomic number; P properties.
+Shapes  Z = 95 rows, to plutonium, one for each atomic number (row 0 unused); P properties.
 """
 
+import warnings
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
+from pymatgen.core.periodic_table import Element
 
 MAX_ATOMIC_NUMBER = 94
 PROPERTIES = (
@@ -42,8 +43,10 @@ def _properties(element: Element) -> tuple[float, ...]:
 def element_properties() -> NDArray[np.float64]:
     """Return the (Z, P) table; what is not known of an element is NaN."""
     table_ZP = np.full((MAX_ATOMIC_NUMBER + 1, len(PROPERTIES)), np.nan)
-    for number in range(1, MAX_ATOMIC_NUMBER + 1):
-        table_ZP[number] = _properties(Element.from_Z(number))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noble gases have no electronegativity: NaN says so
+        for number in range(1, MAX_ATOMIC_NUMBER + 1):
+            table_ZP[number] = _properties(Element.from_Z(number))
     return table_ZP
 
 
@@ -52,4 +55,5 @@ def standardised_properties() -> NDArray[np.float64]:
     """Return the (Z, P) table with zero mean and unit variance, unknown values at the mean."""
     table_ZP = element_properties()
     scaled_ZP = (table_ZP - np.nanmean(table_ZP, axis=0)) / np.nanstd(table_ZP, axis=0)
-    return np.nan_to_num(scaled_ZP)
+    known_ZP: NDArray[np.float64] = np.nan_to_num(scaled_ZP)
+    return known_ZP

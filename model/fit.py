@@ -22,11 +22,19 @@ from model.calibration import calibrate_levels, head_weight
 from model.checkpoint import Checkpoint, seal
 from model.domain import domain_of, domain_to_json, write_json
 from model.elements import MAX_ATOMIC_NUMBER
-from model.equiformer_v2.encoder import EquiformerV2Config
+from model.equiformer_v2.config import EquiformerV2Config
+from model.graph import ADSORBATE_TAG
 from model.predictor import KIND, Answers, Ensemble
-from model.qe_catalytic import ADSORBATE, QECatalytic, QECatalyticConfig
+from model.qe_catalytic import QECatalytic, QECatalyticConfig
 from model.rows import UNRELAXED, Row, read_rows, split
-from model.tokenizer import GRAPH, load_tokenizer, model_text, save_tokenizer, train_tokenizer
+from model.tokenizer import (
+    GRAPH,
+    load_tokenizer,
+    model_text,
+    save_tokenizer,
+    token_ids,
+    train_tokenizer,
+)
 from model.training import Recipe, Sample, Trainer
 
 
@@ -82,9 +90,7 @@ def train_member(plan: Plan, member: int) -> None:
     trainer.run(watch=watch)
 
 
-def make_samples(
-    rows: Sequence[Row], reader: Reader, weights: dict[str, float]
-) -> list[Sample]:
+def make_samples(rows: Sequence[Row], reader: Reader, weights: dict[str, float]) -> list[Sample]:
     """Group the rows of each pair into one sample, its unrelaxed view first."""
     pairs: dict[str, list[Row]] = {}
     for row in rows:
@@ -113,7 +119,7 @@ def _new_network(
         levels=tuple(sorted({row.level for row in train})),
         vocabulary=len(tokenizer),
     )
-    network = QECatalytic(config, graph_token=tokenizer.convert_tokens_to_ids(GRAPH))
+    network = QECatalytic(config, graph_token=token_ids(tokenizer, [GRAPH])[0])
     for index, level in enumerate(config.levels):
         rows = [row for row in train if row.level == level]
         offset, scale, atom_offset_Z = fit_scale(rows)
@@ -127,7 +133,7 @@ def fit_scale(rows: Sequence[Row]) -> tuple[float, float, NDArray[np.float64]]:
     """Return offset, scale and per-atom offsets (eV) by ridge regression on composition."""
     counts_RZ = np.zeros((len(rows), MAX_ATOMIC_NUMBER + 1))
     for index, row in enumerate(rows):
-        np.add.at(counts_RZ[index], row.numbers_N[row.tags_N == ADSORBATE], 1.0)
+        np.add.at(counts_RZ[index], row.numbers_N[row.tags_N == ADSORBATE_TAG], 1.0)
     energy_R = np.array([row.energy_ev for row in rows])
     centre_Z, mean = counts_RZ.mean(axis=0), energy_R.mean()
     centred_RZ = counts_RZ - centre_Z

@@ -23,7 +23,7 @@ from model.decode import EnergyDecoder
 from model.domain import domain_from_json, why_outside
 from model.errors import ModelError
 from model.qe_catalytic import Batch, QECatalytic, QECatalyticConfig
-from model.tokenizer import GRAPH, load_tokenizer
+from model.tokenizer import GRAPH, load_tokenizer, token_ids
 
 KIND = "qe-catalytic"
 BUDGET = 24_000  # edges and tokens of one forward pass: about 0.5 GB at the mini's width
@@ -64,7 +64,7 @@ class QECatalyticPredictor:
         config = QECatalyticConfig.from_json(settings["network"])
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
         members = [
-            _load_member(config, tokenizer.convert_tokens_to_ids(GRAPH), file)
+            _load_member(config, token_ids(tokenizer, [GRAPH])[0], file)
             for file in sorted(checkpoint.folder.glob("member-*.safetensors"))
         ]
         self.ensemble = Ensemble(members, Reader(config, tokenizer))
@@ -78,9 +78,7 @@ class QECatalyticPredictor:
         answers = self.ensemble.answer(configurations)
         share = self.regression_share
         energy_R = share * answers.regression_R + (1 - share) * answers.token_R
-        return [
-            self._prediction(c, answers, energy_R, row) for row, c in enumerate(configurations)
-        ]
+        return [self._prediction(c, answers, energy_R, row) for row, c in enumerate(configurations)]
 
     def _prediction(
         self,

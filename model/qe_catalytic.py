@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from transformers import DynamicCache, Qwen2Config, Qwen2Model
 
 from model.elements import MAX_ATOMIC_NUMBER, standardised_properties
-from model.equiformer_v2.encoder import EquiformerV2, EquiformerV2Config
-from model.graph import GraphBatch
-
-ADSORBATE = 2  # the tag of adsorbate atoms
+from model.equiformer_v2.config import EquiformerV2Config
+from model.equiformer_v2.encoder import EquiformerV2
+from model.graph import ADSORBATE_TAG, GraphBatch
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class LevelScale(nn.Module):
     def reference(self, batch: Batch) -> Tensor:
         """Return (B,) the energy in eV that composition alone suggests."""
         graph = batch.graph
-        is_adsorbate_N = graph.tags_N == ADSORBATE
+        is_adsorbate_N = graph.tags_N == ADSORBATE_TAG
         system = graph.system_N[is_adsorbate_N]
         atoms = self.atom_offset_LZ[batch.level_B[system], graph.numbers_N[is_adsorbate_N]]
         return self.offset_L[batch.level_B].index_add(0, system, atoms)
@@ -116,12 +115,11 @@ class GraphPooling(nn.Module):
         """Return (B, D)."""
         node_ND = self.node(invariant_NC)
         empty_BD = node_ND.new_zeros(graph.n_systems, node_ND.shape[1])
-        is_adsorbate_N = (graph.tags_N == ADSORBATE).to(node_ND.dtype)
+        is_adsorbate_N = (graph.tags_N == ADSORBATE_TAG).to(node_ND.dtype)
         total_BD = empty_BD.index_add(0, graph.system_N, node_ND * is_adsorbate_N[:, None])
         count_B = empty_BD[:, 0].index_add(0, graph.system_N, is_adsorbate_N).clamp(min=1)
-        highest_BD = empty_BD.index_reduce(
-            0, graph.system_N, node_ND, "amax", include_self=False
-        )
+        system_ND = graph.system_N[:, None].expand_as(node_ND)
+        highest_BD = empty_BD.scatter_reduce(0, system_ND, node_ND, "amax", include_self=False)
         # A sum over ten atoms and a sum over one should enter the mixer at comparable size.
         pooled = [0.2 * total_BD, total_BD / count_B[:, None], highest_BD]
         mixed: Tensor = self.mix(torch.cat(pooled, dim=-1))
@@ -149,9 +147,7 @@ class QECatalytic(nn.Module):
         self.pooling = GraphPooling(config.encoder.sphere_channels, width)
         self.projection = nn.Linear(width, width)
         self.language = Qwen2Model(_qwen(config))
-        self.regression = nn.Sequential(
-            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1)
-        )
+        self.regression = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
         self.spread = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
         self.scale = LevelScale(len(config.levels))
         self._start_from_periodic_table()
@@ -211,5 +207,4 @@ def _qwen(config: QECatalyticConfig) -> Qwen2Config:
         num_key_value_heads=language.key_value_heads,
         max_position_embeddings=2 * language.max_tokens,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        attn_implementation="sdpa",
     )

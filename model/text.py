@@ -17,7 +17,9 @@ KINDS = ("atop", "bridge", "hollow")
 
 _SYMBOL = re.compile(r"[A-Z][a-z]?\Z")
 _HEAD = re.compile(r"(?P<bulk>\S+) \((?P<miller>-?\d+ -?\d+ -?\d+)\)\Z")
-_SITE = re.compile(r"\[(?P<words>[A-Za-z ]+) (?P<kind>atop|bridge|hollow)(?P<rest>( \[[A-Za-z ]+\])+)\]")
+_SITE = re.compile(
+    r"\[(?P<words>[A-Za-z ]+) (?P<kind>atop|bridge|hollow)(?P<rest>( \[[A-Za-z ]+\])+)\]"
+)
 _NEIGHBOURS = re.compile(r"\[([A-Za-z ]+)\]")
 
 
@@ -72,7 +74,9 @@ class ConfigurationText:
     def __post_init__(self) -> None:
         for name, value in (("adsorbate", self.adsorbate), ("bulk", self.bulk)):
             if not value or SEPARATOR in value or any(c.isspace() for c in value):
-                raise ModelError(f"the {name} of a text is one word, as in {EXAMPLE}, got {value!r}")
+                raise ModelError(
+                    f"the {name} of a text is one word, as in {EXAMPLE}, got {value!r}"
+                )
 
     def format(self) -> str:
         """Return the text, character for character as CatBERTa writes it."""
@@ -98,7 +102,9 @@ def parse_text(text: str) -> ConfigurationText:
     h, k, l = (int(index) for index in head["miller"].split())  # noqa: E741
     parsed = ConfigurationText(sections[0], head["bulk"], (h, k, l), _parse_body(sections[2]))
     if parsed.format() != text:
-        raise ModelError(f"expected single spaces and plain integers, as in {EXAMPLE}; got {text!r}")
+        raise ModelError(
+            f"expected single spaces and plain integers, as in {EXAMPLE}; got {text!r}"
+        )
     return parsed
 
 

@@ -57,17 +57,12 @@ def text_features(texts: Sequence[str]) -> NDArray[np.float64]:
 def _features(text: ConfigurationText) -> list[float]:
     atoms = composition(text.adsorbate)
     contacts = [symbol for site in text.sites for symbol in site.contacts]
-    around = [
-        symbol for site in text.sites for group in site.neighbours for symbol in group[1:]
-    ]
+    around = [symbol for site in text.sites for group in site.neighbours for symbol in group[1:]]
     metals = [symbol for symbol in around if symbol not in _ADSORBATE_ELEMENTS]
     return [
         *(float(atoms[symbol]) for symbol in _ADSORBATE_ELEMENTS),
         _spelling(text.adsorbate),
-        *(
-            float(sum(site.atom == symbol for site in text.sites))
-            for symbol in _ADSORBATE_ELEMENTS
-        ),
+        *(float(sum(site.atom == symbol for site in text.sites)) for symbol in _ADSORBATE_ELEMENTS),
         *(float(sum(site.kind == kind for site in text.sites)) for kind in KINDS),
         float(len(contacts)),
         len(metals) / len(contacts) if contacts else np.nan,

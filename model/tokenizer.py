@@ -43,7 +43,7 @@ def _with_every_element(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, padding_side="left"
     )
 
@@ -56,6 +56,11 @@ def load_tokenizer(file: Path) -> PreTrainedTokenizerFast:
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
     """Write a ``tokenizer.json``."""
     tokenizer.backend_tokenizer.save(str(file))
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list[int]:
+    """Return the ids of tokens, one by one."""
+    return [int(tokenizer.convert_tokens_to_ids(token)) for token in tokens]
 
 
 def model_text(level: str, text: str) -> str:

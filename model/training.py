@@ -22,6 +22,7 @@ from model.energy_tokens import WIDTH, format_energy
 from model.errors import ModelError
 from model.loss import gated_sum
 from model.qe_catalytic import Batch, QECatalytic
+from model.tokenizer import token_ids
 
 STATE = "training-state.pt"
 
@@ -82,7 +83,7 @@ class Trainer:
             losses = [self._step(batch, energy_B) for batch, energy_B in self._batches()]
             self.epoch += 1
             self._save()
-            line = {
+            line: dict[str, object] = {
                 "epoch": self.epoch,
                 "seconds": round(time.monotonic() - started, 1),
                 "regression_loss": round(float(np.mean([r for r, _ in losses])), 4),
@@ -116,16 +117,12 @@ class Trainer:
             for index in rng.permutation(len(groups)):
                 yield self._batch([self.samples[i] for i in groups[index]], rng)
 
-    def _batch(
-        self, samples: Sequence[Sample], rng: np.random.Generator
-    ) -> tuple[Batch, Tensor]:
+    def _batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[Batch, Tensor]:
         examples = [
             sample.views[-1] if rng.random() < self.recipe.relaxed_share else sample.views[0]
             for sample in samples
         ]
-        answers = [
-            self.tokenizer.convert_tokens_to_ids(list(format_energy(s.energy_ev))) for s in samples
-        ]
+        answers = [token_ids(self.tokenizer, format_energy(sample.energy_ev)) for sample in samples]
         batch = make_batch(examples, self.tokenizer.pad_token_id, answers=answers)
         energy_B = torch.tensor([sample.energy_ev for sample in samples], dtype=torch.float32)
         return jitter(batch, self.recipe.jitter_ang), energy_B
@@ -142,12 +139,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * self._schedule()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
         self._steps += 1
         self._update_average()
-        return float(regression), float(tokens)
+        return regression.item(), tokens.item()
 
     _steps: int = 0
 

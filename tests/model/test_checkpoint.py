@@ -1,0 +1,51 @@
+"""A checkpoint is what its hashes say, or it is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from model.checkpoint import EMBEDDED, embedded_names, open_checkpoint, seal
+from model.errors import ModelError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "weights").write_bytes(b"1234")
+    seal(tmp_path, "test")
+    return tmp_path
+
+
+def test_a_sealed_folder_opens_under_one_name(folder: Path) -> None:
+    first, second = open_checkpoint(folder), open_checkpoint(str(folder))
+    assert first == second
+    assert len(first.sha256) == 64
+
+
+def test_a_changed_file_is_refused(folder: Path) -> None:
+    (folder / "weights").write_bytes(b"1235")
+    with pytest.raises(ModelError, match=r"weights must have SHA-256 .* got .* restore the folder"):
+        open_checkpoint(folder)
+
+
+def test_a_missing_file_is_refused(folder: Path) -> None:
+    (folder / "weights").unlink()
+    with pytest.raises(ModelError, match="got missing"):
+        open_checkpoint(folder)
+
+
+def test_a_broken_manifest_is_refused(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[")
+    with pytest.raises(ModelError, match="is not a checkpoint manifest"):
+        open_checkpoint(folder)
+
+
+def test_an_unknown_name_offers_the_embedded_ones() -> None:
+    with pytest.raises(ModelError, match="name one of baseline, mini"):
+        open_checkpoint("maxi")
+
+
+def test_what_ships_is_whole_and_small() -> None:
+    for name in embedded_names():
+        open_checkpoint(name)
+    total = sum(file.stat().st_size for file in EMBEDDED.rglob("*") if file.is_file())
+    assert total <= 25e6
