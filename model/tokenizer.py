@@ -60,7 +60,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list[int]:
     """Return the ids of tokens, one by one."""
-    return [int(tokenizer.convert_tokens_to_ids(token)) for token in tokens]
+    backend = tokenizer.backend_tokenizer
+    return [int(backend.token_to_id(token)) for token in tokens]
 
 
 def model_text(level: str, text: str) -> str:

@@ -133,7 +133,7 @@ class Trainer:
         loss = gated_sum(regression, tokens, damping=self.recipe.damping) + 0.1 * spread
         if not torch.isfinite(loss):
             raise ModelError(
-                f"the loss is {float(loss)} in epoch {self.epoch + 1}; the state before it is kept "
+                f"the loss is {loss.item()} in epoch {self.epoch + 1}; the state before it is kept "
                 f"in {self.folder / STATE}: lower the learning rate or look for broken labels"
             )
         for group in self.optimiser.param_groups:
