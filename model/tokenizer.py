@@ -60,8 +60,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list[int]:
     """Return the ids of tokens, one by one."""
-    backend = tokenizer.backend_tokenizer
-    return [int(backend.token_to_id(token)) for token in tokens]
+    vocabulary = tokenizer.get_vocab()
+    return [vocabulary[token] for token in tokens]
 
 
 def model_text(level: str, text: str) -> str:
