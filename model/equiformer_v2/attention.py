@@ -8,6 +8,7 @@ Source  Liao et al. 2023, arXiv:2306.12059, section 4.1; SO(2) convolutions: Pas
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,26 +71,35 @@ class SO2Convolution(nn.Module):
             self.rad_func = RadialFunction(config, sum(self.widths))
 
     def split(self, x_ERC: Tensor) -> list[Tensor]:
-        """Return the order parts of order-first coefficients, as views."""
+        """Return the order parts of order-first coefficients, as views; R may hold m = 0 alone."""
         sizes = [self.widths[0], *(2 * width for width in self.widths[1:])]
-        return list(torch.split(x_ERC.flatten(1), sizes, dim=1))
+        x_EF = x_ERC.flatten(1)
+        sizes = sizes[:1] if x_EF.shape[1] == self.widths[0] else sizes
+        return list(torch.split(x_EF, sizes, dim=1))
 
     def weighted(self, parts: list[Tensor], weights_EF: Tensor) -> list[Tensor]:
         """Return the parts times the radial weights; +m and -m share theirs."""
-        weights = torch.split(weights_EF, self.widths, dim=1)
+        widths = self.widths[: len(parts)]
+        weights = torch.split(weights_EF, widths, dim=1)
         first = parts[0] * weights[0]
         rest = [
             (torch.unflatten(part, 1, (2, width)) * weight[:, None]).flatten(1)
-            for part, weight, width in zip(parts[1:], weights[1:], self.widths[1:], strict=True)
+            for part, weight, width in zip(parts[1:], weights[1:], widths[1:], strict=True)
         ]
         return [first, *rest]
 
     def forward(self, parts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return (E, extra) invariants and the order parts."""
+        """Return (E, extra) invariants and the order parts, of as many orders as came in."""
         first = self.fc_m0(parts[0])
         extra, first = first[:, : self.extra_channels], first[:, self.extra_channels :]
-        rest = [conv(part) for conv, part in zip(self.so2_m_conv, parts[1:], strict=True)]
+        convolutions = self.so2_m_conv[: len(parts) - 1]
+        rest = [conv(part) for conv, part in zip(convolutions, parts[1:], strict=True)]
         return extra, [first, *rest]
+
+    def scalars(self, part_EF: Tensor, channels: int) -> Tensor:
+        """Return the (E, channels) scalars alone, which only the m = 0 part feeds."""
+        weight, bias = self.fc_m0.weight[:channels], self.fc_m0.bias[:channels]
+        return functional.linear(part_EF, weight, bias)
 
 
 def gate_parts(gates_EF: Tensor, parts: list[Tensor], lmax: int, channels: int) -> list[Tensor]:
@@ -150,23 +160,50 @@ class GraphAttention(nn.Module):
         self.so2_conv_2 = SO2Convolution(hidden, values, config)
         self.proj = SO3Linear(values, config.sphere_channels, config.lmax)
 
-    def forward(self, x_NKC: Tensor, edges: EdgeFeatures, tables: ElementTables) -> Tensor:
-        """Return (N, K, C); a node without neighbours gets the bias of the projection alone."""
+    def forward(
+        self,
+        x_NKC: Tensor,
+        edges: EdgeFeatures,
+        tables: ElementTables,
+        *,
+        scalars_only: bool = False,
+    ) -> Tensor:
+        """Return (N, K, C); a node without neighbours gets the bias of the projection alone.
+
+        ``scalars_only`` returns the (N, 1, C) scalars. Gates never mix orders, so a gated layer
+        then leaves out all orders but m = 0.
+        """
         if self.source_embedding is not None and self.target_embedding is not None:
             tables = self.source_embedding.weight, self.target_embedding.weight
-        assert self.so2_conv_1.rad_func is not None
-        weights_EF = self.so2_conv_1.rad_func(edges, tables)
-        pairs_EKC = torch.cat(
-            (x_NKC.index_select(0, edges.source_E), x_NKC.index_select(0, edges.target_E)), dim=2
-        )
-        parts = self.so2_conv_1.split(torch.bmm(edges.to_frame_ERK, pairs_EKC))
-        extra_EF, parts = self.so2_conv_1(self.so2_conv_1.weighted(parts, weights_EF))
+        axial_only = scalars_only and self.config.use_gate_act
+        extra_EF, parts = self._convolve(x_NKC, edges, tables, axial_only=axial_only)
         n_scores = extra_EF.shape[1] - self.n_gates
         attention_EH = self._attention(extra_EF[:, :n_scores], edges.target_E, len(x_NKC))
         parts = self._activate(extra_EF[:, n_scores:], parts)
-        _, parts = self.so2_conv_2(parts)
-        out_NKC: Tensor = self.proj(self._gather(parts, attention_EH, edges, len(x_NKC)))
+        if scalars_only:
+            x_E1F = self.so2_conv_2.scalars(parts[0], self.proj.in_features)[:, None]
+            message_EKF = self._attended(x_E1F, attention_EH)
+        else:
+            _, parts = self.so2_conv_2(parts)
+            x_ERF = torch.unflatten(torch.cat(parts, dim=1), 1, (-1, self.proj.in_features))
+            message_EKF = torch.bmm(edges.from_frame_EKR, self._attended(x_ERF, attention_EH))
+        total_NKF = message_EKF.new_zeros(len(x_NKC), *message_EKF.shape[1:])
+        out_NKC: Tensor = self.proj(total_NKF.index_add(0, edges.target_E, message_EKF))
         return out_NKC
+
+    def _convolve(
+        self, x_NKC: Tensor, edges: EdgeFeatures, tables: ElementTables, *, axial_only: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        convolution = self.so2_conv_1
+        n_weights = convolution.widths[0] if axial_only else sum(convolution.widths)
+        n_rows = self.config.lmax + 1 if axial_only else edges.to_frame_ERK.shape[1]
+        weights_EF = cast(RadialFunction, convolution.rad_func)(edges, tables, n_weights)
+        pairs_EKC = torch.cat(
+            (x_NKC.index_select(0, edges.source_E), x_NKC.index_select(0, edges.target_E)), dim=2
+        )
+        parts = convolution.split(torch.bmm(edges.to_frame_ERK[:, :n_rows], pairs_EKC))
+        out: tuple[Tensor, list[Tensor]] = convolution(convolution.weighted(parts, weights_EF))
+        return out
 
     def _attention(self, scores_EF: Tensor, target_E: Tensor, n_nodes: int) -> Tensor:
         scores_EHA = torch.unflatten(scores_EF, 1, self.alpha_dot.shape)
@@ -193,12 +230,7 @@ class GraphAttention(nn.Module):
             x_ERC = torch.cat((functional.silu(gates_EF)[:, None], x_ERC[:, 1:]), dim=1)
         return self.so2_conv_2.split(x_ERC)
 
-    def _gather(
-        self, parts: list[Tensor], attention_EH: Tensor, edges: EdgeFeatures, n_nodes: int
-    ) -> Tensor:
+    def _attended(self, x_ERF: Tensor, attention_EH: Tensor) -> Tensor:
         heads, values = self.config.num_heads, self.config.attn_value_channels
-        x_ERHV = torch.unflatten(torch.cat(parts, dim=1), 1, (-1, heads, values))
-        x_ERC = (x_ERHV * attention_EH[:, None, :, None]).flatten(2)
-        x_EKC = torch.bmm(edges.from_frame_EKR, x_ERC)
-        total_NKC = x_EKC.new_zeros(n_nodes, *x_EKC.shape[1:])
-        return total_NKC.index_add(0, edges.target_E, x_EKC)
+        x_ERHV = torch.unflatten(x_ERF, 2, (heads, values))
+        return (x_ERHV * attention_EH[:, None, :, None]).flatten(2)

@@ -53,6 +53,12 @@ class EquiformerV2Config:
     drop_path_rate: float = 0.05
     proj_drop: float = 0.0
 
+    @property
+    def has_separate_scalars(self) -> bool:
+        """Whether scalars after a layer need nothing of the higher degrees before it."""
+        is_gated = self.use_gate_act and not self.use_grid_mlp
+        return self.norm_type != "rms_norm_sh" and (is_gated or self.use_sep_s2_act)
+
     def __post_init__(self) -> None:
         self._check_names()
         self._check_sizes()

@@ -83,8 +83,8 @@ class RadialFunction(nn.Module):
                 nn.init.uniform_(layer.weight, -(layer.in_features**-0.5), layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, edges: EdgeFeatures, tables: ElementTables) -> Tensor:
-        """Return (E, out).
+    def forward(self, edges: EdgeFeatures, tables: ElementTables, n_out: int) -> Tensor:
+        """Return (E, n_out): the first ``n_out`` weights.
 
         The first layer's share of each element is worked out once for each element and looked up,
         rather than once for each edge.
@@ -97,8 +97,9 @@ class RadialFunction(nn.Module):
             source_EX = functional.embedding(edges.source_number_E, tables[0] @ source_XX.T)
             target_EX = functional.embedding(edges.target_number_E, tables[1] @ target_XX.T)
             hidden_EX = hidden_EX + source_EX + target_EX
-        out: Tensor = self.net[1:](hidden_EX)
-        return out
+        last = cast(nn.Linear, self.net[-1])
+        hidden_EX = self.net[1:-1](hidden_EX)
+        return functional.linear(hidden_EX, last.weight[:n_out], last.bias[:n_out])
 
 
 class EdgeDegreeEmbedding(nn.Module):
@@ -112,13 +113,16 @@ class EdgeDegreeEmbedding(nn.Module):
         if config.use_atom_edge_embedding and not config.share_atom_edge_embedding:
             self.source_embedding = element_embedding(config)
             self.target_embedding = element_embedding(config)
-        self.rad_func = RadialFunction(config, self.degrees * config.sphere_channels)
+        self.n_weights = self.degrees * config.sphere_channels
+        self.rad_func = RadialFunction(config, self.n_weights)
 
     def forward(self, edges: EdgeFeatures, tables: ElementTables, n_nodes: int) -> Tensor:
         """Return (N, K, C); ``tables`` serve where the embeddings are shared by all layers."""
         if self.source_embedding is not None and self.target_embedding is not None:
             tables = self.source_embedding.weight, self.target_embedding.weight
-        axial_ELC = torch.unflatten(self.rad_func(edges, tables), 1, (self.degrees, -1))
+        axial_ELC = torch.unflatten(
+            self.rad_func(edges, tables, self.n_weights), 1, (self.degrees, -1)
+        )
         # Only m = 0 is filled: a function of the distance is symmetric about the edge.
         message_EKC = torch.bmm(edges.from_frame_EKR[:, :, : self.degrees], axial_ELC)
         total_NKC = message_EKC.new_zeros(n_nodes, *message_EKC.shape[1:])

@@ -39,11 +39,17 @@ class TransformerBlock(nn.Module):
         self.proj_drop = ChannelDropout(config.proj_drop)
 
     def forward(
-        self, x_NKC: Tensor, edges: EdgeFeatures, tables: ElementTables, graph: GraphBatch
+        self,
+        x_NKC: Tensor,
+        edges: EdgeFeatures,
+        tables: ElementTables,
+        graph: GraphBatch,
+        *,
+        scalars_only: bool = False,
     ) -> Tensor:
-        """Return (N, K, C)."""
-        branch_NKC = self.ga(self.norm_1(x_NKC), edges, tables)
-        x_NKC = x_NKC + self._dropped(branch_NKC, graph)
+        """Return (N, K, C), or the (N, 1, C) scalars."""
+        branch_NKC = self.ga(self.norm_1(x_NKC), edges, tables, scalars_only=scalars_only)
+        x_NKC = x_NKC[:, : branch_NKC.shape[1]] + self._dropped(branch_NKC, graph)
         return x_NKC + self._dropped(self.ffn(self.norm_2(x_NKC)), graph)
 
     def _dropped(self, branch_NKC: Tensor, graph: GraphBatch) -> Tensor:
@@ -70,6 +76,17 @@ class EquiformerV2(nn.Module):
 
     def forward(self, graph: GraphBatch) -> Tensor:
         """Return (N, K, C) node features after the last norm; ``[:, 0]`` are the invariants."""
+        return self._encode(graph, scalars_only=False)
+
+    def invariants(self, graph: GraphBatch) -> Tensor:
+        """Return the (N, C) invariants: ``forward(graph)[:, 0]``, sooner.
+
+        Where scalars are normalised and activated by themselves, the last layer computes nothing
+        else; its weights for higher degrees then get no gradient (with ``forward``: zero).
+        """
+        return self._encode(graph, scalars_only=self.config.has_separate_scalars)[:, 0]
+
+    def _encode(self, graph: GraphBatch, *, scalars_only: bool) -> Tensor:
         self._check_elements(graph.numbers_N)
         edges = edge_features(graph, self.config)
         tables: ElementTables = None
@@ -78,8 +95,10 @@ class EquiformerV2(nn.Module):
         scalars_NC = self.sphere_embedding(graph.numbers_N)
         x_NKC = self.edge_degree_embedding(edges, tables, len(scalars_NC))
         x_NKC = torch.cat((x_NKC[:, :1] + scalars_NC[:, None], x_NKC[:, 1:]), dim=1)
-        for block in self.blocks:
-            x_NKC = block(x_NKC, edges, tables, graph)
+        last = len(self.blocks) - 1
+        for layer, block in enumerate(self.blocks):
+            wants_scalars = scalars_only and layer == last
+            x_NKC = block(x_NKC, edges, tables, graph, scalars_only=wants_scalars)
         out_NKC: Tensor = self.norm(x_NKC)
         return out_NKC
 

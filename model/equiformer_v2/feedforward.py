@@ -38,35 +38,43 @@ class FeedForward(nn.Module):
             self.gating_linear = plain_linear(channels, hidden)
 
     def forward(self, x_NKC: Tensor) -> Tensor:
-        """Return (N, K, C)."""
-        hidden_NKH = self.so3_linear_1(x_NKC)
+        """Return (N, K, C); the scalars of (N, 1, C)."""
         if self.config.use_gate_act and not self.config.use_grid_mlp:
-            hidden_NKH = self._gated(x_NKC[:, 0], hidden_NKH)
+            hidden_NKH = self._gated(x_NKC)
+        elif self.config.use_sep_s2_act:
+            hidden_NKH = self._separable(x_NKC)
         else:
-            hidden_NKH = self._on_grid(x_NKC[:, :1], hidden_NKH)
+            hidden_NKH = self._on_grid(x_NKC)
         out_NKC: Tensor = self.so3_linear_2(hidden_NKH)
         return out_NKC
 
-    def _gated(self, scalars_NC: Tensor, x_NKH: Tensor) -> Tensor:
+    def _gated(self, x_NKC: Tensor) -> Tensor:
         lmax = self.config.lmax
-        gates_NLH = torch.unflatten(torch.sigmoid(self.gating_linear(scalars_NC)), 1, (lmax, -1))
-        gates_NKH = gates_NLH[:, degree_index(lmax, x_NKH.device)[1:] - 1]
-        return torch.cat((functional.silu(x_NKH[:, :1]), x_NKH[:, 1:] * gates_NKH), dim=1)
+        hidden_NKH = self.so3_linear_1(x_NKC)
+        scalars_N1H = functional.silu(hidden_NKH[:, :1])
+        if x_NKC.shape[1] == 1:
+            return scalars_N1H
+        gates_NF = torch.sigmoid(self.gating_linear(x_NKC[:, 0]))
+        gates_NLH = torch.unflatten(gates_NF, 1, (lmax, -1))
+        gates_NKH = gates_NLH[:, degree_index(lmax, x_NKC.device)[1:] - 1]
+        return torch.cat((scalars_N1H, hidden_NKH[:, 1:] * gates_NKH), dim=1)
 
-    def _on_grid(self, scalars_N1C: Tensor, x_NKH: Tensor) -> Tensor:
-        config = self.config
-        to_PK, from_KP = sphere_grid(
-            config.lmax, config.lmax, config.grid_resolution, x_NKH.dtype, x_NKH.device
-        )
-        points_NPH = to_PK @ x_NKH
-        points_NPH = (
-            self.grid_mlp(points_NPH) if config.use_grid_mlp else functional.silu(points_NPH)
-        )
-        x_NKH = from_KP @ points_NPH
-        if not config.use_sep_s2_act:
-            return x_NKH
-        if config.use_grid_mlp:
-            scalars_N1H = self.scalar_mlp(scalars_N1C)
+    def _separable(self, x_NKC: Tensor) -> Tensor:
+        scalars_N1C = x_NKC[:, :1]
+        if self.config.use_grid_mlp:
+            scalars_N1H: Tensor = self.scalar_mlp(scalars_N1C)
         else:
             scalars_N1H = functional.silu(self.gating_linear(scalars_N1C))
-        return torch.cat((scalars_N1H, x_NKH[:, 1:]), dim=1)
+        if x_NKC.shape[1] == 1:
+            return scalars_N1H
+        return torch.cat((scalars_N1H, self._on_grid(x_NKC)[:, 1:]), dim=1)
+
+    def _on_grid(self, x_NKC: Tensor) -> Tensor:
+        config = self.config
+        to_PK, from_KP = sphere_grid(
+            config.lmax, config.lmax, config.grid_resolution, x_NKC.dtype, x_NKC.device
+        )
+        points_NPH = to_PK @ self.so3_linear_1(x_NKC)
+        return from_KP @ (
+            self.grid_mlp(points_NPH) if config.use_grid_mlp else functional.silu(points_NPH)
+        )

@@ -1,5 +1,7 @@
 """Layers that act on each node or each edge alone.
 
+Node layers also take (N, 1, C), the scalars by themselves, where scalars depend on nothing else.
+
 Shapes  N nodes or edges, K = (lmax+1)^2 coefficients, C channels, E edges, G Gaussians.
 Source  Liao et al. 2023, arXiv:2306.12059; separable layer normalisation in section 4.2.
 """
@@ -58,7 +60,7 @@ class SO3Linear(nn.Module):
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return (N, K, out)."""
         parts = [functional.linear(x_NKC[:, :1], self.weight[0], self.bias)]
-        for degree in range(1, self.lmax + 1):
+        for degree in range(1, math.isqrt(x_NKC.shape[1])):
             parts.append(
                 functional.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree])
             )
@@ -77,7 +79,7 @@ class EquivariantLayerNorm(nn.Module):
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return the normalised coefficients."""
         parts = []
-        for degree in range(self.lmax + 1):
+        for degree in range(math.isqrt(x_NKC.shape[1])):
             part = x_NKC[:, degree**2 : (degree + 1) ** 2]
             if degree == 0:
                 part = part - part.mean(2, keepdim=True)
@@ -98,6 +100,9 @@ class SeparableLayerNorm(nn.Module):
 
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return the normalised coefficients."""
+        if x_NKC.shape[1] == 1:
+            scalars_N1C: Tensor = self.norm_l0(x_NKC)
+            return scalars_N1C
         rest_NKC = x_NKC[:, 1:]
         degree_K = degree_index(self.lmax, x_NKC.device)[1:]
         # Every degree counts the same, however many orders it has.

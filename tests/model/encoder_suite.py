@@ -36,7 +36,7 @@ def adslab(seed: int) -> Atoms:
 class Encoder:
     """An encoder, the graphs it wants, and how exactly it keeps its symmetries."""
 
-    module: nn.Module
+    module: nn.Module  # with ``invariants``: forward(graph)[:, 0] by itself
     cutoff_ang: float
     max_neighbors: int
     dtype: torch.dtype
@@ -119,6 +119,14 @@ class EncoderSuite:
 
     def test_same_input_gives_the_same_bits(self, encoder: Encoder, atoms: Atoms) -> None:
         assert torch.equal(encoder.invariants(atoms), encoder.invariants(atoms))
+
+    def test_invariants_alone_are_those_of_the_full_output(
+        self, encoder: Encoder, atoms: Atoms
+    ) -> None:
+        batch = encoder.batch(atoms)
+        with torch.inference_mode():
+            alone = encoder.module.invariants(batch)
+        assert encoder.same(alone, encoder.invariants(atoms))
 
     def test_a_moved_adsorbate_is_noticed(self, encoder: Encoder, atoms: Atoms) -> None:
         higher = atoms.copy()
