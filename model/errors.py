@@ -2,4 +2,4 @@
 
 
 class ModelError(Exception):
-    """Input or files the model cannot use; the message states the rule, the value and the way out."""
+    """Input or files the model cannot use: the rule, the value and the way out in one line."""

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read
-from pymatgen.core import Composition, Element, Structure
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifParser
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -125,9 +127,7 @@ def resolve_bulks(
 def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
     """Return ``atoms`` as a bulk in its conventional cell; what is no crystal is a UserError."""
     _check_crystal(atoms)
-    structure = Structure(
-        atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True)
-    )
+    structure = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
     analyzer = SpacegroupAnalyzer(structure, symprec=_SYMPREC_ANG)
     standard = analyzer.get_conventional_standard_structure()
     numbers = [site.specie.Z for site in standard]
@@ -163,7 +163,8 @@ def _paths(pattern: str) -> list[Path | Refused]:
         files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
         reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
     elif has_magic(pattern):
-        files = [Path(p) for p in sorted(glob(str(expanded), recursive=True)) if Path(p).is_file()]
+        matches = (Path(name) for name in sorted(glob(str(expanded), recursive=True)))  # noqa: PTH207
+        files = [path for path in matches if path.is_file()]
         reason = "no file matches"
     else:
         files, reason = [expanded] if expanded.is_file() else [], "no such file"
@@ -263,7 +264,9 @@ def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refused
             structure = rester.get_structure_by_material_id(material_id)
         return bulk_from_atoms(_ordered(structure), f"Materials Project {material_id}")
     except Exception as error:  # the client raises its own kinds and those of its HTTP library
-        return Refused(material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}")
+        return Refused(
+            material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}"
+        )
 
 
 def _words(value: object) -> list[str]:

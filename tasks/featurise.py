@@ -1,8 +1,8 @@
 """Write an adslab as a model reads it: configuration text and atoms, and check that they agree.
 
 The site a text names follows from bonds, not from where the adsorbate was aimed: an atom put over
-a bridge that also bonds to a third atom is named, reported and predicted as hollow. The recipe keeps
-the site that was asked for. ``check_site`` counts the bonds a second time, by brute force.
+a bridge that also bonds to a third atom is named, reported and predicted as hollow. The recipe
+keeps the site that was asked for. ``check_site`` counts the bonds again, by brute force.
 
 Shapes  N slab atoms, A adsorbate atoms, M atoms of the landscape, I images.
 Units   Å.
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from model.contract import Configuration
 from model.text import ConfigurationText, SiteText, kind_of, parse_text
@@ -21,6 +20,9 @@ from tasks.errors import Refused, UserError
 from tasks.placements import Adslab
 from tasks.sites import Landscape, Site, SurfaceSites, landscape, to_cell
 from tasks.slabs import Slab
+
+# The nearest image in the plane and its eight neighbours; along c the vacuum lies between.
+_AROUND_I3 = np.array([[i, j, 0] for i in (-1, 0, 1) for j in (-1, 0, 1)], dtype=np.float64)
 
 
 class SiteMismatchError(UserError):
@@ -102,7 +104,9 @@ def adslab_text(
         for j, adsorbed in touching.items()
     }
     found = [
-        _site_text(symbols[n_slab + a], [symbols[j] for j in contacts], [brackets[j] for j in contacts])
+        _site_text(
+            symbols[n_slab + a], [symbols[j] for j in contacts], [brackets[j] for j in contacts]
+        )
         for a, contacts in enumerate(contacts_A)
         if contacts
     ]
@@ -112,15 +116,11 @@ def adslab_text(
 def check_site(adslab: Adslab, text: str) -> str:
     """Return how ``text`` and the atoms disagree on who touches whom; empty where they agree."""
     named = [(site.atom, site.contacts, site.kind) for site in parse_text(text).sites]
-    atoms = adslab.atoms
-    symbols = np.array(atoms.get_chemical_symbols())
-    slab_N = np.flatnonzero(atoms.get_tags() < 2)
+    symbols = adslab.atoms.get_chemical_symbols()
     placed = []
-    for index in np.flatnonzero(atoms.get_tags() == 2).tolist():
-        touched = slab_N[_bonds_by_brute_force(atoms, index, slab_N)].tolist()
-        if touched:
-            contacts = tuple(symbols[touched].tolist())
-            placed.append((str(symbols[index]), contacts, kind_of(len(contacts))))
+    for index, touched in _bonds_by_brute_force(adslab.atoms).items():
+        contacts = tuple(symbols[j] for j in touched)
+        placed.append((symbols[index], contacts, kind_of(len(contacts))))
     if named == placed:
         return ""
     return (
@@ -159,25 +159,26 @@ def _contacts(atoms: Atoms, n_slab: int, ground: Landscape) -> list[list[int]]:
     return [sorted(ground.index_M[row].tolist()) for row in bonded_AM]
 
 
-def _bonds_by_brute_force(
-    atoms: Atoms, index: int, slab_N: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return places in ``slab_N``, once for each image that atom ``index`` is bonded to."""
-    radii_N = cutoffs(atoms.numbers)
-    steps = np.array([-1, 0, 1])
-    shifts_I3 = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3) @ atoms.cell.array
-    scaled_N3 = np.linalg.solve(
-        atoms.cell.array.T, (atoms.positions[slab_N] - atoms.positions[index]).T
-    ).T
-    nearest_N3 = (scaled_N3 - np.rint(scaled_N3)) @ atoms.cell.array
-    distance_NI = np.linalg.norm(nearest_N3[:, None] + shifts_I3[None], axis=2)
-    places, _ = np.nonzero(distance_NI < (radii_N[slab_N] + radii_N[index])[:, None])
-    return places
+def _bonds_by_brute_force(atoms: Atoms) -> dict[int, list[int]]:
+    """Return the slab atoms each adsorbate atom is bonded to, once for each image."""
+    tags_N = atoms.get_tags()
+    ads_A, slab_N = np.flatnonzero(tags_N == 2), np.flatnonzero(tags_N < 2)
+    cell_33, radii_N = atoms.cell.array, cutoffs(atoms.numbers)
+    apart_AN3 = atoms.positions[slab_N][None] - atoms.positions[ads_A][:, None]
+    scaled_AN3 = apart_AN3 @ np.linalg.inv(cell_33)
+    nearest_AN3 = (scaled_AN3 - np.rint(scaled_AN3)) @ cell_33
+    limit2_AN = (radii_N[ads_A][:, None] + radii_N[slab_N][None]) ** 2
+    found: list[tuple[int, int]] = []
+    for shift_3 in _AROUND_I3 @ cell_33:
+        met_AN = ((nearest_AN3 + shift_3) ** 2).sum(axis=2) < limit2_AN
+        found += zip(*(end.tolist() for end in np.nonzero(met_AN)), strict=True)
+    touched: dict[int, list[int]] = {}
+    for a, j in sorted(found):
+        touched.setdefault(int(ads_A[a]), []).append(int(slab_N[j]))
+    return touched
 
 
-def _site_text(
-    atom: str, contacts: Sequence[str], groups: Iterable[Sequence[str]]
-) -> SiteText:
+def _site_text(atom: str, contacts: Sequence[str], groups: Iterable[Sequence[str]]) -> SiteText:
     return SiteText(
         atom, tuple(contacts), kind_of(len(contacts)), tuple(tuple(group) for group in groups)
     )

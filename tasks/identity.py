@@ -105,4 +105,3 @@ def candidate_ids(
 def seed_from(*parts: str | int | bytes) -> int:
     """Return a 63-bit seed that depends on content alone, not on the order of the work."""
     return int(content_id("seed", *parts)[:16], 16) >> 1
-

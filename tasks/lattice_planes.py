@@ -9,7 +9,6 @@ Units   Å; fractional coordinates x' = W x + w.
 """
 
 from dataclasses import dataclass
-from itertools import product
 from math import gcd
 from typing import Literal
 
@@ -47,25 +46,27 @@ class Cut:
 
 
 def crystal_of(atoms: Atoms) -> Crystal:
-    """Return the primitive cell and the symmetry of a conventional cell."""
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    primitive = spglib.standardize_cell(
-        cell, to_primitive=True, no_idealize=True, symprec=_SYMPREC_ANG
+    """Return the primitive cell and the symmetry of a conventional cell, from one spglib call."""
+    conventional_33 = atoms.cell.array.copy()
+    scaled_N3 = np.linalg.solve(conventional_33.T, atoms.positions.T).T
+    dataset = spglib.get_symmetry_dataset(
+        (conventional_33, scaled_N3, atoms.numbers), symprec=_SYMPREC_ANG
     )
-    conventional = spglib.get_symmetry(cell, symprec=_SYMPREC_ANG)
-    symmetry = spglib.get_symmetry(primitive, symprec=_SYMPREC_ANG) if primitive else None
-    if symmetry is None or conventional is None:
+    if dataset is None:
         raise UserError("spglib finds no symmetry in this crystal: check for overlapping atoms")
-    cell_33, scaled_A3, numbers_A = primitive
-    rotations_S33 = np.asarray(symmetry["rotations"], dtype=np.int64)
+    _, first_A = np.unique(dataset.mapping_to_primitive, return_index=True)
+    primitive_33 = np.array(dataset.primitive_lattice, dtype=np.float64)
+    to_primitive_33 = (conventional_33 @ np.linalg.inv(primitive_33)).T  # acts on columns x
+    back_33 = np.linalg.inv(to_primitive_33)
+    rotations_S33 = np.rint(to_primitive_33 @ dataset.rotations @ back_33).astype(np.int64)
     return Crystal(
-        np.asarray(numbers_A, dtype=np.int64),
-        np.asarray(scaled_A3, dtype=np.float64) % 1.0,
-        np.asarray(cell_33, dtype=np.float64),
+        atoms.numbers[np.sort(first_A)],
+        (scaled_N3[np.sort(first_A)] @ to_primitive_33.T) % 1.0,
+        primitive_33,
         rotations_S33,
-        np.asarray(symmetry["translations"], dtype=np.float64),
-        atoms.cell.array.copy(),
-        np.unique(np.asarray(conventional["rotations"], dtype=np.int64), axis=0),
+        dataset.translations @ to_primitive_33.T,
+        conventional_33,
+        np.unique(np.asarray(dataset.rotations, dtype=np.int64), axis=0),
     )
 
 
@@ -77,11 +78,12 @@ def distinct_millers(crystal: Crystal, max_miller: int) -> list[Miller]:
     span = range(-max_miller, max_miller + 1)
     seen: set[Miller] = set()
     found: list[Miller] = []
-    for h, k, l in sorted(product(span, repeat=3), key=_preference):  # noqa: E741
-        if gcd(h, k, l) != 1 or (h, k, l) in seen:
+    everything = [(h, k, l) for h in span for k in span for l in span]  # noqa: E741
+    for miller in sorted(everything, key=_preference):
+        if gcd(*miller) != 1 or miller in seen:
             continue
-        found.append((h, k, l))
-        images = np.array([h, k, l]) @ crystal.conventional_rotations_S33
+        found.append(miller)
+        images = np.array(miller) @ crystal.conventional_rotations_S33
         seen.update(tuple(image) for image in np.vstack([images, -images]).tolist())
     return found
 
@@ -188,9 +190,7 @@ def _gaps(crystal: Crystal, plane: Miller, tolerance_ang: float) -> list[float]:
     return [float(round(middle, 6) % 1.0) for middle in np.sort(middles)]
 
 
-def _equivalent(
-    crystal: Crystal, plane: Miller, heights: list[float], cut: Cut
-) -> set[int]:
+def _equivalent(crystal: Crystal, plane: Miller, heights: list[float], cut: Cut) -> set[int]:
     """Return the indices, among all tops and then all bottoms, of what symmetry makes of a cut."""
     normal_3 = np.array(plane)
     images_S3 = normal_3 @ crystal.rotations_S33

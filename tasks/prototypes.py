@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk as ase_bulk
 from ase.data import atomic_numbers, reference_states
-from pymatgen.core import Composition
+from pymatgen.core.composition import Composition
 
 from tasks.errors import UserError
 
@@ -45,7 +45,7 @@ def volume_per_atom(symbol: str) -> float:
 
 
 def crystal(formula: str, prototype: str | None) -> tuple[Atoms, str]:
-    """Return the conventional cell of ``formula`` in ``prototype`` and where its size comes from."""
+    """Return the conventional cell of ``formula`` in ``prototype`` and the source of its size."""
     counts = _counts(formula)
     if len(counts) == 1:
         return _element(next(iter(counts)), prototype)
@@ -104,13 +104,15 @@ def _alloy(formula: str, counts: dict[str, int], prototype: str) -> tuple[Atoms,
     volume = share * volume_per_atom(major) + (1.0 - share) * volume_per_atom(minor)
     a = (n_cell * volume) ** (1 / 3)
     return _decorated(major, minor, prototype, a), (
-        f"{prototype} {formula}, a = {a:.3f} Å by Vegard's rule on the volumes of {major} and {minor}"
+        f"{prototype} {formula}, a = {a:.3f} Å by Vegard's rule from {major} and {minor}"
     )
 
 
 def _decorated(major: str, minor: str, prototype: str, a: float) -> Atoms:
     if prototype == "B2":
-        return Atoms([major, minor], scaled_positions=[[0, 0, 0], [0.5] * 3], cell=[a] * 3, pbc=True)
+        return Atoms(
+            [major, minor], scaled_positions=[[0, 0, 0], [0.5] * 3], cell=[a] * 3, pbc=True
+        )
     fcc = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
     symbols = [minor, *[major] * 3] if prototype == "L1_2" else [major] * 2 + [minor] * 2
     # L1_0 keeps c/a = 1 and the four-atom cell, so that (111) means the close-packed plane.

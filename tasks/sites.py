@@ -74,7 +74,7 @@ def surface_sites(slab: Slab) -> SurfaceSites:
     """Return the distinct sites of a slab's upper surface, atop first, and its landscape."""
     if not (slab.atoms.get_tags() == 1).any():
         raise UserError(f"slab {slab.slab_id[:12]} has no atom of tag 1: tag its surface atoms")
-    sites = _distinct(slab, _all_sites(slab))
+    sites = _distinct(slab, _sketch(slab))
     return SurfaceSites(slab.slab_id, sites, neighbours(slab.atoms), landscape(slab))
 
 
@@ -116,22 +116,58 @@ def landscape(slab: Slab) -> Landscape:
     )
 
 
-def _all_sites(slab: Slab) -> list[Site]:
-    """Return the sites of the whole cell, those of one kind ordered by position."""
+@dataclass(frozen=True)
+class _Sketch:
+    """All sites of a cell before symmetry: what they are, where, and on which surface atoms."""
+
+    kinds: list[SiteKind]
+    corners: list[list[int]]  # rows of the cloud
+    cloud_P2: NDArray[np.float64]
+    index_P: NDArray[np.int64]  # slab atom of each point of the cloud
+    points_K3: NDArray[np.float64]
+
+
+def _sketch(slab: Slab) -> _Sketch:
+    """Return the sites of the whole cell by kind, then depth, then position."""
     plane_22 = slab.atoms.cell.array[:2, :2]
     exposed = _seen_from_above(slab)
     home_K2 = to_cell(slab.atoms.positions[exposed, :2], plane_22)
-    # Empty circles of a surface are small; 12 Å keeps the border of the cloud away from the cell.
-    shifts_I2 = _images(plane_22, 12.0)
+    # Empty circles of a surface are small; 10 Å keep the border of the cloud away from the cell.
+    shifts_I2 = _images(plane_22, 10.0)
     order = np.argsort(np.linalg.norm(shifts_I2, axis=1), kind="stable")  # the cell itself first
     cloud_P2 = (shifts_I2[order][:, None] + home_K2[None]).reshape(-1, 2)
     index_P = np.tile(exposed, len(shifts_I2))
     edges, faces = _edges_and_faces(cloud_P2, len(exposed))
-    groups: list[tuple[SiteKind, tuple[int, ...]]] = [("atop", (k,)) for k in range(len(exposed))]
-    groups += [("bridge", edge) for edge in edges]
-    groups += [("hollow", face) for face in faces]
-    sites = [_site(slab, kind, corners, cloud_P2, index_P) for kind, corners in groups]
-    return _ordered(_short_bridges(slab, sites, groups, cloud_P2), plane_22)
+    corners = [[k] for k in range(len(exposed))]
+    corners += _short(edges, cloud_P2, covalent_radii[slab.atoms.numbers[index_P]])
+    n_bridge = len(corners) - len(exposed)
+    corners += faces
+    kinds: list[SiteKind] = ["atop"] * len(exposed) + ["bridge"] * n_bridge
+    kinds += ["hollow"] * len(faces)
+    points_K2 = to_cell(np.array([cloud_P2[c].mean(axis=0) for c in corners]), plane_22)
+    z_P = slab.atoms.positions[index_P, 2]
+    points_K3 = np.column_stack([points_K2, [z_P[c].mean() for c in corners]])
+    # A grid of 0.01 Å whose steps no high-symmetry position sits on keeps the order repeatable.
+    steps_K3 = np.floor(points_K3 * 100.0 + 0.37)
+    rank_K = [KINDS.index(kind) for kind in kinds]
+    sequence = np.lexsort((steps_K3[:, 0], steps_K3[:, 1], -steps_K3[:, 2], rank_K)).tolist()
+    return _Sketch(
+        [kinds[k] for k in sequence],
+        [corners[k] for k in sequence],
+        cloud_P2,
+        index_P,
+        points_K3[sequence],
+    )
+
+
+def _short(
+    edges: list[list[int]], cloud_P2: NDArray[np.float64], radii_P: NDArray[np.float64]
+) -> list[list[int]]:
+    """Return the edges short enough for their two atoms to share an adsorbate."""
+    ends_E2 = np.array(edges, dtype=np.int64).reshape(-1, 2)
+    flat_E = np.linalg.norm(cloud_P2[ends_E2[:, 0]] - cloud_P2[ends_E2[:, 1]], axis=1)
+    short_E = flat_E <= _LONGEST_BRIDGE * radii_P[ends_E2].sum(axis=1)
+    return [edge for edge, short in zip(edges, short_E.tolist(), strict=True) if short]
 
 
 def _seen_from_above(slab: Slab) -> NDArray[np.int64]:
@@ -149,36 +185,39 @@ def _seen_from_above(slab: Slab) -> NDArray[np.int64]:
 
 def _edges_and_faces(
     cloud_P2: NDArray[np.float64], home: int
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+) -> tuple[list[list[int]], list[list[int]]]:
     """Return edges and faces with a corner among the first ``home`` points, as sorted corners."""
     triangulation = Delaunay(cloud_P2)
-    triangles_T3 = triangulation.simplices
-    near_T = np.flatnonzero((triangles_T3 < home).any(axis=1))
-    centre_T2 = _circumcentres(cloud_P2[triangles_T3])
+    triangles: list[list[int]] = triangulation.simplices.tolist()
+    beside: list[list[int]] = triangulation.neighbors.tolist()
+    centres = _circumcentres(cloud_P2[triangulation.simplices]).tolist()
     edges: set[tuple[int, ...]] = set()
     faces: set[tuple[int, ...]] = set()
-    for start in near_T.tolist():
-        face = _face(start, triangulation.neighbors, centre_T2)
-        faces.add(tuple(sorted(set(triangles_T3[face].ravel().tolist()))))
+    for start, triangle in enumerate(triangles):
+        if min(triangle) >= home:
+            continue
+        face = _face(start, beside, centres)
+        faces.add(tuple(sorted({corner for t in face for corner in triangles[t]})))
         for side in range(3):  # the edge opposite to corner ``side`` borders neighbour ``side``
-            if triangulation.neighbors[start, side] not in face:
-                corners = np.delete(triangles_T3[start], side)
-                edges.add(tuple(sorted(corners.tolist())))
-    return sorted(e for e in edges if e[0] < home), sorted(f for f in faces if f[0] < home)
+            if beside[start][side] not in face:
+                edges.add(tuple(sorted(triangle[:side] + triangle[side + 1 :])))
+    return (
+        [list(edge) for edge in sorted(edges) if edge[0] < home],
+        [list(face) for face in sorted(faces) if face[0] < home],
+    )
 
 
-def _face(
-    start: int, neighbours_T3: NDArray[np.int32], centre_T2: NDArray[np.float64]
-) -> list[int]:
+def _face(start: int, beside: list[list[int]], centres: list[list[float]]) -> list[int]:
     """Return the triangles that share the circumcircle of ``start``, itself among them."""
+    x, y = centres[start]
     face, front = [start], [start]
     while front:
-        for other in neighbours_T3[front.pop()].tolist():
-            if other >= 0 and other not in face:
-                apart_2 = centre_T2[other] - centre_T2[start]
-                if float(apart_2 @ apart_2) < _SAME_ANG**2:
-                    face.append(other)
-                    front.append(other)
+        for other in beside[front.pop()]:
+            if other < 0 or other in face:
+                continue
+            if (centres[other][0] - x) ** 2 + (centres[other][1] - y) ** 2 < _SAME_ANG**2:
+                face.append(other)
+                front.append(other)
     return face
 
 
@@ -192,26 +231,9 @@ def _circumcentres(corners_T32: NDArray[np.float64]) -> NDArray[np.float64]:
     return corners_T32[:, 0] + np.column_stack([x_T, y_T])
 
 
-def _site(
-    slab: Slab,
-    kind: SiteKind,
-    corners: tuple[int, ...],
-    cloud_P2: NDArray[np.float64],
-    index_P: NDArray[np.int64],
-) -> Site:
-    corner_list = list(corners)
-    point_2 = cloud_P2[corner_list].mean(axis=0)
-    slab_atoms = index_P[corner_list]
-    x, y = to_cell(point_2[None], slab.atoms.cell.array[:2, :2])[0].tolist()
-    z = float(slab.atoms.positions[slab_atoms, 2].mean())
-    azimuth = _azimuth(point_2, cloud_P2, corner_list, kind)
-    return Site(kind, tuple(sorted(slab_atoms.tolist())), (x, y, z), azimuth)
-
-
-def _azimuth(
-    point_2: NDArray[np.float64], cloud_P2: NDArray[np.float64], corners: list[int], kind: SiteKind
-) -> float:
+def _azimuth(cloud_P2: NDArray[np.float64], corners: list[int], kind: SiteKind) -> float:
     """Return the direction (degrees) to the nearest corner, or from an atom to its neighbour."""
+    point_2 = cloud_P2[corners].mean(axis=0)
     towards_P2 = cloud_P2 - point_2 if kind == "atop" else cloud_P2[corners] - point_2
     distance_P = np.linalg.norm(towards_P2, axis=1)
     nearest = distance_P[distance_P > _SAME_ANG].min()
@@ -220,57 +242,39 @@ def _azimuth(
     return float(np.round((np.round(angles, 3) % 360.0).min(), 3))
 
 
-def _short_bridges(
-    slab: Slab,
-    sites: list[Site],
-    groups: list[tuple[SiteKind, tuple[int, ...]]],
-    cloud_P2: NDArray[np.float64],
-) -> list[Site]:
-    """Return ``sites`` without bridges between atoms too far apart to share an adsorbate."""
-    kept = []
-    for site, (_, corners) in zip(sites, groups, strict=True):
-        if site.kind == "bridge":
-            flat = np.linalg.norm(cloud_P2[corners[0]] - cloud_P2[corners[1]])
-            radii = covalent_radii[slab.atoms.numbers[list(site.slab_atoms)]].sum()
-            if flat > _LONGEST_BRIDGE * radii:
-                continue
-        kept.append(site)
-    return kept
-
-
-def _ordered(sites: list[Site], plane_22: NDArray[np.float64]) -> list[Site]:
-    """Return sites by kind, then height from the top, then position on a grid of 0.01 Å."""
-
-    def key(site: Site) -> tuple[int, int, int, int]:
-        x, y, z = (int(np.floor(value * 100 + 0.37)) for value in site.position_3)
-        return KINDS.index(site.kind), -z, y, x  # type: ignore[arg-type]
-
-    return sorted(sites, key=key)
-
-
-def _distinct(slab: Slab, sites: list[Site]) -> tuple[Site, ...]:
+def _distinct(slab: Slab, sketch: _Sketch) -> tuple[Site, ...]:
     """Return the first site of each orbit of the slab's in-plane symmetry, with its fold."""
     plane_22 = slab.atoms.cell.array[:2, :2]
-    inverse_22 = np.linalg.inv(plane_22)
     rotations_S22, translations_S2 = in_plane_symmetry(slab)
-    point_K2 = np.array([site.position_3[:2] for site in sites]) @ inverse_22
-    height_K = np.array([site.position_3[2] for site in sites])
-    kind_K = np.array([KINDS.index(site.kind) for site in sites])  # type: ignore[arg-type]
-    taken_K = np.zeros(len(sites), dtype=bool)
+    proper_S = np.linalg.det(rotations_S22) > 0
+    scaled_K2 = sketch.points_K3[:, :2] @ np.linalg.inv(plane_22)
+    height_K = sketch.points_K3[:, 2]
+    kind_K = np.array(sketch.kinds)
+    taken_K = np.zeros(len(kind_K), dtype=bool)
     found = []
-    for k, site in enumerate(sites):
+    for k in range(len(kind_K)):
         if taken_K[k]:
             continue
-        image_S2 = rotations_S22 @ point_K2[k] + translations_S2
-        apart_KS2 = point_K2[:, None] - image_S2[None]
-        apart_KS2 = (apart_KS2 - np.rint(apart_KS2)) @ plane_22
-        met_KS = (apart_KS2**2).sum(axis=2) < _SAME_ANG**2
-        same_K = (kind_K == kind_K[k]) & (np.abs(height_K - height_K[k]) < _SAME_ANG)
-        taken_K |= met_KS.any(axis=1) & same_K
-        proper_S = np.linalg.det(rotations_S22[met_KS[k]]) > 0
-        turns = {tuple(r.ravel()) for r in rotations_S22[met_KS[k]][proper_S]}
-        found.append(Site(site.kind, site.slab_atoms, site.position_3, site.azimuth_deg, len(turns)))
+        rivals = np.flatnonzero(
+            (kind_K == kind_K[k]) & (np.abs(height_K - height_K[k]) < _SAME_ANG)
+        )
+        image_S2 = rotations_S22 @ scaled_K2[k] + translations_S2
+        apart_RS2 = scaled_K2[rivals][:, None] - image_S2[None]
+        apart_RS2 = (apart_RS2 - np.rint(apart_RS2)) @ plane_22
+        met_RS = (apart_RS2**2).sum(axis=2) < _SAME_ANG**2
+        taken_K[rivals] |= met_RS.any(axis=1)
+        fixed_S = met_RS[int(np.searchsorted(rivals, k))] & proper_S
+        turns = {tuple(turn) for turn in rotations_S22[fixed_S].reshape(-1, 4).tolist()}
+        found.append(_site(sketch, k, max(1, len(turns))))
     return tuple(found)
+
+
+def _site(sketch: _Sketch, k: int, fold: int) -> Site:
+    corners = sketch.corners[k]
+    x, y, z = sketch.points_K3[k].tolist()
+    slab_atoms = tuple(sorted(sketch.index_P[corners].tolist()))
+    azimuth = _azimuth(sketch.cloud_P2, corners, sketch.kinds[k])
+    return Site(sketch.kinds[k], slab_atoms, (x, y, z), azimuth, fold)
 
 
 def in_plane_symmetry(slab: Slab) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -65,7 +65,11 @@ class SlabSpec:
             (self.min_in_plane_ang >= 0, "min_in_plane_ang is 0 or more", self.min_in_plane_ang),
             ((self.fixed_layers or 0) >= 0, "fixed_layers is 0 or more", self.fixed_layers),
             (0 <= self.fixed_fraction <= 1, "fixed_fraction is 0 to 1", self.fixed_fraction),
-            (self.layer_tolerance_ang > 0, "layer_tolerance_ang is above 0", self.layer_tolerance_ang),
+            (
+                self.layer_tolerance_ang > 0,
+                "layer_tolerance_ang is above 0",
+                self.layer_tolerance_ang,
+            ),
             (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
         ]
         for holds, rule, value in rules:
@@ -160,7 +164,9 @@ def _build(
     depth_N = -np.floor(atoms.positions[:, 2] * 1e3 + 0.37)  # a layer shares one step
     order = np.lexsort((source_N, depth_N, _rank(crystal)[source_N]))
     atoms, source_N = atoms[order], source_N[order]
-    atoms.set_tags(_surface_mask(atoms, bulk_bonds_A[source_N], radii_A[source_N], spec).astype(int))
+    atoms.set_tags(
+        _surface_mask(atoms, bulk_bonds_A[source_N], radii_A[source_N], spec).astype(int)
+    )
     fixed = _fixed(atoms, spec)
     if len(fixed):
         atoms.set_constraint(FixAtoms(indices=fixed))
@@ -216,7 +222,7 @@ def _in_vacuum(
 def _surface_mask(
     atoms: Atoms, bulk_bonds_N: NDArray[np.int64], radii_N: NDArray[np.float64], spec: SlabSpec
 ) -> NDArray[np.bool_]:
-    """Return True for atoms of the upper half that miss bonds of the bulk, and for the top layer."""
+    """Return True for the top layer and for upper atoms that miss bonds of the bulk."""
     bonds_N = coordination(atoms.numbers, atoms.positions, atoms.cell.array, radii_N)
     z_N = atoms.positions[:, 2]
     middle = 0.5 * (z_N.min() + z_N.max())
@@ -232,6 +238,8 @@ def _fixed(atoms: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
     else:
         layer_N = np.empty(len(z_N), dtype=int)
         order = np.argsort(z_N)
-        layer_N[order] = np.cumsum(np.diff(z_N[order], prepend=z_N.min()) > spec.layer_tolerance_ang)
+        layer_N[order] = np.cumsum(
+            np.diff(z_N[order], prepend=z_N.min()) > spec.layer_tolerance_ang
+        )
         held_N = layer_N < spec.fixed_layers
     return np.flatnonzero(held_N)
