@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from screening_db.errors import DatabaseError
 from screening_db.faults import one_line_faults
-from screening_db.schema import migrate
+from screening_db.schema import current_revision, migrate
 
 BUSY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10
@@ -36,6 +36,11 @@ class Database:
         return where(self.url)
 
     @property
+    def address(self) -> str:
+        """Return what ``open_database`` takes, password included: give it to workers only."""
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=False)
+
+    @property
     def path(self) -> Path | None:
         """Return the SQLite file, or None on PostgreSQL."""
         return Path(self.url.database or "") if self.is_sqlite else None
@@ -48,10 +53,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session whose queries see one state of the database."""
-        with (
-            one_line_faults(self.where),
-            Session(self.engine, expire_on_commit=False) as session,
-        ):
+        engine = self.engine
+        if not self.is_sqlite:  # SQLite sees one state in every transaction
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with one_line_faults(self.where), Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -70,17 +75,20 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(url_or_path: str | Path) -> Database:
-    """Open a database, create it where there is none, and bring its schema to the newest.
+def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
+    """Open a database and bring its schema to the newest; ``create`` it where there is none.
 
     Raises:
-        DatabaseError: it is no database of ours, has a newer schema, or does not answer.
+        DatabaseError: it is no database of ours, has a newer schema, or does not answer; or there
+            is none and ``create`` is False.
     """
     url = database_url(url_or_path)
     database = Database(url, _engine(url))
     try:
         with one_line_faults(database.where):
-            if database.path is not None:
+            if not create:
+                _demand(database)
+            elif database.path is not None:
                 _prepare_folder(database.path)
             migrate(database.engine, database.where)
             if database.is_sqlite:
@@ -144,6 +152,18 @@ def _engine(url: URL) -> Engine:
             f"PostgreSQL needs the package {fault.name}; pip install 'sabatier[postgres]', or give "
             "the path of an SQLite file"
         ) from fault
+
+
+def _demand(database: Database) -> None:
+    """Refuse a database that no campaign has made yet."""
+    if database.path is None or database.path.exists():
+        with database.engine.connect() as connection:
+            if current_revision(connection) is not None:
+                return
+    raise DatabaseError(
+        f"there is no screening database at {database.where}; run a campaign first, with: "
+        "sabatier screen FILE, or give another path"
+    )
 
 
 def _prepare_folder(path: Path) -> None:

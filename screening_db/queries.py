@@ -9,8 +9,14 @@ from sqlalchemy.orm import Session
 
 from screening_db.bulk import batches
 from screening_db.engine import Database
+from screening_db.errors import DatabaseError
 from screening_db.tables import CampaignRow, CandidateRow, SlabRow
-from screening_db.verification_tables import QueueRow, ReferenceEnergyRow, ReferenceKind
+from screening_db.verification_tables import (
+    LabelRow,
+    QueueRow,
+    ReferenceEnergyRow,
+    ReferenceKind,
+)
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,22 @@ def campaigns(db: Database) -> list[CampaignRow]:
         return list(session.scalars(select(CampaignRow).order_by(CampaignRow.name)))
 
 
+def campaign(db: Database, name: str) -> CampaignRow:
+    """Return one campaign.
+
+    Raises:
+        DatabaseError: there is no such campaign.
+    """
+    with db.read() as session:
+        found = session.get(CampaignRow, name)
+    if found is None:
+        names = [row.name for row in campaigns(db)]
+        raise DatabaseError(
+            f"there is no campaign {name} in {db.where}; it has {', '.join(names[:10]) or 'none'}"
+        )
+    return found
+
+
 def candidates(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
     """Return candidates by id; ids that are not there are left out."""
     found: dict[str, CandidateRow] = {}
@@ -209,6 +231,15 @@ def slabs(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
             rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
             found.update((row.id, row) for row in rows)
     return found
+
+
+def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:
+    """Return the labels of a level by candidate id, by default those that may be trained on."""
+    query = select(LabelRow).where(LabelRow.level == level).order_by(LabelRow.candidate_id)
+    if trainable_only:
+        query = query.where(LabelRow.trainable)
+    with db.read() as session:
+        return list(session.scalars(query))
 
 
 def reference_energies(

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from screening_db.bulk import upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.queries import campaign as find_campaign
 from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
@@ -223,13 +224,8 @@ def forget_campaign(db: Database, campaign: str) -> None:
     Raises:
         DatabaseError: there is no such campaign.
     """
+    find_campaign(db, campaign)
     with db.write() as session:
-        if session.get(CampaignRow, campaign) is None:
-            names = sorted(session.scalars(select(CampaignRow.name)))
-            raise DatabaseError(
-                f"there is no campaign {campaign} in {db.where}; it has "
-                f"{', '.join(names[:10]) or 'none'}"
-            )
         for table in (CampaignItemRow, RankRow, ChunkRow):
             session.execute(delete(table).where(table.campaign == campaign))
         _hand_over(session, campaign)

@@ -12,10 +12,12 @@ from screening_db.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries import (
     best_placements,
+    campaign,
     campaigns,
     candidates,
     funnel_counts,
     labelled_predictions,
+    labels,
     pair_minima,
     queue_counts,
     reference_energies,
@@ -317,6 +319,21 @@ def test_a_reference_energy_is_kept_for_ever(db):
     assert reference_energies(db, "emt", "slab") == {}
 
 
+def test_labels_to_train_on_leave_out_the_anomalous(db, make):
+    record_chunk(db, "first", "one", [make.candidate("a1"), make.candidate("a2")], [], [])
+    with db.write() as session:
+        session.add_all([make.label("a1"), make.label("a2", trainable=False)])
+    assert [row.candidate_id for row in labels(db, "emt")] == ["a1"]
+    assert len(labels(db, "emt", trainable_only=False)) == 2
+    assert labels(db, "pbe") == []
+
+
+def test_a_campaign_is_found_by_name(db):
+    assert campaign(db, "first").level == "emt"
+    with pytest.raises(DatabaseError, match="there is no campaign lost"):
+        campaign(db, "lost")
+
+
 def test_slabs_are_found_by_id(db):
     assert slabs(db, ["slab", "unknown"])["slab"].elements == ["Cu", "Pt"]
 
@@ -358,26 +375,52 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, make, fil
     db.close()
 
 
-def test_fifty_thousand_candidates_are_recorded_in_seconds(db, make):
-    ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(50_000)]
+def test_twenty_thousand_candidates_are_recorded_in_seconds(db, make):
+    ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000)]
     rows = [make.candidate(i, pair_id=i[:8]) for i in ids]
     predictions = [make.prediction(i) for i in ids]
     items = [make.predicted(i) for i in ids]
     began = time.perf_counter()
     record_chunk(db, "first", "one", rows, predictions, items)
-    assert time.perf_counter() - began < 30  # 2 s alone on SQLite; other work may run beside it
+    assert time.perf_counter() - began < 20  # 0.8 s alone on SQLite; other work may run beside it
 
 
-def test_the_first_hundred_of_a_long_ranking_come_at_once(db, make):
-    n_pairs = 100_000
-    ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(n_pairs)]
-    record_chunk(db, "first", "one", [make.candidate(i, pair_id=i) for i in ids], [], [])
-    record_ranks(db, "first", [rank(i, place, i) for place, i in enumerate(ids, start=1)])
-    if not db.is_sqlite:
-        with db.write() as session:
-            session.execute(text("ANALYZE"))
+def test_the_first_hundred_of_a_long_ranking_come_at_once(db):
+    numbers = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT"
+    )
+    with db.write() as session:
+        for statement in (
+            "INSERT INTO candidate (id, pair_id, slab_id, adsorbate, site_kind, site, recipe) "
+            f"{numbers} 'c' || i, 'p' || i, 'slab', 'OH', 'atop', 'atop Pt', '{{}}' FROM n",
+            "INSERT INTO rank (campaign, rank, rank_group, pair_id, candidate_id, adsorbate, "
+            f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, 'p' || i, 'c' || i, "
+            "'OH', -0.5, 0.1, 0.5 FROM n",
+            "ANALYZE",
+        ):
+            session.execute(text(statement))
     top_candidates(db, "first", 100)
     began = time.perf_counter()
     top = top_candidates(db, "first", 100)
     assert time.perf_counter() - began < 0.1  # the bound is 10 ms; other work may run beside it
     assert [row.rank for row in top] == list(range(1, 101))
+
+
+def test_many_rows_at_once_obey_the_same_rules(db, make):
+    ids = [f"a{number}" for number in range(2000)]
+    store(db, make, ids, energy_ev=-0.5)
+    store_structures(db, {"a7": "{}"})
+    store(db, make, [*ids, "a7"], energy_ev=-0.8)
+    stored = candidates(db, ids)
+    assert (len(stored), stored["a7"].structure) == (2000, "{}")
+    assert stored["a8"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
+    assert pair_minima(db, "first")[0].energy_ev == pytest.approx(-0.8 - 0.1 * 1999)
+    predictions = [make.prediction(i) for i in ids]
+    predictions[1000].energy_ev = float("nan")
+    with pytest.raises(DatabaseError, match="breaks its rules"):
+        record_chunk(db, "first", "two", [], predictions, [])
+    nul = [make.candidate(f"{i}\x00") for i in ids]
+    if not db.is_sqlite:
+        with pytest.raises(DatabaseError, match="NUL"):
+            record_chunk(db, "first", "three", nul, [], [])
+    assert done_chunks(db, "first") == {"chunk"}

@@ -72,6 +72,20 @@ def test_opening_twice_keeps_what_is_stored(db, database_place):
     again.close()
 
 
+def test_a_database_that_is_not_there_is_not_made_by_reading(database_place):
+    with pytest.raises(DatabaseError, match="there is no screening database at"):
+        open_database(database_place, create=False)
+    assert not Path(database_place).exists()
+    open_database(database_place).close()
+    open_database(database_place, create=False).close()
+
+
+def test_a_worker_opens_the_database_by_its_address(db):
+    again = open_database(db.address)
+    assert again.where == db.where
+    again.close()
+
+
 def test_a_newer_schema_is_refused(db, database_place):
     with db.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
