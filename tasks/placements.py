@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tasks.adsorbates import Adsorbate
-from tasks.docking import Placement, lowered, refusal_reasons
+from tasks.docking import Placement, aim, lowered, refusal_reasons
 from tasks.errors import Refused, UserError
 from tasks.identity import candidate_ids, seed_from
 from tasks.orientation import axis_fold
@@ -44,6 +44,9 @@ __all__ = [
     "recipe",
     "surface_sites",
 ]
+
+
+_SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above rounding
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def count_placements(
 ) -> int:
     """Return how many placements ``enumerate_placements`` makes, placed and refused together."""
     fold = axis_fold(adsorbate.atoms)
-    chosen = (site for site in sites.sites if site.kind in spec.kinds)
+    chosen = _sites_for(slab, sites, adsorbate, spec)
     return sum(len(_rotations(site, fold, spec)) for site in chosen) + spec.random
 
 
@@ -198,14 +201,31 @@ def _placements(
     fold = axis_fold(adsorbate.atoms)
     ordered = [
         Placement(site, rotation)
-        for site in sites.sites
-        if site.kind in spec.kinds
+        for site in _sites_for(slab, sites, adsorbate, spec)
         for rotation in _rotations(site, fold, spec)
     ]
     seeds = [
         seed_from(slab.slab_id, adsorbate.name, spec.seed, number) for number in range(spec.random)
     ]
     return ordered + [_random(slab, sites.landscape, fold, seed) for seed in seeds]
+
+
+def _sites_for(
+    slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
+) -> list[Site]:
+    """Return the sites asked for, without those whose aim is that of an earlier one."""
+    plane_22 = slab.atoms.cell.array[:2, :2]
+    kept: list[Site] = []
+    aims: list[NDArray[np.float64]] = []
+    for site in sites.sites:
+        point_2 = np.array(aim(slab, adsorbate, site)) @ np.linalg.inv(plane_22)
+        if site.kind in spec.kinds and all(
+            np.linalg.norm((point_2 - other - np.rint(point_2 - other)) @ plane_22) > _SAME_AIM_ANG
+            for other in aims
+        ):
+            kept.append(site)
+            aims.append(point_2)
+    return kept
 
 
 def _rotations(site: Site, fold: int, spec: PlacementSpec) -> list[float]:
