@@ -16,10 +16,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from tasks.placements import PlacementSpec
 
 from tasks.bulks import BulkSpec, FileSpec, FormulaSpec, MaterialsProjectSpec, alloy_specs
 from tasks.errors import UserError
+from tasks.placements import PlacementSpec
 from tasks.rank import Window
 from tasks.slabs import SlabSpec
 from tasks.triage import TriagePolicy
@@ -165,14 +165,19 @@ class Placements(Strict):
     """Where and how each adsorbate is put on a slab."""
 
     kinds: list[SiteKind] = ["atop", "bridge", "hollow"]
-    rotations: int = Field(default=1, ge=1, le=36)
-    random: int = Field(default=0, ge=0)
+    rotations: int = 3
+    random: int = 0
 
     def spec(self, seed: int) -> PlacementSpec:
         """Return these values as the placement enumerator reads them."""
         return PlacementSpec(
             kinds=tuple(self.kinds), rotations=self.rotations, random=self.random, seed=seed
         )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Placements":
+        _try(lambda: self.spec(seed=0))
+        return self
 
 
 class Target(Strict):

@@ -43,7 +43,9 @@ def parse_campaign(text: str, path: Path) -> Campaign:
     try:
         return Campaign.model_validate(data)
     except ValidationError as invalid:
-        raise CampaignError(_explain(invalid.errors()[0], root, path)) from None
+        # A misspelt key is also a missing one: the first says more.
+        errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        raise CampaignError(_explain(errors[0], root, path)) from None
 
 
 def _read(path: Path) -> str:

@@ -1,13 +1,21 @@
 """Dask workers for a run: processes here, one for each GPU, or a cluster that is already there."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from dask.distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker
+from dask.distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+    get_worker,
+)
 
 from flows.errors import CampaignError
 from model.contract import Predictor
@@ -97,8 +105,18 @@ def _local_cluster(plan: ClusterPlan) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,  # else each worker reports the end of the run as a fault
     )
+
+
+def finished(client: Client, futures: Iterable[Future]) -> Iterator[tuple[Future, Any]]:
+    """Yield each future and its result as it is done, then let go of the result.
+
+    A lost worker then costs the work that it was on, not all that it had held.
+    """
+    for future, result in as_completed(futures, loop=client.loop, with_results=True):
+        yield future, result
+        future.release()
 
 
 def count_gpus() -> int:

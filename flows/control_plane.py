@@ -1,46 +1,54 @@
 """Point Prefect's client at one server for the length of a run, and keep it quiet."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_LOGGING_LEVEL,
     PREFECT_LOGGING_TO_API_ENABLED,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
 
-from flows.server import embedded_server
+from flows.server import EmbeddedServer, embedded_server
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A Prefect server: a running one by its address, or an embedded one that is starting."""
+
+    address: str | None = None
+    embedded: EmbeddedServer | None = None
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Wait for the server, then let Prefect's client use it."""
+        # A failure is raised to the caller, who says it once; Prefect would say it three times.
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        settings = {
+            PREFECT_API_URL: self.embedded.wait() if self.embedded else self.address,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
+            PREFECT_LOGGING_TO_API_ENABLED: self.embedded is None,
+            PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        }
+        with temporary_settings(settings):
+            yield
 
 
 @contextmanager
-def prefect_api(configured: str | None) -> Iterator[str]:
-    """Yield the address of the Prefect server in use.
+def control_plane(configured: str | None) -> Iterator[ControlPlane]:
+    """Yield the Prefect server in use.
 
     ``configured`` goes first, then what Prefect itself is set to (environment or profile); without
-    either a server is started here and stopped at the end.
+    either a server is started here, and stopped at the end.
     """
-    url = configured or PREFECT_API_URL.value()
-    if url:
-        with _client(url):
-            yield url
+    address = configured or PREFECT_API_URL.value()
+    if address:
+        yield ControlPlane(address=address)
         return
     with embedded_server() as server:
-        url = server.wait()
-        with _client(url):
-            yield url
-
-
-@contextmanager
-def _client(url: str) -> Iterator[None]:
-    settings = {
-        PREFECT_API_URL: url,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
-        PREFECT_LOGGING_TO_API_ENABLED: False,
-        PREFECT_LOGGING_LEVEL: "ERROR",
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-    }
-    with temporary_settings(settings):
-        yield
+        yield ControlPlane(embedded=server)

@@ -57,11 +57,10 @@ def sql(
     database: DatabaseOption = None,
 ) -> None:
     """Answer one SELECT; nothing can be changed by it."""
-    from screening_db.select import run_select
-
     from flows.places import existing_database
     from flows.settings import read_settings
     from flows.show import show_selected
+    from screening_db.sql import run_select
 
     db = existing_database(read_settings(), database)
     show_selected(run_select(db, query, limit))

@@ -118,13 +118,7 @@ def refused_items(campaign: str, refused: Iterable[Refused]) -> list[CampaignIte
 
 
 def candidate_row(scored: ScoredCandidate) -> CandidateRow:
-    """Return a candidate as a row: the recipe, and the structure where it is kept."""
-    recipe = {
-        "site_atoms": list(scored.site_atoms),
-        "position_ang": list(scored.position_3),
-        "rotation_deg": scored.rotation_deg,
-        "seed": scored.seed,
-    }
+    """Return a candidate as a row: its recipe, and the structure where it is kept."""
     return CandidateRow(
         id=scored.candidate_id,
         pair_id=scored.pair_id,
@@ -132,7 +126,7 @@ def candidate_row(scored: ScoredCandidate) -> CandidateRow:
         adsorbate=scored.adsorbate,
         site_kind=scored.site_kind,
         site=scored.site,
-        recipe=recipe,
+        recipe=scored.recipe,
         structure=scored.structure,
     )
 

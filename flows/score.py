@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dask.distributed import Client, as_completed
-from tasks.placements import PlacementSpec
+from dask.distributed import Client
 
 from flows.chunks import Chunk, groups
-from flows.cluster import worker_predictor
+from flows.cluster import finished, worker_predictor
 from flows.progress import Advance
 from flows.rows import candidate_row, placement_items, prediction_row, prediction_table
 from screening_db.engine import Database
 from screening_db.lake import write_predictions
 from screening_db.record import record_chunk, store_structures
 from tasks.adsorbates import Adsorbate
+from tasks.placements import PlacementSpec
 from tasks.predict import Scores, score_slabs
 from tasks.slabs import Slab
 
@@ -59,10 +59,9 @@ def score_chunk(
         for number, group in enumerate(groups(chunk))
     }
     done: dict[int, Scores] = {}
-    for future, scores in as_completed(futures, with_results=True):
+    for future, scores in finished(client, futures):
         done[futures[future]] = scores
         advance(len(scores.candidates) + len(scores.refused))
-        future.release()  # a lost worker then costs one group, not all that it held
     scores = _joined([done[number] for number in sorted(done)])
     _store(store, chunk.chunk_id, scores)
     return len(scores.candidates)

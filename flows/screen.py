@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.chunks import Chunk, make_chunks
 from flows.cluster import ClusterPlan, PredictorPlugin, dask_client
-from flows.control_plane import prefect_api
+from flows.control_plane import control_plane
 from flows.finish import Expected, finish
 from flows.progress import progress_bar
 from flows.resolve import Resolved
@@ -96,7 +96,11 @@ def run_screening(resolved: Resolved, database: Database, lake: Path, control: C
         return False
     store = Store(database, lake, name)
     plugin = PredictorPlugin(resolved.campaign.model, resolved.checkpoint_sha256)
-    with prefect_api(control.prefect_api_url), dask_client(control.cluster, plugin) as client:
+    with (
+        control_plane(control.prefect_api_url) as plane,  # starts while the workers do
+        dask_client(control.cluster, plugin) as client,
+        plane.connected(),
+    ):
         prefect_flow(Screening(resolved, store, client))(
             name, resolved.level.name, resolved.checkpoint_sha256
         )

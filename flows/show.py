@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from screening_db.select import Selected
 
 from flows.errors import CampaignError
 from screening_db.engine import Database
@@ -17,6 +16,7 @@ from screening_db.queries import (
     queue_counts,
     top_candidates,
 )
+from screening_db.sql import Selected
 from screening_db.tables import CampaignRow
 from tasks.plan import Plan
 from tasks.report import (

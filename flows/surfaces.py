@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dask.distributed import Client, as_completed
-from tasks.placements import PlacementSpec
+from dask.distributed import Client
 
+from flows.cluster import finished
 from flows.resolve import Resolved
 from flows.rows import (
     adsorbate_row,
@@ -29,6 +29,7 @@ from screening_db.record import (
 from screening_db.tables import CampaignItemRow, Stage
 from tasks.adsorbates import Adsorbate
 from tasks.bulks import Bulk
+from tasks.placements import PlacementSpec
 from tasks.plan import BulkSurfaces, surfaces_of
 from tasks.slabs import SlabSpec
 
@@ -70,9 +71,8 @@ def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
     order = CutOrder.of(resolved)
     futures = [client.submit(cut, bulk, order, pure=False) for bulk in resolved.bulks]
     done = {}
-    for future, surfaces in as_completed(futures, with_results=True):
+    for _, surfaces in finished(client, futures):
         done[surfaces.bulk.bulk_id] = surfaces
-        future.release()
     return [done[bulk.bulk_id] for bulk in resolved.bulks]
 
 

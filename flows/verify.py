@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dask.distributed import Client, as_completed
+from dask.distributed import Client
 
-from flows.cluster import ClusterPlan, dask_client
+from flows.cluster import ClusterPlan, dask_client, finished
 from flows.progress import progress_bar
 from screening_db.engine import Database
 from screening_db.queries import candidates, queue_counts, reference_energies, slabs
@@ -25,7 +25,7 @@ from tasks.levels import LevelOfTheory
 from tasks.levels import level as shipped_level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import EngineFailure, FailureKind, engine_for
+from tasks.verify.engines import EngineError, FailureKind, engine_for
 from tasks.verify.verify import Verified, verify
 
 LEASE_S = 900.0
@@ -133,12 +133,11 @@ def _verify_batch(
     with _kept_alive(db, open_leases):
         futures = [client.submit(verify_group, group, level, known, pure=False) for group in jobs]
         try:
-            for future, (outcomes, found) in as_completed(futures, with_results=True):
+            for _, (outcomes, found) in finished(client, futures):
                 record_references(db, _reference_rows(level, found))
                 for outcome in outcomes:
                     _record(db, outcome, counts)
                     open_leases.pop(outcome.lease.candidate_id)
-                future.release()
         finally:
             release(db, list(open_leases.values()))  # interrupted: others may have them at once
 
@@ -155,7 +154,7 @@ def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies) -> Outcome
     adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
     try:
         return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
-    except EngineFailure as failure:
+    except EngineError as failure:
         return Outcome(job.lease, None, failure.kind, str(failure))
     except UserError as error:
         return Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))

@@ -7,19 +7,30 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from model.contract import Prediction, Predictor
+from model.contract import Configuration, Prediction, Predictor
+from model.text import parse_text
 from tasks.adsorbates import Adsorbate
 from tasks.errors import Refused
-from tasks.featurise import featurise
+from tasks.featurise import featurise_all, site_label
 from tasks.identity import pair_id
-from tasks.placements import Adslab, PlacementSpec, enumerate_placements, surface_sites
+from tasks.placements import (
+    Adslab,
+    PlacementSpec,
+    enumerate_placements,
+    recipe,
+    surface_sites,
+)
 from tasks.slabs import Slab
 from tasks.structures import structure_text
 
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """A candidate with its prediction; ``structure`` (JSON) only where it is kept."""
+    """A candidate with its prediction.
+
+    ``site_kind`` is what was aimed at, ``site`` what the adsorbate touches; ``recipe`` builds it
+    again, and ``structure`` (JSON) is there only where the candidate is kept.
+    """
 
     candidate_id: str
     pair_id: str
@@ -27,10 +38,7 @@ class ScoredCandidate:
     adsorbate: str
     site_kind: str
     site: str
-    site_atoms: tuple[int, ...]
-    position_3: tuple[float, float, float]
-    rotation_deg: float
-    seed: int | None
+    recipe: dict[str, object]
     text: str
     prediction: Prediction
     structure: str | None = None
@@ -57,23 +65,23 @@ def score_slabs(
 
     The best ``keep_per_pair`` of each pair carry their structure.
     """
-    adslabs: list[Adslab] = []
-    configurations = []
-    names: list[str] = []
     refused: list[Refused] = []
+    adslabs: list[Adslab] = []
+    configurations: list[Configuration] = []
     for slab in slabs:
         sites = surface_sites(slab)  # once for all adsorbates
+        placed: list[Adslab] = []
         for adsorbate in adsorbates:
-            placed, not_placed = enumerate_placements(slab, sites, adsorbate, spec)
-            refused += not_placed
-            adslabs += placed
-            names += [_site_name(a, slab) for a in placed]
-            configurations += [featurise(a, slab, adsorbate, level) for a in placed]
+            made, not_made = enumerate_placements(slab, sites, adsorbate, spec)
+            placed += made
+            refused += not_made
+        read, not_read = featurise_all(placed, slab, level, sites)
+        left_out = {r.item for r in not_read}
+        adslabs += [a for a in placed if a.candidate_id not in left_out]
+        configurations += read
+        refused += not_read
     predictions = predictor.predict(configurations)
-    scored = [
-        _scored(a, name, c.text, p)
-        for a, name, c, p in zip(adslabs, names, configurations, predictions, strict=True)
-    ]
+    scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
     kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
     structures = {
         a.candidate_id: structure_text(a.atoms) for a in adslabs if a.candidate_id in kept
@@ -96,27 +104,17 @@ def best_of_pairs(candidates: Iterable[ScoredCandidate], count: int) -> list[Sco
     ]
 
 
-def _scored(adslab: Adslab, site_name: str, text: str, prediction: Prediction) -> ScoredCandidate:
-    site = adslab.placement.site
-    x, y, z = (round(float(v), 6) for v in site.position_3)
+def _scored(
+    adslab: Adslab, configuration: Configuration, prediction: Prediction
+) -> ScoredCandidate:
     return ScoredCandidate(
         candidate_id=adslab.candidate_id,
         pair_id=pair_id(adslab.slab_id, adslab.adsorbate),
         slab_id=adslab.slab_id,
         adsorbate=adslab.adsorbate,
-        site_kind=site.kind,
-        site=site_name,
-        site_atoms=site.slab_atoms,
-        position_3=(x, y, z),
-        rotation_deg=adslab.placement.rotation_deg,
-        seed=adslab.placement.seed,
-        text=text,
+        site_kind=adslab.placement.site.kind,
+        site=site_label(parse_text(configuration.text)),
+        recipe=recipe(adslab),
+        text=configuration.text,
         prediction=prediction,
     )
-
-
-def _site_name(adslab: Adslab, slab: Slab) -> str:
-    """Return the site as people say it: ``bridge Cu-Pt``."""
-    site = adslab.placement.site
-    symbols = sorted(slab.atoms[index].symbol for index in site.slab_atoms)
-    return f"{site.kind} {'-'.join(symbols)}".strip()

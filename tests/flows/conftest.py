@@ -1,0 +1,148 @@
+"""A tiny real checkpoint and a tiny campaign, so that flows are tested from end to end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.data import atomic_numbers
+
+from model.baseline import train_baseline
+from model.domain import domain_of
+from model.rows import Row
+
+REPOSITORY = Path(__file__).parents[2]
+METALS = {"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Cu": -0.3, "Ni": -0.6, "Pd": -0.5, "Pt": -0.7}
+BINDING = {"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)}
+SITES = {"atop": 1, "bridge": 2, "hollow": 3}
+
+TINY = """\
+name: tiny
+bulks:
+  elements: [Cu, Pt]
+surfaces: {max_miller: 1, min_thickness: 4.0, min_in_plane: 4.0, vacuum: 10.0}
+adsorbates: [H, O]
+placements: {kinds: [atop, hollow]}
+target:
+  O: {window: [-2.0, -1.2]}
+level: emt
+model: CHECKPOINT
+triage: {budget: 4}
+cluster: {workers: 2, chunk_placements: 3}
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
+    atom, binding_ev = BINDING[adsorbate]
+    contacts = " ".join([metal] * SITES[kind])
+    around = " ".join([f"[{metal} {metal} {metal} {atom}]"] * SITES[kind])
+    numbers = [atomic_numbers[metal]] * 4 + [atomic_numbers[s] for s in adsorbate]
+    return Row(
+        uid=str(number),
+        pair=str(number),
+        set="synthetic",
+        level=level,
+        adsorbate=adsorbate,
+        text=f"{adsorbate}</s>{metal} (1 1 1)</s>[{atom} {contacts} {kind} {around}]",
+        kind="unrelaxed",
+        fold=number % 5,
+        energy_ev=binding_ev + METALS[metal] - 0.05 * SITES[kind],
+        numbers_N=np.array(numbers),
+        positions_N3=np.zeros((len(numbers), 3)),
+        cell_33=np.eye(3) * 10,
+        tags_N=np.zeros(len(numbers), dtype=np.int64),
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the baseline on invented energies; it is a checkpoint like any other."""
+    folder = tmp_path_factory.mktemp("model") / "invented"
+    cases = [(a, m, k) for a in BINDING for m in METALS for k in SITES]
+    rows = [
+        _row(number, level, *case)
+        for level in ("beef-vdw-ch4", "emt")
+        for number, case in enumerate(cases)
+    ]
+    train_baseline(rows, rows[::3], domain_of(rows), folder, seed=0)
+    return folder
+
+
+def _environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Return an environment without Prefect's and Sabatier's variables and with its own home."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "SABATIER_"))}
+    paths = [str(REPOSITORY), kept.get("PYTHONPATH", "")]
+    own = {
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+    }
+    return kept | own | variables
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with a campaign file, in which the command line is run."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "runs" / "screening.db"
+
+    def edit(self, old: str, new: str) -> None:
+        file = self.folder / "tiny.yaml"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=self.folder,
+            env=_environment(self.folder, variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **variables: str) -> Said:
+        process = self.start(*arguments, **variables)
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+        return Said(process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def new_workplace(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Path
+) -> Callable[[], Workplace]:
+    """Return a function that makes a folder with the tiny campaign in it."""
+
+    def make() -> Workplace:
+        folder = tmp_path_factory.mktemp("work")
+        (folder / "tiny.yaml").write_text(TINY.replace("CHECKPOINT", str(checkpoint)))
+        return Workplace(folder)
+
+    return make
+
+
+@pytest.fixture
+def workplace(new_workplace: Callable[[], Workplace]) -> Workplace:
+    """Make a folder with the tiny campaign in it."""
+    return new_workplace()

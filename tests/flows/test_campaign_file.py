@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+
+from flows.campaign import Campaign
+from flows.campaign_file import load_campaign, parse_campaign
+from flows.errors import CampaignError
+from tasks.rank import Window
+
+GOOD = """\
+name: good
+bulks:
+  elements: [Cu]
+  alloys:
+    - {formula: Cu3Pt, prototype: L1_2}
+adsorbates:
+  - CO
+  - NO
+  - {file: mine.xyz, binding: [0], name: mine}
+target:
+  CO: {window: [-1.3, -0.7]}
+  NO: {optimum: -1.0, width: 0.2}
+level: emt
+triage:
+  budget: 5
+"""
+
+
+def parse(text: str) -> Campaign:
+    return parse_campaign(text, Path("c.yaml"))
+
+
+def test_a_campaign_states_what_it_wants() -> None:
+    campaign = parse(GOOD)
+    assert campaign.adsorbate_names() == ["CO", "NO", "mine"]
+    assert campaign.windows() == {"CO": Window(-1.3, -0.7), "NO": Window(-1.2, -0.8)}
+    assert campaign.triage.budget == 5
+
+
+# what is replaced, by what, and what the error has to say
+BAD = {
+    "unknown key": ("budget: 5", "bugdet: 5", "line 15: unknown key 'bugdet' in triage.*'budget'"),
+    "unknown key at the top": ("level: emt", "levle: emt", "unknown key 'levle'; .*'level'"),
+    "unknown key in an alloy": (
+        "formula: Cu3Pt,",
+        "formula: Cu3Pt, prototpye: B2,",
+        r"line 5: unknown key 'prototpye' in bulks.alloys\[0\]; .*'prototype'",
+    ),
+    "unknown key in an adsorbate": (
+        "binding: [0], name",
+        "binding: [0], nam",
+        r"line 9: unknown key 'nam' in adsorbates\[2\]; .*'name'",
+    ),
+    "unknown key in a target": (
+        "{window: [-1.3, -0.7]}",
+        "{windows: [-1.3, -0.7]}",
+        "unknown key 'windows' in target.CO; .*'window'",
+    ),
+    "window upside down": (
+        "[-1.3, -0.7]",
+        "[-0.7, -1.3]",
+        r"line 11: target.CO: a window needs low below high, got \[-0.7, -1.3\]; swap",
+    ),
+    "window of one point": ("[-1.3, -0.7]", "[-1, -1]", "low below high"),
+    "window with NaN": ("[-1.3, -0.7]", "[.nan, -0.7]", "finite number, got nan"),
+    "window of one number": ("[-1.3, -0.7]", "[-1.3]", r"target.CO.window"),
+    "optimum without width": (", width: 0.2", "", "a target is either a window or an optimum"),
+    "width of zero": ("width: 0.2", "width: 0", "width above 0 eV, got 0.0; write"),
+    "target of another adsorbate": ("  CO: {w", "  OH: {w", "got 'OH'; add it to adsorbates"),
+    "no target": ("target:\n  CO: {window: [-1.3, -0.7]}\n  NO: {optimum: -1.0, width: 0.2}",
+                  "target: {}", "target"),
+    "adsorbate twice": ("  - NO", "  - CO", "differ in name"),
+    "no bulk": (
+        "  elements: [Cu]\n  alloys:\n    - {formula: Cu3Pt, prototype: L1_2}",
+        "  elements: []",
+        "at least one bulk, got none; give",
+    ),
+    "prototype unknown": ("L1_2", "L12", r"alloys\[0\].prototype: .*'L1_2'.*got 'L12'"),
+    "negative budget": ("budget: 5", "budget: -5", "triage.budget: .*or equal to 0, got -5"),
+    "level missing": ("level: emt\n", "", "level is required and missing"),
+    "name that leaves the folder": ("name: good", "name: ../good", "name: .*got '../good'"),
+    "slab without vacuum": ("level: emt", "level: emt\nsurfaces: {vacuum: 1}", "vacuum.*got 1"),
+    "key twice": ("level: emt", "level: emt\nlevel: emt", "'level' stands twice"),
+    "no YAML": ("budget: 5", "budget: [5", "not valid YAML"),
+    "tabs": ("  budget: 5", "\tbudget: 5", "line 15: not valid YAML"),
+    "address": ("level: emt", "level: emt\ncluster: {address: 'here:1'}", "starts with tcp://"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_fault_is_one_line_that_names_the_place(case: str) -> None:
+    old, new, message = BAD[case]
+    assert old in GOOD
+    with pytest.raises(CampaignError, match=message) as caught:
+        parse(GOOD.replace(old, new, 1))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "this one is empty"), ("- a\n", "is a mapping"), ("# x\n", "empty")]
+)
+def test_a_file_that_is_no_campaign_is_refused(text: str, message: str) -> None:
+    with pytest.raises(CampaignError, match=message):
+        parse(text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match=r"none\.yaml does not exist; check the path"):
+        load_campaign(tmp_path / "none.yaml")
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CampaignError, match="must be a YAML text file"):
+        load_campaign(file)

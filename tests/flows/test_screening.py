@@ -1,0 +1,158 @@
+"""One tiny campaign on the real server, real workers and a real checkpoint."""
+
+import csv
+import io
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from screening_db.lake import read_predictions
+
+pytestmark = pytest.mark.slow
+
+TABLES = (
+    *("bulk", "slab", "adsorbate", "level_of_theory", "checkpoint", "campaign", "candidate"),
+    *("prediction", "campaign_item", "rank", "chunk", "queue", "label", "reference_energy"),
+)
+
+
+def tables(database: Path) -> dict[str, pd.DataFrame]:
+    with sqlite3.connect(database) as connection:
+        frames = {t: pd.read_sql(f'select * from "{t}"', connection) for t in TABLES}
+    return {
+        name: frame.sort_values(list(frame.columns), ignore_index=True, key=lambda c: c.astype(str))
+        for name, frame in frames.items()
+    }
+
+
+def assert_same(found: dict[str, pd.DataFrame], wanted: dict[str, pd.DataFrame]) -> None:
+    for name in TABLES:
+        pd.testing.assert_frame_equal(found[name], wanted[name], obj=name)
+
+
+def chunks_done(database: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return int(connection.execute("select count(*) from chunk").fetchone()[0])
+    except sqlite3.Error:  # not made yet
+        return 0
+
+
+def stop_in_the_middle(workplace: Any, how: signal.Signals) -> tuple[int, str]:
+    process = workplace.start("screen", "tiny.yaml")
+    while chunks_done(workplace.database) == 0 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+@pytest.fixture(scope="module")
+def screened(new_workplace: Callable[[], Any]) -> tuple[Any, Any]:
+    """Screen the tiny campaign undisturbed: where, and what was said."""
+    workplace = new_workplace()
+    said = workplace.run("screen", "tiny.yaml")
+    assert said.status == 0, said.err
+    return workplace, said
+
+
+def test_a_screening_ends_with_ranking_funnel_and_paths(screened: tuple[Any, Any]) -> None:
+    workplace, said = screened
+    assert "Cu(111)" in said.out
+    assert "±" in said.out
+    assert "queued" in said.out
+    assert str(workplace.database) in said.out
+    assert "Traceback" not in said.err
+
+
+def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> None:
+    found = tables(screened[0].database)
+    items = found["campaign_item"]
+    placements = items[items.stage == "placement"]
+    assert placements.item_id.is_unique
+    assert set(placements.state) <= {"queued", "kept", "passed_over", "refused", "out_of_domain"}
+    assert (placements.state == "queued").sum() == len(found["queue"]) == 4
+    assert len(found["candidate"]) + (placements.state == "refused").sum() == len(placements)
+    assert set(items[items.stage == "slab"].item_id) == set(found["slab"].id)
+
+
+def test_what_is_queued_has_its_structure(screened: tuple[Any, Any]) -> None:
+    found = tables(screened[0].database)
+    candidates = found["candidate"].set_index("id")
+    assert candidates.loc[found["queue"].candidate_id].structure.notna().all()
+
+
+def test_the_lake_holds_every_prediction(screened: tuple[Any, Any]) -> None:
+    workplace, _ = screened
+    lake = read_predictions(workplace.database.with_suffix(""), "tiny")
+    stored = tables(workplace.database)["prediction"].sort_values("candidate_id")
+    assert list(lake.candidate_id) == list(stored.candidate_id)
+    assert list(lake.energy_ev) == list(stored.energy_ev)
+
+
+def test_only_targets_are_ranked(screened: tuple[Any, Any]) -> None:
+    rank = tables(screened[0].database)["rank"]
+    assert set(rank.adsorbate) == {"O"}
+    assert list(rank["rank"]) == list(range(1, len(rank) + 1))
+
+
+def test_plan_counts_what_the_run_does(screened: tuple[Any, Any]) -> None:
+    workplace, _ = screened
+    found = tables(workplace.database)
+    placements = (found["campaign_item"].stage == "placement").sum()
+    said = workplace.run("plan", "tiny.yaml")
+    assert f"{len(found['slab'])} slabs" in said.out
+    assert f"{placements} placements" in said.out
+
+
+def test_a_second_run_adds_no_row_and_starts_nothing(screened: tuple[Any, Any]) -> None:
+    workplace, _ = screened
+    before = tables(workplace.database)
+    said = workplace.run("screen", "tiny.yaml", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert said.status == 0
+    assert "nothing is left to run" in said.out
+    assert_same(tables(workplace.database), before)
+
+
+def test_sql_answers_a_program_with_comma_separated_values(screened: tuple[Any, Any]) -> None:
+    said = screened[0].run("sql", "select rank, adsorbate from ranked_candidates limit 2")
+    assert list(csv.reader(io.StringIO(said.out))) == [
+        ["rank", "adsorbate"],
+        ["1", "O"],
+        ["2", "O"],
+    ]
+
+
+def test_another_configuration_of_one_name_is_refused(
+    screened: tuple[Any, Any], new_workplace: Callable[[], Any]
+) -> None:
+    other = new_workplace()
+    other.edit("budget: 4", "budget: 5")
+    said = other.run("screen", "tiny.yaml", "--database", str(screened[0].database))
+    assert said.status == 2
+    assert "sabatier forget tiny" in said.err
+
+
+def test_kill_9_then_the_same_command_equals_an_undisturbed_run(
+    screened: tuple[Any, Any], workplace: Any
+) -> None:
+    stop_in_the_middle(workplace, signal.SIGKILL)
+    assert 0 < chunks_done(workplace.database) < chunks_done(screened[0].database)
+    said = workplace.run("screen", "tiny.yaml")
+    assert said.status == 0, said.err
+    assert_same(tables(workplace.database), tables(screened[0].database))
+    lakes = [read_predictions(w.database.with_suffix(""), "tiny") for w in (workplace, screened[0])]
+    pd.testing.assert_frame_equal(*lakes)
+
+
+def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
+    status, err = stop_in_the_middle(workplace, signal.SIGINT)
+    assert status == 130
+    assert "sabatier: stopped; what was finished is stored. Go on with: sabatier screen" in err
+    assert "Traceback" not in err
