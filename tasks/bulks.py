@@ -205,8 +205,11 @@ def _read(path: Path) -> list[Atoms]:
             structures = CifParser(path).parse_structures(primitive=False)
             return [_ordered(structure) for structure in structures]
         if path.name.upper().startswith(_NAMES) or path.suffix.lower() in (".poscar", ".contcar"):
-            return [read(path, format="vasp")]
-        frames = read(path, index=":")
+            return _as_list(read(path, format="vasp"))
+        return _as_list(read(path, index=":"))
+
+
+def _as_list(frames: Atoms | list[Atoms]) -> list[Atoms]:
     return frames if isinstance(frames, list) else [frames]
 
 

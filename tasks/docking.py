@@ -78,32 +78,34 @@ def aim(slab: Slab, adsorbate: Adsorbate, site: Site) -> tuple[float, float]:
     apart_C3[:, :2] -= np.rint(scaled_C2) @ cell_33[:2, :2]
     binding_radius = covalent_radii[adsorbate.atoms.numbers[adsorbate.binding[0]]]
     reach_C = binding_radius + covalent_radii[slab.atoms.numbers[corners]]
-    found_3 = _highest_common_point(apart_C3, reach_C)
-    if found_3 is None or np.hypot(found_3[0], found_3[1]) > _FARTHEST_AIM_ANG:
+    found = _highest_common_point(apart_C3, reach_C)
+    if found is None or np.hypot(*found) > _FARTHEST_AIM_ANG:
         return x, y
-    return x + float(found_3[0]), y + float(found_3[1])
+    return x + found[0], y + found[1]
 
 
 def _highest_common_point(
     centres_C3: NDArray[np.float64], reach_C: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """Return the highest point at distance ``reach_C`` from two or three centres, if there is one.
+) -> tuple[float, float] | None:
+    """Return x and y of the highest point at ``reach_C`` from two or three centres, if any.
 
-    The common points of spheres lie in the span of their centres' differences, at ``foot``, and
-    from there along what is square to that span.
+    The common points of the spheres lie around ``foot`` in the span of the centres' differences,
+    square to that span.
     """
     spans_D3 = centres_C3[1:] - centres_C3[0]
     known_D = 0.5 * ((spans_D3**2).sum(axis=1) + reach_C[0] ** 2 - reach_C[1:] ** 2)
-    foot_3, _, rank, _ = np.linalg.lstsq(spans_D3, known_D, rcond=None)
-    left = reach_C[0] ** 2 - float(foot_3 @ foot_3)
-    if rank < len(spans_D3) or left < 0.0:
+    gram_DD = spans_D3 @ spans_D3.T
+    if np.linalg.det(gram_DD) < 1e-6:  # three centres in a line
         return None
-    up_3 = np.array([0.0, 0.0, 1.0])
-    up_3 -= spans_D3.T @ np.linalg.lstsq(spans_D3.T, up_3, rcond=None)[0]
-    length = float(np.linalg.norm(up_3))
-    if length < 1e-3:  # centres above one another: no highest point
+    weights_D2 = np.linalg.solve(gram_DD, np.column_stack([known_D, spans_D3[:, 2]]))
+    foot_3, climb_3 = weights_D2.T @ spans_D3
+    up_3 = np.array([0.0, 0.0, 1.0]) - climb_3
+    left = float(reach_C[0] ** 2 - foot_3 @ foot_3)
+    length = float(np.sqrt(up_3 @ up_3))
+    if left < 0.0 or length < 1e-3:  # too far apart, or above one another
         return None
-    return np.asarray(centres_C3[0] + foot_3 + up_3 * np.sqrt(left) / length)
+    x, y, _ = (centres_C3[0] + foot_3 + up_3 * np.sqrt(left) / length).tolist()
+    return x, y
 
 
 def _stopping_distances(adsorbate: Adsorbate, ground: Landscape) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ def content_id(*parts: str | int | bytes) -> str:
 def fractional_grid(scaled_N3: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return wrapped fractional coordinates as whole steps of the identity's grid."""
     steps = np.floor(scaled_N3 * _GRID + _OFFSET).astype(np.int64) % _GRID
-    return steps.astype("<i4")
+    return np.asarray(steps, dtype=np.int32)
 
 
 def cell_bytes(cell_33: NDArray[np.float64]) -> bytes:
@@ -99,7 +99,7 @@ def candidate_ids(
     """
     head = ("candidate", slab, adsorbate_name, numbers_A.astype("<i4").tobytes())
     grids_PA3 = fractional_grid(scaled_PA3)
-    return [content_id(*head, grid_A3.tobytes()) for grid_A3 in grids_PA3]
+    return [content_id(*head, grid_A3.astype("<i4").tobytes()) for grid_A3 in grids_PA3]
 
 
 def seed_from(*parts: str | int | bytes) -> int:

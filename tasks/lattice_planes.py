@@ -50,7 +50,8 @@ def crystal_of(atoms: Atoms) -> Crystal:
     conventional_33 = atoms.cell.array.copy()
     scaled_N3 = np.linalg.solve(conventional_33.T, atoms.positions.T).T
     dataset = spglib.get_symmetry_dataset(
-        (conventional_33, scaled_N3, atoms.numbers), symprec=_SYMPREC_ANG
+        (conventional_33.tolist(), scaled_N3.tolist(), atoms.numbers.tolist()),
+        symprec=_SYMPREC_ANG,
     )
     if dataset is None:
         raise UserError("spglib finds no symmetry in this crystal: check for overlapping atoms")

@@ -47,7 +47,7 @@ def upright(
         raise UserError(
             f"binding atoms are numbered 0 to {len(atoms) - 1} in this molecule, got {binding}"
         )
-    turned = atoms.copy()
+    turned: Atoms = atoms.copy()
     turned.positions -= turned.positions[list(binding)].mean(axis=0)
     up_3 = -down_3 if down_3 is not None else _away(turned, binding)
     turned.positions = turned.positions @ _rotation(up_3).T

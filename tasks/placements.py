@@ -271,6 +271,6 @@ class _Assembly:
         self._template.set_constraint([constraint.copy() for constraint in slab.atoms.constraints])
 
     def __call__(self, positions_A3: NDArray[np.float64]) -> Atoms:
-        atoms = self._template.copy()
+        atoms: Atoms = self._template.copy()
         atoms.arrays["positions"] = np.concatenate([self._slab_positions_N3, positions_A3])
         return atoms

@@ -142,14 +142,14 @@ def _sketch(slab: Slab) -> _Sketch:
     corners += _short(edges, cloud_P2, covalent_radii[slab.atoms.numbers[index_P]])
     n_bridge = len(corners) - len(exposed)
     corners += faces
-    kinds: list[SiteKind] = ["atop"] * len(exposed) + ["bridge"] * n_bridge
-    kinds += ["hollow"] * len(faces)
+    counts: dict[SiteKind, int] = {"atop": len(exposed), "bridge": n_bridge, "hollow": len(faces)}
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
     points_K2 = to_cell(np.array([cloud_P2[c].mean(axis=0) for c in corners]), plane_22)
     z_P = slab.atoms.positions[index_P, 2]
     points_K3 = np.column_stack([points_K2, [z_P[c].mean() for c in corners]])
     # A grid of 0.01 Å whose steps no high-symmetry position sits on keeps the order repeatable.
     steps_K3 = np.floor(points_K3 * 100.0 + 0.37)
-    rank_K = [KINDS.index(kind) for kind in kinds]
+    rank_K = np.array([KINDS.index(kind) for kind in kinds])
     sequence = np.lexsort((steps_K3[:, 0], steps_K3[:, 1], -steps_K3[:, 2], rank_K)).tolist()
     return _Sketch(
         [kinds[k] for k in sequence],
@@ -180,7 +180,7 @@ def _seen_from_above(slab: Slab) -> NDArray[np.int64]:
     distance_KK = np.linalg.norm((scaled_KK2 - np.rint(scaled_KK2)) @ plane_22, axis=2)
     z_K = atoms.positions[surface, 2]
     hidden_K = ((distance_KK < _COVERED_ANG) & (z_K[None] > z_K[:, None] + _SAME_ANG)).any(axis=1)
-    return surface[~hidden_K]
+    return np.asarray(surface[~hidden_K], dtype=np.int64)
 
 
 def _edges_and_faces(
@@ -228,7 +228,7 @@ def _circumcentres(corners_T32: NDArray[np.float64]) -> NDArray[np.float64]:
     aa_T, bb_T = (a_T2**2).sum(1), (b_T2**2).sum(1)
     x_T = (b_T2[:, 1] * aa_T - a_T2[:, 1] * bb_T) / safe_T
     y_T = (a_T2[:, 0] * bb_T - b_T2[:, 0] * aa_T) / safe_T
-    return corners_T32[:, 0] + np.column_stack([x_T, y_T])
+    return np.asarray(corners_T32[:, 0] + np.column_stack([x_T, y_T]))
 
 
 def _azimuth(cloud_P2: NDArray[np.float64], corners: list[int], kind: SiteKind) -> float:

@@ -12,22 +12,22 @@ _SEED = 20  # the same string gives the same geometry everywhere
 def molecule_from_smiles(smiles: str) -> Atoms:
     """Return the molecule with all hydrogens, heavy atoms first, in the order of the string."""
     try:
-        from rdkit import Chem, RDLogger
-        from rdkit.Chem import AllChem
+        from rdkit import Chem, rdBase
+        from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     except ImportError as error:
         raise UserError(
             "adsorbates from SMILES need rdkit: pip install 'sabatier[rdkit]'"
         ) from error
-    RDLogger.DisableLog("rdApp.*")  # its complaints come back as our error
-    parsed = Chem.MolFromSmiles(smiles)
+    with rdBase.BlockLogs():  # its complaints come back as our error
+        parsed = Chem.MolFromSmiles(smiles)
     if parsed is None or parsed.GetNumAtoms() == 0:
         raise UserError(f"expected a SMILES string such as CO for methanol, got {smiles!r}")
     molecule = Chem.AddHs(parsed)
-    if AllChem.EmbedMolecule(molecule, randomSeed=_SEED) != 0:
+    if rdDistGeom.EmbedMolecule(molecule, randomSeed=_SEED) != 0:
         raise UserError(f"rdkit finds no geometry for {smiles!r}: give an xyz file instead")
-    if AllChem.MMFFHasAllMoleculeParams(molecule):
-        AllChem.MMFFOptimizeMolecule(molecule, maxIters=2000)
-    elif AllChem.UFFHasAllMoleculeParams(molecule):
-        AllChem.UFFOptimizeMolecule(molecule, maxIters=2000)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
+        rdForceFieldHelpers.UFFOptimizeMolecule(molecule, maxIters=2000)
     symbols = [chemical_symbols[atom.GetAtomicNum()] for atom in molecule.GetAtoms()]
     return Atoms(symbols, np.asarray(molecule.GetConformer().GetPositions(), dtype=np.float64))
