@@ -163,8 +163,7 @@ class QECatalytic(nn.Module):
 
     def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
         """Encode the graphs, then read graph and text."""
-        nodes_NKC = self.encoder(batch.graph)
-        graph_BD = self.pooling(nodes_NKC[:, 0], batch.graph)
+        graph_BD = self.pooling(self.encoder.invariants(batch.graph), batch.graph)
         embedded_BTD = self.language.embed_tokens(batch.token_ids_BT)
         is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
         embedded_BTD = torch.where(
