@@ -21,6 +21,7 @@ from screening_db.schema import current_revision, migrate
 
 BUSY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10
+OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ def _file_url(path: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise DatabaseError(
+                f"SQLite 3.35 or later is needed, this Python has {sqlite3.sqlite_version}; use "
+                "another Python or a PostgreSQL server"
+            )
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

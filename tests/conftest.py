@@ -37,6 +37,7 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """Give the URL of an empty PostgreSQL server, up to its database name."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
     folder = _postgres_folder()
     if folder is None:
         pytest.skip("PostgreSQL's initdb is neither in PATH nor in /usr/lib/postgresql")

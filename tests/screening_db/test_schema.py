@@ -140,6 +140,12 @@ def test_a_missing_driver_says_what_to_install(monkeypatch):
         open_database("postgresql://me@127.0.0.1:1/x")
 
 
+def test_an_sqlite_that_is_too_old_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(DatabaseError, match=r"3\.35 or later is needed"):
+        open_database(tmp_path / "a.db")
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="cannot be made"):

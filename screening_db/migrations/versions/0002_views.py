@@ -7,7 +7,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# No ORDER BY inside: PostgreSQL would sort every row before it gives the first hundred.
+# No ORDER BY inside: PostgreSQL would sort every row before it gives the first hundred. CROSS JOIN
+# makes SQLite begin with the ranks; else it begins with a small table, and sorts every row too.
 RANKED_CANDIDATES = """
 CREATE VIEW ranked_candidates AS
 SELECT r.campaign, r.rank, r.rank_group, b.formula AS bulk,
@@ -16,12 +17,13 @@ SELECT r.campaign, r.rank, r.rank_group, b.formula AS bulk,
     substr(m.checkpoint_sha256, 1, 12) AS checkpoint, q.state AS queue_state,
     l.energy_ev AS label_ev, r.candidate_id
 FROM rank r
-JOIN campaign m ON m.name = r.campaign
-JOIN candidate c ON c.id = r.candidate_id
-JOIN slab s ON s.id = c.slab_id
-JOIN bulk b ON b.id = s.bulk_id
+CROSS JOIN campaign m
+CROSS JOIN candidate c
+CROSS JOIN slab s
+CROSS JOIN bulk b
 LEFT JOIN queue q ON q.candidate_id = r.candidate_id AND q.level = m.level
 LEFT JOIN label l ON l.candidate_id = r.candidate_id AND l.level = m.level
+WHERE m.name = r.campaign AND c.id = r.candidate_id AND s.id = c.slab_id AND b.id = s.bulk_id
 """
 
 PAIR_MINIMUM = """
