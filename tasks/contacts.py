@@ -13,6 +13,8 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from tasks.errors import UserError
+
 BOND_MARGIN_ANG = 0.05  # for each atom
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
@@ -31,6 +33,8 @@ def bonds(
     cutoffs_N: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the ends (i, j) of all bonds, periodic along three vectors, sorted by i, then j."""
+    if abs(np.linalg.det(cell_33)) < 1e-6:
+        raise UserError("bonds across cell borders need a cell of three vectors: set one along z")
     radii_N = cutoffs(numbers_N) if cutoffs_N is None else cutoffs_N
     points_N3 = np.ascontiguousarray(positions_N3, dtype=np.float64)
     cell = np.ascontiguousarray(cell_33, dtype=np.float64)

@@ -71,11 +71,12 @@ def configuration_text(
     atoms: Atoms, adsorbate_formula: str, bulk_formula: str, miller: tuple[int, int, int]
 ) -> str:
     """Return the text of any adslab with tag 2 on its adsorbate, from one neighbour search."""
-    is_adsorbate = atoms.get_tags() == 2
-    if not is_adsorbate.any() or is_adsorbate.all():
+    tags_N = atoms.get_tags()
+    is_adsorbate = tags_N == 2
+    if not is_adsorbate.any() or is_adsorbate.all() or tags_N.min() < 0 or tags_N.max() > 2:
         raise UserError(
-            "a configuration text needs slab and adsorbate, told apart by tag 2 on the adsorbate; "
-            f"got {int(is_adsorbate.sum())} adsorbate atoms of {len(atoms)}"
+            "tags are 0 bulk, 1 surface and 2 adsorbate, with at least one slab and one adsorbate "
+            f"atom; got {sorted(set(tags_N.tolist()))} (ASE's slab builders number layers instead)"
         )
     bonded = neighbours(atoms)
     symbols = atoms.get_chemical_symbols()
