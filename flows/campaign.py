@@ -228,10 +228,9 @@ class Triage(Strict):
 
 
 class Verification(Strict):
-    """How the queue is drained. Without an engine, the engine of the campaign's level is used."""
+    """What drains the queue: the engine of the campaign's level, and no other."""
 
     engine: str | None = None
-    limit: int | None = Field(default=None, ge=1)
 
 
 class Cluster(Strict):

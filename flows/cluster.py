@@ -109,7 +109,9 @@ def _local_cluster(plan: ClusterPlan) -> Any:
     )
 
 
-def finished(client: Client, futures: Iterable[Future]) -> Iterator[tuple[Future, Any]]:
+def finished(
+    client: Client, futures: Iterable["Future[Any]"]
+) -> Iterator[tuple["Future[Any]", Any]]:
     """Yield each future and its result as it is done, then let go of the result.
 
     A lost worker then costs the work that it was on, not all that it had held.

@@ -19,10 +19,11 @@ def candidates(
     """Show the first candidates of a campaign by rank."""
     from flows.places import existing_database
     from flows.settings import read_settings
-    from flows.show import require_campaign, show_candidates
+    from flows.show import show_candidates
+    from screening_db.queries import campaign as campaign_row
 
     db = existing_database(read_settings(), database)
-    require_campaign(db, campaign)
+    campaign_row(db, campaign)
     show_candidates(db, campaign, number)
 
 
@@ -31,10 +32,11 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     """Show what became of every bulk, slab and placement of a campaign."""
     from flows.places import existing_database
     from flows.settings import read_settings
-    from flows.show import require_campaign, show_funnel
+    from flows.show import show_funnel
+    from screening_db.queries import campaign as campaign_row
 
     db = existing_database(read_settings(), database)
-    require_campaign(db, campaign)
+    campaign_row(db, campaign)
     show_funnel(db, campaign)
 
 
@@ -43,10 +45,11 @@ def queue(campaign: Name, database: DatabaseOption = None) -> None:
     """Show how many calculations a campaign has in each state."""
     from flows.places import existing_database
     from flows.settings import read_settings
-    from flows.show import require_campaign, show_queue
+    from flows.show import show_queue
+    from screening_db.queries import campaign as campaign_row
 
     db = existing_database(read_settings(), database)
-    require_campaign(db, campaign)
+    campaign_row(db, campaign)
     show_queue(db, campaign)
 
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from flows.errors import CampaignError
 from flows.settings import DEFAULT_DATABASE, Settings
-from screening_db.engine import Database, database_url, open_database
+from screening_db.engine import Database, open_database
 
 
 def choose_database(settings: Settings, stated: str | None, option: str | None) -> str:
@@ -13,15 +12,8 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
 
 
 def existing_database(settings: Settings, option: str | None) -> Database:
-    """Open a database to look at; a file that is not there is not made."""
-    chosen = choose_database(settings, None, option)
-    path = database_url(chosen)
-    if path.get_backend_name() == "sqlite" and not Path(path.database or "").is_file():
-        raise CampaignError(
-            f"database {chosen} does not exist; run sabatier screen first, or name another one "
-            "with --database"
-        )
-    return open_database(chosen)
+    """Open a database to look at; one that is not there is refused, not made."""
+    return open_database(choose_database(settings, None, option), create=False)
 
 
 def lake_of(database: Database) -> Path:

@@ -65,6 +65,7 @@ def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None)
         CampaignError: nothing is left to screen, or the model cannot serve the level.
     """
     level = shipped_level(campaign.level)
+    _check_engine(campaign, level)
     predictor = load_predictor(campaign.model)
     domain = predictor.domain
     if campaign.level not in domain.levels:
@@ -94,6 +95,15 @@ def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None)
         predictor.checkpoint_sha256,
         domain,
     )
+
+
+def _check_engine(campaign: Campaign, level: LevelOfTheory) -> None:
+    engine = campaign.verification.engine
+    if engine not in (None, level.engine):
+        raise CampaignError(
+            f"level {level.name} is computed with {level.engine}, got verification engine "
+            f"{engine!r}; leave verification.engine out or change the level"
+        )
 
 
 def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from flows.errors import CampaignError
 from screening_db.engine import Database
 from screening_db.queries import (
-    campaigns,
     funnel_counts,
     labelled_predictions,
     queue_counts,
     top_candidates,
 )
 from screening_db.sql import Selected
-from screening_db.tables import CampaignRow
 from tasks.plan import Plan
 from tasks.report import (
     Comparison,
@@ -28,16 +25,6 @@ from tasks.report import (
 )
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
-
-
-def require_campaign(db: Database, name: str) -> CampaignRow:
-    """Return a campaign by name; an unknown one is refused with the names there are."""
-    stored = campaigns(db)
-    for row in stored:
-        if row.name == name:
-            return row
-    known = ", ".join(row.name for row in stored) or "none"
-    raise CampaignError(f"no campaign {name!r} in {db.where}; it holds {known}")
 
 
 def show_candidates(db: Database, campaign: str, number: int) -> None:

@@ -9,10 +9,11 @@ from flows.places import choose_database, existing_database, lake_of
 from flows.resolve import Resolved, resolve
 from flows.screen import Control, default_workers, run_screening
 from flows.settings import Settings, read_settings
-from flows.show import require_campaign, show_candidates, show_funnel, show_labels, show_plan
+from flows.show import show_candidates, show_funnel, show_labels, show_plan
 from flows.surfaces import cut_here
 from flows.verify import run_verification
 from screening_db.engine import open_database
+from screening_db.queries import campaign as campaign_row
 from tasks.plan import plan
 
 _SHOWN = 20
@@ -59,7 +60,7 @@ def start_verification(
     settings = read_settings()
     db = existing_database(settings, database)
     try:
-        row = require_campaign(db, campaign)
+        row = campaign_row(db, campaign)
         cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
         counts = run_verification(db, row, limit=limit, engine=engine, cluster=cluster)
         show_labels(db, campaign)

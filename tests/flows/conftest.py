@@ -23,9 +23,10 @@ SITES = {"atop": 1, "bridge": 2, "hollow": 3}
 TINY = """\
 name: tiny
 bulks:
-  elements: [Cu, Pt]
+  elements: [Cu, Pt, Fe]  # iron is outside the model
+  structures: [broken.cif]
 surfaces: {max_miller: 1, min_thickness: 4.0, min_in_plane: 4.0, vacuum: 10.0}
-adsorbates: [H, O]
+adsorbates: [H, O, CH]  # and so is CH
 placements: {kinds: [atop, hollow]}
 target:
   O: {window: [-2.0, -1.2]}
@@ -136,6 +137,7 @@ def new_workplace(
 
     def make() -> Workplace:
         folder = tmp_path_factory.mktemp("work")
+        (folder / "broken.cif").write_text("data_\n_cell_length_a 3.6\n")
         (folder / "tiny.yaml").write_text(TINY.replace("CHECKPOINT", str(checkpoint)))
         return Workplace(folder)
 

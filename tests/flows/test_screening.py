@@ -79,7 +79,19 @@ def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> 
     assert set(placements.state) <= {"queued", "kept", "passed_over", "refused", "out_of_domain"}
     assert (placements.state == "queued").sum() == len(found["queue"]) == 4
     assert len(found["candidate"]) + (placements.state == "refused").sum() == len(placements)
-    assert set(items[items.stage == "slab"].item_id) == set(found["slab"].id)
+    used = items[items.state == "used"]
+    assert set(used[used.stage == "slab"].item_id) == set(found["slab"].id)
+
+
+def test_what_is_refused_is_counted_with_its_reason(screened: tuple[Any, Any]) -> None:
+    items = tables(screened[0].database)["campaign_item"]
+    refused = items[items.state == "refused"].set_index("stage").reason
+    assert set(refused["slab"]) == {"element Fe is outside the model"}
+    assert "CH is outside the model at level emt" in refused["adsorbate"]
+    assert sorted(reason.split(":")[0] for reason in refused["bulk"]) == [
+        "cannot be read",
+        "no slab is left",
+    ]
 
 
 def test_what_is_queued_has_its_structure(screened: tuple[Any, Any]) -> None:

@@ -1,0 +1,172 @@
+"""What a user gets wrong is one line on stderr and exit status 2, never a traceback."""
+
+import errno
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import cli, start
+from screening_db.engine import open_database
+
+Complain = Callable[..., str]
+
+
+@pytest.fixture
+def complaint(
+    workplace: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Complain:
+    """Return a function that runs a command that must fail, and returns its one line."""
+    monkeypatch.chdir(workplace.folder)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["sabatier", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert error.startswith("sabatier: ")
+        return error
+
+    return run
+
+
+# what is replaced in the campaign, by what, and what the line has to say: rule, value, way out
+FAULTS = {
+    "unknown key": ("budget: 4", "bugdet: 4", ["unknown key 'bugdet' in triage", "'budget'"]),
+    "window": ("[-2.0, -1.2]", "[-1, -2]", ["low below high", "[-1.0, -2.0]", "swap"]),
+    "adsorbate": ("[H, O, CH]", "[H, O, CHx]", ["'CHx'", "nearest names", "CH"]),
+    "adsorbate twice": ("[H, O, CH]", "[O, CHO, HCO]", ["given once", "both CHO", "remove one"]),
+    "level": ("level: emt", "level: emtt", ["emtt", "emt", "beef-vdw-ch4"]),
+    "level of the model": ("level: emt", "level: beef-vdw-co", ["answers at", "emt", "choose one"]),
+    "engine": (
+        "budget: 4}",
+        "budget: 4}\nverification: {engine: vasp}",
+        ["computed with emt", "'vasp'"],
+    ),
+    "prototype": ("[Cu, Pt, Fe]", "[Xx]", ["needs bulks", "Xx"]),
+    "no file": ("[Cu, Pt, Fe]", "[]", ["needs bulks", "broken.cif", "cannot be read"]),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_faults_of_the_campaign(case: str, workplace: Any, complaint: Complain) -> None:
+    old, new, said = FAULTS[case]
+    workplace.edit(old, new)
+    line = complaint("plan", "tiny.yaml")
+    assert [part for part in said if part not in line] == []
+
+
+def test_a_campaign_file_that_is_not_there(complaint: Complain) -> None:
+    assert "campaign file none.yaml does not exist; check the path" in complaint(
+        "screen", "none.yaml"
+    )
+
+
+def test_a_model_that_is_not_there(workplace: Any, complaint: Complain, checkpoint: Path) -> None:
+    workplace.edit(str(checkpoint), "no-such-model")
+    assert "no checkpoint 'no-such-model'" in complaint("screen", "tiny.yaml")
+
+
+def test_a_checkpoint_whose_hash_is_wrong(
+    workplace: Any, complaint: Complain, checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in checkpoint.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((copy / "baseline.json").read_text())
+    settings["calibration"]["emt"]["scale"] = 0.0
+    (copy / "baseline.json").write_text(json.dumps(settings))
+    workplace.edit(str(checkpoint), str(copy))
+    line = complaint("screen", "tiny.yaml")
+    assert "baseline.json must have SHA-256" in line
+    assert not workplace.database.exists()
+
+
+def test_a_database_of_a_newer_schema(workplace: Any, complaint: Complain) -> None:
+    open_database(workplace.database).close()
+    with sqlite3.connect(workplace.database) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    assert "9999" in complaint("screen", "tiny.yaml")
+
+
+def test_a_file_that_is_no_database(workplace: Any, complaint: Complain) -> None:
+    workplace.database.parent.mkdir()
+    workplace.database.write_text("hello " * 1000)
+    assert "not an SQLite database" in complaint("screen", "tiny.yaml")
+
+
+def test_no_scheduler_at_the_address(
+    workplace: Any, complaint: Complain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.cluster.CONNECT_TIMEOUT_S", 1)
+    workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9'")
+    line = complaint("screen", "tiny.yaml")
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line
+
+
+def test_a_full_disk(complaint: Complain, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x.parquet")
+
+    monkeypatch.setattr(start, "run_screening", full)
+    line = complaint("screen", "tiny.yaml")
+    assert "the disk of runs/x.parquet is full; free some space" in line
+
+
+def test_an_unexpected_fault_keeps_its_traceback(
+    workplace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.chdir(workplace.folder)
+    monkeypatch.setattr(start, "run_screening", broken)
+    monkeypatch.setattr("sys.argv", ["sabatier", "screen", "tiny.yaml"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("candidates", "tiny"), "there is no screening database"),
+        (("funnel", "tiny"), "run a campaign first"),
+        (("verify", "tiny"), "run a campaign first"),
+        (("forget", "tiny"), "run a campaign first"),
+        (("sql", "select 1"), "run a campaign first"),
+    ],
+)
+def test_looking_before_anything_ran(
+    arguments: tuple[str, ...], said: str, workplace: Any, complaint: Complain
+) -> None:
+    assert said in complaint(*arguments)
+    assert not workplace.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("candidates", "tiny"), "no campaign tiny"),
+        (("verify", "tiny"), "no campaign tiny"),
+        (("sql", "delete from bulk"), "only reading statements"),
+        (("sql", "select nothing from nowhere"), "was not answered"),
+    ],
+)
+def test_asking_for_what_is_not_there(
+    arguments: tuple[str, ...], said: str, workplace: Any, complaint: Complain
+) -> None:
+    open_database(workplace.database).close()
+    assert said in complaint(*arguments)
+
+
+def test_a_setting_that_cannot_be_used(
+    complaint: Complain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SABATIER_WORKERS", "many")
+    assert "environment variable SABATIER_WORKERS" in complaint("plan", "tiny.yaml")
