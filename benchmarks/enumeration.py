@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    """Return the result of ``work`` and its CPU milliseconds, which other work on the machine does not change."""
+    """Return the result of ``work`` and its CPU milliseconds (busy machines keep them)."""
     start = process_time()
     result = work()
     return result, (process_time() - start) * 1e3

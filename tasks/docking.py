@@ -173,23 +173,23 @@ def _reason(
 ) -> str:
     if overlap < _OVERLAP_FACTOR:
         return (
-            f"{name} overlaps the slab: two atoms at {overlap:.2f} of the sum of their radii, "
-            f"{_OVERLAP_FACTOR} allowed"
+            f"overlaps the slab: two atoms at {overlap:.2f} of the sum of their radii, "
+            f"{_OVERLAP_FACTOR} allowed for {name}"
         )
     if depth > 0.0:
         return (
-            f"{name} is below the surface: an atom {depth + _DEEPEST_ANG:.2f} Å under its site, "
+            f"below the surface: an atom of {name} is {depth + _DEEPEST_ANG:.2f} Å under its site, "
             f"{_DEEPEST_ANG} Å allowed"
         )
     if image < 0.0:
-        return f"{name} is bonded to its own periodic image: raise min_in_plane_ang"
+        return f"bonded to its own periodic image: raise min_in_plane_ang for {name}"
     if vacuum < _LEAST_VACUUM_ANG:
         return (
-            f"{name} leaves {vacuum:.1f} Å of vacuum, at least {_LEAST_VACUUM_ANG:g} needed: "
-            "raise vacuum_ang"
+            f"too little vacuum: {name} leaves {vacuum:.1f} Å, at least {_LEAST_VACUUM_ANG:g} "
+            "needed; raise vacuum_ang"
         )
     if must_touch and touch >= 0.0:
-        return f"no atom of {name} touches the surface: the nearest is {touch:.2f} Å beyond a bond"
+        return f"nothing touches the surface: the nearest atom of {name} is {touch:.2f} Å too far"
     return ""
 
 

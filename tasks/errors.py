@@ -12,7 +12,10 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Refused:
-    """One item left out, and why; the rest goes on and the funnel counts it."""
+    """One item left out, and why; the rest goes on and the funnel counts it.
+
+    The reason of a slab or placement is ``rule: values``; what is before the colon can be counted.
+    """
 
     item: str
     stage: Stage

@@ -125,7 +125,8 @@ def check_site(adslab: Adslab, text: str) -> str:
     if named == placed:
         return ""
     return (
-        f"the text of {adslab.adsorbate} names {_listed(named)}, its atoms make {_listed(placed)}"
+        f"sites differ: the text of {adslab.adsorbate} names {_listed(named)}, its atoms make "
+        f"{_listed(placed)}"
     )
 
 

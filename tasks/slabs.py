@@ -96,7 +96,10 @@ class Slab:
 
 def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refused]]:
     """Return every symmetry-distinct termination, in order of Miller index, shift and side."""
-    crystal = crystal_of(bulk.atoms)
+    try:
+        crystal = crystal_of(bulk.atoms)
+    except UserError as error:
+        return [], [Refused(bulk.formula, "slab", f"no symmetry: {error}")]
     millers = _millers(crystal, spec)
     bulk_bonds_A, radii_A = _bulk_coordination(crystal)
     slabs: dict[str, Slab] = {}
@@ -107,7 +110,7 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refuse
             size = _slab_size(crystal, plane, spec)
             if size > spec.max_atoms:
                 item = f"{bulk.formula} {miller} shift {cut.height:.3f} {cut.side}"
-                reason = f"a slab has at most {spec.max_atoms} atoms (max_atoms), this has {size}"
+                reason = f"too many atoms: {size}, at most max_atoms = {spec.max_atoms} allowed"
                 refused.append(Refused(item, "slab", reason))
                 continue
             atoms = _build(crystal, plane, cut, spec, bulk_bonds_A, radii_A)
@@ -116,6 +119,37 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refuse
             )
             slabs.setdefault(slab.slab_id, slab)
     return list(slabs.values()), refused
+
+
+def slab_from_atoms(
+    atoms: Atoms, bulk_formula: str, miller: Miller, bulk_id: str = "", spec: SlabSpec | None = None
+) -> Slab:
+    """Return a ready-made clean slab, such as one of a public set, as a ``Slab``.
+
+    It is turned upright (a along x, c along z). Its constraint is kept. Tags of 0 and 1 are kept
+    where both occur; else atoms of the upper half with fewer bonds than the best bonded atom of
+    their element, and the top layer, are the surface.
+    """
+    cell_33 = atoms.cell.array
+    if np.linalg.det(cell_33) < 1e-6:
+        raise UserError(
+            f"a slab needs a right-handed cell of three vectors, got {cell_33.round(3).tolist()}"
+        )
+    frame_33 = _frame(cell_33)
+    upright: Atoms = atoms.copy()
+    height = float(frame_33[2] @ cell_33[2])
+    flat_33 = cell_33 @ frame_33.T
+    upright.set_cell([flat_33[0], flat_33[1], [0.0, 0.0, height]])
+    upright.positions = atoms.positions @ frame_33.T
+    upright.pbc = True
+    if set(upright.get_tags().tolist()) != {0, 1}:
+        radii_N = cutoffs(upright.numbers)
+        bonds_N = coordination(upright.numbers, upright.positions, upright.cell.array, radii_N)
+        same_NN = upright.numbers[:, None] == upright.numbers[None]
+        best_N = np.where(same_NN, bonds_N[None], 0).max(axis=1)
+        mask_N = _surface_mask(upright, best_N, radii_N, spec or SlabSpec())
+        upright.set_tags(mask_N.astype(int))
+    return Slab(slab_id(upright), bulk_id, bulk_formula, miller, 0.0, "top", upright)
 
 
 def _millers(crystal: Crystal, spec: SlabSpec) -> list[Miller]:
@@ -203,11 +237,7 @@ def _in_vacuum(
     vacuum_ang: float,
 ) -> Atoms:
     """Return the stack in a cell with a along x and c along z, vacuum half below, half above."""
-    a, b = cell_33[0], cell_33[1]
-    x_3 = a / np.linalg.norm(a)
-    z_3 = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
-    frame_33 = np.array([x_3, np.cross(z_3, x_3), z_3])
-    upright_33 = cell_33 @ frame_33.T
+    upright_33 = cell_33 @ _frame(cell_33).T
     upright_33[np.abs(upright_33) < 1e-12] = 0.0
     positions_N3 = scaled_N3 @ upright_33
     bottom, top = positions_N3[:, 2].min(), positions_N3[:, 2].max()
@@ -217,6 +247,14 @@ def _in_vacuum(
     flat_N2 = np.linalg.solve(plane_22.T, positions_N3[:, :2].T).T
     positions_N3[:, :2] = ((flat_N2 + 1e-6) % 1.0 - 1e-6) @ plane_22  # 0.9999999 belongs at 0
     return Atoms(numbers_N, positions_N3, cell=upright_33, pbc=True)
+
+
+def _frame(cell_33: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the axes, as rows, of the frame with a along x and b in the xy plane."""
+    a, b = cell_33[0], cell_33[1]
+    x_3 = a / np.linalg.norm(a)
+    z_3 = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    return np.array([x_3, np.cross(z_3, x_3), z_3])
 
 
 def _surface_mask(
