@@ -131,10 +131,10 @@ def slab_from_atoms(
     their element, and the top layer, are the surface.
     """
     cell_33 = atoms.cell.array
-    if np.linalg.det(cell_33) < 1e-6:
-        raise UserError(
-            f"a slab needs a right-handed cell of three vectors, got {cell_33.round(3).tolist()}"
-        )
+    if abs(np.linalg.det(cell_33)) < 1e-6:
+        raise UserError(f"a slab needs a cell of three vectors, got {cell_33.round(3).tolist()}")
+    if np.linalg.det(cell_33) < 0:  # the same lattice, written right-handed
+        cell_33 = cell_33[[1, 0, 2]]
     frame_33 = _frame(cell_33)
     upright: Atoms = atoms.copy()
     height = float(frame_33[2] @ cell_33[2])

@@ -259,8 +259,18 @@ def test_a_ready_made_slab_is_turned_upright_and_tagged() -> None:
 
 
 def test_a_ready_made_slab_needs_a_cell() -> None:
-    with pytest.raises(UserError, match="right-handed cell"):
+    with pytest.raises(UserError, match="cell of three vectors"):
         slab_from_atoms(fcc111("Cu", (2, 2, 2)), "Cu", (1, 1, 1))
+
+
+def test_a_left_handed_cell_is_the_same_slab() -> None:
+    made = fcc111("Cu", (3, 2, 4), a=3.61, vacuum=8.0, periodic=True)
+    swapped = made.copy()
+    swapped.set_cell(made.cell.array[[1, 0, 2]])
+    slab = slab_from_atoms(swapped, "Cu", (1, 1, 1))
+    assert np.linalg.det(slab.atoms.cell.array) > 0
+    assert slab.atoms.get_all_distances(mic=True) == pytest.approx(made.get_all_distances(mic=True))
+    assert slab.atoms.get_tags().sum() == 6
 
 
 def test_a_slab_takes_milliseconds() -> None:
