@@ -109,7 +109,13 @@ def _emt() -> LevelOfTheory:
         name="emt",
         engine="emt",
         functional="EMT",
-        settings=(("fmax_ev_ang", 0.05), ("max_steps", 200), ("optimiser", "BFGS")),
+        settings=(
+            # EMT's toy H repels at its DFT bond length: 20-50 eV/Å is an ordinary start there
+            ("check_initial_fmax_ev_ang", 60.0),
+            ("fmax_ev_ang", 0.05),
+            ("max_steps", 200),
+            ("optimiser", "BFGS"),
+        ),
         reference=ReferenceScheme("reactions", ("CO", "H2O", "H2", "N2")),
         source="ASE's effective medium theory; Jacobsen, Stoltze, Norskov 1996",
         licence="MIT (our own calculations)",

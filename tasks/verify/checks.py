@@ -4,13 +4,15 @@ Distances are plain and minimum-image; no neighbour list with a skin is used, be
 0.3 Å counts CO at 3.4 Å above copper as adsorbed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 from numpy.typing import NDArray
+
+from tasks.levels import LevelOfTheory
 
 _CONTACT_SLACK_ANG = 0.1  # the text's bonds: r_i + r_j with 0.05 Å for each atom
 
@@ -25,6 +27,13 @@ class CheckLimits:
     slab_move_ang: float = 1.0  # a slab atom that moved further has reconstructed
     energy_ev: float = 10.0  # adsorption energies beyond +- this are not physical
     initial_fmax_ev_ang: float = 20.0  # a start with larger forces overlaps
+
+
+def limits_of(level: LevelOfTheory) -> CheckLimits:
+    """Return the thresholds of a level: its ``check_*`` settings, and the defaults for the rest."""
+    stated = dict(level.settings)
+    names = [field.name for field in fields(CheckLimits) if f"check_{field.name}" in stated]
+    return CheckLimits(**{name: float(stated[f"check_{name}"]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,9 @@ def check(
     *,
     energy_ev: float,
     initial_fmax_ev_ang: float,
-    limits: CheckLimits | None = None,
+    limits: CheckLimits,
 ) -> tuple[Flag, ...]:
     """Return every flag of a relaxed adslab; tags are 0 and 1 in the slab, 2 in the adsorbate."""
-    limits = limits or CheckLimits()
     numbers = (
         ("desorbed", _nearest_ratio(relaxed), limits.desorbed_ratio),
         ("dissociated", float(_changed_bonds(start, relaxed, limits.bond_ratio)), 0.0),

@@ -10,7 +10,7 @@ from ase.build import molecule as g2_molecule
 from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import Energy, LevelOfTheory
-from tasks.verify.engines import Engine, EngineFailure, FailureKind, require_elements
+from tasks.verify.engines import Engine, EngineError, FailureKind, require_elements
 from tasks.verify.relax import relax, relax_settings
 
 
@@ -81,7 +81,7 @@ def _relaxed_energy(atoms: Atoms, item: str, level: LevelOfTheory, engine: Engin
     settings = relax_settings(level)
     relaxation = relax(atoms, engine.calculator(level), settings)
     if not relaxation.converged:
-        raise EngineFailure(
+        raise EngineError(
             FailureKind.NOT_CONVERGED,
             f"{item} must reach forces of {settings.fmax_ev_ang} eV/Å within "
             f"{settings.max_steps} steps, got {relaxation.fmax_ev_ang:.3f} eV/Å",

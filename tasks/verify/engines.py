@@ -21,7 +21,7 @@ class FailureKind(StrEnum):
     ENGINE = "engine"  # the program itself stopped
 
 
-class EngineFailure(UserError):
+class EngineError(UserError):
     """A calculation that gave no usable energy, with the class of its failure."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
@@ -96,7 +96,7 @@ def require_elements(engine: Engine, symbols: Iterable[str]) -> None:
     """Refuse, by name, elements that an engine has no potential for."""
     missing = unsupported_elements(engine, symbols)
     if missing:
-        raise EngineFailure(
+        raise EngineError(
             FailureKind.BAD_INPUT,
             f"engine {engine.name} has no potential for {', '.join(missing)}; it has "
             f"{', '.join(sorted(engine.elements))}",

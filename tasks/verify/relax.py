@@ -10,7 +10,7 @@ from ase.optimize.optimize import Optimizer
 
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.verify.engines import EngineFailure, FailureKind
+from tasks.verify.engines import EngineError, FailureKind
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
 _ABSURD_FORCE_EV_ANG = 1e4  # beyond this the atoms sit on each other and no step is meaningful
@@ -61,7 +61,7 @@ def relax(atoms: Atoms, calculator: Calculator, settings: RelaxSettings) -> Rela
     """Return the relaxed structure; the input is left as it is.
 
     Not converging within the step limit is a result (``converged`` is False); energies or forces
-    that are not finite are an ``EngineFailure``.
+    that are not finite are an ``EngineError``.
     """
     work = atoms.copy()
     work.calc = calculator
@@ -72,7 +72,7 @@ def relax(atoms: Atoms, calculator: Calculator, settings: RelaxSettings) -> Rela
             fmax = _checked_fmax(work)
             initial_fmax = fmax if initial_fmax is None else initial_fmax
     except (CalculatorError, NotImplementedError, np.linalg.LinAlgError) as error:
-        raise EngineFailure(FailureKind.ENGINE, f"the calculation stopped: {error}") from error
+        raise EngineError(FailureKind.ENGINE, f"the calculation stopped: {error}") from error
     fmax = _checked_fmax(work)
     energy_ev = float(work.get_potential_energy())
     steps = int(optimiser.nsteps)
@@ -87,7 +87,7 @@ def _checked_fmax(atoms: Atoms) -> float:
     energy_ev = atoms.get_potential_energy()
     fmax = float(np.linalg.norm(forces_N3, axis=1).max())
     if not (np.isfinite(fmax) and np.isfinite(energy_ev)) or fmax > _ABSURD_FORCE_EV_ANG:
-        raise EngineFailure(
+        raise EngineError(
             FailureKind.NUMERICAL,
             f"energy and forces must be finite and below {_ABSURD_FORCE_EV_ANG:.0e} eV/Å, got "
             f"{energy_ev:.4g} eV and {fmax:.4g} eV/Å; look for overlapping atoms",

@@ -8,7 +8,7 @@ from ase import Atoms
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
-from tasks.verify.checks import CheckLimits, Flag, check, contact_site
+from tasks.verify.checks import Flag, check, contact_site, limits_of
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
 from tasks.verify.engines import Engine, engine_for, require_elements
 from tasks.verify.relax import Relaxation, relax, relax_settings
@@ -58,12 +58,10 @@ def verify(
     adsorbate: Adsorbate,
     level: LevelOfTheory,
     cache: EnergyCache,
-    *,
-    limits: CheckLimits | None = None,
 ) -> Verified:
     """Return the relaxed adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
-    The same input gives the same energy. Raises ``EngineFailure`` where there is no energy.
+    The same input gives the same energy. Raises ``EngineError`` where there is no energy.
     """
     _require_adslab_of(adslab, slab)
     engine = engine_for(level)
@@ -76,7 +74,7 @@ def verify(
     relaxation = relax(adslab, engine.calculator(level), relax_settings(level))
     e_adslab = Energy(relaxation.energy_ev, level)
     energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
-    return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev, limits)
+    return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
 
 
 def _verified(
@@ -86,14 +84,13 @@ def _verified(
     e_slab: Energy,
     gas: dict[str, Energy],
     reference_ev: float,
-    limits: CheckLimits | None,
 ) -> Verified:
     flags = check(
         adslab,
         relaxation.atoms,
         energy_ev=energy.energy_ev,
         initial_fmax_ev_ang=relaxation.initial_fmax_ev_ang,
-        limits=limits,
+        limits=limits_of(energy.level),
     )
     return Verified(
         level=energy.level.name,

@@ -1,0 +1,115 @@
+"""The training table: one Parquet row for each labelled structure, structures as list columns.
+
+Units   energy_ev in eV, positions and cell in Å. ``cell`` is 3 x 3 row vectors, flattened, as are
+``positions``. Rows of one ``pair`` share a label: the placement and the end of its relaxation.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ase import Atoms
+
+from tasks.errors import UserError
+from tasks.featurise import configuration_text
+from tasks.lattice_planes import Miller
+
+Kind = Literal["unrelaxed", "relaxed", "initial"]
+
+SCHEMA = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("pair", pa.string()),
+        ("set", pa.string()),
+        ("level", pa.string()),
+        ("adsorbate", pa.string()),
+        ("bulk", pa.string()),
+        ("miller", pa.list_(pa.int32())),
+        ("text", pa.string()),
+        ("kind", pa.string()),
+        ("fold", pa.int32()),
+        ("energy_ev", pa.float64()),
+        ("numbers", pa.list_(pa.int32())),
+        ("positions", pa.list_(pa.float64())),
+        ("cell", pa.list_(pa.float64())),
+        ("tags", pa.list_(pa.int32())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One labelled structure in the form of the table."""
+
+    uid: str
+    pair: str
+    set: str
+    level: str
+    adsorbate: str
+    bulk: str
+    miller: Miller
+    text: str
+    kind: Kind
+    fold: int
+    energy_ev: float
+    numbers: tuple[int, ...]
+    positions: tuple[float, ...]
+    cell: tuple[float, ...]
+    tags: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the rows of one pair share: whose energy, of what, at which level."""
+
+    pair: str
+    set: str
+    level: str
+    adsorbate: str
+    bulk: str
+    miller: Miller
+    fold: int
+    energy_ev: float
+
+
+def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
+    """Return the row of one structure; its text is written from its own atoms."""
+    return TrainingRow(
+        uid=f"{label.pair}#{kind}",
+        kind=kind,
+        text=configuration_text(atoms, label.adsorbate, label.bulk, label.miller),
+        numbers=tuple(atoms.numbers.tolist()),
+        positions=tuple(atoms.positions.ravel().tolist()),
+        cell=tuple(atoms.cell.array.ravel().tolist()),
+        tags=tuple(atoms.get_tags().tolist()),
+        **asdict(label),
+    )
+
+
+def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
+    """Write a table beside its place and move it there whole; return the number of rows."""
+    return write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+
+
+def write_table(path: Path, table: pa.Table) -> int:
+    """Write a Parquet table beside its place and move it there whole; return its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"the training table {path} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return int(table.num_rows)
+
+
+def read_tables(paths: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of several tables, in the order of their file names."""
+    names = list(columns) if columns else None
+    return pa.concat_tables([pq.read_table(path, columns=names) for path in sorted(paths)])
