@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from flows.errors import USER_FAULTS
+from flows.interrupt import StoppedError, stopping
 from flows.look import look_app
 
 USER_FAULT_STATUS = 2
-INTERRUPTED_STATUS = 130
 
 app = typer.Typer(
     name="sabatier",
@@ -35,13 +35,14 @@ DatabaseOption = Annotated[
 @app.command()
 def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
     """Run a campaign, or go on with one that was stopped."""
-    from flows.start import start_screening
-
     try:
-        start_screening(file, database)
-    except KeyboardInterrupt:
+        with stopping():
+            from flows.start import start_screening
+
+            start_screening(file, database)
+    except StoppedError as stopped:
         _say(f"stopped; what was finished is stored. Go on with: sabatier screen {file}")
-        raise typer.Exit(INTERRUPTED_STATUS) from None
+        raise typer.Exit(stopped.status) from None
 
 
 @app.command()
@@ -61,13 +62,14 @@ def verify(
     database: DatabaseOption = None,
 ) -> None:
     """Drain the verification queue with the engine of the campaign's level of theory."""
-    from flows.start import start_verification
-
     try:
-        start_verification(campaign, limit, engine, workers, database)
-    except KeyboardInterrupt:
+        with stopping():
+            from flows.start import start_verification
+
+            start_verification(campaign, limit, engine, workers, database)
+    except StoppedError as stopped:
         _say(f"stopped; labels so far are stored. Go on with: sabatier verify {campaign}")
-        raise typer.Exit(INTERRUPTED_STATUS) from None
+        raise typer.Exit(stopped.status) from None
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Dask workers for a run: processes here, one for each GPU, or a cluster that is already there."""
 
 import logging
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,16 @@ class PredictorPlugin(WorkerPlugin):
         setattr(worker, _ATTRIBUTE, predictor)
 
 
+class IgnoreInterrupt(WorkerPlugin):
+    """Leave Ctrl-C to the run: a terminal sends it to every process of the group."""
+
+    name = "sabatier-ignore-interrupt"
+
+    def setup(self, worker: Worker) -> None:
+        """Ignore the signal in the worker's process; Dask calls this in its main thread."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def worker_predictor() -> Predictor:
     """Return the predictor of the worker that runs this."""
     predictor: Predictor = getattr(get_worker(), _ATTRIBUTE)
@@ -75,6 +86,7 @@ def dask_client(plan: ClusterPlan, plugin: WorkerPlugin | None = None) -> Iterat
             yield _prepared(client, plugin)
         return
     with _local_cluster(plan) as cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(IgnoreInterrupt())
         yield _prepared(client, plugin)
 
 

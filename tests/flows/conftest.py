@@ -118,6 +118,7 @@ class Workplace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a terminal's Ctrl-C goes to the whole group: so can ours
         )
 
     def run(self, *arguments: str, **variables: str) -> Said:
@@ -148,3 +149,12 @@ def new_workplace(
 def workplace(new_workplace: Callable[[], Workplace]) -> Workplace:
     """Make a folder with the tiny campaign in it."""
     return new_workplace()
+
+
+@pytest.fixture(scope="session")
+def screened(new_workplace: Callable[[], Workplace]) -> tuple[Workplace, Said]:
+    """Screen the tiny campaign undisturbed: where, and what was said."""
+    workplace = new_workplace()
+    said = workplace.run("screen", "tiny.yaml")
+    assert said.status == 0, said.err
+    return workplace, said

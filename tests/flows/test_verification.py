@@ -1,0 +1,68 @@
+"""The queue is drained by EMT, on real workers, and what comes back stands beside predictions."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def read(workplace: Any, query: str) -> pd.DataFrame:
+    with sqlite3.connect(workplace.database) as connection:
+        return pd.read_sql(query, connection)
+
+
+@pytest.fixture(scope="module")
+def verified(new_workplace: Callable[[], Any], screened: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Verify three of the four that the tiny campaign queued."""
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    said = workplace.run("verify", "tiny", "--limit", "3", "--workers", "2")
+    assert said.status == 0, said.err
+    return workplace, said
+
+
+def test_labels_stand_beside_predictions(verified: tuple[Any, Any]) -> None:
+    _, said = verified
+    assert "labels beside predictions" in said.out
+    assert "MAE" in said.out
+    assert "90 % intervals hold" in said.out
+
+
+def test_the_limit_is_kept_and_the_first_in_line_go_first(verified: tuple[Any, Any]) -> None:
+    queue = read(verified[0], "select * from queue order by priority desc, candidate_id")
+    assert list(queue.state[3:]) == ["queued"]
+    assert set(queue.state[:3]) <= {"converged", "anomalous"}
+    assert queue.lease_token.isna().all()
+
+
+def test_each_label_is_the_difference_of_what_is_stored(verified: tuple[Any, Any]) -> None:
+    labels = read(verified[0], "select * from label")
+    references = read(verified[0], "select * from reference_energy")
+    assert len(labels) == 3
+    assert set(labels.level) == {"emt"}
+    assert labels.e_slab.isin(references[references.kind == "slab"].energy_ev).all()
+    gas = references[references.kind == "gas"].set_index("item").energy_ev
+    oxygen = gas["H2O"] - gas["H2"]
+    assert (labels.e_adslab - labels.e_slab - oxygen).values == pytest.approx(labels.energy_ev)
+
+
+def test_the_rest_is_verified_once_and_then_nothing_is_left(verified: tuple[Any, Any]) -> None:
+    workplace, _ = verified
+    workplace.run("verify", "tiny", "--workers", "1")
+    labels = read(workplace, "select * from label order by candidate_id")
+    assert len(labels) == 4
+    workplace.run("verify", "tiny")
+    pd.testing.assert_frame_equal(
+        read(workplace, "select * from label order by candidate_id"), labels
+    )
+
+
+def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> None:
+    said = verified[0].run("verify", "tiny", "--engine", "vasp")
+    assert said.status == 2
+    assert "level emt is computed with emt, got engine vasp" in said.err
