@@ -4,8 +4,12 @@ Commands import what they need when they run: torch, Prefect and Dask take secon
 ``sabatier --help`` or a query should not wait for them.
 """
 
+import atexit
 import errno
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +65,7 @@ def verify(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes to start.")] = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Drain the verification queue with the engine of the campaign's level of theory."""
+    """Drain the queue of the campaign's level of theory with that level's engine."""
     try:
         with stopping():
             from flows.start import start_verification
@@ -74,6 +78,7 @@ def verify(
 
 def main() -> None:
     """Run the command line; a user's fault is one line and exit status 2."""
+    _leave_home_alone()
     try:
         app()
     except USER_FAULTS as fault:
@@ -86,6 +91,15 @@ def main() -> None:
             "command again, it goes on where it was"
         )
     sys.exit(USER_FAULT_STATUS)
+
+
+def _leave_home_alone() -> None:
+    """Keep Prefect, which makes ~/.prefect when it is imported, out of a home that has none."""
+    if "PREFECT_HOME" in os.environ or (Path.home() / ".prefect").exists():
+        return
+    folder = tempfile.mkdtemp(prefix="sabatier-prefect-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["PREFECT_HOME"] = folder
 
 
 def _say(message: str) -> None:

@@ -9,15 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.data import atomic_numbers
 
-from model.baseline import train_baseline
+from model import baseline
 from model.domain import domain_of
 from model.rows import Row
 
 REPOSITORY = Path(__file__).parents[2]
-METALS = {"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Cu": -0.3, "Ni": -0.6, "Pd": -0.5, "Pt": -0.7}
-BINDING = {"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)}
+METALS = {
+    **{"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Co": -0.6, "Cu": -0.3, "Ir": -0.7, "Ni": -0.6},
+    **{"Pd": -0.5, "Pt": -0.7, "Rh": -0.6, "Ru": -0.7},
+}
+EMT = {"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)}
+CARBON = {"C": ("C", 1.9), "CH": ("C", 1.2), "CH2": ("C", 1.0), "CH3": ("C", 0.6)}
+BINDING = {"emt": EMT, "beef-vdw-ch4": EMT | CARBON}  # level -> adsorbate -> atom, energy (eV)
 SITES = {"atop": 1, "bridge": 2, "hollow": 3}
 
 TINY = """\
@@ -47,10 +53,10 @@ class Said:
 
 
 def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
-    atom, binding_ev = BINDING[adsorbate]
+    atom, binding_ev = BINDING[level][adsorbate]
     contacts = " ".join([metal] * SITES[kind])
     around = " ".join([f"[{metal} {metal} {metal} {atom}]"] * SITES[kind])
-    numbers = [atomic_numbers[metal]] * 4 + [atomic_numbers[s] for s in adsorbate]
+    numbers = [atomic_numbers[metal]] * 4 + Atoms(adsorbate).numbers.tolist()
     return Row(
         uid=str(number),
         pair=str(number),
@@ -72,13 +78,14 @@ def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the baseline on invented energies; it is a checkpoint like any other."""
     folder = tmp_path_factory.mktemp("model") / "invented"
-    cases = [(a, m, k) for a in BINDING for m in METALS for k in SITES]
-    rows = [
-        _row(number, level, *case)
-        for level in ("beef-vdw-ch4", "emt")
-        for number, case in enumerate(cases)
+    cases = [
+        (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in METALS for k in SITES
     ]
-    train_baseline(rows, rows[::3], domain_of(rows), folder, seed=0)
+    rows = [_row(number, *case) for number, case in enumerate(cases)]
+    quick = {"n_estimators": 60, "learning_rate": 0.2, "num_threads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | quick)
+        baseline.train_baseline(rows, rows[::3], domain_of(rows), folder, seed=0)
     return folder
 
 
