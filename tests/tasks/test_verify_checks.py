@@ -24,7 +24,7 @@ def clean(symbol: str = "Cu") -> Atoms:
 def adslab(name: str = "CO", site: str = "ontop", height: float = 1.85) -> Atoms:
     atoms = clean()
     species = adsorbate(name)
-    add_adsorbate(atoms, species.atoms, height, site, mol_index=species.binding[0])
+    add_adsorbate(atoms, species.atoms.copy(), height, site, mol_index=species.binding[0])
     atoms.set_tags([*clean().get_tags(), *([2] * len(species.atoms))])
     return atoms
 
