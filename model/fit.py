@@ -46,6 +46,7 @@ class Plan:
     folder: Path
     encoder: EquiformerV2Config
     recipe: Recipe
+    crop_radius_ang: float
     report_fold: int
     weights: dict[str, float]  # of each set in an epoch; 1 where it is not named
 
@@ -118,6 +119,7 @@ def _new_network(
         encoder=plan.encoder,
         levels=tuple(sorted({row.level for row in train})),
         vocabulary=len(tokenizer),
+        crop_radius_ang=plan.crop_radius_ang,
     )
     network = QECatalytic(config, graph_token=token_ids(tokenizer, [GRAPH])[0])
     for index, level in enumerate(config.levels):

@@ -147,7 +147,7 @@ class Ensemble:
     def _ask(self, member: QECatalytic, batch: Batch) -> Tensor:
         """Return (B, 3): regression, tokens and expected absolute error, in eV."""
         reading = member.read(batch, keep_cache=True)
-        standard_B, log_spread_B = member.regress(reading.hidden_BTD[:, -1], reading.graph_BD)
+        standard_B, log_spread_B = member.regress(reading, -1)
         regression_B = member.scale.to_ev(standard_B, batch)
         error_B = log_spread_B.clamp(-6, 3).exp() * member.scale.scale_L[batch.level_B]
         token_B = self.decoder.decode(member, batch, reading)

@@ -109,10 +109,14 @@ class GraphPooling(nn.Module):
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.node = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
-        self.mix = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU(), nn.LayerNorm(width))
+        self.mix = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.atom = nn.Linear(width, 1)
 
-    def forward(self, invariant_NC: Tensor, graph: GraphBatch) -> Tensor:
-        """Return (B, D)."""
+    def forward(self, invariant_NC: Tensor, graph: GraphBatch) -> tuple[Tensor, Tensor]:
+        """Return the (B, D) pooled vector and (B,) the sum of the adsorbate's atom energies.
+
+        A bound molecule's energy grows with its atoms; a sum says so without having to learn it.
+        """
         node_ND = self.node(invariant_NC)
         empty_BD = node_ND.new_zeros(graph.n_systems, node_ND.shape[1])
         is_adsorbate_N = (graph.tags_N == ADSORBATE_TAG).to(node_ND.dtype)
@@ -122,8 +126,8 @@ class GraphPooling(nn.Module):
         highest_BD = empty_BD.scatter_reduce(0, system_ND, node_ND, "amax", include_self=False)
         # A sum over ten atoms and a sum over one should enter the mixer at comparable size.
         pooled = [0.2 * total_BD, total_BD / count_B[:, None], highest_BD]
-        mixed: Tensor = self.mix(torch.cat(pooled, dim=-1))
-        return mixed
+        atoms_B = self.atom(0.2 * total_BD)[:, 0]
+        return self.mix(torch.cat(pooled, dim=-1)), atoms_B
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class Reading:
 
     hidden_BTD: Tensor
     graph_BD: Tensor
+    atoms_B: Tensor  # standardised sum over the adsorbate's atoms
     cache: DynamicCache | None
 
 
@@ -145,7 +150,7 @@ class QECatalytic(nn.Module):
         width = config.language.width
         self.encoder = EquiformerV2(config.encoder)
         self.pooling = GraphPooling(config.encoder.sphere_channels, width)
-        self.projection = nn.Linear(width, width)
+        self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.language = Qwen2Model(_qwen(config))
         self.regression = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
         self.spread = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
@@ -163,7 +168,7 @@ class QECatalytic(nn.Module):
 
     def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
         """Encode the graphs, then read graph and text."""
-        graph_BD = self.pooling(self.encoder.invariants(batch.graph), batch.graph)
+        graph_BD, atoms_B = self.pooling(self.encoder.invariants(batch.graph), batch.graph)
         embedded_BTD = self.language.embed_tokens(batch.token_ids_BT)
         is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
         embedded_BTD = torch.where(
@@ -175,15 +180,18 @@ class QECatalytic(nn.Module):
             position_ids=positions(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        return Reading(read.last_hidden_state, graph_BD, read.past_key_values)
+        return Reading(read.last_hidden_state, graph_BD, atoms_B, read.past_key_values)
 
-    def regress(self, last_BD: Tensor, graph_BD: Tensor) -> tuple[Tensor, Tensor]:
+    def regress(self, reading: Reading, question: int) -> tuple[Tensor, Tensor]:
         """Return (B,) standardised energies and (B,) log of their expected absolute error.
+
+        ``question`` is the position of the token that asks for the energy.
 
         The spread learns from features it may not bend: accuracy is not traded for doubt.
         """
-        seen_BE = torch.cat([last_BD, graph_BD], dim=-1)
-        return self.regression(seen_BE)[:, 0], self.spread(seen_BE.detach())[:, 0]
+        seen_BE = torch.cat([reading.hidden_BTD[:, question], reading.graph_BD], dim=-1)
+        energy_B = reading.atoms_B + self.regression(seen_BE)[:, 0]
+        return energy_B, self.spread(seen_BE.detach())[:, 0]
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Return (B, T, V) next-token scores, through the tied embedding."""

@@ -196,7 +196,7 @@ def losses(network: QECatalytic, batch: Batch, energy_B: Tensor) -> tuple[Tensor
     """Return the regression, token and spread losses of a batch whose texts carry answers."""
     reading = network.read(batch)
     question = -1 - WIDTH  # the position that asks; what follows is the answer
-    standard_B, log_spread_B = network.regress(reading.hidden_BTD[:, question], reading.graph_BD)
+    standard_B, log_spread_B = network.regress(reading, question)
     target_B = network.scale.to_standard(energy_B, batch)
     regression = nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
     logits_BTV = network.logits(reading.hidden_BTD[:, question:-1])
