@@ -94,7 +94,7 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
         print(f"  and {len(plan.refused) - 20} more")
     print(
         f"about {_duration(plan.seconds)} at {plan.rate_per_s:g} placements/s "
-        f"on {workers} workers, {plan.disk_bytes / 1e6:.0f} MB on disk"
+        f"on {workers} workers, {max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
     )
 
 
