@@ -31,7 +31,7 @@ _PARAMETERS: dict[str, Any] = {
     "n_estimators": 600,
     "deterministic": True,
     "force_col_wise": True,
-    "num_threads": 2,
+    "num_threads": 1,
     "verbose": -1,
 }
 
