@@ -1,4 +1,4 @@
-"""Drain the verification queue of a level of theory with its engine.
+"""Verify what a campaign queued, with the engine of its level of theory.
 
 Work is claimed in batches and grouped by slab, so that a clean slab is computed once. What a
 worker finds comes back as values; only this process writes.
@@ -93,7 +93,7 @@ def run_verification(
     level = shipped_level(campaign.level)
     engine_for(level, engine)
     counts = Counts()
-    waiting = _waiting(db, level.name)
+    waiting = _waiting(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return counts
@@ -104,7 +104,11 @@ def run_verification(
         left = total
         while left > 0:
             leases = claim(
-                db, level.name, batch=min(left, BATCH_PER_WORKER * cluster.workers), lease_s=LEASE_S
+                db,
+                level.name,
+                batch=min(left, BATCH_PER_WORKER * cluster.workers),
+                lease_s=LEASE_S,
+                campaign=campaign.name,
             )
             if not leases:
                 break
@@ -114,12 +118,8 @@ def run_verification(
     return counts
 
 
-def _waiting(db: Database, level: str) -> int:
-    return sum(
-        row.count
-        for row in queue_counts(db)
-        if row.level == level and row.state in {"queued", "leased"}
-    )
+def _waiting(db: Database, campaign: str) -> int:
+    return sum(row.count for row in queue_counts(db, campaign) if row.state in {"queued", "leased"})
 
 
 def _verify_batch(

@@ -56,7 +56,10 @@ class PairMinimum:
 
 @dataclass(frozen=True)
 class FunnelCount:
-    """How many items of a campaign are in one state for one reason."""
+    """How many items of a campaign are in one state for one reason.
+
+    ``reason`` is the rule alone, the part before the first colon; each item has the values too.
+    """
 
     campaign: str
     stage: str
@@ -67,7 +70,7 @@ class FunnelCount:
 
 @dataclass(frozen=True)
 class QueueCount:
-    """How many calculations that a campaign asked for are in one state."""
+    """How many calculations that a campaign queued, alone or with others, are in one state."""
 
     campaign: str
     level: str

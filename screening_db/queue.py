@@ -4,6 +4,9 @@ A worker claims items for a while (a lease) and proves with the lease's token th
 still its own. A worker that dies lets its lease run out, and the item can be claimed again; what
 a worker reports after that is refused. An item that has cost too many workers is failed, so that
 no item goes round for ever.
+
+An item that several campaigns queued is one item: each of them may claim it, and all of them see
+the label. It keeps the priority and the name of the campaign that asked first.
 """
 
 import time
@@ -11,12 +14,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import literal_column, select, text, update
+from sqlalchemy import ColumnElement, literal_column, select, text, update
 from sqlalchemy.orm import Session
 
 from screening_db.bulk import add_new, batches, upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.tables import CampaignItemRow
 from screening_db.verification_tables import LabelRow, QueueRow, QueueState
 
 MAX_ATTEMPTS = 5
@@ -55,12 +59,18 @@ def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
 
 
 def claim(
-    db: Database, level: str, *, batch: int, lease_s: float, max_attempts: int = MAX_ATTEMPTS
+    db: Database,
+    level: str,
+    *,
+    batch: int,
+    lease_s: float,
+    campaign: str | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> list[Lease]:
     """Lease up to ``batch`` calculations of a level, the larger priority first.
 
-    Leases that ran out are taken back first; an item whose worker was lost ``max_attempts`` times
-    is failed.
+    With ``campaign`` only those that it queued, alone or with others. Leases that ran out are
+    taken back first; an item whose worker was lost ``max_attempts`` times is failed.
     """
     if batch < 1 or lease_s <= 0:
         raise DatabaseError(
@@ -72,7 +82,7 @@ def claim(
         _take_back(session, now, max_attempts)
         ready = (
             select(QueueRow.candidate_id)
-            .where(_QUEUED, QueueRow.level == level)
+            .where(_QUEUED, QueueRow.level == level, *_wanted_by(campaign))
             .order_by(QueueRow.priority.desc(), QueueRow.candidate_id)
             .limit(batch)
             .with_for_update(skip_locked=True)  # of no meaning, and left out, on SQLite
@@ -143,6 +153,19 @@ def release(db: Database, leases: Sequence[Lease]) -> int:
             _changed(session, lease, _ended("queued") | {QueueRow.attempts.key: lease.attempt - 1})
             for lease in leases
         )
+
+
+def _wanted_by(campaign: str | None) -> list[ColumnElement[bool]]:
+    """Return the condition that ``campaign`` queued an item; none for every campaign's."""
+    if campaign is None:
+        return []
+    shared = select(literal_column("1")).where(
+        CampaignItemRow.campaign == campaign,
+        CampaignItemRow.stage == "placement",
+        CampaignItemRow.item_id == QueueRow.candidate_id,
+        CampaignItemRow.state == "queued",
+    )
+    return [(QueueRow.campaign == campaign) | shared.exists()]
 
 
 def _ended(state: QueueState) -> dict[str, object]:

@@ -16,7 +16,8 @@ class QueueRow(Base):
     """One calculation that is wanted; a candidate is in the queue once for each level.
 
     The larger ``priority`` goes first and ties go to the lower candidate id. ``campaign`` says
-    who asked first; it may be forgotten while the calculation stays.
+    who asked first; it may be forgotten while the calculation stays. Others that queued the same
+    candidate say so in their ``campaign_item``.
     """
 
     __tablename__ = "queue"

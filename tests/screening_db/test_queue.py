@@ -20,13 +20,13 @@ from screening_db.queue import (
     heartbeat,
     release,
 )
-from screening_db.record import record_chunk
+from screening_db.record import record_campaign, record_chunk, record_triage
 from screening_db.verification_tables import LabelRow, QueueRow
 
 
-def wanted(candidate_id, priority=0.5, why="promising"):
+def wanted(candidate_id, priority=0.5, why="promising", campaign="first"):
     return QueueRow(
-        candidate_id=candidate_id, level="emt", campaign="first", priority=priority, why=why
+        candidate_id=candidate_id, level="emt", campaign=campaign, priority=priority, why=why
     )
 
 
@@ -75,6 +75,43 @@ def test_ties_go_to_the_lower_id(db, make):
 
 def test_another_level_is_not_claimed(queued):
     assert claim(queued, "pbe", batch=3, lease_s=60) == []
+
+
+@pytest.fixture
+def two_campaigns(queued, make):
+    """Let a second campaign want c09, which the first has queued, and c10, which it has not."""
+    record_campaign(queued, make.campaign("second"))
+    states = [make.predicted(i, "second") for i in ("c08", "c09", "c10")]
+    record_chunk(queued, "second", "chunk", [make.candidate("c10")], [], states)
+    record_triage(queued, "second", queued=["c09", "c10"], kept=["c08"])
+    rows = [wanted("c09", campaign="second"), wanted("c10", campaign="second")]
+    assert enqueue(queued, rows) == 1
+    return queued
+
+
+def claimed(db, campaign):
+    leases = claim(db, "emt", batch=20, lease_s=60, campaign=campaign)
+    return [lease.candidate_id for lease in leases]
+
+
+def test_a_campaign_claims_what_it_queued_and_nothing_else(two_campaigns):
+    assert claimed(two_campaigns, "second") == ["c09", "c10"]
+    assert claimed(two_campaigns, "first") == [f"c0{number}" for number in range(8, -1, -1)]
+    assert claimed(two_campaigns, "nobody") == []
+
+
+def test_what_two_campaigns_queued_is_calculated_once(two_campaigns):
+    assert "c09" in claimed(two_campaigns, "first")
+    assert claimed(two_campaigns, "second") == ["c10"]
+
+
+def test_without_a_campaign_everything_is_claimed(two_campaigns):
+    assert len(claimed(two_campaigns, None)) == 11
+
+
+def test_what_two_campaigns_queued_counts_in_both(two_campaigns):
+    counts = {count.campaign: count.count for count in queue_counts(two_campaigns)}
+    assert counts == {"first": 10, "second": 2}
 
 
 @pytest.mark.parametrize(("batch", "lease_s"), [(0, 60.0), (1, 0.0)])

@@ -45,20 +45,38 @@ FROM (
 WHERE place = 1
 """
 
+# An item that several campaigns queued counts once in each of them.
 QUEUE_STATUS = """
 CREATE VIEW queue_status AS
-SELECT campaign, level, state, count(*) AS count FROM queue GROUP BY campaign, level, state
+SELECT campaign, level, state, count(*) AS count
+FROM (
+    SELECT campaign, level, state, candidate_id FROM queue
+    UNION
+    SELECT i.campaign, q.level, q.state, q.candidate_id
+    FROM queue q
+    JOIN campaign m ON m.level = q.level
+    JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
+        AND i.item_id = q.candidate_id AND i.state = 'queued'
+) AS wanted
+GROUP BY campaign, level, state
 """
 
+# A reason reads "rule: values". The values differ from item to item, so only the rule is counted.
 FUNNEL = """
 CREATE VIEW funnel AS
 SELECT campaign, stage, state, reason, count(*) AS count
-FROM campaign_item GROUP BY campaign, stage, state, reason
+FROM (SELECT campaign, stage, state, {rule} AS reason FROM campaign_item) AS ruled
+GROUP BY campaign, stage, state, reason
 """
+RULE = {
+    "sqlite": "substr(reason, 1, instr(reason || ':', ':') - 1)",
+    "postgresql": "split_part(reason, ':', 1)",
+}
 
 
 def upgrade() -> None:
-    for view in (RANKED_CANDIDATES, PAIR_MINIMUM, QUEUE_STATUS, FUNNEL):
+    funnel = FUNNEL.format(rule=RULE[op.get_bind().dialect.name])
+    for view in (RANKED_CANDIDATES, PAIR_MINIMUM, QUEUE_STATUS, funnel):
         op.execute(view)
 
 
