@@ -133,7 +133,7 @@ def _known_adsorbates(
             known.append(found)
         else:
             reason = (
-                f"{found.name} is outside the model at level {campaign.level}, which knows "
+                f"adsorbate outside the model: {found.name} at level {campaign.level}, which knows "
                 f"{', '.join(sorted(seen))}"
             )
             refused.append(Refused(found.name, "adsorbate", reason))

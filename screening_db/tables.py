@@ -230,7 +230,7 @@ class CampaignItemRow(Base):
     stage: Mapped[Stage] = mapped_column(Text, primary_key=True)
     item_id: Mapped[str] = mapped_column(primary_key=True)  # an id, or what was refused
     state: Mapped[ItemState] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(default="")
+    reason: Mapped[str] = mapped_column(default="")  # "rule: values"; the funnel counts rules
 
 
 class RankRow(Base):

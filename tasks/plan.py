@@ -64,7 +64,7 @@ def surfaces_of(
     for slab in slabs:
         unknown = sorted(set(slab.atoms.get_chemical_symbols()) - elements)
         if unknown:
-            reason = f"element {', '.join(unknown)} is outside the model"
+            reason = f"element outside the model: {', '.join(unknown)}"
             refused.append(Refused(slab.slab_id, "slab", reason))
             continue
         sites = surface_sites(slab)

@@ -81,8 +81,8 @@ def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> 
 def test_what_is_refused_is_counted_with_its_reason(screened: tuple[Any, Any]) -> None:
     items = tables(screened[0].database)["campaign_item"]
     refused = items[items.state == "refused"].set_index("stage").reason
-    assert set(refused["slab"]) == {"element Fe is outside the model"}
-    assert "CH is outside the model at level emt" in refused["adsorbate"]
+    assert set(refused["slab"]) == {"element outside the model: Fe"}
+    assert "adsorbate outside the model: CH at level emt" in refused["adsorbate"]
     assert sorted(reason.split(":")[0] for reason in refused["bulk"]) == [
         "cannot be read",
         "no slab is left",

@@ -42,6 +42,7 @@ from screening_db.record import (
     set_campaign_status,
     store_structures,
 )
+from screening_db.sql import run_select
 from screening_db.tables import (
     AdsorbateRow,
     Base,
@@ -194,6 +195,23 @@ def test_triage_gives_every_prediction_one_terminal_state(db, make):
         ("passed_over", ""): 2,
         ("refused", "overlap"): 1,
     }
+
+
+def test_the_funnel_counts_rules_and_each_item_keeps_its_values(db):
+    reasons = {"a": "overlaps: 0.51 of 0.7", "b": "overlaps: 0.62 of 0.7: again", "c": "too large"}
+    items = [
+        CampaignItemRow(
+            campaign="first", stage="placement", item_id=i, state="refused", reason=reason
+        )
+        for i, reason in reasons.items()
+    ]
+    record_items(db, items)
+    assert [(c.reason, c.count) for c in funnel_counts(db, "first")] == [
+        ("overlaps", 2),
+        ("too large", 1),
+    ]
+    stored = run_select(db, "select item_id, reason from campaign_item")
+    assert dict(stored.rows) == reasons
 
 
 def test_triage_again_replaces_its_answer(db, make):

@@ -33,7 +33,7 @@ def test_the_count_is_what_enumeration_gives(copper: Bulk) -> None:
 def test_slabs_with_elements_outside_the_model_are_refused_before_placing(copper: Bulk) -> None:
     cut = surfaces_of(copper, SLABS, ADSORBATES, PLACEMENTS, frozenset({"Pt"}))
     assert cut.slabs == ()
-    assert {r.reason for r in cut.refused} == {"element Cu is outside the model"}
+    assert {r.reason for r in cut.refused} == {"element outside the model: Cu"}
     assert {r.stage for r in cut.refused} == {"slab"}
 
 
