@@ -61,10 +61,10 @@ def test_the_laptop_example_runs_to_its_end(
         ("model: mini", f"model: {checkpoint}"),
         ("elements: [Ag, Al, Au, Cu, Ni, Pd, Pt]", "elements: [Cu]"),
         ("elements: [Cu, Pd, Pt], prototypes", "elements: [Cu, Pt], prototypes"),
-        ("[H, O, OH, CO]", "[H, CO]"),
+        ("[H, O, N, CO]", "[H, CO]"),
         ("max_miller: 1", "millers: [[1, 1, 1]]"),
-        ("  H: {optimum: -0.4", "  H: {optimum: -0.6"),
-        ("window: [-0.5, 0.0]", "window: [-2.0, -1.0]"),
+        ("optimum: -0.45, width: 0.03", "optimum: -0.6, width: 0.2"),
+        ("window: [-0.7, -0.5]", "window: [-2.0, -1.0]"),
     ):
         assert old in text
         text = text.replace(old, new)
