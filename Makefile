@@ -1,6 +1,8 @@
 # Two commands matter: `make screen` and `make test`. Both need Python 3.11 or later and nothing else.
 
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+# The first interpreter that runs and is new enough: a shim on the PATH may do neither.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -27,8 +29,7 @@ contracts: $(VENV)/ready-dev
 # Torch comes first: where there is no NVIDIA driver a CPU build, several GB smaller, is taken from
 # pip's own sources or, failing that, from PyTorch's CPU index, which uv knows by name.
 $(VENV)/torch:
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Sabatier needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "Sabatier needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): a few minutes the first time"
 	@if [ -e /proc/driver/nvidia/version ]; then $(PIP) torch==$(TORCH); else \
