@@ -76,6 +76,19 @@ def verify(
         raise typer.Exit(stopped.status) from None
 
 
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe file (YAML).")],
+    table: Annotated[Path, typer.Option(help="The training table (Parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on there.")],
+) -> None:
+    """Train QE-Catalytic and the baseline; ends with two checkpoint folders."""
+    from flows.training import train as run
+
+    for checkpoint in run(recipe, table, out):
+        print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
+
+
 def main() -> None:
     """Run the command line; a user's fault is one line and exit status 2."""
     _leave_home_alone()

@@ -68,6 +68,15 @@ class Batch:
     is_token_BT: Tensor
     level_B: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
+        return Batch(
+            self.graph.to(device),
+            self.token_ids_BT.to(device),
+            self.is_token_BT.to(device),
+            self.level_B.to(device),
+        )
+
 
 class LevelScale(nn.Module):
     """Offset and scale of each level of theory, with an offset for each adsorbate atom.
