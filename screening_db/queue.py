@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, literal_column, select, text, update
+from sqlalchemy import ColumnElement, exists, literal_column, select, text, update
 from sqlalchemy.orm import Session
 
 from screening_db.bulk import add_new, batches, upsert
@@ -159,13 +159,13 @@ def _wanted_by(campaign: str | None) -> list[ColumnElement[bool]]:
     """Return the condition that ``campaign`` queued an item; none for every campaign's."""
     if campaign is None:
         return []
-    shared = select(literal_column("1")).where(
+    shared = exists().where(
         CampaignItemRow.campaign == campaign,
         CampaignItemRow.stage == "placement",
         CampaignItemRow.item_id == QueueRow.candidate_id,
         CampaignItemRow.state == "queued",
     )
-    return [(QueueRow.campaign == campaign) | shared.exists()]
+    return [(QueueRow.campaign == campaign) | shared]
 
 
 def _ended(state: QueueState) -> dict[str, object]:
