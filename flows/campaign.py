@@ -234,11 +234,15 @@ class Verification(Strict):
 
 
 class Cluster(Strict):
-    """Where the work runs. ``cuda: auto`` takes a GPU for each worker where one is found."""
+    """Where the work runs.
+
+    ``cuda: auto`` takes one worker for each GPU where there are any, ``false`` never, and ``true``
+    refuses to run without one.
+    """
 
     workers: int | None = Field(default=None, ge=1)
     address: str | None = None
-    cuda: Literal["auto", "never"] = "auto"
+    cuda: Literal["auto"] | bool = "auto"
     chunk_placements: int = Field(default=1000, ge=1)
 
     @field_validator("address")

@@ -4,8 +4,8 @@ import logging
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from multiprocessing import resource_tracker
+from typing import Any
 
 import torch
 from dask.distributed import (
@@ -17,22 +17,15 @@ from dask.distributed import (
     as_completed,
     get_worker,
 )
+from distributed.utils import LoopRunner
 
 from flows.errors import CampaignError
+from flows.workers import ClusterPlan, Device
 from model.contract import Predictor
 from model.predictor import load_predictor
 
 CONNECT_TIMEOUT_S = 20
 _ATTRIBUTE = "sabatier_predictor"
-
-
-@dataclass(frozen=True)
-class ClusterPlan:
-    """Which workers a run wants; ``address`` goes before starting any."""
-
-    workers: int
-    address: str | None = None
-    cuda: Literal["auto", "never"] = "auto"
 
 
 class PredictorPlugin(WorkerPlugin):
@@ -44,14 +37,15 @@ class PredictorPlugin(WorkerPlugin):
 
     name = "sabatier-predictor"
 
-    def __init__(self, model: str, checkpoint_sha256: str) -> None:
+    def __init__(self, model: str, checkpoint_sha256: str, device: Device = "cpu") -> None:
         self._model = model
         self._sha256 = checkpoint_sha256
+        self._device = device
 
     def setup(self, worker: Worker) -> None:
         """Load the predictor into ``worker``; Dask calls this."""
         torch.set_num_threads(1)  # one process for each core: more threads would fight for it
-        predictor = load_predictor(self._model)
+        predictor = load_predictor(self._model, self._device_here())
         if predictor.checkpoint_sha256 != self._sha256:
             raise RuntimeError(
                 f"worker {worker.name} finds checkpoint {predictor.checkpoint_sha256[:12]} under "
@@ -59,15 +53,10 @@ class PredictorPlugin(WorkerPlugin):
             )
         setattr(worker, _ATTRIBUTE, predictor)
 
-
-class IgnoreInterrupt(WorkerPlugin):
-    """Leave Ctrl-C to the run: a terminal sends it to every process of the group."""
-
-    name = "sabatier-ignore-interrupt"
-
-    def setup(self, worker: Worker) -> None:
-        """Ignore the signal in the worker's process; Dask calls this in its main thread."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def _device_here(self) -> str:
+        if self._device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self._device
 
 
 def worker_predictor() -> Predictor:
@@ -77,16 +66,24 @@ def worker_predictor() -> Predictor:
 
 
 @contextmanager
-def dask_client(plan: ClusterPlan, plugin: WorkerPlugin | None = None) -> Iterator[Client]:
-    """Yield a client whose workers have loaded ``plugin``; what was started is stopped after."""
+def dask_client(
+    plan: ClusterPlan, device: Device = "cpu", plugin: WorkerPlugin | None = None
+) -> Iterator[Client]:
+    """Yield a client whose workers have loaded ``plugin``; what was started is stopped after.
+
+    Workers are started on cores, or on GPUs where ``device`` is ``cuda``.
+    """
     for name in ("distributed", "distributed.nanny", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if plan.address is not None:
         with _connect(plan.address) as client:
             yield _prepared(client, plugin)
         return
-    with _local_cluster(plan) as cluster, Client(cluster, set_as_default=False) as client:
-        client.register_plugin(IgnoreInterrupt())
+    with (
+        _event_loop() as loop,
+        _started(plan, device, loop) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         yield _prepared(client, plugin)
 
 
@@ -106,19 +103,56 @@ def _prepared(client: Client, plugin: WorkerPlugin | None) -> Client:
     return client
 
 
-def _local_cluster(plan: ClusterPlan) -> Any:
-    if plan.cuda == "auto" and count_gpus() > 0:
+@contextmanager
+def _event_loop() -> Iterator[Any]:
+    """Run Dask's event loop in a thread that holds back Ctrl-C.
+
+    A terminal sends the signal to every process of the group. Workers inherit what the thread
+    that starts them holds back, so that they leave it to the run from their first moment on.
+    """
+    resource_tracker.ensure_running()  # started later, it would let the signal through again
+    runner = LoopRunner()
+    with _interrupt_held_back():
+        runner.start()
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    try:
+        return _local_cluster(plan, device, loop)
+    except BaseException:
+        # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit. Workers
+        # end by themselves when this process does.
+        for cluster in list(LocalCluster._instances):
+            cluster.shutdown_on_close = False
+        raise
+
+
+def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    stated = {
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "silence_logs": logging.CRITICAL,  # else each worker reports the end of the run as a fault
+        "loop": loop,
+    }
+    if device == "cuda":
         # Imported late on purpose: it belongs to the extra "gpu" and does not import without one.
         from dask_cuda import LocalCUDACluster
 
-        return LocalCUDACluster(dashboard_address=None)
-    return LocalCluster(
-        n_workers=plan.workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # else each worker reports the end of the run as a fault
-    )
+        return LocalCUDACluster(**stated)
+    return LocalCluster(n_workers=plan.workers, processes=True, **stated)
 
 
 def finished(
@@ -131,16 +165,3 @@ def finished(
     for future, result in as_completed(futures, loop=client.loop, with_results=True):
         yield future, result
         future.release()
-
-
-def count_gpus() -> int:
-    """Return how many GPUs NVML sees, without making a CUDA context in this process."""
-    try:
-        import pynvml  # only where the extra "gpu" is installed
-
-        pynvml.nvmlInit()
-        count = int(pynvml.nvmlDeviceGetCount())
-        pynvml.nvmlShutdown()
-    except Exception:  # no module, no driver library or no permission: all mean no usable GPU
-        return 0
-    return count

@@ -1,5 +1,6 @@
 """Stop a run cleanly on Ctrl-C or SIGTERM, whatever the libraries in between make of it."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ def stopping() -> Iterator[None]:
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
+        # Libraries log what they were torn away from, with tracebacks; the run says it in one line.
+        logging.disable(logging.CRITICAL)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, note) for number in _SIGNALS}

@@ -75,9 +75,11 @@ def forget(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.places import existing_database, lake_of
     from flows.settings import read_settings
     from screening_db.lake import forget_predictions
+    from screening_db.lock import campaign_lock
     from screening_db.record import forget_campaign
 
     db = existing_database(read_settings(), database)
-    forget_campaign(db, campaign)
-    forget_predictions(lake_of(db), campaign)
+    with campaign_lock(db, campaign):
+        forget_campaign(db, campaign)
+        forget_predictions(lake_of(db), campaign)
     print(f"{campaign} is forgotten; its predictions and labels stay in {db.where}")

@@ -8,9 +8,9 @@ from pathlib import Path
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
 from flows.errors import CampaignError
 from model.contract import Domain
-from model.predictor import load_predictor
 from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
 from tasks.bulks import Bulk, resolve_bulks
+from tasks.checkpoints import described
 from tasks.errors import Refused
 from tasks.identity import content_id
 from tasks.levels import LevelOfTheory
@@ -66,8 +66,8 @@ def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None)
     """
     level = shipped_level(campaign.level)
     _check_engine(campaign, level)
-    predictor = load_predictor(campaign.model)
-    domain = predictor.domain
+    checkpoint = described(campaign.model)
+    domain = checkpoint.domain
     if campaign.level not in domain.levels:
         raise CampaignError(
             f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
@@ -92,7 +92,7 @@ def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None)
         refused,
         {named[name].name: window for name, window in campaign.windows().items()},
         level,
-        predictor.checkpoint_sha256,
+        checkpoint.sha256,
         domain,
     )
 

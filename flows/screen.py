@@ -1,6 +1,5 @@
 """The screening flow: bulks to a filled verification queue, one Prefect task run for each chunk."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +9,16 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.chunks import Chunk, make_chunks
-from flows.cluster import ClusterPlan, PredictorPlugin, dask_client
+from flows.cluster import PredictorPlugin, dask_client, finished
 from flows.control_plane import control_plane
 from flows.finish import Expected, finish
 from flows.progress import progress_bar
+from flows.record import record_surfaces
 from flows.resolve import Resolved
 from flows.score import ScoreOrder, Store, score_chunk
-from flows.surfaces import cut_on, record_start, record_surfaces
+from flows.surfaces import CutOrder, cut
+from flows.workers import ClusterPlan, device_for
 from screening_db.engine import Database
-from screening_db.queries import campaigns
 from screening_db.record import done_chunks
 from tasks.plan import BulkSurfaces
 
@@ -85,26 +85,30 @@ def expected_items(
     return Expected(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
 
 
-def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> bool:
-    """Run what is left of a campaign; False where nothing was.
+def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
+    """Cut every bulk on the workers, one future each; the order is that of the bulks."""
+    order = CutOrder.of(resolved)
+    futures = [client.submit(cut, bulk, order, pure=False) for bulk in resolved.bulks]
+    done = {}
+    for _, surfaces in finished(client, futures):
+        done[surfaces.bulk.bulk_id] = surfaces
+    return [done[bulk.bulk_id] for bulk in resolved.bulks]
 
-    A campaign that is finished starts neither server nor workers.
-    """
-    record_start(database, resolved)
+
+def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> None:
+    """Run what is left of a campaign whose start is recorded."""
     name = resolved.campaign.name
-    if _is_finished(database, name):
-        return False
     store = Store(database, lake, name)
-    plugin = PredictorPlugin(resolved.campaign.model, resolved.checkpoint_sha256)
+    device = device_for(control.cluster)
+    plugin = PredictorPlugin(resolved.campaign.model, resolved.checkpoint_sha256, device)
     with (
         control_plane(control.prefect_api_url) as plane,  # starts while the workers do
-        dask_client(control.cluster, plugin) as client,
+        dask_client(control.cluster, device, plugin) as client,
         plane.connected(),
     ):
         prefect_flow(Screening(resolved, store, client))(
             name, resolved.level.name, resolved.checkpoint_sha256
         )
-    return True
 
 
 def prefect_flow(screening: Screening) -> Callable[[str, str, str], None]:
@@ -146,12 +150,3 @@ def _score_missing(screening: Screening) -> None:
 
         for chunk_id in missing:
             chunk_task(chunk_id)
-
-
-def _is_finished(database: Database, campaign: str) -> bool:
-    return any(c.name == campaign and c.status == "finished" for c in campaigns(database))
-
-
-def default_workers() -> int:
-    """Return how many processes this machine has cores for."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,18 +1,22 @@
-"""Begin what a command asks for: read file and settings, run, print the end."""
+"""Begin what a command asks for: read file and settings, run, print the end.
+
+What runs work (Prefect, Dask, torch) is imported where there is work: those imports take seconds,
+and to find that nothing is left to do should not.
+"""
 
 from pathlib import Path
 
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
-from flows.cluster import ClusterPlan
 from flows.places import choose_database, existing_database, lake_of
+from flows.record import record_start
 from flows.resolve import Resolved, resolve
-from flows.screen import Control, default_workers, run_screening
 from flows.settings import Settings, read_settings
 from flows.show import show_candidates, show_funnel, show_labels, show_plan
 from flows.surfaces import cut_here
-from flows.verify import run_verification
-from screening_db.engine import open_database
+from flows.workers import ClusterPlan, default_workers
+from screening_db.engine import Database, open_database
+from screening_db.lock import campaign_lock
 from screening_db.queries import campaign as campaign_row
 from tasks.plan import plan
 
@@ -25,16 +29,25 @@ def start_screening(file: Path, database: str | None) -> None:
     campaign, resolved = _read(file, settings)
     db = open_database(choose_database(settings, campaign.database, database))
     try:
-        control = Control(_cluster(campaign, settings), settings.prefect_api_url)
-        ran = run_screening(resolved, db, lake_of(db), control)
-        if not ran:
-            print(f"{campaign.name} was finished before; nothing is left to run")
+        with campaign_lock(db, campaign.name):
+            record_start(db, resolved)
+            if campaign_row(db, campaign.name).status == "finished":
+                print(f"{campaign.name} was finished before; nothing is left to run")
+            else:
+                _run(resolved, db, settings)
         show_candidates(db, campaign.name, _SHOWN)
         show_funnel(db, campaign.name)
         print(f"database     {db.where}")
         print(f"predictions  {lake_of(db) / 'predictions'}")
     finally:
         db.close()
+
+
+def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
+    from flows.screen import Control, run_screening
+
+    control = Control(_cluster(resolved.campaign, settings), settings.prefect_api_url)
+    run_screening(resolved, db, lake_of(db), control)
 
 
 def start_plan(file: Path) -> None:
@@ -57,6 +70,8 @@ def start_verification(
     campaign: str, limit: int | None, engine: str | None, workers: int | None, database: str | None
 ) -> None:
     """Drain the queue of ``campaign`` and print labels beside predictions."""
+    from flows.verify import run_verification
+
     settings = read_settings()
     db = existing_database(settings, database)
     try:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from dask.distributed import Client
 
-from flows.cluster import ClusterPlan, dask_client, finished
+from flows.cluster import dask_client, finished
 from flows.progress import progress_bar
+from flows.workers import ClusterPlan
 from screening_db.engine import Database
 from screening_db.queries import candidates, queue_counts, reference_energies, slabs
 from screening_db.queue import Lease, claim, complete, fail, heartbeat, release

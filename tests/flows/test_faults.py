@@ -114,7 +114,7 @@ def test_a_full_disk(complaint: Complain, monkeypatch: pytest.MonkeyPatch) -> No
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/x.parquet")
 
-    monkeypatch.setattr(start, "run_screening", full)
+    monkeypatch.setattr(start, "_run", full)
     line = complaint("screen", "tiny.yaml")
     assert "the disk of runs/x.parquet is full; free some space" in line
 
@@ -126,7 +126,7 @@ def test_an_unexpected_fault_keeps_its_traceback(
         raise ZeroDivisionError
 
     monkeypatch.chdir(workplace.folder)
-    monkeypatch.setattr(start, "run_screening", broken)
+    monkeypatch.setattr(start, "_run", broken)
     monkeypatch.setattr("sys.argv", ["sabatier", "screen", "tiny.yaml"])
     with pytest.raises(ZeroDivisionError):
         cli.main()

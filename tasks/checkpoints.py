@@ -1,0 +1,33 @@
+"""What a checkpoint is, read without loading its networks, which takes seconds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.checkpoint import open_checkpoint
+from model.contract import Domain
+from model.domain import domain_from_json
+
+
+@dataclass(frozen=True)
+class Described:
+    """The name by content of a checkpoint, and what it was trained on."""
+
+    sha256: str
+    domain: Domain
+
+
+def described(name_or_path: str | Path) -> Described:
+    """Return what the checkpoint of that name or folder states, every hash of it verified.
+
+    Raises:
+        ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
+    """
+    checkpoint = open_checkpoint(name_or_path)
+    if not (checkpoint.folder / f"{checkpoint.kind}.json").is_file():
+        # Imported late on purpose: torch takes seconds, and only an odd checkpoint comes here.
+        from model.predictor import load_predictor
+
+        predictor = load_predictor(name_or_path)
+        return Described(predictor.checkpoint_sha256, predictor.domain)
+    settings = checkpoint.read_json(f"{checkpoint.kind}.json")
+    return Described(checkpoint.sha256, domain_from_json(settings["domain"]))

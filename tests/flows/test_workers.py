@@ -1,0 +1,161 @@
+"""Which workers a run takes: those of GPUs where there are any, else processes on cores."""
+
+import ctypes
+import importlib.util
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from flows import cluster, workers
+from flows.errors import CampaignError
+from flows.workers import ClusterPlan, Cuda, count_gpus, device_for
+
+HERE = ClusterPlan(workers=2)
+
+
+class Driver:
+    """NVML as ctypes gives it, with ``gpus`` of them."""
+
+    def __init__(self, gpus: int, status: int = 0) -> None:
+        self.gpus, self.status = gpus, status
+        self.open = False
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802  NVML's name
+        self.open = self.status == 0
+        return self.status
+
+    def nvmlDeviceGetCount_v2(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = self.gpus
+        return 0
+
+    def nvmlShutdown(self) -> int:  # noqa: N802
+        self.open = False
+        return 0
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that makes this a machine with so many GPUs, dask-cuda or not."""
+
+    def make(gpus: int, *, dask_cuda: bool = True) -> None:
+        monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpus))
+        found = object() if dask_cuda else None
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
+
+    return make
+
+
+def test_no_driver_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert count_gpus() == 0
+
+
+def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(3, status=9))
+    assert count_gpus() == 0
+
+
+def test_gpus_are_counted_and_the_driver_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(3)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: driver)
+    assert count_gpus() == 3
+    assert not driver.open
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda", "device"),
+    [(0, "auto", "cpu"), (2, "auto", "cuda"), (2, True, "cuda"), (2, False, "cpu")],
+)
+def test_gpus_are_taken_unless_the_campaign_forbids_it(
+    machine: Callable[..., None], gpus: int, cuda: Cuda, device: str
+) -> None:
+    machine(gpus)
+    assert device_for(ClusterPlan(2, cuda=cuda)) == device
+
+
+def test_gpus_without_dask_cuda_are_left_idle_with_one_line(
+    machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(2, dask_cuda=False)
+    assert device_for(HERE) == "cpu"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "2 GPU(s) are left idle" in said
+    assert "pip install 'sabatier[gpu]'" in said
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(0, "finds none"), (1, r"'sabatier\[gpu\]'")])
+def test_a_gpu_that_is_demanded_and_missing_is_refused(
+    machine: Callable[..., None], gpus: int, said: str
+) -> None:
+    machine(gpus, dask_cuda=False)
+    with pytest.raises(CampaignError, match=said):
+        device_for(ClusterPlan(2, cuda=True))
+
+
+@pytest.mark.parametrize(("cuda", "device"), [("auto", "auto"), (True, "cuda"), (False, "cpu")])
+def test_workers_of_a_cluster_elsewhere_look_for_their_own_gpu(
+    monkeypatch: pytest.MonkeyPatch, cuda: Cuda, device: str
+) -> None:
+    monkeypatch.setattr(workers, "count_gpus", lambda: pytest.fail("asked this machine"))
+    assert device_for(ClusterPlan(2, address="tcp://there:8786", cuda=cuda)) == device
+
+
+class Started(Exception):  # noqa: N818  carries what was asked for
+    """Stands for a cluster that was asked for."""
+
+
+def asked_of(kind: str) -> Callable[..., None]:
+    def start(**stated: Any) -> None:
+        raise Started(kind, stated)
+
+    return start
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "LocalCluster"), ("cuda", "CUDA")])
+def test_the_device_decides_which_cluster_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: workers.Device, kind: str
+) -> None:
+    dask_cuda = ModuleType("dask_cuda")
+    dask_cuda.LocalCUDACluster = asked_of("CUDA")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dask_cuda", dask_cuda)
+    local = asked_of("LocalCluster")
+    local._instances = ()  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster, "LocalCluster", local)
+    with pytest.raises(Started) as asked, cluster.dask_client(HERE, device):
+        pass
+    assert asked.value.args[0] == kind
+    assert asked.value.args[1].get("n_workers") == (2 if device == "cpu" else None)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu_here", "loaded_on"),
+    [
+        ("cpu", True, "cpu"),
+        ("cuda", True, "cuda"),
+        ("auto", True, "cuda"),
+        ("auto", False, "cpu"),
+    ],
+)
+def test_a_worker_loads_the_predictor_on_its_device(
+    monkeypatch: pytest.MonkeyPatch, device: workers.Device, gpu_here: bool, loaded_on: str
+) -> None:
+    class Predictor:
+        checkpoint_sha256 = "c" * 64
+
+    loaded: list[str] = []
+
+    def load(_: str, device: str) -> Predictor:
+        loaded.append(device)
+        return Predictor()
+
+    monkeypatch.setattr(cluster, "load_predictor", load)
+    monkeypatch.setattr(cluster.torch.cuda, "is_available", lambda: gpu_here)
+    cluster.PredictorPlugin("mini", "c" * 64, device).setup(ModuleType("worker"))
+    assert loaded == [loaded_on]
