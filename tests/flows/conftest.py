@@ -165,3 +165,14 @@ def screened(new_workplace: Callable[[], Workplace]) -> tuple[Workplace, Said]:
     said = workplace.run("screen", "tiny.yaml")
     assert said.status == 0, said.err
     return workplace, said
+
+
+@pytest.fixture
+def own_postgres(postgres_server: str) -> str:
+    """Give the URL of an empty PostgreSQL database of the test's own."""
+    import psycopg
+
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS tiny_campaign WITH (FORCE)")
+        admin.execute("CREATE DATABASE tiny_campaign")
+    return f"{postgres_server}/tiny_campaign"

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -12,29 +13,45 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
+import screening_db.verification_tables  # noqa: F401  registers its tables
+from screening_db.engine import open_database
 from screening_db.lake import read_predictions
+from screening_db.tables import Base
 
 pytestmark = pytest.mark.slow
 
-TABLES = (
-    *("bulk", "slab", "adsorbate", "level_of_theory", "checkpoint", "campaign", "candidate"),
-    *("prediction", "campaign_item", "rank", "chunk", "queue", "label", "reference_energy"),
-)
+Tables = dict[str, pd.DataFrame]
 
 
-def tables(database: Path) -> dict[str, pd.DataFrame]:
-    with sqlite3.connect(database) as connection:
-        frames = {t: pd.read_sql(f'select * from "{t}"', connection) for t in TABLES}
+def tables(place: Path | str) -> Tables:
+    """Return every table as Python sees it, whichever database it lies in, rows in order."""
+    db = open_database(place)
+    with db.engine.connect() as connection:
+        frames = {
+            name: pd.DataFrame(list(connection.execute(select(table)).mappings()), dtype=object)
+            for name, table in Base.metadata.tables.items()
+        }
+    db.close()
     return {
         name: frame.sort_values(list(frame.columns), ignore_index=True, key=lambda c: c.astype(str))
         for name, frame in frames.items()
     }
 
 
-def assert_same(found: dict[str, pd.DataFrame], wanted: dict[str, pd.DataFrame]) -> None:
-    for name in TABLES:
-        pd.testing.assert_frame_equal(found[name], wanted[name], obj=name)
+def assert_same(found: Tables, wanted: Tables) -> None:
+    assert set(found) == set(wanted)
+    for name, frame in wanted.items():
+        pd.testing.assert_frame_equal(found[name], frame, obj=name)
+
+
+def is_running(database: Path) -> bool:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return bool(connection.execute("select count(*) from campaign").fetchone()[0])
+    except sqlite3.Error:  # not made yet
+        return False
 
 
 def chunks_done(database: Path) -> int:
@@ -163,3 +180,59 @@ def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
     assert status == 130, err
     assert "sabatier: stopped; what was finished is stored. Go on with: sabatier screen" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("delay_s", [0.5, 3.0])
+def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, delay_s: float) -> None:
+    process = workplace.start("screen", "tiny.yaml")
+    while not is_running(workplace.database) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in {130, -signal.SIGINT}  # a shell calls both 130
+    assert "sabatier: stopped" in err
+    assert "Traceback" not in err
+
+
+def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
+    screened: tuple[Any, Any], workplace: Any
+) -> None:
+    first = workplace.start("screen", "tiny.yaml")
+    while not is_running(workplace.database) and first.poll() is None:
+        time.sleep(0.01)
+    second = workplace.run("screen", "tiny.yaml")
+    forget = workplace.run("forget", "tiny")
+    first.communicate(timeout=120)
+    for refused in (second, forget):
+        assert refused.status == 2
+        assert "campaign tiny is being screened" in refused.err
+        assert refused.err.count("\n") == 1
+    assert first.returncode == 0
+    assert_same(tables(workplace.database), tables(screened[0].database))
+
+
+def test_postgresql_holds_what_sqlite_holds(
+    screened: tuple[Any, Any], new_workplace: Callable[[], Any], own_postgres: str
+) -> None:
+    """The campaign is the same; only the address differs."""
+    copy, workplace = new_workplace(), new_workplace()
+    shutil.copytree(screened[0].folder / "runs", copy.folder / "runs")
+    address = {"SABATIER_DATABASE": own_postgres}
+    said = workplace.run("screen", "tiny.yaml", **address)
+    assert said.status == 0, said.err
+    found = tables(own_postgres)
+    assert_same(found, tables(copy.database))
+    assert "nothing is left to run" in workplace.run("screen", "tiny.yaml", **address).out
+    assert_same(tables(own_postgres), found)
+    lakes = [workplace.folder / "runs" / "tiny_campaign", copy.database.with_suffix("")]
+    pd.testing.assert_frame_equal(*(read_predictions(lake, "tiny") for lake in lakes))
+    for place, variables in ((copy, {}), (workplace, address)):
+        verified = place.run("verify", "tiny", "--limit", "2", "--workers", "1", **variables)
+        assert verified.status == 0, verified.err
+        assert "2 converged" in verified.out
+    assert_same(tables(own_postgres), tables(copy.database))
+    for command in (("candidates", "tiny"), ("funnel", "tiny"), ("queue", "tiny")):
+        assert workplace.run(*command, **address).out == copy.run(*command).out
+    answer = workplace.run("sql", "select count(*) from label", **address)
+    assert answer.out == "count\n2\n"
