@@ -149,8 +149,13 @@ def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
     }
     if device == "cuda":
         # Imported late on purpose: it belongs to the extra "gpu" and does not import without one.
-        from dask_cuda import LocalCUDACluster
-
+        try:
+            from dask_cuda import LocalCUDACluster
+        except ImportError as fault:
+            raise CampaignError(
+                f"dask-cuda does not import ({fault}); pip install 'sabatier[gpu]', or set cuda: "
+                "false in the campaign's cluster"
+            ) from fault
         return LocalCUDACluster(**stated)
     return LocalCluster(n_workers=plan.workers, processes=True, **stated)
 

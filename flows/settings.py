@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
     cluster: str | None = None  # tcp:// address of a running Dask scheduler
     workers: int | None = Field(default=None, ge=1)
+    cuda_visible_devices: str | None = Field(
+        default=None, validation_alias="CUDA_VISIBLE_DEVICES"
+    )  # as CUDA names it; empty hides every GPU
     mp_api_key: str | None = Field(
         default=None, validation_alias="MP_API_KEY"
     )  # as mp-api names it

@@ -93,8 +93,9 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
     if len(plan.refused) > 20:
         print(f"  and {len(plan.refused) - 20} more")
     print(
-        f"about {_duration(plan.seconds)} at {plan.rate_per_s:g} placements/s "
-        f"on {workers} workers, {max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
+        f"about {_duration(plan.seconds)} with {workers} workers at "
+        f"{plan.rate_per_core_s:g} placements/s each, "
+        f"{max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
     )
 
 

@@ -94,8 +94,9 @@ def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
 
 def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:
     stated = campaign.cluster
+    hidden = settings.cuda_visible_devices in ("", "-1")
     return ClusterPlan(
         workers=stated.workers or settings.workers or default_workers(),
         address=stated.address or settings.cluster,
-        cuda=stated.cuda,
+        cuda=False if hidden and stated.cuda == "auto" else stated.cuda,
     )

@@ -57,7 +57,7 @@ def device_for(plan: ClusterPlan) -> Device:
         )
     if gpus:
         print(
-            f"sabatier: {gpus} GPU(s) are left idle, because {missing}; "
+            f"sabatier: GPUs left idle: {gpus}, because {missing}; "
             "cuda: false in the campaign's cluster silences this",
             file=sys.stderr,
         )
@@ -70,7 +70,15 @@ def _missing(gpus: int) -> str:
         return "NVML finds none on this machine"
     if importlib.util.find_spec("dask_cuda") is None:
         return _NO_DASK_CUDA
+    if not _torch_is_for_cuda():
+        return "torch is a build without CUDA: install one with it"
     return ""
+
+
+def _torch_is_for_cuda() -> bool:
+    import torch  # takes seconds, and matters only where there is a GPU
+
+    return torch.version.cuda is not None
 
 
 def count_gpus() -> int:

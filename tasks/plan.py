@@ -9,9 +9,9 @@ from tasks.errors import Refused
 from tasks.placements import PlacementSpec, count_placements, surface_sites
 from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 
-# Measured on one core of a laptop-class CPU; stated again wherever an estimate is printed.
-PLACEMENTS_PER_S = {"mini": 20.0, "baseline": 400.0}
-OTHER_PLACEMENTS_PER_S = 5.0
+# Of one core of a laptop-class CPU, which is one worker; stated wherever an estimate is printed.
+PLACEMENTS_PER_CORE_S = {"mini": 20.0, "baseline": 400.0}
+OTHER_PLACEMENTS_PER_CORE_S = 5.0
 START_S = 20.0  # Prefect server, workers and model, once for each run
 BYTES_PER_PLACEMENT = 1_500  # candidate, prediction, state and their indexes, and the Parquet row
 BYTES_PER_STRUCTURE = 4_000
@@ -43,7 +43,7 @@ class Plan:
     pairs: int
     placements: int
     refused: tuple[Refused, ...]
-    rate_per_s: float
+    rate_per_core_s: float  # placements
     seconds: float
     disk_bytes: int
 
@@ -82,11 +82,11 @@ def plan(
     keep_per_pair: int,
     refused: Sequence[Refused] = (),
 ) -> Plan:
-    """Add up ``surfaces`` and estimate time and disk."""
+    """Add up ``surfaces`` and estimate disk, and the time that ``workers`` cores take."""
     slabs = [s for surface in surfaces for s in surface.slabs]
     placements = sum(s.placements for s in slabs)
     pairs = len(slabs) * adsorbates
-    rate = PLACEMENTS_PER_S.get(model, OTHER_PLACEMENTS_PER_S) * workers
+    rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     kept = min(pairs * keep_per_pair, placements)
     return Plan(
         bulks=len(surfaces),
@@ -94,7 +94,7 @@ def plan(
         pairs=pairs,
         placements=placements,
         refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
-        rate_per_s=rate,
-        seconds=START_S + placements / rate,
+        rate_per_core_s=rate,
+        seconds=START_S + placements / (rate * workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
     )

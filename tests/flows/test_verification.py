@@ -62,6 +62,21 @@ def test_the_rest_is_verified_once_and_then_nothing_is_left(verified: tuple[Any,
     )
 
 
+def test_the_queue_of_another_campaign_is_left_alone(
+    new_workplace: Callable[[], Any], screened: tuple[Any, Any]
+) -> None:
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    with sqlite3.connect(workplace.database) as connection:
+        connection.execute(
+            "insert into campaign select 'other', config_sha256, config, level, checkpoint_sha256, "
+            "seed, status from campaign"
+        )
+    said = workplace.run("verify", "other")
+    assert "0 converged, 0 anomalous, 0 failed" in said.out
+    assert set(read(workplace, "select state from queue").state) == {"queued"}
+
+
 def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> None:
     said = verified[0].run("verify", "tiny", "--engine", "vasp")
     assert said.status == 2

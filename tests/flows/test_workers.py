@@ -40,10 +40,11 @@ class Driver:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes this a machine with so many GPUs, dask-cuda or not."""
 
-    def make(gpus: int, *, dask_cuda: bool = True) -> None:
+    def make(gpus: int, *, dask_cuda: bool = True, torch_cuda: bool = True) -> None:
         monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpus))
         found = object() if dask_cuda else None
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
+        monkeypatch.setattr(workers, "_torch_is_for_cuda", lambda: torch_cuda)
 
     return make
 
@@ -86,8 +87,16 @@ def test_gpus_without_dask_cuda_are_left_idle_with_one_line(
     assert device_for(HERE) == "cpu"
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "2 GPU(s) are left idle" in said
+    assert "GPUs left idle: 2" in said
     assert "pip install 'sabatier[gpu]'" in said
+
+
+def test_gpus_that_torch_was_not_built_for_are_left_idle(
+    machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(1, torch_cuda=False)
+    assert device_for(HERE) == "cpu"
+    assert "torch is a build without CUDA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("gpus", "said"), [(0, "finds none"), (1, r"'sabatier\[gpu\]'")])
@@ -105,6 +114,15 @@ def test_workers_of_a_cluster_elsewhere_look_for_their_own_gpu(
 ) -> None:
     monkeypatch.setattr(workers, "count_gpus", lambda: pytest.fail("asked this machine"))
     assert device_for(ClusterPlan(2, address="tcp://there:8786", cuda=cuda)) == device
+
+
+def test_a_dask_cuda_that_does_not_import_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    with (
+        pytest.raises(CampaignError, match=r"dask-cuda does not import .*'sabatier\[gpu\]'"),
+        cluster.dask_client(HERE, "cuda"),
+    ):
+        pass
 
 
 class Started(Exception):  # noqa: N818  carries what was asked for

@@ -1,0 +1,27 @@
+"""What starts at once: commands that find nothing to run load neither torch, Prefect nor Dask."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.predictor import load_predictor
+from tasks.checkpoints import described
+
+REPOSITORY = Path(__file__).parents[2]
+SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
+
+
+@pytest.mark.parametrize("module", ["flows.cli", "flows.start", "flows.show", "screening_db.sql"])
+def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert SLOW & set(found.stdout.split()) == set()
+
+
+def test_a_checkpoint_is_described_as_its_predictor_describes_it(checkpoint: Path) -> None:
+    predictor, found = load_predictor(checkpoint), described(checkpoint)
+    assert (found.sha256, found.domain) == (predictor.checkpoint_sha256, predictor.domain)
