@@ -7,7 +7,8 @@ from pathlib import Path
 from dask.distributed import Client
 
 from flows.chunks import Chunk, groups
-from flows.cluster import finished, worker_predictor
+from flows.cluster import finished
+from flows.predictor import worker_predictor
 from flows.progress import Advance
 from flows.rows import candidate_row, placement_items, prediction_row, prediction_table
 from screening_db.engine import Database

@@ -9,9 +9,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.chunks import Chunk, make_chunks
-from flows.cluster import PredictorPlugin, dask_client, finished
+from flows.cluster import dask_client, finished
 from flows.control_plane import control_plane
 from flows.finish import Expected, finish
+from flows.predictor import PredictorPlugin
 from flows.progress import progress_bar
 from flows.record import record_surfaces
 from flows.resolve import Resolved

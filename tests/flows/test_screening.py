@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -182,12 +183,20 @@ def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("delay_s", [0.5, 3.0])
-def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, delay_s: float) -> None:
+def workers_of(process: Any) -> int:
+    listed = subprocess.run(
+        ["ps", "--ppid", str(process.pid), "-o", "args="], capture_output=True, text=True
+    )
+    return listed.stdout.count("spawn_main")
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, workers: int) -> None:
     process = workplace.start("screen", "tiny.yaml")
     while not is_running(workplace.database) and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(delay_s)
+    while workers_of(process) < workers and process.poll() is None:
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode in {130, -signal.SIGINT}  # a shell calls both 130

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import cluster, workers
+from flows import cluster, predictor, workers
 from flows.errors import CampaignError
 from flows.workers import ClusterPlan, Cuda, count_gpus, device_for
 
@@ -173,7 +173,7 @@ def test_a_worker_loads_the_predictor_on_its_device(
         loaded.append(device)
         return Predictor()
 
-    monkeypatch.setattr(cluster, "load_predictor", load)
-    monkeypatch.setattr(cluster.torch.cuda, "is_available", lambda: gpu_here)
-    cluster.PredictorPlugin("mini", "c" * 64, device).setup(ModuleType("worker"))
+    monkeypatch.setattr(predictor, "load_predictor", load)
+    monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: gpu_here)
+    predictor.PredictorPlugin("mini", "c" * 64, device).setup(ModuleType("worker"))
     assert loaded == [loaded_on]
