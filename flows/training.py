@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,6 +45,7 @@ def train(recipe_file: Path, table: Path, folder: Path) -> tuple[Checkpoint, Che
         encoder=_build(EquiformerV2Config, settings.encoder, recipe_file, "encoder"),
         recipe=_build(Recipe, settings.recipe, recipe_file, "recipe"),
         crop_radius_ang=settings.crop_radius_ang,
+        device="cuda" if torch.cuda.is_available() else "cpu",
         report_fold=settings.report_fold,
         weights=settings.weights,
     )

@@ -35,7 +35,7 @@ from model.tokenizer import (
     token_ids,
     train_tokenizer,
 )
-from model.training import Recipe, Sample, Trainer
+from model.training import STATE, Recipe, Sample, Trainer
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Plan:
     encoder: EquiformerV2Config
     recipe: Recipe
     crop_radius_ang: float
+    device: str  # cpu or cuda
     report_fold: int
     weights: dict[str, float]  # of each set in an epoch; 1 where it is not named
 
@@ -84,10 +85,11 @@ def train_member(plan: Plan, member: int) -> None:
     aside = reader.read([row.configuration() for row in held_out])
 
     def watch(trainer: Trainer) -> str:
-        answers = Ensemble([trainer.averaged()], reader).answer_examples(aside)
+        answers = Ensemble([trainer.averaged()], reader, device).answer_examples(aside)
         return "; ".join(f"{k} {v:.3f}" for k, v in mae_by_set(held_out, answers).items())
 
-    trainer = Trainer(network, tokenizer, samples, recipe, _member_folder(plan, member))
+    device = torch.device(plan.device)
+    trainer = Trainer(network, tokenizer, samples, recipe, _member_folder(plan, member), device)
     trainer.run(watch=watch)
 
 
@@ -158,7 +160,9 @@ def _assemble(
     network = _new_network(plan, train, tokenizer)
     networks = []
     for member in range(members):
-        state = torch.load(_member_folder(plan, member) / "training-state.pt", weights_only=True)
+        state = torch.load(
+            _member_folder(plan, member) / STATE, weights_only=True, map_location="cpu"
+        )
         copy = QECatalytic(network.config, graph_token=network.graph_token)
         copy.load_state_dict(state["average"])
         networks.append(copy)

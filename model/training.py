@@ -25,6 +25,7 @@ from model.qe_catalytic import Batch, QECatalytic
 from model.tokenizer import token_ids
 
 STATE = "training-state.pt"
+LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,13 @@ class Trainer:
         samples: Sequence[Sample],
         recipe: Recipe,
         folder: Path,
+        device: torch.device | None = None,
     ):
-        self.network = network
-        self.tokenizer = tokenizer
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device)
+        self.pad = int(tokenizer.pad_token_id)
         self.samples = samples
+        self.answers = [token_ids(tokenizer, format_energy(s.energy_ev)) for s in samples]
         self.recipe = recipe
         self.folder = folder
         self.epoch = 0
@@ -75,6 +79,10 @@ class Trainer:
             _decayed(network, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
         )
         self._resume()
+        live = self.network.state_dict()
+        floating = [name for name, value in live.items() if value.dtype.is_floating_point]
+        self._live = [live[name] for name in floating]
+        self._kept = [self.average[name] for name in floating]
 
     def run(self, *, watch: Callable[["Trainer"], str], every: int = 5) -> None:
         """Train to the recipe's last epoch; ``watch`` scores the averaged weights now and then."""
@@ -97,7 +105,7 @@ class Trainer:
         """Return the network with its averaged weights, for evaluation (training goes on)."""
         copy = QECatalytic(self.network.config, graph_token=self.network.graph_token)
         copy.load_state_dict(self.average)
-        return copy.eval()
+        return copy.to(self.device).eval()
 
     def _batches(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield this epoch's batches; order and views depend on seed and epoch alone."""
@@ -115,17 +123,18 @@ class Trainer:
                 for first in range(0, len(part), self.recipe.batch_size)
             ]
             for index in rng.permutation(len(groups)):
-                yield self._batch([self.samples[i] for i in groups[index]], rng)
+                yield self._batch(groups[index], rng)
 
-    def _batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[Batch, Tensor]:
+    def _batch(self, chosen: Sequence[int], rng: np.random.Generator) -> tuple[Batch, Tensor]:
+        samples = [self.samples[index] for index in chosen]
         examples = [
             sample.views[-1] if rng.random() < self.recipe.relaxed_share else sample.views[0]
             for sample in samples
         ]
-        answers = [token_ids(self.tokenizer, format_energy(sample.energy_ev)) for sample in samples]
-        batch = make_batch(examples, self.tokenizer.pad_token_id, answers=answers)
+        answers = [self.answers[index] for index in chosen]
+        batch = make_batch(examples, self.pad, answers=answers).to(self.device)
         energy_B = torch.tensor([sample.energy_ev for sample in samples], dtype=torch.float32)
-        return jitter(batch, self.recipe.jitter_ang), energy_B
+        return jitter(batch, self.recipe.jitter_ang), energy_B.to(self.device)
 
     def _step(self, batch: Batch, energy_B: Tensor) -> tuple[float, float]:
         self.network.train()
@@ -159,9 +168,7 @@ class Trainer:
         # Early on a long memory would hold the random start.
         decay = min(self.recipe.average, (1 + self._steps) / (10 + self._steps))
         with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                if value.dtype.is_floating_point:
-                    self.average[name].lerp_(value, 1 - decay)
+            torch._foreach_lerp_(self._kept, self._live, 1 - decay)
 
     def _save(self) -> None:
         state = {
@@ -179,7 +186,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / STATE).exists():
             return
-        state = torch.load(self.folder / STATE, weights_only=True)
+        state = torch.load(self.folder / STATE, weights_only=True, map_location=self.device)
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -188,7 +195,7 @@ class Trainer:
     def _log(self, line: dict[str, object]) -> None:
         text = json.dumps(line)
         print(text, flush=True)
-        with (self.folder / "log.jsonl").open("a") as log:
+        with (self.folder / LOG).open("a") as log:
             log.write(text + "\n")
 
 
