@@ -13,11 +13,12 @@ from dask.distributed import Client
 
 from flows.cluster import dask_client, finished
 from flows.progress import progress_bar
+from flows.rows import level_row
 from flows.workers import ClusterPlan
 from screening_db.engine import Database
 from screening_db.queries import candidates, queue_counts, reference_energies, slabs
 from screening_db.queue import Lease, claim, complete, fail, heartbeat, release
-from screening_db.record import record_references
+from screening_db.record import record_level, record_references
 from screening_db.tables import AdsorbateRow, CampaignRow, CandidateRow
 from screening_db.verification_tables import LabelRow, ReferenceEnergyRow
 from tasks.adsorbates import Adsorbate
@@ -27,6 +28,7 @@ from tasks.levels import level as shipped_level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
 from tasks.verify.engines import EngineError, FailureKind, engine_for
+from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
 LEASE_S = 900.0
@@ -49,6 +51,7 @@ class Job:
     lease: Lease
     adslab: str
     slab: str
+    slab_id: str
     adsorbate: Adsorbate
 
 
@@ -90,9 +93,11 @@ def run_verification(
 
     Raises:
         UserError: ``engine`` belongs to another level, or is not installed.
+        DatabaseError: the level was recorded with other settings than it has in this release.
     """
     level = shipped_level(campaign.level)
     engine_for(level, engine)
+    record_level(db, level_row(level))  # labels and references go by the level's name
     counts = Counts()
     waiting = _waiting(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
@@ -152,8 +157,15 @@ def verify_group(
 
 
 def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
-    adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
     try:
+        adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
+        require_stored(
+            adslab,
+            slab,
+            job.adsorbate.name,
+            candidate_id=job.lease.candidate_id,
+            slab_id=job.slab_id,
+        )
         return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
     except EngineError as failure:
         return Outcome(job.lease, None, failure.kind, str(failure))
@@ -173,7 +185,7 @@ def _jobs(db: Database, leases: Sequence[Lease]) -> tuple[list[list[Job]], list[
             unreadable.append(Outcome(lease, message="no structure is stored for this candidate"))
             continue
         slab = slab_rows[row.slab_id].structure
-        job = Job(lease, row.structure, slab, _adsorbate(db, row))
+        job = Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row))
         groups.setdefault(row.slab_id, []).append(job)
     return list(groups.values()), unreadable
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from ase.io import read
 
 from tasks.errors import UserError
-from tasks.orientation import is_connected, upright
+from tasks.orientation import is_connected, molecule_bonds, upright
+from tasks.references import element_counts
 
 # Other spellings of the same species, as OC20 writes them.
 ALIASES = {
@@ -110,7 +112,41 @@ def adsorbate_from_atoms(molecule: Atoms, binding: tuple[int, ...], name: str) -
     if not is_connected(molecule):
         raise UserError(f"{name}: an adsorbate is one molecule, these atoms do not hang together")
     plain = Atoms(molecule.numbers, molecule.positions)
+    _require_name(name, plain)
     return Adsorbate(name, plain.get_chemical_formula(), upright(plain, binding), binding)
+
+
+def _require_name(name: str, molecule: Atoms) -> None:
+    """Refuse a name that says another species: a model that reads text goes by the name."""
+    stored = _stored().get(ALIASES.get(name, name))
+    if stored is not None:
+        fits = _bonded_to(molecule) == _bonded_to(stored.atoms)
+    else:
+        fits = _reads_as(name) in (None, element_counts(molecule.get_chemical_formula()))
+    if not fits:
+        raise UserError(
+            f"an adsorbate's name says what it is: {name} is another species than this "
+            f"{molecule.get_chemical_formula()}; give yours another name"
+        )
+
+
+def _bonded_to(molecule: Atoms) -> list[tuple[str, list[str]]]:
+    """Return each atom with its neighbours, sorted: isomers such as CHO and COH differ in it."""
+    symbols = molecule.get_chemical_symbols()
+    pairs = molecule_bonds(molecule).tolist()
+    return sorted(
+        (symbol, sorted(symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)))
+        for atom, symbol in enumerate(symbols)
+    )
+
+
+def _reads_as(name: str) -> dict[str, int] | None:
+    """Return the atoms of a name that is a formula, and None of any other name."""
+    try:
+        counts = element_counts(name)
+    except UserError:
+        return None
+    return counts if set(counts) <= set(atomic_numbers) else None
 
 
 @cache

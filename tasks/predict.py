@@ -81,6 +81,7 @@ def score_slabs(
         configurations += read
         refused += not_read
     predictions = predictor.predict(configurations)
+    _require_answers(configurations, predictions)
     scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
     kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
     structures = {
@@ -89,6 +90,19 @@ def score_slabs(
     return Scores(
         tuple(replace(c, structure=structures.get(c.candidate_id)) for c in scored), tuple(refused)
     )
+
+
+def _require_answers(
+    configurations: Sequence[Configuration], predictions: Sequence[Prediction]
+) -> None:
+    """Raise where a predictor answers for another candidate or level: a fault of the program."""
+    asked = [(c.candidate_id, c.level) for c in configurations]
+    answered = [(p.candidate_id, p.level) for p in predictions]
+    if asked != answered:
+        raise RuntimeError(
+            f"a predictor answers what it was asked, in that order; asked {len(asked)}, answered "
+            f"{len(answered)}, and candidates or levels differ"
+        )
 
 
 def best_of_pairs(candidates: Iterable[ScoredCandidate], count: int) -> list[ScoredCandidate]:

@@ -1,6 +1,7 @@
 """Structures as JSON text, the form in which the screening database stores them.
 
-Units   positions and cell in Å, rounded to 1e-6.
+Units   positions and cell in Å, rounded to 1e-10: a structure that is read back must keep its id,
+        whose grid of about 1e-3 Å is then missed once in 10^7 coordinates.
 """
 
 import json
@@ -9,9 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
+from tasks.errors import UserError
 from tasks.identity import fixed_mask
 
-_DECIMALS = 6
+_DECIMALS = 10
 
 
 def structure_text(atoms: Atoms) -> str:
@@ -29,9 +31,16 @@ def structure_text(atoms: Atoms) -> str:
 
 def structure_from_text(text: str) -> Atoms:
     """Return the structure that ``structure_text`` wrote."""
-    parts = json.loads(text)
-    fixed = parts.pop("fixed")
-    atoms = Atoms(**parts)
+    try:
+        parts = json.loads(text)
+        fixed = parts.pop("fixed")
+        atoms = Atoms(**parts)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"a stored structure is JSON with numbers, positions, cell, pbc, tags and fixed; this "
+            f"one cannot be read ({error}): it was changed or damaged; screen it again in a new "
+            "database"
+        ) from error
     if fixed:
         atoms.set_constraint(FixAtoms(indices=fixed))
     return atoms

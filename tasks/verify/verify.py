@@ -7,7 +7,9 @@ from ase import Atoms
 
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
+from tasks.identity import fixed_mask
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
+from tasks.references import element_counts
 from tasks.verify.checks import Flag, check, contact_site, limits_of
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
 from tasks.verify.engines import Engine, engine_for, require_elements
@@ -64,6 +66,7 @@ def verify(
     The same input gives the same energy. Raises ``EngineError`` where there is no energy.
     """
     _require_adslab_of(adslab, slab)
+    _require_adsorbate(adslab, adsorbate)
     engine = engine_for(level)
     require_elements(engine, adslab.get_chemical_symbols())
     gas = _gas_energies(adsorbate, level, engine, cache)
@@ -130,11 +133,23 @@ def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
         int((tags != 2).sum()) == count
         and bool((tags[count:] == 2).all())
         and np.array_equal(adslab.numbers[:count], slab.numbers)
+        and np.array_equal(fixed_mask(adslab)[:count], fixed_mask(slab))
         and np.allclose(adslab.cell.array, slab.cell.array, rtol=0, atol=_SAME_POSITION_ANG)
         and np.allclose(adslab.positions[:count], slab.positions, rtol=0, atol=_SAME_POSITION_ANG)
     )
     if not matches:
         raise UserError(
-            "an adslab starts with the atoms of its clean slab, in the same cell; got "
+            "an adslab starts with the atoms of its clean slab, in the same cell and with the same "
+            "atoms fixed; got "
             f"{adslab.get_chemical_formula()} on {slab.get_chemical_formula()}, which differ"
+        )
+
+
+def _require_adsorbate(adslab: Atoms, adsorbate: Adsorbate) -> None:
+    """Refuse an adslab whose adsorbate is not the one that the gas reference is taken for."""
+    placed = adslab[adslab.get_tags() == 2].get_chemical_formula()
+    if element_counts(placed) != element_counts(adsorbate.formula):
+        raise UserError(
+            f"an adslab holds the adsorbate that its reference is of, {adsorbate.name} "
+            f"({adsorbate.formula}); got {placed}"
         )

@@ -77,6 +77,36 @@ def test_the_queue_of_another_campaign_is_left_alone(
     assert set(read(workplace, "select state from queue").state) == {"queued"}
 
 
+def test_a_level_that_was_recorded_with_other_settings_is_refused(
+    new_workplace: Callable[[], Any], screened: tuple[Any, Any]
+) -> None:
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    with sqlite3.connect(workplace.database) as connection:
+        connection.execute("update level_of_theory set level_hash = 'older' where name = 'emt'")
+    said = workplace.run("verify", "tiny")
+    assert said.status == 2
+    assert "stored is emt older" in said.err
+    assert read(workplace, "select * from label").empty
+
+
+def test_a_structure_that_was_changed_is_failed_and_gives_no_label(
+    new_workplace: Callable[[], Any], screened: tuple[Any, Any]
+) -> None:
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    first = "(select candidate_id from queue order by priority desc, candidate_id limit 1)"
+    other = f"(select structure from candidate where structure is not null and id <> {first})"
+    with sqlite3.connect(workplace.database) as connection:
+        connection.execute(f"update candidate set structure = {other} where id = {first}")
+    said = workplace.run("verify", "tiny", "--limit", "1", "--workers", "1")
+    assert "0 converged, 0 anomalous, 1 failed" in said.out
+    failed = read(workplace, "select * from queue where state = 'failed'")
+    assert list(failed.error_class) == ["bad_input"]
+    assert "changed or damaged" in failed.error_message[0]
+    assert read(workplace, "select * from label").empty
+
+
 def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> None:
     said = verified[0].run("verify", "tiny", "--engine", "vasp")
     assert said.status == 2

@@ -214,6 +214,26 @@ def test_bad_molecules_are_refused(
         adsorbate_from_atoms(atoms, binding, name)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "name"),
+    [
+        (molecule("OH"), "CO"),
+        (adsorbate("COH").atoms, "CHO"),
+        (adsorbate("COH").atoms, "HCO"),
+        (molecule("CH3SH"), "CH3OH2"),
+    ],
+    ids=["composition", "isomer", "other spelling", "formula"],
+)
+def test_a_name_that_says_another_species_is_refused(atoms: Atoms, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is another species"):
+        adsorbate_from_atoms(atoms, (0,), name)
+
+
+def test_your_own_geometry_of_a_named_species_keeps_its_name() -> None:
+    stretched = Atoms("CO", [[0, 0, 0], [0, 0, 1.2]])
+    assert adsorbate_from_atoms(stretched, (0,), "CO").name == "CO"
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.xyz").write_text("nonsense")
     with pytest.raises(UserError, match=r"bad\.xyz cannot be read"):

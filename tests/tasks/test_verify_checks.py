@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
+from ase.constraints import FixAtoms
 
 from tasks.adsorbates import adsorbate
 from tasks.errors import UserError
+from tasks.identity import candidate_ids, slab_id
 from tasks.levels import level
 from tasks.verify.checks import CheckLimits, Flag, check, contact_site, limits_of
 from tasks.verify.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
 from tasks.verify.engines import EngineError, engine_for
+from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
 
@@ -157,3 +160,43 @@ def test_an_adslab_of_another_slab_is_refused() -> None:
         verify(shifted, clean(), adsorbate("CO"), level("emt"), MemoryCache())
     with pytest.raises(UserError, match="tag 2"):
         verify(clean(), clean(), adsorbate("CO"), level("emt"), MemoryCache())
+
+
+def test_an_adslab_that_fixes_other_atoms_than_its_slab_is_refused() -> None:
+    held = adslab()
+    held.set_constraint(FixAtoms([0]))
+    with pytest.raises(UserError, match="the same atoms fixed"):
+        verify(held, clean(), adsorbate("CO"), level("emt"), MemoryCache())
+
+
+def test_an_adslab_of_another_adsorbate_than_its_reference_is_refused() -> None:
+    with pytest.raises(UserError, match=r"reference is of, O \(O\); got CO"):
+        verify(adslab("CO"), clean(), adsorbate("O"), level("emt"), MemoryCache())
+
+
+def stored_ids(atoms: Atoms) -> tuple[str, str]:
+    slab = slab_id(clean())
+    scaled_A3 = atoms.positions[-2:] @ np.linalg.inv(atoms.cell.array)
+    return candidate_ids(slab, "CO", atoms.numbers[-2:], scaled_A3[None])[0], slab
+
+
+def test_structures_that_have_their_ids_are_accepted() -> None:
+    candidate, slab = stored_ids(adslab())
+    require_stored(adslab(), clean(), "CO", candidate_id=candidate, slab_id=slab)
+
+
+@pytest.mark.parametrize(
+    ("index", "what"), [(-1, "candidate"), (0, "slab")], ids=["adsorbate", "slab"]
+)
+def test_a_structure_that_changed_since_it_was_predicted_is_refused(index: int, what: str) -> None:
+    candidate, slab = stored_ids(adslab())
+    atoms = moved(adslab(), index, (0.0, 0.0, 0.01))
+    bare = atoms[atoms.get_tags() != 2]
+    with pytest.raises(UserError, match=f"{what} .* changed or damaged"):
+        require_stored(atoms, bare, "CO", candidate_id=candidate, slab_id=slab)
+
+
+def test_a_structure_under_the_name_of_another_adsorbate_is_refused() -> None:
+    candidate, slab = stored_ids(adslab())
+    with pytest.raises(UserError, match=f"candidate {candidate[:12]}"):
+        require_stored(adslab(), clean(), "OC", candidate_id=candidate, slab_id=slab)
