@@ -100,7 +100,7 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
 def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
     stated = {
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",  # None still asks for port 8787 and warns if taken
         "silence_logs": logging.CRITICAL,  # else each worker reports the end of the run as a fault
         "loop": loop,
     }

@@ -3,6 +3,7 @@
 import torch
 from dask.distributed import Worker, WorkerPlugin, get_worker
 
+from flows.errors import CampaignError
 from flows.workers import Device
 from model.contract import Predictor
 from model.predictor import load_predictor
@@ -29,7 +30,7 @@ class PredictorPlugin(WorkerPlugin):
         torch.set_num_threads(1)  # one process for each core: more threads would fight for it
         predictor = load_predictor(self._model, self._device_here())
         if predictor.checkpoint_sha256 != self._sha256:
-            raise RuntimeError(
+            raise CampaignError(
                 f"worker {worker.name} finds checkpoint {predictor.checkpoint_sha256[:12]} under "
                 f"{self._model!r}, the run uses {self._sha256[:12]}; install the same model there"
             )

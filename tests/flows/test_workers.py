@@ -177,3 +177,22 @@ def test_a_worker_loads_the_predictor_on_its_device(
     monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: gpu_here)
     predictor.PredictorPlugin("mini", "c" * 64, device).setup(ModuleType("worker"))
     assert loaded == [loaded_on]
+
+
+def test_a_worker_that_finds_another_checkpoint_refuses_to_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Predictor:
+        checkpoint_sha256 = "d" * 64
+
+    monkeypatch.setattr(predictor, "load_predictor", lambda *_: Predictor())
+    worker = ModuleType("worker")
+    worker.name = "w1"  # type: ignore[attr-defined]
+    with pytest.raises(CampaignError, match=r"worker w1 finds checkpoint dddd.* under 'mini'"):
+        predictor.PredictorPlugin("mini", "c" * 64).setup(worker)
+
+
+def test_two_runs_at_once_say_nothing_about_ports(recwarn: pytest.WarningsRecorder) -> None:
+    with cluster.dask_client(HERE), cluster.dask_client(HERE):
+        pass
+    assert [str(w.message) for w in recwarn if "ort" in str(w.message)] == []
