@@ -38,7 +38,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
     for row in rows:
         table.add_row(
             str(row.rank),
-            surface_name(row.bulk, row.miller),
+            surface_name(row.bulk, row.miller, row.termination),
             row.adsorbate,
             row.site,
             f"{row.energy_ev:+.2f} ± {row.sigma_ev:.2f}",
@@ -47,6 +47,8 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
             row.queue_state or "",
         )
     _console().print(table)
+    if any(row.termination for row in rows):
+        print("a number after a surface tells its terminations apart: the cut, in plane spacings")
     if rows:
         print(f"energies at {rows[0].level}; pairs of one group cannot be told apart")
 

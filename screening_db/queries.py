@@ -21,13 +21,18 @@ from screening_db.verification_tables import (
 
 @dataclass(frozen=True)
 class RankedCandidate:
-    """One line of the view ``ranked_candidates``."""
+    """One line of the view ``ranked_candidates``.
+
+    ``termination`` is the height of the cut in plane spacings, and the side if it is the far one;
+    empty where no other termination of the same planes is stored.
+    """
 
     campaign: str
     rank: int
     rank_group: int
     bulk: str
     miller: str
+    termination: str
     adsorbate: str
     site: str
     energy_ev: float

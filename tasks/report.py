@@ -59,14 +59,14 @@ def agreement(pairs: Sequence[Comparison]) -> Agreement:
     return Agreement(len(pairs), mae, sum(p.covered for p in pairs) / len(pairs))
 
 
-def surface_name(formula: str, miller: str) -> str:
+def surface_name(formula: str, miller: str, termination: str = "") -> str:
     """Return a surface as people write it: ``Cu3Pt(111)``; indices keep spaces if one is negative.
 
-    ``miller`` is as the database writes it, ``(1 1 1)``.
+    ``miller`` is as the database writes it, ``(1 1 1)``; so is ``termination``, which follows.
     """
     indices = miller.strip("()").split()
     separator = "" if all(len(index) == 1 for index in indices) else " "
-    return f"{formula}({separator.join(indices)})"
+    return f"{formula}({separator.join(indices)}) {termination}".rstrip()
 
 
 def funnel_lines(counts: Iterable[tuple[str, str, str, int]]) -> list[FunnelLine]:

@@ -1,6 +1,6 @@
 """Each test of the database runs on SQLite and on PostgreSQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from screening_db.record import (
     record_bulks,
     record_campaign,
     record_checkpoint,
+    record_chunk,
     record_level,
     record_slabs,
 )
@@ -23,15 +24,16 @@ from screening_db.tables import (
     CheckpointRow,
     LevelOfTheoryRow,
     PredictionRow,
+    RankRow,
     SlabRow,
 )
-from screening_db.verification_tables import LabelRow
+from screening_db.verification_tables import LabelRow, QueueRow
 
 CHECKPOINT = "c" * 64
 
 
 class Make:
-    """Builds rows that fit those that the fixture ``db`` stored."""
+    """Builds rows that fit those that the fixture ``db`` stored, and stores chunks of them."""
 
     @staticmethod
     def campaign(name: str = "first", **changed: object) -> CampaignRow:
@@ -93,6 +95,46 @@ class Make:
             fmax=0.03,
             structure="{}",
             trainable=trainable,
+        )
+
+    @staticmethod
+    def rank(
+        candidate_id: str, place: int, pair_id: str | None = None, campaign: str = "first"
+    ) -> RankRow:
+        return RankRow(
+            campaign=campaign,
+            rank=place,
+            rank_group=1,
+            pair_id=pair_id or f"pair-{candidate_id[0]}",
+            candidate_id=candidate_id,
+            adsorbate="OH",
+            energy_ev=-0.5,
+            sigma_ev=0.1,
+            probability=0.9,
+        )
+
+    @staticmethod
+    def queue_row(candidate_id: str, campaign: str = "first") -> QueueRow:
+        return QueueRow(
+            candidate_id=candidate_id, level="emt", campaign=campaign, priority=1.0, why="uncertain"
+        )
+
+    @staticmethod
+    def store(
+        db: Database,
+        ids: Sequence[str],
+        chunk: str = "chunk",
+        campaign: str = "first",
+        energy_ev: float = -0.5,
+    ) -> None:
+        """Store a chunk; a letter names the pair, and each number lies 0.1 eV lower."""
+        record_chunk(
+            db,
+            campaign,
+            chunk,
+            [Make.candidate(i, pair_id=f"pair-{i[0]}") for i in ids],
+            [Make.prediction(i, energy_ev - 0.1 * int(i[1:])) for i in ids],
+            [Make.predicted(i, campaign) for i in ids],
         )
 
 

@@ -14,20 +14,17 @@ from sqlalchemy import text
 from screening_db.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries import (
-    best_placements,
     campaign,
     campaigns,
     candidates,
     funnel_counts,
-    labelled_predictions,
     labels,
     pair_minima,
     queue_counts,
     reference_energies,
     slabs,
-    top_candidates,
 )
-from screening_db.queue import claim, complete, enqueue
+from screening_db.queue import enqueue
 from screening_db.record import (
     done_chunks,
     forget_campaign,
@@ -48,9 +45,8 @@ from screening_db.tables import (
     Base,
     CampaignItemRow,
     LevelOfTheoryRow,
-    RankRow,
 )
-from screening_db.verification_tables import QueueRow, ReferenceEnergyRow
+from screening_db.verification_tables import ReferenceEnergyRow
 
 
 def everything(db):
@@ -62,63 +58,32 @@ def everything(db):
         }
 
 
-def store(db, make, ids, chunk="chunk", campaign="first", energy_ev=-0.5):
-    record_chunk(
-        db,
-        campaign,
-        chunk,
-        [make.candidate(i, pair_id=f"pair-{i[0]}") for i in ids],
-        [make.prediction(i, energy_ev - 0.1 * int(i[1:])) for i in ids],
-        [make.predicted(i, campaign) for i in ids],
-    )
-
-
-def rank(candidate_id, place, pair_id=None, campaign="first"):
-    return RankRow(
-        campaign=campaign,
-        rank=place,
-        rank_group=1,
-        pair_id=pair_id or f"pair-{candidate_id[0]}",
-        candidate_id=candidate_id,
-        adsorbate="OH",
-        energy_ev=-0.5,
-        sigma_ev=0.1,
-        probability=0.9,
-    )
-
-
-def queue_row(candidate_id, campaign="first"):
-    return QueueRow(
-        candidate_id=candidate_id, level="emt", campaign=campaign, priority=1.0, why="uncertain"
-    )
-
-
 def test_recording_again_changes_nothing(db, make):
-    store(db, make, ["a1", "a2", "b1"])
+    make.store(db, ["a1", "a2", "b1"])
     before = everything(db)
-    store(db, make, ["b1", "a2", "a1"])
+    make.store(db, ["b1", "a2", "a1"])
     assert everything(db) == before
 
 
 def test_the_order_of_chunks_leaves_no_trace(db, make, tmp_path):
-    store(db, make, ["a1", "a2"], "one")
-    store(db, make, ["b1"], "two")
+    make.store(db, ["a1", "a2"], "one")
+    make.store(db, ["b1"], "two")
     first = everything(db)
     forget_campaign(db, "first")
     record_campaign(db, make.campaign())
-    store(db, make, ["b1"], "two")
-    store(db, make, ["a2", "a1"], "one")
+    make.store(db, ["b1"], "two")
+    make.store(db, ["a2", "a1"], "one")
     assert everything(db) == first
 
 
 def test_a_new_prediction_replaces_the_old_one(db, make):
-    store(db, make, ["a1"], energy_ev=-0.5)
-    store(db, make, ["a1"], energy_ev=-0.8)
+    make.store(db, ["a1"], energy_ev=-0.5)
+    make.store(db, ["a1"], energy_ev=-0.8)
     assert pair_minima(db, "first")[0].energy_ev == pytest.approx(-0.9)
 
 
 def test_done_chunks_are_those_stored_in_full(db, make):
-    store(db, make, ["a1"], "one")
+    make.store(db, ["a1"], "one")
     broken = make.prediction("a2")
     broken.sigma_ev = -1.0
     with pytest.raises(DatabaseError, match="nothing of this step was stored"):
@@ -133,9 +98,9 @@ def test_a_chunk_of_an_unknown_campaign_is_refused(db, make):
 
 
 def test_a_structure_that_is_stored_outlives_a_rerun(db, make):
-    store(db, make, ["a1"])
+    make.store(db, ["a1"])
     store_structures(db, {"a1": '{"numbers":[1]}', "unknown": "{}"})
-    store(db, make, ["a1"])
+    make.store(db, ["a1"])
     assert candidates(db, ["a1"])["a1"].structure == '{"numbers":[1]}'
     assert candidates(db, ["a1"])["a1"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
 
@@ -182,7 +147,7 @@ def test_another_configuration_under_the_same_name_is_refused(db, make, changed,
 
 
 def test_triage_gives_every_prediction_one_terminal_state(db, make):
-    store(db, make, ["a1", "a2", "a3", "a4"])
+    make.store(db, ["a1", "a2", "a3", "a4"])
     refused = CampaignItemRow(
         campaign="first", stage="placement", item_id="a5", state="refused", reason="overlap"
     )
@@ -215,7 +180,7 @@ def test_the_funnel_counts_rules_and_each_item_keeps_its_values(db):
 
 
 def test_triage_again_replaces_its_answer(db, make):
-    store(db, make, ["a1", "a2", "a3"])
+    make.store(db, ["a1", "a2", "a3"])
     record_triage(db, "first", queued=["a1"], kept=["a2"])
     record_triage(db, "first", queued=["a3"], kept=[])
     counts = {c.state: c.count for c in funnel_counts(db, "first")}
@@ -255,82 +220,6 @@ def test_the_funnel_adds_up(db, make, states, data):
         assert sum(c.count for c in counts if c.state == state) == states.count(state)
 
 
-def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
-    store(db, make, ["a1", "a2", "a3", "b1"])
-    outside = CampaignItemRow(
-        campaign="first", stage="placement", item_id="a3", state="out_of_domain", reason="Fe"
-    )
-    record_items(db, [outside])
-    lowest = {row.pair_id: row for row in pair_minima(db, "first")}
-    assert {pair: row.candidate_id for pair, row in lowest.items()} == {
-        "pair-a": "a2",
-        "pair-b": "b1",
-    }
-    assert lowest["pair-a"].n_placements == 2
-    assert best_placements(db, "first", 5) == {"pair-a": ["a2", "a1"], "pair-b": ["b1"]}
-    assert best_placements(db, "first", 1) == {"pair-a": ["a2"], "pair-b": ["b1"]}
-
-
-def test_a_pair_minimum_tie_goes_to_the_lower_id(db, make):
-    ids = ["a9", "a1", "a5"]
-    record_chunk(
-        db,
-        "first",
-        "one",
-        [make.candidate(i) for i in ids],
-        [make.prediction(i) for i in ids],
-        [make.predicted(i) for i in ids],
-    )
-    assert pair_minima(db, "first")[0].candidate_id == "a1"
-
-
-def test_ranks_are_replaced_as_a_whole(db, make):
-    store(db, make, ["a1", "b1"])
-    record_ranks(db, "first", [rank("a1", 1), rank("b1", 2)])
-    record_ranks(db, "first", [rank("b1", 1)])
-    assert [row.candidate_id for row in top_candidates(db, "first")] == ["b1"]
-    with pytest.raises(DatabaseError, match="breaks its rules"):
-        record_ranks(db, "first", [rank("a1", 1), rank("unknown", 2)])
-    assert [row.candidate_id for row in top_candidates(db, "first")] == ["b1"]
-
-
-def test_ranks_of_two_campaigns_at_once_are_refused(db):
-    with pytest.raises(DatabaseError, match="got some of second"):
-        record_ranks(db, "first", [rank("a1", 1), rank("b1", 2, campaign="second")])
-
-
-def test_a_ranked_candidate_says_all_that_people_ask(db, make):
-    store(db, make, ["a1"])
-    record_ranks(db, "first", [rank("a1", 1)])
-    enqueue(db, [queue_row("a1")])
-    (lease,) = claim(db, "emt", batch=1, lease_s=60)
-    complete(db, lease, make.label("a1", energy_ev=-0.4))
-    (best,) = top_candidates(db, "first")
-    assert (best.bulk, best.miller, best.adsorbate, best.site) == (
-        "CuPt",
-        "(1 -1 0)",
-        "OH",
-        "bridge Cu-Pt",
-    )
-    assert (best.level, best.checkpoint, best.queue_state, best.label_ev) == (
-        "emt",
-        "c" * 12,
-        "converged",
-        -0.4,
-    )
-
-
-def test_labels_stand_beside_the_predictions_they_test(db, make):
-    store(db, make, ["a1", "a2"])
-    enqueue(db, [queue_row("a1")])
-    (lease,) = claim(db, "emt", batch=1, lease_s=60)
-    complete(db, lease, make.label("a1", energy_ev=-0.4))
-    (pair,) = labelled_predictions(db, "first")
-    assert (pair.candidate_id, pair.label_ev, pair.trainable) == ("a1", -0.4, True)
-    assert pair.predicted_ev == pytest.approx(-0.6)
-    assert pair.why == "uncertain"
-
-
 def test_a_reference_energy_is_kept_for_ever(db):
     first = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=1.0)
     later = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=2.0)
@@ -361,11 +250,11 @@ def test_slabs_are_found_by_id(db):
 
 def test_forgetting_a_campaign_leaves_what_others_need(db, make):
     record_campaign(db, make.campaign("second"))
-    store(db, make, ["a1", "a2", "a3"])
-    store(db, make, ["a1"], campaign="second")
+    make.store(db, ["a1", "a2", "a3"])
+    make.store(db, ["a1"], campaign="second")
     record_triage(db, "second", queued=["a1"], kept=[])
-    record_ranks(db, "first", [rank("a1", 1)])
-    enqueue(db, [queue_row("a1"), queue_row("a2"), queue_row("a3")])
+    record_ranks(db, "first", [make.rank("a1", 1)])
+    enqueue(db, [make.queue_row("a1"), make.queue_row("a2"), make.queue_row("a3")])
     with db.write() as session:
         session.execute(text("UPDATE queue SET state = 'failed' WHERE candidate_id = 'a3'"))
     forget_campaign(db, "first")
@@ -390,7 +279,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, make, fil
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 5}")
     with pytest.raises(DatabaseError, match=r"its disk is full .*free some space"):
-        store(db, make, [f"a{number}" for number in range(2000)])
+        make.store(db, [f"a{number}" for number in range(2000)])
     assert done_chunks(db, "first") == frozenset()
     assert funnel_counts(db, "first") == []
     db.close()
@@ -408,7 +297,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(db, make):
     killed = subprocess.run([sys.executable, "-c", work, db.address], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert done_chunks(db, "first") == frozenset()
-    store(db, make, ["a1"], "one")
+    make.store(db, ["a1"], "one")
     assert done_chunks(db, "first") == {"one"}
 
 
@@ -422,34 +311,11 @@ def test_twenty_thousand_candidates_are_recorded_in_seconds(db, make):
     assert time.perf_counter() - began < 20  # 0.8 s alone on SQLite; other work may run beside it
 
 
-def test_the_first_hundred_of_a_long_ranking_come_at_once(db):
-    numbers = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT"
-    )
-    with db.write() as session:
-        for statement in (
-            "INSERT INTO candidate (id, pair_id, slab_id, adsorbate, site_kind, site, recipe) "
-            f"{numbers} 'c' || i, 'p' || i, 'slab', 'OH', 'atop', 'atop Pt', '{{}}' FROM n",
-            "INSERT INTO rank (campaign, rank, rank_group, pair_id, candidate_id, adsorbate, "
-            f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, 'p' || i, 'c' || i, "
-            "'OH', -0.5, 0.1, 0.5 FROM n",
-            "ANALYZE",
-        ):
-            session.execute(text(statement))
-    again = open_database(db.address)  # a connection that knows what ANALYZE found
-    top_candidates(again, "first", 100)
-    began = time.perf_counter()
-    top = top_candidates(again, "first", 100)
-    assert time.perf_counter() - began < 0.1  # the bound is 10 ms; other work may run beside it
-    assert [row.rank for row in top] == list(range(1, 101))
-    again.close()
-
-
 def test_many_rows_at_once_obey_the_same_rules(db, make):
     ids = [f"a{number}" for number in range(2000)]
-    store(db, make, ids, energy_ev=-0.5)
+    make.store(db, ids, energy_ev=-0.5)
     store_structures(db, {"a7": "{}"})
-    store(db, make, [*ids, "a7"], energy_ev=-0.8)
+    make.store(db, [*ids, "a7"], energy_ev=-0.8)
     stored = candidates(db, ids)
     assert (len(stored), stored["a7"].structure) == (2000, "{}")
     assert stored["a8"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}

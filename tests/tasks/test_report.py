@@ -19,6 +19,10 @@ def test_surfaces_are_named_as_people_write_them(formula: str, miller: str, name
     assert surface_name(formula, miller) == name
 
 
+def test_a_termination_follows_its_surface() -> None:
+    assert surface_name("Cu3Pt", "(1 1 0)", "0.25 bottom") == "Cu3Pt(110) 0.25 bottom"
+
+
 def test_agreement_is_mean_error_and_coverage() -> None:
     found = agreement([compared(0.0, 0.1, 0.1), compared(0.0, 0.1, -0.3)])
     assert (found.count, found.mae_ev, found.coverage_90) == (2, pytest.approx(0.2), 0.5)

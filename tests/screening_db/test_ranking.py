@@ -1,0 +1,151 @@
+"""What is asked of a ranking: the lowest placement of each pair, and the first in line."""
+
+import time
+
+import pytest
+from sqlalchemy import text
+
+from screening_db.engine import open_database
+from screening_db.errors import DatabaseError
+from screening_db.queries import (
+    best_placements,
+    labelled_predictions,
+    pair_minima,
+    top_candidates,
+)
+from screening_db.queue import claim, complete, enqueue
+from screening_db.record import record_chunk, record_items, record_ranks, record_slabs
+from screening_db.tables import CampaignItemRow, SlabRow
+
+
+def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
+    make.store(db, ["a1", "a2", "a3", "b1"])
+    outside = CampaignItemRow(
+        campaign="first", stage="placement", item_id="a3", state="out_of_domain", reason="Fe"
+    )
+    record_items(db, [outside])
+    lowest = {row.pair_id: row for row in pair_minima(db, "first")}
+    assert {pair: row.candidate_id for pair, row in lowest.items()} == {
+        "pair-a": "a2",
+        "pair-b": "b1",
+    }
+    assert lowest["pair-a"].n_placements == 2
+    assert best_placements(db, "first", 5) == {"pair-a": ["a2", "a1"], "pair-b": ["b1"]}
+    assert best_placements(db, "first", 1) == {"pair-a": ["a2"], "pair-b": ["b1"]}
+
+
+def test_a_pair_minimum_tie_goes_to_the_lower_id(db, make):
+    ids = ["a9", "a1", "a5"]
+    record_chunk(
+        db,
+        "first",
+        "one",
+        [make.candidate(i) for i in ids],
+        [make.prediction(i) for i in ids],
+        [make.predicted(i) for i in ids],
+    )
+    assert pair_minima(db, "first")[0].candidate_id == "a1"
+
+
+def test_ranks_are_replaced_as_a_whole(db, make):
+    make.store(db, ["a1", "b1"])
+    record_ranks(db, "first", [make.rank("a1", 1), make.rank("b1", 2)])
+    record_ranks(db, "first", [make.rank("b1", 1)])
+    assert [row.candidate_id for row in top_candidates(db, "first")] == ["b1"]
+    with pytest.raises(DatabaseError, match="breaks its rules"):
+        record_ranks(db, "first", [make.rank("a1", 1), make.rank("unknown", 2)])
+    assert [row.candidate_id for row in top_candidates(db, "first")] == ["b1"]
+
+
+def test_ranks_of_two_campaigns_at_once_are_refused(db, make):
+    with pytest.raises(DatabaseError, match="got some of second"):
+        record_ranks(db, "first", [make.rank("a1", 1), make.rank("b1", 2, campaign="second")])
+
+
+def test_a_ranked_candidate_says_all_that_people_ask(db, make):
+    make.store(db, ["a1"])
+    record_ranks(db, "first", [make.rank("a1", 1)])
+    enqueue(db, [make.queue_row("a1")])
+    (lease,) = claim(db, "emt", batch=1, lease_s=60)
+    complete(db, lease, make.label("a1", energy_ev=-0.4))
+    (best,) = top_candidates(db, "first")
+    assert (best.bulk, best.miller, best.adsorbate, best.site) == (
+        "CuPt",
+        "(1 -1 0)",
+        "OH",
+        "bridge Cu-Pt",
+    )
+    assert (best.level, best.checkpoint, best.queue_state, best.label_ev) == (
+        "emt",
+        "c" * 12,
+        "converged",
+        -0.4,
+    )
+
+
+def test_labels_stand_beside_the_predictions_they_test(db, make):
+    make.store(db, ["a1", "a2"])
+    enqueue(db, [make.queue_row("a1")])
+    (lease,) = claim(db, "emt", batch=1, lease_s=60)
+    complete(db, lease, make.label("a1", energy_ev=-0.4))
+    (pair,) = labelled_predictions(db, "first")
+    assert (pair.candidate_id, pair.label_ev, pair.trainable) == ("a1", -0.4, True)
+    assert pair.predicted_ev == pytest.approx(-0.6)
+    assert pair.why == "uncertain"
+
+
+def test_the_first_hundred_of_a_long_ranking_come_at_once(db):
+    numbers = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT"
+    )
+    with db.write() as session:
+        for statement in (
+            "INSERT INTO candidate (id, pair_id, slab_id, adsorbate, site_kind, site, recipe) "
+            f"{numbers} 'c' || i, 'p' || i, 'slab', 'OH', 'atop', 'atop Pt', '{{}}' FROM n",
+            "INSERT INTO rank (campaign, rank, rank_group, pair_id, candidate_id, adsorbate, "
+            f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, 'p' || i, 'c' || i, "
+            "'OH', -0.5, 0.1, 0.5 FROM n",
+            "ANALYZE",
+        ):
+            session.execute(text(statement))
+    again = open_database(db.address)  # a connection that knows what ANALYZE found
+    top_candidates(again, "first", 100)
+    began = time.perf_counter()
+    top = top_candidates(again, "first", 100)
+    assert time.perf_counter() - began < 0.1  # the bound is 10 ms; other work may run beside it
+    assert [row.rank for row in top] == list(range(1, 101))
+    again.close()
+
+
+def slab(slab_id, shift, side="top", miller_l=0):
+    return SlabRow(
+        id=slab_id,
+        bulk_id="bulk",
+        miller_h=1,
+        miller_k=-1,
+        miller_l=miller_l,
+        shift=shift,
+        side=side,
+        n_atoms=12,
+        elements=["Cu", "Pt"],
+        structure="{}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], ["", ""]),
+        ([slab("thick", 0.25), slab("else", 0.5, miller_l=1)], ["", ""]),
+        ([slab("cut", 0.5)], ["0.25", "0.25"]),
+        ([slab("far", 0.25, "bottom")], ["0.25", "0.25 bottom"]),
+    ],
+    ids=["alone", "thickness and plane", "another cut", "the far side"],
+)
+def test_terminations_are_told_apart_where_there_are_several(db, make, others, said):
+    record_slabs(db, others)
+    on_far_side = "far" if any(row.id == "far" for row in others) else "slab"
+    found = [make.candidate("a1", "pair-a"), make.candidate("b1", "pair-b", on_far_side)]
+    record_chunk(db, "first", "one", found, [], [])
+    record_ranks(db, "first", [make.rank("a1", 1), make.rank("b1", 2)])
+    assert [row.termination for row in top_candidates(db, "first")] == said
