@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -13,7 +14,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.errors import CampaignError
 from flows.server import EmbeddedServer, embedded_server
+
+ANSWER_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class ControlPlane:
         # A failure is raised to the caller, who says it once; Prefect would say it three times.
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        if self.embedded is None:
+            _require_answer(str(self.address))
         settings = {
             PREFECT_API_URL: self.embedded.wait() if self.embedded else self.address,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
@@ -37,6 +43,16 @@ class ControlPlane:
         }
         with temporary_settings(settings):
             yield
+
+
+def _require_answer(address: str) -> None:
+    try:
+        httpx.get(f"{address}/health", timeout=ANSWER_TIMEOUT_S)  # any status is an answer
+    except (httpx.TransportError, httpx.InvalidURL) as fault:
+        raise CampaignError(
+            f"no Prefect server answers at {address} ({fault}); start it, or unset "
+            "SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one started for the run"
+        ) from None
 
 
 @contextmanager

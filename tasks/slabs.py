@@ -71,6 +71,11 @@ class SlabSpec:
                 self.layer_tolerance_ang,
             ),
             (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
+            (
+                self.millers is None or (self.millers and all(map(any, self.millers))),
+                "millers are one or more indices such as [1, 1, 1], none of them [0, 0, 0]",
+                self.millers,
+            ),
         ]
         for holds, rule, value in rules:
             if not holds:

@@ -48,6 +48,13 @@ FAULTS = {
         "budget: 4}\nverification: {engine: vasp}",
         ["computed with emt", "'vasp'"],
     ),
+    "plane": ("max_miller: 1", "millers: [[0, 0, 0]]", ["none of them [0, 0, 0]", "line 5"]),
+    "no plane": ("max_miller: 1", "millers: []", ["one or more indices", "got ()"]),
+    "own adsorbate": (
+        "[H, O, CH]",
+        "[O, {file: oh.xyz, binding: [0], name: CO}]",
+        ["CO is another species", "HO", "another name"],
+    ),
     "prototype": ("[Cu, Pt, Fe]", "[Xx]", ["needs bulks", "Xx"]),
     "no file": ("[Cu, Pt, Fe]", "[]", ["needs bulks", "broken.cif", "cannot be read"]),
 }
@@ -57,6 +64,7 @@ FAULTS = {
 def test_faults_of_the_campaign(case: str, workplace: Any, complaint: Complain) -> None:
     old, new, said = FAULTS[case]
     workplace.edit(old, new)
+    (workplace.folder / "oh.xyz").write_text("2\n\nO 0 0 0\nH 0 0 0.97\n")
     line = complaint("plan", "tiny.yaml")
     assert [part for part in said if part not in line] == []
 
@@ -108,6 +116,14 @@ def test_no_scheduler_at_the_address(
     workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9'")
     line = complaint("screen", "tiny.yaml")
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line
+
+
+def test_no_prefect_server_at_the_address(
+    complaint: Complain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SABATIER_PREFECT_API_URL", "http://127.0.0.1:9/api")
+    line = complaint("screen", "tiny.yaml")
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in line
 
 
 def test_a_full_disk(complaint: Complain, monkeypatch: pytest.MonkeyPatch) -> None:
