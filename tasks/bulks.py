@@ -1,7 +1,7 @@
 """Bulk crystals from files, from formula and prototype, or from the Materials Project."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -73,32 +73,6 @@ def alloy_specs(elements: Iterable[str], prototypes: Iterable[str]) -> list[Bulk
         formulas = alloy_formulas(symbols, prototype) if alloy else symbols
         specs += [FormulaSpec(formula, prototype) for formula in formulas]
     return specs
-
-
-def specs_from(entry: str | Mapping[str, object]) -> list[BulkSpec]:
-    """Return the specs of one entry of a campaign file.
-
-    An entry is an element or path (``Cu``, ``bulks/*.cif``), ``{formula, prototype}``,
-    ``{elements, prototypes}``, ``{files}`` or ``{materials_project}``.
-    """
-    if isinstance(entry, str):
-        return [FormulaSpec(entry) if entry in Element.__members__ else FileSpec(entry)]
-    keys = set(entry)
-    if keys in ({"formula"}, {"formula", "prototype"}):
-        prototype = entry.get("prototype")
-        return [FormulaSpec(str(entry["formula"]), None if prototype is None else str(prototype))]
-    if keys == {"elements"}:
-        return [FormulaSpec(symbol) for symbol in _words(entry["elements"])]
-    if keys == {"elements", "prototypes"}:
-        return alloy_specs(_words(entry["elements"]), _words(entry["prototypes"]))
-    if keys == {"files"}:
-        return [FileSpec(path) for path in _words(entry["files"])]
-    if keys == {"materials_project"}:
-        return [MaterialsProjectSpec(name) for name in _words(entry["materials_project"])]
-    raise UserError(
-        "a bulk is an element, a path, {formula, prototype}, {elements, prototypes}, {files} or "
-        f"{{materials_project}}; got the keys {', '.join(sorted(keys)) or 'none'}"
-    )
 
 
 def resolve_bulks(
@@ -270,10 +244,6 @@ def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refused
         return Refused(
             material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}"
         )
-
-
-def _words(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [str(item) for item in value]  # type: ignore[attr-defined]
 
 
 def _first_line(error: Exception) -> str:

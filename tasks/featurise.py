@@ -18,7 +18,7 @@ from model.text import ConfigurationText, SiteText, kind_of, parse_text
 from tasks.contacts import Neighbours, cutoffs, neighbours
 from tasks.errors import Refused, UserError
 from tasks.placements import Adslab
-from tasks.sites import Landscape, Site, SurfaceSites, landscape, to_cell
+from tasks.sites import Landscape, SurfaceSites, landscape, to_cell
 from tasks.slabs import Slab
 
 # The nearest image in the plane and its eight neighbours; along c the vacuum lies between.
@@ -138,12 +138,6 @@ def site_label(text: ConfigurationText) -> str:
     if len(labels) == 1:
         return labels[0]
     return " + ".join(f"{s.atom} {label}" for s, label in zip(text.sites, labels, strict=True))
-
-
-def asked_site(site: Site, slab: Slab) -> str:
-    """Return where a placement was aimed at, as in ``bridge Cu-Pt``; random ones say so."""
-    symbols = "-".join(str(slab.atoms.symbols[index]) for index in site.slab_atoms)
-    return f"{site.kind} {symbols}".rstrip()
 
 
 def _contacts(atoms: Atoms, n_slab: int, ground: Landscape) -> list[list[int]]:

@@ -93,11 +93,6 @@ def level(name: str) -> LevelOfTheory:
     return shipped[name]
 
 
-def level_names() -> tuple[str, ...]:
-    """Return the names of the shipped levels."""
-    return tuple(item.name for item in shipped_levels())
-
-
 def shipped_levels() -> tuple[LevelOfTheory, ...]:
     """Return all shipped levels, in a fixed order."""
     return (_emt(), _beef_vdw_ch4(), _beef_vdw_co(), _pbe_d2_molecule())

@@ -126,37 +126,6 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refuse
     return list(slabs.values()), refused
 
 
-def slab_from_atoms(
-    atoms: Atoms, bulk_formula: str, miller: Miller, bulk_id: str = "", spec: SlabSpec | None = None
-) -> Slab:
-    """Return a ready-made clean slab, such as one of a public set, as a ``Slab``.
-
-    It is turned upright (a along x, c along z). Its constraint is kept. Tags of 0 and 1 are kept
-    where both occur; else atoms of the upper half with fewer bonds than the best bonded atom of
-    their element, and the top layer, are the surface.
-    """
-    cell_33 = atoms.cell.array
-    if abs(np.linalg.det(cell_33)) < 1e-6:
-        raise UserError(f"a slab needs a cell of three vectors, got {cell_33.round(3).tolist()}")
-    if np.linalg.det(cell_33) < 0:  # the same lattice, written right-handed
-        cell_33 = cell_33[[1, 0, 2]]
-    frame_33 = _frame(cell_33)
-    upright: Atoms = atoms.copy()
-    height = float(frame_33[2] @ cell_33[2])
-    flat_33 = cell_33 @ frame_33.T
-    upright.set_cell([flat_33[0], flat_33[1], [0.0, 0.0, height]])
-    upright.positions = atoms.positions @ frame_33.T
-    upright.pbc = True
-    if set(upright.get_tags().tolist()) != {0, 1}:
-        radii_N = cutoffs(upright.numbers)
-        bonds_N = coordination(upright.numbers, upright.positions, upright.cell.array, radii_N)
-        same_NN = upright.numbers[:, None] == upright.numbers[None]
-        best_N = np.where(same_NN, bonds_N[None], 0).max(axis=1)
-        mask_N = _surface_mask(upright, best_N, radii_N, spec or SlabSpec())
-        upright.set_tags(mask_N.astype(int))
-    return Slab(slab_id(upright), bulk_id, bulk_formula, miller, 0.0, "top", upright)
-
-
 def _millers(crystal: Crystal, spec: SlabSpec) -> list[Miller]:
     if spec.millers is None:
         return distinct_millers(crystal, spec.max_miller)

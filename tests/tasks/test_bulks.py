@@ -17,7 +17,6 @@ from tasks.bulks import (
     MaterialsProjectSpec,
     alloy_specs,
     resolve_bulks,
-    specs_from,
 )
 from tasks.errors import UserError
 
@@ -120,17 +119,6 @@ def test_alloy_specs_are_all_ordered_pairs() -> None:
     assert formulas[:6] == ["Cu3Pt", "Cu3Ni", "Pt3Cu", "Pt3Ni", "Ni3Cu", "Ni3Pt"]
     assert sorted(formulas[6:9]) == ["CuNi", "CuPt", "NiPt"]
     assert formulas[9:] == ["Cu", "Pt", "Ni"]
-
-
-def test_entries_of_a_campaign_file() -> None:
-    assert specs_from("Cu") == [FormulaSpec("Cu")]
-    assert specs_from("bulks/*.cif") == [FileSpec("bulks/*.cif")]
-    assert specs_from({"formula": "Cu3Pt", "prototype": "L1_2"}) == [FormulaSpec("Cu3Pt", "L1_2")]
-    assert specs_from({"elements": ["Cu", "Ag"]}) == [FormulaSpec("Cu"), FormulaSpec("Ag")]
-    assert len(specs_from({"elements": ["Cu", "Ag"], "prototypes": ["L1_2"]})) == 2
-    assert specs_from({"materials_project": ["mp-30"]}) == [MaterialsProjectSpec("mp-30")]
-    with pytest.raises(UserError, match="got the keys element"):
-        specs_from({"element": "Cu"})
 
 
 def test_files_of_every_kind_are_read_as_conventional_cells(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from fractions import Fraction
 import pytest
 
 from tasks.errors import UserError
-from tasks.levels import Energy, adsorption_energy, level, level_names
+from tasks.levels import Energy, adsorption_energy, level, shipped_levels
 from tasks.references import ReferenceScheme, element_counts
 
 
 def test_the_shipped_levels_are_named_and_have_hashes_of_their_own() -> None:
-    names = level_names()
-    assert names == ("emt", "beef-vdw-ch4", "beef-vdw-co", "pbe-d2-molecule")
+    names = [item.name for item in shipped_levels()]
+    assert names == ["emt", "beef-vdw-ch4", "beef-vdw-co", "pbe-d2-molecule"]
     assert len({level(name).level_hash for name in names}) == len(names)
 
 

@@ -5,7 +5,6 @@ from time import process_time
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import fcc111
 from ase.spacegroup import crystal as spacegroup_crystal
 from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -14,8 +13,7 @@ from tasks.bulks import Bulk, FormulaSpec, bulk_from_atoms, resolve_bulks
 from tasks.errors import UserError
 from tasks.identity import fixed_mask
 from tasks.lattice_planes import crystal_of, distinct_millers, plane_basis, primitive_miller
-from tasks.sites import surface_sites
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs, slab_from_atoms
+from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 
 
 def bulk_of(formula: str, prototype: str | None = None) -> Bulk:
@@ -245,32 +243,6 @@ def test_primitive_indices_are_those_of_the_same_planes() -> None:
         other = np.linalg.inv(crystal.conventional_33) @ np.array(miller)
         assert np.cross(one, other) == pytest.approx([0, 0, 0], abs=1e-9)
         assert one @ other > 0
-
-
-def test_a_ready_made_slab_is_turned_upright_and_tagged() -> None:
-    made = fcc111("Cu", (3, 3, 4), a=3.61, vacuum=8.0, periodic=True)  # its tags number layers
-    made.rotate(30.0, "x", rotate_cell=True)
-    slab = slab_from_atoms(made, "Cu", (1, 1, 1))
-    assert slab.atoms.cell.array[2, :2] == pytest.approx([0, 0])
-    assert slab.atoms.get_tags().sum() == 9
-    assert slab.atoms.get_all_distances(mic=True) == pytest.approx(made.get_all_distances(mic=True))
-    found = [site.kind for site in surface_sites(slab).sites]
-    assert found == ["atop", "bridge", "hollow", "hollow"]
-
-
-def test_a_ready_made_slab_needs_a_cell() -> None:
-    with pytest.raises(UserError, match="cell of three vectors"):
-        slab_from_atoms(fcc111("Cu", (2, 2, 2)), "Cu", (1, 1, 1))
-
-
-def test_a_left_handed_cell_is_the_same_slab() -> None:
-    made = fcc111("Cu", (3, 2, 4), a=3.61, vacuum=8.0, periodic=True)
-    swapped = made.copy()
-    swapped.set_cell(made.cell.array[[1, 0, 2]])
-    slab = slab_from_atoms(swapped, "Cu", (1, 1, 1))
-    assert np.linalg.det(slab.atoms.cell.array) > 0
-    assert slab.atoms.get_all_distances(mic=True) == pytest.approx(made.get_all_distances(mic=True))
-    assert slab.atoms.get_tags().sum() == 6
 
 
 def test_a_slab_takes_milliseconds() -> None:
