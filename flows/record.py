@@ -29,14 +29,17 @@ from tasks.plan import BulkSurfaces
 def record_start(db: Database, resolved: Resolved) -> None:
     """Store what a campaign names, before anything is placed.
 
+    What may be refused comes before the campaign, so that no campaign is left half begun.
+
     Raises:
-        DatabaseError: the campaign's name was run with another configuration.
+        DatabaseError: the name of the campaign, its level or an adsorbate stands for something
+            else in this database.
     """
     name = resolved.campaign.name
     record_level(db, level_row(resolved.level))
+    record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
     record_checkpoint(db, checkpoint_row(resolved))
     record_campaign(db, campaign_row(resolved))
-    record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
     record_bulks(db, [bulk_row(bulk) for bulk in resolved.bulks])
     used = _used(name, "adsorbate", (a.name for a in resolved.adsorbates))
     record_items(db, [*used, *refused_items(name, resolved.refused)])

@@ -6,7 +6,7 @@ worker finds comes back as values; only this process writes.
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dask.distributed import Client
@@ -16,6 +16,7 @@ from flows.progress import progress_bar
 from flows.rows import level_row
 from flows.workers import ClusterPlan
 from screening_db.engine import Database
+from screening_db.errors import DatabaseError
 from screening_db.queries import candidates, queue_counts, reference_energies, slabs
 from screening_db.queue import Lease, claim, complete, fail, heartbeat, release
 from screening_db.record import record_level, record_references
@@ -109,13 +110,8 @@ def run_verification(
     ):
         left = total
         while left > 0:
-            leases = claim(
-                db,
-                level.name,
-                batch=min(left, BATCH_PER_WORKER * cluster.workers),
-                lease_s=LEASE_S,
-                campaign=campaign.name,
-            )
+            batch = min(left, BATCH_PER_WORKER * cluster.workers)
+            leases = claim(db, level.name, batch=batch, lease_s=LEASE_S, campaign=campaign.name)
             if not leases:
                 break
             _verify_batch(db, client, level, leases, counts)
@@ -220,8 +216,7 @@ def _record(db: Database, outcome: Outcome, counts: Counts) -> None:
     lease, verified = outcome.lease, outcome.verified
     if verified is None:
         retry = outcome.failure is FailureKind.ENGINE  # the others fail again in the same way
-        fail(db, lease, outcome.failure.value, outcome.message, retry=retry)
-        counts.failed += 1
+        counts.failed += fail(db, lease, outcome.failure.value, outcome.message, retry=retry)
     elif complete(db, lease, _label(lease, verified)):
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
@@ -251,7 +246,8 @@ def _kept_alive(db: Database, leases: dict[str, Lease]) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(LEASE_S / 3):
-            heartbeat(db, list(leases.values()), LEASE_S)
+            with suppress(DatabaseError):  # busy: two more beats come before the leases end
+                heartbeat(db, list(leases.values()), LEASE_S)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -11,6 +11,8 @@ import pytest
 
 from flows import cli, start
 from screening_db.engine import open_database
+from screening_db.record import record_adsorbates
+from screening_db.tables import AdsorbateRow
 
 Complain = Callable[..., str]
 
@@ -101,6 +103,17 @@ def test_a_database_of_a_newer_schema(workplace: Any, complaint: Complain) -> No
     with sqlite3.connect(workplace.database) as connection:
         connection.execute("update alembic_version set version_num = '9999'")
     assert "9999" in complaint("screen", "tiny.yaml")
+
+
+def test_an_adsorbate_that_is_another_one_in_this_database(
+    workplace: Any, complaint: Complain
+) -> None:
+    db = open_database(workplace.database)
+    record_adsorbates(db, [AdsorbateRow(name="O", formula="O", structure="{}", binding=[0])])
+    db.close()
+    assert "adsorbate O is stored in" in complaint("screen", "tiny.yaml")
+    with sqlite3.connect(workplace.database) as connection:
+        assert connection.execute("select count(*) from campaign").fetchone() == (0,)
 
 
 def test_a_file_that_is_no_database(workplace: Any, complaint: Complain) -> None:
