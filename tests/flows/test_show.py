@@ -1,0 +1,23 @@
+"""What is printed about labels: all of them are shown, and only the trainable ones count."""
+
+from typing import cast
+
+import pytest
+
+from flows import show
+from screening_db.engine import Database
+from screening_db.queries import LabelledPrediction
+
+NO_DATABASE = cast(Database, None)
+
+
+def test_a_flagged_label_is_shown_and_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = LabelledPrediction("a" * 64, "O", "emt", -1.0, 0.1, -1.1, True, "promising")
+    flagged = LabelledPrediction("b" * 64, "O", "emt", -1.0, 0.1, -5.0, False, None)
+    monkeypatch.setattr(show, "labelled_predictions", lambda *_: [good, flagged])
+    show.show_labels(NO_DATABASE, "tiny")
+    said = capsys.readouterr().out
+    assert "no (flagged)" in said
+    assert "1 labels count: MAE 0.100 eV, 90 % intervals hold 100 % of them" in said
