@@ -21,7 +21,10 @@ METALS = {
     **{"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Co": -0.6, "Cu": -0.3, "Ir": -0.7, "Ni": -0.6},
     **{"Pd": -0.5, "Pt": -0.7, "Rh": -0.6, "Ru": -0.7},
 }
-EMT = {"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)}
+EMT = {
+    **{"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)},
+    "N": ("N", -0.4),
+}
 CARBON = {"C": ("C", 1.9), "CH": ("C", 1.2), "CH2": ("C", 1.0), "CH3": ("C", 0.6)}
 BINDING = {"emt": EMT, "beef-vdw-ch4": EMT | CARBON}  # level -> adsorbate -> atom, energy (eV)
 SITES = {"atop": 1, "bridge": 2, "hollow": 3}
