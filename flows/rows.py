@@ -85,7 +85,8 @@ def level_row(level: LevelOfTheory) -> LevelOfTheoryRow:
 def checkpoint_row(resolved: Resolved) -> CheckpointRow:
     """Return the checkpoint of a campaign as a row."""
     domain = resolved.domain
-    card = {"elements": sorted(domain.elements), "levels": sorted(domain.levels)}
+    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
+    card = {"elements": elements, "levels": sorted(domain.levels)}
     return CheckpointRow(
         sha256=resolved.checkpoint_sha256,
         name=resolved.campaign.model,

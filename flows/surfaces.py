@@ -31,7 +31,7 @@ class CutOrder:
             campaign.surfaces.spec(),
             resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
-            resolved.domain.elements & _computable(resolved.level),
+            resolved.domain.elements[resolved.level.name] & _computable(resolved.level),
         )
 
 

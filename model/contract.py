@@ -52,9 +52,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a checkpoint was trained on: outside it, an answer is a guess."""
+    """What a checkpoint was trained on at each level: outside it, an answer is a guess."""
 
-    elements: frozenset[str]
+    elements: dict[str, frozenset[str]]  # level -> symbols seen at that level
     adsorbates: dict[str, frozenset[str]]  # level -> formulas seen at that level
     levels: frozenset[str]
 

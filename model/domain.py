@@ -17,12 +17,15 @@ from model.text import parse_text
 def domain_of(rows: Sequence[Row]) -> Domain:
     """Return the elements, levels and adsorbates (by level) that ``rows`` hold."""
     adsorbates: dict[str, set[str]] = defaultdict(set)
-    numbers: set[int] = set()
+    numbers: dict[str, set[int]] = defaultdict(set)
     for row in rows:
         adsorbates[row.level].add(row.adsorbate)
-        numbers.update(row.numbers_N.tolist())
+        numbers[row.level].update(row.numbers_N.tolist())
     return Domain(
-        elements=frozenset(chemical_symbols[number] for number in numbers),
+        elements={
+            level: frozenset(chemical_symbols[number] for number in seen)
+            for level, seen in numbers.items()
+        },
         adsorbates={level: frozenset(names) for level, names in adsorbates.items()},
         levels=frozenset(adsorbates),
     )
@@ -31,11 +34,12 @@ def domain_of(rows: Sequence[Row]) -> Domain:
 def why_outside(domain: Domain, configuration: Configuration) -> str:
     """Return why ``domain`` does not hold ``configuration``; empty where it does."""
     symbols = {chemical_symbols[number] for number in configuration.numbers_N}
-    if unseen := sorted(symbols - domain.elements):
-        return f"element {', '.join(unseen)} not in the training set"
+    level = configuration.level
+    if unseen := sorted(symbols - domain.elements[level]):
+        return f"element not in the training set at {level}: {', '.join(unseen)}"
     adsorbate = parse_text(configuration.text).adsorbate
-    if adsorbate not in domain.adsorbates[configuration.level]:
-        return f"adsorbate {adsorbate} not in the training set at {configuration.level}"
+    if adsorbate not in domain.adsorbates[level]:
+        return f"adsorbate not in the training set at {level}: {adsorbate}"
     return ""
 
 
@@ -55,7 +59,7 @@ def level_index(levels: Sequence[str], level: str) -> int:
 def domain_to_json(domain: Domain) -> dict[str, Any]:
     """Return plain values, sorted."""
     return {
-        "elements": sorted(domain.elements),
+        "elements": {level: sorted(symbols) for level, symbols in domain.elements.items()},
         "levels": sorted(domain.levels),
         "adsorbates": {level: sorted(names) for level, names in domain.adsorbates.items()},
     }
@@ -64,7 +68,7 @@ def domain_to_json(domain: Domain) -> dict[str, Any]:
 def domain_from_json(values: dict[str, Any]) -> Domain:
     """Rebuild what :func:`domain_to_json` wrote."""
     return Domain(
-        elements=frozenset(values["elements"]),
+        elements={level: frozenset(seen) for level, seen in values["elements"].items()},
         levels=frozenset(values["levels"]),
         adsorbates={level: frozenset(names) for level, names in values["adsorbates"].items()},
     )

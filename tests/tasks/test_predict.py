@@ -19,7 +19,7 @@ class Invented:
     """A predictor whose energies are the order of the configurations, disturbed on request."""
 
     checkpoint_sha256 = "c" * 64
-    domain = Domain(frozenset({"Cu", "O"}), {"emt": frozenset({"O"})}, frozenset({"emt"}))
+    domain = Domain({"emt": frozenset({"Cu", "O"})}, {"emt": frozenset({"O"})}, frozenset({"emt"}))
 
     def __init__(self, disturb: Disturb = list) -> None:
         self._disturb = disturb
