@@ -2,8 +2,8 @@
 
     python benchmarks/example_against_dft.py --data DIR --database runs/screening.db
 
-MamunHighT2019 holds BEEF-vdW energies relative to CH4, H2O and H2, as ``beef-vdw-ch4`` does. For each
-surface and adsorbate that both hold, the lowest prediction meets the lowest published energy.
+MamunHighT2019 holds BEEF-vdW energies relative to CH4, H2O and H2, as ``beef-vdw-ch4`` does. For
+each surface and adsorbate that both hold, the lowest prediction meets the lowest published energy.
 The two lists of sites differ, and a published minimum may lack a site.
 """
 

@@ -32,7 +32,7 @@ from tasks.verify.engines import EngineError, FailureKind, engine_for
 from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
-LEASE_S = 900.0
+LEASE_S = 120.0  # renewed by a heartbeat; what a killed process held is free again after this
 BATCH_PER_WORKER = 4
 
 
