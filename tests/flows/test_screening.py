@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from sqlalchemy import select
 
@@ -190,10 +190,12 @@ def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
 
 
 def workers_of(process: Any) -> int:
-    listed = subprocess.run(
-        ["ps", "--ppid", str(process.pid), "-o", "args="], capture_output=True, text=True
-    )
-    return listed.stdout.count("spawn_main")
+    """Count the worker processes below a run, whatever `ps` would make of long paths."""
+    try:
+        children = psutil.Process(process.pid).children()
+        return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
+    except psutil.NoSuchProcess:  # a child may end between being listed and being read
+        return 0
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
