@@ -64,6 +64,7 @@ class EquiformerV2(nn.Module):
     def __init__(self, config: EquiformerV2Config) -> None:
         super().__init__()
         self.config = config
+        self.channels = config.sphere_channels
         self.sphere_embedding = nn.Embedding(config.max_num_elements, config.sphere_channels)
         self.source_embedding: nn.Embedding | None = None
         self.target_embedding: nn.Embedding | None = None
@@ -74,25 +75,38 @@ class EquiformerV2(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
         self.norm = normalisation(config.norm_type, config.lmax, config.sphere_channels)
 
-    def forward(self, graph: GraphBatch) -> Tensor:
-        """Return (N, K, C) node features after the last norm; ``[:, 0]`` are the invariants."""
-        return self._encode(graph, scalars_only=False)
+    @property
+    def elements(self) -> nn.Embedding:
+        """What each atomic number starts from."""
+        return self.sphere_embedding
 
-    def invariants(self, graph: GraphBatch) -> Tensor:
-        """Return the (N, C) invariants: ``forward(graph)[:, 0]``, sooner.
+    def forward(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
+        """Return (N, K, C) node features after the last norm; ``[:, 0]`` are the invariants.
+
+        ``condition_NC`` is added to the scalars before the first layer.
+        """
+        return self._encode(graph, condition_NC, scalars_only=False)
+
+    def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
+        """Return the (N, C) invariants: ``forward(...)[:, 0]``, sooner.
 
         Where scalars are normalised and activated by themselves, the last layer computes nothing
         else; its weights for higher degrees then get no gradient (with ``forward``: zero).
         """
-        return self._encode(graph, scalars_only=self.config.has_separate_scalars)[:, 0]
+        only = self.config.has_separate_scalars
+        return self._encode(graph, condition_NC, scalars_only=only)[:, 0]
 
-    def _encode(self, graph: GraphBatch, *, scalars_only: bool) -> Tensor:
+    def _encode(
+        self, graph: GraphBatch, condition_NC: Tensor | None, *, scalars_only: bool
+    ) -> Tensor:
         self._check_elements(graph.numbers_N)
         edges = edge_features(graph, self.config)
         tables: ElementTables = None
         if self.source_embedding is not None and self.target_embedding is not None:
             tables = self.source_embedding.weight, self.target_embedding.weight
         scalars_NC = self.sphere_embedding(graph.numbers_N)
+        if condition_NC is not None:
+            scalars_NC = scalars_NC + condition_NC
         x_NKC = self.edge_degree_embedding(edges, tables, len(scalars_NC))
         x_NKC = torch.cat((x_NKC[:, :1] + scalars_NC[:, None], x_NKC[:, 1:]), dim=1)
         last = len(self.blocks) - 1

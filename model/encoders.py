@@ -1,0 +1,74 @@
+"""Encoders under one contract: a batch of graphs in, invariant node features out.
+
+Shapes  N atoms, C channels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from model.equiformer_v2.config import EquiformerV2Config
+from model.equiformer_v2.encoder import EquiformerV2
+from model.errors import ModelError
+from model.graph import GraphBatch
+from model.painn.config import PainnConfig
+from model.painn.encoder import Painn
+
+EncoderConfig = EquiformerV2Config | PainnConfig
+KINDS: dict[str, type[EquiformerV2Config] | type[PainnConfig]] = {
+    "equiformer_v2": EquiformerV2Config,
+    "painn": PainnConfig,
+}
+OLDEST_KIND = "equiformer_v2"  # checkpoints written before there was a choice name none
+
+
+class Encoder(Protocol):
+    """What the model asks of a graph encoder, whichever it is.
+
+    A graph may hold systems without atoms, and no atom or no edge at all.
+    """
+
+    channels: int
+
+    @property
+    def elements(self) -> nn.Embedding:
+        """What each atomic number starts from."""
+
+    def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
+        """Return (N, C) invariants; the condition is added to the scalars before any layer."""
+
+
+def build_encoder(config: EncoderConfig) -> EquiformerV2 | Painn:
+    """Return an untrained encoder."""
+    if isinstance(config, PainnConfig):
+        return Painn(config)
+    return EquiformerV2(config)
+
+
+def encoder_to_json(config: EncoderConfig) -> dict[str, Any]:
+    """Return plain values, as :func:`encoder_from_json` reads them."""
+    kind = next(name for name, each in KINDS.items() if isinstance(config, each))
+    return {"kind": kind, **asdict(config)}
+
+
+def encoder_from_json(values: Mapping[str, Any]) -> EncoderConfig:
+    """Rebuild the configuration that :func:`encoder_to_json` wrote; no kind is an EquiformerV2.
+
+    Raises:
+        ModelError: the kind or a field is unknown, or a value cannot be.
+    """
+    settings = dict(values)
+    kind = settings.pop("kind", OLDEST_KIND)
+    if kind not in KINDS:
+        raise ModelError(f"an encoder's kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    known = [field.name for field in fields(KINDS[kind])]
+    if unknown := sorted(settings.keys() - set(known)):
+        raise ModelError(
+            f"encoder {kind} has no setting {', '.join(unknown)}; choose among {', '.join(known)}"
+        )
+    try:
+        return KINDS[kind](**settings)
+    except TypeError as cause:
+        raise ModelError(f"a setting of encoder {kind} has a wrong type: {cause}") from cause

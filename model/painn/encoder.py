@@ -1,0 +1,130 @@
+"""PaiNN as an encoder: a batch of graphs in, invariant node features out.
+
+Shapes  N nodes, E edges, C channels, R radial functions.
+Units   edge vectors and distances in Å; outputs are learned features.
+Source  Schütt, Unke and Gastegger 2021, arXiv:2102.03150, equations 7 to 9 and figure 2.
+
+The network is invariant under rotations, translations and mirror images.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from model.errors import ModelError
+from model.graph import ADSORBATE_TAG, GraphBatch
+from model.painn.config import PainnConfig
+from model.painn.edges import EdgeFeatures, edge_features
+
+
+class Message(nn.Module):
+    """What neighbours tell an atom (equations 7 and 8)."""
+
+    def __init__(self, config: PainnConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.norm = nn.LayerNorm(channels)
+        self.net = nn.Sequential(
+            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 3 * channels)
+        )
+        self.filter = nn.Linear(config.radial_functions, 3 * channels)
+        self.scale = config.avg_degree**-0.5
+
+    def forward(
+        self, scalars_NC: Tensor, vectors_N3C: Tensor | None, edges: EdgeFeatures
+    ) -> tuple[Tensor, Tensor]:
+        """Return the (N, C) and (N, 3, C) sums over neighbours; no vectors are zero vectors."""
+        node_NX = self.net(self.norm(scalars_NC)) * self.scale
+        filter_EX = self.filter(edges.basis_ER) * edges.envelope_E1
+        edge_EX = node_NX[edges.source_E] * filter_EX
+        scalar_EC, along_EC, passed_EC = edge_EX.chunk(3, dim=1)
+        vector_E3C = along_EC[:, None] * edges.direction_E31
+        if vectors_N3C is not None:
+            vector_E3C = vector_E3C + vectors_N3C[edges.source_E] * passed_EC[:, None]
+        n_nodes, channels = scalars_NC.shape
+        scalar_NC = scalars_NC.new_zeros(n_nodes, channels)
+        vector_N3C = scalars_NC.new_zeros(n_nodes, 3, channels)
+        return (
+            scalar_NC.index_add(0, edges.target_E, scalar_EC),
+            vector_N3C.index_add(0, edges.target_E, vector_E3C),
+        )
+
+
+class Update(nn.Module):
+    """What an atom makes of its own scalars and vectors (equation 9)."""
+
+    def __init__(self, config: PainnConfig, *, is_last: bool) -> None:
+        super().__init__()
+        channels = config.channels
+        self.is_last = is_last
+        self.norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(channels, 2 * channels, bias=False)
+        self.net = nn.Sequential(
+            nn.Linear(2 * channels, channels),
+            nn.SiLU(),
+            nn.Linear(channels, (2 if is_last else 3) * channels),
+        )
+
+    def forward(self, scalars_NC: Tensor, vectors_N3C: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the changes of scalars and, but for the last layer, of vectors."""
+        left_N3C, right_N3C = self.mix(vectors_N3C).chunk(2, dim=-1)
+        length_NC = (right_N3C.square().sum(dim=1) + 1e-8).sqrt()
+        gates_NX = self.net(torch.cat((self.norm(scalars_NC), length_NC), dim=1))
+        gates = gates_NX.chunk(2 if self.is_last else 3, dim=1)
+        change_NC = gates[0] + gates[1] * (left_N3C * right_N3C).sum(dim=1)
+        return change_NC, None if self.is_last else gates[2][:, None] * left_N3C
+
+
+class Painn(nn.Module):
+    """Scalars and vectors on atoms, exchanged along edges."""
+
+    def __init__(self, config: PainnConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = config.channels
+        self.elements = nn.Embedding(config.max_num_elements, config.channels)
+        self.tags = nn.Embedding(ADSORBATE_TAG + 1, config.channels)
+        self.messages = nn.ModuleList(Message(config) for _ in range(config.layers))
+        last = config.layers - 1
+        self.updates = nn.ModuleList(
+            Update(config, is_last=layer == last) for layer in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.channels)
+
+    def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
+        """Return the (N, C) scalars after the last layer; the condition is added to the first."""
+        self._check(graph)
+        edges = edge_features(graph, self.config)
+        scalars_NC = self.elements(graph.numbers_N) + self.tags(graph.tags_N)
+        if condition_NC is not None:
+            scalars_NC = scalars_NC + condition_NC
+        vectors_N3C: Tensor | None = None
+        for message, update in zip(self.messages, self.updates, strict=True):
+            told_NC, told_N3C = message(scalars_NC, vectors_N3C, edges)
+            scalars_NC = scalars_NC + told_NC
+            vectors_N3C = told_N3C if vectors_N3C is None else vectors_N3C + told_N3C
+            change_NC, change_N3C = update(scalars_NC, vectors_N3C)
+            scalars_NC = scalars_NC + change_NC
+            if change_N3C is not None:
+                vectors_N3C = vectors_N3C + change_N3C
+        out_NC: Tensor = self.norm(scalars_NC)
+        return out_NC
+
+    def forward(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
+        """Return the invariants: they are all that PaiNN is asked for."""
+        return self.invariants(graph, condition_NC)
+
+    def _check(self, graph: GraphBatch) -> None:
+        if not graph.numbers_N.numel():
+            return
+        limit, highest = self.config.max_num_elements, int(graph.numbers_N.max())
+        if highest >= limit:
+            raise ModelError(
+                f"atomic numbers must be below {limit}, got {highest}; leave the structure out "
+                "or raise max_num_elements and train again"
+            )
+        low, high = int(graph.tags_N.min()), int(graph.tags_N.max())
+        if low < 0 or high > ADSORBATE_TAG:
+            raise ModelError(
+                f"tags must be 0 (bulk), 1 (surface) or {ADSORBATE_TAG} (adsorbate), got {low} to "
+                f"{high}; tag the atoms"
+            )
