@@ -1,30 +1,46 @@
 """From configurations to batches: graph, tokens, level, and a budget of edges and tokens.
 
-Shapes  B systems, T tokens.
+Shapes  B systems, T tokens, Z = 95 atomic numbers.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from model.agreement import adsorbate_counts
+from model.config import QECatalyticConfig
 from model.contract import Configuration
 from model.domain import level_index
 from model.errors import ModelError
-from model.graph import Graph, collate, configuration_graph
-from model.qe_catalytic import Batch, QECatalyticConfig
-from model.tokenizer import model_text
+from model.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
+from model.qe_catalytic import Batch
+from model.tokenizer import GRAPH, model_text, token_ids
 
 
 @dataclass(frozen=True)
 class Example:
-    """One configuration, ready for a batch."""
+    """One configuration, ready for a batch: the text's tokens follow the graph's."""
 
+    name: str
     graph: Graph
-    token_ids: list[int]
+    graph_tokens: list[int]  # none where there is no graph
+    text_tokens: list[int]
     level: int
+    adsorbate_Z: NDArray[np.float32]  # how many atoms of each element the adsorbate has
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Return what the language model reads."""
+        return self.graph_tokens + self.text_tokens
+
+    def text_alone(self) -> "Example":
+        """Return the example as somebody knows it who has no structure."""
+        return replace(self, graph=empty_graph(), graph_tokens=[])
 
     @property
     def cost(self) -> int:
@@ -38,6 +54,7 @@ class Reader:
     def __init__(self, config: QECatalyticConfig, tokenizer: PreTrainedTokenizerFast):
         self.config = config
         self.tokenizer = tokenizer
+        self._graph_token = token_ids(tokenizer, [GRAPH])[0]
 
     def read(self, configurations: Sequence[Configuration]) -> list[Example]:
         """Return one example for each configuration.
@@ -51,24 +68,35 @@ class Reader:
         ids = self.tokenizer(texts)["input_ids"]
         return [self._example(c, i) for c, i in zip(configurations, ids, strict=True)]
 
-    def _example(self, configuration: Configuration, token_ids: list[int]) -> Example:
-        limit = self.config.language.max_tokens
-        if len(token_ids) > limit:
-            raise ModelError(
-                f"text of {configuration.candidate_id} has {len(token_ids)} tokens, the model "
-                f"reads {limit}; raise max_tokens and train again"
-            )
-        encoder = self.config.encoder
-        graph = configuration_graph(
-            configuration,
-            cutoff_ang=encoder.max_radius,
-            max_neighbors=encoder.max_neighbors,
-            crop_ang=self.config.crop_radius_ang,
-        )
-        return Example(
+    def _example(self, configuration: Configuration, text_tokens: list[int]) -> Example:
+        counts_Z = adsorbate_counts(configuration)
+        graph = self._graph(configuration)
+        tokens = len(graph.numbers_N) if self.config.fusion == "atoms" else len(graph.numbers_N) > 0
+        example = Example(
+            name=configuration.candidate_id,
             graph=graph,
-            token_ids=token_ids,
+            graph_tokens=[self._graph_token] * int(tokens),
+            text_tokens=text_tokens,
             level=level_index(self.config.levels, configuration.level),
+            adsorbate_Z=counts_Z,
+        )
+        limit = self.config.language.max_tokens
+        if len(example.token_ids) > limit:
+            raise ModelError(
+                f"text of {configuration.candidate_id} has {len(example.token_ids)} tokens, the "
+                f"model reads {limit}; raise max_tokens and train again"
+            )
+        return example
+
+    def _graph(self, configuration: Configuration) -> Graph:
+        if not len(configuration.numbers_N):
+            return empty_graph()
+        has_adsorbate = bool((configuration.tags_N == ADSORBATE_TAG).any())
+        return configuration_graph(
+            configuration,
+            cutoff_ang=self.config.encoder.max_radius,
+            max_neighbors=self.config.encoder.max_neighbors,
+            crop_ang=self.config.crop_radius_ang if has_adsorbate else None,
         )
 
 
@@ -79,16 +107,18 @@ def make_batch(
     sequences = [example.token_ids for example in examples]
     if answers is not None:
         sequences = [ids + answer for ids, answer in zip(sequences, answers, strict=True)]
-    ids_BT, is_token_BT = _pad_left(sequences, pad)
+    ids_BT, is_token_BT = pad_left(sequences, pad)
     return Batch(
         graph=collate([example.graph for example in examples]),
         token_ids_BT=ids_BT,
         is_token_BT=is_token_BT,
         level_B=torch.tensor([example.level for example in examples]),
+        adsorbate_BZ=torch.from_numpy(np.stack([example.adsorbate_Z for example in examples])),
     )
 
 
-def _pad_left(sequences: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+def pad_left(sequences: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Return (B, T) tokens, padded on the left, and which of them are real."""
     longest = max(len(ids) for ids in sequences)
     ids_BT = torch.full((len(sequences), longest), pad)
     is_token_BT = torch.zeros((len(sequences), longest), dtype=torch.long)

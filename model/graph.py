@@ -113,6 +113,13 @@ def radius_graph(
     return Graph(numbers_N, positions_N3, tags_N, edge_index_2E, vectors_E3)
 
 
+def empty_graph() -> Graph:
+    """Return the graph of what is known by its text alone: no atom, no edge."""
+    none = np.zeros(0, dtype=np.int64)
+    nowhere_03 = np.zeros((0, 3))
+    return Graph(none, nowhere_03, none, none.reshape(2, 0), nowhere_03)
+
+
 def _nearest(
     target_E: NDArray[np.int64],
     distance_E: NDArray[np.float64],

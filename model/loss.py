@@ -1,18 +1,45 @@
-"""Two heads, one loss: the max-min tanh-gated sum of arXiv:2512.20084.
+"""Two heads, one loss: readings of the max-min tanh-gated sum of arXiv:2512.20084.
 
-The harder task dominates; the easier one is damped the more, the larger it still is.
+The paper writes max(L) (1 - lambda tanh(min L)): the harder task dominates, the easier one gates it.
+Taken literally, the easier task is rewarded for getting worse. All readings are kept, so that they
+can be compared.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 
-def gated_sum(regression: Tensor, tokens: Tensor, *, damping: float = 0.5) -> Tensor:
-    """Return max(L) + (1 - damping tanh(sg(min L))) min(L), with sg the stopped gradient.
+def _literal(regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+    hard, easy = _ordered(regression, tokens)
+    return hard * (1.0 - damping * torch.tanh(easy))
 
-    Read literally, max(L) (1 - damping tanh(min L)) rewards the easier task for getting worse and
-    training collapses; with the gate detached and added, both losses keep falling.
-    """
-    hard = torch.maximum(regression, tokens)
-    easy = torch.minimum(regression, tokens)
+
+def _detached(regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+    hard, easy = _ordered(regression, tokens)
+    return hard * (1.0 - damping * torch.tanh(easy.detach()))
+
+
+def _gated(regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+    hard, easy = _ordered(regression, tokens)
     return hard + (1.0 - damping * torch.tanh(easy.detach())) * easy
+
+
+def _ordered(regression: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.maximum(regression, tokens), torch.minimum(regression, tokens)
+
+
+READINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "literal": _literal,  # max (1 - damping tanh(min)): both gradients through the product
+    "detached": _detached,  # the same with the gate's gradient stopped: the easier task idles
+    "gated": _gated,  # max + (1 - damping tanh(sg(min))) min: both keep falling
+    "sum": lambda regression, tokens, _: regression + tokens,
+    "regression": lambda regression, tokens, _: regression,
+    "tokens": lambda regression, tokens, _: tokens,
+}
+
+
+def join(reading: str, regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+    """Return one loss from the two heads' losses, by one of :data:`READINGS`."""
+    return READINGS[reading](regression, tokens, damping)

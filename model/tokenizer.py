@@ -65,5 +65,5 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list
 
 
 def model_text(level: str, text: str) -> str:
-    """Return what the language model reads: graph, level tag, configuration text, question."""
-    return f"{GRAPH}{level}{SEPARATOR}{text}{ANSWER}"
+    """Return what the language model reads after the graph: level, configuration text, question."""
+    return f"{level}{SEPARATOR}{text}{ANSWER}"

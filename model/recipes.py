@@ -1,0 +1,50 @@
+"""How each stage of training is run; every field is stored with the checkpoint."""
+
+from dataclasses import dataclass
+
+from model.errors import ModelError
+from model.loss import READINGS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all stages share: AdamW, warm-up and cosine, clipping, a moving average of weights."""
+
+    seed: int = 1
+    epochs: int = 60
+    batch_size: int = 32
+    accumulate: int = 1  # batches whose gradients make one step
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warm_up: float = 0.03  # share of all steps
+    clip_norm: float = 5.0
+    average: float = 0.999  # decay of the moving average of the weights, per step
+    watch_every: int = 5  # epochs between two looks at the held-out rows
+    patience: int = 0  # looks without a better score before training stops early; 0: never
+
+
+@dataclass(frozen=True)
+class ReadRecipe(Recipe):
+    """The language model reads texts, labelled or not, and learns what comes next."""
+
+
+@dataclass(frozen=True)
+class AlignRecipe(Recipe):
+    """Stage 1: graph and text of one configuration meet, those of two do not."""
+
+    jitter_ang: float = 0.03
+
+
+@dataclass(frozen=True)
+class JointRecipe(Recipe):
+    """Stage 2: everything is trained on both heads."""
+
+    loss: str = "gated"  # how the two heads' losses are joined: model.loss.READINGS
+    damping: float = 0.5  # lambda of the gated readings
+    relaxed_share: float = 0.25  # how often the relaxed geometry stands in for the unrelaxed
+    text_share: float = 0.15  # how often the graph is dropped
+    jitter_ang: float = 0.03  # noise on edge vectors' end points, one standard deviation
+
+    def __post_init__(self) -> None:
+        if self.loss not in READINGS:
+            raise ModelError(f"loss is one of {', '.join(READINGS)}, got {self.loss!r}")

@@ -1,0 +1,55 @@
+"""Labels with the structures that carry them, and how an epoch draws them.
+
+Shapes  S samples. Units: eV.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.batches import Example, Reader
+from model.rows import UNRELAXED, Row
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One label with the structures that carry it: unrelaxed first, relaxed if there is one."""
+
+    views: tuple[Example, ...]
+    energy_ev: float
+    set: str
+    weight: float = 1.0  # how often it is drawn in an epoch, relative to the others
+
+
+def make_samples(rows: Sequence[Row], reader: Reader, weights: dict[str, float]) -> list[Sample]:
+    """Group the rows of each pair into one sample, its unrelaxed view first."""
+    pairs: dict[str, list[Row]] = {}
+    for row in rows:
+        pairs.setdefault(row.pair, []).append(row)
+    samples = []
+    for views in pairs.values():
+        views.sort(key=lambda row: (row.kind not in UNRELAXED, row.uid))
+        examples = tuple(reader.read([row.configuration() for row in views]))
+        name = views[0].set
+        samples.append(Sample(examples, views[0].energy_ev, name, weights.get(name, 1.0)))
+    return samples
+
+
+def draw(
+    samples: Sequence[Sample], batch_size: int, rng: np.random.Generator
+) -> Iterator[list[int]]:
+    """Yield the positions of one epoch's batches; a sample comes ``weight`` times on average."""
+    weight_S = np.array([sample.weight for sample in samples])
+    copies_S = np.floor(weight_S + rng.random(len(weight_S))).astype(int)
+    chosen = rng.permutation(np.repeat(np.arange(len(weight_S)), copies_S))
+    # Texts of like length share a batch: sort within pools large enough to stay random.
+    pool = 16 * batch_size
+    for start in range(0, len(chosen), pool):
+        part = sorted(chosen[start : start + pool], key=lambda i: samples[i].views[0].cost)
+        groups = [
+            [int(i) for i in part[first : first + batch_size]]
+            for first in range(0, len(part), batch_size)
+        ]
+        for index in rng.permutation(len(groups)):
+            yield groups[index]
