@@ -81,11 +81,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe file (YAML).")],
     table: Annotated[Path, typer.Option(help="The training table (Parquet).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on there.")],
+    until: Annotated[str, typer.Option(help="The last stage to run; without it all are.")] = "",
 ) -> None:
-    """Train QE-Catalytic and the baseline; ends with two checkpoint folders."""
+    """Train QE-Catalytic, stage by stage, and the baseline; ends with two checkpoint folders."""
     from flows.training import train as run
 
-    for checkpoint in run(recipe, table, out):
+    for checkpoint in run(recipe, table, out, until=until):
         print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
 
 

@@ -8,52 +8,96 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.errors import CampaignError
+from model.assemble import assemble
 from model.baseline import train_baseline
 from model.checkpoint import Checkpoint
+from model.config import LanguageConfig
 from model.domain import domain_of
-from model.equiformer_v2.config import EquiformerV2Config
-from model.fit import Plan, fit
+from model.encoders import encoder_from_json
+from model.errors import ModelError
+from model.fit import STAGES, Plan, train_members
+from model.recipes import Recipe
 from model.rows import read_rows, split
-from model.training import Recipe
 
 T = TypeVar("T")
 
 
 class TrainingFile(BaseModel):
-    """What a recipe file states; ``encoder`` and ``recipe`` take the fields of their classes."""
+    """What a recipe file states; ``encoder``, ``language`` and stages take their classes' fields.
+
+    The stages that are named run, in the order in which they stand here.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     report_fold: int = Field(ge=0, le=4)  # never trained on
     members: int = Field(default=1, ge=1, le=8)
     processes: int = Field(default=1, ge=1)
-    crop_radius_ang: float = Field(default=6.0, gt=0)
+    crop_radius_ang: float | None = Field(default=6.0, gt=0)
+    fusion: str = "pooled"
     encoder: dict[str, Any]
-    recipe: dict[str, Any]
+    language: dict[str, Any] = Field(default_factory=dict)
     weights: dict[str, float] = Field(default_factory=dict)  # draws of a set in an epoch
+    texts: Path | None = None  # unlabelled texts for the stage read, one a line
+    read: dict[str, Any] | None = None
+    align: dict[str, Any] | None = None
+    joint: dict[str, Any] | None = None
 
 
-def train(recipe_file: Path, table: Path, folder: Path) -> tuple[Checkpoint, Checkpoint]:
+def train(recipe_file: Path, table: Path, folder: Path, *, until: str = "") -> list[Checkpoint]:
     """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
 
-    Returns the two checkpoints: ``folder/checkpoint`` and ``folder/baseline``.
+    ``until`` names the last stage to run: the others wait for the next call. Returns what is
+    finished: ``folder/baseline`` and, once every stage has ended, ``folder/checkpoint``.
     """
     settings = _read(recipe_file)
-    plan = Plan(
-        table=table,
-        folder=folder,
-        encoder=_build(EquiformerV2Config, settings.encoder, recipe_file, "encoder"),
-        recipe=_build(Recipe, settings.recipe, recipe_file, "recipe"),
-        crop_radius_ang=settings.crop_radius_ang,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        report_fold=settings.report_fold,
-        weights=settings.weights,
-    )
+    plan = training_plan(settings, recipe_file, table, folder)
+    if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
+        raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
     rows = read_rows(table)
     seen, held_out, _ = split(rows, report_fold=plan.report_fold)
     domain = domain_of([*seen, *held_out])
-    baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=plan.recipe.seed)
-    return fit(plan, members=settings.members, processes=settings.processes), baseline
+    seed = plan.stages[0].seed
+    baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=seed)
+    train_members(plan, members=settings.members, processes=settings.processes, until=until)
+    if until and until != STAGES[type(plan.stages[-1])]:
+        return [baseline]
+    return [baseline, assemble(plan, members=settings.members)]
+
+
+def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> Plan:
+    """Return what the recipe file asks for, on the device that is there."""
+    stages = tuple(
+        _build(kind, values, file, name)
+        for kind, name in STAGES.items()
+        if (values := getattr(settings, name)) is not None
+    )
+    if not stages:
+        raise CampaignError(f"{file} names no stage; name at least one of {_stage_names()}")
+    return Plan(
+        table=table,
+        folder=folder,
+        encoder=_encoder(settings.encoder, file),
+        stages=stages,
+        report_fold=settings.report_fold,
+        language=_build(LanguageConfig, settings.language, file, "language"),
+        fusion=settings.fusion,
+        crop_radius_ang=settings.crop_radius_ang,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        weights=settings.weights,
+        texts=settings.texts,
+    )
+
+
+def _stage_names() -> str:
+    return ", ".join(STAGES.values())
+
+
+def _encoder(values: dict[str, Any], file: Path) -> Any:
+    try:
+        return encoder_from_json(values)
+    except ModelError as error:
+        raise CampaignError(f"{file}: encoder: {error}") from None
 
 
 def _read(file: Path) -> TrainingFile:
@@ -76,3 +120,5 @@ def _build(kind: type[T], values: dict[str, Any], file: Path, place: str) -> T:
             f"{file}: {place}: {str(error).partition(' ')[2]}; fields are "
             f"{', '.join(kind.__dataclass_fields__)}"  # type: ignore[attr-defined]
         ) from None
+    except ModelError as error:
+        raise CampaignError(f"{file}: {place}: {error}") from None

@@ -64,7 +64,9 @@ class Align:
     def loss(self, network: QECatalytic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return InfoNCE, both ways."""
         graph_BD, text_BD = network.align(batch)
-        loss = info_nce(graph_BD, text_BD, network.temperature(), same_text(batch))
+        loss = info_nce(
+            graph_BD, text_BD, network.temperature(), same_text(batch, network.graph_token)
+        )
         return loss, {"info_nce": loss}
 
     def watch(self, network: QECatalytic) -> Watched:
@@ -87,9 +89,9 @@ def similarity(network: QECatalytic, samples: Sequence[Sample], pad: int) -> Sim
     batch = make_batch([sample.views[0] for sample in samples], pad).to(device)
     with torch.inference_mode():
         graph_RD, text_RD = network.align(batch)
-        return Similarity(
-            (text_RD @ graph_RD.T).double().cpu().numpy(), same_text(batch).cpu().numpy()
-        )
+        is_same_RR = same_text(batch, network.graph_token)
+        cosine_RR = (text_RD @ graph_RD.T).double()
+        return Similarity(cosine_RR.cpu().numpy(), is_same_RR.cpu().numpy())
 
 
 def retrieval(seen: Similarity) -> dict[str, float]:
@@ -104,10 +106,11 @@ def retrieval(seen: Similarity) -> dict[str, float]:
     }
 
 
-def same_text(batch: Batch) -> Tensor:
+def same_text(batch: Batch, graph_token: int) -> Tensor:
     """Return (B, B) which systems share one text, level and adsorbate included."""
-    graphless_BT = batch.token_ids_BT
-    return (graphless_BT[:, None, :] == graphless_BT[None, :, :]).all(-1)
+    is_other_BT = (batch.is_token_BT == 0) | (batch.token_ids_BT == graph_token)
+    text_BT = batch.token_ids_BT.masked_fill(is_other_BT, -1)
+    return (text_BT[:, None, :] == text_BT[None, :, :]).all(-1)
 
 
 def info_nce(graph_BD: Tensor, text_BD: Tensor, temperature: Tensor, same_BB: Tensor) -> Tensor:
@@ -117,4 +120,3 @@ def info_nce(graph_BD: Tensor, text_BD: Tensor, temperature: Tensor, same_BB: Te
     target_BB = target_BB / target_BB.sum(-1, keepdim=True)
     one_way = nn.functional.cross_entropy(logits_BB, target_BB)
     return 0.5 * (one_way + nn.functional.cross_entropy(logits_BB.T, target_BB.T))
-

@@ -10,12 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
-from model.batches import Example, make_batch
+from model.batches import Example, Reader, make_batch
 from model.energy_tokens import WIDTH, format_energy
 from model.ensemble import Ensemble
-from model.batches import Reader
 from model.loss import join
 from model.qe_catalytic import Batch, QECatalytic
 from model.recipes import JointRecipe
@@ -58,7 +56,9 @@ class Joint:
         """Return the names of some samples, for messages."""
         return [self.samples[index].views[0].name for index in chosen]
 
-    def batch(self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device) -> Labelled:
+    def batch(
+        self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
+    ) -> Labelled:
         """Return one batch: views and dropped graphs drawn anew each time."""
         examples = [self._view(self.samples[index], rng) for index in chosen]
         answers = [self.answers[index] for index in chosen]

@@ -39,6 +39,6 @@ def start_from_periodic_table(model: Qwen2Model, tokenizer: PreTrainedTokenizerF
     mixer_PD *= weight_VD.std() / properties_ZP.shape[1] ** 0.5
     with torch.no_grad():
         for token in range(len(tokenizer)):
-            number = atomic_numbers.get(tokenizer.decode([token]).strip(), 0)
+            number = atomic_numbers.get(str(tokenizer.decode([token])).strip(), 0)
             if 0 < number < len(properties_ZP):
                 weight_VD[token] = 0.3 * weight_VD[token] + properties_ZP[number] @ mixer_PD

@@ -1,6 +1,6 @@
 """Two heads, one loss: readings of the max-min tanh-gated sum of arXiv:2512.20084.
 
-The paper writes max(L) (1 - lambda tanh(min L)): the harder task dominates, the easier one gates it.
+The paper writes max(L) (1 - lambda tanh(min L)): the harder task dominates, the easier gates it.
 Taken literally, the easier task is rewarded for getting worse. All readings are kept, so that they
 can be compared.
 """

@@ -113,13 +113,11 @@ class QECatalytic(nn.Module):
     def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
         """Encode the graphs, then read graph and text."""
         graph = self.encode(batch)
-        embedded_BTD = self.language.get_input_embeddings()(batch.token_ids_BT)
+        embedded_BTD = self._vocabulary()(batch.token_ids_BT)
         is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
         # Tokens stand in the order of systems and, within one, of atoms: as the rows do.
         said_GD = self.projection(
-            graph.node_ND
-            if self.config.fusion == "atoms"
-            else graph.pooled_BD[graph.has_graph_B]
+            graph.node_ND if self.config.fusion == "atoms" else graph.pooled_BD[graph.has_graph_B]
         )
         embedded_BTD = embedded_BTD.masked_scatter(is_graph_BT1, said_GD.to(embedded_BTD.dtype))
         read = self.language(
@@ -161,9 +159,14 @@ class QECatalytic(nn.Module):
         energy_B = reading.graph.atoms_B + self.regression(seen_BE)[:, 0]
         return energy_B, self.spread(seen_BE.detach())[:, 0]
 
+    def _vocabulary(self) -> nn.Embedding:
+        table = self.language.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        return table
+
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Return (B, T, V) next-token scores, through the tied embedding."""
-        return hidden_BTD @ self.language.get_input_embeddings().weight.T
+        return torch.nn.functional.linear(hidden_BTD, self._vocabulary().weight)
 
 
 def positions(is_token_BT: Tensor) -> Tensor:

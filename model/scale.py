@@ -42,7 +42,9 @@ class LevelScale(nn.Module):
         """Return (B,) standardised energies from those in eV."""
         return (energy_B - self.reference(level_B, adsorbate_BZ)) / self.scale_L[level_B]
 
-    def fit(self, level: int, counts_RZ: NDArray[np.float64], energy_R: NDArray[np.float64]) -> None:
+    def fit(
+        self, level: int, counts_RZ: NDArray[np.float64], energy_R: NDArray[np.float64]
+    ) -> None:
         """Set one level's offsets and scale by ridge regression of its labels on composition."""
         offset, scale, atom_offset_Z = fit_scale(counts_RZ, energy_R)
         self.offset_L[level] = offset

@@ -216,7 +216,7 @@ class Trainer:
 
     def _out_of_patience(self) -> bool:
         waited = self.epoch - self.best["epoch"]
-        return 0 < self.recipe.patience * self.recipe.watch_every <= waited
+        return bool(0 < self.recipe.patience * self.recipe.watch_every <= waited)
 
     def _save(self) -> None:
         state = {

@@ -4,8 +4,10 @@ import numpy as np
 from ase.build import add_adsorbate, fcc111
 
 from model.batches import Reader
+from model.encoders import EncoderConfig
 from model.equiformer_v2.config import EquiformerV2Config
-from model.qe_catalytic import LanguageConfig, QECatalytic, QECatalyticConfig
+from model.config import LanguageConfig, QECatalyticConfig
+from model.qe_catalytic import QECatalytic
 from model.rows import Row
 from model.tokenizer import GRAPH, model_text, train_tokenizer
 
@@ -69,11 +71,14 @@ ROWS = [
 ]
 
 
-def network_and_reader() -> tuple[QECatalytic, Reader]:
+def network_and_reader(
+    encoder: EncoderConfig = ENCODER, fusion: str = "pooled"
+) -> tuple[QECatalytic, Reader]:
     """Return an untrained tiny network with its tokenizer."""
     tokenizer = train_tokenizer(model_text(r.level, r.text) for r in ROWS)
     config = QECatalyticConfig(
-        encoder=ENCODER,
+        encoder=encoder,
+        fusion=fusion,
         levels=LEVELS,
         vocabulary=len(tokenizer),
         language=LanguageConfig(width=16, layers=1, heads=2, key_value_heads=1, feed_forward=32),
