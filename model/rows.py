@@ -1,11 +1,14 @@
 """Training rows: a structure, its text, its level of theory and the energy to learn.
 
 One Parquet file holds them all; structures are list columns. Units: eV, Å.
+Kinds   ``unrelaxed`` and ``initial`` placements, ``relaxed`` ends, ``clean`` slabs without an
+adsorbate atom, ``text`` without any atom.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,12 +21,16 @@ COLUMNS = (
     *("uid", "pair", "set", "level", "adsorbate", "text", "kind", "fold", "energy_ev"),
     *("numbers", "positions", "cell", "tags"),
 )
-UNRELAXED = ("unrelaxed", "initial")  # kinds of structure that a screening also sees
+# Kinds of row that a screening also sees: nothing in them knows the relaxed adslab.
+UNRELAXED = ("unrelaxed", "initial", "clean", "text")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled structure. Rows of one ``pair`` share a label, relaxed and unrelaxed."""
+    """One labelled structure. Rows of one ``pair`` share a label, relaxed and unrelaxed.
+
+    ``group`` names the surface, so that a split can keep it on one side; empty where not known.
+    """
 
     uid: str
     pair: str
@@ -38,6 +45,7 @@ class Row:
     positions_N3: NDArray[np.float64]
     cell_33: NDArray[np.float64]
     tags_N: NDArray[np.int64]
+    group: str = ""
 
     def configuration(self) -> Configuration:
         """Return what a predictor reads of this row."""
@@ -64,35 +72,46 @@ def read_rows(file: Path) -> list[Row]:
         raise ModelError(f"{file} is not a Parquet training table: {cause}") from cause
     if missing := [name for name in COLUMNS if name not in table.column_names]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
-    rows = [_row(values) for values in table.select(COLUMNS).to_pylist()]
+    # Tables written before there were groups: the bulk stands for the surface.
+    group = next((name for name in ("group", "bulk") if name in table.column_names), "pair")
+    names = list(dict.fromkeys((*COLUMNS, group)))
+    rows = [_row(values, group) for values in table.select(names).to_pylist()]
     for row in rows:
         if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
             raise ModelError(f"row {row.uid} of {file} holds a number that is not finite")
     return rows
 
 
-def _row(values: dict[str, object]) -> Row:
-    plain = {name: values[name] for name in COLUMNS[:9]}
+def _row(values: dict[str, Any], group: str) -> Row:
     return Row(
-        **plain,  # type: ignore[arg-type]  # read_rows checks the columns
+        **{name: values[name] for name in COLUMNS[:9]},
         numbers_N=np.asarray(values["numbers"], dtype=np.int64),
         positions_N3=np.asarray(values["positions"], dtype=np.float64).reshape(-1, 3),
-        cell_33=np.asarray(values["cell"], dtype=np.float64).reshape(3, 3),
+        cell_33=np.asarray(values["cell"] or np.zeros(9), dtype=np.float64).reshape(3, 3),
         tags_N=np.asarray(values["tags"], dtype=np.int64),
+        group=values[group],
     )
 
 
 def split(
-    rows: Sequence[Row], *, report_fold: int, held_out_share: float = 0.1
+    rows: Sequence[Row],
+    *,
+    report_fold: int,
+    held_out_share: float = 0.1,
+    by: Literal["pair", "surface"] = "pair",
 ) -> tuple[list[Row], list[Row], list[Row]]:
     """Return rows to train on, to hold out for calibration, and to report.
 
-    Rows of one pair stay together. Held-out and reported rows are unrelaxed, as in a screening.
+    Rows of one pair stay together, and with ``by="surface"`` those of one set on one surface, so
+    that held-out errors are those on surfaces never seen. Held-out and reported rows are unrelaxed,
+    as in a screening.
     """
     train: list[Row] = []
     held_out: list[Row] = []
     reported: list[Row] = []
-    aside = _held_out_pairs(rows, report_fold, held_out_share)
+    others = [row for row in rows if row.fold != report_fold]
+    chosen = _held_out_pairs if by == "pair" else _pairs_of_held_out_surfaces
+    aside = chosen(others, held_out_share)
     for row in rows:
         unrelaxed = row.kind in UNRELAXED
         if row.fold == report_fold:
@@ -104,7 +123,25 @@ def split(
     return train, held_out, reported
 
 
-def _held_out_pairs(rows: Sequence[Row], report_fold: int, share: float) -> set[str]:
-    pairs = sorted({row.pair for row in rows if row.fold != report_fold})
+def _held_out_pairs(rows: Sequence[Row], share: float) -> set[str]:
+    pairs = sorted({row.pair for row in rows})
     order = np.random.default_rng(0).permutation(len(pairs))
     return {pairs[index] for index in order[: round(share * len(pairs))]}
+
+
+def _pairs_of_held_out_surfaces(rows: Sequence[Row], share: float) -> set[str]:
+    """Return the pairs on surfaces taken by lot, in each set until its share is reached."""
+    surfaces: dict[str, dict[str, set[str]]] = {}  # set -> surface -> pairs
+    for row in rows:
+        surfaces.setdefault(row.set, {}).setdefault(row.group or row.pair, set()).add(row.pair)
+    aside: set[str] = set()
+    for name in sorted(surfaces):
+        here = surfaces[name]
+        wanted = share * sum(len(pairs) for pairs in here.values())
+        order = np.random.default_rng(0).permutation(len(here))
+        taken = 0
+        for surface in np.array(sorted(here))[order[1:]]:  # one stays to train on
+            if taken < wanted:
+                aside |= here[surface]
+                taken += len(here[surface])
+    return aside

@@ -3,7 +3,8 @@
     python -m tasks.training_data.assemble --data DIR --emt DIR --out FILE
 
 Relaxed sets enter twice: re-placed (kind ``unrelaxed``) and as they are (``relaxed``), under one
-pair. What cannot be re-placed enters in neither form and is counted with its reason.
+pair. What cannot be re-placed enters in neither form and is counted with its reason. A checkpoint
+that ships is trained on this table, so a set without a licence is refused.
 """
 
 import argparse
@@ -16,18 +17,31 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from model.text import parse_text
 from tasks.errors import Refused, UserError
-from tasks.training_data.frames import bulk_formula, standard_frame
+from tasks.training_data.frames import bulk_formula, clean_frame, standard_frame
 from tasks.training_data.replace import Replaced, Replacer
-from tasks.training_data.sources import SETS, Frame, SetSpec, read_frames
+from tasks.training_data.sources import (
+    BENCHMARKS,
+    SETS,
+    Frame,
+    SetSpec,
+    chosen,
+    miller_of,
+    read_frames,
+    read_records,
+)
 from tasks.training_data.table import (
     SCHEMA,
     Label,
     TrainingRow,
-    read_tables,
+    read_training_tables,
+    text_row,
     training_row,
     write_table,
 )
+
+DEFAULT = tuple(spec.name for spec in SETS)
 
 
 @dataclass(frozen=True)
@@ -56,14 +70,17 @@ class SetReport:
 
 def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]:
     """Return the rows of one published set and how it went."""
-    replacer = Replacer()
+    if spec.form == "text":
+        texts = [_text(record, spec) for record in read_records(folder, spec)]
+        return texts, SetReport(spec.name, len(texts), len(texts), (), ())
+    replacer = Replacer(spec)
     rows: list[TrainingRow] = []
     refused: list[Refused] = []
     moved: list[float] = []
     frames = 0
     for frame in read_frames(folder, spec):
         frames += 1
-        made = replacer(frame) if spec.relaxed else _initial(frame)
+        made = replacer(frame) if spec.form == "relaxed" else _as_stored(frame, spec)
         if isinstance(made, Refused):
             refused.append(made)
         elif isinstance(made, Replaced):
@@ -72,14 +89,27 @@ def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]
             rows.append(training_row(label, "unrelaxed", made.unrelaxed))
             rows.append(training_row(label, "relaxed", made.relaxed))
         else:
-            rows.append(made)
+            rows += made
     return rows, SetReport(spec.name, frames, len(rows), tuple(refused), tuple(moved))
 
 
-def assemble(data: Path, emt: Path | None, out: Path) -> Iterator[SetReport]:
+def shipped_sets(names: Sequence[str]) -> list[SetSpec]:
+    """Return the named sets; one whose licence keeps weights from shipping is an error."""
+    specs = chosen(names, (*SETS, *BENCHMARKS))
+    if barred := [spec.name for spec in specs if not spec.ships]:
+        raise UserError(
+            f"a table for checkpoints that ship holds licensed sets only, and {', '.join(barred)} "
+            "states no licence; write it for benchmarks with tasks.training_data.benchmark_tables"
+        )
+    return specs
+
+
+def assemble(
+    data: Path, emt: Path | None, out: Path, names: Sequence[str] = DEFAULT
+) -> Iterator[SetReport]:
     """Write the training table to ``out``, yielding the report of each set on the way."""
     tables = []
-    for spec in SETS:
+    for spec in shipped_sets(names):
         rows, report = set_rows(data, spec)
         tables.append(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
         yield report
@@ -87,24 +117,49 @@ def assemble(data: Path, emt: Path | None, out: Path) -> Iterator[SetReport]:
         parts = sorted(emt.glob("part-*.parquet"))
         if not parts:
             raise UserError(f"{emt} holds no part-*.parquet; run tasks.training_data.emt_set first")
-        tables.append(read_tables(parts, SCHEMA.names).cast(SCHEMA))
+        tables.append(read_training_tables(parts))
         yield SetReport("emt", len(parts), tables[-1].num_rows, (), ())
     write_table(out, pa.concat_tables(tables))
 
 
-def _initial(frame: Frame) -> TrainingRow | Refused:
-    """Return the row of a frame that is unrelaxed already."""
+def _as_stored(frame: Frame, spec: SetSpec) -> list[TrainingRow] | Refused:
+    """Return the rows of a frame that needs no placement: unrelaxed already, or a clean slab."""
     try:
-        atoms = standard_frame(frame.atoms)
-        slab = atoms[atoms.get_tags() != 2]
-        return training_row(_label(frame, bulk_formula(slab)), "initial", atoms)
+        if spec.form == "clean":
+            slab = clean_frame(frame.atoms)
+            return [training_row(_label(frame, bulk_formula(slab)), "clean", slab)]
+        start = standard_frame(frame.atoms, spec.adsorbate_tag)
+        label = _label(frame, bulk_formula(start[start.get_tags() != 2]))
+        rows = [training_row(label, "initial", start)]
+        if frame.end is not None:
+            end = standard_frame(frame.end, spec.adsorbate_tag)
+            rows.append(training_row(label, "relaxed", end))
     except UserError as error:
         return Refused(frame.uid, "placement", str(error))
+    return rows
+
+
+def _text(record: dict[str, object], spec: SetSpec) -> TrainingRow:
+    """Return the row of a published text, which has to read as one."""
+    text = parse_text(str(record["text"]))
+    label = Label(
+        pair=str(record["uid"]),
+        group=str(record[spec.group]),
+        set=spec.name,
+        level=spec.level,
+        adsorbate=text.adsorbate,
+        bulk=text.bulk,
+        miller=miller_of(str(record["facet"])),
+        fold=int(str(record["fold"])),
+        energy_ev=float(str(record["e_ads"])),
+    )
+    return text_row(label, str(record["text"]))
 
 
 def _label(frame: Frame, bulk_formula: str) -> Label:
     return Label(
         pair=frame.uid,
+        group=frame.group,
         set=frame.set,
         level=frame.level,
         adsorbate=frame.adsorbate,
@@ -121,9 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--emt", type=Path, help="folder of tasks.training_data.emt_set")
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file to write")
+    parser.add_argument("--sets", nargs="+", default=DEFAULT, help="published sets to take")
     options = parser.parse_args(arguments)
     try:
-        for report in assemble(options.data, options.emt, options.out):
+        for report in assemble(options.data, options.emt, options.out, options.sets):
             print("\n".join(report.lines()), flush=True)
     except UserError as error:
         print(f"sabatier: {error}", file=sys.stderr)

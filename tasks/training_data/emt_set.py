@@ -233,6 +233,7 @@ def _sampled(slab: Slab, sites: SurfaceSites, name: str, count: int, seed: int) 
 def _label(adslab: Adslab, slab: Slab, theory: LevelOfTheory, energy_ev: float) -> Label:
     return Label(
         pair=adslab.candidate_id,
+        group=slab.bulk_formula,
         set="emt",
         level=theory.name,
         adsorbate=adslab.adsorbate,

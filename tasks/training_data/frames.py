@@ -17,30 +17,48 @@ from tasks.errors import UserError
 from tasks.identity import fixed_mask
 
 VACUUM_ANG = 15.0  # as tasks.slabs makes it by default
-_ADSORBATE_NUMBERS = (1, 6, 7, 8, 16)  # H, C, N, O, S: all else is slab in these sets
+_ADSORBATE_NUMBERS = (1, 6, 7, 8, 16)  # H, C, N, O, S: all else is slab where no tag says so
 _SHELL = 1.2  # neighbours are nearer than this times the shortest distance in the slab
 _LAYER_ANG = 0.3
 _AROUND_I2 = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
 
 
-def standard_frame(atoms: Atoms) -> Atoms:
-    """Return slab atoms first and adsorbate atoms (H, C, N, O, S) after them, adsorbate on top.
+def standard_frame(atoms: Atoms, adsorbate_tag: int | None = None) -> Atoms:
+    """Return slab atoms first and adsorbate atoms after them, adsorbate on top.
 
-    The cell is right-handed with a along x, b in the xy plane and c along z, vacuum half below and
-    half above; distances are those of the input. Tags are 0, 1 and 2, fixed atoms are kept.
+    Adsorbate atoms are those of ``adsorbate_tag``, or without one the H, C, N, O and S atoms. The
+    cell is right-handed with a along x, b in the xy plane and c along z, vacuum half below and half
+    above; distances are those of the input. Tags are 0, 1 and 2, fixed atoms are kept.
     """
-    is_adsorbate_N = np.isin(atoms.numbers, _ADSORBATE_NUMBERS)
-    if is_adsorbate_N.all() or not is_adsorbate_N.any():
-        raise UserError("a frame holds slab and adsorbate (H, C, N, O, S) atoms, got one of them")
+    is_adsorbate_N = _is_adsorbate(atoms, adsorbate_tag)
     order = np.argsort(is_adsorbate_N, kind="stable")
-    positions_N3 = _joined_along_c(atoms)[order]
     slab_size = int((~is_adsorbate_N).sum())
-    positions_N3, cell_33 = _upright(positions_N3, atoms.cell.array, slab_size)
-    framed = Atoms(atoms.numbers[order], positions_N3, cell=cell_33, pbc=True)
-    fixed = np.flatnonzero(fixed_mask(atoms)[order])
-    if len(fixed):
-        framed.set_constraint(FixAtoms(indices=fixed))
+    framed = _framed(atoms, order, slab_size, slab_size)
     framed.set_tags(_tags(framed, slab_size))
+    return framed
+
+
+def clean_frame(atoms: Atoms) -> Atoms:
+    """Return a clean slab in the standard frame, its held atoms below, tags 0 and 1.
+
+    The top layer holds as many atoms as the bottom one, which is flat as it was held. How far free
+    atoms have risen or sunk then plays no part.
+    """
+    held_N = fixed_mask(atoms)
+    if held_N.all() or not held_N.any():
+        raise UserError("a clean slab has held atoms below and free atoms above, got one of them")
+    order = np.argsort(~held_N, kind="stable")
+    framed = _framed(atoms, order, int(held_N.sum()), len(atoms))
+    z_N = framed.positions[:, 2]
+    in_layer = int((z_N < z_N.min() + _LAYER_ANG).sum())
+    if len(framed) % in_layer:
+        raise UserError(
+            f"layers of a clean slab hold equally many atoms, got {in_layer} in the lowest one of "
+            f"{len(framed)} atoms"
+        )
+    tags_N = np.zeros(len(framed), dtype=np.int64)
+    tags_N[np.argsort(z_N, kind="stable")[-in_layer:]] = 1
+    framed.set_tags(tags_N)
     return framed
 
 
@@ -91,6 +109,27 @@ def joined_adsorbate(adsorbate: Atoms) -> NDArray[np.float64]:
     return np.asarray(positions)
 
 
+def _is_adsorbate(atoms: Atoms, tag: int | None) -> NDArray[np.bool_]:
+    if tag is not None:
+        chosen_N, rule = np.asarray(atoms.get_tags() == tag), f"tag {tag}"
+    else:
+        chosen_N, rule = np.isin(atoms.numbers, _ADSORBATE_NUMBERS), "H, C, N, O, S"
+    if chosen_N.all() or not chosen_N.any():
+        raise UserError(f"a frame holds slab and adsorbate ({rule}) atoms, got one of them")
+    return chosen_N
+
+
+def _framed(atoms: Atoms, order: NDArray[np.int64], below: int, slab_size: int) -> Atoms:
+    """Return the atoms in ``order``, upright: the first ``below`` of them under the others."""
+    positions_N3 = _joined_along_c(atoms)[order]
+    positions_N3, cell_33 = _upright(positions_N3, atoms.cell.array, below, slab_size)
+    framed = Atoms(atoms.numbers[order], positions_N3, cell=cell_33, pbc=True)
+    fixed = np.flatnonzero(fixed_mask(atoms)[order])
+    if len(fixed):
+        framed.set_constraint(FixAtoms(indices=fixed))
+    return framed
+
+
 def _joined_along_c(atoms: Atoms) -> NDArray[np.float64]:
     """Return positions in which the widest empty layer lies at the border of the cell."""
     positions_N3 = atoms.positions.copy()
@@ -107,13 +146,16 @@ def _joined_along_c(atoms: Atoms) -> NDArray[np.float64]:
 
 
 def _upright(
-    positions_N3: NDArray[np.float64], cell_33: NDArray[np.float64], slab_size: int
+    positions_N3: NDArray[np.float64], cell_33: NDArray[np.float64], below: int, slab_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return positions and cell turned (never mirrored) so that the adsorbate is on top."""
+    """Return positions and cell turned (never mirrored) with the first ``below`` atoms down.
+
+    The vacuum is counted from the first ``slab_size`` atoms.
+    """
     a, b = cell_33[0], cell_33[1]
     z_3 = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
     height_N = positions_N3 @ z_3
-    if height_N[slab_size:].mean() < height_N[:slab_size].mean():
+    if height_N[below:].mean() < height_N[:below].mean():
         z_3, b = -z_3, -b  # -b spans the same lattice and keeps the cell right-handed
     x_3 = a / np.linalg.norm(a)
     frame_33 = np.array([x_3, np.cross(z_3, x_3), z_3])

@@ -26,7 +26,7 @@ from tasks.sites import Site, SurfaceSites, in_plane_symmetry, surface_sites, to
 from tasks.slabs import Slab
 from tasks.training_data.frames import bulk_formula, joined_adsorbate, standard_frame
 from tasks.training_data.ideal_slab import ideal_slab
-from tasks.training_data.sources import Frame
+from tasks.training_data.sources import Frame, SetSpec
 
 _SITE_REACH_ANG = 1.3  # sites farther from the binding atom than this are not its site
 _ROTATION_STEP_DEG = 15.0
@@ -60,7 +60,8 @@ class _Ground:
 class Replacer:
     """Re-places relaxed frames; what frames on one slab share is computed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: SetSpec) -> None:
+        self._spec = spec
         self._grounds: dict[str, _Ground] = {}
 
     def __call__(self, frame: Frame) -> Replaced | Refused:
@@ -71,7 +72,7 @@ class Replacer:
             return Refused(frame.uid, "placement", str(error))
 
     def _replaced(self, frame: Frame) -> Replaced:
-        relaxed = standard_frame(frame.atoms)
+        relaxed = standard_frame(frame.atoms, self._spec.adsorbate_tag)
         in_slab = relaxed.get_tags() != 2
         ground = self._ground(ideal_slab(relaxed[in_slab]), frame)
         species = adsorbate(frame.adsorbate)

@@ -2,6 +2,8 @@
 
 Units   energy_ev in eV, positions and cell in Å. ``cell`` is 3 x 3 row vectors, flattened, as are
 ``positions``. Rows of one ``pair`` share a label: the placement and the end of its relaxation.
+``group`` names the surface that splits by surface keep on one side. A row of kind ``clean`` has no
+adsorbate atom, one of kind ``text`` no atom at all: its lists are empty.
 """
 
 import os
@@ -14,16 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
+from model.text import ConfigurationText
 from tasks.errors import UserError
 from tasks.featurise import configuration_text
 from tasks.lattice_planes import Miller
 
-Kind = Literal["unrelaxed", "relaxed", "initial"]
+Kind = Literal["unrelaxed", "relaxed", "initial", "clean", "text"]
 
 SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
         ("pair", pa.string()),
+        ("group", pa.string()),
         ("set", pa.string()),
         ("level", pa.string()),
         ("adsorbate", pa.string()),
@@ -47,6 +51,7 @@ class TrainingRow:
 
     uid: str
     pair: str
+    group: str
     set: str
     level: str
     adsorbate: str
@@ -67,6 +72,7 @@ class Label:
     """What the rows of one pair share: whose energy, of what, at which level."""
 
     pair: str
+    group: str
     set: str
     level: str
     adsorbate: str
@@ -78,14 +84,32 @@ class Label:
 
 def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
     """Return the row of one structure; its text is written from its own atoms."""
+    if kind == "clean":
+        text = ConfigurationText(label.adsorbate, label.bulk, label.miller, ()).format()
+    else:
+        text = configuration_text(atoms, label.adsorbate, label.bulk, label.miller)
     return TrainingRow(
         uid=f"{label.pair}#{kind}",
         kind=kind,
-        text=configuration_text(atoms, label.adsorbate, label.bulk, label.miller),
+        text=text,
         numbers=tuple(atoms.numbers.tolist()),
         positions=tuple(atoms.positions.ravel().tolist()),
         cell=tuple(atoms.cell.array.ravel().tolist()),
         tags=tuple(atoms.get_tags().tolist()),
+        **asdict(label),
+    )
+
+
+def text_row(label: Label, text: str) -> TrainingRow:
+    """Return the row of a text without a structure, the text as its set wrote it."""
+    return TrainingRow(
+        uid=f"{label.pair}#text",
+        kind="text",
+        text=text,
+        numbers=(),
+        positions=(),
+        cell=(),
+        tags=(),
         **asdict(label),
     )
 
@@ -109,7 +133,17 @@ def write_table(path: Path, table: pa.Table) -> int:
     return int(table.num_rows)
 
 
-def read_tables(paths: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+def read_tables(paths: Sequence[Path]) -> pa.Table:
     """Return the rows of several tables, in the order of their file names."""
-    names = list(columns) if columns else None
-    return pa.concat_tables([pq.read_table(path, columns=names) for path in sorted(paths)])
+    return pa.concat_tables([pq.read_table(path) for path in sorted(paths)])
+
+
+def read_training_tables(paths: Sequence[Path]) -> pa.Table:
+    """Return training rows of several tables; one without groups takes bulks for them."""
+    return pa.concat_tables([_in_schema(pq.read_table(path)) for path in sorted(paths)])
+
+
+def _in_schema(table: pa.Table) -> pa.Table:
+    if "group" not in table.column_names:
+        table = table.append_column("group", table["bulk"])
+    return table.select(SCHEMA.names).cast(SCHEMA)
