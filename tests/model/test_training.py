@@ -61,20 +61,13 @@ def test_a_killed_run_ends_with_the_same_loss_curve(
 
 
 def test_accumulated_batches_step_as_one(tmp_path: Path) -> None:
-    """Two batches of equal size and one of both give one gradient, noise and views apart."""
-    quiet = replace(RECIPE, jitter_ang=0.0, text_share=0.0, average=0.0, clip_norm=1e9)
-    apart, whole = (trainer(tmp_path / name, quiet) for name in ("apart", "whole"))
+    plain = replace(RECIPE, loss="sum", jitter_ang=0.0, text_share=0.0, clip_norm=1e9)
+    apart, whole = (trainer(tmp_path / name, plain) for name in ("apart", "whole"))
     rng = np.random.default_rng(0)
-    for each, batches in ((apart, [[0, 1], [2, 3]]), (whole, [[0, 1, 2, 3]])):
-        each.network.eval()
-        each._step(batches, rng)
-    for (name, a), (_, b) in zip(
-        apart.network.named_parameters(), whole.network.named_parameters(), strict=True
-    ):
-        if a.grad is not None and b.grad is not None and name.startswith("encoder"):
-            # The gate of the joined loss is not linear in a batch: compare directions.
-            cosine = torch.nn.functional.cosine_similarity(a.grad.flatten(), b.grad.flatten(), 0)
-            assert cosine > 0.9 or a.grad.norm() < 1e-6
+    apart._step([[0, 1], [2, 3]], rng)
+    whole._step([[0, 1, 2, 3]], rng)
+    for a, b in zip(apart.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_a_batch_too_large_for_memory_is_halved_and_said_once(
@@ -109,7 +102,7 @@ def test_patience_ends_training_and_keeps_the_best(
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
-    trainer(tmp_path, replace(RECIPE, epochs=12)).run()
+    trainer(tmp_path, replace(RECIPE, epochs=12, learning_rate=0.01)).run()
     curve = [line["regression"] + line["tokens"] for line in losses(tmp_path)]
     assert curve[-1] < 0.8 * curve[0]
 
@@ -139,8 +132,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_row(tmp_path: Path
 def test_alignment_leaves_the_language_model_and_finds_texts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
-    samples = make_samples(ROWS, reader, {"test": 2.0})
-    recipe = AlignRecipe(seed=0, epochs=40, batch_size=8, learning_rate=0.01, average=0.9)
+    samples = make_samples(ROWS[:4], reader, {})  # a graph does not know its level
+    recipe = AlignRecipe(seed=0, epochs=100, batch_size=4, learning_rate=0.003, average=0.9)
     before = {k: v.clone() for k, v in network.language.state_dict().items()}
     aligned = Trainer(network, Align(samples, samples, reader, recipe), recipe, tmp_path).run()
     after = aligned.language.state_dict()

@@ -4,9 +4,9 @@ import numpy as np
 from ase.build import add_adsorbate, fcc111
 
 from model.batches import Reader
+from model.config import LanguageConfig, QECatalyticConfig
 from model.encoders import EncoderConfig
 from model.equiformer_v2.config import EquiformerV2Config
-from model.config import LanguageConfig, QECatalyticConfig
 from model.qe_catalytic import QECatalytic
 from model.rows import Row
 from model.tokenizer import GRAPH, model_text, train_tokenizer
