@@ -4,8 +4,8 @@ Shapes  N atoms, C channels.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any, Protocol, get_type_hints
 
 from torch import Tensor, nn
 
@@ -57,18 +57,26 @@ def encoder_from_json(values: Mapping[str, Any]) -> EncoderConfig:
     """Rebuild the configuration that :func:`encoder_to_json` wrote; no kind is an EquiformerV2.
 
     Raises:
-        ModelError: the kind or a field is unknown, or a value cannot be.
+        ModelError: the kind or a setting is unknown, or a value has a wrong type or cannot be.
     """
     settings = dict(values)
     kind = settings.pop("kind", OLDEST_KIND)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"an encoder's kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    known = [field.name for field in fields(KINDS[kind])]
-    if unknown := sorted(settings.keys() - set(known)):
+    types = get_type_hints(KINDS[kind])
+    if unknown := sorted(map(str, settings.keys() - types.keys())):
         raise ModelError(
-            f"encoder {kind} has no setting {', '.join(unknown)}; choose among {', '.join(known)}"
+            f"encoder {kind} has no setting {', '.join(unknown)}; choose among {', '.join(types)}"
         )
-    try:
-        return KINDS[kind](**settings)
-    except TypeError as cause:
-        raise ModelError(f"a setting of encoder {kind} has a wrong type: {cause}") from cause
+    for name, value in settings.items():
+        if not _fits(value, types[name]):
+            wanted = getattr(types[name], "__name__", types[name])
+            raise ModelError(f"{name} of encoder {kind} must be {wanted}, got {value!r}")
+    return KINDS[kind](**settings)
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Return whether a value is of the type; an int is a float, True is no int."""
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, int | float if wanted is float else wanted)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 from model.errors import ModelError
 
+ORDER = 3  # of the splines that filters are made of
+
 
 @dataclass(frozen=True)
 class PainnConfig:
     """Hyperparameters of one encoder.
 
-    ``radial_functions`` describe a distance up to ``max_radius``. ``avg_degree`` is the number of
-    neighbours that sums are scaled for. ``max_radius`` and ``max_neighbors`` describe the graphs
-    the encoder expects; ``model.graph`` builds them.
+    A filter of the distance is made of ``radial_functions`` splines between 0 and ``max_radius``.
+    ``avg_degree`` is the number of neighbours that sums are scaled for. ``max_radius`` and
+    ``max_neighbors`` describe the graphs the encoder expects; ``model.graph`` builds them.
     """
 
     channels: int = 64
@@ -27,9 +29,13 @@ class PainnConfig:
     avg_degree: float = 14.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "layers", "radial_functions", "max_neighbors", "max_num_elements"):
+        for name in ("channels", "layers", "max_neighbors", "max_num_elements"):
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.radial_functions <= ORDER:
+            raise ModelError(
+                f"radial_functions must be at least {ORDER + 1}, got {self.radial_functions}"
+            )
         for name in ("max_radius", "avg_degree"):
             if getattr(self, name) <= 0:
                 raise ModelError(f"{name} must be positive, got {getattr(self, name)}")

@@ -1,6 +1,6 @@
 """PaiNN as an encoder: a batch of graphs in, invariant node features out.
 
-Shapes  N nodes, E edges, C channels, R radial functions.
+Shapes  N nodes, E edges, C channels, D = 3 directions, X parts times channels.
 Units   edge vectors and distances in Å; outputs are learned features.
 Source  Schütt, Unke and Gastegger 2021, arXiv:2102.03150, equations 7 to 9 and figure 2.
 
@@ -13,40 +13,35 @@ from torch import Tensor, nn
 from model.errors import ModelError
 from model.graph import ADSORBATE_TAG, GraphBatch
 from model.painn.config import PainnConfig
-from model.painn.edges import EdgeFeatures, edge_features
+from model.painn.edges import Edges, edges_of
+from model.painn.neighbours import NeighbourSum
 
 
 class Message(nn.Module):
     """What neighbours tell an atom (equations 7 and 8)."""
 
-    def __init__(self, config: PainnConfig) -> None:
+    def __init__(self, config: PainnConfig, *, is_first: bool) -> None:
         super().__init__()
-        channels = config.channels
+        channels, parts = config.channels, 2 if is_first else 3
         self.norm = nn.LayerNorm(channels)
         self.net = nn.Sequential(
-            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 3 * channels)
+            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, parts * channels)
         )
-        self.filter = nn.Linear(config.radial_functions, 3 * channels)
+        # The splines of each filter of the distance.
+        self.tables = nn.Parameter(torch.empty(parts, config.radial_functions, channels))
+        nn.init.normal_(self.tables)
         self.scale = config.avg_degree**-0.5
 
     def forward(
-        self, scalars_NC: Tensor, vectors_N3C: Tensor | None, edges: EdgeFeatures
+        self, scalars_NC: Tensor, vectors_DNC: Tensor | None, edges: Edges
     ) -> tuple[Tensor, Tensor]:
-        """Return the (N, C) and (N, 3, C) sums over neighbours; no vectors are zero vectors."""
-        node_NX = self.net(self.norm(scalars_NC)) * self.scale
-        filter_EX = self.filter(edges.basis_ER) * edges.envelope_E1
-        edge_EX = node_NX[edges.source_E] * filter_EX
-        scalar_EC, along_EC, passed_EC = edge_EX.chunk(3, dim=1)
-        vector_E3C = along_EC[:, None] * edges.direction_E31
-        if vectors_N3C is not None:
-            vector_E3C = vector_E3C + vectors_N3C[edges.source_E] * passed_EC[:, None]
-        n_nodes, channels = scalars_NC.shape
-        scalar_NC = scalars_NC.new_zeros(n_nodes, channels)
-        vector_N3C = scalars_NC.new_zeros(n_nodes, 3, channels)
-        return (
-            scalar_NC.index_add(0, edges.target_E, scalar_EC),
-            vector_N3C.index_add(0, edges.target_E, vector_E3C),
+        """Return the (N, C) and (D, N, C) sums over neighbours; no vectors are zero vectors."""
+        told_NX = self.net(self.norm(scalars_NC)) * self.scale
+        told_PNC = torch.stack(told_NX.to(edges.spline_EF.dtype).chunk(len(self.tables), 1))
+        sums: tuple[Tensor, Tensor] = NeighbourSum.apply(  # type: ignore[no-untyped-call]
+            told_PNC, self.tables, vectors_DNC, edges
         )
+        return sums
 
 
 class Update(nn.Module):
@@ -64,14 +59,14 @@ class Update(nn.Module):
             nn.Linear(channels, (2 if is_last else 3) * channels),
         )
 
-    def forward(self, scalars_NC: Tensor, vectors_N3C: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, scalars_NC: Tensor, vectors_DNC: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the changes of scalars and, but for the last layer, of vectors."""
-        left_N3C, right_N3C = self.mix(vectors_N3C).chunk(2, dim=-1)
-        length_NC = (right_N3C.square().sum(dim=1) + 1e-8).sqrt()
+        left_DNC, right_DNC = self.mix(vectors_DNC).chunk(2, dim=-1)
+        length_NC = (right_DNC.square().sum(dim=0) + 1e-8).sqrt()
         gates_NX = self.net(torch.cat((self.norm(scalars_NC), length_NC), dim=1))
         gates = gates_NX.chunk(2 if self.is_last else 3, dim=1)
-        change_NC = gates[0] + gates[1] * (left_N3C * right_N3C).sum(dim=1)
-        return change_NC, None if self.is_last else gates[2][:, None] * left_N3C
+        change_NC = gates[0] + gates[1] * (left_DNC * right_DNC).sum(dim=0)
+        return change_NC, None if self.is_last else gates[2] * left_DNC
 
 
 class Painn(nn.Module):
@@ -83,7 +78,9 @@ class Painn(nn.Module):
         self.channels = config.channels
         self.elements = nn.Embedding(config.max_num_elements, config.channels)
         self.tags = nn.Embedding(ADSORBATE_TAG + 1, config.channels)
-        self.messages = nn.ModuleList(Message(config) for _ in range(config.layers))
+        self.messages = nn.ModuleList(
+            Message(config, is_first=layer == 0) for layer in range(config.layers)
+        )
         last = config.layers - 1
         self.updates = nn.ModuleList(
             Update(config, is_last=layer == last) for layer in range(config.layers)
@@ -93,19 +90,19 @@ class Painn(nn.Module):
     def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
         """Return the (N, C) scalars after the last layer; the condition is added to the first."""
         self._check(graph)
-        edges = edge_features(graph, self.config)
+        edges = edges_of(graph, self.config)
         scalars_NC = self.elements(graph.numbers_N) + self.tags(graph.tags_N)
         if condition_NC is not None:
             scalars_NC = scalars_NC + condition_NC
-        vectors_N3C: Tensor | None = None
+        vectors_DNC: Tensor | None = None
         for message, update in zip(self.messages, self.updates, strict=True):
-            told_NC, told_N3C = message(scalars_NC, vectors_N3C, edges)
+            told_NC, told_DNC = message(scalars_NC, vectors_DNC, edges)
             scalars_NC = scalars_NC + told_NC
-            vectors_N3C = told_N3C if vectors_N3C is None else vectors_N3C + told_N3C
-            change_NC, change_N3C = update(scalars_NC, vectors_N3C)
+            vectors_DNC = told_DNC if vectors_DNC is None else vectors_DNC + told_DNC
+            change_NC, change_DNC = update(scalars_NC, vectors_DNC)
             scalars_NC = scalars_NC + change_NC
-            if change_N3C is not None:
-                vectors_N3C = vectors_N3C + change_N3C
+            if change_DNC is not None:
+                vectors_DNC = vectors_DNC + change_DNC
         out_NC: Tensor = self.norm(scalars_NC)
         return out_NC
 

@@ -14,7 +14,15 @@ from ase.build import add_adsorbate, bcc110, fcc111, molecule
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from model.graph import GraphBatch, collate, radius_graph
+from model.graph import Graph, GraphBatch, collate, radius_graph
+
+NOTHING = Graph(
+    numbers_N=np.zeros(0, dtype=np.int64),
+    positions_N3=np.zeros((0, 3)),
+    tags_N=np.zeros(0, dtype=np.int64),
+    edge_index_2E=np.zeros((2, 0), dtype=np.int64),
+    edge_vectors_E3=np.zeros((0, 3)),
+)
 
 
 def adslab(seed: int) -> Atoms:
@@ -36,31 +44,39 @@ def adslab(seed: int) -> Atoms:
 class Encoder:
     """An encoder, the graphs it wants, and how exactly it keeps its symmetries."""
 
-    module: nn.Module  # with ``invariants``: forward(graph)[:, 0] by itself
+    module: nn.Module  # a model.encoders.Encoder; ``invariants`` are its forward's, or their [:, 0]
     cutoff_ang: float
     max_neighbors: int
     dtype: torch.dtype
     tolerance: float
 
+    def graph(self, atoms: Atoms) -> Graph:
+        return radius_graph(
+            atoms.numbers,
+            atoms.positions,
+            atoms.cell[:],
+            atoms.pbc,
+            self.cutoff_ang,
+            self.max_neighbors,
+            tags=atoms.get_tags(),
+        )
+
     def batch(self, *structures: Atoms) -> GraphBatch:
-        graphs = [
-            radius_graph(
-                atoms.numbers,
-                atoms.positions,
-                atoms.cell[:],
-                atoms.pbc,
-                self.cutoff_ang,
-                self.max_neighbors,
-                tags=atoms.get_tags(),
-            )
-            for atoms in structures
-        ]
-        return collate(graphs, self.dtype)
+        return collate([self.graph(atoms) for atoms in structures], self.dtype)
+
+    def condition(self, batch: GraphBatch) -> Tensor:
+        """Return noise of the size of the encoder's own features, for each atom."""
+        generator = torch.Generator().manual_seed(0)
+        shape = len(batch.numbers_N), self.module.channels
+        return torch.randn(shape, dtype=self.dtype, generator=generator)
+
+    def encode(self, batch: GraphBatch, condition: Tensor | None = None) -> Tensor:
+        with torch.inference_mode():
+            invariants_NC: Tensor = self.module.invariants(batch, condition)
+        return invariants_NC
 
     def invariants(self, *structures: Atoms) -> Tensor:
-        with torch.inference_mode():
-            nodes_NKC: Tensor = self.module(self.batch(*structures))
-        return nodes_NKC[:, 0]
+        return self.encode(self.batch(*structures))
 
     def same(self, left: Tensor, right: Tensor) -> bool:
         scale = max(1.0, float(right.abs().max()))
@@ -123,10 +139,9 @@ class EncoderSuite:
     def test_invariants_alone_are_those_of_the_full_output(
         self, encoder: Encoder, atoms: Atoms
     ) -> None:
-        batch = encoder.batch(atoms)
         with torch.inference_mode():
-            alone = encoder.module.invariants(batch)
-        assert encoder.same(alone, encoder.invariants(atoms))
+            full = encoder.module(encoder.batch(atoms))
+        assert encoder.same(encoder.invariants(atoms), full if full.ndim == 2 else full[:, 0])
 
     def test_a_moved_adsorbate_is_noticed(self, encoder: Encoder, atoms: Atoms) -> None:
         higher = atoms.copy()
@@ -138,6 +153,65 @@ class EncoderSuite:
         lone = Atoms("H", [(0, 0, 0)], cell=[50, 50, 50], pbc=True)
         assert encoder.invariants(lone).isfinite().all()
         assert encoder.invariants(lone, adslab(0)).isfinite().all()
+
+    def test_systems_without_atoms_change_nothing(self, encoder: Encoder) -> None:
+        first, second = encoder.graph(adslab(0)), encoder.graph(adslab(1))
+        padded = collate([NOTHING, first, NOTHING, second, NOTHING], encoder.dtype)
+        assert encoder.same(encoder.encode(padded), encoder.invariants(adslab(0), adslab(1)))
+
+    @pytest.mark.parametrize("systems", [1, 3])
+    def test_no_atom_at_all_is_no_row(self, encoder: Encoder, systems: int) -> None:
+        batch = collate([NOTHING] * systems, encoder.dtype)
+        condition = encoder.condition(batch).requires_grad_()
+        invariants = encoder.module.invariants(batch, condition)
+        assert invariants.shape == (0, encoder.module.channels)
+        invariants.sum().backward()
+
+    def test_no_edge_at_all_still_trains(self, encoder: Encoder) -> None:
+        lone = Atoms("H", [(0, 0, 0)], cell=[50, 50, 50], pbc=True)
+        batch = encoder.batch(lone, lone)
+        assert batch.edge_index_2E.shape == (2, 0)
+        encoder.module.zero_grad()
+        encoder.module.invariants(batch).square().sum().backward()
+        gradient = encoder.module.elements.weight.grad
+        assert gradient is not None
+        assert gradient.isfinite().all()
+
+    def test_a_condition_changes_its_own_systems_alone(self, encoder: Encoder) -> None:
+        batch = encoder.batch(adslab(0), adslab(1))
+        is_first = (batch.system_N == 0)[:, None]
+        plain = encoder.encode(batch)
+        asked = encoder.encode(batch, encoder.condition(batch) * is_first)
+        changed = (asked - plain).abs().amax(dim=1)
+        assert float(changed[is_first[:, 0]].min()) > 100 * encoder.tolerance
+        assert encoder.same(asked[~is_first[:, 0]], plain[~is_first[:, 0]])
+
+    def test_no_condition_is_a_condition_of_zero(self, encoder: Encoder, atoms: Atoms) -> None:
+        batch = encoder.batch(atoms)
+        zero = torch.zeros_like(encoder.condition(batch))
+        assert torch.equal(encoder.encode(batch, zero), encoder.encode(batch))
+
+    def test_gradients_reach_the_condition(self, encoder: Encoder, atoms: Atoms) -> None:
+        batch = encoder.batch(atoms)
+        condition = encoder.condition(batch).requires_grad_()
+        encoder.module.invariants(batch, condition).square().sum().backward()
+        assert condition.grad is not None
+        assert (condition.grad != 0).any(dim=1).all()
+
+    def test_elements_are_what_an_atom_starts_from(self, encoder: Encoder) -> None:
+        atoms = adslab(0)
+        elements = encoder.module.elements
+        assert elements.weight.shape[1] == encoder.module.channels
+        before = elements.weight.detach().clone()
+        plain = encoder.invariants(atoms)
+        try:
+            with torch.no_grad():
+                elements.weight[78] += torch.linspace(-1, 1, encoder.module.channels)
+            changed = encoder.invariants(atoms)
+        finally:
+            with torch.no_grad():
+                elements.weight.copy_(before)
+        assert not encoder.same(changed, plain)
 
     def test_gradients_are_finite_and_reach_every_weight(
         self, encoder: Encoder, atoms: Atoms
