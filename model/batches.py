@@ -43,9 +43,14 @@ class Example:
         return replace(self, graph=empty_graph(), graph_tokens=[])
 
     @property
-    def cost(self) -> int:
-        """Return edges plus tokens: what a forward pass pays for, within a factor."""
-        return int(self.graph.edge_index_2E.shape[1]) + len(self.token_ids)
+    def edges(self) -> int:
+        """Return how many edges the encoder passes messages over."""
+        return int(self.graph.edge_index_2E.shape[1])
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens the language model reads."""
+        return len(self.graph_tokens) + len(self.text_tokens)
 
 
 class Reader:
@@ -128,16 +133,20 @@ def pad_left(sequences: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
     return ids_BT, is_token_BT
 
 
-def by_budget(costs: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield groups of positions, sorted by cost, whose padded cost stays within ``budget``.
+def by_budget(examples: Sequence[Example], budget: int) -> Iterator[list[int]]:
+    """Yield groups of positions whose edges and padded tokens stay within ``budget``.
 
-    An item dearer than the whole budget gets a group of its own.
+    Only texts are padded, so texts of like length share a group. An example dearer than the whole
+    budget gets a group of its own.
     """
     group: list[int] = []
-    for position in sorted(range(len(costs)), key=lambda i: (costs[i], i)):
-        if group and (len(group) + 1) * costs[position] > budget:
+    edges = 0
+    for position in sorted(range(len(examples)), key=lambda i: (examples[i].tokens, i)):
+        example = examples[position]
+        if group and edges + example.edges + (len(group) + 1) * example.tokens > budget:
             yield group
-            group = []
+            group, edges = [], 0
         group.append(position)
+        edges += example.edges
     if group:
         yield group

@@ -51,7 +51,7 @@ class Ensemble:
     def answer_examples(self, examples: Sequence[Example]) -> Answers:
         """Return what the members say of each example, in order."""
         said_R3 = np.zeros((len(examples), 3))
-        for group in by_budget([example.cost for example in examples], BUDGETS[self.device.type]):
+        for group in by_budget(examples, BUDGETS[self.device.type]):
             said_R3[group] = self._answer_or_halve([examples[i] for i in group])
         return Answers(said_R3[:, 0], said_R3[:, 1], said_R3[:, 2])
 

@@ -43,10 +43,11 @@ def draw(
     weight_S = np.array([sample.weight for sample in samples])
     copies_S = np.floor(weight_S + rng.random(len(weight_S))).astype(int)
     chosen = rng.permutation(np.repeat(np.arange(len(weight_S)), copies_S))
-    # Texts of like length share a batch: sort within pools large enough to stay random.
+    # Only texts are padded: those of like length share a batch, sorted within pools large enough
+    # to stay random.
     pool = 16 * batch_size
     for start in range(0, len(chosen), pool):
-        part = sorted(chosen[start : start + pool], key=lambda i: samples[i].views[0].cost)
+        part = sorted(chosen[start : start + pool], key=lambda i: samples[i].views[0].tokens)
         groups = [
             [int(i) for i in part[first : first + batch_size]]
             for first in range(0, len(part), batch_size)

@@ -143,8 +143,13 @@ def test_a_text_beyond_the_context_is_refused(ensemble: Ensemble) -> None:
 
 
 def test_groups_keep_the_budget_and_every_item() -> None:
-    costs = [5, 100, 7, 900, 30, 30, 30]
-    groups = list(by_budget(costs, 100))
-    assert sorted(i for group in groups for i in group) == list(range(len(costs)))
+    _, reader = network_and_reader()
+    examples = reader.read(CONFIGURATIONS)
+    examples += [example.text_alone() for example in examples]
+    budget = 2 * max(example.edges + example.tokens for example in examples)
+    groups = list(by_budget(examples, budget))
+    assert sorted(i for group in groups for i in group) == list(range(len(examples)))
+    assert 1 < len(groups) < len(examples)
     for group in groups:
-        assert len(group) == 1 or len(group) * max(costs[i] for i in group) <= 100
+        padded = len(group) * max(examples[i].tokens for i in group)
+        assert sum(examples[i].edges for i in group) + padded <= budget
