@@ -26,7 +26,7 @@ from model.calibration import (
     log_ingredients,
     size_class,
 )
-from model.conformal import reach
+from model.conformal import reach, tells
 from model.errors import ModelError
 from model.metrics import (
     NORMAL,
@@ -175,7 +175,7 @@ def _factors(
 
 def _law(error_R: NDArray[np.float64], sigma_R: NDArray[np.float64]) -> IntervalLaw:
     # An interval of 95 % needs 19 rows; what the rows cannot tell continues the last slope.
-    known = [c for c in _CONFIDENCES if (1 - c) * (len(error_R) + 1) >= 1]
+    known = [c for c in _CONFIDENCES if tells(len(error_R), c)]
     bins = [ANY_SIZE] * len(error_R)
     found = {c: reach(error_R, sigma_R, bins, c)[ANY_SIZE] for c in known if c != 0.9}
     # By the meaning of sigma 90 % lies at 1.645; sizes with factors of their own blur it slightly.

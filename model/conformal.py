@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 
+_HAIR = 1e-9
+
 
 def reach(
     error_R: NDArray[np.float64],
@@ -32,12 +34,18 @@ def reach(
     fitted = ConformalRegressor().fit(np.abs(error_R), sigmas=sigma_R, bins=bin_R)
     for name in names:
         rows = int((bin_R == name).sum())
-        if (1 - confidence) * (rows + 1) < 1:
+        if not tells(rows, confidence):
             raise ModelError(
                 f"{rows} held-out rows of {name} cannot tell a {confidence:.0%} interval; "
                 "hold out more or merge it with another kind"
             )
+    # 1 - 0.9 is a hair below 0.1 in floating point, which crepes rounds to the next wider rank.
     intervals_B2 = fitted.predict_int(
-        np.zeros(len(names)), sigmas=np.ones(len(names)), bins=names, confidence=confidence
+        np.zeros(len(names)), sigmas=np.ones(len(names)), bins=names, confidence=confidence - _HAIR
     )
     return dict(zip(names.tolist(), intervals_B2[:, 1].tolist(), strict=True))
+
+
+def tells(rows: int, confidence: float) -> bool:
+    """Return whether so many rows can bound an interval of ``confidence``."""
+    return (1 - confidence + _HAIR) * (rows + 1) >= 1
