@@ -1,45 +1,59 @@
 """What a checkpoint was trained on, and why a configuration lies outside it."""
 
 import json
+import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from model.contract import Configuration, Domain
 from model.errors import ModelError
 from model.rows import Row
-from model.text import parse_text
+from model.text import ConfigurationText, parse_text
+
+_SYMBOL = re.compile(r"[A-Z][a-z]?")
 
 
 def domain_of(rows: Sequence[Row]) -> Domain:
     """Return the elements, levels and adsorbates (by level) that ``rows`` hold."""
     adsorbates: dict[str, set[str]] = defaultdict(set)
-    numbers: dict[str, set[int]] = defaultdict(set)
+    elements: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         adsorbates[row.level].add(row.adsorbate)
-        numbers[row.level].update(row.numbers_N.tolist())
+        elements[row.level] |= _symbols(row.numbers_N, parse_text(row.text))
     return Domain(
-        elements={
-            level: frozenset(chemical_symbols[number] for number in seen)
-            for level, seen in numbers.items()
-        },
+        elements={level: frozenset(seen) for level, seen in elements.items()},
         adsorbates={level: frozenset(names) for level, names in adsorbates.items()},
         levels=frozenset(adsorbates),
     )
 
 
-def why_outside(domain: Domain, configuration: Configuration) -> str:
-    """Return why ``domain`` does not hold ``configuration``; empty where it does."""
-    symbols = {chemical_symbols[number] for number in configuration.numbers_N}
+def why_outside(
+    domain: Domain,
+    configuration: Configuration,
+    distance: float = 0.0,
+    limit: float = math.inf,
+) -> str:
+    """Return why ``domain`` does not hold ``configuration``; empty where it does.
+
+    ``distance`` from the training set and its ``limit`` are in the units of ``latent``. Elements
+    are those of the atoms and those that the text names, which may be all there is.
+    """
+    text = parse_text(configuration.text)
+    symbols = _symbols(configuration.numbers_N, text)
     level = configuration.level
     if unseen := sorted(symbols - domain.elements[level]):
         return f"element not in the training set at {level}: {', '.join(unseen)}"
-    adsorbate = parse_text(configuration.text).adsorbate
-    if adsorbate not in domain.adsorbates[level]:
-        return f"adsorbate not in the training set at {level}: {adsorbate}"
+    if text.adsorbate not in domain.adsorbates[level]:
+        return f"adsorbate not in the training set at {level}: {text.adsorbate}"
+    if distance > limit:
+        return f"far from the training set in latent space: {distance:.1f} (limit {limit:.1f})"
     return ""
 
 
@@ -77,3 +91,10 @@ def domain_from_json(values: dict[str, Any]) -> Domain:
 def write_json(file: Path, values: dict[str, Any]) -> None:
     """Write ``values`` so that equal values make equal files."""
     file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def _symbols(numbers_N: NDArray[np.int64], text: ConfigurationText) -> set[str]:
+    atoms = {chemical_symbols[number] for number in np.unique(numbers_N)}
+    named = set(_SYMBOL.findall(text.adsorbate + text.bulk))
+    around = {symbol for site in text.sites for group in site.neighbours for symbol in group}
+    return atoms | named | around
