@@ -5,21 +5,26 @@ Shapes  N atoms, C channels.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
 from torch import Tensor, nn
 
 from model.equiformer_v2.config import EquiformerV2Config
 from model.equiformer_v2.encoder import EquiformerV2
+from model.equiformer_v2.weights import load_backbone
 from model.errors import ModelError
+from model.fairchem_encoder import FairchemConfig, FairchemEncoder
 from model.graph import GraphBatch
 from model.painn.config import PainnConfig
 from model.painn.encoder import Painn
+from model.weights import load_exactly, read_weights
 
-EncoderConfig = EquiformerV2Config | PainnConfig
-KINDS: dict[str, type[EquiformerV2Config] | type[PainnConfig]] = {
+EncoderConfig = EquiformerV2Config | PainnConfig | FairchemConfig
+KINDS: dict[str, type[EquiformerV2Config] | type[PainnConfig] | type[FairchemConfig]] = {
     "equiformer_v2": EquiformerV2Config,
     "painn": PainnConfig,
+    "fairchem": FairchemConfig,
 }
 OLDEST_KIND = "equiformer_v2"  # checkpoints written before there was a choice name none
 
@@ -40,11 +45,30 @@ class Encoder(Protocol):
         """Return (N, C) invariants; the condition is added to the scalars before any layer."""
 
 
-def build_encoder(config: EncoderConfig) -> EquiformerV2 | Painn:
-    """Return an untrained encoder."""
-    if isinstance(config, PainnConfig):
-        return Painn(config)
-    return EquiformerV2(config)
+def build_encoder(config: EncoderConfig) -> EquiformerV2 | Painn | FairchemEncoder:
+    """Return an untrained encoder, or the one that fairchem's checkpoint holds."""
+    if isinstance(config, FairchemConfig):
+        return FairchemEncoder(config)
+    return Painn(config) if isinstance(config, PainnConfig) else EquiformerV2(config)
+
+
+def load_encoder(config: EncoderConfig, weights: Path) -> EquiformerV2 | Painn:
+    """Return an encoder with the weights of a file: a published EquiformerV2, or one of ours.
+
+    Raises:
+        ModelError: the file cannot be read or is of another configuration.
+    """
+    encoder = build_encoder(config)
+    if isinstance(encoder, FairchemEncoder):
+        raise ModelError(
+            f"an encoder of fairchem has its weights from encoder.checkpoint, got {weights} too; "
+            "leave encoder_weights out"
+        )
+    if isinstance(encoder, EquiformerV2):
+        load_backbone(encoder, read_weights(weights))
+    else:
+        load_exactly(encoder, read_weights(weights), str(weights))
+    return encoder
 
 
 def encoder_to_json(config: EncoderConfig) -> dict[str, Any]:

@@ -1,14 +1,26 @@
 """The Qwen2.5 language model that reads texts and structures.
 
 Shapes  D width, V vocabulary, P element properties.
+
+It is small and untrained, or takes over pretrained weights: those of a Qwen2.5, or of a Qwen2.5-VL
+without its eyes, which reads text as a Qwen2.5 does.
 """
+
+from pathlib import Path
+from typing import Any
 
 import torch
 from ase.data import atomic_numbers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+from transformers.utils import logging as transformers_logging
 
-from model.config import LanguageConfig
+from model.adapters import ExtendedEmbedding, add_adapters, average_rows
+from model.base_model import check_base, find_base
+from model.config import BaseModel, LanguageConfig, QECatalyticConfig
 from model.elements import standardised_properties
+from model.errors import ModelError
+
+CPU = torch.device("cpu")
 
 
 def small_language(config: LanguageConfig, vocabulary: int) -> Qwen2Model:
@@ -25,6 +37,91 @@ def small_language(config: LanguageConfig, vocabulary: int) -> Qwen2Model:
             rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         )
     )
+
+
+def build_language(config: QECatalyticConfig, device: torch.device = CPU) -> Any:
+    """Return a language model as a checkpoint's weights expect it.
+
+    A small one, or one of which every weight was trained, is empty. Under adapters it holds the
+    weights of its base, in the precision that ``device`` is to run it in.
+
+    Raises:
+        ModelError: the base model is not there or is another one.
+    """
+    if config.base is None:
+        return _ready(small_language(config.language, config.vocabulary), config.language)
+    if config.has_adapters:
+        folder = find_base(config.language.pretrained)
+        check_base(folder, config.base)
+        return pretrained_language(config, folder, device)
+    settings, model = _classes(config.base.kind)
+    language = model(settings(**config.base.settings))
+    language.resize_token_embeddings(config.vocabulary, mean_resizing=False)
+    return _ready(language, config.language)
+
+
+def pretrained_language(config: QECatalyticConfig, folder: Path, device: torch.device = CPU) -> Any:
+    """Return the base model of a folder with our tokens, and adapters where they are asked for.
+
+    What is trained whole is held in float32; what is frozen is read in bfloat16 on a GPU.
+    """
+    if config.base is None:
+        raise ValueError("a pretrained model is described before it is loaded: config.base")
+    half = config.has_adapters and device.type == "cuda"
+    language = _load(config.base, folder, torch.bfloat16 if half else torch.float32)
+    new = config.vocabulary - config.base.vocabulary
+    if config.has_adapters:
+        language.set_input_embeddings(
+            ExtendedEmbedding(language.get_input_embeddings(), config.base.vocabulary, new)
+        )
+        add_adapters(language, config.language.lora_rank)
+    else:
+        _resize(language, config.base.vocabulary, new)
+    return _ready(language, config.language)
+
+
+def _load(base: BaseModel, folder: Path, dtype: torch.dtype) -> Any:
+    _, model = _classes(base.kind)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # a VL checkpoint's eyes are left out: no news
+    try:
+        language, said = model.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ModelError(f"the base model in {folder} cannot be loaded: {first}") from None
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    if missing := sorted(said["missing_keys"]):
+        raise ModelError(
+            f"the base model in {folder} lacks {len(missing)} weights, first "
+            f"{', '.join(missing[:3])}; download it again"
+        )
+    return language
+
+
+def _classes(kind: str) -> tuple[Any, Any]:
+    if kind == "qwen2":
+        return Qwen2Config, Qwen2Model
+    # Takes a second: the module brings a vision model's dependencies.
+    from transformers import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel
+
+    return Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel
+
+
+def _resize(language: Any, known: int, new: int) -> None:
+    """Keep the rows of tokens that the tokenizer knows and add ours, each like an average one."""
+    language.resize_token_embeddings(known + new, mean_resizing=False)
+    weight_VD = language.get_input_embeddings().weight
+    with torch.no_grad():
+        weight_VD[known:] = average_rows(weight_VD[:known], new)
+
+
+def _ready(language: Any, config: LanguageConfig) -> Any:
+    if config.gradient_checkpointing:
+        language.gradient_checkpointing_enable({"use_reentrant": False})
+    return language
 
 
 def start_from_periodic_table(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -9,19 +9,28 @@ Source  arXiv:2512.20084. The graph's invariant features are pooled, projected a
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import DynamicCache
 
+from model.adapters import ExtendedEmbedding, is_adapter
+from model.borrowed import Borrower
 from model.config import QECatalyticConfig
 from model.elements import MAX_ATOMIC_NUMBER, standardised_properties
+from model.encoder_cache import FrozenEncoder
 from model.encoders import build_encoder
+from model.equiformer_v2.encoder import EquiformerV2
+from model.fairchem_encoder import FairchemEncoder
 from model.graph import GraphBatch
-from model.language import small_language
+from model.language import build_language
+from model.painn.encoder import Painn
 from model.pooling import GraphPooling
 from model.scale import LevelScale
+
+Encoder = EquiformerV2 | Painn | FrozenEncoder
 
 
 @dataclass(frozen=True)
@@ -69,15 +78,26 @@ class Reading:
     cache: DynamicCache | None
 
 
-class QECatalytic(nn.Module):
-    """Graph and text, or text alone, in; a regression and energy tokens out."""
+class QECatalytic(Borrower):
+    """Graph and text, or text alone, in; a regression and energy tokens out.
 
-    def __init__(self, config: QECatalyticConfig, *, graph_token: int):
+    An ``encoder`` or a ``language`` model that is given is taken as it is; without them both are
+    as the configuration says. A frozen encoder and the base of adapters are borrowed.
+    """
+
+    def __init__(
+        self,
+        config: QECatalyticConfig,
+        *,
+        graph_token: int,
+        encoder: Encoder | None = None,
+        language: Any = None,
+    ):
         super().__init__()
         self.config = config
         self.graph_token = graph_token
-        self.encoder = build_encoder(config.encoder)
-        self.language = small_language(config.language, config.vocabulary)
+        self.encoder = encoder or new_encoder(config)
+        self.language = language or build_language(config)
         width = self.language.config.hidden_size
         self.condition = nn.Linear(MAX_ATOMIC_NUMBER + 1, self.encoder.channels, bias=False)
         self.pooling = GraphPooling(self.encoder.channels, width)
@@ -89,22 +109,24 @@ class QECatalytic(nn.Module):
         self.graph_side = nn.Linear(width, width, bias=False)
         self.text_side = nn.Linear(width, width, bias=False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
-        self._start_from_periodic_table()
 
-    def _start_from_periodic_table(self) -> None:
-        """Let chemically alike elements begin alike, so that rare ones borrow from common ones."""
-        weight = self.encoder.elements.weight
-        properties_ZP = torch.from_numpy(standardised_properties()).to(weight)
-        rows = min(len(weight), len(properties_ZP))
-        mixer_PC = torch.randn(properties_ZP.shape[1], weight.shape[1]) / properties_ZP.shape[1]
-        with torch.no_grad():
-            weight[:rows] = 0.1 * weight[:rows] + properties_ZP[:rows] @ mixer_PC
+    def _is_borrowed(self, name: str) -> bool:
+        part, _, rest = name.partition(".")
+        if part == "language":
+            return self.config.has_adapters and not is_adapter(rest)
+        return part == "encoder" and self.config.encoder_frozen
 
     def encode(self, batch: Batch) -> GraphFeatures:
-        """Encode the graphs, each with its adsorbate's composition as a condition."""
+        """Encode the graphs, each with its adsorbate's composition as a condition.
+
+        A frozen encoder's input stays as it is: there the condition joins what it says.
+        """
         graph = batch.graph
         condition_NC = self.condition(batch.adsorbate_BZ)[graph.system_N]
-        invariant_NC = self.encoder.invariants(graph, condition_NC)
+        if isinstance(self.encoder, FrozenEncoder):
+            invariant_NC = self.encoder.invariants(graph) + condition_NC
+        else:
+            invariant_NC = self.encoder.invariants(graph, condition_NC)
         node_ND, pooled_BD, atoms_B = self.pooling(invariant_NC, graph)
         has_graph_B = torch.bincount(graph.system_N, minlength=graph.n_systems) > 0
         pooled_BD = torch.where(has_graph_B[:, None], pooled_BD, self.absent_D)
@@ -159,14 +181,34 @@ class QECatalytic(nn.Module):
         energy_B = reading.graph.atoms_B + self.regression(seen_BE)[:, 0]
         return energy_B, self.spread(seen_BE.detach())[:, 0]
 
-    def _vocabulary(self) -> nn.Embedding:
+    def _vocabulary(self) -> nn.Embedding | ExtendedEmbedding:
         table = self.language.get_input_embeddings()
-        assert isinstance(table, nn.Embedding)
+        assert isinstance(table, nn.Embedding | ExtendedEmbedding)
         return table
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
-        """Return (B, T, V) next-token scores, through the tied embedding."""
-        return torch.nn.functional.linear(hidden_BTD, self._vocabulary().weight)
+        """Return (B, T, V) next-token scores, through the tied embedding, in full precision."""
+        table = self._vocabulary()
+        if isinstance(table, ExtendedEmbedding):
+            return table.logits(hidden_BTD).float()
+        return torch.nn.functional.linear(hidden_BTD, table.weight).float()
+
+
+def new_encoder(config: QECatalyticConfig) -> Encoder:
+    """Return an encoder in which chemically alike elements begin alike.
+
+    So rare ones borrow from common ones. A frozen encoder stays as it is.
+    """
+    encoder = build_encoder(config.encoder)
+    if config.encoder_frozen or isinstance(encoder, FairchemEncoder):
+        return FrozenEncoder(encoder)
+    weight = encoder.elements.weight
+    properties_ZP = torch.from_numpy(standardised_properties()).to(weight)
+    rows = min(len(weight), len(properties_ZP))
+    mixer_PC = torch.randn(properties_ZP.shape[1], weight.shape[1]) / properties_ZP.shape[1]
+    with torch.no_grad():
+        weight[:rows] = 0.1 * weight[:rows] + properties_ZP[:rows] @ mixer_PC
+    return encoder
 
 
 def positions(is_token_BT: Tensor) -> Tensor:

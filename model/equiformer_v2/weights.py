@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from model.equiformer_v2.encoder import EquiformerV2
-from model.errors import ModelError
+from model.weights import load_exactly
 
 PREFIXES = ("module.", "backbone.")
 HEADS = ("energy_block.", "force_block.", "output_heads.", "energy_lin_ref")
@@ -38,14 +38,4 @@ def _bare(name: str) -> str:
 
 def load_backbone(encoder: EquiformerV2, state: Mapping[str, Tensor]) -> None:
     """Load the backbone of a published state dict; every name and shape must agree."""
-    weights, own = backbone_weights(state), encoder.state_dict()
-    odd = sorted(weights.keys() ^ own.keys())
-    odd += sorted(
-        name for name in weights.keys() & own.keys() if weights[name].shape != own[name].shape
-    )
-    if odd:
-        raise ModelError(
-            f"a checkpoint must have the configuration's weights, {len(odd)} differ, first "
-            f"{odd[0]}; set the configuration to that of the checkpoint"
-        )
-    encoder.load_state_dict(weights)
+    load_exactly(encoder, backbone_weights(state), "an EquiformerV2 checkpoint")

@@ -1,0 +1,69 @@
+"""What is trained of a language model that stays as it is: low-rank adapters and our tokens.
+
+Shapes  D width, V tokens that the base model knows, K tokens of ours, T tokens of a text, B texts.
+Source  Hu et al. 2021, arXiv:2106.09685 (LoRA), as peft implements it.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from model.errors import ModelError
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SCALE = 2  # alpha over rank: how loud an adapter speaks
+
+
+class ExtendedEmbedding(nn.Module):
+    """A frozen embedding, and rows of our own behind the tokens it knows."""
+
+    def __init__(self, base: nn.Embedding, known: int, new: int):
+        super().__init__()
+        self.base = base  # it may have unused rows beyond the tokens that are known
+        self.known = known
+        rows_KD = average_rows(base.weight.detach()[:known].float(), new)
+        self.new_KD = nn.Parameter(rows_KD)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """Return (B, T, D) embeddings."""
+        known_BTD: Tensor = self.base(ids_BT.clamp(max=self.known - 1))
+        if not len(self.new_KD):
+            return known_BTD
+        new_BTD = self.new_KD[(ids_BT - self.known).clamp(min=0)]
+        is_new_BT1 = (ids_BT >= self.known)[..., None]
+        return torch.where(is_new_BT1, new_BTD.to(known_BTD.dtype), known_BTD)
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Return (B, T, V + K) scores of each token."""
+        known_BTV = linear(hidden_BTD, self.base.weight[: self.known])
+        new_BTK = linear(hidden_BTD, self.new_KD.to(hidden_BTD.dtype))
+        return torch.cat([known_BTV, new_BTK], dim=-1)
+
+
+def average_rows(known_VD: Tensor, new: int) -> Tensor:
+    """Return (K, D) rows drawn from the spread of the known ones, so that none stands out."""
+    noise_KD = torch.randn(new, known_VD.shape[1]).to(known_VD)
+    return known_VD.mean(0) + known_VD.std(0) * noise_KD
+
+
+def add_adapters(language: nn.Module, rank: int) -> None:
+    """Put adapters on the projections of attention and feed-forward, and freeze all else.
+
+    Raises:
+        ModelError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model  # an extra, and slow to import
+    except ImportError:
+        raise ModelError(
+            "lora_rank above 0 needs peft, which is not installed; pip install 'sabatier[lora]'"
+        ) from None
+    settings = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(PROJECTIONS))
+    inject_adapter_in_model(settings, language)
+    for name, weight in language.named_parameters():
+        weight.requires_grad_(is_adapter(name))
+
+
+def is_adapter(name: str) -> bool:
+    """Return whether a weight of an adapted language model, named within it, is learnt."""
+    return "lora_" in name or name.endswith("embed_tokens.new_KD")
