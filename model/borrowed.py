@@ -15,8 +15,8 @@ class Borrower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_state_dict_post_hook(_without_borrowed)
-        self.register_load_state_dict_post_hook(_expecting_no_borrowed)
+        self.register_state_dict_post_hook(_without_borrowed)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_expecting_no_borrowed)  # type: ignore[no-untyped-call]
 
     def _is_borrowed(self, name: str) -> bool:
         """Return whether the weight of that name came from elsewhere and never changes."""

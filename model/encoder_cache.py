@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -167,8 +168,8 @@ class FrozenEncoder(nn.Module):
         with torch.inference_mode(False), torch.no_grad(), full:
             batch = collate(list(group.values()), like.dtype).to(like.device)
             invariant_NC = self.encoder.invariants(batch)
-            sizes = [len(graph.numbers_N) for graph in group.values()]
-            split = [part.clone() for part in invariant_NC.cpu().split(sizes)]
+            ends = np.cumsum([len(graph.numbers_N) for graph in group.values()])
+            split = [part.clone() for part in invariant_NC.cpu().tensor_split(ends[:-1].tolist())]
         said = dict(zip(group, split, strict=True))
         for name, features in said.items():
             self.cache.put(name, features)
@@ -180,25 +181,19 @@ def separate(batch: GraphBatch) -> list[Graph]:
     here = batch.to("cpu")
     size_B = torch.bincount(here.system_N, minlength=here.n_systems)
     edges_B = torch.bincount(here.system_N[here.edge_index_2E[1]], minlength=here.n_systems)
-    first_B = size_B.cumsum(0) - size_B
-    sizes, edges = size_B.tolist(), edges_B.tolist()  # atoms and edges stand system by system
+    # Atoms and edges stand system by system.
+    atom_B, edge_B = size_B.cumsum(0), edges_B.cumsum(0)
     pieces = zip(
-        here.numbers_N.split(sizes),
-        here.positions_N3.split(sizes),
-        here.tags_N.split(sizes),
-        here.edge_index_2E.split(edges, dim=1),
-        here.edge_vectors_E3.split(edges),
-        first_B.tolist(),
+        np.split(here.numbers_N.numpy(), atom_B[:-1]),
+        np.split(here.positions_N3.numpy(), atom_B[:-1]),
+        np.split(here.tags_N.numpy(), atom_B[:-1]),
+        np.split(here.edge_index_2E.numpy(), edge_B[:-1], axis=1),
+        np.split(here.edge_vectors_E3.numpy(), edge_B[:-1]),
+        (atom_B - size_B).tolist(),
         strict=True,
     )
     return [
-        Graph(
-            numbers_N.numpy(),
-            positions_N3.numpy(),
-            tags_N.numpy(),
-            (index_2E - first).numpy(),
-            vectors_E3.numpy(),
-        )
+        Graph(numbers_N, positions_N3, tags_N, index_2E - first, vectors_E3)
         for numbers_N, positions_N3, tags_N, index_2E, vectors_E3, first in pieces
     ]
 

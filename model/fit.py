@@ -3,6 +3,8 @@
 Units: eV.
 """
 
+import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,13 +17,17 @@ from transformers import PreTrainedTokenizerFast
 
 from model.agreement import adsorbate_counts
 from model.align import Align
+from model.base_model import base_tokenizer, describe_base, find_base
 from model.batches import Reader
-from model.config import LanguageConfig, QECatalyticConfig
-from model.encoders import EncoderConfig
+from model.config import LanguageConfig, QECatalyticConfig, differences
+from model.domain import write_json
+from model.encoder_cache import EncoderCache, FrozenEncoder
+from model.encoders import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
+from model.fairchem_encoder import FairchemConfig
 from model.joint import Joint
-from model.language import start_from_periodic_table
-from model.qe_catalytic import QECatalytic
+from model.language import pretrained_language, start_from_periodic_table
+from model.qe_catalytic import Encoder, QECatalytic
 from model.reading import Read
 from model.recipes import AlignRecipe, JointRecipe, ReadRecipe, Recipe
 from model.rows import Row, read_rows, split
@@ -52,6 +58,21 @@ class Plan:
     device: str = "cpu"  # or cuda
     weights: dict[str, float] = field(default_factory=dict)  # draws of a set in an epoch, else 1
     texts: Path | None = None  # unlabelled texts to read, one a line: level</s>text
+    encoder_weights: Path | None = None  # what the encoder starts from
+    encoder_frozen: bool = False  # it never learns, and runs once for each structure
+    encoder_cache: Path | None = None  # where a frozen encoder's features are kept between runs
+
+    def __post_init__(self) -> None:
+        if not self.encoder_frozen:
+            return
+        if self.encoder_weights is None and not isinstance(self.encoder, FairchemConfig):
+            raise ModelError("a frozen encoder has learnt elsewhere: name its encoder_weights")
+        for stage in self.stages:
+            if jitter := getattr(stage, "jitter_ang", 0.0):
+                raise ModelError(
+                    f"a frozen encoder runs once for each structure, so jitter_ang must be 0 in "
+                    f"stage {STAGES[type(stage)]}, got {jitter}"
+                )
 
 
 STAGES: dict[type[Recipe], str] = {
@@ -87,7 +108,9 @@ def prepare(plan: Plan) -> None:
     if not tokenizer_file.exists():
         train, _, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
         texts = [model_text(row.level, row.text) for row in train]
-        save_tokenizer(train_tokenizer(texts), tokenizer_file)
+        base = plan.language.pretrained
+        tokenizer = base_tokenizer(find_base(base)) if base else train_tokenizer(texts)
+        save_tokenizer(tokenizer, tokenizer_file)
 
 
 def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
@@ -100,6 +123,7 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
     tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
     torch.manual_seed(plan.stages[0].seed + member)
     network = new_network(plan, train, tokenizer)
+    _check_begun(plan.folder, network.config)
     reader = Reader(network.config, tokenizer)
     samples = make_samples(train, reader, plan.weights)
     aside = make_samples(held_out, reader, {})
@@ -108,7 +132,7 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
         objective = _objective(plan, recipe, samples, aside, reader)
         folder = member_folder(plan, member) / objective.name
         network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
-        network.requires_grad_(True)  # the next stage freezes its own
+        network.thaw()  # the next stage freezes its own
         if objective.name == until:
             break
     return network
@@ -146,7 +170,11 @@ def _unlabelled(plan: Plan, reader: Reader) -> list[list[int]]:
 def new_network(
     plan: Plan, train: Sequence[Row], tokenizer: PreTrainedTokenizerFast
 ) -> QECatalytic:
-    """Return an untrained network whose levels are scaled to their labels."""
+    """Return a network that has learnt nothing here, its levels scaled to their labels.
+
+    It starts from pretrained weights where the plan names some.
+    """
+    folder = find_base(plan.language.pretrained) if plan.language.pretrained else None
     config = QECatalyticConfig(
         encoder=plan.encoder,
         levels=tuple(sorted({row.level for row in train})),
@@ -154,14 +182,56 @@ def new_network(
         crop_radius_ang=plan.crop_radius_ang,
         fusion=plan.fusion,
         language=plan.language,
+        encoder_frozen=plan.encoder_frozen,
+        base=describe_base(folder) if folder else None,
     )
-    network = QECatalytic(config, graph_token=token_ids(tokenizer, [GRAPH])[0])
-    start_from_periodic_table(network.language, tokenizer)
-    for index, level in enumerate(config.levels):
+    network = QECatalytic(
+        config,
+        graph_token=token_ids(tokenizer, [GRAPH])[0],
+        encoder=_pretrained_encoder(plan),
+        language=pretrained_language(config, folder, torch.device(plan.device)) if folder else None,
+    )
+    if folder is None:
+        start_from_periodic_table(network.language, tokenizer)
+    _fit_scales(network, train)
+    return network
+
+
+def _pretrained_encoder(plan: Plan) -> Encoder | None:
+    weights, cache = plan.encoder_weights, plan.encoder_cache
+    if plan.encoder_frozen:
+        encoder = load_encoder(plan.encoder, weights) if weights else build_encoder(plan.encoder)
+        return FrozenEncoder(encoder, EncoderCache(cache))
+    return load_encoder(plan.encoder, weights) if weights else None
+
+
+def _fit_scales(network: QECatalytic, train: Sequence[Row]) -> None:
+    for index, level in enumerate(network.config.levels):
         rows = [row for row in train if row.level == level]
         counts_RZ = np.stack([adsorbate_counts(row.configuration()) for row in rows]).astype(float)
         network.scale.fit(index, counts_RZ, np.array([row.energy_ev for row in rows]))
-    return network
+
+
+# What may change between two runs in one folder: places, and how memory is spent.
+_FREE = ("language.pretrained", "language.gradient_checkpointing", "encoder.checkpoint")
+
+
+def _check_begun(folder: Path, config: QECatalyticConfig) -> None:
+    """Compare the network with the one that an earlier run in this folder began to train."""
+    file = folder / "network.json"
+    values = config.to_json()
+    if not file.exists():
+        fresh = file.with_suffix(f".{os.getpid()}")  # members begin side by side
+        write_json(fresh, values)
+        fresh.replace(file)
+        return
+    begun = json.loads(file.read_text())
+    odd = [each for each in differences(begun, values) if not each.startswith(_FREE)]
+    if odd:
+        raise ModelError(
+            f"training in {folder} began with another network: {', '.join(odd[:5])}; go on with "
+            "the recipe it began with, or give another folder"
+        )
 
 
 def member_folder(plan: Plan, member: int) -> Path:

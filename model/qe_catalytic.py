@@ -96,8 +96,8 @@ class QECatalytic(Borrower):
         super().__init__()
         self.config = config
         self.graph_token = graph_token
-        self.encoder = encoder or new_encoder(config)
-        self.language = language or build_language(config)
+        self.encoder = new_encoder(config) if encoder is None else encoder
+        self.language = build_language(config) if language is None else language
         width = self.language.config.hidden_size
         self.condition = nn.Linear(MAX_ATOMIC_NUMBER + 1, self.encoder.channels, bias=False)
         self.pooling = GraphPooling(self.encoder.channels, width)

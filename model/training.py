@@ -117,7 +117,7 @@ class Trainer:
     def kept(self) -> QECatalytic:
         """Return the network as this stage leaves it: averaged, the best where patience chose."""
         weights = self.best["weights"] if self.recipe.patience else self.average
-        copy = QECatalytic(self.network.config, graph_token=self.network.graph_token)
+        copy = self.network.twin()
         copy.load_state_dict(weights)
         return copy.to(self.device).eval()
 
@@ -206,7 +206,7 @@ class Trainer:
             torch._foreach_lerp_(self._kept, self._live, 1 - decay)
 
     def _watch(self) -> dict[str, float]:
-        copy = QECatalytic(self.network.config, graph_token=self.network.graph_token)
+        copy = self.network.twin()
         copy.load_state_dict(self.average)
         watched = self.objective.watch(copy.to(self.device).eval())
         if watched.score < self.best["score"]:
