@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save_file
 
-from model.batches import Example, Reader
-from model.calibration import calibrate_levels, head_weight
+from model.batches import Reader
 from model.checkpoint import Checkpoint, seal
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
 from model.fit import STAGES, Plan, train_member
-from model.predictor import GRAPH_MODE, KIND, TEXT_MODE
+from model.mode_fit import fit_mode, save_mode
+from model.modes import GRAPH_MODE, TEXT_MODE, Mode
+from model.predictor import KIND
 from model.recipes import JointRecipe
-from model.rows import Row, read_rows, split
+from model.rows import UNRELAXED, Row, read_rows, split
 from model.tokenizer import load_tokenizer, save_tokenizer
 
 
@@ -36,37 +36,32 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     for member, network in enumerate(networks):
         save_file(network.state_dict(), folder / f"member-{member}.safetensors")
     save_tokenizer(tokenizer, folder / "tokenizer.json")
+    modes = _modes(plan, Ensemble(networks, reader), train, held_out)
     settings = {
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain_of([*train, *held_out])),
-        "modes": _modes(plan, Ensemble(networks, reader), held_out),
+        "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
     }
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
     return seal(folder, KIND)
 
 
-def _modes(plan: Plan, ensemble: Ensemble, held_out: Sequence[Row]) -> dict[str, Any]:
-    """Return what turns answers into energies and sigma, with a graph and from the text alone."""
+def _modes(
+    plan: Plan, ensemble: Ensemble, train: Sequence[Row], held_out: Sequence[Row]
+) -> dict[str, Mode]:
+    """Fit what turns answers into energies and sigma, with a graph and from the text alone."""
+    near = ensemble.reader.read([row.configuration() for row in train if row.kind in UNRELAXED])
     examples = ensemble.reader.read([row.configuration() for row in held_out])
     seen = [(row, e) for row, e in zip(held_out, examples, strict=True) if e.graph_tokens]
-    modes = {GRAPH_MODE: _calibrated(ensemble, seen)} if seen else {}
+    seed = plan.stages[0].seed
+    modes = {}
+    if seen:
+        modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
     if any(isinstance(stage, JointRecipe) and stage.text_share > 0 for stage in plan.stages):
         alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
-        modes[TEXT_MODE] = _calibrated(ensemble, alone)
+        modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
     return modes
-
-
-def _calibrated(ensemble: Ensemble, seen: Sequence[tuple[Row, Example]]) -> dict[str, Any]:
-    answers = ensemble.answer_examples([example for _, example in seen])
-    truth_R = np.array([row.energy_ev for row, _ in seen])
-    share = head_weight(answers.regression_R, answers.token_R, truth_R)
-    error_R = share * answers.regression_R + (1 - share) * answers.token_R - truth_R
-    levels = calibrate_levels([row.level for row, _ in seen], error_R, answers.spread_R)
-    return {
-        "regression_share": share,
-        "calibration": {level: asdict(values) for level, values in levels.items()},
-    }
 
 
 def _card(

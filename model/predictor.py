@@ -3,55 +3,47 @@
 Shapes  B systems, M members, R rows. Units: eV.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from model.baseline import KIND as BASELINE
-from model.baseline import BaselinePredictor
 from model.batches import Reader
-from model.calibration import LevelCalibration
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.config import QECatalyticConfig
 from model.contract import Configuration, Domain, Prediction, Predictor
 from model.domain import domain_from_json, why_outside
-from model.ensemble import Answers, Ensemble
+from model.ensemble import Ensemble
 from model.errors import ModelError
+from model.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode_of
 from model.qe_catalytic import QECatalytic
+from model.text import parse_text
 from model.tokenizer import GRAPH, load_tokenizer, token_ids
 
 KIND = "qe-catalytic"
-GRAPH_MODE = "graph"
-TEXT_MODE = "text"  # no structure at all
+BASELINE = "baseline"
 
 
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
     """Return the predictor of an embedded checkpoint (``mini``, ``baseline``) or of a folder.
 
-    ``device`` is where networks run (``cpu``, ``cuda``); gradient boosting needs none.
+    ``device`` is where networks run (``cpu``, ``cuda``); baselines need none.
 
     Raises:
         ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
     """
     checkpoint = open_checkpoint(name_or_path)
-    if checkpoint.kind == BASELINE:
-        return BaselinePredictor(checkpoint)
     if checkpoint.kind == KIND:
         return QECatalyticPredictor(checkpoint, torch.device(device))
+    # LightGBM takes a second to import: only who asks for a baseline waits for it.
+    from model.baseline import BaselinePredictor
+
+    if checkpoint.kind == BASELINE:
+        return BaselinePredictor(checkpoint)
     raise ModelError(f"this version reads {KIND} and {BASELINE}, got kind {checkpoint.kind!r}")
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How answers become energies and sigma: fitted apart for graphs and for texts alone."""
-
-    regression_share: float
-    calibration: dict[str, LevelCalibration]
 
 
 class QECatalyticPredictor:
@@ -61,7 +53,7 @@ class QECatalyticPredictor:
         settings = checkpoint.read_json("qe-catalytic.json")
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = domain_from_json(settings["domain"])
-        self.modes = {name: _mode(values) for name, values in settings["modes"].items()}
+        self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
         config = QECatalyticConfig.from_json(settings["network"])
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
         members = [
@@ -77,45 +69,65 @@ class QECatalyticPredictor:
             ModelError: a text or structure cannot be read, they contradict one another, or a level
                 of theory is unknown.
         """
-        answers = self.ensemble.answer(configurations)
-        return [self._prediction(c, answers, row) for row, c in enumerate(configurations)]
+        predictions: dict[int, Prediction] = {}
+        for name in (GRAPH_MODE, TEXT_MODE):
+            rows = [r for r, c in enumerate(configurations) if mode_of(c) == name]
+            if rows:
+                said = self._predict([configurations[row] for row in rows], name)
+                predictions |= dict(zip(rows, said, strict=True))
+        return [predictions[row] for row in range(len(configurations))]
 
-    def _prediction(self, configuration: Configuration, answers: Answers, row: int) -> Prediction:
-        mode = self._mode_of(configuration)
-        regression, token = float(answers.regression_R[row]), float(answers.token_R[row])
-        energy = mode.regression_share * regression + (1 - mode.regression_share) * token
-        if not np.isfinite(energy):
-            raise ModelError(
-                f"energy of {configuration.candidate_id} must be a number, got {energy}"
+    def _predict(self, configurations: Sequence[Configuration], name: str) -> list[Prediction]:
+        mode = self._mode(name, configurations[0])
+        answers = self.ensemble.answer(configurations)
+        energy_R = answers.energy(mode.regression_share)
+        doubt = mode.doubt(answers)
+        levels = [c.level for c in configurations]
+        adsorbates = [parse_text(c.text).adsorbate for c in configurations]
+        sigma_R = mode.calibration.sigma(levels, adsorbates, doubt)
+        limits = [mode.calibration.level(level).distance_limit for level in levels]
+        reasons = map(why_outside, repeat(self.domain), configurations, doubt.distance_R, limits)
+        columns = (energy_R, sigma_R, answers.regression_R, answers.token_R)
+        return [
+            self._prediction(configuration, reason, *map(float, numbers))
+            for configuration, reason, *numbers in zip(
+                configurations, reasons, *columns, strict=True
             )
-        sigma = mode.calibration[configuration.level].sigma(answers.spread_R[row : row + 1])
-        reason = why_outside(self.domain, configuration)
+        ]
+
+    def _prediction(
+        self,
+        configuration: Configuration,
+        reason: str,
+        energy_ev: float,
+        sigma_ev: float,
+        regression_ev: float,
+        token_ev: float,
+    ) -> Prediction:
+        if not math.isfinite(energy_ev):
+            raise ModelError(
+                f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
+            )
         return Prediction(
             candidate_id=configuration.candidate_id,
             level=configuration.level,
             checkpoint_sha256=self.checkpoint_sha256,
-            energy_ev=energy,
-            sigma_ev=float(sigma[0]),
-            regression_ev=regression,
-            token_ev=token,
+            energy_ev=energy_ev,
+            sigma_ev=sigma_ev,
+            regression_ev=regression_ev,
+            token_ev=token_ev,
             in_domain=not reason,
             reason=reason,
         )
 
-    def _mode_of(self, configuration: Configuration) -> Mode:
-        name = GRAPH_MODE if len(configuration.numbers_N) else TEXT_MODE
+    def _mode(self, name: str, configuration: Configuration) -> Mode:
         if name not in self.modes:
             raise ModelError(
-                f"checkpoint {self.checkpoint_sha256[:12]} reads "
-                f"{' and '.join(self.modes)}, got {configuration.candidate_id} as {name}; "
+                f"checkpoint {self.checkpoint_sha256[:12]} reads {' and '.join(self.modes)}, got "
+                f"{configuration.candidate_id} as {name}; "
                 f"{'give its structure' if name == TEXT_MODE else 'give its text alone'}"
             )
         return self.modes[name]
-
-
-def _mode(values: dict[str, Any]) -> Mode:
-    levels = {k: LevelCalibration(**v) for k, v in values["calibration"].items()}
-    return Mode(values["regression_share"], levels)
 
 
 def _load_member(config: QECatalyticConfig, graph_token: int, file: Path) -> QECatalytic:

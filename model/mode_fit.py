@@ -1,0 +1,53 @@
+"""Fit on held-out rows how answers become energies and sigma.
+
+Shapes  R rows. Units: eV. Apart from ``modes``, since a prediction needs no statistics library.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from model.batches import Example
+from model.calibration import head_weight
+from model.calibration_fit import fit_calibration
+from model.ensemble import Ensemble
+from model.latent import latent_reference
+from model.modes import Mode, doubt_of
+from model.rows import Row
+from model.text import parse_text
+
+
+def fit_mode(
+    ensemble: Ensemble,
+    train: Sequence[Example],
+    held_out: Sequence[tuple[Row, Example]],
+    *,
+    seed: int,
+) -> Mode:
+    """Fit the heads' weights and sigma on held-out rows; ``train`` is what counts as near."""
+    seen = ensemble.answer_examples(train)
+    reference = latent_reference(seen.latent_RF, seed=seed)
+    answers = ensemble.answer_examples([example for _, example in held_out])
+    truth_R = np.array([row.energy_ev for row, _ in held_out])
+    share = head_weight(answers.regression_R, answers.token_R, truth_R)
+    calibration = fit_calibration(
+        [row.level for row, _ in held_out],
+        [parse_text(row.text).adsorbate for row, _ in held_out],
+        answers.energy(share) - truth_R,
+        doubt_of(answers, reference),
+        seed=seed,
+        groups=[row.pair for row, _ in held_out],
+    )
+    return Mode(share, calibration, reference)
+
+
+def save_mode(mode: Mode, name: str, folder: Path) -> dict[str, Any]:
+    """Write the reference beside the weights and return what the settings keep."""
+    save_file(mode.reference.arrays(), folder / f"reference-{name}.safetensors")
+    return {
+        "regression_share": mode.regression_share,
+        "calibration": mode.calibration.to_json(),
+    }
