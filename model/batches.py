@@ -38,6 +38,10 @@ class Example:
         """Return what the language model reads."""
         return self.graph_tokens + self.text_tokens
 
+    def asking(self, text_tokens: list[int]) -> "Example":
+        """Return the example under another question."""
+        return replace(self, text_tokens=text_tokens)
+
     def text_alone(self) -> "Example":
         """Return the example as somebody knows it who has no structure."""
         return replace(self, graph=empty_graph(), graph_tokens=[])

@@ -48,3 +48,14 @@ class JointRecipe(Recipe):
     def __post_init__(self) -> None:
         if self.loss not in READINGS:
             raise ModelError(f"loss is one of {', '.join(READINGS)}, got {self.loss!r}")
+
+
+@dataclass(frozen=True)
+class InstructRecipe(Recipe):
+    """Stage 3: instructions, drawn by their shares; the encoder is frozen."""
+
+    energy_share: float = 0.1
+    describe_share: float = 0.1
+    structure_share: float = 0.3
+    design_share: float = 0.5
+    bulk_share: float = 0.7  # how often a design names its bulk
