@@ -78,15 +78,19 @@ def verify(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The recipe file (YAML).")],
+    recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
     table: Annotated[Path, typer.Option(help="The training table (Parquet).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on there.")],
     until: Annotated[str, typer.Option(help="The last stage to run; without it all are.")] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: language.pretrained=/path. May be repeated."),
+    ] = None,
 ) -> None:
     """Train QE-Catalytic, stage by stage, and the baseline; ends with two checkpoint folders."""
     from flows.training import train as run
 
-    for checkpoint in run(recipe, table, out, until=until):
+    for checkpoint in run(recipe, table, out, until=until, changes=changes or []):
         print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
 
 

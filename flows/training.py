@@ -1,13 +1,14 @@
-"""Train a checkpoint from a recipe file (YAML) and a training table (Parquet)."""
+"""Train a checkpoint from a recipe (a preset or a YAML file) and a training table (Parquet)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.errors import CampaignError
+from flows.recipe_file import find_recipe, read_values
 from model.assemble import assemble
 from model.baseline import train_baseline
 from model.checkpoint import Checkpoint
@@ -15,7 +16,7 @@ from model.config import LanguageConfig
 from model.domain import domain_of
 from model.encoders import encoder_from_json
 from model.errors import ModelError
-from model.fit import STAGES, Plan, train_members
+from model.fit import STAGES, Plan, prepare, train_members
 from model.recipes import Recipe
 from model.rows import read_rows, split
 
@@ -36,6 +37,9 @@ class TrainingFile(BaseModel):
     crop_radius_ang: float | None = Field(default=6.0, gt=0)
     fusion: str = "pooled"
     encoder: dict[str, Any]
+    encoder_weights: Path | None = None  # pretrained: .pt as published, or .safetensors
+    encoder_frozen: bool = False  # it never learns, and runs once for each structure
+    encoder_cache: Path | None = None  # folder in which a frozen encoder's features stay
     language: dict[str, Any] = Field(default_factory=dict)
     weights: dict[str, float] = Field(default_factory=dict)  # draws of a set in an epoch
     texts: Path | None = None  # unlabelled texts for the stage read, one a line
@@ -44,16 +48,26 @@ class TrainingFile(BaseModel):
     joint: dict[str, Any] | None = None
 
 
-def train(recipe_file: Path, table: Path, folder: Path, *, until: str = "") -> list[Checkpoint]:
+def train(
+    recipe: str | Path,
+    table: Path,
+    folder: Path,
+    *,
+    until: str = "",
+    changes: Sequence[str] = (),
+) -> list[Checkpoint]:
     """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
 
-    ``until`` names the last stage to run: the others wait for the next call. Returns what is
-    finished: ``folder/baseline`` and, once every stage has ended, ``folder/checkpoint``.
+    ``recipe`` is the name of a preset or a file, and ``changes`` are made to it. ``until`` names
+    the last stage to run: the others wait for the next call. Returns what is finished:
+    ``folder/baseline`` and, once every stage has ended, ``folder/checkpoint``.
     """
-    settings = _read(recipe_file)
+    recipe_file = find_recipe(recipe)
+    settings = read_recipe(recipe_file, changes)
     plan = training_plan(settings, recipe_file, table, folder)
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
         raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
+    prepare(plan)
     rows = read_rows(table)
     seen, held_out, _ = split(rows, report_fold=plan.report_fold)
     domain = domain_of([*seen, *held_out])
@@ -86,6 +100,9 @@ def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path)
         device="cuda" if torch.cuda.is_available() else "cpu",
         weights=settings.weights,
         texts=settings.texts,
+        encoder_weights=settings.encoder_weights,
+        encoder_frozen=settings.encoder_frozen,
+        encoder_cache=settings.encoder_cache,
     )
 
 
@@ -100,11 +117,10 @@ def _encoder(values: dict[str, Any], file: Path) -> Any:
         raise CampaignError(f"{file}: encoder: {error}") from None
 
 
-def _read(file: Path) -> TrainingFile:
+def read_recipe(file: Path, changes: Sequence[str] = ()) -> TrainingFile:
+    """Return what a recipe file states, with ``changes`` made."""
     try:
-        return TrainingFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CampaignError(f"recipe file {file} cannot be read: {error}") from None
+        return TrainingFile.model_validate(read_values(file, changes))
     except ValidationError as invalid:
         first = invalid.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

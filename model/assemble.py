@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
 
 from model.batches import Reader
 from model.checkpoint import Checkpoint, seal
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
 from model.fit import STAGES, Plan, train_member
+from model.members import save_members
 from model.mode_fit import fit_mode, save_mode
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode
 from model.predictor import KIND
@@ -30,13 +31,13 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     train, held_out, reported = split(read_rows(plan.table), report_fold=plan.report_fold)
     tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
     networks = [train_member(plan, member) for member in range(members)]
+    device = torch.device(plan.device)
     reader = Reader(networks[0].config, tokenizer)
     folder = plan.folder / "checkpoint"
     folder.mkdir(exist_ok=True)
-    for member, network in enumerate(networks):
-        save_file(network.state_dict(), folder / f"member-{member}.safetensors")
+    save_members(networks, folder)
     save_tokenizer(tokenizer, folder / "tokenizer.json")
-    modes = _modes(plan, Ensemble(networks, reader), train, held_out)
+    modes = _modes(plan, Ensemble(networks, reader, device), train, held_out)
     settings = {
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain_of([*train, *held_out])),

@@ -10,7 +10,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from model.config import BaseModel
 from model.energy_tokens import PLACES
@@ -74,7 +74,15 @@ def describe_base(folder: Path) -> BaseModel:
             f"the energy's tokens are scored by the embedding, but {folder} has an lm_head of its "
             "own (tie_word_embeddings is false); choose a model of up to 3B parameters"
         )
-    return BaseModel(kind, values.get("text_config", values), _known(folder), _hashes(folder))
+    return BaseModel(kind, _text_settings(folder), _known(folder), _hashes(folder))
+
+
+def _text_settings(folder: Path) -> dict[str, Any]:
+    """Return the language model's part of a configuration, old flat ones of Qwen2.5-VL too."""
+    text = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    settings: dict[str, Any] = json.loads(text.to_json_string(use_diff=False))
+    settings.pop("transformers_version", None)
+    return settings
 
 
 def check_base(folder: Path, base: BaseModel) -> None:

@@ -102,7 +102,14 @@ def _train_member_quietly(plan: Plan, member: int, until: str) -> None:
 
 
 def prepare(plan: Plan) -> None:
-    """Write the tokenizer, unless an earlier run did."""
+    """Check what the plan takes over, and write the tokenizer, unless an earlier run did.
+
+    Raises:
+        ModelError: a base model or an encoder's weights are not there, or are of another kind.
+    """
+    _pretrained_encoder(plan)
+    if plan.language.pretrained:
+        describe_base(find_base(plan.language.pretrained))
     plan.folder.mkdir(parents=True, exist_ok=True)
     tokenizer_file = plan.folder / "tokenizer.json"
     if not tokenizer_file.exists():
@@ -213,7 +220,12 @@ def _fit_scales(network: QECatalytic, train: Sequence[Row]) -> None:
 
 
 # What may change between two runs in one folder: places, and how memory is spent.
-_FREE = ("language.pretrained", "language.gradient_checkpointing", "encoder.checkpoint")
+_FREE = (
+    "language.pretrained",
+    "language.gradient_checkpointing",
+    "encoder.checkpoint",
+    "base.settings",  # spelt anew by each transformers; the hashes of base.files hold it fast
+)
 
 
 def _check_begun(folder: Path, config: QECatalyticConfig) -> None:

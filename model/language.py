@@ -6,6 +6,8 @@ It is small and untrained, or takes over pretrained weights: those of a Qwen2.5,
 without its eyes, which reads text as a Qwen2.5 does.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,24 +83,42 @@ def pretrained_language(config: QECatalyticConfig, folder: Path, device: torch.d
 
 
 def _load(base: BaseModel, folder: Path, dtype: torch.dtype) -> Any:
-    _, model = _classes(base.kind)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # a VL checkpoint's eyes are left out: no news
+    settings, model = _classes(base.kind)
     try:
-        language, said = model.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
+        with _quiet():
+            language, said = model.from_pretrained(
+                folder,
+                config=settings(**base.settings),
+                dtype=dtype,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         raise ModelError(f"the base model in {folder} cannot be loaded: {first}") from None
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     if missing := sorted(said["missing_keys"]):
         raise ModelError(
             f"the base model in {folder} lacks {len(missing)} weights, first "
             f"{', '.join(missing[:3])}; download it again"
         )
     return language
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting that a VL checkpoint's eyes are left out."""
+    verbosity, bars = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _classes(kind: str) -> tuple[Any, Any]:
@@ -120,7 +140,9 @@ def _resize(language: Any, known: int, new: int) -> None:
 
 def _ready(language: Any, config: LanguageConfig) -> Any:
     if config.gradient_checkpointing:
-        language.gradient_checkpointing_enable({"use_reentrant": False})
+        # Renamed within transformers 5: the new name is not everywhere, the old one warns.
+        new = getattr(language, "activation_checkpointing_enable", None)
+        (new or language.gradient_checkpointing_enable)({"use_reentrant": False})
     return language
 
 

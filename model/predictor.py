@@ -9,7 +9,6 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from model.batches import Reader
 from model.checkpoint import Checkpoint, open_checkpoint
@@ -18,8 +17,8 @@ from model.contract import Configuration, Domain, Prediction, Predictor
 from model.domain import domain_from_json, why_outside
 from model.ensemble import Ensemble
 from model.errors import ModelError
+from model.members import load_members
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode_of
-from model.qe_catalytic import QECatalytic
 from model.text import parse_text
 from model.tokenizer import GRAPH, load_tokenizer, token_ids
 
@@ -56,10 +55,8 @@ class QECatalyticPredictor:
         self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
         config = QECatalyticConfig.from_json(settings["network"])
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
-        members = [
-            _load_member(config, token_ids(tokenizer, [GRAPH])[0], file)
-            for file in sorted(checkpoint.folder.glob("member-*.safetensors"))
-        ]
+        graph_token = token_ids(tokenizer, [GRAPH])[0]
+        members = load_members(config, graph_token, checkpoint.folder, device)
         self.ensemble = Ensemble(members, Reader(config, tokenizer), device)
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
@@ -128,15 +125,3 @@ class QECatalyticPredictor:
                 f"{'give its structure' if name == TEXT_MODE else 'give its text alone'}"
             )
         return self.modes[name]
-
-
-def _load_member(config: QECatalyticConfig, graph_token: int, file: Path) -> QECatalytic:
-    network = QECatalytic(config, graph_token=graph_token)
-    stored = load_file(file)
-    missing, unexpected = network.load_state_dict(stored, strict=False)
-    if missing or unexpected:
-        raise ModelError(
-            f"{file.name} is of another architecture: lacks {', '.join(missing[:3]) or 'nothing'}, "
-            f"has {', '.join(unexpected[:3]) or 'nothing'} beyond it"
-        )
-    return network

@@ -1,0 +1,66 @@
+"""Recipes of training: presets by name, files by path, and single settings changed on the way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import model
+from flows.errors import CampaignError
+
+PRESETS = Path(model.__file__).parent / "presets"
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets in the wheel."""
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def find_recipe(name_or_file: str | Path) -> Path:
+    """Return the recipe file of a preset, or the file itself.
+
+    Raises:
+        CampaignError: it is neither.
+    """
+    preset = PRESETS / f"{name_or_file}.yaml"
+    if str(name_or_file) in preset_names():
+        return preset
+    if Path(name_or_file).is_file():
+        return Path(name_or_file)
+    raise CampaignError(
+        f"a recipe is a preset ({', '.join(preset_names())}) or a file, got {name_or_file}"
+    )
+
+
+def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
+    """Return what a recipe file states, with ``changes`` such as ``language.layers=4`` made.
+
+    Raises:
+        CampaignError: the file cannot be read, or a change is none.
+    """
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CampaignError(f"recipe file {file} cannot be read: {error}") from None
+    for change in changes:
+        _change(values, change)
+    return values
+
+
+def _change(values: Any, change: str) -> None:
+    """Set one value in place; what does not exist yet on the way to it is made."""
+    place, equals, text = change.partition("=")
+    *way, last = place.strip().split(".")
+    if not equals or not last or not all(way):
+        raise CampaignError(f"a change reads like language.layers=4, got {change!r}")
+    for name in way:
+        if isinstance(values, dict) and values.get(name) is None:
+            values[name] = {}
+        values = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise CampaignError(f"{'.'.join(way) or 'the recipe'} has no parts to set, got {change!r}")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise CampaignError(f"the value of a change must be YAML, got {change!r}") from None
