@@ -17,7 +17,6 @@ from model.domain import domain_of
 from model.encoders import encoder_from_json
 from model.errors import ModelError
 from model.fit import STAGES, Plan, prepare, train_members
-from model.recipes import Recipe
 from model.rows import read_rows, split
 
 T = TypeVar("T")

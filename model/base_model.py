@@ -69,7 +69,8 @@ def describe_base(folder: Path) -> BaseModel:
     weights = sorted(folder.glob(WEIGHTS))
     if not weights:
         raise ModelError(f"{folder} must hold weights as {WEIGHTS}, got none; download them too")
-    if not values.get("tie_word_embeddings") and any(map(_has_own_head, weights)):
+    heads = [name for file in weights for name in _heads(file)]
+    if heads and not values.get("tie_word_embeddings"):
         raise ModelError(
             f"the energy's tokens are scored by the embedding, but {folder} has an lm_head of its "
             "own (tie_word_embeddings is false); choose a model of up to 3B parameters"
@@ -154,10 +155,10 @@ def _configuration(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _has_own_head(file: Path) -> bool:
+def _heads(file: Path) -> list[str]:
     try:
         with safe_open(file, framework="pt") as weights:
-            return any(name.endswith("lm_head.weight") for name in weights.keys())  # noqa: SIM118
+            return [name for name in weights.keys() if name.endswith("lm_head.weight")]  # noqa: SIM118
     except SafetensorError as error:
         raise ModelError(f"{file} is broken: {error}; download it again") from None
 

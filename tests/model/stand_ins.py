@@ -1,11 +1,16 @@
-"""Published files in miniature: pretrained language models and encoder weights, in their formats."""
+"""Published files in miniature: pretrained language models and encoder weights."""
 
+import json
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from model.equiformer_v2 import EquiformerV2, EquiformerV2Config
 
@@ -52,8 +57,8 @@ def qwen(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def qwen_vl(folder: Path) -> Path:
-    """Write a tiny Qwen2.5-VL, eyes included."""
+def qwen_vl(folder: Path, *, is_flat: bool = False) -> Path:
+    """Write a tiny Qwen2.5-VL, eyes included; its configuration flat, as the first ones were."""
     torch.manual_seed(0)
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]}
     config = Qwen2_5_VLConfig(
@@ -75,7 +80,23 @@ def qwen_vl(folder: Path) -> Path:
         tie_word_embeddings=True,
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    if is_flat:
+        _flatten(folder / "config.json")
     return folder
+
+
+def _flatten(file: Path) -> None:
+    values = json.loads(file.read_text())
+    values = values.pop("text_config") | values
+    rope = values.pop("rope_parameters")
+    values["rope_theta"] = rope["rope_theta"]
+    values["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    file.write_text(json.dumps(values))
+
+
+def qwen_vl_flat(folder: Path) -> Path:
+    """Write a tiny Qwen2.5-VL whose configuration is flat."""
+    return qwen_vl(folder, is_flat=True)
 
 
 def equiformer(file: Path, config: EquiformerV2Config) -> Path:
