@@ -77,6 +77,30 @@ def verify(
 
 
 @app.command()
+def predict(
+    file: Annotated[Path | None, typer.Argument(help="An adslab: CIF, POSCAR, extxyz.")] = None,
+    text: Annotated[str, typer.Option(help="A configuration text instead of a file.")] = "",
+    adsorbate: Annotated[str, typer.Option(help="Its formula, for a file.")] = "",
+    miller: Annotated[str, typer.Option(help="The surface's Miller index, for a file.")] = "",
+    bulk: Annotated[str, typer.Option(help="The bulk's formula; else the slab's own.")] = "",
+    level: Annotated[str | None, typer.Option(help="Level of theory; else all that fit.")] = None,
+    model: Annotated[str, typer.Option(help="An embedded checkpoint or a folder.")] = "mini",
+) -> None:
+    """Predict one adslab from a file, or from its configuration text alone."""
+    from flows.predict_one import predict_file, predict_text, show_predictions
+
+    if (file is None) == (not text):
+        _say("predict takes a file or --text, one of them")
+        raise typer.Exit(USER_FAULT_STATUS)
+    if file is None:
+        predictions = predict_text(text, model, level)
+    else:
+        text, predictions = predict_file(file, adsorbate, miller, bulk, model, level)
+        print(text)
+    show_predictions(predictions)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
     table: Annotated[Path, typer.Option(help="The training table (Parquet).")],

@@ -1,0 +1,70 @@
+"""Predict one adslab, from a file or from a text alone, and print what every level says."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.errors import CampaignError
+from model.contract import Configuration, Domain, Prediction
+from model.predictor import load_predictor
+from model.text import EXAMPLE, parse_text
+from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
+
+_Z90 = 1.645
+_MILLER = re.compile(r"(-?\d+)[ ,]+(-?\d+)[ ,]+(-?\d+)\Z")
+
+
+def predict_text(text: str, model: str, level: str | None) -> list[Prediction]:
+    """Return what a checkpoint says of a configuration text, at one level or at all it knows."""
+    parse_text(text)
+    predictor = load_predictor(model)
+    levels = _levels(predictor.domain, level, parse_text(text).adsorbate)
+    return predictor.predict([text_configuration(text, name) for name in levels])
+
+
+def predict_file(
+    file: Path, adsorbate: str, miller: str, bulk: str, model: str, level: str | None
+) -> tuple[str, list[Prediction]]:
+    """Return the configuration text of an adslab in a file, and what a checkpoint says of it."""
+    named = Named(adsorbate, _miller(miller), bulk)
+    adslab = adslab_from_file(file, adsorbate)
+    predictor = load_predictor(model)
+    levels = _levels(predictor.domain, level, adsorbate)
+    asked = [adslab_configuration(adslab, named, name, file.name) for name in levels]
+    return _text(asked), predictor.predict(asked)
+
+
+def show_predictions(predictions: Sequence[Prediction]) -> None:
+    """Print one line for each level, with what is outside a level's training set."""
+    width = max(len(p.level) for p in predictions)
+    print(f"{'level of theory':<{max(width, 15)}}  energy eV  sigma   90 % interval    heads")
+    for p in predictions:
+        reach = _Z90 * p.sigma_ev
+        print(
+            f"{p.level:<{max(width, 15)}}  {p.energy_ev:>+9.2f}  {p.sigma_ev:>5.2f}  "
+            f"{p.energy_ev - reach:>+6.2f} .. {p.energy_ev + reach:>+5.2f}  "
+            f"{p.regression_ev:+.2f} {p.token_ev:+.2f}"
+            + ("" if p.in_domain else f"  outside: {p.reason}")
+        )
+
+
+def _levels(domain: Domain, level: str | None, adsorbate: str) -> list[str]:
+    """Return the level asked for, or those that saw the adsorbate, or all."""
+    if level is not None:
+        return [level]
+    seen = [name for name in sorted(domain.levels) if adsorbate in domain.adsorbates[name]]
+    return seen or sorted(domain.levels)
+
+
+def _miller(words: str) -> tuple[int, int, int]:
+    match = _MILLER.match(words.strip().strip("()"))
+    if match is None:
+        raise CampaignError(
+            f"the text names the surface, as in {EXAMPLE}: give --miller '1 1 1', got {words!r}"
+        )
+    h, k, l = (int(index) for index in match.groups())  # noqa: E741  the indices' own names
+    return h, k, l
+
+
+def _text(asked: Sequence[Configuration]) -> str:
+    return asked[0].text
