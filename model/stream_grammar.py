@@ -162,12 +162,13 @@ def _repeats(wanted: Wanted) -> Generator[Tokens, str, NDArray[np.int64]]:
 
 def _can_become_cell(read: Sequence[int], most: int) -> bool:
     """Return whether multiples can be completed to a determinant from 1 to ``most``."""
-    if len(read) < 2:
-        return abs(read[0]) <= most
-    if len(read) == 2:  # (a, 0) or (0, b) has the determinant of its own size with a unit vector
-        return any(read) and (0 in read or min(map(abs, read)) <= most)
-    last = read[3:] or REPEAT.values.astype(int).tolist()
-    return any(1 <= read[0] * value - read[1] * read[2] <= most for value in last)
+    if len(read) == 1:  # (m, 1) and (-1, 0) have the determinant 1
+        return True
+    values = REPEAT.values.astype(np.int64)
+    third = values if len(read) < 3 else np.array(read[2:3])
+    last = values if len(read) < 4 else np.array(read[3:])
+    determinants = read[0] * last[:, None] - read[1] * third[None]
+    return bool(((determinants >= 1) & (determinants <= most)).any())
 
 
 def _slab(wanted: Wanted, cells: int) -> Generator[Tokens, str, list[_Site]]:
