@@ -158,9 +158,8 @@ def _load(language: Qwen2Model, file: Path) -> None:
     try:
         missing, unexpected = language.load_state_dict(load_file(file), strict=False)
     except RuntimeError as shapes:
-        raise ModelError(
-            f"{file} is of another architecture: {str(shapes).splitlines()[-1]}"
-        ) from None
+        differs = " ".join(str(shapes).splitlines()[-1].split())
+        raise ModelError(f"{file} is of another architecture: {differs}") from None
     if missing or unexpected:
         raise ModelError(
             f"{file} is of another architecture: lacks {', '.join(missing[:3]) or 'nothing'}, has "
