@@ -2,11 +2,14 @@
 
 The lower layers of a published relaxation were held at bulk positions. A vector t that carries
 every held atom onto another one, or up into the free layers, continues the crystal: the ideal slab
-is the held atoms and their images under t, 2t, ... Free atoms snap to the nearest of these.
+is the held atoms and their images under t, 2t, ... Free atoms snap to the nearest of these. Where
+too little is held to know t, other operations of the crystal are tried (``continuation``).
 
 Shapes  N slab atoms, F held atoms, P lattice points.
 Units   Å.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
@@ -15,9 +18,9 @@ from numpy.typing import NDArray
 
 from tasks.errors import UserError
 from tasks.identity import fixed_mask
+from tasks.training_data.continuation import SAME_ANG, Points, continuations, distinct
 from tasks.training_data.frames import VACUUM_ANG, in_plane_vectors, surface_mask
 
-_SAME_ANG = 0.12  # a held atom on its image: lattice constants in files are rounded
 _SNAP_ANG = 1.1  # a free atom that moved further has reconstructed
 _GOOD_FIT_ANG2 = 0.04  # mean squared move of an ordinary relaxation: no other step is better
 _CANDIDATES = 24
@@ -29,22 +32,31 @@ def ideal_slab(slab: Atoms) -> Atoms:
     Held atoms are those of ``FixAtoms``, or the lower half where there is none.
     """
     held_N = _held(slab)
+    steps = (_continued(slab, held_N, step_3) for step_3 in _steps(slab, held_N))
+    best = _best_fit(slab, held_N, steps)
+    if best is None:
+        operations = (points for points in continuations(slab, held_N, reach_ang=_SNAP_ANG))
+        best = _best_fit(slab, held_N, operations)
+    if best is None:
+        raise UserError(
+            "no bulk lattice continues the held layers: free atoms of "
+            f"{slab.get_chemical_formula()} would have to lie within {_SNAP_ANG} Å of its points"
+        )
+    return _as_slab(slab, best[1])
+
+
+def _best_fit(
+    slab: Atoms, held_N: NDArray[np.bool_], guesses: Iterable[Points | None]
+) -> tuple[float, NDArray[np.float64]] | None:
+    """Return the least mean squared move of the free atoms, and the ideal positions of all."""
     best: tuple[float, NDArray[np.float64]] | None = None
-    for step_3 in _steps(slab, held_N):
-        points_P3 = _continued(slab, held_N, step_3)
-        if points_P3 is None:
-            continue
-        snapped = _snapped(slab, held_N, points_P3)
+    for points in guesses:
+        snapped = None if points is None else _snapped(slab, held_N, points)
         if snapped is not None and (best is None or snapped[0] < best[0]):
             best = snapped
         if best is not None and best[0] < _GOOD_FIT_ANG2:
             break
-    if best is None:
-        raise UserError(
-            f"no bulk lattice continues the held layers of {slab.get_chemical_formula()} with "
-            f"every free atom within {_SNAP_ANG} Å of a lattice point: reconstructed"
-        )
-    return _as_slab(slab, best[1])
+    return best
 
 
 def _held(slab: Atoms) -> NDArray[np.bool_]:
@@ -69,38 +81,32 @@ def _steps(slab: Atoms, held_N: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 def _continued(
     slab: Atoms, held_N: NDArray[np.bool_], step_3: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
+) -> Points | None:
     """Return the lattice points above the held atoms, or None where the step does not fit them."""
     held_F3 = slab.positions[held_N]
     top_held, top = held_F3[:, 2].max(), slab.positions[:, 2].max()
     counts = np.arange(1, int(np.ceil((top + 1.5 - held_F3[:, 2].min()) / step_3[2])) + 1)
     images_P3 = (held_F3[None] + counts[:, None, None] * step_3).reshape(-1, 3)
-    inside_P = images_P3[:, 2] < top_held + _SAME_ANG
+    inside_P = images_P3[:, 2] < top_held + SAME_ANG
     if inside_P.any():
         _, apart = in_plane_vectors(images_P3[inside_P], held_F3, slab.cell.array)
-        if apart.min(axis=1).max() > _SAME_ANG:
+        if apart.min(axis=1).max() > SAME_ANG:
             return None
     above_P3 = images_P3[~inside_P & (images_P3[:, 2] < top + 1.5)]
-    return _distinct(above_P3, slab)
-
-
-def _distinct(points_P3: NDArray[np.float64], slab: Atoms) -> NDArray[np.float64]:
-    """Return points without those that repeat an earlier one."""
-    if len(points_P3) == 0:
-        return points_P3
-    _, apart_PP = in_plane_vectors(points_P3, points_P3, slab.cell.array)
-    earlier_PP = np.tril(apart_PP < 2 * _SAME_ANG, -1)
-    return np.asarray(points_P3[~earlier_PP.any(axis=1)])
+    return Points(above_P3[distinct(above_P3, slab)])
 
 
 def _snapped(
-    slab: Atoms, held_N: NDArray[np.bool_], points_P3: NDArray[np.float64]
+    slab: Atoms, held_N: NDArray[np.bool_], points: Points
 ) -> tuple[float, NDArray[np.float64]] | None:
     """Return the mean squared move and the ideal positions, or None where they do not fit."""
     free = np.flatnonzero(~held_N)
+    points_P3 = points.positions_P3
     if len(points_P3) < len(free):
         return None
     vectors, lengths = in_plane_vectors(slab.positions[free], points_P3, slab.cell.array)
+    if points.numbers_P is not None:
+        lengths[slab.numbers[free][:, None] != points.numbers_P] = np.inf
     chosen = lengths.argmin(axis=1)
     moves = lengths[np.arange(len(free)), chosen]
     if len(set(chosen.tolist())) < len(free) or moves.max() > _SNAP_ANG:
@@ -117,7 +123,7 @@ def _leaves_holes(points_P3: NDArray[np.float64], chosen: NDArray[np.int64]) -> 
     empty = np.setdiff1d(np.arange(len(points_P3)), chosen)
     if len(empty) == 0:
         return False
-    return bool(points_P3[empty, 2].min() < points_P3[chosen, 2].max() - _SAME_ANG)
+    return bool(points_P3[empty, 2].min() < points_P3[chosen, 2].max() - SAME_ANG)
 
 
 def _as_slab(slab: Atoms, ideal_N3: NDArray[np.float64]) -> Atoms:

@@ -45,7 +45,6 @@ class SetSpec:
     ends: str = ""
     adsorbate_tag: int | None = None
     group: str = "surface"  # what a frame calls the surface that splits keep together
-    surface_is_bulk: bool = False  # texts name the set's own bulk, not the slab's composition
 
     @property
     def ships(self) -> bool:
@@ -114,7 +113,6 @@ BENCHMARKS = (
         "H2O, H2",
         adsorbate_tag=1,
         group="group",
-        surface_is_bulk=True,
     ),
     SetSpec(
         "hea_orr",
