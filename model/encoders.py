@@ -58,17 +58,18 @@ def load_encoder(config: EncoderConfig, weights: Path) -> EquiformerV2 | Painn:
     Raises:
         ModelError: the file cannot be read or is of another configuration.
     """
-    encoder = build_encoder(config)
-    if isinstance(encoder, FairchemEncoder):
+    if isinstance(config, FairchemConfig):
         raise ModelError(
             f"an encoder of fairchem has its weights from encoder.checkpoint, got {weights} too; "
             "leave encoder_weights out"
         )
-    if isinstance(encoder, EquiformerV2):
-        load_backbone(encoder, read_weights(weights))
-    else:
-        load_exactly(encoder, read_weights(weights), str(weights))
-    return encoder
+    if isinstance(config, PainnConfig):
+        painn = Painn(config)
+        load_exactly(painn, read_weights(weights), str(weights))
+        return painn
+    equiformer = EquiformerV2(config)
+    load_backbone(equiformer, read_weights(weights))
+    return equiformer
 
 
 def encoder_to_json(config: EncoderConfig) -> dict[str, Any]:

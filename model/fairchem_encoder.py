@@ -75,10 +75,19 @@ def _backbone(config: FairchemConfig) -> Any:
         external_graph_gen=True,  # our graphs, cropped as ours are
         auto_add_default_untrained_tasks=False,
     )
-    with _random_state_kept():
-        unit = load_predict_unit(config.checkpoint, inference_settings=settings, device="cpu")
+    try:
+        with _random_state_kept():
+            unit = load_predict_unit(config.checkpoint, inference_settings=settings, device="cpu")
+    except Exception as error:  # whatever torch, hydra and fairchem make of a file
+        first = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"fairchem cannot load {config.checkpoint} ({type(error).__name__}: {first}); use a "
+            "checkpoint of fairchem 2.x"
+        ) from None
     backbone = unit.model.module.backbone.requires_grad_(False).eval()
     _check_backbone(backbone, config)
+    if hasattr(backbone, "regress_config"):  # nobody asks for forces: no derivatives are kept
+        backbone.regress_config.forces = backbone.regress_config.stress = False
     return backbone
 
 

@@ -49,7 +49,7 @@ def test_reading_leaves_the_values_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        ({"kind": "schnet"}, "must be one of equiformer_v2, painn, got 'schnet'"),
+        ({"kind": "schnet"}, "must be one of equiformer_v2, painn, fairchem, got 'schnet'"),
         ({"kind": ["painn"]}, "must be one of equiformer_v2, painn"),
         ({"kind": "painn", "lmax": 2}, "painn has no setting lmax; choose among channels, layers"),
         ({"channels": 64}, "equiformer_v2 has no setting channels; choose among num_layers"),
