@@ -45,6 +45,7 @@ class TrainingFile(BaseModel):
     read: dict[str, Any] | None = None
     align: dict[str, Any] | None = None
     joint: dict[str, Any] | None = None
+    instruct: dict[str, Any] | None = None
 
 
 def train(

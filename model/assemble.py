@@ -8,12 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from model.batches import Reader
 from model.checkpoint import Checkpoint, seal
+from model.design import WEIGHTS as DESIGNER
+from model.design import designer_settings, seen_levels
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
-from model.fit import STAGES, Plan, train_member
+from model.fit import STAGES, Plan, train_designer, train_member
 from model.members import save_members
 from model.mode_fit import fit_mode, save_mode
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode
@@ -43,6 +46,10 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
         "domain": domain_to_json(domain_of([*train, *held_out])),
         "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
     }
+    if plan.designs:
+        language = train_designer(plan).language
+        save_file(dict(language.state_dict()), folder / DESIGNER)
+        settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
     return seal(folder, KIND)

@@ -55,7 +55,11 @@ class FairchemEncoder(nn.Module):
         if not len(graph.numbers_N):
             return graph.positions_N3.new_zeros(0, self.channels)
         data = _atomic_data(graph, self.config.task)  # made for this call: forward changes it
-        node_NKC: Tensor = self.backbone(data)["node_embedding"]
+        device = graph.positions_N3.device
+        # It turns each edge's frame by an angle of chance: seeded, so that a rerun says the same.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            node_NKC: Tensor = self.backbone(data)["node_embedding"]
         return node_NKC[:, 0].detach()
 
 

@@ -25,13 +25,15 @@ from model.encoder_cache import EncoderCache, FrozenEncoder
 from model.encoders import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
 from model.fairchem_encoder import FairchemConfig
+from model.instruct import Instruct, make_lessons
 from model.joint import Joint
-from model.language import pretrained_language, start_from_periodic_table
+from model.language import pretrained_language, start_from_periodic_table, start_streams
 from model.qe_catalytic import Encoder, QECatalytic
 from model.reading import Read
-from model.recipes import AlignRecipe, JointRecipe, ReadRecipe, Recipe
+from model.recipes import AlignRecipe, InstructRecipe, JointRecipe, ReadRecipe, Recipe
 from model.rows import Row, read_rows, split
 from model.samples import Sample, make_samples
+from model.stream_tokens import stream_tokens
 from model.tokenizer import (
     GRAPH,
     load_tokenizer,
@@ -62,6 +64,11 @@ class Plan:
     encoder_frozen: bool = False  # it never learns, and runs once for each structure
     encoder_cache: Path | None = None  # where a frozen encoder's features are kept between runs
 
+    @property
+    def designs(self) -> bool:
+        """Whether stage 3 is run, and the checkpoint writes structures."""
+        return any(isinstance(stage, InstructRecipe) for stage in self.stages)
+
     def __post_init__(self) -> None:
         if not self.encoder_frozen:
             return
@@ -79,6 +86,7 @@ STAGES: dict[type[Recipe], str] = {
     ReadRecipe: "read",
     AlignRecipe: "align",
     JointRecipe: "joint",
+    InstructRecipe: "instruct",
 }
 
 
@@ -88,6 +96,12 @@ def train_members(plan: Plan, *, members: int, processes: int, until: str = "") 
     ``until`` names the last stage to run; without it all are.
     """
     prepare(plan)
+    _train_side_by_side(plan, members, processes, until)
+    if plan.designs and until in ("", Instruct.name):
+        train_designer(plan)
+
+
+def _train_side_by_side(plan: Plan, members: int, processes: int, until: str) -> None:
     rest = [[plan] * members, range(members), [until] * members]
     if members == 1 or processes == 1:
         list(map(_train_member_quietly, *rest))
@@ -116,12 +130,16 @@ def prepare(plan: Plan) -> None:
         train, _, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
         texts = [model_text(row.level, row.text) for row in train]
         base = plan.language.pretrained
-        tokenizer = base_tokenizer(find_base(base)) if base else train_tokenizer(texts)
+        tokenizer = base_tokenizer(find_base(base)) if base else _own_tokenizer(plan, texts)
         save_tokenizer(tokenizer, tokenizer_file)
 
 
+def _own_tokenizer(plan: Plan, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    return train_tokenizer(texts, whole=stream_tokens() if plan.designs else ())
+
+
 def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
-    """Run the stages of one member; one thread, so that members run side by side.
+    """Run the stages of one member but instruction; one thread, so members run side by side.
 
     A stage that has ended before is read from disk; the next starts from its kept weights.
     """
@@ -135,6 +153,8 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
     samples = make_samples(train, reader, plan.weights)
     aside = make_samples(held_out, reader, {})
     for stage in plan.stages:
+        if isinstance(stage, InstructRecipe):
+            continue
         recipe = replace(stage, seed=stage.seed + member)
         objective = _objective(plan, recipe, samples, aside, reader)
         folder = member_folder(plan, member) / objective.name
@@ -143,6 +163,21 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
         if objective.name == until:
             break
     return network
+
+
+def train_designer(plan: Plan) -> QECatalytic:
+    """Run stage 3 from the first member's weights; the members stay as stage 2 left them.
+
+    Instructions bend the language model, and the prediction has nothing to gain from it.
+    """
+    recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
+    network = train_member(plan, 0)
+    train, held_out, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
+    reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
+    lessons, aside = make_lessons(train, reader), make_lessons(held_out, reader)
+    objective = Instruct(lessons, aside, reader, recipe)
+    folder = member_folder(plan, 0) / objective.name
+    return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
 
 
 def _objective(
@@ -200,6 +235,7 @@ def new_network(
     )
     if folder is None:
         start_from_periodic_table(network.language, tokenizer)
+        start_streams(network.language, tokenizer)
     _fit_scales(network, train)
     return network
 

@@ -21,6 +21,7 @@ from model.base_model import check_base, find_base
 from model.config import BaseModel, LanguageConfig, QECatalyticConfig
 from model.elements import standardised_properties
 from model.errors import ModelError
+from model.stream_tokens import stream_embeddings, stream_tokens
 
 CPU = torch.device("cpu")
 
@@ -161,3 +162,14 @@ def start_from_periodic_table(model: Qwen2Model, tokenizer: PreTrainedTokenizerF
             number = atomic_numbers.get(str(tokenizer.decode([token])).strip(), 0)
             if 0 < number < len(properties_ZP):
                 weight_VD[token] = 0.3 * weight_VD[token] + properties_ZP[number] @ mixer_PD
+
+
+def start_streams(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let neighbouring bins of structure streams begin alike, where the tokenizer holds them."""
+    weight_VD = model.embed_tokens.weight.detach()
+    vocabulary = tokenizer.get_vocab()
+    names = stream_tokens()
+    if names[0] not in vocabulary:
+        return
+    start_SD = stream_embeddings(weight_VD.shape[1], std=weight_VD.std().item())
+    weight_VD[[vocabulary[name] for name in names]] = torch.from_numpy(start_SD).to(weight_VD)

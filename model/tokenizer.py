@@ -4,7 +4,7 @@ An element symbol is never split or merged with its neighbour, and a digit alway
 ``CO`` is carbon and oxygen while ``Co`` is cobalt, and ``+01.23`` is six tokens.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ase.data import chemical_symbols
@@ -16,8 +16,13 @@ SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
 _PIECES = r"</s>| ?[A-Z][a-z]?| ?[a-z][a-z-]*|\d| ?\[|\]| "
 
 
-def train_tokenizer(texts: Iterable[str], *, vocabulary: int = 1024) -> PreTrainedTokenizerFast:
-    """Learn the merges of ``texts``; every element symbol and digit is a token from the start."""
+def train_tokenizer(
+    texts: Iterable[str], *, vocabulary: int = 1024, whole: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """Learn the merges of ``texts``; every element symbol and digit is a token from the start.
+
+    ``whole`` are further tokens that are never split, on top of the vocabulary: those of streams.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -27,8 +32,8 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int = 1024) -> PreTrain
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[PAD, END, GRAPH, ANSWER, SEPARATOR],
+        vocab_size=vocabulary + len(whole),
+        special_tokens=[PAD, END, GRAPH, ANSWER, SEPARATOR, *whole],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
