@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2Model
 
+from model.errors import ModelError
 from model.stream_grammar import Parser, Tokens, Wanted, parse
 from model.structure_stream import Structure
 from model.tokenizer import END, token_ids
@@ -22,6 +23,13 @@ class Sampling:
     temperature: float = 0.7
     top_p: float = 0.95
     most_tokens: int = 512  # a stream that is longer is given up
+
+    def __post_init__(self) -> None:
+        if not (0 < self.temperature < float("inf") and 0 < self.top_p <= 1):
+            raise ModelError(
+                "sampling needs a temperature above 0 and a top_p above 0 and at most 1, got "
+                f"{self.temperature} and {self.top_p}"
+            )
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,12 @@ def test_a_cold_draw_takes_the_likeliest_token(designer: Designer) -> None:
     assert cold[0] == cold[1]
 
 
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 0.9), (float("nan"), 0.9), (1.0, 1.1)])
+def test_sampling_that_draws_nothing_is_refused(temperature: float, top_p: float) -> None:
+    with pytest.raises(ModelError, match="temperature above 0 and a top_p"):
+        Sampling(temperature, top_p)
+
+
 def test_no_prompts_no_streams(designer: Designer) -> None:
     assert designer.sampler.write([], [], Sampling(), torch.Generator()) == []
 
