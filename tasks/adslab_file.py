@@ -67,7 +67,7 @@ def text_configuration(text: str, level: str) -> Configuration:
     """Return a configuration that is known by its text alone."""
     none = np.zeros(0, dtype=np.int64)
     return Configuration(
-        candidate_id="the text",
+        candidate_id="this configuration",
         level=level,
         text=text,
         numbers_N=none,
