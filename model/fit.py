@@ -70,6 +70,11 @@ class Plan:
         return any(isinstance(stage, InstructRecipe) for stage in self.stages)
 
     def __post_init__(self) -> None:
+        if self.designs and self.language.pretrained:
+            raise ModelError(
+                "stage instruct teaches a language model of our own to write structures, got "
+                f"language.pretrained {self.language.pretrained}; leave one of them out"
+            )
         if not self.encoder_frozen:
             return
         if self.encoder_weights is None and not isinstance(self.encoder, FairchemConfig):

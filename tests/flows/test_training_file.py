@@ -10,10 +10,15 @@ import pytest
 import stand_ins
 import tiny
 
-from flows.recipe_file import preset_names
-from flows.training import train
+from flows.errors import CampaignError
+from flows.recipe_file import PRESETS, find_recipe, preset_names, read_values
+from flows.training import read_recipe, train, training_plan
+from model.encoder_cache import FrozenEncoder
 from model.equiformer_v2 import EquiformerV2Config
-from model.predictor import load_predictor
+from model.errors import ModelError
+from model.fairchem_encoder import FairchemConfig
+from model.fit import Plan
+from model.predictor import QECatalyticPredictor, load_predictor
 from model.rows import Row
 
 METALS = {"Cu": -0.3, "Pt": -0.7, "Ni": -0.6, "Ag": -0.1, "Pd": -0.5, "Au": 0.2}
@@ -83,11 +88,38 @@ def changes(preset: str, folder: Path, *, language: str = "qwen_vl") -> list[str
     ]
 
 
-def test_the_presets_are_those_that_are_named() -> None:
+def plan_of(preset: str, *changes: str) -> Plan:
+    file = find_recipe(preset)
+    return training_plan(read_recipe(file, changes), file, Path("table"), Path("out"))
+
+
+def test_a_preset_is_found_by_its_name_and_a_file_by_its_path(tmp_path: Path) -> None:
     assert preset_names() == ["base", "mini", "mini-eqv2", "small"]
+    assert find_recipe("mini") == PRESETS / "mini.yaml"
+    own = tmp_path / "own.yaml"
+    own.write_text("")
+    assert find_recipe(own) == own
+    with pytest.raises(CampaignError, match=r"a preset \(base, mini, .*\) or a file, got maxi"):
+        find_recipe("maxi")
 
 
-@pytest.mark.parametrize("preset", ["base", "mini", "mini-eqv2", "small"])
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_preset_holds_together_at_full_size(preset: str) -> None:
+    plan = plan_of(preset)
+    assert plan.report_fold == 4
+    assert plan.stages
+
+
+def test_the_base_preset_is_the_published_encoder_and_adapters_on_a_language_model() -> None:
+    plan = plan_of("base")
+    assert plan.encoder == EquiformerV2Config()
+    assert (plan.encoder_frozen, plan.encoder_weights) == (True, Path("eq2_31M_ec4_allmd.pt"))
+    assert plan.language.pretrained.startswith("Qwen/Qwen2.5-VL-3B")
+    assert plan.language.lora_rank > 0
+    assert plan.language.gradient_checkpointing
+
+
+@pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_trains_and_its_checkpoint_answers(
     preset: str, table: Path, tmp_path: Path
 ) -> None:
@@ -97,3 +129,86 @@ def test_a_preset_trains_and_its_checkpoint_answers(
     first, again = (predictor.predict(configurations) for _ in range(2))
     assert [p.energy_ev for p in first] == [p.energy_ev for p in again]
     assert all(abs(p.energy_ev) < 20 and p.sigma_ev > 0 for p in first)
+    assert isinstance(predictor, QECatalyticPredictor)
+    encoder = predictor.ensemble.members[0].encoder
+    assert isinstance(encoder, FrozenEncoder) == (preset == "base")
+
+
+def test_a_change_reaches_any_depth_and_makes_what_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("members: 3\nlanguage: {layers: 2}\nalign: {epochs: 4}\n")
+    values = read_values(
+        file, ["members=1", "language.pretrained=/w", "encoder.kind=painn", "align=null", "x=a=b"]
+    )
+    assert values == {
+        "members": 1,
+        "language": {"layers": 2, "pretrained": "/w"},
+        "encoder": {"kind": "painn"},
+        "align": None,
+        "x": "a=b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("language.pretrained", "reads like language.layers=4, got 'language.pretrained'"),
+        ("=4", "reads like"),
+        (".a=4", "reads like"),
+        ("members.a=4", "members has no parts to set"),
+        ("members=[", "must be YAML, got 'members=\\['"),
+        ("encodr_weights=x", "encodr_weights: Extra inputs are not permitted; keys are report"),
+        ("members=many", "members: Input should be a valid integer"),
+        ("encoder.kind=gnn", "mini.yaml: encoder: .* must be one of equiformer_v2, painn"),
+        ("language.depth=2", "mini.yaml: language: .* 'depth'; fields are width, layers"),
+        ("language.lora_rank=8", "mini.yaml: language: lora_rank 8 adapts a pretrained model"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(change: str, rule: str) -> None:
+    with pytest.raises(CampaignError, match=rule):
+        plan_of("mini", change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        (["joint.jitter_ang=0.05"], r"jitter_ang must be 0 in stage joint, got 0\.05"),
+        (["encoder_weights=null"], "name its encoder_weights"),
+        (["instruct={}"], "teaches a language model of our own"),
+    ],
+)
+def test_what_the_base_preset_cannot_do_is_said(changes: list[str], rule: str) -> None:
+    with pytest.raises(ModelError, match=rule):
+        plan_of("base", *changes)
+
+
+def test_an_encoder_of_fairchem_takes_the_place_of_the_published_one() -> None:
+    fairchem = "encoder={kind: fairchem, checkpoint: uma.pt, sha256: ab}"
+    assert plan_of("base", fairchem, "encoder_weights=null").encoder == FairchemConfig(
+        "uma.pt", sha256="ab"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("encoder_weights=/gone.pt", "there is no file of weights /gone.pt"),
+        ("language.pretrained=/gone", "there is no folder /gone; put it there"),
+        ("encoder.num_layers=2", r"\d+ differ, first blocks\.1\.ffn\..* is missing"),
+    ],
+)
+def test_pretrained_parts_are_checked_before_anything_is_trained(
+    change: str, rule: str, table: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=rule):
+        train("base", table, tmp_path / "run", changes=[*changes("base", tmp_path), change])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_the_network_it_began_with(table: Path, tmp_path: Path) -> None:
+    begun = [*SHRUNK["mini"], "members=1"]
+    train("mini", table, tmp_path, until="align", changes=begun)
+    other = [*begun, "encoder.channels=12", "fusion=atoms"]
+    rule = r"began with .*: encoder\.channels is 8, not 12, fusion is 'pooled', not 'atoms'"
+    with pytest.raises(ModelError, match=rule):
+        train("mini", table, tmp_path, changes=other)
