@@ -63,7 +63,7 @@ def test_a_molecule_in_a_box_is_no_adslab(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="read from a file, got .*none.cif, which is none"):
+    with pytest.raises(UserError, match=r"read from a file, got .*none\.cif, which is none"):
         adslab_from_file(tmp_path / "none.cif", "CO")
 
 
