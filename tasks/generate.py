@@ -109,7 +109,7 @@ def _judged(number: int, written: Written, order: DesignOrder, designer: str, se
     judged = judge(cif, order.asked)
     adslab = None
     if judged.adslab is not None:
-        adslab = _adslab(judged.adslab, order.adsorbate, structure.miller)
+        adslab = _adslab(judged.adslab, order, structure.miller)
     return Design(number, written.tokens, cif, judged.verdict, adslab)
 
 
@@ -129,7 +129,7 @@ def _notes(
     ]
 
 
-def _adslab(framed: Atoms, adsorbate: str, miller: Miller) -> Adslab:
+def _adslab(framed: Atoms, order: DesignOrder, miller: Miller) -> Adslab:
     """Return a judged adslab with its ids and text."""
     atoms = framed.copy()
     in_slab_N = atoms.get_tags() != ADSORBATE_TAG
@@ -139,8 +139,9 @@ def _adslab(framed: Atoms, adsorbate: str, miller: Miller) -> Adslab:
     slab = atoms[in_slab_N]
     slab_key, formula = slab_id(slab), bulk_formula(slab)
     scaled_A3 = atoms.positions[~in_slab_N] @ np.linalg.inv(atoms.cell.array)
-    (candidate,) = candidate_ids(slab_key, adsorbate, atoms.numbers[~in_slab_N], scaled_A3[None])
-    text = configuration_text(atoms, adsorbate, formula, miller)
+    name, numbers_A = order.species or order.adsorbate, atoms.numbers[~in_slab_N]
+    (candidate,) = candidate_ids(slab_key, name, numbers_A, scaled_A3[None])
+    text = configuration_text(atoms, order.adsorbate, formula, miller)
     return Adslab(candidate, slab_key, formula, miller, atoms, text)
 
 
