@@ -32,6 +32,7 @@ class Generated:
     order: DesignOrder
     designs: tuple[Design, ...]
     folder: Path
+    designer_sha256: str
 
     @property
     def valid(self) -> list[Design]:
@@ -71,7 +72,7 @@ def generate(
     designs = write_designs(
         designer, load_predictor(model), order, count=count, seed=seed, sampling=sampling
     )
-    generated = Generated(order, tuple(designs), out)
+    generated = Generated(order, tuple(designs), out, designer.checkpoint_sha256)
     _write(generated)
     return generated
 

@@ -91,7 +91,7 @@ def test_what_is_printed_counts_valid_distinct_and_causes(
         valid(3, 0.6, order, "b"),
         Design(4, (), None, Verdict("unfinished", "")),
     )
-    generated = Generated(order, designs, tmp_path)
+    generated = Generated(order, designs, tmp_path, "d" * 64)
     assert [d.number for d in generated.valid] == [2, 3, 1]
     assert cif_name(designs[0], order) == "001-O-Cu-11-1.cif"
     lines = summary_lines(generated)

@@ -1,16 +1,10 @@
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
-import torch
-from streams import adslab
+from designer import LayerPredictor, ScriptedSampler
+from streams import adslab, reread
 
-from model.contract import Configuration, Domain, Prediction
 from model.design import Designer, SeenAdsorbate, SeenLevel
-from model.stream_grammar import Wanted, decode
-from model.stream_sampler import Sampling, Written
-from model.structure_stream import Structure, encode
+from model.structure_stream import Structure
 from tasks.cif import read_cif
 from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError
@@ -21,55 +15,9 @@ LEVELS = {
 }
 
 
-@dataclass
-class Language:
-    device: str = "cpu"
-
-
-@dataclass
-class ScriptedSampler:
-    """Writes given structures in turn, and remembers what it was asked."""
-
-    script: Sequence[Structure | None]
-    language: Language = field(default_factory=Language)
-    asked: list[tuple[str, Wanted]] = field(default_factory=list)
-
-    def write(
-        self,
-        prompts: Sequence[str],
-        wanted: Sequence[Wanted],
-        sampling: Sampling,
-        draw: torch.Generator,
-    ) -> list[Written]:
-        self.asked += list(zip(prompts, wanted, strict=True))
-        start = len(self.asked) - len(prompts)
-        turns = [self.script[(start + i) % len(self.script)] for i in range(len(prompts))]
-        return [Written(() if s is None else tuple(encode(s)), s) for s in turns]
-
-
-@dataclass
-class LayerPredictor:
-    """Answers the height of the adsorbate above the slab, as an energy."""
-
-    checkpoint_sha256: str = "0" * 64
-    domain: Domain = field(default_factory=lambda: Domain({}, {}, frozenset({"emt"})))
-
-    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
-        return [self._one(configuration) for configuration in configurations]
-
-    def _one(self, c: Configuration) -> Prediction:
-        height = c.positions_N3[c.tags_N == 2, 2].min() - c.positions_N3[c.tags_N == 1, 2].max()
-        return Prediction(c.candidate_id, c.level, "0" * 64, -height, 0.1, -height, -height, True)
-
-
-def seen(structure: Structure) -> Structure:
-    """Return what a stream keeps of a structure."""
-    return decode(encode(structure))
-
-
-GOOD = seen(adslab("Cu (1 1 1)", "CO", height=1.9))
-FAR = seen(adslab("Cu (1 1 1)", "CO", height=5.0))
-OTHER = seen(adslab("Cu (1 1 1)", "H2O", height=2.0))
+GOOD = reread(adslab("Cu (1 1 1)", "CO", height=1.9))
+FAR = reread(adslab("Cu (1 1 1)", "CO", height=5.0))
+OTHER = reread(adslab("Cu (1 1 1)", "H2O", height=2.0))
 
 
 def designer(*script: Structure | None) -> tuple[Designer, ScriptedSampler]:
@@ -122,7 +70,7 @@ def test_the_cif_that_is_written_is_the_one_that_was_judged() -> None:
 
 
 def test_equal_structures_have_equal_ids_and_others_do_not() -> None:
-    higher = seen(adslab("Cu (1 1 1)", "CO", height=2.1))
+    higher = reread(adslab("Cu (1 1 1)", "CO", height=2.1))
     writer, _ = designer(GOOD, higher)
     ids = [
         d.adslab.candidate_id
