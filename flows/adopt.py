@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from flows.campaign import Bulks, Campaign, Target
 from flows.errors import CampaignError
 from flows.finish import Expected, finish
-from flows.generate import Generated
+from flows.generated import Generated
 from flows.places import lake_of
 from flows.rows import (
     adsorbate_row,

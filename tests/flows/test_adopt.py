@@ -7,7 +7,7 @@ from streams import adslab, reread
 
 from flows.adopt import adopt, designs_campaign
 from flows.errors import CampaignError
-from flows.generate import Generated
+from flows.generated import Generated
 from model.design import Designer, SeenAdsorbate, SeenLevel
 from model.stream_grammar import decode
 from model.structure_stream import Structure

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from designer import designer_checkpoint
 
-from flows.generate import SUMMARY, Generated, cif_name, generate, show_generated, summary_lines
+from flows.generate import generate, start_generate
+from flows.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
 from tasks.design import Verdict
@@ -64,6 +65,7 @@ def test_a_folder_that_holds_something_is_left_alone(checkpoint: str, tmp_path: 
         ({"bulk": "Zr"}, UserError, "got Zr"),
         ({"target_ev": 99.0}, UserError, "lie within its labels"),
         ({"model": "baseline"}, ModelError, "has no designer"),
+        ({"campaign": "no spaces"}, UserError, "campaign 'no spaces': name"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(
@@ -101,3 +103,20 @@ def test_what_is_printed_counts_valid_distinct_and_causes(
     assert lines[3] == "off target   0.10 eV median, 0.10 eV best"
     show_generated(generated)
     assert "+0.60 ± 0.10" in capsys.readouterr().out
+
+
+def test_a_run_without_a_valid_design_makes_no_campaign(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="at least one valid design"):
+        start_generate(
+            adsorbate="O",
+            target_ev=0.5,
+            count=2,
+            out=tmp_path / "out",
+            level="emt",
+            model=checkpoint,
+            campaign="mine",
+            database=str(tmp_path / "designs.db"),
+        )
+    assert "valid        0 of 2 (0%)" in capsys.readouterr().out
