@@ -98,7 +98,7 @@ class _Site:
 
 
 def decode(tokens: Iterable[str]) -> Structure:
-    """Return the structure of a stream; slab atoms come first, the lowest cell's half in vacuum.
+    """Return the structure of a stream: slab atoms first, vacuum half below and half above.
 
     Raises:
         ModelError: a token stands where it may not, or the stream ends early.

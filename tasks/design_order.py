@@ -28,11 +28,13 @@ _TOY_LEVEL = "emt"  # no chemistry: taken only where it is asked for or nothing 
 class DesignOrder:
     """One design, ready to be written as often as wanted.
 
-    ``adsorbate`` is the name under which the level's rows hold the species.
+    ``adsorbate`` is the name under which the level's rows hold the species, ``species`` the stored
+    molecule that was asked for by its own name, None where a formula or label stands for it.
     """
 
     level: str
     adsorbate: str
+    species: str | None
     target_ev: float
     prompt: str
     wanted: Wanted
@@ -72,6 +74,7 @@ def design_order(
     return DesignOrder(
         chosen,
         name,
+        _stored(adsorbate_name),
         target_ev,
         design_prompt(chosen, name, formula, target_ev),
         Wanted(tuple(sorted(elements)), ratio, skeletons, MOST_SLAB_ATOMS),
@@ -116,11 +119,16 @@ def _level(
     raise UserError(_unknown_adsorbate(levels, adsorbate_name, None))
 
 
+def _stored(name: str) -> str | None:
+    """Return the name of the stored adsorbate that ``name`` is a spelling of."""
+    stored = ALIASES.get(name, name)
+    return stored if stored in adsorbate_names() else None
+
+
 def _name_at(seen: SeenLevel, name: str) -> str | None:
     """Return the name a level's rows give to an adsorbate: as asked, as stored, or its formula."""
-    spellings = [name, ALIASES.get(name, name)]
-    if spellings[1] in adsorbate_names():
-        spellings.append(adsorbate(name).formula)
+    stored = _stored(name)
+    spellings = [name] if stored is None else [name, stored, adsorbate(stored).formula]
     for spelling in spellings:
         if spelling in seen.adsorbates and _skeletons_of(seen, spelling, name):
             return spelling
@@ -134,13 +142,13 @@ def _skeletons(seen: SeenLevel, name: str, asked: str) -> tuple[Skeleton, ...]:
 def _skeletons_of(seen: SeenLevel, name: str, asked: str) -> list[Skeleton]:
     """Return the isomers under ``name`` that ``asked`` may mean.
 
-    A species known by its name is that one molecule; a formula is any isomer that was seen.
+    A stored species is that one molecule; any other name is every isomer seen under it.
     """
     isomers = [Skeleton.from_text(text) for text in seen.adsorbates[name].skeletons]
-    stored = ALIASES.get(asked, asked)
-    if name == asked or stored not in adsorbate_names():
+    stored = _stored(asked)
+    if stored is None:
         return isomers
-    wanted = _graph(adsorbate(asked).atoms)
+    wanted = _graph(adsorbate(stored).atoms)
     return [isomer for isomer in isomers if isomer.is_same(wanted)]
 
 

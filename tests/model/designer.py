@@ -1,6 +1,8 @@
-"""A designer small enough for a test, in a checkpoint folder of its own."""
+"""Designers for tests: an untrained one in a checkpoint, and one that follows a script."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -9,8 +11,12 @@ from tiny import ROWS
 from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, seal
+from model.contract import Configuration, Domain, Prediction
 from model.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
+from model.stream_grammar import Wanted
+from model.stream_sampler import Sampling, Written
 from model.stream_tokens import stream_tokens
+from model.structure_stream import Structure, encode
 from model.tokenizer import model_text, save_tokenizer, train_tokenizer
 
 
@@ -35,3 +41,44 @@ def designer_checkpoint(folder: Path, kind: str = "qe-catalytic") -> Checkpoint:
     settings = {"designer": designer_settings(language, seen_levels(ROWS))}
     (folder / SETTINGS).write_text(json.dumps(settings))
     return seal(folder, kind)
+
+
+@dataclass
+class Language:
+    device: str = "cpu"
+
+
+@dataclass
+class ScriptedSampler:
+    """Writes given structures in turn, and remembers what it was asked."""
+
+    script: Sequence[Structure | None]
+    language: Language = field(default_factory=Language)
+    asked: list[tuple[str, Wanted]] = field(default_factory=list)
+
+    def write(
+        self,
+        prompts: Sequence[str],
+        wanted: Sequence[Wanted],
+        sampling: Sampling,
+        draw: torch.Generator,
+    ) -> list[Written]:
+        self.asked += list(zip(prompts, wanted, strict=True))
+        start = len(self.asked) - len(prompts)
+        turns = [self.script[(start + i) % len(self.script)] for i in range(len(prompts))]
+        return [Written(() if s is None else tuple(encode(s)), s) for s in turns]
+
+
+@dataclass
+class LayerPredictor:
+    """Answers the height of the adsorbate above the slab, as an energy."""
+
+    checkpoint_sha256: str = "0" * 64
+    domain: Domain = field(default_factory=lambda: Domain({}, {}, frozenset({"emt"})))
+
+    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
+        return [self._one(configuration) for configuration in configurations]
+
+    def _one(self, c: Configuration) -> Prediction:
+        height = c.positions_N3[c.tags_N == 2, 2].min() - c.positions_N3[c.tags_N == 1, 2].max()
+        return Prediction(c.candidate_id, c.level, "0" * 64, -height, 0.1, -height, -height, True)

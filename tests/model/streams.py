@@ -4,7 +4,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bcc110, fcc100, fcc111, fcc211, hcp0001, molecule
 
-from model.structure_stream import Structure
+from model.stream_grammar import decode
+from model.structure_stream import Structure, encode
 
 SLABS = {
     "Cu (1 1 1)": (lambda: fcc111("Cu", (3, 3, 4), vacuum=7.5), (1, 1, 1)),
@@ -42,6 +43,11 @@ def adslab(
         np.concatenate([tags, np.full(len(species), 2)]).astype(np.int64),
         miller,
     )
+
+
+def reread(structure: Structure) -> Structure:
+    """Return what a stream keeps of a structure."""
+    return decode(encode(structure))
 
 
 def distances(structure: Structure) -> np.ndarray:
