@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +44,8 @@ from model.tokenizer import (
     train_tokenizer,
 )
 from model.training import Objective, Trainer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -223,12 +226,12 @@ def new_network(
     """
     folder = find_base(plan.language.pretrained) if plan.language.pretrained else None
     config = QECatalyticConfig(
-        encoder=plan.encoder,
+        encoder=_from_anywhere(plan.encoder, "checkpoint"),
         levels=tuple(sorted({row.level for row in train})),
         vocabulary=len(tokenizer),
         crop_radius_ang=plan.crop_radius_ang,
         fusion=plan.fusion,
-        language=plan.language,
+        language=_from_anywhere(plan.language, "pretrained"),
         encoder_frozen=plan.encoder_frozen,
         base=describe_base(folder) if folder else None,
     )
@@ -243,6 +246,17 @@ def new_network(
         start_streams(network.language, tokenizer)
     _fit_scales(network, train)
     return network
+
+
+def _from_anywhere(settings: T, name: str) -> T:
+    """Return settings whose path of that name, if they have one, does not depend on where we are.
+
+    A name on the hub is no path here, and stays.
+    """
+    path = Path(getattr(settings, name, ""))
+    if path == Path() or not path.exists():
+        return settings
+    return replace(settings, **{name: str(path.absolute())})  # type: ignore[type-var]
 
 
 def _pretrained_encoder(plan: Plan) -> Encoder | None:

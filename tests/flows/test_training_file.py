@@ -121,10 +121,13 @@ def test_the_base_preset_is_the_published_encoder_and_adapters_on_a_language_mod
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_trains_and_its_checkpoint_answers(
-    preset: str, table: Path, tmp_path: Path
+    preset: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = train(preset, table, tmp_path / "run", changes=changes(preset, tmp_path))
-    predictor = load_predictor(made[-1].folder)
+    monkeypatch.chdir(tmp_path)
+    made = train(preset, table, Path("run"), changes=changes(preset, Path()))
+    folder = made[-1].folder.absolute()
+    monkeypatch.chdir(tmp_path.parent)  # what was named from there is found from here
+    predictor = load_predictor(folder)
     configurations = [row.configuration() for row in rows()[:3]]
     first, again = (predictor.predict(configurations) for _ in range(2))
     assert [p.energy_ev for p in first] == [p.energy_ev for p in again]
