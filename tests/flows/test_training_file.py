@@ -40,7 +40,7 @@ SMALL_EQUIFORMER = {
 EQUIFORMER = [f"encoder.{name}={value}" for name, value in SMALL_EQUIFORMER.items()]
 LIGHT = ["encoder.channels=8", "encoder.layers=1", "encoder.max_radius=5.0"]
 SHRUNK = {
-    "mini": [*ONE_STEP, *SMALL_TEXT, *LIGHT, "members=2"],
+    "mini": [*ONE_STEP, *SMALL_TEXT, *LIGHT, "members=2", "instruct.epochs=1"],
     "mini-eqv2": [*ONE_STEP[:2], *ONE_STEP[3::2], *SMALL_TEXT, *EQUIFORMER],
     "small": [*ONE_STEP, *SMALL_TEXT, *EQUIFORMER],
 }
