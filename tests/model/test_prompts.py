@@ -15,8 +15,9 @@ from model.prompts import (
 )
 from model.rows import Row
 from model.stream_grammar import decode
+from model.stream_tokens import STRUCTURE, stream_tokens
 from model.structure_stream import encode
-from model.tokenizer import GRAPH
+from model.tokenizer import GRAPH, token_ids, train_tokenizer
 
 ROW = row("O", "Cu", -1.234)
 
@@ -46,6 +47,15 @@ def test_an_answer_rebuilds_the_row() -> None:
     assert sorted(structure.numbers_N) == sorted(ROW.numbers_N)
     assert structure.miller == (1, 1, 1)
     assert encode(structure_of(ROW)) == stream_of(ROW)
+
+
+def test_a_tokenizer_reads_a_stream_token_by_token() -> None:
+    tokenizer = train_tokenizer([ROW.text])
+    tokenizer.add_tokens(stream_tokens(), special_tokens=True)
+    stream = encode(adslab("Rh (2 1 1)", "CH3CHO", turn=(10.0, 50.0, 30.0)))
+    asked = exchange(ROW, "structure", stream=stream)
+    assert tokenizer(asked.answer)["input_ids"] == token_ids(tokenizer, stream)
+    assert tokenizer.tokenize(asked.prompt)[-1] == STRUCTURE
 
 
 def test_a_target_that_is_no_energy_is_refused() -> None:
