@@ -101,6 +101,36 @@ def predict(
 
 
 @app.command()
+def generate(
+    adsorbate: Annotated[str, typer.Option(help="The species the adslab carries.")],
+    target: Annotated[float, typer.Option(help="The adsorption energy wanted, eV.")],
+    out: Annotated[Path, typer.Option(help="Folder for the CIFs and their table.")],
+    number: Annotated[int, typer.Option("-n", "--number", help="How many to write.")] = 20,
+    bulk: Annotated[str | None, typer.Option(help="The slab's formula; else any metal.")] = None,
+    level: Annotated[str | None, typer.Option(help="Level of theory of the target.")] = None,
+    model: Annotated[str, typer.Option(help="An embedded checkpoint or a folder.")] = "mini",
+    seed: Annotated[int, typer.Option(help="Equal seeds write equal structures.")] = 0,
+    campaign: Annotated[str | None, typer.Option(help="Let valid ones enter it.")] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Write adslabs for a target energy; each is checked, predicted and kept as a CIF."""
+    from flows.generate import start_generate
+
+    start_generate(
+        adsorbate=adsorbate,
+        target_ev=target,
+        count=number,
+        out=out,
+        bulk=bulk,
+        level=level,
+        model=model,
+        seed=seed,
+        campaign=campaign,
+        database=database,
+    )
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
     table: Annotated[Path, typer.Option(help="The training table (Parquet).")],

@@ -75,8 +75,8 @@ class Instruct:
     def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the positions of one epoch's batches, streams of like length together."""
         size = self.recipe.batch_size
-        order = rng.permutation(len(self.lessons))
-        order = sorted(order, key=lambda i: len(self.lessons[i].stream or ()))
+        shuffled = rng.permutation(len(self.lessons))
+        order = sorted(shuffled, key=lambda i: len(self.lessons[i].stream or ()))
         starts = np.array(range(0, len(order), size))
         for start in rng.permutation(starts):
             yield [int(i) for i in order[start : start + size]]
