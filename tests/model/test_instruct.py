@@ -52,9 +52,8 @@ def test_what_is_learnt_is_the_answer_and_its_end(instruction: str) -> None:
         assert ids_T[wanted_T][-1] == end
         assert not (ids_T[wanted_T] == graph).any()
         assert (ids_T == graph).any() == (instruction in ("energy", "describe"))
-    assert (batch.graph.n_systems == 2) and (len(batch.graph.numbers_N) > 0) == (
-        instruction in ("energy", "describe")
-    )
+    assert batch.graph.n_systems == 2
+    assert (len(batch.graph.numbers_N) > 0) == (instruction in ("energy", "describe"))
 
 
 def test_instructions_come_by_their_shares() -> None:

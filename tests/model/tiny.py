@@ -9,7 +9,7 @@ from model.encoders import EncoderConfig
 from model.equiformer_v2.config import EquiformerV2Config
 from model.qe_catalytic import QECatalytic
 from model.rows import Row
-from model.tokenizer import GRAPH, model_text, train_tokenizer
+from model.tokenizer import GRAPH, model_text, token_ids, train_tokenizer
 
 LEVELS = ("beef-vdw-ch4", "emt")
 ENCODER = EquiformerV2Config(
@@ -83,5 +83,5 @@ def network_and_reader(
         vocabulary=len(tokenizer),
         language=LanguageConfig(width=16, layers=1, heads=2, key_value_heads=1, feed_forward=32),
     )
-    network = QECatalytic(config, graph_token=tokenizer.convert_tokens_to_ids(GRAPH))
+    network = QECatalytic(config, graph_token=token_ids(tokenizer, [GRAPH])[0])
     return network, Reader(config, tokenizer)
