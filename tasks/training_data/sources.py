@@ -218,7 +218,7 @@ def _own_facet(facet: str, surface: str) -> str:
     Mamun et al. 2019 (Sci. Data 6, 76) cut A3B (L1_2) alloys at (111) and AB (L1_0) ones at (101).
     """
     cubic, _, tetragonal = facet.partition("/")
-    counts = set(Composition(surface).reduced_composition.values())
-    return (
-        tetragonal if tetragonal and counts == {1.0} and len(Composition(surface)) == 2 else cubic
-    )
+    if not tetragonal:
+        return facet
+    counts = list(Composition(surface).reduced_composition.values())
+    return tetragonal if counts == [1.0, 1.0] else cubic

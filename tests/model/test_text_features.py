@@ -31,8 +31,19 @@ def test_nothing_that_touches_is_no_number() -> None:
     assert np.isnan(row[feature_names().index("contact_mean_group")])
 
 
+def test_the_contacts_of_each_adsorbate_atom_are_told_apart() -> None:
+    both = "CO</s>CuPt (1 1 1)</s>[C Cu atop [Cu Cu C]][O Pt atop [Pt Pt Pt O]]"
+    (row,) = text_features([both])
+    names = feature_names()
+    assert row[names.index("contact_of_C_electronegativity")] == pytest.approx(1.90)
+    assert row[names.index("contact_of_O_electronegativity")] == pytest.approx(2.28)
+    assert np.isnan(row[names.index("contact_of_N_electronegativity")])
+    assert row[names.index("coordination_max")] == 3.0
+
+
 def test_formulas() -> None:
     assert composition("COCH2OH") == {"C": 2, "O": 2, "H": 3}
     assert composition("Cu3Pt") == {"Cu": 3, "Pt": 1}
+    assert composition("NH2N(CH3)2") == {"N": 2, "H": 8, "C": 2}
     with pytest.raises(ModelError, match="got 'cu3'"):
         composition("cu3")
