@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,8 +16,7 @@ from model.config import LanguageConfig
 from model.domain import domain_of
 from model.encoders import encoder_from_json
 from model.errors import ModelError
-from model.fit import STAGES, Plan, prepare, train_members
-from model.rows import read_rows, split
+from model.fit import STAGES, Plan, prepare, split_table, train_members
 
 T = TypeVar("T")
 
@@ -31,6 +30,7 @@ class TrainingFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     report_fold: int = Field(ge=0, le=4)  # never trained on
+    held_out_by: Literal["pair", "surface"] = "pair"  # surface: as folds that split surfaces
     members: int = Field(default=1, ge=1, le=8)
     processes: int = Field(default=1, ge=1)
     crop_radius_ang: float | None = Field(default=6.0, gt=0)
@@ -68,8 +68,7 @@ def train(
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
         raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
     prepare(plan)
-    rows = read_rows(table)
-    seen, held_out, _ = split(rows, report_fold=plan.report_fold)
+    seen, held_out, _ = split_table(plan)
     domain = domain_of([*seen, *held_out])
     seed = plan.stages[0].seed
     baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=seed)
@@ -96,6 +95,7 @@ def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path)
         report_fold=settings.report_fold,
         language=_build(LanguageConfig, settings.language, file, "language"),
         fusion=settings.fusion,
+        held_out_by=settings.held_out_by,
         crop_radius_ang=settings.crop_radius_ang,
         device="cuda" if torch.cuda.is_available() else "cpu",
         weights=settings.weights,

@@ -16,13 +16,13 @@ from model.design import WEIGHTS as DESIGNER
 from model.design import designer_settings, seen_levels
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
-from model.fit import STAGES, Plan, train_designer, train_member
+from model.fit import STAGES, Plan, split_table, train_designer, train_member
 from model.members import save_members
 from model.mode_fit import fit_mode, save_mode
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode
 from model.predictor import KIND
 from model.recipes import JointRecipe
-from model.rows import UNRELAXED, Row, read_rows, split
+from model.rows import UNRELAXED, Row
 from model.tokenizer import load_tokenizer, save_tokenizer
 
 
@@ -31,7 +31,7 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
 
     Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
     """
-    train, held_out, reported = split(read_rows(plan.table), report_fold=plan.report_fold)
+    train, held_out, reported = split_table(plan)
     tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
     networks = [train_member(plan, member) for member in range(members)]
     device = torch.device(plan.device)

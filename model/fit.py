@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class Plan:
     stages: tuple[Recipe, ...]
     report_fold: int
     language: LanguageConfig = field(default_factory=LanguageConfig)
+    held_out_by: Literal["pair", "surface"] = "pair"  # what is on one side of the split
     fusion: str = "pooled"
     crop_radius_ang: float | None = 6.0
     device: str = "cpu"  # or cuda
@@ -98,6 +99,11 @@ STAGES: dict[type[Recipe], str] = {
 }
 
 
+def split_table(plan: Plan) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return the table's rows to train on, to hold out for calibration, and to report."""
+    return split(read_rows(plan.table), report_fold=plan.report_fold, by=plan.held_out_by)
+
+
 def train_members(plan: Plan, *, members: int, processes: int, until: str = "") -> None:
     """Train ``members`` networks side by side, each resumed where an earlier run stopped.
 
@@ -135,7 +141,7 @@ def prepare(plan: Plan) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     tokenizer_file = plan.folder / "tokenizer.json"
     if not tokenizer_file.exists():
-        train, _, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
+        train, _, _ = split_table(plan)
         texts = [model_text(row.level, row.text) for row in train]
         base = plan.language.pretrained
         tokenizer = base_tokenizer(find_base(base)) if base else _own_tokenizer(plan, texts)
@@ -152,7 +158,7 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
     A stage that has ended before is read from disk; the next starts from its kept weights.
     """
     torch.set_num_threads(1)
-    train, held_out, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
+    train, held_out, _ = split_table(plan)
     tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
     torch.manual_seed(plan.stages[0].seed + member)
     network = new_network(plan, train, tokenizer)
@@ -180,7 +186,7 @@ def train_designer(plan: Plan) -> QECatalytic:
     """
     recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
     network = train_member(plan, 0)
-    train, held_out, _ = split(read_rows(plan.table), report_fold=plan.report_fold)
+    train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
     lessons, aside = make_lessons(train, reader), make_lessons(held_out, reader)
     objective = Instruct(lessons, aside, reader, recipe)

@@ -24,6 +24,7 @@ from model.tokenizer import GRAPH, load_tokenizer, token_ids
 
 KIND = "qe-catalytic"
 BASELINE = "baseline"
+MEDIANS = ("median", "adsorbate-median")
 
 
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
@@ -37,12 +38,17 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
     checkpoint = open_checkpoint(name_or_path)
     if checkpoint.kind == KIND:
         return QECatalyticPredictor(checkpoint, torch.device(device))
-    # LightGBM takes a second to import: only who asks for a baseline waits for it.
-    from model.baseline import BaselinePredictor
-
+    # What baselines are made with takes a second to import: only who asks for one waits for it.
     if checkpoint.kind == BASELINE:
+        from model.baseline import BaselinePredictor
+
         return BaselinePredictor(checkpoint)
-    raise ModelError(f"this version reads {KIND} and {BASELINE}, got kind {checkpoint.kind!r}")
+    if checkpoint.kind in MEDIANS:
+        from model.medians import MedianPredictor
+
+        return MedianPredictor(checkpoint)
+    kinds = ", ".join((KIND, BASELINE, *MEDIANS))
+    raise ModelError(f"this version reads {kinds}, got kind {checkpoint.kind!r}")
 
 
 class QECatalyticPredictor:
