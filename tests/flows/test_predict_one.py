@@ -1,6 +1,5 @@
-"""One adslab, predicted on the command line from a file or from its text alone."""
+"""One adslab, predicted from a file or from its text alone."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,53 +7,70 @@ from pathlib import Path
 import pytest
 from ase.build import add_adsorbate, fcc111
 
+from flows.errors import USER_FAULTS
+from flows.predict_one import predict_file, predict_text, show_predictions
 from tasks.cif import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"
 
 
-def predict(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "predict", *words], capture_output=True, text=True
-    )
-
-
 def test_a_text_alone_is_predicted_at_every_level_that_saw_its_adsorbate() -> None:
-    said = predict("--text", TEXT)
-    assert said.returncode == 0, said.stderr
-    levels = [line.split()[0] for line in said.stdout.splitlines()[1:]]
-    assert {"beef-vdw-ch4", "beef-vdw-co", "emt"} == set(levels)
-    energies = [float(line.split()[1]) for line in said.stdout.splitlines()[1:]]
-    assert all(-5 < energy < 5 for energy in energies)
+    said = predict_text(TEXT, "mini", None)
+    assert [p.level for p in said] == ["beef-vdw-ch4", "beef-vdw-co", "emt"]
+    assert all(-5 < p.energy_ev < 5 for p in said)
+    assert all(0 < p.sigma_ev < 2 for p in said)
+    # CO is 2.5 eV higher when carbon is counted from CH4 instead of CO.
+    assert said[0].energy_ev - said[1].energy_ev == pytest.approx(2.5, abs=0.7)
 
 
-def test_a_cif_is_predicted_and_its_text_shown(tmp_path: Path) -> None:
+def test_a_cif_is_predicted_and_its_text_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     atoms = fcc111("Cu", (3, 3, 3), vacuum=8.0)
     add_adsorbate(atoms, "C", 1.8, "ontop")
     add_adsorbate(atoms, "O", 2.95, "ontop")
-    (tmp_path / "co.cif").write_text(cif_text(atoms))
-    file, level = str(tmp_path / "co.cif"), "beef-vdw-ch4"
-    said = predict(file, "--adsorbate", "CO", "--miller", "1 1 1", "--level", level)
-    assert said.returncode == 0, said.stderr
-    lines = said.stdout.splitlines()
-    assert lines[0].startswith("CO</s>Cu (1 1 1)</s>[C Cu atop")
-    assert re.match(r"beef-vdw-ch4 +[+-]\d\.\d\d +0\.\d\d", lines[2])
+    file = tmp_path / "co.cif"
+    file.write_text(cif_text(atoms))
+    text, said = predict_file(file, "CO", "1 1 1", "", "mini", "beef-vdw-ch4")
+    assert text.startswith("CO</s>Cu (1 1 1)</s>[C Cu atop")
+    alone = predict_text(text, "mini", "beef-vdw-ch4")
+    assert said[0].energy_ev == pytest.approx(alone[0].energy_ev, abs=1.0)
+    show_predictions([*said, *alone])
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3
+    assert shown[1].startswith("beef-vdw-ch4")
 
 
 @pytest.mark.parametrize(
-    ("words", "rule"),
+    ("text", "level", "model", "rule"),
     [
-        (("--text", "nothing"), "has 3 sections separated by </s>"),
-        (("--text", "CO</s>Xx (1 1 1)</s>[]"), "must name elements up to Pu, got Xx"),
-        (("--text", TEXT, "--level", "pbe"), "got level of theory 'pbe'"),
-        (("--text", TEXT, "--model", "no"), "no checkpoint 'no'"),
-        ((), "takes a file or --text"),
-        (("no.cif", "--adsorbate", "CO", "--miller", "1 1 1"), "no.cif, which is none"),
-        (("no.cif", "--adsorbate", "CO"), "give --miller '1 1 1'"),
+        ("nothing", None, "mini", "has 3 sections separated by </s>"),
+        ("CO</s>Xx (1 1 1)</s>[]", None, "mini", "must name elements up to Pu, got Xx"),
+        (TEXT, "pbe", "mini", "got level of theory 'pbe'"),
+        (TEXT, None, "no", "no checkpoint 'no'"),
     ],
 )
-def test_what_cannot_be_predicted_is_one_line(words: tuple[str, ...], rule: str) -> None:
-    said = predict(*words)
+def test_a_text_that_cannot_be_predicted_is_refused(
+    text: str, level: str | None, model: str, rule: str
+) -> None:
+    with pytest.raises(USER_FAULTS, match=rule):
+        predict_text(text, model, level)
+
+
+@pytest.mark.parametrize(
+    ("miller", "rule"), [("1 1 1", "no.cif, which is none"), ("111", "give --miller '1 1 1'")]
+)
+def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> None:
+    with pytest.raises(USER_FAULTS, match=rule):
+        predict_file(Path("no.cif"), "CO", miller, "", "mini", None)
+
+
+def test_the_command_says_in_one_line_what_is_wrong() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "predict", "--text", "nothing"],
+        capture_output=True,
+        text=True,
+    )
     assert said.returncode == 2
-    assert rule in said.stderr
+    assert said.stderr.startswith("sabatier: a configuration text has 3 sections")
     assert said.stderr.count("\n") == 1
