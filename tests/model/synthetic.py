@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from ase.data import atomic_numbers
 
 from model.rows import Row
@@ -20,6 +21,19 @@ def rows(form: Literal["adslab", "clean", "text"], *, level: str = "made-up") ->
                 for contacts in (1, 2, 3):
                     found.append(_row(form, level, adsorbate, one, other, contacts, len(found)))
     return found
+
+
+def table(labelled: list[Row], **extra: list[str]) -> pa.Table:
+    """Return rows as a training table; ``extra`` columns come last."""
+    plain = ("uid", "pair", "set", "level", "adsorbate", "text", "kind", "fold", "energy_ev")
+    columns = {name: [getattr(row, name) for row in labelled] for name in plain}
+    columns["numbers"] = [row.numbers_N.tolist() for row in labelled]
+    columns["positions"] = [row.positions_N3.ravel().tolist() for row in labelled]
+    columns["cell"] = [
+        row.cell_33.ravel().tolist() if len(row.numbers_N) else [] for row in labelled
+    ]
+    columns["tags"] = [row.tags_N.tolist() for row in labelled]
+    return pa.table(columns | extra)
 
 
 def _row(

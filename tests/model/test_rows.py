@@ -2,23 +2,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from synthetic import rows as made_up
+from synthetic import table
 
 from model.errors import ModelError
-from model.rows import Row, read_rows, split
-
-
-def table(rows: list[Row], **extra: list[str]) -> pa.Table:
-    plain = ("uid", "pair", "set", "level", "adsorbate", "text", "kind", "fold", "energy_ev")
-    columns = {name: [getattr(row, name) for row in rows] for name in plain}
-    columns["numbers"] = [row.numbers_N.tolist() for row in rows]
-    columns["positions"] = [row.positions_N3.ravel().tolist() for row in rows]
-    columns["cell"] = [row.cell_33.ravel().tolist() if len(row.numbers_N) else [] for row in rows]
-    columns["tags"] = [row.tags_N.tolist() for row in rows]
-    return pa.table(columns | extra)
+from model.rows import read_rows, split
 
 
 def test_a_row_without_structure_is_a_configuration_of_text_alone(tmp_path: Path) -> None:

@@ -45,12 +45,15 @@ def relaxed(slab: Atoms, name: str, xy: tuple[float, float], height: float) -> A
     return atoms + molecule
 
 
+WWL = SetSpec("wwl_simple", "set.extxyz.xz", "beef-vdw-ch4", "relaxed", "MIT", "BEEF-vdW", "CH4")
+
+
 def frame(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> Frame:
     return Frame("one", "wwl_simple", "beef-vdw-ch4", name, "Cu", miller, -1.0, 2, atoms)
 
 
 def replaced(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> Replaced:
-    made = Replacer()(frame(atoms, name, miller))
+    made = Replacer(WWL)(frame(atoms, name, miller))
     assert isinstance(made, Replaced), made
     return made
 
@@ -116,7 +119,9 @@ def test_the_adsorbate_goes_back_to_the_site_it_relaxed_on(
     made = replaced(end, "O")
     assert made.shifted_ang < 0.3
     row = training_row(
-        Label("one", "wwl_simple", "beef-vdw-ch4", "O", made.bulk_formula, (1, 1, 1), 2, -1.0),
+        Label(
+            "one", "Cu", "wwl_simple", "beef-vdw-ch4", "O", made.bulk_formula, (1, 1, 1), 2, -1.0
+        ),
         "unrelaxed",
         made.unrelaxed,
     )
@@ -152,13 +157,13 @@ def test_an_adsorbate_across_the_cell_border_is_joined_first() -> None:
 def test_a_dissociated_adsorbate_is_refused_with_the_reason() -> None:
     end = relaxed(truncated(), "CO", (1.0, 1.0), 1.8)
     end.positions[-1] += (2.0, 0.0, -0.5)
-    made = Replacer()(frame(end, "CO"))
+    made = Replacer(WWL)(frame(end, "CO"))
     assert isinstance(made, Refused)
     assert "is not CO any more" in made.reason
 
 
 def test_an_unknown_species_is_refused_and_nothing_is_guessed() -> None:
-    made = Replacer()(frame(relaxed(truncated(), "CO", (1.0, 1.0), 1.8), "XO"))
+    made = Replacer(WWL)(frame(relaxed(truncated(), "CO", (1.0, 1.0), 1.8), "XO"))
     assert isinstance(made, Refused)
     assert "no adsorbate is called 'XO'" in made.reason
 
@@ -186,7 +191,7 @@ def _write_set(folder: Path) -> SetSpec:
     text = (folder / "set.extxyz").read_text()
     with lzma.open(folder / "set.extxyz.xz", "wt") as file:
         file.write(text)
-    return SetSpec("wwl_simple", "set.extxyz.xz", "beef-vdw-ch4", relaxed=True)
+    return WWL
 
 
 def test_a_relaxed_set_enters_in_two_forms_under_one_pair(tmp_path: Path) -> None:
@@ -201,9 +206,8 @@ def test_a_relaxed_set_enters_in_two_forms_under_one_pair(tmp_path: Path) -> Non
 
 
 def test_a_missing_set_is_named(tmp_path: Path) -> None:
-    spec = SetSpec("fg", "nowhere.extxyz.xz", "pbe-d2-molecule", relaxed=False)
-    with pytest.raises(UserError, match="the set fg cannot be read from"):
-        list(read_frames(tmp_path, spec))
+    with pytest.raises(UserError, match="the set wwl_simple cannot be read from"):
+        list(read_frames(tmp_path, WWL))
 
 
 def test_a_table_is_written_whole_with_its_columns(tmp_path: Path) -> None:
