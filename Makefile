@@ -30,7 +30,7 @@ contracts: $(VENV)/ready-dev
 checkpoint: $(VENV)/ready
 	$(BIN)/python -m tasks.training_data.emt_set --out runs/training/emt --n 5000 --processes 2
 	$(BIN)/python -m tasks.training_data.assemble --data $(DATA) --emt runs/training/emt --out runs/training/table.parquet
-	$(BIN)/sabatier train examples/train-mini.yaml --table runs/training/table.parquet --out runs/training/mini
+	$(BIN)/sabatier train mini --table runs/training/table.parquet --out runs/training/mini
 
 # Torch comes first: where there is no NVIDIA driver a CPU build, several GB smaller, is taken from
 # pip's own sources or, failing that, from PyTorch's CPU index, which uv knows by name.
