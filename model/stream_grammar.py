@@ -286,7 +286,6 @@ def _adsorbate(
         else:
             source, bond = yield from _links(written, label)
             heavy.append((yield from _bond(grown, heavy[source], bond)))
-            yield (DISTANCE.nearest(grown.positions[-1][2]),)
         symbols.append(symbol)
         if place > 0 or bonds == 0:
             yield from _hydrogens(grown, symbols, heavy[place], hydrogens)

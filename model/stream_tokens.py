@@ -68,10 +68,6 @@ class Scale:
             )
         return self.tokens[index]
 
-    def nearest(self, value: float) -> str:
-        """Return the token nearest to ``value``, the last one for what lies beyond the scale."""
-        return self.token(float(np.clip(value, self.values[0], self.values[-1])))
-
     def value(self, token: str) -> float:
         """Return the value that a token of this scale stands for."""
         return float(self.values[self._index[token]])

@@ -11,9 +11,8 @@ A stream says, in this order, and nothing else is needed to rebuild the structur
 4. ``<adsorbate>`` and its heavy atoms, depth first from the lowest one. The first: element,
    label (its hydrogens and bonds), fractions and height above the slab's topmost atom. Each
    further one: element, label, which earlier atom it is bonded to, with which others it closes a
-   ring, bond length, angle and turn (``model.local_frames``), and the height it ends up at, which
-   follows from the rest. Hydrogens follow their atom as length, angle and turn; those of the first
-   atom come last, after its element and label again.
+   ring, bond length, angle and turn (``model.local_frames``). Hydrogens follow their atom as
+   length, angle and turn; those of the first atom come last, after its element and label again.
 
 Structures of a screening and of the FG set take 30 to 220 tokens, relaxed slabs, which repeat
 nowhere, about four for each atom.
@@ -198,9 +197,7 @@ class _MoleculeWriter:
         for place, (atom, source) in enumerate(order[1:], start=1):
             written += self._element(atom)
             written += self._links(order, place, atom, source)
-            written += self._bond(heavy[atom], heavy[source])
-            height = self.grown.positions[self.index[heavy[atom]]][2]
-            written += [DISTANCE.nearest(height), *self._hydrogens(atom)]
+            written += [*self._bond(heavy[atom], heavy[source]), *self._hydrogens(atom)]
         if self.molecule.hydrogens[root]:
             written += [*self._element(root), *self._hydrogens(root)]
         return written

@@ -97,10 +97,3 @@ def swapped(tokens: list[str], place: int, token: str) -> list[str]:
 def test_a_stream_that_is_not_well_formed_is_refused(change: object, says: str) -> None:
     with pytest.raises(ModelError, match=says):
         decode(change(encode(adslab())))  # type: ignore[operator]
-
-
-def test_the_height_that_follows_from_the_bonds_cannot_be_another() -> None:
-    tokens = encode(adslab(name="CO"))
-    stated = len(tokens) - 1
-    with pytest.raises(ModelError, match=f"token {stated} "):
-        decode(swapped(tokens, stated, "<d:5.98>"))
