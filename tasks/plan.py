@@ -11,7 +11,7 @@ from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 
 # Of one core, which is one worker; stated wherever an estimate is printed. Measured for mini on the
 # example campaign (benchmarks/RESULTS.md); the other two are rough guesses.
-PLACEMENTS_PER_CORE_S = {"mini": 27.0, "baseline": 400.0}
+PLACEMENTS_PER_CORE_S = {"mini": 54.0, "baseline": 400.0}
 OTHER_PLACEMENTS_PER_CORE_S = 5.0
 START_S = 20.0  # Prefect server, workers and model, once for each run
 BYTES_PER_PLACEMENT = 1_500  # candidate, prediction, state and their indexes, and the Parquet row
