@@ -21,6 +21,7 @@ from ase.io import read
 from tasks.errors import UserError
 from tasks.orientation import is_connected, molecule_bonds, upright
 from tasks.references import element_counts
+from tasks.structural_formula import structural_formula
 
 # Other spellings of the same species, as OC20 writes them.
 ALIASES = {
@@ -74,6 +75,16 @@ def adsorbate_names() -> list[str]:
     return sorted(_stored())
 
 
+def name_of(molecule: Atoms) -> str:
+    """Return what texts call a molecule: the stored name of its species, or how it is bonded."""
+    formula = structural_formula(molecule)
+    stored = _stored()
+    if formula in stored:
+        return formula
+    bonds = len(molecule_bonds(molecule))
+    return _named_by_structure().get((formula, bonds), formula)
+
+
 def adsorbate_from_file(
     path: str | Path, binding: tuple[int, ...], name: str | None = None
 ) -> Adsorbate:
@@ -95,12 +106,12 @@ def adsorbate_from_smiles(
     """Return the molecule of a SMILES string with a force-field geometry.
 
     ``binding`` counts atoms in the order of the string, hydrogens last. Without ``name`` it is
-    called by its formula.
+    called as it is bonded: ``CH3OCH3``.
     """
     from tasks.smiles import molecule_from_smiles
 
     molecule = molecule_from_smiles(smiles)
-    return adsorbate_from_atoms(molecule, binding, name or molecule.get_chemical_formula())
+    return adsorbate_from_atoms(molecule, binding, name or name_of(molecule))
 
 
 def adsorbate_from_atoms(molecule: Atoms, binding: tuple[int, ...], name: str) -> Adsorbate:
@@ -153,6 +164,14 @@ def _reads_as(name: str) -> dict[str, int] | None:
 def _stored() -> Mapping[str, Adsorbate]:
     text = files("tasks").joinpath("adsorbate_structures.json").read_text(encoding="utf-8")
     return {name: _from_entry(name, entry) for name, entry in json.loads(text).items()}
+
+
+@cache
+def _named_by_structure() -> Mapping[tuple[str, int], str]:
+    return {
+        (structural_formula(each.atoms), len(molecule_bonds(each.atoms))): name
+        for name, each in sorted(_stored().items(), reverse=True)
+    }
 
 
 def _from_entry(name: str, entry: Mapping[str, object]) -> Adsorbate:

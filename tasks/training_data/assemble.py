@@ -11,15 +11,22 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from ase import Atoms
 
 from model.text import parse_text
+from tasks.adsorbates import name_of
 from tasks.errors import Refused, UserError
-from tasks.training_data.frames import bulk_formula, clean_frame, standard_frame
+from tasks.training_data.frames import (
+    bulk_formula,
+    clean_frame,
+    joined_adsorbate,
+    standard_frame,
+)
 from tasks.training_data.replace import Replaced, Replacer
 from tasks.training_data.sources import (
     BENCHMARKS,
@@ -130,6 +137,8 @@ def _as_stored(frame: Frame, spec: SetSpec) -> list[TrainingRow] | Refused:
             return [training_row(_label(frame, bulk_formula(slab)), "clean", slab)]
         start = standard_frame(frame.atoms, spec.adsorbate_tag)
         label = _label(frame, bulk_formula(start[start.get_tags() != 2]))
+        if spec.names == "formula":
+            label = replace(label, adsorbate=_species(start, frame.adsorbate))
         rows = [training_row(label, "initial", start)]
         if frame.end is not None:
             end = standard_frame(frame.end, spec.adsorbate_tag)
@@ -137,6 +146,15 @@ def _as_stored(frame: Frame, spec: SetSpec) -> list[TrainingRow] | Refused:
     except UserError as error:
         return Refused(frame.uid, "placement", str(error))
     return rows
+
+
+def _species(adslab: Atoms, formula: str) -> str:
+    """Return the name of the molecule on a slab, which tells isomers apart."""
+    adsorbate = adslab[adslab.get_tags() == 2]
+    try:
+        return name_of(Atoms(adsorbate.numbers, joined_adsorbate(adsorbate)))
+    except UserError:  # some published placements are in pieces: nothing but the formula is sure
+        return formula
 
 
 def _text(record: dict[str, object], spec: SetSpec) -> TrainingRow:

@@ -44,6 +44,7 @@ class SetSpec:
     reference: str
     ends: str = ""
     adsorbate_tag: int | None = None
+    names: Literal["species", "formula"] = "species"  # what a frame calls its adsorbate by
     group: str = "surface"  # what a frame calls the surface that splits keep together
 
     @property
@@ -63,6 +64,7 @@ SETS = (
         "PBE+D2",
         "the gas molecule",
         ends="fg_relaxed.extxyz.xz",
+        names="formula",
     ),
     SetSpec(
         "wwl_simple",
