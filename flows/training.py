@@ -35,6 +35,7 @@ class TrainingFile(BaseModel):
     processes: int = Field(default=1, ge=1)
     crop_radius_ang: float | None = Field(default=6.0, gt=0)
     fusion: str = "pooled"
+    text_facts: bool = True
     encoder: dict[str, Any]
     encoder_weights: Path | None = None  # pretrained: .pt as published, or .safetensors
     encoder_frozen: bool = False  # it never learns, and runs once for each structure
@@ -43,6 +44,7 @@ class TrainingFile(BaseModel):
     weights: dict[str, float] = Field(default_factory=dict)  # draws of a set in an epoch
     texts: Path | None = None  # unlabelled texts for the stage read, one a line
     read: dict[str, Any] | None = None
+    encode: dict[str, Any] | None = None
     align: dict[str, Any] | None = None
     joint: dict[str, Any] | None = None
     instruct: dict[str, Any] | None = None
@@ -95,6 +97,7 @@ def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path)
         report_fold=settings.report_fold,
         language=_build(LanguageConfig, settings.language, file, "language"),
         fusion=settings.fusion,
+        text_facts=settings.text_facts,
         held_out_by=settings.held_out_by,
         crop_radius_ang=settings.crop_radius_ang,
         device="cuda" if torch.cuda.is_available() else "cpu",

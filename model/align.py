@@ -8,7 +8,7 @@ Two configurations may share one text (rotations of an adsorbate on one site): t
 it equally well, and the target is spread over them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,13 @@ from model.batches import Reader, make_batch
 from model.joint import jitter
 from model.qe_catalytic import Batch, QECatalytic
 from model.recipes import AlignRecipe
-from model.samples import Sample, draw
+from model.samples import OnSamples, Sample
 from model.training import Watched
 
 EVALUATED = 256  # rows among which a text has to find its graph
 
 
-class Align:
+class Align(OnSamples):
     """Each text finds its graph among those of its batch, and each graph its text."""
 
     name = "align"
@@ -38,22 +38,12 @@ class Align:
         reader: Reader,
         recipe: AlignRecipe,
     ):
-        self.samples = samples
-        self.held_out = held_out
+        super().__init__(samples, held_out, reader, recipe.batch_size)
         self.recipe = recipe
-        self.pad = int(reader.tokenizer.pad_token_id)
 
     def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
         """Return the language model."""
         return (network.language,)
-
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the positions of one epoch's batches."""
-        return draw(self.samples, self.recipe.batch_size, rng)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        """Return the names of some samples, for messages."""
-        return [self.samples[index].views[0].name for index in chosen]
 
     def batch(self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device) -> Batch:
         """Return one batch of graphs and texts."""

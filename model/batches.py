@@ -1,6 +1,6 @@
 """From configurations to batches: graph, tokens, level, and a budget of edges and tokens.
 
-Shapes  B systems, T tokens, Z = 95 atomic numbers.
+Shapes  B systems, T tokens, Z = 95 atomic numbers, R rows, F features of a text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,8 @@ from model.domain import level_index
 from model.errors import ModelError
 from model.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
 from model.qe_catalytic import Batch
-from model.tokenizer import GRAPH, model_text, token_ids
+from model.text_features import text_features
+from model.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Example:
     graph_tokens: list[int]  # none where there is no graph
     text_tokens: list[int]
     level: int
+    adsorbate: int  # place of its name among those seen in training, from 1; 0: not seen
     adsorbate_Z: NDArray[np.float32]  # how many atoms of each element the adsorbate has
+    text_F: NDArray[np.float32]  # what the text says in numbers: model.text_features
 
     @property
     def token_ids(self) -> list[int]:
@@ -63,6 +66,7 @@ class Reader:
     def __init__(self, config: QECatalyticConfig, tokenizer: PreTrainedTokenizerFast):
         self.config = config
         self.tokenizer = tokenizer
+        self._adsorbates = {name: place for place, name in enumerate(config.adsorbates, start=1)}
         self._graph_token = token_ids(tokenizer, [GRAPH])[0]
 
     def read(self, configurations: Sequence[Configuration]) -> list[Example]:
@@ -87,7 +91,9 @@ class Reader:
             graph_tokens=[self._graph_token] * int(tokens),
             text_tokens=text_tokens,
             level=level_index(self.config.levels, configuration.level),
+            adsorbate=self.adsorbate(configuration.text),
             adsorbate_Z=counts_Z,
+            text_F=text_features([configuration.text])[0].astype(np.float32),
         )
         limit = self.config.language.max_tokens
         if len(example.token_ids) > limit:
@@ -96,6 +102,10 @@ class Reader:
                 f"model reads {limit}; raise max_tokens and train again"
             )
         return example
+
+    def adsorbate(self, text: str) -> int:
+        """Return the place of a text's adsorbate among those seen in training, 0 for a new one."""
+        return self._adsorbates.get(text.partition(SEPARATOR)[0], 0)
 
     def _graph(self, configuration: Configuration) -> Graph:
         if not len(configuration.numbers_N):
@@ -123,6 +133,8 @@ def make_batch(
         is_token_BT=is_token_BT,
         level_B=torch.tensor([example.level for example in examples]),
         adsorbate_BZ=torch.from_numpy(np.stack([example.adsorbate_Z for example in examples])),
+        adsorbate_B=torch.tensor([example.adsorbate for example in examples]),
+        text_BF=torch.from_numpy(np.stack([example.text_F for example in examples])),
     )
 
 

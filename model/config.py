@@ -56,8 +56,10 @@ class QECatalyticConfig:
     encoder: EncoderConfig
     levels: tuple[str, ...]
     vocabulary: int
+    adsorbates: tuple[str, ...] = ()  # by name, as texts of the training set have them
     crop_radius_ang: float | None = 6.0  # atoms further from the adsorbate are left out
     fusion: str = "pooled"
+    text_facts: bool = True  # what the text says in numbers reaches the regression, too
     language: LanguageConfig = field(default_factory=LanguageConfig)
     encoder_frozen: bool = False  # it never learns, and runs once for each structure
     base: BaseModel | None = None
@@ -92,6 +94,7 @@ class QECatalyticConfig:
                     "encoder": encoder_from_json(values["encoder"]),
                     "language": LanguageConfig(**values["language"]),
                     "levels": tuple(values["levels"]),
+                    "adsorbates": tuple(values["adsorbates"]),
                     "base": None if base is None else BaseModel(**base),
                 }
             )

@@ -25,14 +25,3 @@ def format_energy(energy_ev: float) -> str:
         raise ModelError(f"energy must be a number within +-{LIMIT_EV} eV, got {energy_ev}")
     text = f"{energy_ev:+06.2f}"
     return "+00.00" if text == "-00.00" else text
-
-
-def parse_energy(text: str) -> float:
-    """Return the energy in eV that six characters name.
-
-    Raises:
-        ModelError: a character stands where it may not.
-    """
-    if len(text) != WIDTH or any(c not in place for c, place in zip(text, PLACES, strict=True)):
-        raise ModelError(f"an energy reads like +01.23, got {text!r}")
-    return float(text)

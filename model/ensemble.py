@@ -97,7 +97,7 @@ class Ensemble:
             reading.graph.has_graph_B[:, None], reading.graph.pooled_BD, text_BD
         )
         standard_B, log_spread_B = member.regress(reading, -1)
-        regression_B = member.scale.to_ev(standard_B, batch.level_B, batch.adsorbate_BZ)
+        regression_B = member.scale.to_ev(standard_B, batch)
         error_B = log_spread_B.clamp(-6, 3).exp() * member.scale.scale_L[batch.level_B]
         token_B = self.decoder.decode(member, batch, reading)
         return torch.stack([regression_B, token_B, error_B], dim=-1), latent_BD

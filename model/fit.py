@@ -22,6 +22,7 @@ from model.base_model import base_tokenizer, describe_base, find_base
 from model.batches import Reader
 from model.config import LanguageConfig, QECatalyticConfig, differences
 from model.domain import write_json
+from model.encode import Encode
 from model.encoder_cache import EncoderCache, FrozenEncoder
 from model.encoders import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
@@ -31,10 +32,12 @@ from model.joint import Joint
 from model.language import pretrained_language, start_from_periodic_table, start_streams
 from model.qe_catalytic import Encoder, QECatalytic
 from model.reading import Read
-from model.recipes import AlignRecipe, InstructRecipe, JointRecipe, ReadRecipe, Recipe
+from model.recipes import AlignRecipe, EncodeRecipe, InstructRecipe, JointRecipe, ReadRecipe, Recipe
 from model.rows import Row, read_rows, split
 from model.samples import Sample, make_samples
 from model.stream_tokens import stream_tokens
+from model.text import parse_text
+from model.text_features import text_features
 from model.tokenizer import (
     GRAPH,
     load_tokenizer,
@@ -60,6 +63,7 @@ class Plan:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     held_out_by: Literal["pair", "surface"] = "pair"  # what is on one side of the split
     fusion: str = "pooled"
+    text_facts: bool = True  # the text's numbers reach the regression, too
     crop_radius_ang: float | None = 6.0
     device: str = "cpu"  # or cuda
     weights: dict[str, float] = field(default_factory=dict)  # draws of a set in an epoch, else 1
@@ -93,6 +97,7 @@ class Plan:
 
 STAGES: dict[type[Recipe], str] = {
     ReadRecipe: "read",
+    EncodeRecipe: "encode",
     AlignRecipe: "align",
     JointRecipe: "joint",
     InstructRecipe: "instruct",
@@ -204,6 +209,8 @@ def _objective(
     pad = int(reader.tokenizer.pad_token_id)
     if isinstance(recipe, JointRecipe):
         return Joint(samples, aside, reader, recipe)
+    if isinstance(recipe, EncodeRecipe):
+        return Encode(samples, aside, reader, recipe)
     if isinstance(recipe, AlignRecipe):
         return Align(samples, aside, reader, recipe)
     if isinstance(recipe, ReadRecipe):
@@ -235,8 +242,10 @@ def new_network(
         encoder=_from_anywhere(plan.encoder, "checkpoint"),
         levels=tuple(sorted({row.level for row in train})),
         vocabulary=len(tokenizer),
+        adsorbates=tuple(sorted({parse_text(row.text).adsorbate for row in train})),
         crop_radius_ang=plan.crop_radius_ang,
         fusion=plan.fusion,
+        text_facts=plan.text_facts,
         language=_from_anywhere(plan.language, "pretrained"),
         encoder_frozen=plan.encoder_frozen,
         base=describe_base(folder) if folder else None,
@@ -250,7 +259,8 @@ def new_network(
     if folder is None:
         start_from_periodic_table(network.language, tokenizer)
         start_streams(network.language, tokenizer)
-    _fit_scales(network, train)
+    _fit_scales(network, train, Reader(config, tokenizer))
+    network.facts.fit(text_features([row.text for row in train]))
     return network
 
 
@@ -273,11 +283,14 @@ def _pretrained_encoder(plan: Plan) -> Encoder | None:
     return load_encoder(plan.encoder, weights) if weights else None
 
 
-def _fit_scales(network: QECatalytic, train: Sequence[Row]) -> None:
+def _fit_scales(network: QECatalytic, train: Sequence[Row], reader: Reader) -> None:
+    pairs = {row.pair: row for row in train}  # both views of a placement have one label
     for index, level in enumerate(network.config.levels):
-        rows = [row for row in train if row.level == level]
+        rows = [row for row in pairs.values() if row.level == level]
         counts_RZ = np.stack([adsorbate_counts(row.configuration()) for row in rows]).astype(float)
-        network.scale.fit(index, counts_RZ, np.array([row.energy_ev for row in rows]))
+        adsorbate_R = [reader.adsorbate(row.text) for row in rows]
+        energy_R = np.array([row.energy_ev for row in rows])
+        network.scale.fit(index, counts_RZ, adsorbate_R, energy_R)
 
 
 # What may change between two runs in one folder: places, and how memory is spent.

@@ -20,6 +20,7 @@ from model.prompts import INSTRUCTIONS, READ_GRAPH, Instruction, exchange, strea
 from model.qe_catalytic import Batch, QECatalytic
 from model.recipes import InstructRecipe
 from model.rows import UNRELAXED, Row
+from model.samples import copies
 from model.tokenizer import END, GRAPH, token_ids
 from model.training import Watched
 
@@ -70,16 +71,23 @@ class Instruct:
 
     def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
         """Return all that turns structures into features."""
-        return (network.encoder, network.condition, network.pooling)
+        return network.graph_parts()
 
     def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the positions of one epoch's batches, streams of like length together."""
+        """Yield the positions of one epoch's batches, streams of like length together.
+
+        A lesson comes as often as its set's weight says, on average.
+        """
         size = self.recipe.batch_size
-        shuffled = rng.permutation(len(self.lessons))
+        weight_S = np.array([self._weight(lesson) for lesson in self.lessons])
+        shuffled = rng.permutation(copies(weight_S, rng))
         order = sorted(shuffled, key=lambda i: len(self.lessons[i].stream or ()))
         starts = np.array(range(0, len(order), size))
         for start in rng.permutation(starts):
             yield [int(i) for i in order[start : start + size]]
+
+    def _weight(self, lesson: Lesson) -> float:
+        return self.recipe.weights.get(lesson.row.set, 1.0)
 
     def names(self, chosen: Sequence[int]) -> list[str]:
         """Return the names of some rows, for messages."""
@@ -138,7 +146,7 @@ class Instruct:
     def watch(self, network: QECatalytic) -> Watched:
         """Return the loss on held-out rows, the same questions at every look."""
         device = next(network.parameters()).device
-        chosen = self.held_out[:EVALUATED]
+        chosen = [lesson for lesson in self.held_out if self._weight(lesson) > 0][:EVALUATED]
         rng = np.random.default_rng(0)
         with torch.inference_mode():
             loss, _ = self.loss(network, self._asked(chosen, rng, device))

@@ -4,11 +4,12 @@ Shapes  B systems, T tokens, V vocabulary. Units: eV; losses are in standardised
 Source  arXiv:2512.20084, stage 2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.batches import Example, Reader, make_batch
@@ -17,14 +18,14 @@ from model.ensemble import Ensemble
 from model.loss import join
 from model.qe_catalytic import Batch, QECatalytic
 from model.recipes import JointRecipe
-from model.samples import Sample, draw
+from model.samples import OnSamples, Sample
 from model.tokenizer import token_ids
 from model.training import Watched
 
 Labelled = tuple[Batch, Tensor]
 
 
-class Joint:
+class Joint(OnSamples):
     """Energies from graph and text, and now and then from the text alone."""
 
     name = "joint"
@@ -36,25 +37,13 @@ class Joint:
         reader: Reader,
         recipe: JointRecipe,
     ):
-        self.samples = samples
-        self.held_out = held_out
-        self.reader = reader
+        super().__init__(samples, held_out, reader, recipe.batch_size)
         self.recipe = recipe
-        self.pad = int(reader.tokenizer.pad_token_id)
-        tokenizer = reader.tokenizer
-        self.answers = [token_ids(tokenizer, format_energy(s.energy_ev)) for s in samples]
+        self.answers = [token_ids(reader.tokenizer, format_energy(s.energy_ev)) for s in samples]
 
     def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
         """Return the parts that stay as they are: none."""
         return ()
-
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
-        """Yield the positions of one epoch's batches."""
-        return draw(self.samples, self.recipe.batch_size, rng)
-
-    def names(self, chosen: Sequence[int]) -> list[str]:
-        """Return the names of some samples, for messages."""
-        return [self.samples[index].views[0].name for index in chosen]
 
     def batch(
         self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
@@ -85,22 +74,24 @@ class Joint:
         """
         ensemble = Ensemble([network], self.reader, next(network.parameters()).device)
         examples = [sample.views[0] for sample in self.held_out]
-        seen = self._mae(ensemble, examples)
-        score = float(np.mean([mae / self._spread(name) for name, mae in seen.items()]))
+        score, seen = score_by_set(self.held_out, ensemble.answer_examples(examples).regression_R)
         if self.recipe.text_share > 0:
-            alone = self._mae(ensemble, [example.text_alone() for example in examples])
+            without = ensemble.answer_examples([example.text_alone() for example in examples])
+            _, alone = score_by_set(self.held_out, without.regression_R)
             seen |= {f"{name} text": mae for name, mae in alone.items()}
         return Watched(score, seen)
 
-    def _mae(self, ensemble: Ensemble, examples: Sequence[Example]) -> dict[str, float]:
-        said_R = ensemble.answer_examples(examples).regression_R
-        error_R = np.abs(said_R - np.array([sample.energy_ev for sample in self.held_out]))
-        sets = np.array([sample.set for sample in self.held_out])
-        return {str(name): float(error_R[sets == name].mean()) for name in np.unique(sets)}
 
-    def _spread(self, name: str) -> float:
-        energies = [sample.energy_ev for sample in self.held_out if sample.set == name]
-        return max(float(np.std(energies)), 1e-3)
+def score_by_set(
+    samples: Sequence[Sample], said_R: NDArray[np.float64]
+) -> tuple[float, dict[str, float]]:
+    """Return MAE in units of the labels' spread, the mean over sets, and MAE in eV by set."""
+    energy_R = np.array([sample.energy_ev for sample in samples])
+    error_R = np.abs(said_R - energy_R)
+    sets = np.array([sample.set for sample in samples])
+    maes = {str(name): float(error_R[sets == name].mean()) for name in np.unique(sets)}
+    spreads = {name: max(float(energy_R[sets == name].std()), 1e-3) for name in maes}
+    return float(np.mean([maes[name] / spreads[name] for name in maes])), maes
 
 
 def losses(network: QECatalytic, batch: Batch, energy_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +99,7 @@ def losses(network: QECatalytic, batch: Batch, energy_B: Tensor) -> tuple[Tensor
     reading = network.read(batch)
     question = -1 - WIDTH  # the position that asks; what follows is the answer
     standard_B, log_spread_B = network.regress(reading, question)
-    target_B = network.scale.to_standard(energy_B, batch.level_B, batch.adsorbate_BZ)
+    target_B = network.scale.to_standard(energy_B, batch)
     regression = nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
     logits_BTV = network.logits(reading.hidden_BTD[:, question:-1])
     answer_BT = batch.token_ids_BT[:, -WIDTH:]

@@ -10,7 +10,7 @@ Source  nearest neighbours in latent space as a measure of doubt: Janet et al. 2
         7913.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,6 @@ AXES = 32
 KEPT = 4_000  # with 32 axes 256 kB; 2,000 order held-out errors visibly worse
 _NEIGHBOURS = 3
 _FLAT = 1e-3  # axes narrower than this share of the widest are numerical noise
-_CONTROL = 0.1  # share of the other rows that a group left out is compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,29 +94,6 @@ def latent_reference(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features_RD))[:kept])
     rows_QP = _project(features_RD[chosen], mean_D, axes_DP)
     return LatentReference(mean_D, axes_DP, rows_QP.astype(np.float16))
-
-
-def unseen_growth(
-    features_RD: NDArray[np.floating], groups: Sequence[str], *, seed: int
-) -> dict[str, float]:
-    """Return, for each group, how much farther its rows are when the reference lacks the group.
-
-    The median distance of a group's rows is divided by that of a tenth of the other rows, left out
-    as well. Groups are what a screening may meet for the first time: a metal, an adsorbate.
-    """
-    group_R = np.asarray(groups)
-    rng = np.random.default_rng(seed)
-    growth: dict[str, float] = {}
-    for group in np.unique(group_R):
-        control_R = (group_R != group) & (rng.random(len(group_R)) < _CONTROL)
-        seen_R = (group_R != group) & ~control_R
-        if not control_R.any() or seen_R.sum() < 2:
-            raise ModelError(f"too few rows outside {group!r} to compare it with")
-        reference = latent_reference(features_RD[seen_R], seed=seed)
-        typical = np.median(reference.distance(features_RD[control_R]))
-        unseen = np.median(reference.distance(features_RD[group_R == group]))
-        growth[str(group)] = float(unseen / max(float(typical), 1e-9))
-    return growth
 
 
 def _whitening(

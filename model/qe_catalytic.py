@@ -1,7 +1,7 @@
 """QE-Catalytic: a graph encoder coupled to a Qwen2.5 language model.
 
 Shapes  B systems, N atoms, T tokens, C encoder channels, D language width, L levels of theory,
-        V vocabulary, G graph tokens, Z = 95 atomic numbers.
+        V vocabulary, G graph tokens, Z = 95 atomic numbers, F features of a text.
 Units   energies in eV; inside the network a level's energies are standardised.
 Source  arXiv:2512.20084. The graph's invariant features are pooled, projected and read by the
         language model before the text. Two heads answer: a regression and the energy as tokens.
@@ -29,6 +29,7 @@ from model.language import build_language
 from model.painn.encoder import Painn
 from model.pooling import GraphPooling
 from model.scale import LevelScale
+from model.text_facts import TextFacts
 
 Encoder = EquiformerV2 | Painn | FrozenEncoder
 
@@ -38,7 +39,8 @@ class Batch:
     """Several configurations for one forward pass; texts are padded on the left.
 
     A system without atoms is known by its text alone. ``adsorbate_BZ`` counts the atoms of the
-    adsorbate that the text names.
+    adsorbate that the text names, ``adsorbate_B`` is the place of its name in the configuration
+    (from 1; 0: not seen in training), ``text_BF`` is what else the text says in numbers.
     """
 
     graph: GraphBatch
@@ -46,6 +48,8 @@ class Batch:
     is_token_BT: Tensor
     level_B: Tensor
     adsorbate_BZ: Tensor
+    adsorbate_B: Tensor
+    text_BF: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
@@ -56,6 +60,8 @@ class Batch:
             is_token_BT=self.is_token_BT.to(device),
             level_B=self.level_B.to(device),
             adsorbate_BZ=self.adsorbate_BZ.to(device),
+            adsorbate_B=self.adsorbate_B.to(device),
+            text_BF=self.text_BF.to(device),
         )
 
 
@@ -65,6 +71,7 @@ class GraphFeatures:
 
     node_ND: Tensor
     pooled_BD: Tensor
+    level_BD: Tensor  # the level of theory, in the words of the pooled features
     atoms_B: Tensor  # standardised sum over the adsorbate's atoms
     has_graph_B: Tensor
 
@@ -75,6 +82,7 @@ class Reading:
 
     hidden_BTD: Tensor
     graph: GraphFeatures
+    facts_BD: Tensor
     cache: DynamicCache | None
 
 
@@ -103,9 +111,13 @@ class QECatalytic(Borrower):
         self.pooling = GraphPooling(self.encoder.channels, width)
         self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.absent_D = nn.Parameter(torch.zeros(width))  # stands for the graph of a text alone
-        self.regression = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
-        self.spread = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
-        self.scale = LevelScale(len(config.levels))
+        self.facts = TextFacts(width)
+        self.level = nn.Embedding(len(config.levels), width)  # which no graph says
+        self.regression = _head(3 * width, width)
+        self.recall = _head(2 * width, width)  # answers where there is no graph
+        self.spread = _head(3 * width, width)
+        _hear_the_graph_first(self.regression, width)
+        self.scale = LevelScale(len(config.levels), len(config.adsorbates))
         self.graph_side = nn.Linear(width, width, bias=False)
         self.text_side = nn.Linear(width, width, bias=False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
@@ -115,6 +127,10 @@ class QECatalytic(Borrower):
         if part == "language":
             return self.config.has_adapters and not is_adapter(rest)
         return part == "encoder" and self.config.encoder_frozen
+
+    def graph_parts(self) -> tuple[nn.Module, ...]:
+        """Return all that turns structures into features."""
+        return (self.encoder, self.condition, self.pooling, self.level)
 
     def encode(self, batch: Batch) -> GraphFeatures:
         """Encode the graphs, each with its adsorbate's composition as a condition.
@@ -130,7 +146,8 @@ class QECatalytic(Borrower):
         node_ND, pooled_BD, atoms_B = self.pooling(invariant_NC, graph)
         has_graph_B = torch.bincount(graph.system_N, minlength=graph.n_systems) > 0
         pooled_BD = torch.where(has_graph_B[:, None], pooled_BD, self.absent_D)
-        return GraphFeatures(node_ND, pooled_BD, atoms_B, has_graph_B)
+        level_BD = self.level(batch.level_B)
+        return GraphFeatures(node_ND, pooled_BD, level_BD, atoms_B, has_graph_B)
 
     def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
         """Encode the graphs, then read graph and text."""
@@ -148,7 +165,10 @@ class QECatalytic(Borrower):
             position_ids=positions(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        return Reading(read.last_hidden_state, graph, read.past_key_values)
+        facts_BD = self.facts(batch.text_BF)
+        if not self.config.text_facts:
+            facts_BD = torch.zeros_like(facts_BD)
+        return Reading(read.last_hidden_state, graph, facts_BD, read.past_key_values)
 
     def align(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (B, D) graph and (B, D) text features of length one, for stage 1.
@@ -177,9 +197,21 @@ class QECatalytic(Borrower):
 
         The spread learns from features it may not bend: accuracy is not traded for doubt.
         """
-        seen_BE = torch.cat([reading.hidden_BTD[:, question], reading.graph.pooled_BD], dim=-1)
-        energy_B = reading.graph.atoms_B + self.regression(seen_BE)[:, 0]
+        graph, asked_BD = reading.graph, reading.hidden_BTD[:, question]
+        seen_BD = graph.pooled_BD + graph.level_BD
+        seen_BE = torch.cat([asked_BD, seen_BD, reading.facts_BD], dim=-1)
+        with_graph_B = graph.atoms_B + self.regression(seen_BE)[:, 0]
+        alone_B = self.recall(torch.cat([asked_BD, reading.facts_BD], dim=-1))[:, 0]
+        energy_B = torch.where(graph.has_graph_B, with_graph_B, alone_B)
         return energy_B, self.spread(seen_BE.detach())[:, 0]
+
+    def regress_graph(self, batch: Batch) -> Tensor:
+        """Return (B,) standardised energies of graphs whose texts nobody reads."""
+        graph = self.encode(batch)
+        nothing_BD = torch.zeros_like(graph.pooled_BD)
+        seen_BE = torch.cat([nothing_BD, graph.pooled_BD + graph.level_BD, nothing_BD], dim=-1)
+        energy_B: Tensor = graph.atoms_B + self.regression(seen_BE)[:, 0]
+        return energy_B
 
     def _vocabulary(self) -> nn.Embedding | ExtendedEmbedding:
         table = self.language.get_input_embeddings()
@@ -192,6 +224,19 @@ class QECatalytic(Borrower):
         if isinstance(table, ExtendedEmbedding):
             return table.logits(hidden_BTD).float()
         return torch.nn.functional.linear(hidden_BTD, table.weight).float()
+
+
+def _head(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 1))
+
+
+def _hear_the_graph_first(head: nn.Sequential, width: int) -> None:
+    """Let a head begin with the graph's features: what stage 0 taught is where texts set in."""
+    first = head[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight[:, :width] = 0.0
+        first.weight[:, 2 * width :] = 0.0
 
 
 def new_encoder(config: QECatalyticConfig) -> Encoder:

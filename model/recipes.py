@@ -1,6 +1,6 @@
 """How each stage of training is run; every field is stored with the checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.errors import ModelError
 from model.loss import READINGS
@@ -15,6 +15,7 @@ class Recipe:
     batch_size: int = 32
     accumulate: int = 1  # batches whose gradients make one step
     learning_rate: float = 1e-3
+    graph_pace: float = 1.0  # learning rate of what reads graphs, relative to all else
     weight_decay: float = 0.01
     warm_up: float = 0.03  # share of all steps
     clip_norm: float = 5.0
@@ -26,6 +27,14 @@ class Recipe:
 @dataclass(frozen=True)
 class ReadRecipe(Recipe):
     """The language model reads texts, labelled or not, and learns what comes next."""
+
+
+@dataclass(frozen=True)
+class EncodeRecipe(Recipe):
+    """Stage 0: the encoder learns energies from graphs alone."""
+
+    relaxed_share: float = 0.25  # how often the relaxed geometry stands in for the unrelaxed
+    jitter_ang: float = 0.03  # noise on edge vectors' end points, one standard deviation
 
 
 @dataclass(frozen=True)
@@ -59,3 +68,4 @@ class InstructRecipe(Recipe):
     structure_share: float = 0.3
     design_share: float = 0.5
     bulk_share: float = 0.7  # how often a design names its bulk
+    weights: dict[str, float] = field(default_factory=dict)  # draws of a set in an epoch, else 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.batches import Example, Reader
 from model.rows import UNRELAXED, Row
@@ -20,6 +21,31 @@ class Sample:
     energy_ev: float
     set: str
     weight: float = 1.0  # how often it is drawn in an epoch, relative to the others
+
+
+class OnSamples:
+    """What stages that learn from labelled structures share."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        held_out: Sequence[Sample],
+        reader: Reader,
+        batch_size: int,
+    ):
+        self.samples = samples
+        self.held_out = held_out
+        self.reader = reader
+        self.batch_size = batch_size
+        self.pad = int(reader.tokenizer.pad_token_id)
+
+    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+        """Yield the positions of one epoch's batches."""
+        return draw(self.samples, self.batch_size, rng)
+
+    def names(self, chosen: Sequence[int]) -> list[str]:
+        """Return the names of some samples, for messages."""
+        return [self.samples[index].views[0].name for index in chosen]
 
 
 def make_samples(rows: Sequence[Row], reader: Reader, weights: dict[str, float]) -> list[Sample]:
@@ -40,9 +66,7 @@ def draw(
     samples: Sequence[Sample], batch_size: int, rng: np.random.Generator
 ) -> Iterator[list[int]]:
     """Yield the positions of one epoch's batches; a sample comes ``weight`` times on average."""
-    weight_S = np.array([sample.weight for sample in samples])
-    copies_S = np.floor(weight_S + rng.random(len(weight_S))).astype(int)
-    chosen = rng.permutation(np.repeat(np.arange(len(weight_S)), copies_S))
+    chosen = rng.permutation(copies(np.array([sample.weight for sample in samples]), rng))
     # Only texts are padded: those of like length share a batch, sorted within pools large enough
     # to stay random.
     pool = 16 * batch_size
@@ -54,3 +78,9 @@ def draw(
         ]
         for index in rng.permutation(len(groups)):
             yield groups[index]
+
+
+def copies(weight_S: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return positions in ascending order, each as often as its weight says on average."""
+    copies_S = np.floor(weight_S + rng.random(len(weight_S))).astype(np.int64)
+    return np.repeat(np.arange(len(weight_S)), copies_S)

@@ -1,8 +1,13 @@
 """Levels of theory as offsets and scales, so that one network serves them all.
 
-Shapes  B systems, L levels of theory, Z = 95 atomic numbers (row 0 unused), R rows.
+Shapes  B systems, L levels of theory, Z = 95 atomic numbers (row 0 unused), S adsorbates by name
+        (0: one that was not seen in training), R rows.
 Units   energies in eV; standardised energies have none.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,56 +16,89 @@ from torch import Tensor, nn
 
 from model.elements import MAX_ATOMIC_NUMBER
 
+if TYPE_CHECKING:
+    from model.qe_catalytic import Batch
+
+_SHRINK = 5.0  # labels at what composition suggests that stand beside an adsorbate's own
+
 
 class LevelScale(nn.Module):
-    """Offset and scale of each level of theory, with an offset for each adsorbate atom.
+    """Offset and scale of each level of theory, with offsets for adsorbates and their atoms.
 
     A label is an energy of formation from references, so its mean is linear in the adsorbate's
-    composition; the network learns what is left.
+    composition; isomers and all that is not linear get an offset each. The network learns what is
+    left.
     """
 
-    def __init__(self, levels: int):
+    def __init__(self, levels: int, adsorbates: int):
         super().__init__()
         self.register_buffer("offset_L", torch.zeros(levels))
         self.register_buffer("scale_L", torch.ones(levels))
         self.register_buffer("atom_offset_LZ", torch.zeros(levels, MAX_ATOMIC_NUMBER + 1))
+        self.register_buffer("adsorbate_offset_LS", torch.zeros(levels, adsorbates + 1))
 
     offset_L: Tensor
     scale_L: Tensor
     atom_offset_LZ: Tensor
+    adsorbate_offset_LS: Tensor
 
-    def reference(self, level_B: Tensor, adsorbate_BZ: Tensor) -> Tensor:
-        """Return (B,) the energy in eV that the adsorbate's composition alone suggests."""
-        atoms_B = (self.atom_offset_LZ[level_B] * adsorbate_BZ).sum(-1)
-        return self.offset_L[level_B] + atoms_B
+    def reference(self, batch: "Batch") -> Tensor:
+        """Return (B,) the energy in eV that the adsorbate alone suggests."""
+        atoms_B = (self.atom_offset_LZ[batch.level_B] * batch.adsorbate_BZ).sum(-1)
+        named_B = self.adsorbate_offset_LS[batch.level_B, batch.adsorbate_B]
+        return self.offset_L[batch.level_B] + atoms_B + named_B
 
-    def to_ev(self, standard_B: Tensor, level_B: Tensor, adsorbate_BZ: Tensor) -> Tensor:
+    def to_ev(self, standard_B: Tensor, batch: "Batch") -> Tensor:
         """Return (B,) energies in eV from standardised ones."""
-        return standard_B * self.scale_L[level_B] + self.reference(level_B, adsorbate_BZ)
+        return standard_B * self.scale_L[batch.level_B] + self.reference(batch)
 
-    def to_standard(self, energy_B: Tensor, level_B: Tensor, adsorbate_BZ: Tensor) -> Tensor:
+    def to_standard(self, energy_B: Tensor, batch: "Batch") -> Tensor:
         """Return (B,) standardised energies from those in eV."""
-        return (energy_B - self.reference(level_B, adsorbate_BZ)) / self.scale_L[level_B]
+        return (energy_B - self.reference(batch)) / self.scale_L[batch.level_B]
 
     def fit(
-        self, level: int, counts_RZ: NDArray[np.float64], energy_R: NDArray[np.float64]
+        self,
+        level: int,
+        counts_RZ: NDArray[np.float64],
+        adsorbate_R: Sequence[int],
+        energy_R: NDArray[np.float64],
     ) -> None:
-        """Set one level's offsets and scale by ridge regression of its labels on composition."""
-        offset, scale, atom_offset_Z = fit_scale(counts_RZ, energy_R)
-        self.offset_L[level] = offset
-        self.scale_L[level] = scale
-        self.atom_offset_LZ[level] = torch.from_numpy(atom_offset_Z).float()
+        """Set one level's offsets and scale from its labels; ``adsorbate_R`` are places in S."""
+        fitted = fit_scale(counts_RZ, adsorbate_R, energy_R)
+        self.offset_L[level] = fitted.offset_ev
+        self.scale_L[level] = fitted.scale_ev
+        self.atom_offset_LZ[level] = torch.from_numpy(fitted.atom_offset_Z).float()
+        for adsorbate, offset_ev in fitted.adsorbate_offset.items():
+            self.adsorbate_offset_LS[level, adsorbate] = offset_ev
+
+
+@dataclass(frozen=True)
+class FittedScale:
+    """What one level's labels say before there is a network, in eV."""
+
+    offset_ev: float
+    scale_ev: float
+    atom_offset_Z: NDArray[np.float64]
+    adsorbate_offset: dict[int, float]
 
 
 def fit_scale(
-    counts_RZ: NDArray[np.float64], energy_R: NDArray[np.float64]
-) -> tuple[float, float, NDArray[np.float64]]:
-    """Return offset, scale and per-atom offsets (eV) that composition explains, with ridge 1."""
+    counts_RZ: NDArray[np.float64], adsorbate_R: Sequence[int], energy_R: NDArray[np.float64]
+) -> FittedScale:
+    """Return offsets that composition explains (ridge 1), what each adsorbate's mean adds, shrunk
+    towards nothing where it has few labels, and the spread of the rest.
+    """
     centre_Z, mean = counts_RZ.mean(axis=0), energy_R.mean()
     centred_RZ = counts_RZ - centre_Z
     gram_ZZ = centred_RZ.T @ centred_RZ + np.eye(len(centre_Z))
     atom_offset_Z = np.linalg.solve(gram_ZZ, centred_RZ.T @ (energy_R - mean))
     residual_R = energy_R - mean - centred_RZ @ atom_offset_Z
+    place_R = np.asarray(adsorbate_R)
+    offsets: dict[int, float] = {}
+    for place in np.unique(place_R):
+        mine_R = place_R == place
+        offsets[int(place)] = float(residual_R[mine_R].sum() / (mine_R.sum() + _SHRINK))
+        residual_R[mine_R] -= offsets[int(place)]
     # One label, or labels that composition explains whole, would leave nothing to divide by.
     scale = max(float(residual_R.std()), 1e-3)
-    return float(mean - centre_Z @ atom_offset_Z), scale, atom_offset_Z
+    return FittedScale(float(mean - centre_Z @ atom_offset_Z), scale, atom_offset_Z, offsets)

@@ -66,7 +66,7 @@ def _ranks(skeleton: Skeleton, words: Sequence[str]) -> dict[int, int]:
 
 
 def _ranked(signs: Mapping[int, tuple[object, ...]]) -> dict[int, int]:
-    order = {repr(sign): rank for rank, sign in enumerate(sorted(signs.values()))}  # type: ignore[type-var]
+    order = {repr(sign): rank for rank, sign in enumerate(sorted(signs.values()))}
     return {atom: order[repr(sign)] for atom, sign in signs.items()}
 
 

@@ -11,7 +11,6 @@ from model.calibration import (
     SIGMA_FLOOR_EV,
     Calibration,
     Doubt,
-    calibrate,
     head_weight,
     size_class,
 )
@@ -229,11 +228,3 @@ def test_the_better_head_gets_the_weight() -> None:
     truth = np.linspace(-1, 1, 50)
     assert head_weight(truth, truth + 1.0, truth) == 1.0
     assert head_weight(truth - 0.4, truth + 0.4, truth) == pytest.approx(0.5)
-
-
-def test_a_single_spread_calibrates_to_nine_tenths() -> None:
-    rng = np.random.default_rng(0)
-    spread = rng.uniform(0.02, 0.4, 4000)
-    error = 2.5 * spread * rng.standard_normal(4000)
-    sigma = calibrate(error[:2000], spread[:2000]).sigma(spread[2000:])
-    assert (np.abs(error[2000:]) <= Z90 * sigma).mean() == pytest.approx(0.9, abs=0.02)

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from model.errors import ModelError
-from model.latent import LatentReference, latent_reference, unseen_growth
+from model.latent import LatentReference, latent_reference
 
 
 def islands(rows: int = 600, centres: int = 6, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -46,20 +46,6 @@ def test_the_unit_of_a_feature_does_not_matter() -> None:
     plain = latent_reference(features, seed=0).distance(new)
     scaled = latent_reference(1000 * features, seed=0).distance(1000 * new)
     np.testing.assert_allclose(scaled, plain, rtol=0.02)
-
-
-def test_a_kind_left_out_is_farther_than_the_kinds_that_stay() -> None:
-    features, kinds = islands()
-    growth = unseen_growth(features, kinds, seed=0)
-    assert set(growth) == set(kinds)
-    assert min(growth.values()) > 1.3
-
-
-def test_names_that_mean_nothing_do_not_look_unseen() -> None:
-    features, _ = islands()
-    names = [f"name-{k}" for k in np.random.default_rng(3).integers(0, 4, len(features))]
-    growth = unseen_growth(features, names, seed=0)
-    assert max(growth.values()) < 1.1
 
 
 def test_a_reference_is_small_and_survives_safetensors() -> None:

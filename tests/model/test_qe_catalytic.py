@@ -21,6 +21,7 @@ def ensemble(request: pytest.FixtureRequest) -> Ensemble:
     kind, _, fusion = request.param.partition("-")
     painn = PainnConfig(channels=8, layers=2, max_radius=5.0, max_neighbors=12)
     network, reader = network_and_reader(painn if kind == "painn" else ENCODER, fusion)
+    torch.nn.init.normal_(network.regression[0].weight)  # as if trained: text and graph are heard
     return Ensemble([network], reader)
 
 
@@ -35,6 +36,17 @@ def test_a_batch_answers_as_its_rows_do_alone(ensemble: Ensemble) -> None:
 def test_the_text_changes_the_answer(ensemble: Ensemble) -> None:
     other = replace(CONFIGURATIONS[0], text=CONFIGURATIONS[0].text.replace("[Cu Cu", "[Cu Cu Cu"))
     here, there = ensemble.answer([CONFIGURATIONS[0], other]).regression_R
+    assert here != pytest.approx(there, abs=1e-6)
+
+
+def test_a_network_begins_with_the_graph_and_what_the_text_alone_says() -> None:
+    network, reader = network_and_reader(PainnConfig(channels=8, layers=1, max_radius=5.0))
+    first, second = reader.read(CONFIGURATIONS[:2])
+    other_text = first.asking(second.text_tokens)
+    ensemble = Ensemble([network], reader)
+    here, there = ensemble.answer_examples([first, other_text]).regression_R
+    assert here == pytest.approx(there, abs=1e-6)
+    here, there = ensemble.answer_examples([first.text_alone(), second.text_alone()]).regression_R
     assert here != pytest.approx(there, abs=1e-6)
 
 
@@ -64,12 +76,11 @@ def test_composition_and_level_set_the_reference(ensemble: Ensemble) -> None:
     try:
         network.scale.offset_L[:] = torch.tensor([2.5, 0.0])
         network.scale.atom_offset_LZ[1, 8] = -1.0
-        counts = batch.level_B, batch.adsorbate_BZ
-        reference_B = network.scale.reference(*counts)
+        reference_B = network.scale.reference(batch)
         assert reference_B.tolist() == [-1.0, 0.0, 0.0, 0.0, 2.5, 2.5, 2.5, 2.5]
         energy_B = torch.randn(len(CONFIGURATIONS))
-        standard_B = network.scale.to_standard(energy_B, *counts)
-        assert torch.allclose(network.scale.to_ev(standard_B, *counts), energy_B, atol=1e-6)
+        standard_B = network.scale.to_standard(energy_B, batch)
+        assert torch.allclose(network.scale.to_ev(standard_B, batch), energy_B, atol=1e-6)
     finally:
         network.scale.offset_L.zero_()
         network.scale.atom_offset_LZ.zero_()

@@ -60,7 +60,8 @@ def test_by_surface_every_set_gives_its_share() -> None:
     rows = made_up("adslab") + made_up("text")
     _, held_out, _ = split(rows, report_fold=4, by="surface")
     counts = {name: sum(row.set == name for row in held_out) for name in ("adslab", "text")}
-    assert all(18 <= count < 36 for count in counts.values())  # a tenth of 180 rows, or one more
+    # A fifth of 180 rows, and whole surfaces only: these sets are small.
+    assert all(36 <= count < 54 for count in counts.values())
 
 
 def test_a_set_on_one_surface_keeps_it_to_train_on() -> None:

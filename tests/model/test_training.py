@@ -11,12 +11,13 @@ from tiny import ROWS, network_and_reader
 from torch import Tensor
 
 from model.align import Align, info_nce, retrieval, similarity
+from model.encode import Encode
 from model.ensemble import Ensemble
 from model.errors import ModelError
 from model.joint import Joint
 from model.qe_catalytic import QECatalytic
 from model.reading import Read
-from model.recipes import AlignRecipe, JointRecipe, ReadRecipe
+from model.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
 from model.rows import split
 from model.samples import make_samples
 from model.scale import fit_scale
@@ -156,6 +157,22 @@ def test_equal_texts_are_not_each_others_wrong_answers() -> None:
     assert sharp > shared
 
 
+def test_the_encoder_learns_alone_and_texts_set_in_where_it_ended(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, reader = network_and_reader()
+    samples = make_samples(ROWS, reader, {})
+    recipe = EncodeRecipe(seed=0, epochs=40, batch_size=4, learning_rate=0.01, average=0.9)
+    objective = Encode(samples, samples, reader, recipe)
+    language = {k: v.clone() for k, v in network.language.state_dict().items()}
+    before = objective.watch(network).score
+    taught = Trainer(network, objective, recipe, tmp_path).run()
+    after = objective.watch(taught)
+    assert after.score < 0.5 * before
+    assert all(torch.equal(taught.language.state_dict()[k], v) for k, v in language.items())
+    begun = Joint(samples, samples, reader, JointRecipe(text_share=0.0)).watch(taught)
+    assert begun.parts == pytest.approx(after.parts, abs=1e-4)
+
+
 def test_reading_lowers_the_loss_on_texts_and_touches_nothing_else(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
@@ -173,10 +190,22 @@ def test_offsets_per_atom_explain_energies_of_formation() -> None:
     counts_RZ = np.zeros((200, 95))
     counts_RZ[:100, 8] = counts_RZ[100:, 6] = 1
     energy_R = np.where(counts_RZ[:, 8] > 0, 3.5, 0.5)
-    offset, scale, atom_offset_Z = fit_scale(counts_RZ, energy_R)
-    assert offset + atom_offset_Z[8] == pytest.approx(3.5, abs=0.1)
-    assert offset + atom_offset_Z[6] == pytest.approx(0.5, abs=0.1)
-    assert scale < 0.1
+    fitted = fit_scale(counts_RZ, [1] * 100 + [2] * 100, energy_R)
+    assert fitted.offset_ev + fitted.atom_offset_Z[8] == pytest.approx(3.5, abs=0.1)
+    assert fitted.offset_ev + fitted.atom_offset_Z[6] == pytest.approx(0.5, abs=0.1)
+    assert fitted.scale_ev < 0.1
+
+
+def test_isomers_have_offsets_of_their_own_and_few_labels_little() -> None:
+    counts_RZ = np.zeros((46, 95))
+    counts_RZ[:, [6, 8]] = 1
+    adsorbate_R = [1] * 20 + [2] * 25 + [0]
+    energy_R = np.array([1.0] * 20 + [-1.0] * 25 + [9.0])
+    fitted = fit_scale(counts_RZ, adsorbate_R, energy_R)
+    base = fitted.offset_ev + fitted.atom_offset_Z[[6, 8]].sum()
+    assert base + fitted.adsorbate_offset[1] == pytest.approx(1.0, abs=0.25)
+    assert base + fitted.adsorbate_offset[2] == pytest.approx(-1.0, abs=0.25)
+    assert fitted.adsorbate_offset[0] == pytest.approx((9.0 - base) / 6, abs=1e-6)
 
 
 def test_no_pair_is_on_two_sides_of_a_split() -> None:

@@ -1,0 +1,163 @@
+"""Print what each part of QE-Catalytic is worth: one thing changed at a time, over seeds.
+
+    python -m tasks.training_data.benchmark_tables --data DIR --out TABLES --sets fg
+    python benchmarks/ablations.py --table TABLES/fg.parquet
+
+Every run is one network trained by ``benchmarks/recipes/ablation.yaml`` with the changes of its
+variant, kept under ``--runs``. Defaults are chosen by the held-out rows; fold 4 stands beside them.
+MAE in eV, mean over seeds and half their range.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from flows.training import read_recipe, train, training_plan
+from model.ensemble import Answers, Ensemble
+from model.fit import split_table
+from model.modes import GRAPH_MODE, TEXT_MODE
+from model.predictor import QECatalyticPredictor, load_predictor
+from model.rows import Row
+
+RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"
+REFERENCE = "all of it (gated loss, pooled)"
+VARIANTS: Mapping[str, Sequence[str]] = {
+    REFERENCE: (),
+    "no stage 1": ("align=null",),
+    "loss: fixed weights": ("joint.loss=sum",),
+    "loss: gated, detached": ("joint.loss=detached",),
+    "loss: gated, as printed": ("joint.loss=literal",),
+    "loss: regression alone": ("joint.loss=regression",),
+    "loss: tokens alone": ("joint.loss=tokens",),
+    "one token for each atom": ("fusion=atoms",),
+    "no numbers from the text": ("text_facts=false",),
+    "reads texts first": ("read.epochs=4", "read.average=0.98"),
+    "language model of half the width": ("language.width=32", "language.feed_forward=96"),
+    "language model of twice the width": ("language.width=128", "language.feed_forward=384"),
+    "never the text alone": ("joint.text_share=0.0",),
+}
+ANSWERS = ("mean", "regression", "tokens", "text alone")
+ROWS = ("held out", "fold 4")
+Errors = dict[tuple[str, str], float]  # (answer, rows) -> MAE in eV
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant under one seed."""
+
+    variant: str
+    seed: int
+    table: Path
+    folder: Path
+
+    @property
+    def changes(self) -> list[str]:
+        """Return what the run changes in the recipe; stages that it drops have no seed."""
+        stages = [f"{s}.seed={self.seed}" for s in ("align", "joint") if s != self._dropped]
+        return [*VARIANTS[self.variant], *stages]
+
+    @property
+    def _dropped(self) -> str:
+        return "align" if "align=null" in VARIANTS[self.variant] else ""
+
+
+def main() -> None:
+    """Train what is not trained yet, and print a line for each variant."""
+    options = _options()
+    runs = [
+        Run(v, seed, options.table, options.runs / f"{list(VARIANTS).index(v)}-{seed}")
+        for v in options.variants
+        for seed in range(1, options.seeds + 1)
+    ]
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        found = dict(zip(runs, pool.map(errors_of, runs), strict=True))
+    print(f"{'':<36}" + "".join(f"{rows + ', ' + a:>22}" for rows in ROWS for a in ANSWERS))
+    for variant in options.variants:
+        print(_line(variant, [errors for run, errors in found.items() if run.variant == variant]))
+    if REFERENCE in options.variants:
+        alike = [run for run in runs if run.variant == REFERENCE]
+        print(_line(f"{len(alike)} networks that answer together", [together(alike)]))
+
+
+def errors_of(run: Run) -> Errors:
+    """Train one run, unless that is done, and return its errors."""
+    torch.set_num_threads(1)
+    checkpoint = train(RECIPE, run.table, run.folder, changes=run.changes)[-1]
+    return _errors(run, _predictor(checkpoint.folder))
+
+
+def together(runs: Sequence[Run]) -> Errors:
+    """Return the errors of several runs of one variant that answer as one ensemble."""
+    predictors = [_predictor(run.folder / "checkpoint") for run in runs]
+    members = [member for each in predictors for member in each.ensemble.members]
+    first = predictors[0]
+    first.ensemble = Ensemble(members, first.ensemble.reader)
+    return _errors(runs[0], first)
+
+
+def _errors(run: Run, predictor: QECatalyticPredictor) -> Errors:
+    settings = read_recipe(RECIPE, run.changes)
+    _, held_out, reported = split_table(training_plan(settings, RECIPE, run.table, run.folder))
+    errors: Errors = {}
+    for name, rows in zip(ROWS, (held_out, reported), strict=True):
+        truth_R = np.array([row.energy_ev for row in rows])
+        for answer, energy_R in _answers(predictor, rows).items():
+            errors[answer, name] = float(np.abs(energy_R - truth_R).mean())
+    return errors
+
+
+def _answers(predictor: QECatalyticPredictor, rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    examples = predictor.ensemble.reader.read([row.configuration() for row in rows])
+    said: Answers = predictor.ensemble.answer_examples(examples)
+    answers = {
+        "mean": said.energy(predictor.modes[GRAPH_MODE].regression_share),
+        "regression": said.regression_R,
+        "tokens": said.token_R,
+    }
+    if TEXT_MODE in predictor.modes:
+        alone = predictor.ensemble.answer_examples([e.text_alone() for e in examples])
+        answers["text alone"] = alone.energy(predictor.modes[TEXT_MODE].regression_share)
+    return answers
+
+
+def _line(variant: str, found: Sequence[Errors]) -> str:
+    cells = [
+        _cell([errors[answer, rows] for errors in found if (answer, rows) in errors])
+        for rows in ROWS
+        for answer in ANSWERS
+    ]
+    return f"{variant:<36}" + "".join(f"{cell:>22}" for cell in cells)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def _predictor(folder: Path) -> QECatalyticPredictor:
+    predictor = load_predictor(folder)
+    assert isinstance(predictor, QECatalyticPredictor)
+    return predictor
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What each part is worth.")
+    parser.add_argument("--table", type=Path, required=True, help="benchmark table of fg")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

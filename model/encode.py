@@ -1,0 +1,75 @@
+"""Stage 0: the encoder learns energies from graphs alone, before it meets the language model.
+
+The paper starts from an encoder that was pretrained on millions of structures. One of our own is
+pretrained here, on the same rows as all else: an epoch without the language model costs a fifth.
+
+Shapes  B systems, R rows. Units: eV; losses are in standardised units.
+Source  arXiv:2512.20084 takes EquiformerV2 pretrained on OC20.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.batches import Reader, by_budget, make_batch
+from model.ensemble import BUDGETS
+from model.joint import Labelled, jitter, score_by_set
+from model.qe_catalytic import QECatalytic
+from model.recipes import EncodeRecipe
+from model.samples import OnSamples, Sample
+from model.training import Watched
+
+
+class Encode(OnSamples):
+    """Energies from the graph alone; the heads see nothing where a text would be."""
+
+    name = "encode"
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        held_out: Sequence[Sample],
+        reader: Reader,
+        recipe: EncodeRecipe,
+    ):
+        super().__init__(samples, held_out, reader, recipe.batch_size)
+        self.recipe = recipe
+
+    def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
+        """Return what reads texts."""
+        return (network.language, network.facts)
+
+    def batch(
+        self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
+    ) -> Labelled:
+        """Return one batch of graphs: views drawn anew each time."""
+        samples = [self.samples[index] for index in chosen]
+        is_relaxed_S = rng.random(len(samples)) < self.recipe.relaxed_share
+        views = [s.views[-1 if r else 0] for s, r in zip(samples, is_relaxed_S, strict=True)]
+        batch = make_batch(views, self.pad).to(device)
+        energies = [sample.energy_ev for sample in samples]
+        energy_B = torch.tensor(energies, dtype=torch.float32, device=device)
+        return jitter(batch, self.recipe.jitter_ang), energy_B
+
+    def loss(self, network: QECatalytic, labelled: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the regression's loss."""
+        batch, energy_B = labelled
+        standard_B = network.regress_graph(batch)
+        target_B = network.scale.to_standard(energy_B, batch)
+        loss = nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
+        return loss, {"regression": loss}
+
+    def watch(self, network: QECatalytic) -> Watched:
+        """Return MAE in eV by set, on held-out rows."""
+        device = next(network.parameters()).device
+        examples = [sample.views[0] for sample in self.held_out]
+        said_R = np.zeros(len(examples))
+        with torch.inference_mode():
+            for group in by_budget(examples, BUDGETS[device.type]):
+                batch = make_batch([examples[i] for i in group], self.pad).to(device)
+                standard_B = network.regress_graph(batch)
+                energy_B = network.scale.to_ev(standard_B, batch)
+                said_R[group] = energy_B.double().cpu().numpy()
+        return Watched(*score_by_set(self.held_out, said_R))
