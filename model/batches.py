@@ -1,6 +1,7 @@
 """From configurations to batches: graph, tokens, level, and a budget of edges and tokens.
 
-Shapes  B systems, T tokens, Z = 95 atomic numbers, R rows, F features of a text.
+Shapes  B systems, T tokens, Z = 95 atomic numbers, F features and K counts of a
+        text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from model.domain import level_index
 from model.errors import ModelError
 from model.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
 from model.qe_catalytic import Batch
-from model.text_features import text_features
+from model.text_facts import Named
+from model.text_features import element_counts, text_features
 from model.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
 
@@ -34,7 +36,8 @@ class Example:
     level: int
     adsorbate: int  # place of its name among those seen in training, from 1; 0: not seen
     adsorbate_Z: NDArray[np.float32]  # how many atoms of each element the adsorbate has
-    text_F: NDArray[np.float32]  # what the text says in numbers: model.text_features
+    features_F: NDArray[np.float32]  # of the text: model.text_features
+    elements_K: NDArray[np.float32]
 
     @property
     def token_ids(self) -> list[int]:
@@ -93,7 +96,8 @@ class Reader:
             level=level_index(self.config.levels, configuration.level),
             adsorbate=self.adsorbate(configuration.text),
             adsorbate_Z=counts_Z,
-            text_F=text_features([configuration.text])[0].astype(np.float32),
+            features_F=text_features([configuration.text])[0].astype(np.float32),
+            elements_K=element_counts(configuration.text),
         )
         limit = self.config.language.max_tokens
         if len(example.token_ids) > limit:
@@ -133,8 +137,12 @@ def make_batch(
         is_token_BT=is_token_BT,
         level_B=torch.tensor([example.level for example in examples]),
         adsorbate_BZ=torch.from_numpy(np.stack([example.adsorbate_Z for example in examples])),
-        adsorbate_B=torch.tensor([example.adsorbate for example in examples]),
-        text_BF=torch.from_numpy(np.stack([example.text_F for example in examples])),
+        named=Named(
+            level_B=torch.tensor([example.level for example in examples]),
+            adsorbate_B=torch.tensor([example.adsorbate for example in examples]),
+            features_BF=torch.from_numpy(np.stack([example.features_F for example in examples])),
+            elements_BK=torch.from_numpy(np.stack([example.elements_K for example in examples])),
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage 0: the encoder learns energies from graphs alone, before it meets the language model.
+"""Stage 0: energies from graphs alone and from texts' numbers alone, the language model left out.
 
 The paper starts from an encoder that was pretrained on millions of structures. One of our own is
 pretrained here, on the same rows as all else: an epoch without the language model costs a fifth.
@@ -23,7 +23,7 @@ from model.training import Watched
 
 
 class Encode(OnSamples):
-    """Energies from the graph alone; the heads see nothing where a text would be."""
+    """Energies twice, from graph and from numbers; heads see nothing where a text was read."""
 
     name = "encode"
 
@@ -38,8 +38,8 @@ class Encode(OnSamples):
         self.recipe = recipe
 
     def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
-        """Return what reads texts."""
-        return (network.language, network.facts)
+        """Return the language model."""
+        return (network.language,)
 
     def batch(
         self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
@@ -54,22 +54,30 @@ class Encode(OnSamples):
         return jitter(batch, self.recipe.jitter_ang), energy_B
 
     def loss(self, network: QECatalytic, labelled: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the regression's loss."""
+        """Return the losses of both, added: they share no weight."""
         batch, energy_B = labelled
-        standard_B = network.regress_graph(batch)
         target_B = network.scale.to_standard(energy_B, batch)
-        loss = nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
-        return loss, {"regression": loss}
+        text = _loss(network.regress_text(batch), target_B)
+        if not len(batch.graph.numbers_N):
+            return text, {"text": text}
+        graph = _loss(network.regress_graph(batch), target_B)
+        return graph + text, {"graph": graph, "text": text}
 
     def watch(self, network: QECatalytic) -> Watched:
         """Return MAE in eV by set, on held-out rows."""
         device = next(network.parameters()).device
         examples = [sample.views[0] for sample in self.held_out]
-        said_R = np.zeros(len(examples))
+        said_R2 = np.zeros((len(examples), 2))
         with torch.inference_mode():
             for group in by_budget(examples, BUDGETS[device.type]):
                 batch = make_batch([examples[i] for i in group], self.pad).to(device)
-                standard_B = network.regress_graph(batch)
-                energy_B = network.scale.to_ev(standard_B, batch)
-                said_R[group] = energy_B.double().cpu().numpy()
-        return Watched(*score_by_set(self.held_out, said_R))
+                answers = (network.regress_graph(batch), network.regress_text(batch))
+                energy_B2 = torch.stack([network.scale.to_ev(a, batch) for a in answers], dim=-1)
+                said_R2[group] = energy_B2.double().cpu().numpy()
+        score, seen = score_by_set(self.held_out, said_R2[:, 0])
+        text_score, alone = score_by_set(self.held_out, said_R2[:, 1])
+        return Watched(score + text_score, seen | {f"{k} text": v for k, v in alone.items()})
+
+
+def _loss(standard_B: Tensor, target_B: Tensor) -> Tensor:
+    return nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)

@@ -1,7 +1,7 @@
 """QE-Catalytic: a graph encoder coupled to a Qwen2.5 language model.
 
 Shapes  B systems, N atoms, T tokens, C encoder channels, D language width, L levels of theory,
-        V vocabulary, G graph tokens, Z = 95 atomic numbers, F features of a text.
+        V vocabulary, G graph tokens, Z = 95 atomic numbers.
 Units   energies in eV; inside the network a level's energies are standardised.
 Source  arXiv:2512.20084. The graph's invariant features are pooled, projected and read by the
         language model before the text. Two heads answer: a regression and the energy as tokens.
@@ -29,7 +29,7 @@ from model.language import build_language
 from model.painn.encoder import Painn
 from model.pooling import GraphPooling
 from model.scale import LevelScale
-from model.text_facts import TextFacts
+from model.text_facts import Named, TextFacts
 
 Encoder = EquiformerV2 | Painn | FrozenEncoder
 
@@ -39,8 +39,7 @@ class Batch:
     """Several configurations for one forward pass; texts are padded on the left.
 
     A system without atoms is known by its text alone. ``adsorbate_BZ`` counts the atoms of the
-    adsorbate that the text names, ``adsorbate_B`` is the place of its name in the configuration
-    (from 1; 0: not seen in training), ``text_BF`` is what else the text says in numbers.
+    adsorbate that the text names, ``named`` is what else it names.
     """
 
     graph: GraphBatch
@@ -48,8 +47,7 @@ class Batch:
     is_token_BT: Tensor
     level_B: Tensor
     adsorbate_BZ: Tensor
-    adsorbate_B: Tensor
-    text_BF: Tensor
+    named: Named
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
@@ -60,8 +58,7 @@ class Batch:
             is_token_BT=self.is_token_BT.to(device),
             level_B=self.level_B.to(device),
             adsorbate_BZ=self.adsorbate_BZ.to(device),
-            adsorbate_B=self.adsorbate_B.to(device),
-            text_BF=self.text_BF.to(device),
+            named=self.named.to(device),
         )
 
 
@@ -77,12 +74,20 @@ class GraphFeatures:
 
 
 @dataclass(frozen=True)
+class TextSaid:
+    """What texts say without being read: their numbers, and their adsorbates' names."""
+
+    facts_BD: Tensor
+    adsorbate_B: Tensor  # standardised offset of the adsorbate
+
+
+@dataclass(frozen=True)
 class Reading:
     """What the language model holds once graph and text are read."""
 
     hidden_BTD: Tensor
     graph: GraphFeatures
-    facts_BD: Tensor
+    text: TextSaid
     cache: DynamicCache | None
 
 
@@ -111,12 +116,14 @@ class QECatalytic(Borrower):
         self.pooling = GraphPooling(self.encoder.channels, width)
         self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.absent_D = nn.Parameter(torch.zeros(width))  # stands for the graph of a text alone
-        self.facts = TextFacts(width)
+        self.facts = TextFacts(width, len(config.levels), len(config.adsorbates))
         self.level = nn.Embedding(len(config.levels), width)  # which no graph says
         self.regression = _head(3 * width, width)
         self.recall = _head(2 * width, width)  # answers where there is no graph
         self.spread = _head(3 * width, width)
-        _hear_the_graph_first(self.regression, width)
+        # Stage 0 teaches what graph and numbers say; what is read sets in where that ended.
+        _silence(self.regression, slice(0, width), slice(2 * width, None))
+        _silence(self.recall, slice(0, width))
         self.scale = LevelScale(len(config.levels), len(config.adsorbates))
         self.graph_side = nn.Linear(width, width, bias=False)
         self.text_side = nn.Linear(width, width, bias=False)
@@ -165,10 +172,14 @@ class QECatalytic(Borrower):
             position_ids=positions(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        facts_BD = self.facts(batch.text_BF)
+        return Reading(read.last_hidden_state, graph, self.note(batch), read.past_key_values)
+
+    def note(self, batch: Batch) -> TextSaid:
+        """Return what the texts say without being read."""
+        facts_BD = self.facts(batch.named)
         if not self.config.text_facts:
             facts_BD = torch.zeros_like(facts_BD)
-        return Reading(read.last_hidden_state, graph, facts_BD, read.past_key_values)
+        return TextSaid(facts_BD, self.scale.adsorbate_offset(batch))
 
     def align(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (B, D) graph and (B, D) text features of length one, for stage 1.
@@ -199,9 +210,10 @@ class QECatalytic(Borrower):
         """
         graph, asked_BD = reading.graph, reading.hidden_BTD[:, question]
         seen_BD = graph.pooled_BD + graph.level_BD
-        seen_BE = torch.cat([asked_BD, seen_BD, reading.facts_BD], dim=-1)
+        facts_BD = reading.text.facts_BD
+        seen_BE = torch.cat([asked_BD, seen_BD, facts_BD], dim=-1)
         with_graph_B = graph.atoms_B + self.regression(seen_BE)[:, 0]
-        alone_B = self.recall(torch.cat([asked_BD, reading.facts_BD], dim=-1))[:, 0]
+        alone_B = reading.text.adsorbate_B + self.recall(torch.cat([asked_BD, facts_BD], -1))[:, 0]
         energy_B = torch.where(graph.has_graph_B, with_graph_B, alone_B)
         return energy_B, self.spread(seen_BE.detach())[:, 0]
 
@@ -212,6 +224,13 @@ class QECatalytic(Borrower):
         seen_BE = torch.cat([nothing_BD, graph.pooled_BD + graph.level_BD, nothing_BD], dim=-1)
         energy_B: Tensor = graph.atoms_B + self.regression(seen_BE)[:, 0]
         return energy_B
+
+    def regress_text(self, batch: Batch) -> Tensor:
+        """Return (B,) standardised energies from what texts say without being read."""
+        text = self.note(batch)
+        nothing_BD = torch.zeros_like(text.facts_BD)
+        energy_B: Tensor = self.recall(torch.cat([nothing_BD, text.facts_BD], dim=-1))[:, 0]
+        return text.adsorbate_B + energy_B
 
     def _vocabulary(self) -> nn.Embedding | ExtendedEmbedding:
         table = self.language.get_input_embeddings()
@@ -230,13 +249,13 @@ def _head(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 1))
 
 
-def _hear_the_graph_first(head: nn.Sequential, width: int) -> None:
-    """Let a head begin with the graph's features: what stage 0 taught is where texts set in."""
+def _silence(head: nn.Sequential, *inputs: slice) -> None:
+    """Let a head begin without some of its inputs."""
     first = head[0]
     assert isinstance(first, nn.Linear)
     with torch.no_grad():
-        first.weight[:, :width] = 0.0
-        first.weight[:, 2 * width :] = 0.0
+        for each in inputs:
+            first.weight[:, each] = 0.0
 
 
 def new_encoder(config: QECatalyticConfig) -> Encoder:

@@ -15,7 +15,6 @@ class Recipe:
     batch_size: int = 32
     accumulate: int = 1  # batches whose gradients make one step
     learning_rate: float = 1e-3
-    graph_pace: float = 1.0  # learning rate of what reads graphs, relative to all else
     weight_decay: float = 0.01
     warm_up: float = 0.03  # share of all steps
     clip_norm: float = 5.0

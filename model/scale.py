@@ -26,8 +26,8 @@ class LevelScale(nn.Module):
     """Offset and scale of each level of theory, with offsets for adsorbates and their atoms.
 
     A label is an energy of formation from references, so its mean is linear in the adsorbate's
-    composition; isomers and all that is not linear get an offset each. The network learns what is
-    left.
+    composition; the network learns what is left. Isomers, and all that is not linear, have an
+    offset beside it.
     """
 
     def __init__(self, levels: int, adsorbates: int):
@@ -43,10 +43,18 @@ class LevelScale(nn.Module):
     adsorbate_offset_LS: Tensor
 
     def reference(self, batch: "Batch") -> Tensor:
-        """Return (B,) the energy in eV that the adsorbate alone suggests."""
+        """Return (B,) the energy in eV that the adsorbate's composition alone suggests."""
         atoms_B = (self.atom_offset_LZ[batch.level_B] * batch.adsorbate_BZ).sum(-1)
-        named_B = self.adsorbate_offset_LS[batch.level_B, batch.adsorbate_B]
-        return self.offset_L[batch.level_B] + atoms_B + named_B
+        return self.offset_L[batch.level_B] + atoms_B
+
+    def adsorbate_offset(self, batch: "Batch") -> Tensor:
+        """Return (B,) what the adsorbate's name adds to its composition, standardised.
+
+        Who has only the text needs it; a graph shows the isomer, and learns worse from labels
+        that their own mean was taken from.
+        """
+        named_B = self.adsorbate_offset_LS[batch.level_B, batch.named.adsorbate_B]
+        return named_B / self.scale_L[batch.level_B]
 
     def to_ev(self, standard_B: Tensor, batch: "Batch") -> Tensor:
         """Return (B,) energies in eV from standardised ones."""
@@ -85,8 +93,9 @@ class FittedScale:
 def fit_scale(
     counts_RZ: NDArray[np.float64], adsorbate_R: Sequence[int], energy_R: NDArray[np.float64]
 ) -> FittedScale:
-    """Return offsets that composition explains (ridge 1), what each adsorbate's mean adds, shrunk
-    towards nothing where it has few labels, and the spread of the rest.
+    """Return what composition explains (ridge 1) and the spread of the rest.
+
+    An adsorbate's offset is the mean of the rest, shrunk to nothing where it has few labels.
     """
     centre_Z, mean = counts_RZ.mean(axis=0), energy_R.mean()
     centred_RZ = counts_RZ - centre_Z
@@ -98,7 +107,6 @@ def fit_scale(
     for place in np.unique(place_R):
         mine_R = place_R == place
         offsets[int(place)] = float(residual_R[mine_R].sum() / (mine_R.sum() + _SHRINK))
-        residual_R[mine_R] -= offsets[int(place)]
     # One label, or labels that composition explains whole, would leave nothing to divide by.
     scale = max(float(residual_R.std()), 1e-3)
     return FittedScale(float(mean - centre_Z @ atom_offset_Z), scale, atom_offset_Z, offsets)

@@ -14,11 +14,12 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
-from model.elements import PROPERTIES, element_properties
+from model.elements import MAX_ATOMIC_NUMBER, PROPERTIES, element_properties
 from model.errors import ModelError
 from model.text import KINDS, ConfigurationText, parse_text
 
 ADSORBATE_ELEMENTS = ("H", "C", "N", "O", "S")
+COUNTED = ("bulk", "contacts", "neighbours")
 DESCRIBED = (*PROPERTIES, "covalent_radius_ang")  # of an element
 
 _PART = re.compile(r"([A-Z][a-z]?)(\d*)")
@@ -67,6 +68,21 @@ def text_features(texts: Sequence[str]) -> NDArray[np.float64]:
     """Return (rows, F) features of configuration texts (without level tag)."""
     rows = [_features(parse_text(text)) for text in texts]
     return np.array(rows, dtype=np.float64).reshape(len(texts), len(feature_names()))
+
+
+def element_counts(text: str) -> NDArray[np.float32]:
+    """Return (3 x Z,) atoms by element: shares of the bulk, contacts, and their neighbours."""
+    parsed = parse_text(text)
+    counts = np.zeros((len(COUNTED), MAX_ATOMIC_NUMBER + 1), dtype=np.float32)
+    bulk = composition(parsed.bulk)
+    for symbol, count in bulk.items():
+        counts[0, atomic_numbers[symbol]] = count / bulk.total()
+    for site in parsed.sites:
+        for symbol, around in zip(site.contacts, site.neighbours, strict=True):
+            counts[1, atomic_numbers[symbol]] += 1
+            for neighbour in around[1:]:
+                counts[2, atomic_numbers[neighbour]] += 1
+    return counts.ravel()
 
 
 def description_names() -> list[str]:

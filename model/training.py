@@ -85,7 +85,7 @@ class Trainer:
         for part in objective.frozen(network):
             part.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
-            _groups(network, recipe), lr=recipe.learning_rate, betas=(0.9, 0.98)
+            _decayed(network, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
         )
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.best: dict[str, Any] = {"score": math.inf, "epoch": 0, "weights": self.average}
@@ -138,7 +138,7 @@ class Trainer:
         self, batches: Sequence[list[int]], rng: np.random.Generator
     ) -> list[dict[str, float]]:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * self._schedule() * group["pace"]
+            group["lr"] = self.recipe.learning_rate * self._schedule()
         self.optimiser.zero_grad(set_to_none=True)
         total = sum(len(chosen) for chosen in batches)
         parts = [self._backward(chosen, rng, len(chosen) / total) for chosen in batches]
@@ -249,18 +249,11 @@ class Trainer:
             log.write(text + "\n")
 
 
-def _groups(network: QECatalytic, recipe: Recipe) -> list[dict[str, object]]:
-    """Return the parameters by pace and decay.
-
-    Only matrices decay: biases, norms and embeddings have no scale to lose.
-    """
-    graph = {id(p) for part in network.graph_parts() for p in part.parameters()}
+def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Decay matrices only: biases, norms and embeddings have no scale to lose."""
     named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
-    groups = []
-    for in_graph, pace in ((False, 1.0), (True, recipe.graph_pace)):
-        mine = [(n, p) for n, p in named if (id(p) in graph) == in_graph]
-        kept = {n for n, p in mine if p.ndim < 2 or "embed" in n}
-        for decay in (recipe.weight_decay, 0.0):
-            chosen = [p for n, p in mine if (n in kept) == (decay == 0.0)]
-            groups.append({"params": chosen, "weight_decay": decay, "pace": pace})
-    return groups
+    kept = {n for n, p in named if p.ndim < 2 or "embed" in n}
+    return [
+        {"params": [p for n, p in named if n not in kept], "weight_decay": weight_decay},
+        {"params": [p for n, p in named if n in kept], "weight_decay": 0.0},
+    ]

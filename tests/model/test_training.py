@@ -169,7 +169,7 @@ def test_the_encoder_learns_alone_and_texts_set_in_where_it_ended(tmp_path: Path
     after = objective.watch(taught)
     assert after.score < 0.5 * before
     assert all(torch.equal(taught.language.state_dict()[k], v) for k, v in language.items())
-    begun = Joint(samples, samples, reader, JointRecipe(text_share=0.0)).watch(taught)
+    begun = Joint(samples, samples, reader, JointRecipe()).watch(taught)
     assert begun.parts == pytest.approx(after.parts, abs=1e-4)
 
 
