@@ -114,9 +114,9 @@ def generate(
     database: DatabaseOption = None,
 ) -> None:
     """Write adslabs for a target energy; each is checked, predicted and kept as a CIF."""
-    from flows.generate import start_generate
+    from flows.generate import Wish, start_generate
 
-    start_generate(
+    wish = Wish(
         adsorbate=adsorbate,
         target_ev=target,
         count=number,
@@ -126,8 +126,8 @@ def generate(
         model=model,
         seed=seed,
         campaign=campaign,
-        database=database,
     )
+    start_generate(wish, database)
 
 
 @app.command()

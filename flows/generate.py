@@ -1,5 +1,6 @@
 """Design adslabs for a target energy: what ``sabatier generate`` runs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.adopt import adopt, designs_campaign
@@ -11,41 +12,37 @@ from model.design import load_designer
 from model.predictor import load_predictor
 from model.stream_sampler import Sampling
 from screening_db.engine import open_database
-from tasks.design_order import design_order
+from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError
 from tasks.generate import generate as write_designs
 
 
-def start_generate(
-    *,
-    adsorbate: str,
-    target_ev: float,
-    count: int,
-    out: Path,
-    bulk: str | None = None,
-    level: str | None = None,
-    model: str = "mini",
-    seed: int = 0,
-    sampling: Sampling | None = None,
-    campaign: str | None = None,
-    database: str | None = None,
-) -> None:
-    """Write designs, print what came of them, and let the valid ones enter ``campaign``."""
-    made = generate(
-        adsorbate=adsorbate,
-        target_ev=target_ev,
-        count=count,
-        out=out,
-        bulk=bulk,
-        level=level,
-        model=model,
-        seed=seed,
-        sampling=sampling,
-        campaign=campaign,
-    )
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks ``sabatier generate`` for; ``campaign`` is what valid designs enter."""
+
+    adsorbate: str
+    target_ev: float
+    count: int
+    out: Path
+    bulk: str | None = None
+    level: str | None = None
+    model: str = "mini"
+    seed: int = 0
+    sampling: Sampling | None = None
+    campaign: str | None = None
+
+
+def start_generate(wish: Wish, database: str | None = None) -> None:
+    """Write designs, print what came of them, and let the valid ones enter the campaign."""
+    made = generate(wish)
     show_generated(made)
-    if campaign is not None:
-        _enter(made, designs_campaign(campaign, made.order, model=model, seed=seed), database)
+    if wish.campaign is not None:
+        _enter(made, _campaign(wish.campaign, wish, made.order), database)
+
+
+def _campaign(name: str, wish: Wish, order: DesignOrder) -> Campaign:
+    return designs_campaign(name, order, model=wish.model, seed=wish.seed)
 
 
 def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
@@ -57,39 +54,33 @@ def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
         db.close()
 
 
-def generate(
-    *,
-    adsorbate: str,
-    target_ev: float,
-    count: int,
-    out: Path,
-    bulk: str | None = None,
-    level: str | None = None,
-    model: str = "mini",
-    seed: int = 0,
-    sampling: Sampling | None = None,
-    campaign: str | None = None,
-) -> Generated:
-    """Write ``count`` adslabs, check and predict them, and keep the valid ones as CIFs in ``out``.
+def generate(wish: Wish) -> Generated:
+    """Write adslabs, check and predict them, and keep the valid ones as CIFs in ``wish.out``.
 
-    A ``campaign`` is the name that valid designs are to enter: one they cannot is refused here,
-    before any is made.
+    A campaign that they cannot enter is refused before any is made.
 
     Raises:
         UserError: the order cannot be met, or ``out`` holds files already.
         ModelError: the checkpoint has no designer.
     """
-    if count < 1:
-        raise UserError(f"the number of designs is 1 or more, got {count}")
-    _require_empty(out)
-    designer = load_designer(model)
-    order = design_order(designer.levels, adsorbate, target_ev, bulk=bulk, level=level)
-    if campaign is not None:
-        designs_campaign(campaign, order, model=model, seed=seed)
-    designs = write_designs(
-        designer, load_predictor(model), order, count=count, seed=seed, sampling=sampling
+    if wish.count < 1:
+        raise UserError(f"the number of designs is 1 or more, got {wish.count}")
+    _require_empty(wish.out)
+    designer = load_designer(wish.model)
+    order = design_order(
+        designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=wish.level
     )
-    generated = Generated(order, tuple(designs), out, designer.checkpoint_sha256)
+    if wish.campaign is not None:
+        _campaign(wish.campaign, wish, order)
+    designs = write_designs(
+        designer,
+        load_predictor(wish.model),
+        order,
+        count=wish.count,
+        seed=wish.seed,
+        sampling=wish.sampling,
+    )
+    generated = Generated(order, tuple(designs), wish.out, designer.checkpoint_sha256)
     write_generated(generated)
     return generated
 

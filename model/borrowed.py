@@ -5,12 +5,13 @@ them. They are not trained, not in the network's state, and shared by its copies
 """
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 from torch import nn
 
 
-class Borrower(nn.Module):
+class Borrower(nn.Module, ABC):
     """A module of which some weights are borrowed: :meth:`_is_borrowed` names them."""
 
     def __init__(self) -> None:
@@ -18,9 +19,9 @@ class Borrower(nn.Module):
         self.register_state_dict_post_hook(_without_borrowed)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_expecting_no_borrowed)  # type: ignore[no-untyped-call]
 
+    @abstractmethod
     def _is_borrowed(self, name: str) -> bool:
         """Return whether the weight of that name came from elsewhere and never changes."""
-        raise NotImplementedError
 
     def thaw(self) -> None:
         """Let every weight learn that is not borrowed."""

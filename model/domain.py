@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from model.contract import Configuration, Domain
+from model.contract import Configuration, Domain, Prediction, Predictor
 from model.errors import ModelError
 from model.rows import Row
 from model.text import ConfigurationText, parse_text
@@ -55,6 +55,31 @@ def why_outside(
     if distance > limit:
         return f"far from the training set in latent space: {distance:.1f} (limit {limit:.1f})"
     return ""
+
+
+def answers_of_one_head(
+    predictor: Predictor,
+    configurations: Sequence[Configuration],
+    energy_R: NDArray[np.float64],
+    sigma_R: NDArray[np.float64],
+) -> list[Prediction]:
+    """Return the predictions of a predictor whose energy comes from one place."""
+    return [
+        Prediction(
+            candidate_id=configuration.candidate_id,
+            level=configuration.level,
+            checkpoint_sha256=predictor.checkpoint_sha256,
+            energy_ev=energy_ev,
+            sigma_ev=sigma_ev,
+            regression_ev=energy_ev,
+            token_ev=energy_ev,
+            in_domain=not (reason := why_outside(predictor.domain, configuration)),
+            reason=reason,
+        )
+        for configuration, energy_ev, sigma_ev in zip(
+            configurations, energy_R.tolist(), sigma_R.tolist(), strict=True
+        )
+    ]
 
 
 def level_index(levels: Sequence[str], level: str) -> int:

@@ -16,7 +16,13 @@ from model.calibration import Calibration, Doubt
 from model.calibration_fit import fit_calibration
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
-from model.domain import domain_from_json, domain_to_json, level_index, why_outside, write_json
+from model.domain import (
+    answers_of_one_head,
+    domain_from_json,
+    domain_to_json,
+    level_index,
+    write_json,
+)
 from model.errors import ModelError
 from model.rows import Row
 from model.text import parse_text
@@ -128,26 +134,7 @@ class MedianPredictor:
         adsorbates = [parse_text(configuration.text).adsorbate for configuration in configurations]
         energy_R = _energies(self.levels, names, adsorbates)
         sigma_R = self.calibration.sigma(names, adsorbates, _doubt(self.levels, names, adsorbates))
-        return [
-            self._answer(configuration, float(energy), float(sigma))
-            for configuration, energy, sigma in zip(configurations, energy_R, sigma_R, strict=True)
-        ]
-
-    def _answer(
-        self, configuration: Configuration, energy_ev: float, sigma_ev: float
-    ) -> Prediction:
-        reason = why_outside(self.domain, configuration)
-        return Prediction(
-            candidate_id=configuration.candidate_id,
-            level=configuration.level,
-            checkpoint_sha256=self.checkpoint_sha256,
-            energy_ev=energy_ev,
-            sigma_ev=sigma_ev,
-            regression_ev=energy_ev,
-            token_ev=energy_ev,
-            in_domain=not reason,
-            reason=reason,
-        )
+        return answers_of_one_head(self, configurations, energy_R, sigma_R)
 
 
 def _energies(

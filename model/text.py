@@ -8,6 +8,7 @@ Source: Ock et al. 2023, ACS Catal. 13, 16032 (CatBERTa).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from model.errors import ModelError
 
@@ -85,6 +86,7 @@ class ConfigurationText:
         return SEPARATOR.join([self.adsorbate, f"{self.bulk} ({miller})", body])
 
 
+@lru_cache(maxsize=4096)  # a placement's text is read for its adsorbate, its domain, its numbers
 def parse_text(text: str) -> ConfigurationText:
     """Return the parts of ``text``; anything but the exact format is an error."""
     sections = text.split(SEPARATOR)

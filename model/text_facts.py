@@ -65,9 +65,9 @@ class TextFacts(nn.Module):
         standard_BF = ((named.features_BF - self.mean_F) / self.spread_F).clamp(-_FAR, _FAR)
         standard_BF = torch.where(known_BF, standard_BF, 0.0)
         parts = [standard_BF, known_BF.to(standard_BF), named.elements_BK.log1p()]
-        said_BD: Tensor = self.mix(torch.cat(parts, dim=-1))
-        said_BD = said_BD + self.level(named.level_B) + self.adsorbate(named.adsorbate_B)
-        return said_BD
+        counted_BD: Tensor = self.mix(torch.cat(parts, dim=-1))
+        known_BD: Tensor = self.level(named.level_B) + self.adsorbate(named.adsorbate_B)
+        return counted_BD + known_BD
 
     def fit(self, features_RF: NDArray[np.float64]) -> None:
         """Take mean and spread of each feature over the rows that have it."""

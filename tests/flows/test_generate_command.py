@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from designer import designer_checkpoint
 
-from flows.generate import generate, start_generate
+from flows.generate import Wish, generate, start_generate
 from flows.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
@@ -32,7 +32,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def run(checkpoint: str, out: Path, **wishes: object) -> Generated:
     asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
-    return generate(model=checkpoint, out=out, **{**asked, **wishes})  # type: ignore[arg-type]
+    return generate(Wish(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
 
 
 def test_every_attempt_is_in_the_table(checkpoint: str, tmp_path: Path) -> None:
@@ -110,13 +110,15 @@ def test_a_run_without_a_valid_design_makes_no_campaign(
 ) -> None:
     with pytest.raises(UserError, match="at least one valid design"):
         start_generate(
-            adsorbate="O",
-            target_ev=0.5,
-            count=2,
-            out=tmp_path / "out",
-            level="emt",
-            model=checkpoint,
-            campaign="mine",
+            Wish(
+                adsorbate="O",
+                target_ev=0.5,
+                count=2,
+                out=tmp_path / "out",
+                level="emt",
+                model=checkpoint,
+                campaign="mine",
+            ),
             database=str(tmp_path / "designs.db"),
         )
     assert "valid        0 of 2 (0%)" in capsys.readouterr().out
