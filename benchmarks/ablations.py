@@ -30,6 +30,7 @@ RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"
 REFERENCE = "all of it (gated loss, pooled)"
 VARIANTS: Mapping[str, Sequence[str]] = {
     REFERENCE: (),
+    "no stage 0": ("encode=null",),
     "no stage 1": ("align=null",),
     "loss: fixed weights": ("joint.loss=sum",),
     "loss: gated, detached": ("joint.loss=detached",),
@@ -37,12 +38,13 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "loss: regression alone": ("joint.loss=regression",),
     "loss: tokens alone": ("joint.loss=tokens",),
     "one token for each atom": ("fusion=atoms",),
-    "no numbers from the text": ("text_facts=false",),
+    "nothing but words from the text": ("text_facts=false",),
     "reads texts first": ("read.epochs=4", "read.average=0.98"),
     "language model of half the width": ("language.width=32", "language.feed_forward=96"),
     "language model of twice the width": ("language.width=128", "language.feed_forward=384"),
     "never the text alone": ("joint.text_share=0.0",),
 }
+STAGES = ("encode", "align", "joint")
 ANSWERS = ("mean", "regression", "tokens", "text alone")
 ROWS = ("held out", "fold 4")
 Errors = dict[tuple[str, str], float]  # (answer, rows) -> MAE in eV
@@ -59,13 +61,10 @@ class Run:
 
     @property
     def changes(self) -> list[str]:
-        """Return what the run changes in the recipe; stages that it drops have no seed."""
-        stages = [f"{s}.seed={self.seed}" for s in ("align", "joint") if s != self._dropped]
-        return [*VARIANTS[self.variant], *stages]
-
-    @property
-    def _dropped(self) -> str:
-        return "align" if "align=null" in VARIANTS[self.variant] else ""
+        """Return what the run changes in the recipe; a stage that it drops has no seed."""
+        changes = VARIANTS[self.variant]
+        kept = [stage for stage in STAGES if f"{stage}=null" not in changes]
+        return [*changes, *(f"{stage}.seed={self.seed}" for stage in kept)]
 
 
 def main() -> None:

@@ -1,59 +1,95 @@
 """Print how many placements a second one core answers: graph, text, both heads and sigma included.
 
     python benchmarks/throughput.py --table train.parquet --models mini CHECKPOINT_FOLDER
+    python benchmarks/throughput.py --table train.parquet --presets mini mini-eqv2 small
 
-CPU time of one thread; checkpoints take turns, so that their ratio holds on a noisy machine.
+CPU time of one thread; all take turns, so that their ratio holds on a noisy machine. A preset is
+measured untrained and as one member: speed does not depend on what the weights are.
 """
 
 import argparse
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from flows.recipe_file import find_recipe
+from flows.training import read_recipe, training_plan
+from model.batches import Reader
+from model.ensemble import Answers, Ensemble
+from model.fit import new_network, split_table
 from model.modes import GRAPH_MODE
 from model.predictor import QECatalyticPredictor, load_predictor
 from model.rows import UNRELAXED, read_rows
+from model.stream_tokens import stream_tokens
+from model.tokenizer import model_text, train_tokenizer
 
 ROWS = 1_000
 TURNS = 3
 
 
+@dataclass
+class Timed:
+    """One way to answer, and what it has taken so far."""
+
+    name: str
+    ensemble: Ensemble
+    finish: Callable[[Answers], object]  # what a prediction needs beside the networks
+    seconds: float = 0.0
+    tokens: int = 0
+
+
 def main() -> None:
-    """Print one line for each checkpoint."""
+    """Print one line for each checkpoint and preset."""
     options = _options()
     torch.set_num_threads(1)
     rows = [row for row in read_rows(options.table) if row.kind in UNRELAXED]
-    configurations = [row.configuration() for row in rows[:: max(1, len(rows) // ROWS)]]
-    predictors = [_predictor(name) for name in options.models]
-    seconds = dict.fromkeys(options.models, 0.0)
-    tokens = dict.fromkeys(options.models, 0)
+    rows = rows[:: max(1, len(rows) // options.rows)]
+    configurations = [row.configuration() for row in rows]
+    timed = [_checkpoint(name) for name in options.models]
+    timed += [_preset(name, options.table) for name in options.presets]
     for _ in range(TURNS):
-        for name, predictor in zip(options.models, predictors, strict=True):
+        for each in timed:
             started = time.process_time()
-            examples = predictor.ensemble.reader.read(configurations)
-            predictor.modes[GRAPH_MODE].doubt(predictor.ensemble.answer_examples(examples))
-            seconds[name] += time.process_time() - started
-            tokens[name] += sum(example.tokens for example in examples)
-    for name, predictor in zip(options.models, predictors, strict=True):
+            examples = each.ensemble.reader.read(configurations)
+            each.finish(each.ensemble.answer_examples(examples))
+            each.seconds += time.process_time() - started
+            each.tokens += sum(example.tokens for example in examples)
+    for each in timed:
+        members = len(each.ensemble.members)
         print(
-            f"{name}: {len(predictor.ensemble.members)} members, "
-            f"{TURNS * len(configurations) / seconds[name]:.0f} placements/s and "
-            f"{tokens[name] / seconds[name]:.0f} tokens/s on one core"
+            f"{each.name}: {members} member{'s' if members > 1 else ''}, "
+            f"{TURNS * len(configurations) / each.seconds:.0f} placements/s and "
+            f"{each.tokens / each.seconds:.0f} tokens/s on one core"
         )
 
 
-def _predictor(name: str) -> QECatalyticPredictor:
+def _checkpoint(name: str) -> Timed:
     predictor = load_predictor(name)
     if not isinstance(predictor, QECatalyticPredictor):
         raise SystemExit(f"{name} is no QE-Catalytic checkpoint")
-    return predictor
+    return Timed(name, predictor.ensemble, predictor.modes[GRAPH_MODE].doubt)
+
+
+def _preset(name: str, table: Path) -> Timed:
+    recipe = find_recipe(name)
+    plan = training_plan(read_recipe(recipe), recipe, table, Path("runs"))
+    train, _, _ = split_table(plan)
+    texts = [model_text(row.level, row.text) for row in train]
+    tokenizer = train_tokenizer(texts, whole=stream_tokens() if plan.designs else ())
+    network = new_network(plan, train, tokenizer)
+    ensemble = Ensemble([network], Reader(network.config, tokenizer))
+    return Timed(f"preset {name}", ensemble, lambda answers: answers)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Placements a second on one core.")
     parser.add_argument("--table", type=Path, required=True, help="a training table")
-    parser.add_argument("--models", nargs="+", default=["mini"], help="names or folders")
+    parser.add_argument("--models", nargs="*", default=[], help="embedded names or folders")
+    parser.add_argument("--presets", nargs="*", default=[], help="recipes in the wheel")
+    parser.add_argument("--rows", type=int, default=ROWS, help="placements a turn")
     return parser.parse_args()
 
 
