@@ -79,6 +79,7 @@ class QueueCount:
 
     campaign: str
     level: str
+    kind: str  # adslab, slab or gas
     state: str
     count: int
 
@@ -88,7 +89,11 @@ class LabelledPrediction:
     """A verified energy beside what the campaign's checkpoint predicted."""
 
     candidate_id: str
+    bulk: str
+    miller: str
+    termination: str  # as in ``RankedCandidate``
     adsorbate: str
+    site: str
     level: str
     predicted_ev: float
     sigma_ev: float
@@ -155,7 +160,7 @@ def queue_counts(db: Database, campaign: str | None = None) -> list[QueueCount]:
     """Return how many calculations are in each state, of one campaign or of all."""
     query = text(
         "SELECT * FROM queue_status WHERE campaign = :campaign OR :every "
-        "ORDER BY campaign, level, state"
+        "ORDER BY campaign, level, kind, state"
     )
     with db.read() as session:
         rows = _mappings(session, query, campaign=campaign or "", every=campaign is None)
@@ -166,7 +171,7 @@ def queue_items(
     db: Database, *, campaign: str | None = None, state: str | None = None, limit: int = 100
 ) -> list[QueueRow]:
     """Return calculations in the order in which they are claimed."""
-    query = select(QueueRow).order_by(QueueRow.priority.desc(), QueueRow.candidate_id).limit(limit)
+    query = select(QueueRow).order_by(QueueRow.priority.desc(), QueueRow.item).limit(limit)
     if campaign is not None:
         query = query.where(QueueRow.campaign == campaign)
     if state is not None:
@@ -179,16 +184,20 @@ def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction
     """Return the labels of a campaign's placements beside the predictions of its checkpoint."""
     query = text(
         """
-        SELECT l.candidate_id, c.adsorbate, l.level, p.energy_ev AS predicted_ev, p.sigma_ev,
-            l.energy_ev AS label_ev, l.trainable, q.why
+        SELECT l.candidate_id, b.formula AS bulk,
+            '(' || s.miller_h || ' ' || s.miller_k || ' ' || s.miller_l || ')' AS miller,
+            coalesce(q.termination, '') AS termination, c.adsorbate, c.site, l.level,
+            p.energy_ev AS predicted_ev, p.sigma_ev, l.energy_ev AS label_ev, l.trainable, q.why
         FROM label l
         JOIN campaign m ON m.level = l.level
         JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
             AND i.item_id = l.candidate_id
         JOIN candidate c ON c.id = l.candidate_id
+        JOIN slab s ON s.id = c.slab_id
+        JOIN bulk b ON b.id = s.bulk_id
         JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = l.level
             AND p.checkpoint_sha256 = m.checkpoint_sha256
-        LEFT JOIN queue q ON q.candidate_id = l.candidate_id AND q.level = l.level
+        LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
         WHERE m.name = :campaign
         ORDER BY l.candidate_id
         """

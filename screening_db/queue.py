@@ -2,58 +2,63 @@
 
 A worker claims items for a while (a lease) and proves with the lease's token that an item is
 still its own. A worker that dies lets its lease run out, and the item can be claimed again; what
-a worker reports after that is refused. An item that has cost too many workers is failed, so that
-no item goes round for ever.
+a worker reports after that is refused and noted. How often an item is tried is the business of
+``failure_policy``; each try is recorded by ``calculations``.
 
 An item that several campaigns queued is one item: each of them may claim it, and all of them see
 the label. It keeps the priority and the name of the campaign that asked first.
 """
 
-import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, literal_column, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, exists, literal_column, select, update
+from sqlalchemy.orm import Session, aliased
 
 from screening_db.bulk import add_new, batches, upsert
+from screening_db.calculations import (
+    Provenance,
+    begin_tries,
+    end_try,
+    forget_tries,
+    note_refused,
+    one_line,
+    sha256_of,
+)
+from screening_db.clock import now_of
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables import CampaignItemRow
-from screening_db.verification_tables import LabelRow, QueueRow, QueueState
+from screening_db.failure_policy import KILLED, after_failure
+from screening_db.lease import LEASED, Lease, changed, ended, failed_columns, unleased
+from screening_db.queue_needs import settle
+from screening_db.tables import CampaignItemRow, CandidateRow
+from screening_db.verification_tables import (
+    CalculationRow,
+    LabelRow,
+    QueueNeedRow,
+    QueueRow,
+    QueueState,
+    ReferenceEnergyRow,
+)
 
-MAX_ATTEMPTS = 5
-LOST_WORKER = "LostWorker"
-_MESSAGE_LIMIT = 2000
-# Literals, not bound values: PostgreSQL then sees that the partial indexes apply.
-_QUEUED = QueueRow.state == literal_column("'queued'")
-_LEASED = QueueRow.state == literal_column("'leased'")
-
-
-@dataclass(frozen=True)
-class Lease:
-    """One calculation that belongs to the holder of ``token`` until the lease runs out."""
-
-    candidate_id: str
-    level: str
-    campaign: str
-    priority: float
-    why: str
-    attempt: int  # 1 for the first
-    token: str
+_QUEUED = QueueRow.state == literal_column("'queued'")  # a literal, as in ``lease.LEASED``
 
 
 def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
     """Put calculations in the queue and return how many are new.
 
-    One that is there in whatever state, or that has a label at its level, is left as it is.
+    One that is there in whatever state, or that has a label at its level, is left as it is. The
+    hash of each structure is kept, so that one that is changed later is found out.
     """
     new = 0
     with db.write() as session:
         for batch in batches(items):
             labelled = _labelled(session, batch)
-            wanted = [item for item in batch if (item.candidate_id, item.level) not in labelled]
+            wanted = [item for item in batch if (item.item, item.level) not in labelled]
+            hashes = _structure_hashes(session, wanted)
+            for item in wanted:
+                item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
             new += add_new(session, wanted)
     return new
 
@@ -65,12 +70,15 @@ def claim(
     batch: int,
     lease_s: float,
     campaign: str | None = None,
-    max_attempts: int = MAX_ATTEMPTS,
+    adslabs: int | None = None,
+    memory_class: int | None = None,
 ) -> list[Lease]:
     """Lease up to ``batch`` calculations of a level, the larger priority first.
 
-    With ``campaign`` only those that it queued, alone or with others. Leases that ran out are
-    taken back first; an item whose worker was lost ``max_attempts`` times is failed.
+    A slab or molecule goes before the adslabs that need it, and an adslab is claimed once it has
+    all it needs. With ``campaign`` only what that campaign queued, alone or with others, and what
+    this needs. ``adslabs`` leaves out all but the first so many adslabs in line and their needs,
+    ``memory_class`` what needs a larger one. Leases that ran out are taken back first.
     """
     if batch < 1 or lease_s <= 0:
         raise DatabaseError(
@@ -78,129 +86,171 @@ def claim(
             f"got {batch} items and {lease_s} s; correct them"
         )
     with db.write() as session:
-        now = _now(session)
-        _take_back(session, now, max_attempts)
+        now = now_of(session)
+        _take_back(session, now)
+        settle(session, level)
         ready = (
-            select(QueueRow.candidate_id)
-            .where(_QUEUED, QueueRow.level == level, *_wanted_by(campaign))
-            .order_by(QueueRow.priority.desc(), QueueRow.candidate_id)
+            select(QueueRow.item)
+            .where(_QUEUED, QueueRow.level == level, *_in_line(level, campaign, adslabs))
+            # the order of the words is that of the work: slab, gas, adslab
+            .order_by(QueueRow.priority.desc(), QueueRow.kind.desc(), QueueRow.item)
             .limit(batch)
             .with_for_update(skip_locked=True)  # of no meaning, and left out, on SQLite
         )
+        if memory_class is not None:
+            ready = ready.where(QueueRow.memory_class <= memory_class)
         claimed = list(session.scalars(ready))
         return [
             lease
-            for ids in batches(claimed)
-            for lease in _lease(session, level, ids, until=now + lease_s)
+            for items in batches(claimed)
+            for lease in _lease(session, level, items, now, until=now + lease_s)
         ]
 
 
 def heartbeat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
     """Make leases last another ``lease_s`` from now, and return those that are still held."""
     with db.write() as session:
-        until = _now(session) + lease_s
+        until = now_of(session) + lease_s
         return [
-            lease for lease in leases if _changed(session, lease, {QueueRow.lease_until.key: until})
+            lease for lease in leases if changed(session, lease, {QueueRow.lease_until.key: until})
         ]
 
 
-def complete(db: Database, lease: Lease, label: LabelRow) -> bool:
-    """Store a label and end its lease, in one transaction.
+def complete(
+    db: Database, lease: Lease, label: LabelRow, provenance: Provenance | None = None
+) -> bool:
+    """Store an adslab's label and end its lease, in one transaction.
 
-    A trainable label makes the item converged, any other anomalous. Returns False, and stores
-    nothing, where the lease was lost or the result came back before.
+    A trainable label makes the item converged, any other anomalous. Returns False, and notes it,
+    where the lease was lost or the result came back before.
     """
-    if (label.candidate_id, label.level) != (lease.candidate_id, lease.level):
+    if lease.kind != "adslab" or (label.candidate_id, label.level) != (lease.item, lease.level):
         raise DatabaseError(
             "a label is of the candidate and level that were leased, "
-            f"{lease.candidate_id[:12]} at {lease.level}; got {label.candidate_id[:12]} at "
+            f"{lease.kind} {lease.item[:12]} at {lease.level}; got {label.candidate_id[:12]} at "
             f"{label.level}; store each label under its own lease"
         )
     state: QueueState = "converged" if label.trainable else "anomalous"
     with db.write() as session:
-        if not _changed(session, lease, _ended(state)):
+        now = now_of(session)
+        if not changed(session, lease, ended(state)):
+            note_refused(session, lease.key, now, "a label came after the lease had ended")
             return False
         upsert(session, [label], overwrite=True)
+        end_try(
+            session,
+            lease.key,
+            "converged" if label.trainable else "anomalous",
+            now,
+            provenance=provenance,
+        )
+        return True
+
+
+def complete_reference(
+    db: Database,
+    lease: Lease,
+    energy: ReferenceEnergyRow,
+    provenance: Provenance | None = None,
+) -> bool:
+    """Store the energy of a clean slab or molecule, end its lease, and let its adslabs go on.
+
+    Returns False, and notes it, where the lease was lost or the result came back before.
+    """
+    if (energy.kind, energy.item, energy.level) != (lease.kind, lease.item, lease.level):
+        raise DatabaseError(
+            "an energy is of the slab or molecule and the level that were leased, "
+            f"{lease.kind} {lease.item[:12]} at {lease.level}; got {energy.kind} "
+            f"{energy.item[:12]} at {energy.level}; store each energy under its own lease"
+        )
+    with db.write() as session:
+        now = now_of(session)
+        if not changed(session, lease, ended("converged")):
+            note_refused(session, lease.key, now, "an energy came after the lease had ended")
+            return False
+        upsert(session, [energy], overwrite=False)
+        end_try(session, lease.key, "converged", now, provenance=provenance)
+        settle(session, lease.level)
         return True
 
 
 def fail(
     db: Database,
     lease: Lease,
-    error_class: str,
+    failure: str,
     message: str,
-    *,
-    retry: bool,
-    max_attempts: int = MAX_ATTEMPTS,
-) -> bool:
-    """End a lease without a label; with ``retry`` the item waits again while attempts are left.
+    provenance: Provenance | None = None,
+) -> QueueState | None:
+    """End a lease without a result, and return the state that the policy gives the item.
 
-    Returns False, and changes nothing, where the lease was lost.
+    Returns None, and notes it, where the lease was lost.
     """
-    state: QueueState = "queued" if retry and lease.attempt < max_attempts else "failed"
-    values = _ended(state) | {
-        QueueRow.error_class.key: error_class,
-        QueueRow.error_message.key: " ".join(message.split())[:_MESSAGE_LIMIT],
-    }
     with db.write() as session:
-        return _changed(session, lease, values)
+        now = now_of(session)
+        after = after_failure(failure, lease.failures, lease.memory_class)
+        if not changed(session, lease, failed_columns(after, failure, message)):
+            note_refused(session, lease.key, now, f"{failure} was reported after the lease ended")
+            return None
+        end_try(
+            session,
+            lease.key,
+            "failed",
+            now,
+            failure=(failure, one_line(message)),
+            provenance=provenance,
+        )
+        settle(session, lease.level)
+        return after.state
 
 
 def release(db: Database, leases: Sequence[Lease]) -> int:
     """Give back calculations that were not begun, as if they had not been claimed."""
+    given_back = 0
     with db.write() as session:
-        return sum(
-            _changed(session, lease, _ended("queued") | {QueueRow.attempts.key: lease.attempt - 1})
-            for lease in leases
-        )
+        for lease in leases:
+            values: dict[str, object] = {
+                **unleased("queued"),
+                QueueRow.attempts.key: lease.attempt - 1,
+            }
+            if changed(session, lease, values):
+                forget_tries(session, [lease.key])
+                given_back += 1
+    return given_back
 
 
-def _wanted_by(campaign: str | None) -> list[ColumnElement[bool]]:
-    """Return the condition that ``campaign`` queued an item; none for every campaign's."""
-    if campaign is None:
+def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[ColumnElement[bool]]:
+    """Return the condition that an item, or what needs it, is among those that are wanted."""
+    if campaign is None and adslabs is None:
         return []
-    shared = exists().where(
-        CampaignItemRow.campaign == campaign,
-        CampaignItemRow.stage == "placement",
-        CampaignItemRow.item_id == QueueRow.candidate_id,
-        CampaignItemRow.state == "queued",
+    first = aliased(QueueRow)
+    line: Select[str] = (
+        select(first.item)
+        .where(first.level == level, first.kind == "adslab", first.state.in_(("queued", "waiting")))
+        .order_by(first.priority.desc(), first.item)
+        .limit(adslabs)
     )
-    return [(QueueRow.campaign == campaign) | shared]
-
-
-def _ended(state: QueueState) -> dict[str, object]:
-    """Return the columns of an item that nobody holds any more."""
-    return {
-        QueueRow.state.key: state,
-        QueueRow.lease_token.key: None,
-        QueueRow.lease_until.key: None,
-        QueueRow.error_class.key: "",
-        QueueRow.error_message.key: "",
-    }
-
-
-def _changed(session: Session, lease: Lease, values: dict[str, object]) -> bool:
-    """Change one item if the lease still holds it."""
-    statement = (
-        update(QueueRow)
-        .where(
-            QueueRow.candidate_id == lease.candidate_id,
-            QueueRow.level == lease.level,
-            _LEASED,
-            QueueRow.lease_token == lease.token,
+    if campaign is not None:
+        shared = exists().where(
+            CampaignItemRow.campaign == campaign,
+            CampaignItemRow.stage == "placement",
+            CampaignItemRow.item_id == first.item,
+            CampaignItemRow.state == "queued",
         )
-        .values(values)
-        .returning(QueueRow.candidate_id)
+        line = line.where((first.campaign == campaign) | shared)
+    needs = select(QueueNeedRow.needs).where(
+        QueueNeedRow.level == level, QueueNeedRow.item.in_(line)
     )
-    return session.execute(statement).first() is not None
+    return [QueueRow.item.in_(line) | QueueRow.item.in_(needs)]
 
 
-def _lease(session: Session, level: str, ids: Sequence[str], *, until: float) -> list[Lease]:
-    """Mark items as leased under one new token, and return them in the order of ``ids``."""
+def _lease(
+    session: Session, level: str, items: Sequence[str], now: float, *, until: float
+) -> list[Lease]:
+    """Mark items as leased under one new token, and return them in the order of ``items``."""
     token = uuid.uuid4().hex
     statement = (
         update(QueueRow)
-        .where(QueueRow.level == level, QueueRow.candidate_id.in_(ids))
+        .where(QueueRow.level == level, QueueRow.item.in_(items))
         .values(
             state="leased",
             attempts=QueueRow.attempts + 1,
@@ -208,49 +258,71 @@ def _lease(session: Session, level: str, ids: Sequence[str], *, until: float) ->
             lease_until=until,
         )
         .returning(
-            QueueRow.candidate_id,
+            QueueRow.item,
             QueueRow.level,
+            QueueRow.kind,
             QueueRow.campaign,
             QueueRow.priority,
             QueueRow.why,
             QueueRow.attempts,
+            QueueRow.memory_class,
+            QueueRow.structure_sha256,
+            QueueRow.error_class,
+            QueueRow.failures,
         )
         .execution_options(synchronize_session=False)
     )
-    leases = {row[0]: Lease(*row, token) for row in session.execute(statement)}
-    return [leases[candidate_id] for candidate_id in ids]
+    leases = {row[0]: _lease_of(row, token) for row in session.execute(statement)}
+    begin_tries(session, [_begun(lease, now) for lease in leases.values()])
+    return [leases[item] for item in items]
 
 
-def _take_back(session: Session, now: float, max_attempts: int) -> None:
-    """End the leases that ran out; fail the items that have cost too many workers."""
-    lost = {
-        QueueRow.error_class.key: LOST_WORKER,
-        QueueRow.error_message.key: "the worker did not report before its lease ran out",
-    }
-    expired = (
-        select(QueueRow.candidate_id, QueueRow.level, QueueRow.attempts)
-        .where(_LEASED, QueueRow.lease_until < now)
-        .with_for_update(skip_locked=True)
+def _lease_of(row: Any, token: str) -> Lease:
+    return Lease(*(*row, token))
+
+
+def _begun(lease: Lease, now: float) -> CalculationRow:
+    return CalculationRow(
+        item=lease.item,
+        level=lease.level,
+        token=lease.token,
+        attempt=lease.attempt,
+        memory_class=lease.memory_class,
+        started_at=now,
     )
-    for candidate_id, level, attempts in session.execute(expired).all():
+
+
+def _take_back(session: Session, now: float) -> None:
+    """End the leases that ran out; fail the items that have cost too many workers."""
+    message = "the worker did not report before its lease ran out"
+    expired = (
+        select(QueueRow)
+        .where(LEASED, QueueRow.lease_until < now)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    for row in session.scalars(expired).all():
+        key = (row.item, row.level, row.lease_token or "")
+        after = after_failure(KILLED, row.failures, row.memory_class)
         session.execute(
             update(QueueRow)
-            .where(QueueRow.candidate_id == candidate_id, QueueRow.level == level)
-            .values(_ended("failed" if attempts >= max_attempts else "queued") | lost)
+            .where(QueueRow.item == row.item, QueueRow.level == row.level)
+            .values(failed_columns(after, KILLED, message))
+            .execution_options(synchronize_session=False)
         )
+        end_try(session, key, "failed", now, failure=(KILLED, message))
 
 
 def _labelled(session: Session, items: Sequence[QueueRow]) -> set[tuple[str, str]]:
     """Return which of the items have a label already."""
-    ids = [item.candidate_id for item in items]
+    ids = [item.item for item in items]
     query = select(LabelRow.candidate_id, LabelRow.level).where(LabelRow.candidate_id.in_(ids))
     return {(candidate_id, level) for candidate_id, level in session.execute(query)}
 
 
-def _now(session: Session) -> float:
-    """Return the seconds since 1970 by the one clock that all workers share."""
-    if session.get_bind().dialect.name == "postgresql":
-        return float(
-            session.execute(text("SELECT extract(epoch from clock_timestamp())")).scalar_one()
-        )
-    return time.time()
+def _structure_hashes(session: Session, items: Sequence[QueueRow]) -> dict[str, str]:
+    """Return the hash of each stored structure, by candidate id."""
+    query = select(CandidateRow.id, CandidateRow.structure).where(
+        CandidateRow.id.in_([item.item for item in items]), CandidateRow.structure.is_not(None)
+    )
+    return {candidate_id: sha256_of(text or "") for candidate_id, text in session.execute(query)}

@@ -11,10 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from screening_db.bulk import upsert
+from screening_db.bulk import batches, upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.queries import campaign as find_campaign
+from screening_db.queue_needs import forget_needs, settle
 from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
@@ -209,9 +210,14 @@ def store_structures(db: Database, structures: Mapping[str, str]) -> None:
 
 
 def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) -> None:
-    """Store reference energies; the first calculation of each is kept for ever."""
+    """Store reference energies; the first calculation of each is kept for ever.
+
+    Adslabs of the queue that waited for them go on.
+    """
     with db.write() as session:
         upsert(session, references, overwrite=False)
+        for level in sorted({row.level for row in references}):
+            settle(session, level)
 
 
 def forget_campaign(db: Database, campaign: str) -> None:
@@ -229,9 +235,7 @@ def forget_campaign(db: Database, campaign: str) -> None:
         for table in (CampaignItemRow, RankRow, ChunkRow):
             session.execute(delete(table).where(table.campaign == campaign))
         _hand_over(session, campaign)
-        session.execute(
-            delete(QueueRow).where(QueueRow.campaign == campaign, QueueRow.state == "queued")
-        )
+        _drop_waiting(session, campaign)
         session.execute(delete(CampaignRow).where(CampaignRow.name == campaign))
 
 
@@ -239,16 +243,32 @@ def _hand_over(session: Session, campaign: str) -> None:
     """Give waiting calculations to the first other campaign that queued them too."""
     heir = (
         "SELECT min(m.name) FROM campaign m JOIN campaign_item i ON i.campaign = m.name "
-        "AND i.stage = 'placement' AND i.item_id = queue.candidate_id AND i.state = 'queued' "
+        "AND i.stage = 'placement' AND i.item_id = queue.item AND i.state = 'queued' "
         "WHERE m.level = queue.level AND m.name <> :campaign"
     )
     session.execute(
         text(
             f"UPDATE queue SET campaign = coalesce(({heir}), campaign) "
-            "WHERE campaign = :campaign AND state = 'queued'"
+            "WHERE campaign = :campaign AND state IN ('queued', 'waiting', 'held')"
         ),
         {"campaign": campaign},
     )
+
+
+def _drop_waiting(session: Session, campaign: str) -> None:
+    """Delete waiting calculations of adslabs, and those of slabs and gases that they alone need."""
+    wanted = select(QueueRow.item, QueueRow.level).where(
+        QueueRow.campaign == campaign,
+        QueueRow.kind == "adslab",
+        QueueRow.state.in_(("queued", "waiting", "held")),
+    )
+    by_level: dict[str, list[str]] = {}
+    for item, level in session.execute(wanted):
+        by_level.setdefault(level, []).append(item)
+    for level, items in by_level.items():
+        forget_needs(session, level, items)
+        for ids in batches(items):
+            session.execute(delete(QueueRow).where(QueueRow.level == level, QueueRow.item.in_(ids)))
 
 
 def _changes(old: CampaignRow, new: CampaignRow) -> str:

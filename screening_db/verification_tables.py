@@ -1,46 +1,76 @@
-"""The rows of verification: the queue, the labels that come back, and their reference energies."""
+"""The rows of verification: the queue, every try, the labels, and their reference energies."""
 
 from typing import Any, Literal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from screening_db.tables import Base, finite, one_of
 
-QueueState = Literal["queued", "leased", "converged", "anomalous", "failed"]
-Why = Literal["promising", "uncertain"]
+QueueState = Literal[
+    "queued", "leased", "held", "waiting", "converged", "anomalous", "failed", "cancelled"
+]
+TryState = Literal["running", "converged", "anomalous", "failed", "cancelled"]
+ItemKind = Literal["adslab", "slab", "gas"]
 ReferenceKind = Literal["gas", "slab"]
+Why = Literal["promising", "uncertain", "needed"]
 
 
-class QueueRow(Base):
-    """One calculation that is wanted; a candidate is in the queue once for each level.
+class QueueRow(Base, kw_only=True):
+    """One calculation that is wanted; an item is in the queue once for each level.
 
-    The larger ``priority`` goes first and ties go to the lower candidate id. ``campaign`` says
-    who asked first; it may be forgotten while the calculation stays. Others that queued the same
-    candidate say so in their ``campaign_item``.
+    An item is an adslab by its candidate id, a clean slab by its slab id, or a gas molecule by
+    its name; slabs and molecules are there because adslabs need them. The larger ``priority``
+    goes first and ties go to the lower item. ``campaign`` says who asked first; it may be
+    forgotten while the calculation stays. Others that queued the same candidate say so in their
+    ``campaign_item``.
     """
 
     __tablename__ = "queue"
     __table_args__ = (
         one_of("state", QueueState),
         one_of("why", Why),
+        one_of("kind", ItemKind),
         CheckConstraint(
             "(state = 'leased') = (lease_token is not null and lease_until is not null)",
             name="lease_complete",
         ),
+        CheckConstraint(
+            "(kind = 'adslab') = (candidate_id is not null) and "
+            "coalesce(candidate_id, item) = item",
+            name="adslab_is_candidate",
+        ),
+        CheckConstraint("kind = 'adslab' or state <> 'waiting'", name="adslabs_alone_wait"),
+        CheckConstraint("memory_class >= 0", name="memory_class_from_0"),
     )
 
-    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True, default="")  # else the candidate's id
     level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
+    kind: Mapped[ItemKind] = mapped_column(Text, default="adslab")
+    candidate_id: Mapped[str | None] = mapped_column(ForeignKey("candidate.id"), default=None)
     campaign: Mapped[str]
     priority: Mapped[float]
     why: Mapped[Why] = mapped_column(Text)
     state: Mapped[QueueState] = mapped_column(Text, default="queued")
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)  # every try, also those before a retry
+    failures: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # by class, since then
+    memory_class: Mapped[int] = mapped_column(default=0)  # of the node that it needs, 0 the least
+    structure_sha256: Mapped[str] = mapped_column(default="")  # when queued; empty where unknown
     lease_token: Mapped[str | None] = mapped_column(default=None)
     lease_until: Mapped[float | None] = mapped_column(default=None)  # seconds since 1970, UTC
-    error_class: Mapped[str] = mapped_column(default="")
+    error_class: Mapped[str] = mapped_column(default="")  # of the last failure
     error_message: Mapped[str] = mapped_column(default="")
+
+    def __post_init__(self) -> None:
+        self.item = self.item or self.candidate_id or ""
 
 
 # Partial, so that a long history of finished work does not slow a claim.
@@ -48,7 +78,8 @@ Index(
     "ix_queue_ready",
     QueueRow.level,
     QueueRow.priority.desc(),
-    QueueRow.candidate_id,
+    QueueRow.kind.desc(),
+    QueueRow.item,
     sqlite_where=text("state = 'queued'"),
     postgresql_where=text("state = 'queued'"),
 )
@@ -58,6 +89,82 @@ Index(
     sqlite_where=text("state = 'leased'"),
     postgresql_where=text("state = 'leased'"),
 )
+Index(
+    "ix_queue_waiting",
+    QueueRow.level,
+    QueueRow.item,
+    sqlite_where=text("state = 'waiting'"),
+    postgresql_where=text("state = 'waiting'"),
+)
+
+
+class QueueNeedRow(Base):
+    """A clean slab or gas molecule whose energy an adslab of the queue needs."""
+
+    __tablename__ = "queue_need"
+    __table_args__ = (
+        one_of("kind", ReferenceKind),
+        ForeignKeyConstraint(["item", "level"], ["queue.item", "queue.level"]),
+        {"sqlite_with_rowid": False},
+    )
+
+    item: Mapped[str] = mapped_column(primary_key=True)  # the adslab
+    level: Mapped[str] = mapped_column(primary_key=True)
+    needs: Mapped[str] = mapped_column(primary_key=True)  # slab id, or molecule
+    kind: Mapped[ReferenceKind] = mapped_column(Text)
+
+
+Index("ix_queue_need_needs", QueueNeedRow.level, QueueNeedRow.needs)
+
+
+class CalculationRow(Base):
+    """One try of one item, from its lease to its end; what it left is told here for ever.
+
+    Times are seconds since 1970, UTC: of the worker where it told them, else of the queue.
+    """
+
+    __tablename__ = "calculation"
+    __table_args__ = (one_of("state", TryState),)
+
+    item: Mapped[str] = mapped_column(primary_key=True)
+    level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True)  # of its lease
+    attempt: Mapped[int]  # 1 for the first
+    memory_class: Mapped[int]
+    started_at: Mapped[float]
+    state: Mapped[TryState] = mapped_column(Text, default="running")
+    ended_at: Mapped[float | None] = mapped_column(default=None)
+    host: Mapped[str] = mapped_column(default="")
+    engine: Mapped[str] = mapped_column(default="")
+    level_hash: Mapped[str] = mapped_column(default="")
+    versions: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # package: version
+    input_sha256: Mapped[str] = mapped_column(default="")  # of level and structures that went in
+    structure_in: Mapped[str] = mapped_column(default="")
+    structure_out: Mapped[str] = mapped_column(default="")
+    error_class: Mapped[str] = mapped_column(default="")
+    error_message: Mapped[str] = mapped_column(default="")
+    refused: Mapped[int] = mapped_column(default=0)  # results that came twice or too late
+    note: Mapped[str] = mapped_column(default="")
+
+
+class CalculationFileRow(Base):
+    """A file that a try left, compressed; ``content`` is None where it was too large to keep."""
+
+    __tablename__ = "calculation_file"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["item", "level", "token"],
+            ["calculation.item", "calculation.level", "calculation.token"],
+        ),
+        CheckConstraint("size_bytes >= 0", name="size_non_negative"),
+    )
+
+    item: Mapped[str] = mapped_column(primary_key=True)
+    level: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)  # before it was compressed
+    content: Mapped[bytes | None]  # gzip
 
 
 class LabelRow(Base):

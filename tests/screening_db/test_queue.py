@@ -12,7 +12,6 @@ from screening_db.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries import queue_counts, queue_items
 from screening_db.queue import (
-    MAX_ATTEMPTS,
     claim,
     complete,
     enqueue,
@@ -63,14 +62,14 @@ def test_what_has_a_label_is_not_queued(db, make):
 
 def test_the_larger_priority_goes_first(queued):
     leases = claim(queued, "emt", batch=3, lease_s=60)
-    assert [lease.candidate_id for lease in leases] == ["c09", "c08", "c07"]
+    assert [lease.item for lease in leases] == ["c09", "c08", "c07"]
     assert leases[0].attempt == 1
 
 
 def test_ties_go_to_the_lower_id(db, make):
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in "cab"], [], [])
     enqueue(db, [wanted(i) for i in "cab"])
-    assert [lease.candidate_id for lease in claim(db, "emt", batch=3, lease_s=60)] == [*"abc"]
+    assert [lease.item for lease in claim(db, "emt", batch=3, lease_s=60)] == [*"abc"]
 
 
 def test_another_level_is_not_claimed(queued):
@@ -91,7 +90,7 @@ def two_campaigns(queued, make):
 
 def claimed(db, campaign):
     leases = claim(db, "emt", batch=20, lease_s=60, campaign=campaign)
-    return [lease.candidate_id for lease in leases]
+    return [lease.item for lease in leases]
 
 
 def test_a_campaign_claims_what_it_queued_and_nothing_else(two_campaigns):
@@ -128,7 +127,7 @@ def test_workers_at_once_claim_nothing_twice(db, make, database_place):
     def work(_):
         own, found = open_database(database_place), []
         while leases := claim(own, "emt", batch=7, lease_s=60):
-            found += [lease.candidate_id for lease in leases]
+            found += [lease.item for lease in leases]
         own.close()
         return found
 
@@ -179,7 +178,7 @@ def test_a_lease_that_ran_out_is_claimed_again_and_its_token_is_stale(queued, ma
     (lease,) = claim(queued, "emt", batch=1, lease_s=60)
     assert (lease.candidate_id, lease.attempt) == ("c09", 2)
     assert not complete(queued, lost, make.label("c09", energy_ev=-9.0))
-    assert not fail(queued, lost, "Late", "too late", retry=True)
+    assert fail(queued, lost, "engine", "too late") is None
     assert heartbeat(queued, [lost, lease], 60) == [lease]
     assert complete(queued, lease, make.label("c09", energy_ev=-0.7))
     assert labels(queued)["c09"].energy_ev == -0.7
@@ -196,31 +195,6 @@ def test_a_heartbeat_keeps_a_lease(queued):
     assert heartbeat(queued, leases, 60) == leases
     time.sleep(0.3)
     assert claim(queued, "emt", batch=10, lease_s=60) == []
-
-
-def test_an_item_that_kills_its_workers_is_failed(queued):
-    for _ in range(MAX_ATTEMPTS):
-        assert claim(queued, "emt", batch=1, lease_s=0.001)[0].candidate_id == "c09"
-        time.sleep(0.01)
-    assert claim(queued, "emt", batch=1, lease_s=60)[0].candidate_id == "c08"
-    assert (row(queued, "c09").state, row(queued, "c09").error_class) == ("failed", "LostWorker")
-
-
-def test_a_failure_may_be_tried_again_until_the_limit(queued):
-    for attempt in (1, 2, 3):
-        (lease,) = claim(queued, "emt", batch=1, lease_s=60)
-        assert (lease.candidate_id, lease.attempt) == ("c09", attempt)
-        assert fail(queued, lease, "ScfFault", "not\nconverged", retry=True, max_attempts=3)
-    failed = row(queued, "c09")
-    assert (failed.state, failed.error_message) == ("failed", "not converged")
-    assert claim(queued, "emt", batch=1, lease_s=60)[0].candidate_id == "c08"
-
-
-def test_a_failure_without_retry_is_final(queued):
-    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
-    assert fail(queued, lease, "NoPotential", "no potential for Fe", retry=False)
-    assert row(queued, "c09").state == "failed"
-    assert enqueue(queued, [wanted("c09")]) == 0
 
 
 def test_what_was_not_begun_is_given_back_at_no_cost(queued):
@@ -249,10 +223,11 @@ def test_the_queue_status_counts_every_item(queued, make):
 def test_whatever_workers_do_each_item_is_in_one_state_and_done_at_most_once(queued, make, steps):
     with queued.write() as session:
         session.execute(text("DELETE FROM label"))
+        session.execute(text("DELETE FROM calculation"))
         session.execute(
             text(
-                "UPDATE queue SET state = 'queued', attempts = 0, lease_token = NULL, "
-                "lease_until = NULL"
+                "UPDATE queue SET state = 'queued', attempts = 0, failures = '{}', "
+                "lease_token = NULL, lease_until = NULL"
             )
         )
     held, ended = [], []
@@ -263,8 +238,8 @@ def test_whatever_workers_do_each_item_is_in_one_state_and_done_at_most_once(que
             lease = held.pop()
             assert {
                 "complete": lambda lease: complete(queued, lease, make.label(lease.candidate_id)),
-                "fail": lambda lease: fail(queued, lease, "F", "m", retry=False),
-                "retry": lambda lease: fail(queued, lease, "F", "m", retry=True),
+                "fail": lambda lease: fail(queued, lease, "bad_input", "m") is not None,
+                "retry": lambda lease: fail(queued, lease, "wall_limit", "m") is not None,
                 "release": lambda lease: bool(release(queued, [lease])),
             }[step](lease)
             ended.append(lease)

@@ -1,0 +1,67 @@
+"""What becomes of a calculation that failed: one rule for each class of failure, and no other.
+
+A class counts by itself: an item that failed twice in its electrons and was stopped once at the
+wall limit has two tries behind it for the one and one for the other. A person who retries an item
+sets all its counts back. Five workers, then no more, is the rule of GASpy (Tran & Ulissi 2018).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+KILLED = "killed"  # a lease ran out without a report
+NEED_FAILED = "need_failed"  # not computed: the clean slab or the gas molecule it needs has failed
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How often a failure of one class may happen, and what the next try does differently.
+
+    ``tries`` counts the first one: 1 is never tried again. ``resumes`` lets the next try go on
+    from the last geometry, ``larger_memory`` gives it to the next larger memory class.
+    """
+
+    tries: int
+    larger_memory: bool = False
+    resumes: bool = False
+
+
+POLICY: Mapping[str, Rule] = MappingProxyType(
+    {
+        "bad_input": Rule(tries=1),
+        "missing_potential": Rule(tries=1),
+        "not_installed": Rule(tries=1),
+        "scf_not_converged": Rule(tries=3),  # the engine takes the next rung of its ladder
+        "ions_not_converged": Rule(tries=2, resumes=True),
+        "out_of_memory": Rule(tries=3, larger_memory=True),
+        "wall_limit": Rule(tries=20, resumes=True),  # progress, so it may happen often
+        "numerical": Rule(tries=2),
+        KILLED: Rule(tries=5, resumes=True),
+        "engine": Rule(tries=3),
+    }
+)
+_UNKNOWN = Rule(tries=1)  # fail closed: what nobody has thought about is not repeated
+
+
+@dataclass(frozen=True)
+class AfterFailure:
+    """Where a failure leads: the item's state, its counts by class, its memory class."""
+
+    state: Literal["queued", "failed"]
+    failures: dict[str, int]
+    memory_class: int
+
+
+def rule(failure: str) -> Rule:
+    """Return the rule of a class; one that is not known is never tried again."""
+    return POLICY.get(failure, _UNKNOWN)
+
+
+def after_failure(failure: str, failures: Mapping[str, int], memory_class: int) -> AfterFailure:
+    """Return what one more failure means to an item that has ``failures`` behind it."""
+    counted = dict(failures) | {failure: failures.get(failure, 0) + 1}
+    found = rule(failure)
+    again = counted[failure] < found.tries
+    larger = memory_class + 1 if again and found.larger_memory else memory_class
+    return AfterFailure("queued" if again else "failed", counted, larger)

@@ -1,0 +1,207 @@
+"""What a person orders of items in the queue: hold, release, retry, cancel, another priority.
+
+An order is carried out where the item's state allows it and is one transaction. Items whose state
+does not allow it are left as they are and named with the reason.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from screening_db.calculations import end_try
+from screening_db.clock import now_of
+from screening_db.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.failure_policy import NEED_FAILED
+from screening_db.lease import unleased
+from screening_db.queue_needs import alone, forget_needs, raise_priorities, settle
+from screening_db.queue_view import ItemKey
+from screening_db.verification_tables import QueueNeedRow, QueueRow, QueueState
+
+
+@dataclass(frozen=True)
+class Left:
+    """An item that an order did not change, and why."""
+
+    key: ItemKey
+    why: str
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What an order changed, with the state since then, and what it left."""
+
+    changed: tuple[tuple[ItemKey, QueueState], ...]
+    left: tuple[Left, ...]
+
+
+_Change = Callable[[Session, QueueRow, float], None]
+
+_DONE = "it is {state}: its result stays"
+_HOLD = {
+    "leased": "it is being calculated; cancel it, or wait",
+    "held": "it is held already",
+    "failed": "it failed; retry it or leave it",
+    "cancelled": "it is cancelled; retry it or leave it",
+}
+_RELEASE = {
+    "queued": "it is not held",
+    "waiting": "it is not held, and waits for what it needs",
+    "leased": "it is not held",
+    "failed": "it failed; retry it",
+    "cancelled": "it is cancelled; retry it",
+}
+_RETRY = {
+    "queued": "it is queued already",
+    "waiting": "it waits already",
+    "leased": "it is being calculated",
+    "held": "it is held; release it",
+}
+_CANCEL = {"failed": "it failed and is not tried again", "cancelled": "it is cancelled already"}
+_PRIORITY = {
+    "failed": "it failed; retry it first",
+    "cancelled": "it is cancelled; retry it first",
+}
+
+
+def hold(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Keep items that nobody has begun from being claimed."""
+    return _carry_out(db, keys, _HOLD, _set_held)
+
+
+def release_held(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Let items go on that were held."""
+    return _carry_out(db, keys, _RELEASE, _set_going)
+
+
+def retry(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Put failed and cancelled items back, with all their tries before them.
+
+    With an adslab what it needs is tried again, and with a slab or molecule the adslabs that
+    failed for want of it.
+    """
+    return _carry_out(db, keys, _RETRY, _set_anew)
+
+
+def cancel(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Take items out of the queue; of one that is being calculated the result is refused."""
+    return _carry_out(db, keys, _CANCEL, _set_cancelled)
+
+
+def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carried:
+    """Give items another priority, the larger first; what adslabs need goes along with them.
+
+    Raises:
+        DatabaseError: the priority is not a finite number.
+    """
+    if not math.isfinite(priority):
+        raise DatabaseError(f"a priority is a finite number, got {priority}; give another one")
+
+    def change(session: Session, row: QueueRow, now: float) -> None:
+        _store(session, row, priority=priority)
+
+    return _carry_out(db, keys, _PRIORITY, change)
+
+
+def _carry_out(
+    db: Database, keys: Sequence[ItemKey], refusals: dict[str, str], change: _Change
+) -> Carried:
+    """Change the items whose state is not among ``refusals`` and that have no result yet."""
+    left, changed = [], []
+    with db.write() as session:
+        alone(session)
+        now = now_of(session)
+        for key in sorted(set(keys)):
+            row = _locked(session, key)
+            why = "it is not in the queue any more" if row is None else _refusal(row, refusals)
+            if row is None or why:
+                left.append(Left(key, why))
+                continue
+            change(session, row, now)
+            changed.append(key)
+        for level in sorted({level for _, level in changed}):
+            raise_priorities(session, level)
+            settle(session, level)
+        states = [(key, _state(session, key)) for key in changed]
+    return Carried(tuple(states), tuple(left))
+
+
+def _refusal(row: QueueRow, refusals: dict[str, str]) -> str:
+    if row.state in ("converged", "anomalous"):
+        return _DONE.format(state=row.state)
+    return refusals.get(row.state, "")
+
+
+def _set_held(session: Session, row: QueueRow, now: float) -> None:
+    _store(session, row, state="held")
+
+
+def _set_going(session: Session, row: QueueRow, now: float) -> None:
+    """Queue an item; an adslab waits until ``settle`` has seen that it has all it needs."""
+    _store(session, row, state="waiting" if _has_needs(session, row) else "queued")
+
+
+def _set_anew(session: Session, row: QueueRow, now: float) -> None:
+    _store(session, row, failures={}, error_class="", error_message="")
+    _set_going(session, row, now)
+    for other in _bound_to(session, row):  # ends, because each of them is set going by this
+        _set_anew(session, other, now)
+
+
+def _set_cancelled(session: Session, row: QueueRow, now: float) -> None:
+    if row.state == "leased":
+        end_try(session, (row.item, row.level, row.lease_token or ""), "cancelled", now)
+    _store(session, row, **unleased("cancelled"))
+    if row.kind == "adslab":
+        forget_needs(session, row.level, [row.item])
+
+
+def _bound_to(session: Session, row: QueueRow) -> list[QueueRow]:
+    """Return what ended with an item: the needs of an adslab, the adslabs in want of a need."""
+    query = select(QueueRow).where(QueueRow.level == row.level)
+    if row.kind == "adslab":
+        needs = select(QueueNeedRow.needs).where(
+            QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+        )
+        query = query.where(QueueRow.item.in_(needs), QueueRow.state.in_(("failed", "cancelled")))
+    else:
+        wanting = select(QueueNeedRow.item).where(
+            QueueNeedRow.needs == row.item, QueueNeedRow.level == row.level
+        )
+        query = query.where(
+            QueueRow.item.in_(wanting),
+            QueueRow.state == "failed",
+            QueueRow.error_class == NEED_FAILED,
+        )
+    return list(session.scalars(query.order_by(QueueRow.item)))
+
+
+def _has_needs(session: Session, row: QueueRow) -> bool:
+    needs = select(QueueNeedRow.item).where(
+        QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+    )
+    return session.execute(needs.limit(1)).first() is not None
+
+
+def _locked(session: Session, key: ItemKey) -> QueueRow | None:
+    query = select(QueueRow).where(QueueRow.item == key[0], QueueRow.level == key[1])
+    return session.scalars(
+        query.with_for_update().execution_options(populate_existing=True)
+    ).first()
+
+
+def _state(session: Session, key: ItemKey) -> QueueState:
+    query = select(QueueRow.state).where(QueueRow.item == key[0], QueueRow.level == key[1])
+    return session.execute(query).scalar_one()
+
+
+def _store(session: Session, row: QueueRow, **values: object) -> None:
+    session.execute(
+        update(QueueRow)
+        .where(QueueRow.item == row.item, QueueRow.level == row.level)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
