@@ -79,10 +79,7 @@ def start_verification(
         cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
         counts = run_verification(db, row, limit=limit, engine=engine, cluster=cluster)
         show_labels(db, campaign)
-        print(
-            f"{counts.converged} converged, {counts.anomalous} anomalous, {counts.failed} failed "
-            "in this run"
-        )
+        print(f"{counts} in this run")
     finally:
         db.close()
 

@@ -1,27 +1,47 @@
 """Verify what a campaign queued, with the engine of its level of theory.
 
-Work is claimed in batches and grouped by slab, so that a clean slab is computed once. What a
-worker finds comes back as values; only this process writes.
+Work is claimed in batches: clean slabs and gas molecules once each, then the adslabs that need
+them, grouped by slab. What a worker finds comes back as values; only this process writes.
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dask.distributed import Client
 
 from flows.cluster import dask_client, finished
 from flows.progress import progress_bar
+from flows.queue_work import (
+    ReferenceJob,
+    failed_for_needs,
+    plan_needs,
+    provenance,
+    reference_energy_ev,
+    reference_jobs,
+    require_unchanged,
+    waits_for_others,
+)
 from flows.rows import level_row
 from flows.workers import ClusterPlan
+from screening_db.calculations import Provenance
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.lease import Lease
 from screening_db.queries import candidates, queue_counts, reference_energies, slabs
-from screening_db.queue import Lease, claim, complete, fail, heartbeat, release
+from screening_db.queue import (
+    claim,
+    complete,
+    complete_reference,
+    fail,
+    heartbeat,
+    release,
+)
 from screening_db.record import record_level, record_references
 from screening_db.tables import AdsorbateRow, CampaignRow, CandidateRow
-from screening_db.verification_tables import LabelRow, ReferenceEnergyRow
+from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
@@ -34,15 +54,33 @@ from tasks.verify.verify import Verified, verify
 
 LEASE_S = 120.0  # renewed by a heartbeat; what a killed process held is free again after this
 BATCH_PER_WORKER = 4
+POLL_S = 1.0  # between looks at what another worker is computing
 
 
 @dataclass
 class Counts:
-    """What became of the calculations of one run."""
+    """What became of the adslabs of one run.
+
+    ``in_want`` failed untried, because their slab or a gas molecule did; ``retried`` are tries
+    that go back to the queue.
+    """
 
     converged: int = 0
     anomalous: int = 0
     failed: int = 0
+    in_want: int = 0
+    retried: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Return how many adslabs need no more work."""
+        return self.converged + self.anomalous + self.failed + self.in_want
+
+    def __str__(self) -> str:
+        """Return the counts as they are printed."""
+        failed = self.failed + self.in_want
+        said = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
+        return f"{said}, {self.retried} to be tried again" if self.retried else said
 
 
 @dataclass(frozen=True)
@@ -58,12 +96,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verified energy, or why there is none."""
+    """A verified adslab, the energy of a slab or molecule, or why there is neither."""
 
     lease: Lease
     verified: Verified | None = None
     failure: FailureKind = FailureKind.BAD_INPUT
     message: str = ""
+    energy_ev: float | None = None
+    provenance: Provenance | None = None
 
 
 @dataclass
@@ -100,38 +140,62 @@ def run_verification(
     engine_for(level, engine)
     record_level(db, level_row(level))  # labels and references go by the level's name
     counts = Counts()
+    plan_needs(db, level)
     waiting = _waiting(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return counts
     with (
         dask_client(cluster) as client,
-        progress_bar(f"verify {campaign.name}", total, 0, "calculations") as advance,
+        progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
-        left = total
-        while left > 0:
-            batch = min(left, BATCH_PER_WORKER * cluster.workers)
-            leases = claim(db, level.name, batch=batch, lease_s=LEASE_S, campaign=campaign.name)
+        done, before = 0, failed_for_needs(db, campaign.name)
+        while done < total:
+            leases = _next_batch(db, level, campaign.name, cluster, first=total - done)
             if not leases:
                 break
             _verify_batch(db, client, level, leases, counts)
-            left -= len(leases)
-            advance(len(leases))
+            counts.in_want = failed_for_needs(db, campaign.name) - before
+            advance(counts.ended - done)
+            done = counts.ended
     return counts
 
 
 def _waiting(db: Database, campaign: str) -> int:
-    return sum(row.count for row in queue_counts(db, campaign) if row.state in {"queued", "leased"})
+    return sum(
+        row.count
+        for row in queue_counts(db, campaign)
+        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
+    )
+
+
+def _next_batch(
+    db: Database, level: LevelOfTheory, campaign: str, cluster: ClusterPlan, *, first: int
+) -> list[Lease]:
+    """Claim what the ``first`` adslabs in line need, or them; wait where others are at that."""
+    batch = BATCH_PER_WORKER * cluster.workers
+    while True:
+        plan_needs(db, level)  # others may have queued adslabs in the meantime
+        leases = claim(
+            db, level.name, batch=batch, lease_s=LEASE_S, campaign=campaign, adslabs=first
+        )
+        if leases or not waits_for_others(db, campaign):
+            return leases
+        time.sleep(POLL_S)
 
 
 def _verify_batch(
     db: Database, client: Client, level: LevelOfTheory, leases: Sequence[Lease], counts: Counts
 ) -> None:
-    jobs, unreadable = _jobs(db, leases)
+    adslabs, unreadable = _jobs(db, [lease for lease in leases if lease.kind == "adslab"])
+    jobs: list[Sequence[Job | ReferenceJob]] = [
+        *([job] for job in reference_jobs(db, level, leases)),
+        *adslabs,
+    ]
     for outcome in unreadable:
         _record(db, outcome, counts)
     known = _recorded_energies(db, level)
-    open_leases = {job.lease.candidate_id: job.lease for group in jobs for job in group}
+    open_leases = {job.lease.item: job.lease for group in jobs for job in group}
     with _kept_alive(db, open_leases):
         futures = [client.submit(verify_group, group, level, known, pure=False) for group in jobs]
         try:
@@ -139,34 +203,56 @@ def _verify_batch(
                 record_references(db, _reference_rows(level, found))
                 for outcome in outcomes:
                     _record(db, outcome, counts)
-                    open_leases.pop(outcome.lease.candidate_id)
+                    open_leases.pop(outcome.lease.item)
         finally:
             release(db, list(open_leases.values()))  # interrupted: others may have them at once
 
 
 def verify_group(
-    jobs: Sequence[Job], level: LevelOfTheory, recorded: dict[EnergyKey, float]
+    jobs: Sequence[Job | ReferenceJob], level: LevelOfTheory, recorded: dict[EnergyKey, float]
 ) -> tuple[list[Outcome], dict[EnergyKey, float]]:
-    """Verify adslabs of one slab; this runs on a worker. Also returns new reference energies."""
+    """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
+
+    Also returns the reference energies that had to be computed on the way.
+    """
     known = KnownEnergies(recorded)
     return [_verify_one(job, level, known) for job in jobs], known.found
 
 
-def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+def _verify_one(job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+    began = time.time()
     try:
-        adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
-        require_stored(
-            adslab,
-            slab,
-            job.adsorbate.name,
-            candidate_id=job.lease.candidate_id,
-            slab_id=job.slab_id,
-        )
-        return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
+        outcome = _computed(job, level, known)
     except EngineError as failure:
-        return Outcome(job.lease, None, failure.kind, str(failure))
+        outcome = Outcome(job.lease, None, failure.kind, str(failure))
     except UserError as error:
-        return Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
+        outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
+    return replace(outcome, provenance=_provenance(job, level, outcome, began))
+
+
+def _computed(job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+    if isinstance(job, ReferenceJob):
+        own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
+        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, own))
+    require_unchanged(job.lease, job.adslab)
+    adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
+    require_stored(
+        adslab,
+        slab,
+        job.adsorbate.name,
+        candidate_id=job.lease.candidate_id,
+        slab_id=job.slab_id,
+    )
+    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
+
+
+def _provenance(
+    job: Job | ReferenceJob, level: LevelOfTheory, outcome: Outcome, began: float
+) -> Provenance:
+    if isinstance(job, ReferenceJob):
+        return provenance(level, job.structure, "", began)
+    relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""
+    return provenance(level, job.adslab, relaxed, began, inputs=(job.slab,))
 
 
 def _jobs(db: Database, leases: Sequence[Lease]) -> tuple[list[list[Job]], list[Outcome]]:
@@ -213,13 +299,21 @@ def _reference_rows(
 
 def _record(db: Database, outcome: Outcome, counts: Counts) -> None:
     """Store one outcome; one whose lease was lost was reported by another worker."""
-    lease, verified = outcome.lease, outcome.verified
-    if verified is None:
-        retry = outcome.failure is FailureKind.ENGINE  # the others fail again in the same way
-        counts.failed += fail(db, lease, outcome.failure.value, outcome.message, retry=retry)
-    elif complete(db, lease, _label(lease, verified)):
+    lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
+    if outcome.energy_ev is not None:
+        complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told)
+    elif verified is None:
+        state = fail(db, lease, outcome.failure.value, outcome.message, told)
+        counts.retried += state == "queued"
+        counts.failed += state == "failed" and lease.kind == "adslab"
+    elif complete(db, lease, _label(lease, verified), told):
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
+
+
+def _reference_row(lease: Lease, energy_ev: float) -> ReferenceEnergyRow:
+    kind: ReferenceKind = "slab" if lease.kind == "slab" else "gas"
+    return ReferenceEnergyRow(level=lease.level, kind=kind, item=lease.item, energy_ev=energy_ev)
 
 
 def _label(lease: Lease, verified: Verified) -> LabelRow:
