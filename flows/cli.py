@@ -18,6 +18,7 @@ import typer
 from flows.errors import USER_FAULTS
 from flows.interrupt import StoppedError, stopping
 from flows.look import look_app
+from flows.queue import queue_app
 
 USER_FAULT_STATUS = 2
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.registered_commands += look_app.registered_commands
+app.add_typer(queue_app, name="queue")
 
 CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
 DatabaseOption = Annotated[

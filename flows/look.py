@@ -41,19 +41,6 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
 
 
 @look_app.command()
-def queue(campaign: Name, database: DatabaseOption = None) -> None:
-    """Show how many calculations a campaign has in each state."""
-    from flows.places import existing_database
-    from flows.settings import read_settings
-    from flows.show import show_queue
-    from screening_db.queries import campaign as campaign_row
-
-    db = existing_database(read_settings(), database)
-    campaign_row(db, campaign)
-    show_queue(db, campaign)
-
-
-@look_app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="One reading statement.")],
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows.")] = 1000,

@@ -1,4 +1,4 @@
-"""Print tables: the ranking, the funnel, the queue, labels, and what a query answered."""
+"""Print tables: the ranking, the funnel, labels, and what a query answered."""
 
 import csv
 import sys
@@ -11,7 +11,6 @@ from screening_db.engine import Database
 from screening_db.queries import (
     funnel_counts,
     labelled_predictions,
-    queue_counts,
     top_candidates,
 )
 from screening_db.sql import Selected
@@ -30,7 +29,7 @@ _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 def show_candidates(db: Database, campaign: str, number: int) -> None:
     """Print the first ``number`` pairs of a campaign by rank."""
     rows = top_candidates(db, campaign, number)
-    table = _table(
+    table = new_table(
         f"{campaign}: pairs by probability of lying in the target",
         ("rank", "surface", "adsorbate", "site", "energy (eV)", "P(target)", "group", "queue"),
         right={"rank", "energy (eV)", "P(target)", "group"},
@@ -46,7 +45,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
             str(row.rank_group),
             row.queue_state or "",
         )
-    _console().print(table)
+    print_table(table)
     if any(row.termination for row in rows):
         print("a number after a surface tells its terminations apart: the cut, in plane spacings")
     if rows:
@@ -57,7 +56,7 @@ def show_funnel(db: Database, campaign: str) -> None:
     """Print what became of every item, with totals and the commonest reasons."""
     lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
     totals = stage_totals(lines)
-    table = _table(
+    table = new_table(
         f"{campaign}: what became of everything",
         ("stage", "all", "state", "count", "why"),
         right={"all", "count"},
@@ -73,15 +72,7 @@ def show_funnel(db: Database, campaign: str) -> None:
             f"{line.count:,}",
             "; ".join(f"{reason} ({count:,})" for reason, count in line.reasons[:3]),
         )
-    _console().print(table)
-
-
-def show_queue(db: Database, campaign: str) -> None:
-    """Print how many calculations are in each state."""
-    table = _table(f"{campaign}: verification queue", ("level", "state", "count"), {"count"})
-    for row in queue_counts(db, campaign):
-        table.add_row(row.level, row.state, f"{row.count:,}")
-    _console().print(table)
+    print_table(table)
 
 
 def show_plan(name: str, plan: Plan, workers: int) -> None:
@@ -104,9 +95,9 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
 def show_labels(db: Database, campaign: str) -> None:
     """Print labels beside predictions, their mean absolute error and coverage."""
     rows = labelled_predictions(db, campaign)
-    table = _table(
+    table = new_table(
         f"{campaign}: labels beside predictions",
-        ("adsorbate", "candidate", "predicted (eV)", "label (eV)", "error (eV)", "counts"),
+        ("surface", "adsorbate", "site", "predicted (eV)", "label (eV)", "error (eV)", "counts"),
         right={"predicted (eV)", "label (eV)", "error (eV)"},
     )
     compared = []
@@ -117,14 +108,15 @@ def show_labels(db: Database, campaign: str) -> None:
         if row.trainable:
             compared.append(pair)
         table.add_row(
-            pair.adsorbate,
-            pair.candidate_id[:12],
+            surface_name(row.bulk, row.miller, row.termination),
+            row.adsorbate,
+            row.site,
             f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
             f"{pair.label_ev:+.2f}",
             f"{pair.error_ev:+.2f}",
             "yes" if row.trainable else "no (flagged)",
         )
-    _console().print(table)
+    print_table(table)
     found = agreement(compared)
     if found.count:
         print(
@@ -140,23 +132,25 @@ def show_selected(selected: Selected) -> None:
         writer.writerow(selected.columns)
         writer.writerows(selected.rows)
     else:
-        table = _table(None, selected.columns)
+        table = new_table(None, selected.columns)
         for row in selected.rows:
             table.add_row(*("" if value is None else str(value) for value in row))
-        _console().print(table)
+        print_table(table)
     if selected.more:
         print(f"first {len(selected.rows)} rows; more with --limit", file=sys.stderr)
 
 
-def _table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:
+def new_table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:
+    """Return an empty table; columns in ``right`` hold numbers."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if right and name in right else "left")
     return table
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _UNKNOWN_WIDTH)
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal, or as a page where there is none."""
+    Console(width=None if sys.stdout.isatty() else _UNKNOWN_WIDTH).print(table)
 
 
 def _duration(seconds: float) -> str:

@@ -14,10 +14,13 @@ NO_DATABASE = cast(Database, None)
 def test_a_flagged_label_is_shown_and_does_not_count(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = LabelledPrediction("a" * 64, "O", "emt", -1.0, 0.1, -1.1, True, "promising")
-    flagged = LabelledPrediction("b" * 64, "O", "emt", -1.0, 0.1, -5.0, False, None)
+    surface = ("Cu3Pt", "(1 1 1)", "0.25", "O", "bridge Cu-Pt", "emt")
+    good = LabelledPrediction("a" * 64, *surface, -1.0, 0.1, -1.1, True, "promising")
+    flagged = LabelledPrediction("b" * 64, *surface, -1.0, 0.1, -5.0, False, None)
     monkeypatch.setattr(show, "labelled_predictions", lambda *_: [good, flagged])
     show.show_labels(NO_DATABASE, "tiny")
     said = capsys.readouterr().out
     assert "no (flagged)" in said
+    assert "Cu3Pt(111) 0.25" in said
+    assert "bridge Cu-Pt" in said
     assert "1 labels count: MAE 0.100 eV, 90 % intervals hold 100 % of them" in said
