@@ -1,5 +1,6 @@
 """The queue is drained by EMT, on real workers, and what comes back stands beside predictions."""
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -131,3 +132,19 @@ def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> Non
     said = verified[0].run("verify", "tiny", "--engine", "vasp")
     assert said.status == 2
     assert "level emt is computed with emt, got engine vasp" in said.err
+
+
+def test_two_workers_on_one_queue_do_nothing_twice(
+    new_workplace: Callable[[], Any], screened: tuple[Any, Any]
+) -> None:
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    both = [workplace.start("verify", "tiny", "--workers", "1") for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    tries = read(workplace, "select * from calculation")
+    assert not tries.item.duplicated().any()
+    assert set(tries.state) <= {"converged", "anomalous"}
+    assert len(read(workplace, "select * from label")) == 4
+    ended = [[int(n) for n in re.findall(r"(\d+) (?:conv|anom|fail)", out)] for out, _ in said]
+    assert sum(sum(counts) for counts in ended) == 4
