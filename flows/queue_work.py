@@ -11,11 +11,9 @@ from ase import Atoms
 
 from screening_db.calculations import Provenance, sha256_of
 from screening_db.engine import Database
-from screening_db.failure_policy import NEED_FAILED
 from screening_db.lease import Lease
 from screening_db.queries import slabs
 from screening_db.queue_needs import Need, record_needs, without_needs
-from screening_db.queue_view import items_of
 from screening_db.tables import AdsorbateRow, CandidateRow
 from tasks.errors import UserError
 from tasks.identity import slab_id
@@ -38,6 +36,8 @@ class ReferenceJob:
 def plan_needs(db: Database, level: LevelOfTheory) -> None:
     """Record which clean slab and gas molecules each queued adslab needs, where nobody has yet."""
     found = without_needs(db, level.name)
+    if not found:
+        return
     adsorbates = _adsorbates(db, {row.adsorbate for row in found})
     record_needs(db, level.name, {row.id: _needs(row, adsorbates, level) for row in found})
 
@@ -90,21 +90,6 @@ def provenance(
         inputs=inputs,
         started_at=began,
         ended_at=time.time(),
-    )
-
-
-def waits_for_others(db: Database, campaign: str) -> bool:
-    """Tell whether adslabs of a campaign wait for what another worker is computing."""
-    items = items_of(db, campaign)
-    waiting = any(item.state == "waiting" for item in items)
-    return waiting and any(item.kind != "adslab" and item.state == "leased" for item in items)
-
-
-def failed_for_needs(db: Database, campaign: str) -> int:
-    """Return how many adslabs of a campaign failed because their slab or a molecule did."""
-    return sum(
-        item.state == "failed" and item.error_class == NEED_FAILED
-        for item in items_of(db, campaign)
     )
 
 

@@ -16,13 +16,11 @@ from flows.cluster import dask_client, finished
 from flows.progress import progress_bar
 from flows.queue_work import (
     ReferenceJob,
-    failed_for_needs,
     plan_needs,
     provenance,
     reference_energy_ev,
     reference_jobs,
     require_unchanged,
-    waits_for_others,
 )
 from flows.rows import level_row
 from flows.workers import ClusterPlan
@@ -39,6 +37,7 @@ from screening_db.queue import (
     heartbeat,
     release,
 )
+from screening_db.queue_view import failed_for_needs, waits_for_others
 from screening_db.record import record_level, record_references
 from screening_db.tables import AdsorbateRow, CampaignRow, CandidateRow
 from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind

@@ -61,7 +61,10 @@ _RETRY = {
     "held": "it is held; release it",
 }
 _CANCEL = {"failed": "it failed and is not tried again", "cancelled": "it is cancelled already"}
+_AS_URGENT = "it is as urgent as the most urgent adslab that needs it; give that one the priority"
 _PRIORITY = {
+    "slab": _AS_URGENT,
+    "gas": _AS_URGENT,
     "failed": "it failed; retry it first",
     "cancelled": "it is cancelled; retry it first",
 }
@@ -92,7 +95,7 @@ def cancel(db: Database, keys: Sequence[ItemKey]) -> Carried:
 
 
 def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carried:
-    """Give items another priority, the larger first; what adslabs need goes along with them.
+    """Give adslabs another priority, the larger first; what they need goes along with them.
 
     Raises:
         DatabaseError: the priority is not a finite number.
@@ -109,7 +112,7 @@ def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carr
 def _carry_out(
     db: Database, keys: Sequence[ItemKey], refusals: dict[str, str], change: _Change
 ) -> Carried:
-    """Change the items whose state is not among ``refusals`` and that have no result yet."""
+    """Change the items that have no result yet and whose state and kind no refusal names."""
     left, changed = [], []
     with db.write() as session:
         alone(session)
@@ -132,7 +135,7 @@ def _carry_out(
 def _refusal(row: QueueRow, refusals: dict[str, str]) -> str:
     if row.state in ("converged", "anomalous"):
         return _DONE.format(state=row.state)
-    return refusals.get(row.state, "")
+    return refusals.get(row.state) or refusals.get(row.kind, "")
 
 
 def _set_held(session: Session, row: QueueRow, now: float) -> None:

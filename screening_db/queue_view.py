@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.failure_policy import NEED_FAILED
 from screening_db.sql import run_select
 
 ItemKey = tuple[str, str]  # item, level
@@ -84,6 +85,17 @@ def items_of(db: Database, campaign: str | None = None) -> list[QueueItem]:
         return [QueueItem(**row) for row in rows.mappings()]
 
 
+def waits_for_others(db: Database, campaign: str) -> bool:
+    """Tell whether adslabs of a campaign wait for a slab or molecule that is being computed."""
+    waiting = _count(db, campaign, "state = 'waiting'")
+    return waiting > 0 and _count(db, campaign, "state = 'leased' AND kind <> 'adslab'") > 0
+
+
+def failed_for_needs(db: Database, campaign: str) -> int:
+    """Return how many adslabs of a campaign failed because their slab or a molecule did."""
+    return _count(db, campaign, f"state = 'failed' AND error_class = '{NEED_FAILED}'")
+
+
 def items_where(db: Database, condition: str) -> list[QueueItem]:
     """Return the items for which an SQL condition over ``verification_queue`` holds.
 
@@ -115,6 +127,14 @@ def items_called(db: Database, names: Sequence[str], level: str | None = None) -
     for name in names:
         found |= {item.key: item for item in _called(db, name, level)}
     return list(found.values())
+
+
+def _count(db: Database, campaign: str, condition: str) -> int:
+    query = text(
+        f"SELECT count(*) FROM queue WHERE {condition} AND (item, level) IN ({_OF_CAMPAIGN})"
+    )
+    with db.read() as session:
+        return int(session.execute(query, {"campaign": campaign}).scalar_one())
 
 
 def _called(db: Database, name: str, level: str | None) -> list[QueueItem]:

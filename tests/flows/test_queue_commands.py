@@ -70,7 +70,7 @@ def db(tmp_path: Path) -> Database:
     rows = [QueueRow(candidate_id=i, priority=-float(n), **asked) for n, i in enumerate(IDS)]
     enqueue(database, rows)
     needs = [Need("slab", SURFACE), Need("gas", "H2")]
-    record_needs(database, "emt", {i: needs for i in IDS})
+    record_needs(database, "emt", dict.fromkeys(IDS, needs))
     return database
 
 

@@ -13,6 +13,7 @@ from screening_db.queries import labels, queue_items, reference_energies
 from screening_db.queue import claim, complete, complete_reference, enqueue, fail
 from screening_db.queue_needs import Need, record_needs, without_needs
 from screening_db.queue_orders import cancel, hold, release_held, retry, set_priority
+from screening_db.queue_view import failed_for_needs, waits_for_others
 from screening_db.record import forget_campaign, record_chunk, record_references, record_slabs
 from screening_db.tables import SlabRow
 from screening_db.verification_tables import QueueRow, ReferenceEnergyRow
@@ -151,6 +152,9 @@ def test_a_slab_that_fails_fails_what_waits_for_it_and_a_retry_brings_all_back(n
     )
     assert "needs slab, which is failed: atoms overlap" in rows["a1"].error_message
     assert rows["b1"].state == "waiting"
+    assert failed_for_needs(needy, "first") == 2
+    assert waits_for_others(needy, "first")
+    assert not waits_for_others(needy, "nobody")
     complete_reference(needy, gas, energy(gas))
     retry(needy, [("a1", "emt")])
     found = states(needy)
@@ -189,7 +193,9 @@ def test_cancelled_adslabs_take_what_they_alone_need_with_them(needy):
 
 
 def test_a_priority_goes_along_to_what_is_needed(needy):
-    set_priority(needy, [("b1", "emt")], 9.0)
+    carried = set_priority(needy, [("b1", "emt"), ("slab", "emt")], 9.0)
+    (left,) = carried.left
+    assert (left.key, left.why[:16]) == (("slab", "emt"), "it is as urgent ")
     assert claimed(needy)[:2] == ["other", "H2"]
 
 
