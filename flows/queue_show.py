@@ -128,6 +128,7 @@ def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
         ("versions", versions),
         ("input", f"hash {row.input_sha256}" if row.input_sha256 else ""),
         ("structures", _structures(row)),
+        *(("ladder", rung) for rung in row.rungs),
         ("failure", ": ".join(filter(None, (row.error_class, row.error_message)))),
         ("files", kept),
         ("refused", f"{row.refused} times; {row.note}" if row.refused else ""),

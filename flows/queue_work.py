@@ -20,7 +20,7 @@ from tasks.identity import slab_id
 from tasks.levels import LevelOfTheory
 from tasks.structures import structure_from_text
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
-from tasks.verify.engines import engine_for
+from tasks.verify.engines import Engine
 
 _TOLD_VERSIONS = ("sabatier", "ase", "numpy")
 
@@ -55,9 +55,11 @@ def reference_jobs(
     return [ReferenceJob(lease, structures.get(lease.item, "")) for lease in wanted]
 
 
-def reference_energy_ev(job: ReferenceJob, level: LevelOfTheory, cache: EnergyCache) -> float:
+def reference_energy_ev(
+    job: ReferenceJob, level: LevelOfTheory, engine: Engine, cache: EnergyCache
+) -> float:
     """Compute a clean slab or gas molecule; this runs on a worker."""
-    engine, lease = engine_for(level), job.lease
+    lease = job.lease
     start = structure_from_text(job.structure) if job.structure else None
     if lease.kind == "gas":
         return gas_energy(lease.item, level, engine, cache, start).energy_ev

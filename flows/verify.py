@@ -47,7 +47,7 @@ from tasks.levels import LevelOfTheory
 from tasks.levels import level as shipped_level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import EngineError, FailureKind, engine_for
+from tasks.verify.engines import Engine, EngineError, FailureKind, engine_for
 from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
@@ -102,6 +102,8 @@ class Outcome:
     failure: FailureKind = FailureKind.BAD_INPUT
     message: str = ""
     energy_ev: float | None = None
+    times: int = 1  # how often the failure happened under this one lease
+    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
     provenance: Provenance | None = None
 
 
@@ -215,24 +217,34 @@ def verify_group(
     Also returns the reference energies that had to be computed on the way.
     """
     known = KnownEnergies(recorded)
-    return [_verify_one(job, level, known) for job in jobs], known.found
+    engine = engine_for(level)
+    return [_verify_one(job, level, known, engine) for job in jobs], known.found
 
 
-def _verify_one(job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+def _verify_one(
+    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+) -> Outcome:
     began = time.time()
     try:
-        outcome = _computed(job, level, known)
+        outcome = _computed(job, level, known, engine)
     except EngineError as failure:
-        outcome = Outcome(job.lease, None, failure.kind, str(failure))
+        outcome = _failed(job.lease, failure)
     except UserError as error:
         outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
-    return replace(outcome, provenance=_provenance(job, level, outcome, began))
+    told = _provenance(job, level, outcome, began)
+    return replace(outcome, provenance=replace(told, rungs=outcome.rungs))
 
 
-def _computed(job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+def _failed(lease: Lease, failure: EngineError) -> Outcome:
+    return Outcome(lease, None, failure.kind, str(failure))
+
+
+def _computed(
+    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+) -> Outcome:
     if isinstance(job, ReferenceJob):
         own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
-        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, own))
+        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own))
     require_unchanged(job.lease, job.adslab)
     adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
     require_stored(
@@ -302,7 +314,8 @@ def _record(db: Database, outcome: Outcome, counts: Counts) -> None:
     if outcome.energy_ev is not None:
         complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told)
     elif verified is None:
-        state = fail(db, lease, outcome.failure.value, outcome.message, told)
+        kind, times = outcome.failure.value, outcome.times
+        state = fail(db, lease, kind, outcome.message, told, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
     elif complete(db, lease, _label(lease, verified), told):

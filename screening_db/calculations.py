@@ -49,6 +49,7 @@ class Provenance:
     inputs: tuple[str, ...] = ()
     started_at: float | None = None
     ended_at: float | None = None
+    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
     files: tuple[KeptFile, ...] = ()
 
     @property
@@ -151,6 +152,7 @@ def end_try(
         "input_sha256": told.input_sha256,
         "structure_in": told.structure_in,
         "structure_out": told.structure_out,
+        "rungs": list(told.rungs),
     }
     if told.started_at is not None:
         values["started_at"] = told.started_at

@@ -5,6 +5,7 @@ where waiting is safe, and never fails half-way because another process wrote in
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,9 +186,19 @@ def _prepare_folder(path: Path) -> None:
 
 def _let_readers_go_on(database: Database) -> None:
     """Put an SQLite file into WAL mode, which it keeps: readers go on while one process writes."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
     with database.engine.connect() as connection:
         # By the driver's cursor, because the mode does not change inside a transaction.
-        connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
+        cursor = connection.connection.cursor()
+        while True:
+            try:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as fault:
+                # two that change it at once are refused at once, whatever the timeout
+                if "locked" not in str(fault) or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -58,9 +58,15 @@ def rule(failure: str) -> Rule:
     return POLICY.get(failure, _UNKNOWN)
 
 
-def after_failure(failure: str, failures: Mapping[str, int], memory_class: int) -> AfterFailure:
-    """Return what one more failure means to an item that has ``failures`` behind it."""
-    counted = dict(failures) | {failure: failures.get(failure, 0) + 1}
+def after_failure(
+    failure: str, failures: Mapping[str, int], memory_class: int, times: int = 1
+) -> AfterFailure:
+    """Return what a failure means to an item that has ``failures`` behind it.
+
+    ``times`` is how often it happened before it was reported: an engine may climb its ladder
+    against electrons that do not converge by itself.
+    """
+    counted = dict(failures) | {failure: failures.get(failure, 0) + max(1, times)}
     found = rule(failure)
     again = counted[failure] < found.tries
     larger = memory_class + 1 if again and found.larger_memory else memory_class

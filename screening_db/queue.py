@@ -180,14 +180,17 @@ def fail(
     failure: str,
     message: str,
     provenance: Provenance | None = None,
+    *,
+    times: int = 1,
 ) -> QueueState | None:
     """End a lease without a result, and return the state that the policy gives the item.
 
-    Returns None, and notes it, where the lease was lost.
+    ``times`` counts the tries that failed in this way under the one lease. Returns None, and
+    notes it, where the lease was lost.
     """
     with db.write() as session:
         now = now_of(session)
-        after = after_failure(failure, lease.failures, lease.memory_class)
+        after = after_failure(failure, lease.failures, lease.memory_class, times)
         if not changed(session, lease, failed_columns(after, failure, message)):
             note_refused(session, lease.key, now, f"{failure} was reported after the lease ended")
             return None

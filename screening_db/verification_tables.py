@@ -141,6 +141,7 @@ class CalculationRow(Base):
     input_sha256: Mapped[str] = mapped_column(default="")  # of level and structures that went in
     structure_in: Mapped[str] = mapped_column(default="")
     structure_out: Mapped[str] = mapped_column(default="")
+    rungs: Mapped[list[str]] = mapped_column(default_factory=list)  # of the engine's SCF ladder
     error_class: Mapped[str] = mapped_column(default="")
     error_message: Mapped[str] = mapped_column(default="")
     refused: Mapped[int] = mapped_column(default=0)  # results that came twice or too late

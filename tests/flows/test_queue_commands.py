@@ -157,6 +157,7 @@ def _one_try(db: Database) -> None:
         structure_out='{"after":1}',
         started_at=0.0,
         ended_at=12.5,
+        rungs=("as stated: scf_not_converged", "gentle mixing: scf_not_converged"),
         files=pack_files({"gpaw.txt": b"SCF did not converge"}),
     )
     fail(db, slab, "scf_not_converged", "no convergence in 333 steps", told)
@@ -176,6 +177,7 @@ def test_one_item_is_shown_with_the_provenance_of_each_try(
         "gpaw 26.7",
         f"hash {'e' * 64}",
         "scf_not_converged: no convergence in 333 steps",
+        "ladder     gentle mixing: scf_not_converged",
         "gpaw.txt (20 bytes)",
     ):
         assert part in said

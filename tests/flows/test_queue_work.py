@@ -14,7 +14,7 @@ from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import level
 from tasks.structures import structure_text
-from tasks.verify.engines import FailureKind
+from tasks.verify.engines import FailureKind, engine_for
 
 EMT = level("emt")
 
@@ -76,7 +76,7 @@ def test_a_slab_that_was_changed_since_it_was_queued_is_refused() -> None:
 def test_a_slab_of_another_id_is_refused_though_its_hash_is_not_known() -> None:
     job = ReferenceJob(lease_of("slab", "f" * 64), structure_text(clean_slab()))
     with pytest.raises(UserError, match="a clean slab has the id of its content"):
-        reference_energy_ev(job, EMT, KnownEnergies({}))
+        reference_energy_ev(job, EMT, engine_for(EMT), KnownEnergies({}))
 
 
 def test_a_structure_that_was_queued_before_hashes_were_kept_passes() -> None:
@@ -96,7 +96,7 @@ def test_a_structure_that_was_queued_before_hashes_were_kept_passes() -> None:
 def test_a_failure_counts_by_what_became_of_the_item(
     monkeypatch: pytest.MonkeyPatch, state: Any, kind: Any, counted: Counts
 ) -> None:
-    monkeypatch.setattr(flow, "fail", lambda *_: state)
+    monkeypatch.setattr(flow, "fail", lambda *_, **__: state)
     counts = Counts()
     flow._record(None, Outcome(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
     assert counts == counted

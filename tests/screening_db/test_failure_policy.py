@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from screening_db.calculations import tries
+from screening_db.calculations import Provenance, tries
 from screening_db.failure_policy import POLICY, after_failure
 from screening_db.queries import queue_items
 from screening_db.queue import claim, enqueue, fail
@@ -76,6 +76,14 @@ def test_a_worker_that_never_reports_is_killed_five_times(queued):
     recorded = tries(queued, "a1", "emt")
     assert [tried.error_class for tried in recorded] == ["killed"] * 5
     assert all(tried.ended_at >= tried.started_at for tried in recorded)
+
+
+def test_an_engine_that_climbed_its_ladder_by_itself_has_had_its_tries(queued):
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    told = Provenance(rungs=("as stated: no", "gentle mixing: no", "smeared start: no"))
+    assert fail(queued, lease, "scf_not_converged", "m", told, times=3) == "failed"
+    (tried,) = tries(queued, "a1", "emt")
+    assert tried.rungs == list(told.rungs)
 
 
 def test_an_unknown_class_is_not_tried_again(queued):

@@ -276,6 +276,7 @@ def _create_needs_and_tries() -> None:
         sa.Column("input_sha256", sa.Text(), nullable=False),
         sa.Column("structure_in", sa.Text(), nullable=False),
         sa.Column("structure_out", sa.Text(), nullable=False),
+        sa.Column("rungs", sa.Text(), nullable=False),
         sa.Column("error_class", sa.Text(), nullable=False),
         sa.Column("error_message", sa.Text(), nullable=False),
         sa.Column("refused", sa.Integer(), nullable=False),
