@@ -10,10 +10,12 @@ from tasks.errors import UserError
 from tasks.identity import fixed_mask
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
 from tasks.references import element_counts
+from tasks.verify.admission import admit
 from tasks.verify.checks import Flag, check, contact_site, limits_of
+from tasks.verify.compute import compute
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
-from tasks.verify.engines import Engine, engine_for, require_elements
-from tasks.verify.relax import Relaxation, relax, relax_settings
+from tasks.verify.engines import Engine, ScfTry, engine_for
+from tasks.verify.relax import Relaxation
 
 _SAME_POSITION_ANG = 1e-6
 
@@ -22,9 +24,10 @@ _SAME_POSITION_ANG = 1e-6
 class Verified:
     """A computed adsorption energy and everything that decides whether it counts.
 
-    ``reference_ev`` is the gas reference that was subtracted and ``references`` the gas energies
-    (eV) behind it. The site is the slab atoms the adsorbate touches, before and after; a change
-    is recorded and no fault.
+    All parts are of the level's energy key; ``free_energy_ev`` is the adslab's free energy beside
+    ``e_adslab_ev``, where the engine gives both. ``reference_ev`` is the gas reference that was
+    subtracted and ``references`` the gas energies (eV) behind it. The site is the slab atoms the
+    adsorbate touches, before and after; a change is recorded and no fault.
     """
 
     level: str
@@ -42,6 +45,8 @@ class Verified:
     site_before: tuple[int, ...]
     site_after: tuple[int, ...]
     atoms: Atoms
+    free_energy_ev: float | None = None
+    tries: tuple[ScfTry, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -60,21 +65,26 @@ def verify(
     adsorbate: Adsorbate,
     level: LevelOfTheory,
     cache: EnergyCache,
+    engine: Engine | None = None,
 ) -> Verified:
-    """Return the relaxed adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
+    """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
-    The same input gives the same energy. Raises ``EngineError`` where there is no energy.
+    It is relaxed, or taken as it is with its slab where the level is of single points. ``engine``
+    is the level's where it was made before. The same input gives the same energy.
+
+    Raises:
+        EngineError: there is no energy.
     """
     _require_adslab_of(adslab, slab)
     _require_adsorbate(adslab, adsorbate)
-    engine = engine_for(level)
-    require_elements(engine, adslab.get_chemical_symbols())
+    engine = engine or engine_for(level)
+    admit(adslab, level, engine)  # before anything is spent on its references
     gas = _gas_energies(adsorbate, level, engine, cache)
     reference_ev = level.reference.reference_ev(
         adsorbate.name, adsorbate.formula, {name: e.energy_ev for name, e in gas.items()}
     )
     e_slab = slab_energy(slab, level, engine, cache)
-    relaxation = relax(adslab, engine.calculator(level), relax_settings(level))
+    relaxation = compute(adslab, level, engine)
     e_adslab = Energy(relaxation.energy_ev, level)
     energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
     return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
@@ -111,6 +121,8 @@ def _verified(
         site_before=contact_site(adslab),
         site_after=contact_site(relaxation.atoms),
         atoms=relaxation.atoms,
+        free_energy_ev=relaxation.free_energy_ev,
+        tries=relaxation.tries,
     )
 
 
