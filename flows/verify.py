@@ -13,6 +13,7 @@ from dask.distributed import Client
 
 from flows.cluster import dask_client, finished
 from flows.progress import progress_bar
+from flows.recorded_level import recorded_level
 from flows.rows import level_row
 from flows.workers import ClusterPlan
 from screening_db.engine import Database
@@ -25,10 +26,9 @@ from screening_db.verification_tables import LabelRow, ReferenceEnergyRow
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.levels import level as shipped_level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import EngineError, FailureKind, engine_for
+from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
 from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
@@ -54,6 +54,14 @@ class Job:
     slab: str
     slab_id: str
     adsorbate: Adsorbate
+
+
+@dataclass(frozen=True)
+class Order:
+    """At which level, and where its engine is; it travels to the workers."""
+
+    level: LevelOfTheory
+    places: Places
 
 
 @dataclass(frozen=True)
@@ -89,15 +97,17 @@ def run_verification(
     limit: int | None,
     engine: str | None,
     cluster: ClusterPlan,
+    places: Places | None = None,
 ) -> Counts:
     """Verify up to ``limit`` queued candidates at the campaign's level, the first in line first.
 
     Raises:
-        UserError: ``engine`` belongs to another level, or is not installed.
+        UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
+            computed here.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
-    level = shipped_level(campaign.level)
-    engine_for(level, engine)
+    level = recorded_level(db, campaign.level)
+    engine_for(level, engine, places)
     record_level(db, level_row(level))  # labels and references go by the level's name
     counts = Counts()
     waiting = _waiting(db, campaign.name)
@@ -114,7 +124,7 @@ def run_verification(
             leases = claim(db, level.name, batch=batch, lease_s=LEASE_S, campaign=campaign.name)
             if not leases:
                 break
-            _verify_batch(db, client, level, leases, counts)
+            _verify_batch(db, client, Order(level, places or {}), leases, counts)
             left -= len(leases)
             advance(len(leases))
     return counts
@@ -125,15 +135,16 @@ def _waiting(db: Database, campaign: str) -> int:
 
 
 def _verify_batch(
-    db: Database, client: Client, level: LevelOfTheory, leases: Sequence[Lease], counts: Counts
+    db: Database, client: Client, order: Order, leases: Sequence[Lease], counts: Counts
 ) -> None:
+    level = order.level
     jobs, unreadable = _jobs(db, leases)
     for outcome in unreadable:
         _record(db, outcome, counts)
     known = _recorded_energies(db, level)
     open_leases = {job.lease.candidate_id: job.lease for group in jobs for job in group}
     with _kept_alive(db, open_leases):
-        futures = [client.submit(verify_group, group, level, known, pure=False) for group in jobs]
+        futures = [client.submit(verify_group, group, order, known, pure=False) for group in jobs]
         try:
             for _, (outcomes, found) in finished(client, futures):
                 record_references(db, _reference_rows(level, found))
@@ -145,14 +156,18 @@ def _verify_batch(
 
 
 def verify_group(
-    jobs: Sequence[Job], level: LevelOfTheory, recorded: dict[EnergyKey, float]
+    jobs: Sequence[Job], order: Order, recorded: dict[EnergyKey, float]
 ) -> tuple[list[Outcome], dict[EnergyKey, float]]:
     """Verify adslabs of one slab; this runs on a worker. Also returns new reference energies."""
     known = KnownEnergies(recorded)
-    return [_verify_one(job, level, known) for job in jobs], known.found
+    try:
+        engine = engine_for(order.level, places=order.places)
+    except EngineError as failure:  # this worker's machine may lack it
+        return [Outcome(job.lease, None, failure.kind, str(failure)) for job in jobs], {}
+    return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
 
 
-def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies) -> Outcome:
+def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies, engine: Engine) -> Outcome:
     try:
         adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
         require_stored(
@@ -162,7 +177,7 @@ def _verify_one(job: Job, level: LevelOfTheory, known: KnownEnergies) -> Outcome
             candidate_id=job.lease.candidate_id,
             slab_id=job.slab_id,
         )
-        return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
+        return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine))
     except EngineError as failure:
         return Outcome(job.lease, None, failure.kind, str(failure))
     except UserError as error:

@@ -56,6 +56,11 @@ def level(name: str, folder: Path = Path()) -> LevelOfTheory:
     )
 
 
+def level_name(stated: str) -> str:
+    """Return the name that a level goes by: ``stated`` itself, or what its file says."""
+    return read_level(Path(stated)).name if stated.endswith(_SUFFIXES) else stated
+
+
 def shipped_levels() -> tuple[LevelOfTheory, ...]:
     """Return all shipped levels, in a fixed order."""
     return tuple(_shipped(name) for name in _ORDER)

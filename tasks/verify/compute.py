@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from tasks.identity import content_id, structure_bytes
 from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.admission import admit
@@ -89,33 +88,26 @@ def _close(calculator: object) -> None:
 
 def _magnetised(atoms: Atoms, level: LevelOfTheory) -> Atoms:
     moments_N = start_moments(atoms, level.stated().spin)
-    start = atoms.copy()
+    start: Atoms = atoms.copy()
     start.set_initial_magnetic_moments(moments_N if moments_N.any() else None)
     return start
 
 
 def _moved(atoms: Atoms, end: Atoms) -> Atoms:
     """Return ``atoms`` as they were, at the positions of the end."""
-    moved = atoms.copy()
+    moved: Atoms = atoms.copy()
     moved.positions = np.asarray(end.positions)
     return moved
 
 
 @contextmanager
 def _work_folder(engine: Engine, atoms: Atoms, level: LevelOfTheory) -> Iterator[Path]:
-    """Yield a folder for the files of one calculation; it stays where a place for it is given."""
+    """Yield a new folder for the files of one calculation; it stays where a place is given."""
     if not engine.place.work:
         with tempfile.TemporaryDirectory(prefix="sabatier-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    key = content_id("calculation", structure_bytes(_celled(atoms)), level.level_hash)
-    yield Path(engine.place.work).resolve() / level.name / key[:16]
-
-
-def _celled(atoms: Atoms) -> Atoms:
-    """Return atoms with a cell: an identity is of periodic structures."""
-    if atoms.cell.rank == 3:
-        return atoms
-    boxed = atoms.copy()
-    boxed.center(vacuum=5.0)
-    return boxed
+    kept = Path(engine.place.work).resolve() / level.name
+    kept.mkdir(parents=True, exist_ok=True)
+    # never that of an earlier try: an old output would be read as the new one's
+    yield Path(tempfile.mkdtemp(prefix=f"{atoms.get_chemical_formula()}-", dir=kept))

@@ -36,7 +36,7 @@ def is_gas(atoms: Atoms) -> bool:
 
 def boxed(molecule: Atoms, vacuum: float | None) -> Atoms:
     """Return a molecule alone in a periodic box (Å on each side), or without a cell."""
-    gas = molecule.copy()
+    gas: Atoms = molecule.copy()
     gas.info["gas"] = True
     if vacuum is not None:
         gas.center(vacuum=vacuum)

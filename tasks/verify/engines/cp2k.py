@@ -115,7 +115,7 @@ class Cp2kEngine(Engine):
         if job.rung is Rung.SMEARED_START:
             wide = self._cp2k(job, width_ev=_WIDE_EV, guess="ATOMIC")
             wide.get_potential_energy(job.atoms.copy())
-            wide.close()
+            wide.close()  # the next one reads the orbitals that this one leaves
             return self._cp2k(job, guess="RESTART")
         return self._cp2k(job)
 
@@ -134,7 +134,7 @@ class Cp2kEngine(Engine):
             return EngineError(FailureKind.ENGINE, f"cp2k stopped: {_abort(words)}")
         return failure_of(self, error, words)
 
-    def _cp2k(self, job: Job, width_ev: float | None = None, guess: str = "ATOMIC") -> Calculator:
+    def _cp2k(self, job: Job, width_ev: float | None = None, guess: str = "ATOMIC") -> CP2K:
         data = Path(self.place.potentials).resolve()
         return CP2K(
             command=self.command,

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ase.calculators.calculator import Calculator
 from ase.calculators.espresso import Espresso, EspressoProfile
@@ -148,12 +148,13 @@ class EspressoEngine(Engine):
 
     def _espresso(self, job: Job, changes: dict[str, Any]) -> Calculator:
         folder = Path(self.place.potentials).resolve()
-        return Espresso(
+        made = Espresso(
             profile=EspressoProfile(self.command, folder),
             directory=job.folder,
             pseudopotentials=self._files(job.level),
             **espresso_parameters(job, changes),
         )
+        return cast(Calculator, made)  # one in all but its base class
 
     def _files(self, level: LevelOfTheory) -> dict[str, str]:
         """Return the file of each element: as the level names it, else by the symbol it begins."""

@@ -70,4 +70,6 @@ class FairchemEngine(Engine):
         from fairchem.core.units.mlip_unit import load_predict_unit
 
         unit = load_predict_unit(self.place.potentials, device="cpu")
-        return FAIRChemCalculator(unit, task_name=str(added_by(self.name)["task"]))
+        task = str(added_by(self.name)["task"])
+        made: Calculator = FAIRChemCalculator(unit, task_name=task)
+        return made

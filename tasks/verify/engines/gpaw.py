@@ -97,17 +97,18 @@ class GpawEngine(Engine):
             import gpaw
 
             gpaw.setup_paths[:0] = [Path(self.place.potentials)]
-        stated = GPAW(**gpaw_parameters(job))
+        stated: Calculator = GPAW(**gpaw_parameters(job))
         if job.rung is not Rung.SMEARED_START:
             return stated
         wide = GPAW(**gpaw_parameters(job, width_ev=_WIDE_EV))
-        return _narrowed(wide, stated, job.atoms.copy())
+        narrowed: Calculator = _narrowed(wide, stated, job.atoms.copy())
+        return narrowed
 
     def prepared(self, atoms: Atoms) -> Atoms:
         """Return a slab open along c, which the dipole layer asks for, and others as they are."""
         if not is_slab(atoms):
             return atoms
-        opened = atoms.copy()
+        opened: Atoms = atoms.copy()
         opened.pbc = (True, True, False)
         return opened
 
@@ -182,7 +183,7 @@ def gpaw_parameters(job: Job, width_ev: float | None = None) -> dict[str, Any]:
     return parameters
 
 
-def _narrowed(wide: Any, stated: Any, atoms: Atoms) -> Calculator:
+def _narrowed(wide: Any, stated: Any, atoms: Atoms) -> Any:
     """Return ``wide`` after it converged, with the occupations that are ``stated`` from here on."""
     wide.get_potential_energy(atoms)
     stated.create_new_calculation(atoms)

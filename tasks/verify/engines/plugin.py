@@ -62,7 +62,8 @@ class PluginEngine(Engine):
 
     def calculator(self, job: Job) -> Calculator:
         """Return the calculator that the engine makes."""
-        return self.engine.calculator(job.atoms, job.level, job.folder)
+        made: Calculator = self.engine.calculator(job.atoms, job.level, job.folder)
+        return made
 
 
 def plugin_names() -> tuple[str, ...]:

@@ -110,13 +110,14 @@ class VaspEngine(Engine):
         return failure_of(self, error, words)
 
     def _vasp(self, job: Job, changes: dict[str, Any]) -> Calculator:
-        return Vasp(
+        made: Calculator = Vasp(
             command=self.place.command or None,
             directory=str(job.folder),
             txt=_OUTPUT,
             **vasp_parameters(job, str(self._family(job.level))),
             **changes,
         )
+        return made
 
     def _family(self, level: LevelOfTheory) -> Path:
         potentials = level.stated().potentials
