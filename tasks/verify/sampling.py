@@ -64,7 +64,7 @@ def gamma_centred(atoms: Atoms, rule: KPoints) -> bool:
         return True
     angle = float(atoms.cell.angles()[2])
     a, b = atoms.cell.lengths()[:2]
-    return min(abs(angle - 60.0), abs(angle - 120.0)) < 0.5 and abs(a - b) < 0.01 * a
+    return bool(min(abs(angle - 60.0), abs(angle - 120.0)) < 0.5 and abs(a - b) < 0.01 * a)
 
 
 def start_moments(atoms: Atoms, spin: Spin) -> NDArray[np.float64]:
