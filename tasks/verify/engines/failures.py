@@ -63,7 +63,10 @@ _SAID = (  # what programs and batch systems write; the first that fits
         FailureKind.WALL_LIMIT,
         r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit",
     ),
-    (FailureKind.KILLED, r"sigkill|sigterm|signal (9|15)\b|killed by"),
+    (
+        FailureKind.KILLED,  # a shell tells of a signal by 128 and its number
+        r"sigkill|sigterm|signal (9|15)\b|killed by|returned an error: (137|143|-9|-15)\b",
+    ),
 )
 _KILLING_SHELL_STATUS = (137, 143)  # 128 + SIGKILL, 128 + SIGTERM
 

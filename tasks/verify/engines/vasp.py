@@ -49,6 +49,16 @@ _SAID = (
 )
 
 
+class _FreshVasp(Vasp):
+    """VASP that cannot be answered by the files of an earlier step."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Remove what was printed before, then compute."""
+        for name in (_OUTCAR, "vasprun.xml"):
+            (Path(self.directory) / name).unlink(missing_ok=True)
+        super().calculate(*args, **kwargs)
+
+
 @dataclass(frozen=True)
 class VaspEngine(Engine):
     """VASP; ``potentials`` of its place is the folder that holds ``potpaw_PBE`` or the like."""
@@ -110,12 +120,11 @@ class VaspEngine(Engine):
         return failure_of(self, error, words)
 
     def _vasp(self, job: Job, changes: dict[str, Any]) -> Calculator:
-        made: Calculator = Vasp(
+        made: Calculator = _FreshVasp(
             command=self.place.command or None,
             directory=str(job.folder),
             txt=_OUTPUT,
-            **vasp_parameters(job, str(self._family(job.level))),
-            **changes,
+            **vasp_parameters(job, str(self._family(job.level))) | changes,
         )
         return made
 
