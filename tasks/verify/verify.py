@@ -59,6 +59,14 @@ class Verified:
         return self.site_before != self.site_after
 
 
+@dataclass(frozen=True)
+class RelaxedElsewhere:
+    """An adslab and its clean slab as another engine, or a model, relaxed them."""
+
+    adslab: Atoms
+    slab: Atoms
+
+
 def verify(
     adslab: Atoms,
     slab: Atoms,
@@ -66,25 +74,32 @@ def verify(
     level: LevelOfTheory,
     cache: EnergyCache,
     engine: Engine | None = None,
+    *,
+    relaxed: RelaxedElsewhere | None = None,
 ) -> Verified:
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
-    It is relaxed, or taken as it is with its slab where the level is of single points. ``engine``
-    is the level's where it was made before. The same input gives the same energy.
+    It is relaxed, or taken as it is with its slab where the level is of single points. With
+    ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``.
+    ``engine`` is the level's where it was made before. The same input gives the same energy.
 
     Raises:
         EngineError: there is no energy.
     """
     _require_adslab_of(adslab, slab)
     _require_adsorbate(adslab, adsorbate)
+    if relaxed is not None:
+        _require_adslab_of(relaxed.adslab, slab, moved=True)
+        _require_adsorbate(relaxed.adslab, adsorbate)
     engine = engine or engine_for(level)
     admit(adslab, level, engine)  # before anything is spent on its references
     gas = _gas_energies(adsorbate, level, engine, cache)
     reference_ev = level.reference.reference_ev(
         adsorbate.name, adsorbate.formula, {name: e.energy_ev for name, e in gas.items()}
     )
-    e_slab = slab_energy(slab, level, engine, cache)
-    relaxation = compute(adslab, level, engine)
+    as_given = level.stated().mode == "single_point" and relaxed is not None
+    e_slab = slab_energy(relaxed.slab if relaxed and as_given else slab, level, engine, cache)
+    relaxation = compute(adslab if relaxed is None else relaxed.adslab, level, engine)
     e_adslab = Energy(relaxation.energy_ev, level)
     energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
     return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
@@ -135,19 +150,23 @@ def _gas_energies(
     return {name: gas_energy(name, level, engine, cache, own) for name in names}
 
 
-def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
-    """Refuse an adslab that is not its slab with an adsorbate after it."""
+def _require_adslab_of(adslab: Atoms, slab: Atoms, *, moved: bool = False) -> None:
+    """Refuse an adslab that is not its slab with an adsorbate after it.
+
+    Where it has ``moved`` since, its fixed atoms have not.
+    """
     tags = adslab.get_tags()
     if not (tags == 2).any() or not (tags != 2).any():
         raise UserError("an adslab has slab atoms (tags 0, 1) and adsorbate atoms (tag 2)")
     count = len(slab)
+    held = fixed_mask(slab) if moved else np.ones(count, dtype=bool)
     matches = (
         int((tags != 2).sum()) == count
         and bool((tags[count:] == 2).all())
         and np.array_equal(adslab.numbers[:count], slab.numbers)
         and np.array_equal(fixed_mask(adslab)[:count], fixed_mask(slab))
         and np.allclose(adslab.cell.array, slab.cell.array, rtol=0, atol=_SAME_POSITION_ANG)
-        and np.allclose(adslab.positions[:count], slab.positions, rtol=0, atol=_SAME_POSITION_ANG)
+        and _same_positions(adslab[:count][held], slab[held])
     )
     if not matches:
         raise UserError(
@@ -155,6 +174,10 @@ def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
             "atoms fixed; got "
             f"{adslab.get_chemical_formula()} on {slab.get_chemical_formula()}, which differ"
         )
+
+
+def _same_positions(first: Atoms, second: Atoms) -> bool:
+    return np.allclose(first.positions, second.positions, rtol=0, atol=_SAME_POSITION_ANG)
 
 
 def _require_adsorbate(adslab: Atoms, adsorbate: Adsorbate) -> None:

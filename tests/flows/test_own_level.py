@@ -35,7 +35,7 @@ calculation:
 """
 CELL = """\
 name: tiny
-bulks: {elements: [Al]}
+bulks: {elements: [Cu]}
 surfaces:
   {millers: [[1, 1, 1]], min_thickness: 4.0, min_in_plane: 2.0, vacuum: 12.0, fixed_layers: 9}
 adsorbates: [H]
@@ -189,5 +189,5 @@ def test_gpaw_verifies_what_a_campaign_at_its_level_queued(
     assert "1 converged, 0 anomalous, 0 failed" in said.out, said.out
     (label,) = read(workplace, "select * from label").itertuples()
     assert label.level == "small-gpaw"
-    assert 0.0 < label.energy_ev < 1.0  # hydrogen does not like aluminium
+    assert -1.0 < label.energy_ev < 1.0
     assert len(list((workplace.folder / "kept").rglob("gpaw.txt"))) == 3  # H2, slab, adslab

@@ -12,15 +12,17 @@ from ase import Atoms
 from ase.build import fcc111, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 
 from tasks.adsorbates import adsorbate
+from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.verify.compute import compute
 from tasks.verify.energies import MemoryCache, gas_energy, slab_energy
 from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
 from tasks.verify.engines.base import LADDER
 from tasks.verify.engines.emt import EmtEngine
-from tasks.verify.verify import verify
+from tasks.verify.verify import RelaxedElsewhere, verify
 
 EMT_LEVEL = level("emt")
 
@@ -160,3 +162,41 @@ def test_single_points_are_another_level_that_moves_nothing_but_the_gas() -> Non
     stretched = molecule("H2")
     stretched.calc = EMT()
     assert stretched.get_potential_energy() > relaxed
+
+
+def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
+    """With EMT as the other engine, a point on its minimum is its relaxed energy."""
+    adslab = slab()
+    adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
+    adslab.set_tags([0, 0, 1, 2])
+    engine = engine_for(EMT_LEVEL)
+    relaxed = RelaxedElsewhere(
+        compute(adslab, EMT_LEVEL, engine).atoms, compute(slab(), EMT_LEVEL, engine).atoms
+    )
+    oxygen, points = adsorbate("O"), single_points()
+    done = verify(adslab, slab(), oxygen, points, MemoryCache(), relaxed=relaxed)
+    whole = verify(adslab, slab(), oxygen, EMT_LEVEL, MemoryCache())
+    assert (done.steps, done.level) == (0, "emt-points")
+    assert done.energy_ev == pytest.approx(whole.energy_ev, abs=1e-9)
+    assert done.site_before == whole.site_before
+
+
+def test_a_geometry_of_another_slab_is_no_geometry_of_this_one() -> None:
+    adslab = slab()
+    adslab.set_constraint(FixAtoms([0]))
+    clean = adslab.copy()
+    adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
+    adslab.set_tags([0, 0, 1, 2])
+    moved = adslab.copy()
+    moved.set_constraint()
+    moved.positions[0] += 0.1
+    moved.set_constraint(FixAtoms([0]))
+    with pytest.raises(UserError, match="starts with the atoms of its clean slab"):
+        verify(
+            adslab,
+            clean,
+            adsorbate("O"),
+            EMT_LEVEL,
+            MemoryCache(),
+            relaxed=RelaxedElsewhere(moved, clean),
+        )

@@ -25,6 +25,7 @@ from tasks.verify.engines.failures import EngineError, Rung, kind_of
 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
+_LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
 
 @dataclass(frozen=True)
@@ -162,13 +163,13 @@ def require_free_keywords(engine: Engine, level: LevelOfTheory, taken: Iterable[
 
 
 def program_missing(command: str, install: str) -> str:
-    """Return what to install where the program of a command is not found."""
-    words = shlex.split(command)
-    # mpirun -n 2 pw.x: the last word that is a program is the engine's
-    programs = [word for word in words if not word.startswith("-") and not word.isdigit()]
-    if programs and any(shutil.which(word) for word in (programs[0], programs[-1])):
-        return ""
-    return f"{words[0] if words else 'its program'} is not found: {install}"
+    """Return what to install where the program of a command, or what launches it, is not found."""
+    first, *others = shlex.split(command) or ["its program"]
+    if shutil.which(first) is None:
+        return f"{first} is not found: {install}"
+    if Path(first).name in _LAUNCHERS and not any(map(shutil.which, others)):
+        return f"{others[-1] if others else 'its program'} is not found: {install}"
+    return ""
 
 
 def content_sha256(path: Path) -> str:

@@ -56,7 +56,7 @@ class _FreshVasp(Vasp):
         """Remove what was printed before, then compute."""
         for name in (_OUTCAR, "vasprun.xml"):
             (Path(self.directory) / name).unlink(missing_ok=True)
-        super().calculate(*args, **kwargs)
+        super().calculate(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
