@@ -15,6 +15,7 @@ from flows.errors import CampaignError
 from flows.finish import Expected, finish
 from flows.generated import Generated
 from flows.places import lake_of
+from flows.recorded_level import recorded_level
 from flows.rows import (
     adsorbate_row,
     candidate_row,
@@ -45,7 +46,6 @@ from tasks.design_order import DesignOrder
 from tasks.featurise import site_label
 from tasks.generate import Adslab, Design
 from tasks.identity import content_id, pair_id
-from tasks.levels import level as shipped_level
 from tasks.predict import ScoredCandidate, Scores
 from tasks.slabs import Slab
 from tasks.structures import structure_text
@@ -146,7 +146,7 @@ def _bulk_row(generated: Generated, slab: Slab) -> BulkRow:
 def _record_start(
     db: Database, generated: Generated, campaign: Campaign, scored: Sequence[ScoredCandidate]
 ) -> None:
-    level = shipped_level(campaign.level)
+    level = recorded_level(db, campaign.level)
     sha256 = scored[0].prediction.checkpoint_sha256
     config = json.dumps(
         {"designed": campaign.model_dump(mode="json", exclude={"cluster", "database"})},

@@ -15,6 +15,7 @@ from screening_db.engine import open_database
 from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError
 from tasks.generate import generate as write_designs
+from tasks.levels import level_name
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def generate(wish: Wish) -> Generated:
         raise UserError(f"the number of designs is 1 or more, got {wish.count}")
     _require_empty(wish.out)
     designer = load_designer(wish.model)
+    level = None if wish.level is None else level_name(wish.level)
     order = design_order(
-        designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=wish.level
+        designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=level
     )
     if wish.campaign is not None:
         _campaign(wish.campaign, wish, order)

@@ -9,6 +9,7 @@ from model.contract import Configuration, Domain, Prediction
 from model.predictor import load_predictor
 from model.text import EXAMPLE, parse_text
 from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
+from tasks.levels import level_name
 
 _Z90 = 1.645
 _MILLER = re.compile(r"(-?\d+)[ ,]+(-?\d+)[ ,]+(-?\d+)\Z")
@@ -51,7 +52,7 @@ def show_predictions(predictions: Sequence[Prediction]) -> None:
 def _levels(domain: Domain, level: str | None, adsorbate: str) -> list[str]:
     """Return the level asked for, or those that saw the adsorbate, or all."""
     if level is not None:
-        return [level]
+        return [level_name(level)]
     seen = [name for name in sorted(domain.levels) if adsorbate in domain.adsorbates[name]]
     return seen or sorted(domain.levels)
 

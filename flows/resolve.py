@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
@@ -14,9 +14,10 @@ from tasks.checkpoints import described
 from tasks.errors import Refused
 from tasks.identity import content_id
 from tasks.levels import LevelOfTheory
-from tasks.levels import level as shipped_level
+from tasks.levels import level as named_level
 from tasks.rank import Window
 from tasks.structures import structure_text
+from tasks.verify.engines import Places
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Resolved:
     level: LevelOfTheory
     checkpoint_sha256: str
     domain: Domain
+    places: Places = field(default_factory=dict)
 
     @property
     def work(self) -> str:
@@ -58,13 +60,22 @@ class Resolved:
         return json.dumps(stated, sort_keys=True, indent=1)
 
 
-def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None) -> Resolved:
+def resolve(
+    campaign: Campaign,
+    folder: Path,
+    materials_project_key: str | None,
+    places: Places | None = None,
+) -> Resolved:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
+
+    ``places`` say where engines are, so that elements without potentials are refused early.
 
     Raises:
         CampaignError: nothing is left to screen, or the model cannot serve the level.
     """
-    level = shipped_level(campaign.level)
+    level = named_level(campaign.level, folder)
+    # from here on a level goes by its name, also where it came from a file
+    campaign = campaign.model_copy(update={"level": level.name})
     _check_engine(campaign, level)
     checkpoint = described(campaign.model)
     domain = checkpoint.domain
@@ -94,6 +105,7 @@ def resolve(campaign: Campaign, folder: Path, materials_project_key: str | None)
         level,
         checkpoint.sha256,
         domain,
+        places or {},
     )
 
 

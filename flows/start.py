@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
+from flows.engine_places import read_places
 from flows.places import choose_database, existing_database, lake_of
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
@@ -77,7 +78,9 @@ def start_verification(
     try:
         row = campaign_row(db, campaign)
         cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
-        counts = run_verification(db, row, limit=limit, engine=engine, cluster=cluster)
+        counts = run_verification(
+            db, row, limit=limit, engine=engine, cluster=cluster, places=read_places()
+        )
         show_labels(db, campaign)
         print(f"{counts} in this run")
     finally:
@@ -86,7 +89,7 @@ def start_verification(
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
     campaign = load_campaign(file)
-    return campaign, resolve(campaign, file.parent, settings.mp_api_key)
+    return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
 
 
 def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:

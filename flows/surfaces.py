@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-from ase.data import atomic_numbers
-
 from flows.resolve import Resolved
 from tasks.adsorbates import Adsorbate
 from tasks.bulks import Bulk
-from tasks.levels import LevelOfTheory
 from tasks.placements import PlacementSpec
 from tasks.plan import BulkSurfaces, surfaces_of
 from tasks.slabs import SlabSpec
-from tasks.verify.engines import engine_for, engine_names
+from tasks.verify.engines import computable_elements
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,9 @@ class CutOrder:
             campaign.surfaces.spec(),
             resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
-            resolved.domain.elements[resolved.level.name] & _computable(resolved.level),
+            resolved.domain.elements[resolved.level.name]
+            & computable_elements(resolved.level, resolved.places),
         )
-
-
-def _computable(level: LevelOfTheory) -> frozenset[str]:
-    """Return the elements that have energies at ``level``: an engine may lack potentials."""
-    if level.engine in engine_names():
-        return engine_for(level).elements
-    return frozenset(atomic_numbers)  # computed elsewhere
 
 
 def cut(bulk: Bulk, order: CutOrder) -> BulkSurfaces:

@@ -22,6 +22,7 @@ from flows.queue_work import (
     reference_jobs,
     require_unchanged,
 )
+from flows.recorded_level import recorded_level
 from flows.rows import level_row
 from flows.workers import ClusterPlan
 from screening_db.calculations import Provenance
@@ -44,10 +45,9 @@ from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, Refer
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.levels import level as shipped_level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Engine, EngineError, FailureKind, engine_for
+from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
 from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
@@ -94,6 +94,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Order:
+    """At which level, and where its engine is; it travels to the workers."""
+
+    level: LevelOfTheory
+    places: Places
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A verified adslab, the energy of a slab or molecule, or why there is neither."""
 
@@ -130,15 +138,17 @@ def run_verification(
     limit: int | None,
     engine: str | None,
     cluster: ClusterPlan,
+    places: Places | None = None,
 ) -> Counts:
     """Verify up to ``limit`` queued candidates at the campaign's level, the first in line first.
 
     Raises:
-        UserError: ``engine`` belongs to another level, or is not installed.
+        UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
+            computed here.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
-    level = shipped_level(campaign.level)
-    engine_for(level, engine)
+    level = recorded_level(db, campaign.level)
+    engine_for(level, engine, places)
     record_level(db, level_row(level))  # labels and references go by the level's name
     counts = Counts()
     plan_needs(db, level)
@@ -155,7 +165,7 @@ def run_verification(
             leases = _next_batch(db, level, campaign.name, cluster, first=total - done)
             if not leases:
                 break
-            _verify_batch(db, client, level, leases, counts)
+            _verify_batch(db, client, Order(level, places or {}), leases, counts)
             counts.in_want = failed_for_needs(db, campaign.name) - before
             advance(counts.ended - done)
             done = counts.ended
@@ -186,8 +196,9 @@ def _next_batch(
 
 
 def _verify_batch(
-    db: Database, client: Client, level: LevelOfTheory, leases: Sequence[Lease], counts: Counts
+    db: Database, client: Client, order: Order, leases: Sequence[Lease], counts: Counts
 ) -> None:
+    level = order.level
     adslabs, unreadable = _jobs(db, [lease for lease in leases if lease.kind == "adslab"])
     jobs: list[Sequence[Job | ReferenceJob]] = [
         *([job] for job in reference_jobs(db, level, leases)),
@@ -198,7 +209,7 @@ def _verify_batch(
     known = _recorded_energies(db, level)
     open_leases = {job.lease.item: job.lease for group in jobs for job in group}
     with _kept_alive(db, open_leases):
-        futures = [client.submit(verify_group, group, level, known, pure=False) for group in jobs]
+        futures = [client.submit(verify_group, group, order, known, pure=False) for group in jobs]
         try:
             for _, (outcomes, found) in finished(client, futures):
                 record_references(db, _reference_rows(level, found))
@@ -210,15 +221,18 @@ def _verify_batch(
 
 
 def verify_group(
-    jobs: Sequence[Job | ReferenceJob], level: LevelOfTheory, recorded: dict[EnergyKey, float]
+    jobs: Sequence[Job | ReferenceJob], order: Order, recorded: dict[EnergyKey, float]
 ) -> tuple[list[Outcome], dict[EnergyKey, float]]:
     """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
 
     Also returns the reference energies that had to be computed on the way.
     """
     known = KnownEnergies(recorded)
-    engine = engine_for(level)
-    return [_verify_one(job, level, known, engine) for job in jobs], known.found
+    try:
+        engine = engine_for(order.level, places=order.places)
+    except EngineError as failure:  # this worker's machine may lack it
+        return [_failed(job.lease, failure) for job in jobs], {}
+    return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
 
 
 def _verify_one(
@@ -236,7 +250,12 @@ def _verify_one(
 
 
 def _failed(lease: Lease, failure: EngineError) -> Outcome:
-    return Outcome(lease, None, failure.kind, str(failure))
+    """Return a failure with every rung of the engine's ladder, which count as tries."""
+    rungs = tuple(
+        f"{done.rung}: {done.kind or 'converged'} {done.message}" for done in failure.tries
+    )
+    times = sum(done.kind == failure.kind for done in failure.tries)
+    return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
 
 
 def _computed(
@@ -254,7 +273,7 @@ def _computed(
         candidate_id=job.lease.candidate_id,
         slab_id=job.slab_id,
     )
-    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known))
+    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine))
 
 
 def _provenance(

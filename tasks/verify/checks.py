@@ -4,7 +4,7 @@ Distances are plain and minimum-image; no neighbour list with a skin is used, be
 0.3 Å counts CO at 3.4 Å above copper as adsorbed.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -12,28 +12,15 @@ from ase.data import covalent_radii
 from ase.geometry import get_distances
 from numpy.typing import NDArray
 
-from tasks.levels import LevelOfTheory
+from tasks.levels.calculation import CheckLimits as CheckLimits
+from tasks.levels.theory import LevelOfTheory
 
 _CONTACT_SLACK_ANG = 0.1  # the text's bonds: r_i + r_j with 0.05 Å for each atom
 
 
-@dataclass(frozen=True)
-class CheckLimits:
-    """Thresholds beyond which a relaxed adslab is flagged."""
-
-    desorbed_ratio: float = 1.5  # nearest adsorbate-slab distance over r_i + r_j
-    bond_ratio: float = 1.25  # two adsorbate atoms closer than this times r_i + r_j are bonded
-    depth_ang: float = 0.5  # adsorbate atom below the surface around it
-    slab_move_ang: float = 1.0  # a slab atom that moved further has reconstructed
-    energy_ev: float = 10.0  # adsorption energies beyond +- this are not physical
-    initial_fmax_ev_ang: float = 20.0  # a start with larger forces overlaps
-
-
 def limits_of(level: LevelOfTheory) -> CheckLimits:
-    """Return the thresholds of a level: its ``check_*`` settings, and the defaults for the rest."""
-    stated = dict(level.settings)
-    names = [field.name for field in fields(CheckLimits) if f"check_{field.name}" in stated]
-    return CheckLimits(**{name: float(stated[f"check_{name}"]) for name in names})
+    """Return the thresholds of a level; those of published labels are the defaults."""
+    return CheckLimits() if level.calculation is None else level.calculation.checks
 
 
 @dataclass(frozen=True)

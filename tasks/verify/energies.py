@@ -10,8 +10,10 @@ from ase.build import molecule as g2_molecule
 from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import Energy, LevelOfTheory
-from tasks.verify.engines import Engine, EngineError, FailureKind, require_elements
-from tasks.verify.relax import relax, relax_settings
+from tasks.levels.calculation import Mode
+from tasks.verify.compute import compute
+from tasks.verify.engines import Engine, EngineError, FailureKind
+from tasks.verify.sampling import boxed
 
 
 @dataclass(frozen=True)
@@ -57,44 +59,57 @@ def gas_energy(
     key = EnergyKey("gas", name, level.level_hash)
     kept = cache.get(key)
     if kept is None:
-        atoms = _free_molecule(name, start)
-        kept = _relaxed_energy(atoms, f"gas {name}", level, engine)
+        atoms = boxed(_free_molecule(name, start), level.stated().gas_vacuum_ang)
+        # its geometry is a guess under every level, so it is always relaxed
+        kept = _converged_energy(atoms, f"gas {name}", level, engine, "relaxation")
         cache.put(key, kept)
     return Energy(kept, level)
 
 
 def slab_energy(slab: Atoms, level: LevelOfTheory, engine: Engine, cache: EnergyCache) -> Energy:
-    """Return the energy of a clean slab relaxed with its own constraints and the level's settings.
+    """Return the energy of a clean slab in the level's mode: relaxed, or as it is given.
 
-    The key is the slab's content id, so all adsorbates on one slab share one calculation.
+    The slab's own constraints hold. The key is the slab's content id, so all adsorbates on one
+    slab share one calculation.
     """
     key = EnergyKey("slab", slab_id(slab), level.level_hash)
     kept = cache.get(key)
     if kept is None:
-        kept = _relaxed_energy(slab, f"clean slab {slab.get_chemical_formula()}", level, engine)
+        item, mode = f"clean slab {slab.get_chemical_formula()}", level.stated().mode
+        kept = _converged_energy(slab, item, level, engine, mode)
         cache.put(key, kept)
     return Energy(kept, level)
 
 
-def _relaxed_energy(atoms: Atoms, item: str, level: LevelOfTheory, engine: Engine) -> float:
-    require_elements(engine, atoms.get_chemical_symbols())
-    settings = relax_settings(level)
-    relaxation = relax(atoms, engine.calculator(level), settings)
-    if not relaxation.converged:
+def _converged_energy(
+    atoms: Atoms, item: str, level: LevelOfTheory, engine: Engine, mode: Mode
+) -> float:
+    settings = level.stated().relaxation
+    done = compute(atoms, level, engine, mode)
+    if not done.converged:
         raise EngineError(
-            FailureKind.NOT_CONVERGED,
+            FailureKind.IONS_NOT_CONVERGED,
             f"{item} must reach forces of {settings.fmax_ev_ang} eV/Å within "
-            f"{settings.max_steps} steps, got {relaxation.fmax_ev_ang:.3f} eV/Å",
+            f"{settings.max_steps} steps, got {done.fmax_ev_ang:.3f} eV/Å",
+            done.tries,
         )
-    return relaxation.energy_ev
+    return done.energy_ev
 
 
 def _free_molecule(name: str, start: Atoms | None) -> Atoms:
-    """Return a molecule without cell, constraints and tags, at its G2 or its given geometry."""
+    """Return a molecule without cell, constraints and tags, at its G2 or its given geometry.
+
+    G2 states the moments of radicals and of oxygen; they are kept to start from.
+    """
     if start is not None:
         return Atoms(start.numbers, positions=start.positions - start.positions.mean(axis=0))
     try:
         atoms = g2_molecule(name)
     except KeyError:
         raise UserError(f"no gas geometry is known for {name}; give one") from None
-    return Atoms(atoms.numbers, positions=np.asarray(atoms.positions))
+    moments_N = np.asarray(atoms.get_initial_magnetic_moments())
+    return Atoms(
+        atoms.numbers,
+        positions=np.asarray(atoms.positions),
+        magmoms=moments_N if moments_N.any() else None,
+    )

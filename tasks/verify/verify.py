@@ -10,10 +10,12 @@ from tasks.errors import UserError
 from tasks.identity import fixed_mask
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
 from tasks.references import element_counts
+from tasks.verify.admission import admit
 from tasks.verify.checks import Flag, check, contact_site, limits_of
+from tasks.verify.compute import compute
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
-from tasks.verify.engines import Engine, engine_for, require_elements
-from tasks.verify.relax import Relaxation, relax, relax_settings
+from tasks.verify.engines import Engine, ScfTry, engine_for
+from tasks.verify.relax import Relaxation
 
 _SAME_POSITION_ANG = 1e-6
 
@@ -22,9 +24,10 @@ _SAME_POSITION_ANG = 1e-6
 class Verified:
     """A computed adsorption energy and everything that decides whether it counts.
 
-    ``reference_ev`` is the gas reference that was subtracted and ``references`` the gas energies
-    (eV) behind it. The site is the slab atoms the adsorbate touches, before and after; a change
-    is recorded and no fault.
+    All parts are of the level's energy key; ``free_energy_ev`` is the adslab's free energy beside
+    ``e_adslab_ev``, where the engine gives both. ``reference_ev`` is the gas reference that was
+    subtracted and ``references`` the gas energies (eV) behind it. The site is the slab atoms the
+    adsorbate touches, before and after; a change is recorded and no fault.
     """
 
     level: str
@@ -42,6 +45,8 @@ class Verified:
     site_before: tuple[int, ...]
     site_after: tuple[int, ...]
     atoms: Atoms
+    free_energy_ev: float | None = None
+    tries: tuple[ScfTry, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -54,27 +59,47 @@ class Verified:
         return self.site_before != self.site_after
 
 
+@dataclass(frozen=True)
+class RelaxedElsewhere:
+    """An adslab and its clean slab as another engine, or a model, relaxed them."""
+
+    adslab: Atoms
+    slab: Atoms
+
+
 def verify(
     adslab: Atoms,
     slab: Atoms,
     adsorbate: Adsorbate,
     level: LevelOfTheory,
     cache: EnergyCache,
+    engine: Engine | None = None,
+    *,
+    relaxed: RelaxedElsewhere | None = None,
 ) -> Verified:
-    """Return the relaxed adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
+    """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
-    The same input gives the same energy. Raises ``EngineError`` where there is no energy.
+    It is relaxed, or taken as it is with its slab where the level is of single points. With
+    ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``.
+    ``engine`` is the level's where it was made before. The same input gives the same energy.
+
+    Raises:
+        EngineError: there is no energy.
     """
     _require_adslab_of(adslab, slab)
     _require_adsorbate(adslab, adsorbate)
-    engine = engine_for(level)
-    require_elements(engine, adslab.get_chemical_symbols())
+    if relaxed is not None:
+        _require_adslab_of(relaxed.adslab, slab, moved=True)
+        _require_adsorbate(relaxed.adslab, adsorbate)
+    engine = engine or engine_for(level)
+    admit(adslab, level, engine)  # before anything is spent on its references
     gas = _gas_energies(adsorbate, level, engine, cache)
     reference_ev = level.reference.reference_ev(
         adsorbate.name, adsorbate.formula, {name: e.energy_ev for name, e in gas.items()}
     )
-    e_slab = slab_energy(slab, level, engine, cache)
-    relaxation = relax(adslab, engine.calculator(level), relax_settings(level))
+    as_given = level.stated().mode == "single_point" and relaxed is not None
+    e_slab = slab_energy(relaxed.slab if relaxed and as_given else slab, level, engine, cache)
+    relaxation = compute(adslab if relaxed is None else relaxed.adslab, level, engine)
     e_adslab = Energy(relaxation.energy_ev, level)
     energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
     return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
@@ -111,6 +136,8 @@ def _verified(
         site_before=contact_site(adslab),
         site_after=contact_site(relaxation.atoms),
         atoms=relaxation.atoms,
+        free_energy_ev=relaxation.free_energy_ev,
+        tries=relaxation.tries,
     )
 
 
@@ -123,19 +150,23 @@ def _gas_energies(
     return {name: gas_energy(name, level, engine, cache, own) for name in names}
 
 
-def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
-    """Refuse an adslab that is not its slab with an adsorbate after it."""
+def _require_adslab_of(adslab: Atoms, slab: Atoms, *, moved: bool = False) -> None:
+    """Refuse an adslab that is not its slab with an adsorbate after it.
+
+    Where it has ``moved`` since, its fixed atoms have not.
+    """
     tags = adslab.get_tags()
     if not (tags == 2).any() or not (tags != 2).any():
         raise UserError("an adslab has slab atoms (tags 0, 1) and adsorbate atoms (tag 2)")
     count = len(slab)
+    held = fixed_mask(slab) if moved else np.ones(count, dtype=bool)
     matches = (
         int((tags != 2).sum()) == count
         and bool((tags[count:] == 2).all())
         and np.array_equal(adslab.numbers[:count], slab.numbers)
         and np.array_equal(fixed_mask(adslab)[:count], fixed_mask(slab))
         and np.allclose(adslab.cell.array, slab.cell.array, rtol=0, atol=_SAME_POSITION_ANG)
-        and np.allclose(adslab.positions[:count], slab.positions, rtol=0, atol=_SAME_POSITION_ANG)
+        and _same_positions(adslab[:count][held], slab[held])
     )
     if not matches:
         raise UserError(
@@ -143,6 +174,10 @@ def _require_adslab_of(adslab: Atoms, slab: Atoms) -> None:
             "atoms fixed; got "
             f"{adslab.get_chemical_formula()} on {slab.get_chemical_formula()}, which differ"
         )
+
+
+def _same_positions(first: Atoms, second: Atoms) -> bool:
+    return np.allclose(first.positions, second.positions, rtol=0, atol=_SAME_POSITION_ANG)
 
 
 def _require_adsorbate(adslab: Atoms, adsorbate: Adsorbate) -> None:

@@ -7,8 +7,9 @@ from ase.build import add_adsorbate, fcc111
 
 from flows import verify as flow
 from flows.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
-from flows.verify import Counts, KnownEnergies, Outcome, verify_group
+from flows.verify import Counts, KnownEnergies, Order, Outcome, verify_group
 from screening_db.calculations import sha256_of
+from screening_db.failure_policy import POLICY
 from screening_db.lease import Lease
 from tasks.errors import UserError
 from tasks.identity import slab_id
@@ -49,7 +50,7 @@ def test_a_molecule_and_a_slab_are_computed_alone_with_their_provenance() -> Non
         ReferenceJob(lease_of("gas", "H2")),
         ReferenceJob(lease_of("slab", slab_id(slab), stored), stored),
     ]
-    outcomes, found = verify_group(jobs, EMT, {})
+    outcomes, found = verify_group(jobs, Order(EMT, {}), {})
     assert [outcome.message for outcome in outcomes] == ["", ""]
     assert all(outcome.energy_ev is not None for outcome in outcomes)
     assert found == {}  # what has a lease is stored under its lease alone
@@ -68,7 +69,7 @@ def test_a_slab_that_was_changed_since_it_was_queued_is_refused() -> None:
     add_adsorbate(slab, "H", 1.0)
     lease = lease_of("slab", slab_id(clean_slab()), structure_text(clean_slab()))
     job = ReferenceJob(lease, structure_text(slab))
-    (outcome,), _ = verify_group([job], EMT, {})
+    (outcome,), _ = verify_group([job], Order(EMT, {}), {})
     assert outcome.failure is FailureKind.BAD_INPUT
     assert "changed or damaged" in outcome.message
 
@@ -105,3 +106,7 @@ def test_a_failure_counts_by_what_became_of_the_item(
 def test_counts_are_said_as_they_are() -> None:
     assert str(Counts(converged=2, failed=1, in_want=3)) == "2 converged, 0 anomalous, 4 failed"
     assert str(Counts(retried=2)).endswith("0 failed, 2 to be tried again")
+
+
+def test_every_class_of_failure_has_its_rule() -> None:
+    assert {kind.value for kind in FailureKind} == set(POLICY)

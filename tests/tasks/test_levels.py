@@ -1,29 +1,168 @@
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from tasks.errors import UserError
-from tasks.levels import Energy, adsorption_energy, level, shipped_levels
+from tasks.levels import (
+    Energy,
+    LevelOfTheory,
+    adsorption_energy,
+    level,
+    level_from_record,
+    level_name,
+    shipped_levels,
+)
+from tasks.levels.calculation import CheckLimits
 from tasks.references import ReferenceScheme, element_counts
+
+COMPUTED = ["emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"]
+PUBLISHED = {  # as in databases that hold their labels: these hashes never change
+    "beef-vdw-ch4": "b96f998f3404",
+    "beef-vdw-co": "80616de405a5",
+    "pbe-d2-molecule": "614756da4498",
+}
+OWN = """\
+name: mine
+based_on: gpaw-rpbe
+calculation:
+  kpoints: {length_ang: 12}
+  relaxation: {fmax_ev_ang: 0.05}
+"""
+
+
+def written(folder: Path, text: str) -> LevelOfTheory:
+    (folder / "mine.yaml").write_text(text)
+    return level("mine.yaml", folder)
 
 
 def test_the_shipped_levels_are_named_and_have_hashes_of_their_own() -> None:
     names = [item.name for item in shipped_levels()]
-    assert names == ["emt", "beef-vdw-ch4", "beef-vdw-co", "pbe-d2-molecule"]
+    assert names == [*COMPUTED, *PUBLISHED]
     assert len({level(name).level_hash for name in names}) == len(names)
 
 
-def test_a_changed_setting_or_reference_is_another_level_and_a_changed_source_is_not() -> None:
+@pytest.mark.parametrize(("name", "start"), PUBLISHED.items())
+def test_published_levels_keep_their_hash_and_cannot_be_computed(name: str, start: str) -> None:
+    assert level(name).level_hash.startswith(start)
+    with pytest.raises(UserError, match=rf"{name} .* holds published labels"):
+        level(name).stated()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "basis: {cutoff_ev: 401}",
+        "basis: {grid_ang: 0.2}",
+        "kpoints: {length_ang: 31}",
+        "kpoints: {gamma: hexagonal}",
+        "smearing: {width_ev: 0.05}",
+        "spin: {moments: {Fe: 2.0}}",
+        "spin: {policy: none}",
+        "dipole: none",
+        "dispersion: D3",
+        "energy_key: free_energy",
+        "engine_version: '>=26.7'",
+        "mode: single_point",
+        "scf: {energy_ev: 0.001}",
+        "gas_vacuum_ang: 6",
+        "potentials: {checksums: {H: abcdef0123456789}}",
+        "relaxation: {fmax_ev_ang: 0.05}",
+        "relaxation: {optimiser: FIRE}",
+        "checks: {energy_ev: 9}",
+        "keywords: {nbands: 40}",
+    ],
+)
+def test_a_change_of_any_part_of_the_energy_is_another_level(tmp_path: Path, line: str) -> None:
+    same = written(tmp_path, "name: mine\nbased_on: gpaw-rpbe\n")
+    assert same.level_hash == level("gpaw-rpbe").level_hash
+    other = written(tmp_path, f"name: mine\nbased_on: gpaw-rpbe\ncalculation:\n  {line}\n")
+    assert other.level_hash != same.level_hash
+
+
+def test_what_changes_no_energy_is_no_part_of_the_hash(tmp_path: Path) -> None:
     emt = level("emt")
-    assert replace(emt, settings=(("fmax_ev_ang", 0.03),)).level_hash != emt.level_hash
+    assert replace(emt, source="elsewhere", licence="none").level_hash == emt.level_hash
+    limited = "name: mine\nbased_on: emt\ncalculation:\n  relaxation: {wall_limit_s: 60}\n"
+    assert written(tmp_path, limited).level_hash == emt.level_hash
+
+
+def test_another_reference_is_another_level() -> None:
+    emt = level("emt")
     assert replace(emt, reference=ReferenceScheme("molecule")).level_hash != emt.level_hash
-    assert replace(emt, source="elsewhere").level_hash == emt.level_hash
 
 
-def test_an_unknown_level_is_refused_with_the_nearest_name() -> None:
+def test_the_default_of_a_check_is_part_of_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpaw = level("gpaw-rpbe")
+    assert gpaw.settings["checks"]["desorbed_ratio"] == CheckLimits.desorbed_ratio
+    looser = replace(gpaw.stated().checks, desorbed_ratio=1.6)
+    changed = replace(gpaw, calculation=replace(gpaw.stated(), checks=looser))
+    assert changed.level_hash != gpaw.level_hash
+
+
+def test_a_file_says_what_differs_from_a_shipped_level(tmp_path: Path) -> None:
+    mine, base = written(tmp_path, OWN), level("gpaw-rpbe")
+    assert mine.name == "mine"
+    assert mine.stated().kpoints != base.stated().kpoints
+    assert mine.stated().relaxation.optimiser == base.stated().relaxation.optimiser
+    assert mine.stated().basis == base.stated().basis
+    assert mine.reference == base.reference
+
+
+def test_a_name_and_a_file_are_both_levels_to_a_command(tmp_path: Path) -> None:
+    written(tmp_path, OWN)
+    assert level_name(str(tmp_path / "mine.yaml")) == "mine"
+    assert level_name("emt") == "emt"
+
+
+@pytest.mark.parametrize("name", [*COMPUTED, *PUBLISHED])
+def test_a_level_is_the_same_when_it_comes_back_from_a_record(name: str) -> None:
+    shipped = level(name)
+    back = level_from_record(
+        name,
+        shipped.engine,
+        shipped.functional,
+        shipped.settings,
+        {"kind": shipped.reference.kind, "molecules": list(shipped.reference.molecules)},
+    )
+    assert back.level_hash == shipped.level_hash
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (OWN.replace("kpoints", "kpoint"), "unknown key calculation.kpoint"),
+        (OWN.replace("12", "-1"), r"kpoints.length_ang: value should be greater than 0, got -1"),
+        (OWN.replace("0.05", "0"), "needs fmax above 0"),
+        (OWN.replace("mine", "emt"), "emt ships; rename it"),
+        (OWN.replace("gpaw-rpbe", "gpaw"), "based_on is one of emt, .* got 'gpaw'"),
+        (OWN.replace("name: mine\n", ""), "name: value should be a valid string, got None"),
+        ("name: mine\n", "engine is required and missing"),
+        ("- emt\n", "is a mapping of keys to values, got list"),
+        ("name: [\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, rule: str) -> None:
+    with pytest.raises(UserError, match=rule) as caught:
+        written(tmp_path, text)
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_is_a_molecule_and_false_is_a_setting(tmp_path: Path) -> None:
+    text = OWN + "  keywords: {random: true}\n"
+    text += "reference: {kind: reactions, molecules: [NO, H2O, H2]}\n"
+    found = written(tmp_path, text)
+    assert found.reference.molecules == ("NO", "H2O", "H2")
+    assert found.stated().keywords == {"random": True}
+
+
+def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"one of emt, .*did you mean beef-vdw-co\?"):
         level("beef-vdw-c0")
+    with pytest.raises(UserError, match=r"absent.yaml cannot be read"):
+        level("absent.yaml", tmp_path)
 
 
 def test_potentials_follow_from_co_water_and_hydrogen_exactly() -> None:
@@ -73,11 +212,6 @@ def test_energies_of_two_levels_never_meet() -> None:
         adsorption_energy(one, other, one)
     with pytest.raises(UserError, match="one level"):
         one + other
-
-
-def test_a_level_without_settings_says_so() -> None:
-    with pytest.raises(UserError, match="beef-vdw-co states no fmax_ev_ang"):
-        level("beef-vdw-co").setting("fmax_ev_ang")
 
 
 @pytest.mark.parametrize("formula", ["", "co", "C-O", "CO "])

@@ -135,7 +135,10 @@ def test_slab_and_gas_energies_are_taken_from_the_cache_of_their_level() -> None
     emt, engine, cache = level("emt"), engine_for(level("emt")), MemoryCache()
     cache.put(EnergyKey("gas", "H2", emt.level_hash), 42.0)
     assert gas_energy("H2", emt, engine, cache).energy_ev == 42.0
-    tighter = replace(emt, settings=(*emt.settings[:1], ("fmax_ev_ang", 0.01), *emt.settings[2:]))
+    how = emt.stated()
+    tighter = replace(
+        emt, calculation=replace(how, relaxation=replace(how.relaxation, fmax_ev_ang=0.01))
+    )
     assert gas_energy("H2", tighter, engine, cache).energy_ev < 2.0
     assert slab_energy(clean(), emt, engine, cache) == slab_energy(clean(), emt, engine, cache)
 
@@ -149,8 +152,8 @@ def test_elements_that_the_engine_lacks_are_refused_by_name() -> None:
         verify(atoms, slab, adsorbate("CO"), level("emt"), MemoryCache())
 
 
-def test_a_level_that_no_engine_serves_is_refused() -> None:
-    with pytest.raises(UserError, match="needs the engine quantum-espresso"):
+def test_a_level_of_published_labels_is_refused() -> None:
+    with pytest.raises(UserError, match=r"beef-vdw-co .* holds published labels"):
         verify(adslab(), clean(), adsorbate("CO"), level("beef-vdw-co"), MemoryCache())
 
 

@@ -1,123 +1,233 @@
-from typing import ClassVar
+import subprocess
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, ClassVar
 
-import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import fcc111
-from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
 
 from tasks.errors import UserError
-from tasks.levels import level
+from tasks.levels import LevelOfTheory, level
+from tasks.verify.admission import require_elements, unsupported_elements
+from tasks.verify.compute import compute
 from tasks.verify.engines import (
     EngineError,
+    EnginePlace,
     FailureKind,
+    Job,
+    computable_elements,
     engine_for,
     engine_names,
-    require_elements,
-    unsupported_elements,
+    plugin,
 )
-from tasks.verify.relax import RelaxSettings, relax, relax_settings
+from tasks.verify.engines.base import obeys
+from tasks.verify.engines.failures import kind_of
 
-SETTINGS = RelaxSettings("BFGS", 0.05, 200)
-
-
-class Broken(Calculator):
-    """A calculator whose forces are not numbers."""
-
-    implemented_properties: ClassVar = ["energy", "forces"]
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=()):  # type: ignore[no-untyped-def]
-        super().calculate(atoms, properties, system_changes)
-        self.results = {"energy": 0.0, "forces": np.full((len(atoms), 3), np.nan)}
+NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem")
 
 
-def stretched() -> Atoms:
-    atoms = fcc111("Cu", (1, 1, 3), vacuum=8.0)
-    atoms.set_constraint(FixAtoms(indices=[0]))
-    atoms.positions[2, 2] += 0.3
-    return atoms
+def changed(name: str, **parts: Any) -> LevelOfTheory:
+    found = level(name)
+    return replace(found, calculation=replace(found.stated(), **parts))
 
 
-def test_the_emt_level_is_served_by_the_emt_engine() -> None:
-    assert engine_names() == ("emt",)
-    assert isinstance(engine_for(level("emt")).calculator(level("emt")), EMT)
+def test_the_classes_of_failure_are_those_that_the_queue_knows() -> None:
+    assert [kind.value for kind in FailureKind] == [
+        *("bad_input", "missing_potential", "not_installed", "scf_not_converged"),
+        *("ions_not_converged", "out_of_memory", "wall_limit", "numerical", "killed", "engine"),
+    ]
+
+
+def test_the_emt_level_is_served_by_the_emt_engine(tmp_path: Path) -> None:
+    assert engine_names() == NAMES
+    engine = engine_for(level("emt"))
+    job = Job(fcc111("Cu", (1, 1, 3)), level("emt"), tmp_path)
+    assert isinstance(engine.calculator(job), EMT)
+    assert engine.missing() == ""
 
 
 def test_an_engine_of_another_level_is_refused() -> None:
-    with pytest.raises(UserError, match="beef-vdw-co is computed with quantum-espresso, got"):
-        engine_for(level("beef-vdw-co"), "emt")
-    with pytest.raises(UserError, match="cannot compute level beef-vdw-co"):
-        engine_for(level("emt")).calculator(level("beef-vdw-co"))
+    with pytest.raises(UserError, match="gpaw-rpbe is computed with gpaw, got engine emt"):
+        engine_for(level("gpaw-rpbe"), "emt")
 
 
-def test_a_level_whose_engine_is_not_here_is_refused_with_what_is() -> None:
-    with pytest.raises(UserError, match="needs the engine vasp, and this installation runs emt"):
-        engine_for(level("pbe-d2-molecule"))
+def test_a_level_of_published_labels_is_refused() -> None:
+    with pytest.raises(UserError, match=r"beef-vdw-co .* holds published labels"):
+        engine_for(level("beef-vdw-co"))
 
 
-def test_elements_without_a_potential_are_named() -> None:
-    engine = engine_for(level("emt"))
-    assert unsupported_elements(engine, ["Cu", "Ru", "Fe", "O"]) == ["Fe", "Ru"]
-    with pytest.raises(EngineError, match="emt has no potential for Fe, Ru") as caught:
-        require_elements(engine, ["Ru", "Fe"])
-    assert caught.value.kind is FailureKind.BAD_INPUT
-
-
-def test_a_relaxation_lowers_forces_and_leaves_its_input_and_fixed_atoms() -> None:
-    start = stretched()
-    before = start.positions.copy()
-    done = relax(start, EMT(), SETTINGS)
-    assert done.converged
-    assert done.fmax_ev_ang <= 0.05 < done.initial_fmax_ev_ang
-    assert done.steps > 0
-    assert done.atoms.calc is None
-    np.testing.assert_array_equal(start.positions, before)
-    np.testing.assert_array_equal(done.atoms.positions[0], before[0])
-
-
-def test_the_same_input_relaxes_to_the_same_energy() -> None:
-    assert (
-        relax(stretched(), EMT(), SETTINGS).energy_ev
-        == relax(stretched(), EMT(), SETTINGS).energy_ev
-    )
-
-
-def test_a_step_limit_is_a_result_that_has_not_converged() -> None:
-    done = relax(stretched(), EMT(), RelaxSettings("BFGS", 1e-4, 1))
-    assert not done.converged
-    assert done.steps == 1
-
-
-@pytest.mark.parametrize("optimiser", ["BFGS", "LBFGS", "FIRE"])
-def test_all_optimisers_find_the_same_minimum(optimiser: str) -> None:
-    done = relax(stretched(), EMT(), RelaxSettings(optimiser, 0.01, 500))
-    assert done.energy_ev == pytest.approx(relax(stretched(), EMT(), SETTINGS).energy_ev, abs=0.01)
-
-
-def test_forces_that_are_not_numbers_are_a_failure_of_their_own_class() -> None:
-    with pytest.raises(EngineError, match="must be finite") as caught:
-        relax(stretched(), Broken(), SETTINGS)
-    assert caught.value.kind is FailureKind.NUMERICAL
-
-
-def test_atoms_on_top_of_each_other_are_a_numerical_failure() -> None:
-    atoms = stretched()
-    atoms.positions[2] = atoms.positions[1] + 1e-3
-    atoms += Atoms("H", positions=[atoms.positions[2] + 1e-6])
-    with pytest.raises(EngineError, match=r"overlapping|finite"):
-        relax(atoms, EMT(), SETTINGS)
+def test_a_level_of_an_unknown_engine_is_refused_with_what_is_here() -> None:
+    unknown = replace(level("emt"), engine="castep")
+    with pytest.raises(UserError, match=r"needs the engine castep, and this .* runs emt, gpaw"):
+        engine_for(unknown)
 
 
 @pytest.mark.parametrize(
-    ("settings", "rule"),
-    [(("NEWTON", 0.05, 10), "one of BFGS"), (("BFGS", 0.0, 10), "fmax above 0")],
+    ("name", "way_out"),
+    [
+        ("qe-pbe", "no-such-pw.x is not found: apt-get install quantum-espresso"),
+        ("vasp-oc20", "no-such-vasp is not found: VASP is licensed"),
+    ],
 )
-def test_impossible_settings_are_refused(settings: tuple[str, float, int], rule: str) -> None:
+def test_an_engine_that_is_not_installed_says_what_to_install(name: str, way_out: str) -> None:
+    engine = level(name).engine
+    command = "no-such-pw.x" if engine == "quantum-espresso" else "no-such-vasp"
+    with pytest.raises(EngineError, match=way_out) as caught:
+        engine_for(level(name), places={engine: EnginePlace(command)})
+    assert caught.value.kind is FailureKind.NOT_INSTALLED
+
+
+def test_a_program_without_its_potentials_asks_for_them() -> None:
+    with pytest.raises(EngineError, match="set SABATIER_QE_POTENTIALS to the folder"):
+        engine_for(level("qe-pbe"), places={"quantum-espresso": EnginePlace("true")})
+    with pytest.raises(EngineError, match="set SABATIER_VASP_COMMAND, such as"):
+        engine_for(level("vasp-oc20"))
+
+
+def test_where_an_engine_is_not_its_potentials_exclude_nothing() -> None:
+    assert computable_elements(level("emt")) == engine_for(level("emt")).elements(level("emt"))
+    assert "Ru" in computable_elements(level("vasp-oc20"))
+    assert "Ru" in computable_elements(level("beef-vdw-co"))
+
+
+def test_elements_without_a_potential_are_named() -> None:
+    emt, engine = level("emt"), engine_for(level("emt"))
+    assert unsupported_elements(engine, emt, ["Cu", "Ru", "Fe", "O"]) == ["Fe", "Ru"]
+    with pytest.raises(EngineError, match="emt has no potential for Fe, Ru") as caught:
+        require_elements(engine, emt, ["Ru", "Fe"])
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_a_level_of_emt_states_nothing_that_emt_has_not() -> None:
+    kpoints = level("gpaw-rpbe").stated().kpoints
+    with pytest.raises(UserError, match="EMT has no kpoints"):
+        engine_for(changed("emt", kpoints=kpoints))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "rule"),
+    [
+        ("gpaw-rpbe", {"dispersion": "D3"}, "gpaw computes dispersion none; .* states D3"),
+        ("gpaw-rpbe", {"basis": None}, "gpaw needs basis, which level gpaw-rpbe leaves out"),
+        ("gpaw-rpbe", {"keywords": {"charge": 1.0}}, "keywords of gpaw must not be charge"),
+        ("qe-pbe", {"keywords": {"scf_must_converge": False}}, "must not be scf_must_converge"),
+        ("qe-pbe", {"energy_key": "energy"}, "write energy_key: free_energy"),
+        ("vasp-oc20", {"keywords": {"NELECT": 40}}, "must not be nelect"),
+        (
+            "vasp-oc20",
+            {"smearing": replace(level("qe-pbe").stated().smearing, kind="marzari-vanderbilt")},  # type: ignore[type-var]
+            "vasp smears by fermi-dirac",
+        ),
+    ],
+)
+def test_a_level_that_an_engine_cannot_compute_as_written_is_refused(
+    name: str, parts: dict[str, Any], rule: str
+) -> None:
     with pytest.raises(UserError, match=rule):
-        RelaxSettings(*settings)
+        engine_for(changed(name, **parts))
 
 
-def test_the_emt_level_states_its_relaxation() -> None:
-    assert relax_settings(level("emt")) == SETTINGS
+def test_a_functional_without_translation_is_refused() -> None:
+    with pytest.raises(UserError, match=r"computes BEEF-vdW, PBE, .* states SCAN"):
+        engine_for(replace(level("gpaw-rpbe"), functional="SCAN"))
+
+
+@pytest.mark.parametrize(
+    ("version", "policy", "obeyed"),
+    [
+        ("26.7.0", ">=26.7,<27", True),
+        ("27.1", ">=26.7,<27", False),
+        ("6.7MaX", ">=6.7", True),
+        ("6.5", ">=6.7", False),
+        ("7.2", "==7", True),
+        ("", ">=6.7", False),
+        ("", "any", True),
+    ],
+)
+def test_versions_obey_the_bounds_of_a_level(version: str, policy: str, obeyed: bool) -> None:
+    assert obeys(version, policy) is obeyed
+
+
+def test_a_version_outside_of_the_levels_bounds_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"computed with emt >=99, found \d") as caught:
+        engine_for(changed("emt", engine_version=">=99"))
+    assert caught.value.kind is FailureKind.NOT_INSTALLED
+    with pytest.raises(UserError, match=r"bounds such as >=26.7,<27; got 'new'"):
+        engine_for(changed("emt", engine_version="new"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "kind"),
+    [
+        (MemoryError(), "", FailureKind.OUT_OF_MEMORY),
+        (RuntimeError("std::bad_alloc"), "", FailureKind.OUT_OF_MEMORY),
+        (subprocess.CalledProcessError(-9, "pw.x"), "", FailureKind.KILLED),
+        (subprocess.CalledProcessError(137, "sh"), "", FailureKind.KILLED),
+        (subprocess.CalledProcessError(-9, "x"), "oom-kill event", FailureKind.OUT_OF_MEMORY),
+        (RuntimeError(""), "CANCELLED AT 12:00 DUE TO TIME LIMIT", FailureKind.WALL_LIMIT),
+        (FloatingPointError("overflow"), "", FailureKind.NUMERICAL),
+        (KeyError("x"), "", FailureKind.ENGINE),
+    ],
+)
+def test_exceptions_and_last_words_tell_the_class(
+    error: Exception, words: str, kind: FailureKind
+) -> None:
+    assert kind_of(error, words) is kind
+
+
+class OwnEngine:
+    """The least that a user's engine has to be."""
+
+    version = "2.1"
+
+    def calculator(self, atoms: Any, level: LevelOfTheory, folder: Path) -> EMT:
+        return EMT()
+
+    def check_level(self, level: LevelOfTheory) -> None:
+        if level.functional != "mine":
+            raise UserError("my engine computes mine")
+
+
+class HalfAnEngine:
+    calculator: ClassVar = EMT
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {
+        "own": EntryPoint("own", f"{__name__}:OwnEngine", plugin.GROUP),
+        "half": EntryPoint("half", f"{__name__}:HalfAnEngine", plugin.GROUP),
+        "gone": EntryPoint("gone", "no_such_package:engine", plugin.GROUP),
+    }
+    monkeypatch.setattr(plugin, "_found", lambda: points)
+    here = {"OwnEngine": OwnEngine, "HalfAnEngine": HalfAnEngine}
+    load = EntryPoint.load
+    monkeypatch.setattr(EntryPoint, "load", lambda point: here.get(point.attr) or load(point))
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_engine_of_ones_own_computes_its_level() -> None:
+    own = replace(level("emt"), name="own-level", engine="own", functional="mine")
+    engine = engine_for(own)
+    assert engine_names() == (*NAMES, "gone", "half", "own")
+    assert (engine.name, engine.version()) == ("own", "2.1")
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0)
+    assert compute(slab, own, engine).energy_ev == pytest.approx(
+        compute(slab, level("emt"), engine_for(level("emt"))).energy_ev
+    )
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("own", "my engine computes mine"),
+        ("half", "needs a method check_level"),
+        ("gone", "cannot be imported"),
+    ],
+)
+def test_an_engine_of_ones_own_that_cannot_is_refused(name: str, rule: str) -> None:
+    with pytest.raises(UserError, match=rule):
+        engine_for(replace(level("emt"), name="another", engine=name))

@@ -1,0 +1,47 @@
+"""Where the engines are on this machine: read from the environment once, passed down as values."""
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.verify.engines import EnginePlace, Places
+
+
+class EngineSettings(BaseSettings):
+    """Commands and potentials of engines; what ASE and the programs call them is read too."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    work: str = Field(
+        default="", validation_alias="SABATIER_ENGINE_WORK"
+    )  # keeps every calculation's files
+    gpaw_setups: str = Field(default="", validation_alias="SABATIER_GPAW_SETUPS")
+    qe_command: str = Field(default="", validation_alias="SABATIER_QE_COMMAND")
+    qe_potentials: str = Field(
+        default="", validation_alias=AliasChoices("SABATIER_QE_POTENTIALS", "ESPRESSO_PSEUDO")
+    )
+    cp2k_command: str = Field(
+        default="", validation_alias=AliasChoices("SABATIER_CP2K_COMMAND", "ASE_CP2K_COMMAND")
+    )
+    cp2k_data: str = Field(
+        default="", validation_alias=AliasChoices("SABATIER_CP2K_DATA", "CP2K_DATA_DIR")
+    )
+    vasp_command: str = Field(
+        default="",
+        validation_alias=AliasChoices("SABATIER_VASP_COMMAND", "ASE_VASP_COMMAND", "VASP_COMMAND"),
+    )
+    vasp_potentials: str = Field(
+        default="", validation_alias=AliasChoices("SABATIER_VASP_POTENTIALS", "VASP_PP_PATH")
+    )
+    fairchem_checkpoint: str = Field(default="", validation_alias="SABATIER_FAIRCHEM_CHECKPOINT")
+
+
+def read_places() -> Places:
+    """Return where each engine is; what is not said is the program's own default."""
+    said = EngineSettings()
+    return {
+        "gpaw": EnginePlace(potentials=said.gpaw_setups, work=said.work),
+        "quantum-espresso": EnginePlace(said.qe_command, said.qe_potentials, said.work),
+        "cp2k": EnginePlace(said.cp2k_command, said.cp2k_data, said.work),
+        "vasp": EnginePlace(said.vasp_command, said.vasp_potentials, said.work),
+        "fairchem": EnginePlace(potentials=said.fairchem_checkpoint, work=said.work),
+    }

@@ -1,0 +1,31 @@
+"""What the engine modules add to every input of theirs beside what a level states.
+
+The modules read these values and write no others, so a change here changes the inputs and, as part
+of the level's hash, the level. An engine of a user's own adds nothing: its level states all.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+Value = str | int | float | bool
+
+ADDED: Mapping[str, Mapping[str, Value]] = MappingProxyType(
+    {
+        "gpaw": MappingProxyType({"density_convergence": 1e-4, "eigenstates_convergence": 4e-8}),
+        "quantum-espresso": MappingProxyType({"dipole_width": 0.1, "dipole_amplitude_au": 0.0}),
+        "cp2k": MappingProxyType(
+            {
+                "eps_default": 1e-12,
+                "relative_cutoff_ev": 816.3,  # 60 Ry
+                "empty_orbitals_per_atom": 1,
+            }
+        ),
+        "vasp": MappingProxyType({"ibrion": -1, "nsw": 0}),  # the atoms are moved here, not there
+        "fairchem": MappingProxyType({"task": "oc20"}),
+    }
+)
+
+
+def added_by(engine: str) -> dict[str, Value]:
+    """Return what the module of an engine adds; nothing for an engine it does not know."""
+    return dict(ADDED.get(engine, {}))

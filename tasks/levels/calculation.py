@@ -1,0 +1,156 @@
+"""What a level of theory states of its calculations. Units: eV, Å, eV/Å, s.
+
+Plain frozen dataclasses; pydantic reads files into them and refuses keys it does not know.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from tasks.errors import UserError
+
+Setting = str | int | float | bool
+Positive = Annotated[float, Field(gt=0)]
+Optimiser = Literal["BFGS", "LBFGS", "FIRE"]
+OPTIMISERS = ("BFGS", "LBFGS", "FIRE")
+EnergyKeyName = Literal["energy", "free_energy"]
+Mode = Literal["relaxation", "single_point"]
+
+
+class Stated:
+    """Read strictly: unknown keys, infinities and not-a-numbers are refused."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Basis(Stated):
+    """What the orbitals are made of: plane waves up to a cut-off, or a named Gaussian set.
+
+    ``grid_ang`` is GPAW's real-space grid: unstated, CO in the gas relaxes on the grid's own
+    ripples.
+    """
+
+    cutoff_ev: Positive
+    density_cutoff_ev: Positive | None = None
+    grid_ang: Positive | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class KPoints(Stated):
+    """How many k-points a cell gets, so that cells of every size are sampled alike.
+
+    An axis gets ``length_ang`` times the length of its reciprocal vector (1/Å, without 2 pi), or
+    ``length_ang`` over the length of its lattice vector; the vacuum and a molecule get one.
+    """
+
+    length_ang: Positive
+    along: Literal["reciprocal", "lattice"] = "reciprocal"
+    rounding: Literal["up", "nearest"] = "up"
+    gamma: Literal["always", "hexagonal"] = "always"  # else the mesh is shifted where it is even
+
+
+@dataclass(frozen=True)
+class Smearing(Stated):
+    """How occupations fall around the Fermi level."""
+
+    kind: Literal["fermi-dirac", "methfessel-paxton", "gaussian", "marzari-vanderbilt"]
+    width_ev: Positive
+
+
+@dataclass(frozen=True)
+class Spin(Stated):
+    """Whether spins are free, and the moments (Bohr magnetons) that magnetic elements start with.
+
+    Without a start the electrons of nickel find no magnetism and the energy is 0.3 eV too high.
+    """
+
+    policy: Literal["none", "magnetic-elements"] = "none"
+    moments: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Potentials(Stated):
+    """Pseudopotentials or setups: the family, and files, kinds and checksums of elements.
+
+    ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders and
+    CP2K's potential names. ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
+    file's content (unpacked), ``model`` that of one file for all elements.
+    """
+
+    family: str
+    files: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    checksums: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True)
+class Scf(Stated):
+    """When the electrons are converged: change of the total energy (eV), and steps at most."""
+
+    energy_ev: Positive
+    max_steps: Annotated[int, Field(ge=1)] = 100
+
+
+@dataclass(frozen=True)
+class RelaxSettings(Stated):
+    """How far and how long to relax; ``wall_limit_s`` ends it between two steps."""
+
+    optimiser: Optimiser
+    fmax_ev_ang: float
+    max_steps: int
+    wall_limit_s: Positive | None = None  # changes no energy, so it is no part of the hash
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise UserError(
+                f"optimiser must be one of {', '.join(OPTIMISERS)}, got {self.optimiser}"
+            )
+        if self.fmax_ev_ang <= 0 or self.max_steps < 1:
+            raise UserError(
+                "a relaxation needs fmax above 0 eV/Å and at least 1 step, got "
+                f"{self.fmax_ev_ang} and {self.max_steps}"
+            )
+
+
+@dataclass(frozen=True)
+class CheckLimits(Stated):
+    """Thresholds: before a calculation what is refused, after it what is flagged."""
+
+    desorbed_ratio: float = 1.5  # nearest adsorbate-slab distance over r_i + r_j
+    bond_ratio: float = 1.25  # two adsorbate atoms closer than this times r_i + r_j are bonded
+    depth_ang: float = 0.5  # adsorbate atom below the surface around it
+    slab_move_ang: float = 1.0  # a slab atom that moved further has reconstructed
+    energy_ev: float = 10.0  # adsorption energies beyond +- this are not physical
+    initial_fmax_ev_ang: float = 20.0  # a start with larger forces overlaps
+    overlap_ratio: float = 0.5  # two atoms closer than this times r_i + r_j are not computed
+    min_vacuum_ang: float = 5.0  # a slab nearer to its image is not computed
+
+
+@dataclass(frozen=True)
+class Calculation(Stated):
+    """Everything an engine is told; what is left out does not exist for that engine.
+
+    ``energy_key`` says which energy all parts of an adsorption energy are taken from: ``energy`` is
+    extrapolated to zero smearing, ``free_energy`` is not. ``keywords`` are the program's own.
+    """
+
+    relaxation: RelaxSettings
+    energy_key: EnergyKeyName = "energy"
+    engine_version: str = "any"  # or bounds, such as ">=26.7,<27"
+    mode: Mode = "relaxation"
+    basis: Basis | None = None
+    kpoints: KPoints | None = None
+    smearing: Smearing | None = None
+    dispersion: Literal["none", "D2", "D3", "D3BJ"] = "none"
+    spin: Spin = Spin()
+    dipole: Literal["none", "asymmetric"] = "none"
+    potentials: Potentials | None = None
+    scf: Scf | None = None
+    gas_vacuum_ang: Positive | None = None  # on each side of a molecule; None: no cell at all
+    checks: CheckLimits = CheckLimits()
+    keywords: dict[str, Setting] = field(default_factory=dict)

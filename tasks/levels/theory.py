@@ -1,0 +1,95 @@
+"""Levels of theory and energies: energies of two levels are never added or compared.
+
+A level is an engine, a functional, the settings of its calculations and gas references. A change of
+any part that changes an energy is another level, which the hash shows.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from tasks.errors import UserError
+from tasks.levels.added import added_by
+from tasks.levels.calculation import Calculation
+from tasks.references import ReferenceScheme
+
+
+@dataclass(frozen=True)
+class LevelOfTheory:
+    """What has to be equal for two energies to be comparable.
+
+    Without ``calculation`` it is a level of published labels that cannot be computed here.
+    ``source`` and ``licence`` say where its labels come from and are no part of the hash.
+    """
+
+    name: str
+    engine: str
+    functional: str
+    reference: ReferenceScheme
+    calculation: Calculation | None = None
+    source: str = ""
+    licence: str = ""
+
+    @cached_property
+    def level_hash(self) -> str:
+        """Return the SHA-256 of everything that changes an energy, as canonical JSON."""
+        content = {
+            "engine": self.engine,
+            "functional": self.functional,
+            "settings": self._hashed_settings(),
+            "reference": {"kind": self.reference.kind, "molecules": self.reference.molecules},
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return all that is stated of the calculations, defaults written out, as plain data."""
+        return {} if self.calculation is None else asdict(self.calculation)
+
+    def stated(self) -> Calculation:
+        """Return how the level is computed; refuse one of published labels."""
+        if self.calculation is None:
+            raise UserError(
+                f"level {self.name} ({self.functional} of {self.engine}) holds published labels "
+                "and states no settings to compute it with; leave the queue filled, or choose a "
+                "level that states them, such as gpaw-rpbe"
+            )
+        return self.calculation
+
+    def _hashed_settings(self) -> dict[str, Any]:
+        settings = self.settings
+        if settings:
+            settings["relaxation"].pop("wall_limit_s")  # where it stops changes no energy
+            settings["added"] = added_by(self.engine)
+        return settings
+
+
+@dataclass(frozen=True)
+class Energy:
+    """An energy (eV) that remembers its level; those of two levels do not add."""
+
+    energy_ev: float
+    level: LevelOfTheory
+
+    def __add__(self, other: "Energy") -> "Energy":
+        return Energy(self.energy_ev + self._same_level(other).energy_ev, self.level)
+
+    def __sub__(self, other: "Energy") -> "Energy":
+        return Energy(self.energy_ev - self._same_level(other).energy_ev, self.level)
+
+    def _same_level(self, other: "Energy") -> "Energy":
+        if other.level.level_hash != self.level.level_hash:
+            raise UserError(
+                "energies of one level of theory can be combined, got "
+                f"{self.level.name} ({self.level.level_hash[:8]}) and "
+                f"{other.level.name} ({other.level.level_hash[:8]}); compute both at one level"
+            )
+        return other
+
+
+def adsorption_energy(e_adslab: Energy, e_slab: Energy, reference: Energy) -> Energy:
+    """Return E(adslab) - E(slab) - E(reference), all at one level of theory."""
+    return e_adslab - e_slab - reference

@@ -1,0 +1,99 @@
+"""What is refused before a calculation begins, because its energy could not be right."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.geometry import get_distances
+
+from tasks.levels.theory import LevelOfTheory
+from tasks.verify.engines.base import Engine
+from tasks.verify.engines.failures import EngineError, FailureKind
+from tasks.verify.sampling import is_gas, vacuum_ang
+
+
+def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
+    """Refuse atoms that the engine cannot compute, or that no engine should.
+
+    Raises:
+        EngineError: a missing potential or one of another family, a charge, overlapping atoms, a
+            slab without vacuum.
+    """
+    require_elements(engine, level, atoms.get_chemical_symbols())
+    require_checksums(engine, level, atoms.get_chemical_symbols())
+    require_neutral(atoms)
+    limits = level.stated().checks
+    require_apart(atoms, limits.overlap_ratio)
+    if not is_gas(atoms):
+        require_vacuum(atoms, limits.min_vacuum_ang)
+
+
+def unsupported_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> list[str]:
+    """Return, sorted, the elements that an engine has no potential for."""
+    return sorted(set(symbols) - engine.elements(level))
+
+
+def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+    """Refuse, by name, elements that an engine has no potential for."""
+    missing = unsupported_elements(engine, level, symbols)
+    if missing:
+        raise EngineError(
+            FailureKind.MISSING_POTENTIAL,
+            f"engine {engine.name} has no potential for {', '.join(missing)}; it has "
+            f"{', '.join(sorted(engine.elements(level))) or 'none at all'}",
+        )
+
+
+def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+    """Refuse potentials that are not the files which the level states."""
+    potentials = level.stated().potentials
+    if potentials is None or not potentials.checksums:
+        return
+    for symbol, found in engine.checksums(level, sorted(set(symbols))).items():
+        stated = potentials.checksums.get(symbol)
+        if stated is not None and not found.startswith(stated):
+            raise EngineError(
+                FailureKind.MISSING_POTENTIAL,
+                f"level {level.name} is computed with {potentials.family}, whose potential of "
+                f"{symbol} has checksum {stated}; found {found[: len(stated)]}; install that "
+                "family, or make a level of your own with the checksums found",
+            )
+
+
+def require_neutral(atoms: Atoms) -> None:
+    """Refuse charges: a charged cell repeats and its energy has no zero."""
+    charge = float(atoms.get_initial_charges().sum()) + float(atoms.info.get("charge", 0.0))
+    if abs(charge) > 1e-6:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a periodic cell must be neutral, got charge {charge:+g} e; remove the charge",
+        )
+
+
+def require_apart(atoms: Atoms, ratio: float) -> None:
+    """Refuse atoms nearer than ``ratio`` times the sum of their covalent radii."""
+    if len(atoms) < 2:
+        return
+    _, distances_NN = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    radii_N = covalent_radii[atoms.numbers]
+    near_NN = np.triu(distances_NN < ratio * (radii_N[:, None] + radii_N[None, :]), 1)
+    if near_NN.any():
+        i, j = (int(index) for index in np.argwhere(near_NN)[0])
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"two atoms must be {ratio:g} (r_i + r_j) apart or more, {atoms.symbols[i]} {i} and "
+            f"{atoms.symbols[j]} {j} are {distances_NN[i, j]:.2f} Å; move one of these overlapping "
+            "atoms",
+        )
+
+
+def require_vacuum(atoms: Atoms, least_ang: float) -> None:
+    """Refuse a slab that would feel its own image."""
+    found = vacuum_ang(atoms)
+    if found < least_ang:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a slab needs {least_ang:g} Å of vacuum along c, got {found:.1f} Å; enlarge the "
+            "campaign's surfaces.vacuum",
+        )

@@ -1,0 +1,23 @@
+"""Engines: the programs that compute energies, behind one protocol.
+
+A module an engine; ``base`` is the protocol, ``registry`` finds the engine of a level, ``failures``
+holds the classes of what goes wrong. Nothing is imported of a program before it is used.
+"""
+
+from tasks.verify.engines.base import Engine, EnginePlace, Job
+from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.verify.engines.registry import Places, computable_elements, engine_for, engine_names
+
+__all__ = [
+    "Engine",
+    "EngineError",
+    "EnginePlace",
+    "FailureKind",
+    "Job",
+    "Places",
+    "Rung",
+    "ScfTry",
+    "computable_elements",
+    "engine_for",
+    "engine_names",
+]

@@ -1,0 +1,105 @@
+"""Why a calculation gave no energy: classes of failure, each with its own way of trying again."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tasks.errors import UserError
+
+
+class FailureKind(StrEnum):
+    """Why a calculation gave no energy; the queue has a policy for each."""
+
+    BAD_INPUT = "bad_input"  # the structure or the settings; never tried again
+    MISSING_POTENTIAL = "missing_potential"  # no setup or pseudopotential of an element
+    NOT_INSTALLED = "not_installed"  # the program or its settings are not on this machine
+    SCF_NOT_CONVERGED = "scf_not_converged"  # the electrons, after every rung of the ladder
+    IONS_NOT_CONVERGED = "ions_not_converged"  # a step limit
+    OUT_OF_MEMORY = "out_of_memory"
+    WALL_LIMIT = "wall_limit"  # stopped by the clock, to go on later
+    NUMERICAL = "numerical"  # energies or forces that are not numbers, or absurd
+    KILLED = "killed"  # a signal, or the work folder went away
+    ENGINE = "engine"  # the program itself stopped, for a reason of its own
+
+
+class Rung(StrEnum):
+    """What is done for electrons that do not converge; none changes what the energy is."""
+
+    AS_STATED = "as stated"
+    GENTLE_MIXING = "gentle mixing"  # and three times the steps
+    SMEARED_START = "smeared start"  # ends at the level's own smearing
+
+
+@dataclass(frozen=True)
+class ScfTry:
+    """One try at converging the electrons; ``kind`` is None where it worked."""
+
+    rung: Rung
+    kind: FailureKind | None = None
+    message: str = ""
+
+
+class EngineError(UserError):
+    """A calculation that gave no usable energy: its class of failure, and every try made."""
+
+    def __init__(self, kind: FailureKind, message: str, tries: tuple[ScfTry, ...] = ()) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.tries = tries
+
+    def __reduce__(self) -> tuple[type["EngineError"], tuple[FailureKind, str, tuple[ScfTry, ...]]]:
+        return EngineError, (self.kind, str(self), self.tries)  # it comes back from workers
+
+
+_SAID = (  # what programs and batch systems write; the first that fits
+    (
+        FailureKind.OUT_OF_MEMORY,
+        r"out of memory|cannot allocate memory|bad_alloc|oom[-_ ]kill|insufficient virtual memory"
+        r"|unable to allocate|memory allocation (failed|error)|not enough memory",
+    ),
+    (
+        FailureKind.WALL_LIMIT,
+        r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit",
+    ),
+    (
+        FailureKind.KILLED,  # a shell tells of a signal by 128 and its number
+        r"sigkill|sigterm|signal (9|15)\b|killed by|returned an error: (137|143|-9|-15)\b",
+    ),
+)
+_KILLING_SHELL_STATUS = (137, 143)  # 128 + SIGKILL, 128 + SIGTERM
+
+
+def kind_said(text: str) -> FailureKind | None:
+    """Return the class of failure that a program's words stand for, if they tell."""
+    for kind, pattern in _SAID:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind
+    return None
+
+
+def kind_of(error: BaseException, words: str = "") -> FailureKind:
+    """Return the class of any exception; ``words`` is what the program printed at its end."""
+    if isinstance(error, EngineError):
+        return error.kind
+    if isinstance(error, MemoryError):
+        return FailureKind.OUT_OF_MEMORY
+    said = kind_said(f"{error} {words}")
+    if said is not None:
+        return said
+    if isinstance(error, subprocess.CalledProcessError):
+        killed = error.returncode < 0 or error.returncode in _KILLING_SHELL_STATUS
+        return FailureKind.KILLED if killed else FailureKind.ENGINE
+    if isinstance(error, FloatingPointError | ZeroDivisionError | OverflowError):
+        return FailureKind.NUMERICAL
+    return FailureKind.ENGINE
+
+
+def last_words(path: Path, lines: int = 12) -> str:
+    """Return the last lines of a file, or nothing where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return " ".join(" ".join(text.splitlines()[-lines:]).split())

@@ -1,0 +1,96 @@
+"""Which engine computes a level of theory on this machine."""
+
+from collections.abc import Mapping
+
+from ase.data import chemical_symbols
+
+from tasks.errors import UserError
+from tasks.levels.theory import LevelOfTheory
+from tasks.verify.engines.base import Engine, EnginePlace, obeys
+from tasks.verify.engines.cp2k import Cp2kEngine
+from tasks.verify.engines.emt import EmtEngine
+from tasks.verify.engines.espresso import EspressoEngine
+from tasks.verify.engines.failures import EngineError, FailureKind
+from tasks.verify.engines.fairchem import FairchemEngine
+from tasks.verify.engines.gpaw import GpawEngine
+from tasks.verify.engines.plugin import plugin, plugin_names
+from tasks.verify.engines.vasp import VaspEngine
+
+Places = Mapping[str, EnginePlace]
+
+_BUILT_IN: dict[str, type[Engine]] = {
+    engine.name: engine
+    for engine in (EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine)
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the engines that levels can name: the built-in ones, then users' own."""
+    return (*_BUILT_IN, *(name for name in plugin_names() if name not in _BUILT_IN))
+
+
+def engine_for(
+    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+) -> Engine:
+    """Return the engine of a level, which it can compute and which is installed.
+
+    Raises:
+        UserError: ``engine`` is not the level's, the level is of published labels, or the engine
+            cannot compute it as it is written.
+        EngineError: the engine is not installed, or of a version that the level excludes.
+    """
+    if engine is not None and engine != level.engine:
+        raise UserError(
+            f"level {level.name} is computed with {level.engine}, got engine {engine}: its "
+            f"labels would be of another level; set engine to {level.engine} or change the level"
+        )
+    level.stated()
+    found = _engine(level, places)
+    found.check_level(level)
+    missing = found.missing()
+    if missing:
+        raise EngineError(
+            FailureKind.NOT_INSTALLED, f"level {level.name} needs {found.name}; {missing}"
+        )
+    _require_version(found, level)
+    return found
+
+
+def computable_elements(level: LevelOfTheory, places: Places | None = None) -> frozenset[str]:
+    """Return the elements that can have energies at a level.
+
+    All of them where the level is computed elsewhere: it holds published labels, or its engine is
+    not on this machine, whose potentials then say nothing.
+    """
+    everything = frozenset(chemical_symbols[1:])
+    if level.calculation is None or level.engine not in engine_names():
+        return everything
+    engine = _engine(level, places)
+    return everything if engine.missing() else engine.elements(level)
+
+
+def _engine(level: LevelOfTheory, places: Places | None) -> Engine:
+    place = (places or {}).get(level.engine, EnginePlace())
+    if level.engine in _BUILT_IN:
+        return _BUILT_IN[level.engine](place)
+    if level.engine in plugin_names():
+        return plugin(level.engine, place)
+    raise UserError(
+        f"level {level.name} ({level.functional}) needs the engine {level.engine}, and this "
+        f"installation runs {', '.join(engine_names())}; leave the queue filled, or choose a level "
+        "of these engines"
+    )
+
+
+def _require_version(engine: Engine, level: LevelOfTheory) -> None:
+    policy = level.stated().engine_version
+    if policy == "any":
+        return
+    version = engine.version()
+    if not obeys(version, policy):
+        raise EngineError(
+            FailureKind.NOT_INSTALLED,
+            f"level {level.name} is computed with {engine.name} {policy}, found "
+            f"{version or 'a version that it does not tell'}; install one of these, or make a "
+            "level of your own with another engine_version",
+        )

@@ -1,0 +1,81 @@
+"""UMA through fairchem, with a stand-in for the package: it is an extra and takes seconds."""
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from ase.build import fcc111
+from ase.calculators.emt import EMT
+
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory, level
+from tasks.levels.calculation import Potentials
+from tasks.verify.compute import compute
+from tasks.verify.engines import EngineError, EnginePlace, FailureKind, engine_for
+
+WEIGHTS = b"weights"
+
+
+def uma(checksum: str) -> LevelOfTheory:
+    potentials = Potentials("uma-s-1p1", checksums={"model": checksum} if checksum else {})
+    base = replace(level("emt"), name="uma", engine="fairchem", functional="RPBE")
+    return replace(base, calculation=replace(base.stated(), potentials=potentials))
+
+
+LEVEL = uma(hashlib.sha256(WEIGHTS).hexdigest())
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EnginePlace]:
+    """Put a package in the place of fairchem whose calculator is EMT, and a checkpoint."""
+    asked: list[Any] = []
+    core, unit = ModuleType("fairchem.core"), ModuleType("fairchem.core.units.mlip_unit")
+    unit.load_predict_unit = lambda path, device: SimpleNamespace(path=path)  # type: ignore[attr-defined]
+
+    def calculator(unit: Any, task_name: str) -> EMT:
+        asked.append((unit.path, task_name))
+        assert task_name == "oc20"
+        return EMT()
+
+    core.FAIRChemCalculator = calculator  # type: ignore[attr-defined]
+    for name, module in (("fairchem.core", core), ("fairchem.core.units.mlip_unit", unit)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "fairchem", ModuleType("fairchem"))
+    monkeypatch.setitem(sys.modules, "fairchem.core.units", ModuleType("fairchem.core.units"))
+    monkeypatch.setattr("tasks.verify.engines.fairchem.find_spec", lambda name: name)
+    (tmp_path / "uma.pt").write_bytes(WEIGHTS)
+    return {"fairchem": EnginePlace(potentials=str(tmp_path / "uma.pt"))}
+
+
+def test_its_calculator_is_of_the_surface_task(places: dict[str, EnginePlace]) -> None:
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0)
+    here = compute(slab, LEVEL, engine_for(LEVEL, places=places)).energy_ev
+    assert here == pytest.approx(compute(slab, level("emt"), engine_for(level("emt"))).energy_ev)
+
+
+def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EnginePlace]) -> None:
+    other = uma("0" * 16)
+    slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, places=places)
+    with pytest.raises(EngineError, match="of model has checksum 0000") as caught:
+        compute(slab, other, engine)
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_a_level_says_which_model_it_is() -> None:
+    with pytest.raises(UserError, match="must state which model it is"):
+        engine_for(uma(""))
+
+
+def test_what_is_missing_is_named(
+    places: dict[str, EnginePlace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError, match="set SABATIER_FAIRCHEM_CHECKPOINT"):
+        engine_for(LEVEL)
+    monkeypatch.setattr("tasks.verify.engines.fairchem.find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"pip install 'sabatier\[fairchem\]'") as caught:
+        engine_for(LEVEL, places=places)
+    assert caught.value.kind is FailureKind.NOT_INSTALLED

@@ -1,0 +1,158 @@
+"""What of an input follows from the atoms, and what atoms are not computed at all."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc100, fcc111, molecule
+
+from tasks.levels import level
+from tasks.levels.calculation import KPoints, Spin
+from tasks.verify.admission import admit, require_apart, require_neutral, require_vacuum
+from tasks.verify.engines import EngineError, FailureKind, engine_for
+from tasks.verify.sampling import (
+    boxed,
+    gamma_centred,
+    is_slab,
+    kpoint_mesh,
+    needs_dipole,
+    start_moments,
+    vacuum_ang,
+    vacuum_middle,
+)
+
+RULE = KPoints(30.0)
+OC20 = KPoints(40.0, along="lattice", rounding="nearest")
+SPIN = Spin("magnetic-elements", {"Fe": 3.0, "Ni": 1.0})
+
+
+def slab(symbol: str = "Cu", size: tuple[int, int, int] = (1, 1, 3)) -> Atoms:
+    atoms = fcc111(symbol, size, vacuum=8.0)
+    atoms.pbc = True
+    return atoms
+
+
+def with_oxygen(atoms: Atoms) -> Atoms:
+    both = atoms.copy()
+    add_adsorbate(both, "O", 1.2, "fcc")
+    return both
+
+
+def test_a_cell_twice_as_wide_gets_half_the_k_points() -> None:
+    one, two = slab(), slab(size=(2, 2, 3))
+    assert kpoint_mesh(one, RULE) == (14, 14, 1)
+    assert kpoint_mesh(two, RULE) == (7, 7, 1)
+
+
+def test_k_points_count_from_the_planes_and_not_from_slanted_edges() -> None:
+    one, slanted = slab(), slab()
+    shear_33 = np.zeros((3, 3))
+    shear_33[1] = 2 * one.cell.array[0]
+    slanted.set_cell(slanted.cell.array + shear_33)
+    assert kpoint_mesh(slanted, RULE)[1] == kpoint_mesh(one, RULE)[1]
+
+
+def test_the_vacuum_gets_one_k_point_however_short_the_cell_is_there() -> None:
+    assert kpoint_mesh(fcc111("Cu", (2, 2, 2), vacuum=3.0, periodic=True), RULE)[2] == 1
+    assert kpoint_mesh(bulk("Cu"), RULE)[2] > 1
+
+
+def test_oc20_divides_by_the_edges_and_rounds() -> None:
+    edge = float(slab(size=(3, 3, 3)).cell.lengths()[0])
+    assert kpoint_mesh(slab(size=(3, 3, 3)), OC20) == (round(40 / edge), round(40 / edge), 1)
+
+
+def test_a_molecule_in_a_box_has_one_k_point_and_no_slab() -> None:
+    gas = boxed(molecule("CO"), 5.0)
+    assert gas.pbc.all()
+    assert kpoint_mesh(gas, RULE) == (1, 1, 1)
+    assert not is_slab(gas)
+    assert boxed(molecule("CO"), None).cell.rank == 0
+
+
+@pytest.mark.parametrize(("atoms", "hexagonal"), [(slab(), True), (fcc100("Cu", (1, 1, 3)), False)])
+def test_meshes_of_hexagonal_cells_hold_gamma(atoms: Atoms, hexagonal: bool) -> None:
+    atoms.center(vacuum=8.0, axis=2)
+    assert gamma_centred(atoms, replace(RULE, gamma="hexagonal")) is hexagonal
+    assert gamma_centred(atoms, RULE)
+
+
+def test_magnetic_elements_start_magnetised_and_others_do_not() -> None:
+    alloy = slab()
+    alloy.symbols[0] = "Ni"
+    np.testing.assert_array_equal(start_moments(alloy, SPIN), [1.0, 0.0, 0.0])
+    assert not start_moments(slab(), SPIN).any()
+    assert not start_moments(alloy, Spin("none", {"Ni": 1.0})).any()
+
+
+def test_a_radical_in_the_gas_has_a_free_spin_and_oxygen_two() -> None:
+    radical = Atoms("OH", positions=[[0, 0, 0], [0, 0, 0.97]])
+    assert start_moments(boxed(radical, 5.0), SPIN).sum() == 1.0
+    assert start_moments(boxed(molecule("O2"), 5.0), SPIN).sum() == 2.0
+    assert start_moments(boxed(molecule("H2O"), 5.0), SPIN).sum() == 0.0
+
+
+def test_asymmetric_slabs_get_a_dipole_correction_and_others_do_not() -> None:
+    stated = level("gpaw-rpbe").stated()
+    assert needs_dipole(with_oxygen(slab()), stated)
+    assert not needs_dipole(slab(), stated)
+    assert not needs_dipole(boxed(molecule("CO"), 5.0), stated)
+    assert not needs_dipole(with_oxygen(slab()), level("vasp-oc20").stated())
+    one_side = slab()
+    one_side.symbols[2] = "Pt"
+    assert needs_dipole(one_side, stated)
+
+
+def test_an_asymmetric_slab_is_so_wherever_it_lies_in_its_cell() -> None:
+    lifted = slab()
+    lifted.positions[:, 2] += 6.0  # wraps
+    assert not needs_dipole(lifted, level("gpaw-rpbe").stated())
+    assert vacuum_middle(slab()) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_vacuum_is_the_widest_gap_and_a_crystal_has_none() -> None:
+    assert vacuum_ang(slab()) == pytest.approx(16.0)
+    assert vacuum_ang(bulk("Cu", cubic=True)) < 2.0
+
+
+def refusal(atoms: Atoms) -> EngineError:
+    emt = level("emt")
+    with pytest.raises(EngineError) as caught:
+        admit(atoms, emt, engine_for(emt))
+    return caught.value
+
+
+def test_a_sound_slab_is_admitted() -> None:
+    admit(with_oxygen(slab()), level("emt"), engine_for(level("emt")))
+
+
+def test_a_charged_cell_is_refused() -> None:
+    charged = slab()
+    charged.set_initial_charges([1.0, 0.0, 0.0])
+    with pytest.raises(EngineError, match=r"must be neutral, got charge \+1 e"):
+        require_neutral(charged)
+    stated = slab()
+    stated.info["charge"] = -1
+    assert refusal(stated).kind is FailureKind.BAD_INPUT
+
+
+def test_overlapping_atoms_are_refused_also_across_the_border() -> None:
+    atoms = with_oxygen(slab())
+    atoms.positions[-1] = atoms.positions[-2] + [0, 0, 0.5]
+    with pytest.raises(EngineError, match=r"Cu 2 and O 3 are 0.50 Å; move one"):
+        require_apart(atoms, 0.5)
+    atoms.positions[-1] += atoms.cell[0]
+    assert "0.50 Å" in str(refusal(atoms))
+    require_apart(molecule("H2"), 0.5)
+
+
+def test_a_slab_without_vacuum_is_refused() -> None:
+    thin = fcc111("Cu", (1, 1, 3), vacuum=2.0, periodic=True)
+    with pytest.raises(EngineError, match=r"needs 5 Å of vacuum along c, got 4.0 Å"):
+        require_vacuum(thin, 5.0)
+    assert refusal(thin).kind is FailureKind.BAD_INPUT
+
+
+def test_a_missing_potential_is_refused_by_name() -> None:
+    assert refusal(slab("Ir")).kind is FailureKind.MISSING_POTENTIAL
