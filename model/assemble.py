@@ -16,7 +16,14 @@ from model.design import WEIGHTS as DESIGNER
 from model.design import designer_settings, seen_levels
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
-from model.fit import STAGES, Plan, split_table, train_designer, train_member
+from model.fit import (
+    STAGES,
+    Plan,
+    member_folder,
+    split_table,
+    train_designer,
+    train_member,
+)
 from model.members import save_members
 from model.mode_fit import fit_mode, save_mode
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode
@@ -24,6 +31,7 @@ from model.predictor import KIND
 from model.recipes import JointRecipe
 from model.rows import UNRELAXED, Row
 from model.tokenizer import load_tokenizer, save_tokenizer
+from model.training import seconds_spent
 
 
 def assemble(plan: Plan, *, members: int) -> Checkpoint:
@@ -72,6 +80,15 @@ def _modes(
     return modes
 
 
+def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
+    """Return the wall time of each stage's epochs, member by member."""
+    names = [STAGES[type(stage)] for stage in plan.stages]
+    return {
+        name: [seconds_spent(member_folder(plan, member) / name) for member in range(members)]
+        for name in names
+    }
+
+
 def _card(
     plan: Plan,
     members: int,
@@ -85,6 +102,7 @@ def _card(
 
     return {
         "members": members,
+        "seconds": _seconds(plan, members),
         "stages": {STAGES[type(stage)]: asdict(stage) for stage in plan.stages},
         "rows": {"train": count(train), "held_out": count(held_out), "reported": count(reported)},
         "report_fold": plan.report_fold,

@@ -249,6 +249,13 @@ class Trainer:
             log.write(text + "\n")
 
 
+def seconds_spent(folder: Path) -> float:
+    """Return how long the epochs of a stage took in all, from its log; 0 where it has none."""
+    log = folder / LOG
+    lines = log.read_text().splitlines() if log.exists() else []
+    return round(sum(float(json.loads(line)["seconds"]) for line in lines), 1)
+
+
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Decay matrices only: biases, norms and embeddings have no scale to lose."""
     named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]

@@ -1,5 +1,6 @@
 """Every preset trains, is written, read back and answers, in miniature; bad recipes are refused."""
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -126,6 +127,9 @@ def test_a_preset_trains_and_its_checkpoint_answers(
     monkeypatch.chdir(tmp_path)
     made = train(preset, table, Path("run"), changes=changes(preset, Path()))
     folder = made[-1].folder.absolute()
+    spent = json.loads((folder / "card.json").read_text())["seconds"]
+    assert "joint" in spent
+    assert all(len(members) == 1 for members in spent.values())
     monkeypatch.chdir(tmp_path.parent)  # what was named from there is found from here
     predictor = load_predictor(folder)
     configurations = [row.configuration() for row in rows()[:3]]
