@@ -74,7 +74,8 @@ def _modes(
     modes = {}
     if seen:
         modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
-    if any(isinstance(stage, JointRecipe) and stage.text_share > 0 for stage in plan.stages):
+    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
+    if not seen or any(stage.text_share > 0 for stage in joint):  # the text alone was learnt from
         alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
         modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
     return modes
