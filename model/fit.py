@@ -193,7 +193,8 @@ def train_designer(plan: Plan) -> QECatalytic:
     network = train_member(plan, 0)
     train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
-    lessons, aside = make_lessons(train, reader), make_lessons(held_out, reader)
+    taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
+    lessons, aside = (make_lessons(rows, reader) for rows in taught)
     objective = Instruct(lessons, aside, reader, recipe)
     folder = member_folder(plan, 0) / objective.name
     return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
