@@ -56,7 +56,9 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     }
     if plan.designs:
         language = train_designer(plan).language
-        save_file(dict(language.state_dict()), folder / DESIGNER)
+        # Half precision: what is written is sampled, and the wheel stays small.
+        halves = {name: value.half() for name, value in language.state_dict().items()}
+        save_file(halves, folder / DESIGNER)
         settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
