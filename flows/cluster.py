@@ -38,7 +38,7 @@ def dask_client(
         return
     with (
         _event_loop() as loop,
-        _started(plan, device, loop) as cluster,
+        stopped_after(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield _prepared(client, plugin)
@@ -95,6 +95,22 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
         for cluster in list(LocalCluster._instances):
             cluster.shutdown_on_close = False
         raise
+
+
+@contextmanager
+def stopped_after(cluster: Any) -> Iterator[Any]:
+    """Yield a cluster and close it after.
+
+    The work is done by then: a worker that a busy machine ends too slowly is no fault of the run.
+    It ends when this process does.
+    """
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except TimeoutError:
+            cluster.shutdown_on_close = False  # else Dask would try again at exit
 
 
 def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:

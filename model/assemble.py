@@ -16,7 +16,14 @@ from model.design import WEIGHTS as DESIGNER
 from model.design import designer_settings, seen_levels
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
-from model.fit import STAGES, Plan, split_table, train_designer, train_member
+from model.fit import (
+    STAGES,
+    Plan,
+    member_folder,
+    split_table,
+    train_designer,
+    train_member,
+)
 from model.members import save_members
 from model.mode_fit import fit_mode, save_mode
 from model.modes import GRAPH_MODE, TEXT_MODE, Mode
@@ -24,6 +31,7 @@ from model.predictor import KIND
 from model.recipes import JointRecipe
 from model.rows import UNRELAXED, Row
 from model.tokenizer import load_tokenizer, save_tokenizer
+from model.training import seconds_spent
 
 
 def assemble(plan: Plan, *, members: int) -> Checkpoint:
@@ -48,7 +56,9 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     }
     if plan.designs:
         language = train_designer(plan).language
-        save_file(dict(language.state_dict()), folder / DESIGNER)
+        # Half precision: what is written is sampled, and the wheel stays small.
+        halves = {name: value.half() for name, value in language.state_dict().items()}
+        save_file(halves, folder / DESIGNER)
         settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
@@ -66,10 +76,20 @@ def _modes(
     modes = {}
     if seen:
         modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
-    if any(isinstance(stage, JointRecipe) and stage.text_share > 0 for stage in plan.stages):
+    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
+    if not seen or any(stage.text_share > 0 for stage in joint):  # the text alone was learnt from
         alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
         modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
     return modes
+
+
+def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
+    """Return the wall time of each stage's epochs, member by member."""
+    names = [STAGES[type(stage)] for stage in plan.stages]
+    return {
+        name: [seconds_spent(member_folder(plan, member) / name) for member in range(members)]
+        for name in names
+    }
 
 
 def _card(
@@ -85,6 +105,7 @@ def _card(
 
     return {
         "members": members,
+        "seconds": _seconds(plan, members),
         "stages": {STAGES[type(stage)]: asdict(stage) for stage in plan.stages},
         "rows": {"train": count(train), "held_out": count(held_out), "reported": count(reported)},
         "report_fold": plan.report_fold,

@@ -2,7 +2,8 @@
 
 A checkpoint that has one holds, beside its predictor's files:
 
-``designer.safetensors``    the state of the ``Qwen2Model`` that stage 3 trained, by its own names
+``designer.safetensors``    the state of the ``Qwen2Model`` that stage 3 trained, by its own names,
+                            in half precision
 ``tokenizer.json``          shared with the predictor; it holds every token of streams
 ``qe-catalytic.json``       under ``designer`` what ``designer_settings`` returns
 
@@ -156,7 +157,8 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _load(language: Qwen2Model, file: Path) -> None:
     try:
-        missing, unexpected = language.load_state_dict(load_file(file), strict=False)
+        stored = {name: value.float() for name, value in load_file(file).items()}
+        missing, unexpected = language.load_state_dict(stored, strict=False)
     except RuntimeError as shapes:
         differs = " ".join(str(shapes).splitlines()[-1].split())
         raise ModelError(f"{file} is of another architecture: {differs}") from None

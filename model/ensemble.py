@@ -58,7 +58,7 @@ class Ensemble:
 
     def answer_examples(self, examples: Sequence[Example]) -> Answers:
         """Return what the members say of each example, in order."""
-        width = self.members[0].absent_D.numel()
+        width = self.members[0].level.embedding_dim
         said_RK = np.zeros((len(examples), 4))
         latent_RF = np.zeros((len(examples), len(self.members) * width), dtype=np.float32)
         for group in by_budget(examples, BUDGETS[self.device.type]):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -46,7 +47,7 @@ from model.tokenizer import (
     token_ids,
     train_tokenizer,
 )
-from model.training import Objective, Trainer
+from model.training import Objective, Trainer, ended_weights
 
 T = TypeVar("T")
 
@@ -169,19 +170,24 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
     network = new_network(plan, train, tokenizer)
     _check_begun(plan.folder, network.config)
     reader = Reader(network.config, tokenizer)
-    samples = make_samples(train, reader, plan.weights)
-    aside = make_samples(held_out, reader, {})
+    samples = cache(lambda: make_samples(train, reader, plan.weights))  # made when first needed
+    aside = cache(lambda: make_samples(held_out, reader, {}))
     for stage in plan.stages:
         if isinstance(stage, InstructRecipe):
             continue
         recipe = replace(stage, seed=stage.seed + member)
-        objective = _objective(plan, recipe, samples, aside, reader)
-        folder = member_folder(plan, member) / objective.name
-        network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
-        network.thaw()  # the next stage freezes its own
-        if objective.name == until:
+        name = STAGES[type(stage)]
+        folder = member_folder(plan, member) / name
+        ended = ended_weights(folder, recipe)
+        if ended is not None:
+            network.load_state_dict(ended)
+        else:
+            objective = _objective(plan, recipe, samples(), aside(), reader)
+            network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
+            network.thaw()  # the next stage freezes its own
+        if name == until:
             break
-    return network
+    return network.to(plan.device).eval()
 
 
 def train_designer(plan: Plan) -> QECatalytic:
@@ -191,11 +197,15 @@ def train_designer(plan: Plan) -> QECatalytic:
     """
     recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
     network = train_member(plan, 0)
+    folder = member_folder(plan, 0) / Instruct.name
+    if (ended := ended_weights(folder, recipe)) is not None:
+        network.load_state_dict(ended)
+        return network
     train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
-    lessons, aside = make_lessons(train, reader), make_lessons(held_out, reader)
+    taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
+    lessons, aside = (make_lessons(rows, reader) for rows in taught)
     objective = Instruct(lessons, aside, reader, recipe)
-    folder = member_folder(plan, 0) / objective.name
     return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
 
 

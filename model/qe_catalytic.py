@@ -115,7 +115,6 @@ class QECatalytic(Borrower):
         self.condition = nn.Linear(MAX_ATOMIC_NUMBER + 1, self.encoder.channels, bias=False)
         self.pooling = GraphPooling(self.encoder.channels, width)
         self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.absent_D = nn.Parameter(torch.zeros(width))  # stands for the graph of a text alone
         self.facts = TextFacts(width, len(config.levels), len(config.adsorbates))
         self.level = nn.Embedding(len(config.levels), width)  # which no graph says
         self.regression = _head(3 * width, width)
@@ -152,7 +151,7 @@ class QECatalytic(Borrower):
             invariant_NC = self.encoder.invariants(graph, condition_NC)
         node_ND, pooled_BD, atoms_B = self.pooling(invariant_NC, graph)
         has_graph_B = torch.bincount(graph.system_N, minlength=graph.n_systems) > 0
-        pooled_BD = torch.where(has_graph_B[:, None], pooled_BD, self.absent_D)
+        pooled_BD = torch.where(has_graph_B[:, None], pooled_BD, 0.0)
         level_BD = self.level(batch.level_B)
         return GraphFeatures(node_ND, pooled_BD, level_BD, atoms_B, has_graph_B)
 

@@ -20,7 +20,7 @@ from model.tokenizer import END, token_ids
 class Sampling:
     """How tokens are drawn: ``temperature`` divides the scores, ``top_p`` cuts the tail off."""
 
-    temperature: float = 0.7
+    temperature: float = 0.35
     top_p: float = 0.95
     most_tokens: int = 512  # a stream that is longer is given up
 

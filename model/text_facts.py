@@ -54,7 +54,8 @@ class TextFacts(nn.Module):
             nn.Linear(width, width),
         )
         self.level = nn.Embedding(levels, width)
-        self.adsorbate = nn.Embedding(adsorbates + 1, width)
+        # Nobody has learnt what an adsorbate is that was not seen: it adds nothing.
+        self.adsorbate = nn.Embedding(adsorbates + 1, width, padding_idx=0)
 
     mean_F: Tensor
     spread_F: Tensor

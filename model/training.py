@@ -249,6 +249,26 @@ class Trainer:
             log.write(text + "\n")
 
 
+def ended_weights(folder: Path, recipe: Recipe) -> dict[str, Tensor] | None:
+    """Return the weights that a stage left in its folder, or None where it has not ended."""
+    if not (folder / STATE).exists():
+        return None
+    state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
+    waited = state["epoch"] - state["best"]["epoch"]
+    is_patient = not 0 < recipe.patience * recipe.watch_every <= waited
+    if state["epoch"] < recipe.epochs and is_patient:
+        return None
+    weights: dict[str, Tensor] = state["best"]["weights"] if recipe.patience else state["average"]
+    return weights
+
+
+def seconds_spent(folder: Path) -> float:
+    """Return how long the epochs of a stage took in all, from its log; 0 where it has none."""
+    log = folder / LOG
+    lines = log.read_text().splitlines() if log.exists() else []
+    return round(sum(float(json.loads(line)["seconds"]) for line in lines), 1)
+
+
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Decay matrices only: biases, norms and embeddings have no scale to lose."""
     named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]

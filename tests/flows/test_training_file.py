@@ -1,5 +1,6 @@
 """Every preset trains, is written, read back and answers, in miniature; bad recipes are refused."""
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -28,6 +29,7 @@ ONE_STEP = [
     *("members=1", "processes=1", "align.epochs=1", "joint.epochs=1"),
     *("align.batch_size=64", "joint.batch_size=64"),
 ]
+ALONE = ["encode.epochs=1", "encode.batch_size=64"]
 SMALL_TEXT = [
     *("language.width=16", "language.layers=1", "language.heads=2"),
     *("language.key_value_heads=1", "language.feed_forward=32"),
@@ -40,9 +42,9 @@ SMALL_EQUIFORMER = {
 EQUIFORMER = [f"encoder.{name}={value}" for name, value in SMALL_EQUIFORMER.items()]
 LIGHT = ["encoder.channels=8", "encoder.layers=1", "encoder.max_radius=5.0"]
 SHRUNK = {
-    "mini": [*ONE_STEP, *SMALL_TEXT, *LIGHT, "members=2", "instruct.epochs=1"],
-    "mini-eqv2": [*ONE_STEP[:2], *ONE_STEP[3::2], *SMALL_TEXT, *EQUIFORMER],
-    "small": [*ONE_STEP, *SMALL_TEXT, *EQUIFORMER],
+    "mini": [*ONE_STEP, *ALONE, *SMALL_TEXT, *LIGHT, "members=2", "instruct.epochs=1"],
+    "mini-eqv2": [*ONE_STEP, *ALONE, *SMALL_TEXT, *EQUIFORMER],
+    "small": [*ONE_STEP, *ALONE, *SMALL_TEXT, *EQUIFORMER],
 }
 LOW_DEGREE = {"lmax": 2, "mmax": 1, "grid_resolution": 6}
 
@@ -133,8 +135,29 @@ def test_a_preset_trains_and_its_checkpoint_answers(
     assert [p.energy_ev for p in first] == [p.energy_ev for p in again]
     assert all(abs(p.energy_ev) < 20 and p.sigma_ev > 0 for p in first)
     assert isinstance(predictor, QECatalyticPredictor)
+    spent = json.loads((folder / "card.json").read_text())["seconds"]
+    assert len(spent["joint"]) == len(predictor.ensemble.members)
     encoder = predictor.ensemble.members[0].encoder
     assert isinstance(encoder, FrozenEncoder) == (preset == "base")
+
+
+def test_what_learns_from_texts_alone_answers_them(table: Path, tmp_path: Path) -> None:
+    texts = pq.read_table(table)
+    nothing = pa.array([[]] * texts.num_rows, pa.list_(pa.float64()))
+    for name in ("numbers", "positions", "cell", "tags"):
+        texts = texts.set_column(texts.column_names.index(name), name, nothing)
+    kinds = pa.array(["text"] * texts.num_rows)
+    texts = texts.set_column(texts.column_names.index("kind"), "kind", kinds)
+    pq.write_table(texts, tmp_path / "texts.parquet")
+    small = [*SMALL_TEXT, *LIGHT, "members=1", "align=null", "instruct=null"]
+    once = [*ALONE, "joint.epochs=1", "joint.text_share=0.0"]
+    made = train("mini", tmp_path / "texts.parquet", tmp_path / "run", changes=[*small, *once])
+    predictor = load_predictor(made[-1].folder)
+    alone = [
+        replace(row, numbers_N=row.numbers_N[:0], tags_N=row.tags_N[:0]).configuration()
+        for row in rows()[:3]
+    ]
+    assert all(p.sigma_ev > 0 for p in predictor.predict(alone))
 
 
 def test_a_change_reaches_any_depth_and_makes_what_is_not_there(tmp_path: Path) -> None:

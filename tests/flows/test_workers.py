@@ -196,3 +196,16 @@ def test_two_runs_at_once_say_nothing_about_ports(recwarn: pytest.WarningsRecord
     with cluster.dask_client(HERE), cluster.dask_client(HERE):
         pass
     assert [str(w.message) for w in recwarn if "ort" in str(w.message)] == []
+
+
+def test_workers_that_end_too_slowly_are_no_fault_of_a_run_that_is_done() -> None:
+    class Slow:
+        shutdown_on_close = True
+
+        def close(self) -> None:
+            raise TimeoutError
+
+    with cluster.stopped_after(Slow()) as slow:
+        done = True
+    assert done
+    assert not slow.shutdown_on_close

@@ -62,3 +62,9 @@ def test_elements_are_counted_where_they_stand() -> None:
     assert bulk_Z[[28, 78]].tolist() == [0.75, 0.25]
     assert contacts_Z[[28, 78]].tolist() == [1, 1]
     assert neighbours_Z[[28, 78, 8]].tolist() == [3, 1, 2]
+
+
+def test_an_adsorbate_that_was_not_seen_adds_nothing() -> None:
+    made = facts()
+    assert made.adsorbate(NAMED.adsorbate_B)[2].abs().sum() == 0
+    assert bool((made.adsorbate(NAMED.adsorbate_B)[:2].abs().sum(dim=1) > 0).all())

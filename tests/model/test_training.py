@@ -113,7 +113,7 @@ def test_a_learned_energy_is_spelt_and_read_back(tmp_path: Path) -> None:
     network, reader = network_and_reader()
     samples = make_samples([replace(ROWS[0], energy_ev=-1.37)] * 4, reader, {"test": 16.0})
     recipe = JointRecipe(
-        seed=0, epochs=60, batch_size=4, learning_rate=0.01, average=0.9, text_share=0.5
+        seed=0, epochs=120, batch_size=4, learning_rate=0.01, average=0.9, text_share=0.5
     )
     taught = Trainer(network, Joint(samples, samples, reader, recipe), recipe, tmp_path).run()
     seen = Ensemble([taught], reader)

@@ -1,0 +1,121 @@
+"""Print how many structures written to order are valid, and how near they come to their targets.
+
+    python benchmarks/designs.py --model mini --level pbe-d2-molecule
+
+Orders are drawn by lot: an adsorbate of the level, a target within the energies seen for it, and
+half of the time a bulk of the level. Each is written several times. A structure counts as valid
+when every check that ``sabatier generate`` makes is passed; energies are the checkpoint's own.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from model.contract import Predictor
+from model.design import Designer, SeenLevel, load_designer
+from model.predictor import load_predictor
+from model.stream_sampler import Sampling
+from tasks.design import CAUSES
+from tasks.design_order import DesignOrder, design_order
+from tasks.generate import Design, generate
+
+
+@dataclass(frozen=True)
+class Wished:
+    """One order and what became of it."""
+
+    order: DesignOrder
+    has_bulk: bool
+    designs: tuple[Design, ...]
+
+
+def main() -> None:
+    """Have structures written, and print one table."""
+    options = _options()
+    torch.set_num_threads(1)
+    designer, predictor = load_designer(options.model), load_predictor(options.model)
+    sampling = Sampling(temperature=options.temperature)
+    wished = list(_wished(designer, predictor, options, sampling))
+    for name, chosen in (
+        ("bulk asked", [w for w in wished if w.has_bulk]),
+        ("any bulk", [w for w in wished if not w.has_bulk]),
+        ("all", wished),
+    ):
+        print(_line(name, chosen))
+    faults = Counter(d.verdict.cause for w in wished for d in w.designs if d.verdict.cause)
+    for cause, count in faults.most_common():
+        print(f"  {cause:<12}{count:>5}  {CAUSES[cause]}")
+    targets = np.array([w.order.target_ev for w in wished])
+    means = np.array([_mean_energy(w) for w in wished])
+    known = np.isfinite(means)
+    print(
+        f"targets and mean energies of {known.sum()} orders: correlation "
+        f"{np.corrcoef(targets[known], means[known])[0, 1]:.2f}"
+    )
+
+
+def _wished(
+    designer: Designer, predictor: Predictor, options: argparse.Namespace, sampling: Sampling
+) -> Iterator[Wished]:
+    rng = np.random.default_rng(options.seed)
+    seen = designer.levels[options.level]
+    for number in range(options.orders):
+        order, has_bulk = _draw(designer, seen, options.level, rng)
+        designs = generate(
+            designer,
+            predictor,
+            order,
+            count=options.each,
+            seed=options.seed + number,
+            sampling=sampling,
+        )
+        yield Wished(order, has_bulk, tuple(designs))
+
+
+def _draw(
+    designer: Designer, seen: SeenLevel, level: str, rng: np.random.Generator
+) -> tuple[DesignOrder, bool]:
+    name = str(rng.choice(sorted(seen.adsorbates)))
+    known = seen.adsorbates[name]
+    target_ev = round(float(rng.uniform(known.lowest_ev, known.highest_ev)), 2)
+    bulk = str(rng.choice(seen.elements)) if rng.random() < 0.5 else None
+    return design_order(designer.levels, name, target_ev, bulk=bulk, level=level), bulk is not None
+
+
+def _line(name: str, wished: list[Wished]) -> str:
+    designs = [(w, d) for w in wished for d in w.designs]
+    if not designs:
+        return f"{name:<12}none"
+    valid = [(w, d) for w, d in designs if d.verdict.is_valid]
+    other = sum(d.verdict.cause in ("composition", "unfinished", "unreadable") for _, d in designs)
+    off = [abs(e) for w, d in valid if (e := d.error_ev(w.order.target_ev)) is not None]
+    said = f", median off target {np.median(off):.2f} eV" if off else ""
+    return (
+        f"{name:<12}{len(wished)} orders, {len(designs)} written: "
+        f"{len(valid) / len(designs):.0%} valid, composition as asked "
+        f"{1 - other / len(designs):.0%}{said}"
+    )
+
+
+def _mean_energy(wished: Wished) -> float:
+    found = [d.prediction.energy_ev for d in wished.designs if d.prediction is not None]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Validity of structures written to order.")
+    parser.add_argument("--model", default="mini", help="an embedded name or a folder")
+    parser.add_argument("--level", default="pbe-d2-molecule")
+    parser.add_argument("--orders", type=int, default=30)
+    parser.add_argument("--each", type=int, default=10)
+    parser.add_argument("--temperature", type=float, default=Sampling().temperature)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
