@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from dask.distributed import Client
 
@@ -17,15 +17,12 @@ from flows.progress import progress_bar
 from flows.queue_work import (
     ReferenceJob,
     plan_needs,
-    provenance,
-    reference_energy_ev,
     reference_jobs,
-    require_unchanged,
 )
 from flows.recorded_level import recorded_level
 from flows.rows import level_row
+from flows.verify_job import Job, Order, Outcome, verify_group
 from flows.workers import ClusterPlan
-from screening_db.calculations import Provenance
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.lease import Lease
@@ -43,13 +40,11 @@ from screening_db.record import record_level, record_references
 from screening_db.tables import AdsorbateRow, CampaignRow, CandidateRow
 from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind
 from tasks.adsorbates import Adsorbate
-from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
-from tasks.verify.stored import require_stored
-from tasks.verify.verify import Verified, verify
+from tasks.verify.engines import Places, engine_for
+from tasks.verify.verify import Verified
 
 LEASE_S = 120.0  # renewed by a heartbeat; what a killed process held is free again after this
 BATCH_PER_WORKER = 4
@@ -80,55 +75,6 @@ class Counts:
         failed = self.failed + self.in_want
         said = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
         return f"{said}, {self.retried} to be tried again" if self.retried else said
-
-
-@dataclass(frozen=True)
-class Job:
-    """One adslab to verify, as it travels to a worker; structures are text."""
-
-    lease: Lease
-    adslab: str
-    slab: str
-    slab_id: str
-    adsorbate: Adsorbate
-
-
-@dataclass(frozen=True)
-class Order:
-    """At which level, and where its engine is; it travels to the workers."""
-
-    level: LevelOfTheory
-    places: Places
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A verified adslab, the energy of a slab or molecule, or why there is neither."""
-
-    lease: Lease
-    verified: Verified | None = None
-    failure: FailureKind = FailureKind.BAD_INPUT
-    message: str = ""
-    energy_ev: float | None = None
-    times: int = 1  # how often the failure happened under this one lease
-    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
-    provenance: Provenance | None = None
-
-
-@dataclass
-class KnownEnergies:
-    """Reference energies that are recorded, and those found since."""
-
-    recorded: dict[EnergyKey, float]
-    found: dict[EnergyKey, float] = field(default_factory=dict)
-
-    def get(self, key: EnergyKey) -> float | None:
-        """Return the energy kept under a key, or None."""
-        return self.found.get(key, self.recorded.get(key))
-
-    def put(self, key: EnergyKey, energy_ev: float) -> None:
-        """Keep one energy."""
-        self.found[key] = energy_ev
 
 
 def run_verification(
@@ -218,71 +164,6 @@ def _verify_batch(
                     open_leases.pop(outcome.lease.item)
         finally:
             release(db, list(open_leases.values()))  # interrupted: others may have them at once
-
-
-def verify_group(
-    jobs: Sequence[Job | ReferenceJob], order: Order, recorded: dict[EnergyKey, float]
-) -> tuple[list[Outcome], dict[EnergyKey, float]]:
-    """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
-
-    Also returns the reference energies that had to be computed on the way.
-    """
-    known = KnownEnergies(recorded)
-    try:
-        engine = engine_for(order.level, places=order.places)
-    except EngineError as failure:  # this worker's machine may lack it
-        return [_failed(job.lease, failure) for job in jobs], {}
-    return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
-
-
-def _verify_one(
-    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
-) -> Outcome:
-    began = time.time()
-    try:
-        outcome = _computed(job, level, known, engine)
-    except EngineError as failure:
-        outcome = _failed(job.lease, failure)
-    except UserError as error:
-        outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
-    told = _provenance(job, level, outcome, began)
-    return replace(outcome, provenance=replace(told, rungs=outcome.rungs))
-
-
-def _failed(lease: Lease, failure: EngineError) -> Outcome:
-    """Return a failure with every rung of the engine's ladder, which count as tries."""
-    rungs = tuple(
-        f"{done.rung}: {done.kind or 'converged'} {done.message}" for done in failure.tries
-    )
-    times = sum(done.kind == failure.kind for done in failure.tries)
-    return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
-
-
-def _computed(
-    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
-) -> Outcome:
-    if isinstance(job, ReferenceJob):
-        own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
-        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own))
-    require_unchanged(job.lease, job.adslab)
-    adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
-    require_stored(
-        adslab,
-        slab,
-        job.adsorbate.name,
-        candidate_id=job.lease.candidate_id,
-        slab_id=job.slab_id,
-    )
-    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine))
-
-
-def _provenance(
-    job: Job | ReferenceJob, level: LevelOfTheory, outcome: Outcome, began: float
-) -> Provenance:
-    if isinstance(job, ReferenceJob):
-        return provenance(level, job.structure, "", began)
-    relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""
-    return provenance(level, job.adslab, relaxed, began, inputs=(job.slab,))
 
 
 def _jobs(db: Database, leases: Sequence[Lease]) -> tuple[list[list[Job]], list[Outcome]]:

@@ -7,7 +7,8 @@ from ase.build import add_adsorbate, fcc111
 
 from flows import verify as flow
 from flows.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
-from flows.verify import Counts, KnownEnergies, Order, Outcome, verify_group
+from flows.verify import Counts
+from flows.verify_job import KnownEnergies, Order, Outcome, verify_group
 from screening_db.calculations import sha256_of
 from screening_db.failure_policy import POLICY
 from screening_db.lease import Lease

@@ -1,0 +1,136 @@
+"""What one worker does of a verification: it computes, and tells what it found as values."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from flows.queue_work import (
+    ReferenceJob,
+    provenance,
+    reference_energy_ev,
+    require_unchanged,
+)
+from screening_db.calculations import Provenance
+from screening_db.lease import Lease
+from tasks.adsorbates import Adsorbate
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory
+from tasks.structures import structure_from_text, structure_text
+from tasks.verify.energies import EnergyKey
+from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
+from tasks.verify.stored import require_stored
+from tasks.verify.verify import Verified, verify
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adslab to verify, as it travels to a worker; structures are text."""
+
+    lease: Lease
+    adslab: str
+    slab: str
+    slab_id: str
+    adsorbate: Adsorbate
+
+
+@dataclass(frozen=True)
+class Order:
+    """At which level, and where its engine is; it travels to the workers."""
+
+    level: LevelOfTheory
+    places: Places
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verified adslab, the energy of a slab or molecule, or why there is neither."""
+
+    lease: Lease
+    verified: Verified | None = None
+    failure: FailureKind = FailureKind.BAD_INPUT
+    message: str = ""
+    energy_ev: float | None = None
+    times: int = 1  # how often the failure happened under this one lease
+    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
+    provenance: Provenance | None = None
+
+
+@dataclass
+class KnownEnergies:
+    """Reference energies that are recorded, and those found since."""
+
+    recorded: dict[EnergyKey, float]
+    found: dict[EnergyKey, float] = field(default_factory=dict)
+
+    def get(self, key: EnergyKey) -> float | None:
+        """Return the energy kept under a key, or None."""
+        return self.found.get(key, self.recorded.get(key))
+
+    def put(self, key: EnergyKey, energy_ev: float) -> None:
+        """Keep one energy."""
+        self.found[key] = energy_ev
+
+
+def verify_group(
+    jobs: Sequence[Job | ReferenceJob], order: Order, recorded: dict[EnergyKey, float]
+) -> tuple[list[Outcome], dict[EnergyKey, float]]:
+    """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
+
+    Also returns the reference energies that had to be computed on the way.
+    """
+    known = KnownEnergies(recorded)
+    try:
+        engine = engine_for(order.level, places=order.places)
+    except EngineError as failure:  # this worker's machine may lack it
+        return [_failed(job.lease, failure) for job in jobs], {}
+    return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
+
+
+def _verify_one(
+    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+) -> Outcome:
+    began = time.time()
+    try:
+        outcome = _computed(job, level, known, engine)
+    except EngineError as failure:
+        outcome = _failed(job.lease, failure)
+    except UserError as error:
+        outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
+    told = _provenance(job, level, outcome, began)
+    return replace(outcome, provenance=replace(told, rungs=outcome.rungs))
+
+
+def _failed(lease: Lease, failure: EngineError) -> Outcome:
+    """Return a failure with every rung of the engine's ladder, which count as tries."""
+    rungs = tuple(
+        f"{done.rung}: {done.kind or 'converged'} {done.message}" for done in failure.tries
+    )
+    times = sum(done.kind == failure.kind for done in failure.tries)
+    return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
+
+
+def _computed(
+    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+) -> Outcome:
+    if isinstance(job, ReferenceJob):
+        own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
+        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own))
+    require_unchanged(job.lease, job.adslab)
+    adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
+    require_stored(
+        adslab,
+        slab,
+        job.adsorbate.name,
+        candidate_id=job.lease.candidate_id,
+        slab_id=job.slab_id,
+    )
+    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine))
+
+
+def _provenance(
+    job: Job | ReferenceJob, level: LevelOfTheory, outcome: Outcome, began: float
+) -> Provenance:
+    if isinstance(job, ReferenceJob):
+        return provenance(level, job.structure, "", began)
+    relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""
+    return provenance(level, job.adslab, relaxed, began, inputs=(job.slab,))
