@@ -61,7 +61,8 @@ _SAID = (  # what programs and batch systems write; the first that fits
     ),
     (
         FailureKind.WALL_LIMIT,
-        r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit",
+        r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit"
+        r"|not requeued because: timed-out",
     ),
     (
         FailureKind.KILLED,  # a shell tells of a signal by 128 and its number
