@@ -269,6 +269,7 @@ def _create_needs_and_tries() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("engine", sa.Text(), nullable=False),
         sa.Column("level_hash", sa.Text(), nullable=False),

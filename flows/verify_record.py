@@ -1,0 +1,88 @@
+"""Store what a verification found, and count what became of the adslabs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flows.verify_job import Outcome
+from screening_db.engine import Database
+from screening_db.lease import Lease
+from screening_db.queue import complete, complete_reference, fail
+from screening_db.record import record_references
+from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind
+from tasks.levels import LevelOfTheory
+from tasks.structures import structure_text
+from tasks.verify.energies import EnergyKey
+from tasks.verify.verify import Verified
+
+
+@dataclass
+class Counts:
+    """What became of the adslabs of one run.
+
+    ``in_want`` failed untried, because their slab or a gas molecule did; ``retried`` are tries
+    that go back to the queue.
+    """
+
+    converged: int = 0
+    anomalous: int = 0
+    failed: int = 0
+    in_want: int = 0
+    retried: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Return how many adslabs need no more work."""
+        return self.converged + self.anomalous + self.failed + self.in_want
+
+    def __str__(self) -> str:
+        """Return the counts as they are printed."""
+        failed = self.failed + self.in_want
+        said = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
+        return f"{said}, {self.retried} to be tried again" if self.retried else said
+
+
+def record(db: Database, outcome: Outcome, counts: Counts) -> None:
+    """Store one outcome; one whose lease was lost was reported by another worker."""
+    lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
+    if outcome.energy_ev is not None:
+        complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told)
+    elif verified is None:
+        kind, times = outcome.failure.value, outcome.times
+        state = fail(db, lease, kind, outcome.message, told, times=times)
+        counts.retried += state == "queued"
+        counts.failed += state == "failed" and lease.kind == "adslab"
+    elif complete(db, lease, _label(lease, verified), told):
+        counts.converged += verified.trainable
+        counts.anomalous += not verified.trainable
+
+
+def record_found(db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, float]) -> None:
+    """Store reference energies that were computed on the way to another energy."""
+    rows = [
+        ReferenceEnergyRow(level=level.name, kind=key.kind, item=key.item, energy_ev=energy)
+        for key, energy in found.items()
+    ]
+    if rows:
+        record_references(db, rows)
+
+
+def _reference_row(lease: Lease, energy_ev: float) -> ReferenceEnergyRow:
+    kind: ReferenceKind = "slab" if lease.kind == "slab" else "gas"
+    return ReferenceEnergyRow(level=lease.level, kind=kind, item=lease.item, energy_ev=energy_ev)
+
+
+def _label(lease: Lease, verified: Verified) -> LabelRow:
+    return LabelRow(
+        candidate_id=lease.candidate_id,
+        level=lease.level,
+        energy_ev=verified.energy_ev,
+        e_adslab=verified.e_adslab_ev,
+        e_slab=verified.e_slab_ev,
+        e_references=dict(verified.references),
+        converged=verified.converged,
+        flags=[flag.name for flag in verified.flags],
+        steps=verified.steps,
+        fmax=verified.fmax_ev_ang,
+        structure=structure_text(verified.atoms),
+        trainable=verified.trainable,
+    )
