@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
-from flows.places import choose_database, existing_database, lake_of
+from flows.places import choose_database, existing_database, lake_of, work_of
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.settings import Settings, read_settings
@@ -78,8 +78,9 @@ def start_verification(
     try:
         row = campaign_row(db, campaign)
         cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
+        places = read_places(work_of(db))
         counts = run_verification(
-            db, row, limit=limit, engine=engine, cluster=cluster, places=read_places()
+            db, row, limit=limit, engine=engine, cluster=cluster, places=places
         )
         show_labels(db, campaign)
         print(f"{counts} in this run")

@@ -21,6 +21,9 @@ from flows.queue_work import (
 )
 from flows.recorded_level import recorded_level
 from flows.rows import level_row
+from flows.step_channel import steps_recorded
+from flows.try_record import stored_geometry
+from flows.verified_label import label_row
 from flows.verify_job import Job, Order, Outcome, verify_group
 from flows.workers import ClusterPlan
 from screening_db.engine import Database
@@ -38,13 +41,13 @@ from screening_db.queue import (
 from screening_db.queue_view import failed_for_needs, waits_for_others
 from screening_db.record import record_level, record_references
 from screening_db.tables import AdsorbateRow, CampaignRow, CandidateRow
-from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind
+from screening_db.verification_tables import ReferenceEnergyRow, ReferenceKind
 from tasks.adsorbates import Adsorbate
 from tasks.levels import LevelOfTheory
-from tasks.structures import structure_from_text, structure_text
+from tasks.structures import structure_from_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Places, engine_for
-from tasks.verify.verify import Verified
+from tasks.verify.engines import Places, engine_for, place_of
+from tasks.verify.work_folder import remove_work_folder
 
 LEASE_S = 120.0  # renewed by a heartbeat; what a killed process held is free again after this
 BATCH_PER_WORKER = 4
@@ -105,6 +108,7 @@ def run_verification(
     with (
         dask_client(cluster) as client,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
+        steps_recorded(db, client, place_of(level, places).work),
     ):
         done, before = 0, failed_for_needs(db, campaign.name)
         while done < total:
@@ -178,7 +182,8 @@ def _jobs(db: Database, leases: Sequence[Lease]) -> tuple[list[list[Job]], list[
             unreadable.append(Outcome(lease, message="no structure is stored for this candidate"))
             continue
         slab = slab_rows[row.slab_id].structure
-        job = Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row))
+        last = stored_geometry(db, lease)
+        job = Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row), last)
         groups.setdefault(row.slab_id, []).append(job)
     return list(groups.values()), unreadable
 
@@ -212,13 +217,15 @@ def _record(db: Database, outcome: Outcome, counts: Counts) -> None:
     """Store one outcome; one whose lease was lost was reported by another worker."""
     lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
     if outcome.energy_ev is not None:
-        complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told)
+        if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told):
+            remove_work_folder(outcome.work)
     elif verified is None:
         kind, times = outcome.failure.value, outcome.times
         state = fail(db, lease, kind, outcome.message, told, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
-    elif complete(db, lease, _label(lease, verified), told):
+    elif complete(db, lease, label_row(db, lease, verified), told):
+        remove_work_folder(outcome.work)
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
 
@@ -226,23 +233,6 @@ def _record(db: Database, outcome: Outcome, counts: Counts) -> None:
 def _reference_row(lease: Lease, energy_ev: float) -> ReferenceEnergyRow:
     kind: ReferenceKind = "slab" if lease.kind == "slab" else "gas"
     return ReferenceEnergyRow(level=lease.level, kind=kind, item=lease.item, energy_ev=energy_ev)
-
-
-def _label(lease: Lease, verified: Verified) -> LabelRow:
-    return LabelRow(
-        candidate_id=lease.candidate_id,
-        level=lease.level,
-        energy_ev=verified.energy_ev,
-        e_adslab=verified.e_adslab_ev,
-        e_slab=verified.e_slab_ev,
-        e_references=dict(verified.references),
-        converged=verified.converged,
-        flags=[flag.name for flag in verified.flags],
-        steps=verified.steps,
-        fmax=verified.fmax_ev_ang,
-        structure=structure_text(verified.atoms),
-        trainable=verified.trainable,
-    )
 
 
 @contextmanager

@@ -37,6 +37,7 @@ def compute(
     """
     admit(atoms, level, engine)
     book, mode = book or Logbook(), mode or level.stated().mode
+    book.start = book.start or atoms
     tries: list[ScfTry] = []
     with work_folder(engine.place.work, level.name, book) as folder:
         wanted = _Wanted(atoms, level, engine, mode, folder, part)
