@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from screening_db.bulk import batches
 from screening_db.engine import Database
@@ -87,7 +87,7 @@ def _require_level(db: Database, level: str, level_hash: str) -> None:
 def _found(
     db: Database, level: str, candidate_ids: Sequence[str] | None
 ) -> list[tuple[LabelRow, CandidateRow]]:
-    query: Select[tuple[LabelRow, CandidateRow]] = (
+    query = (
         select(LabelRow, CandidateRow)
         .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
         .order_by(LabelRow.candidate_id, LabelRow.level)

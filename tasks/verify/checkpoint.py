@@ -61,7 +61,7 @@ class Checkpoint:
     def __init__(self, path: Path, key: str, attempt: int) -> None:
         self.path, self.key, self.attempt = path, key, attempt
         self._digest = ""
-        self._synced = 0.0
+        self._synced = time.monotonic()
 
     def read(self) -> Read | None:
         """Return what the file holds, or None where there is none; new steps then go after it.

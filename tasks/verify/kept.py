@@ -36,6 +36,7 @@ def trajectory(atoms: Atoms, frames: Sequence[Frame]) -> bytes:
     images = []
     for frame in frames:
         image = atoms.copy()
+        image.info = {}
         image.positions = frame.positions_N3
         image.calc = SinglePointCalculator(image, energy=frame.energy_ev, forces=frame.forces_N3)
         images.append(image)
