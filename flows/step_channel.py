@@ -13,9 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
-
-from dask.distributed import Client, get_worker
+from typing import TYPE_CHECKING, Any
 
 from screening_db.calculations import sha256_of
 from screening_db.engine import Database
@@ -23,10 +21,13 @@ from screening_db.errors import DatabaseError
 from screening_db.lease import Lease
 from screening_db.steps import Step, ToldStep, record_told
 
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
 TOPIC = "sabatier-steps"
 TELL_S = 1.0  # steps that follow sooner wait for the end of the try, when all are stored
 POLL_S = 1.0
-_FOLDER = "told"
+_TOLD = _FOLDER = "told"
 _OLD_S = 86_400.0
 
 
@@ -42,9 +43,11 @@ class Teller:
         if time.monotonic() - self._last < TELL_S:
             return
         self._last = time.monotonic()
+        from dask.distributed import get_worker  # takes long, and short relaxations tell nothing
+
         told = asdict(ToldStep(*self._key, step, structure()))
         try:
-            get_worker().log_event(TOPIC, told)
+            get_worker().log_event(TOPIC, {_TOLD: told})  # Dask adds words of its own
         except ValueError:  # no worker of Dask's
             self._append(told)
 
@@ -62,41 +65,46 @@ class Teller:
                 file.write(json.dumps(told) + "\n")
 
 
-@contextmanager
-def steps_recorded(db: Database, client: Client | None, work: str) -> Iterator[None]:
-    """Store the steps that workers tell until the block ends.
+class Listener:
+    """Hears what workers tell; ``store`` puts it into the database."""
 
-    They come as events to ``client``, whose last block this is, and as files in the folder
-    ``work``.
-    """
-    told: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    folder = _ToldFolder(Path(work) / _FOLDER) if work else None
-    ended = threading.Event()
+    def __init__(self, db: Database, work: str) -> None:
+        self._db = db
+        self._told: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._folder = _ToldFolder(Path(work) / _FOLDER) if work else None
+
+    def listen(self, client: "Client") -> None:
+        """Hear the workers of a Dask cluster, for as long as its client is there."""
+        client.subscribe_topic(TOPIC, lambda event: self._told.put(event[1][_TOLD]))
+
+    def store(self) -> None:
+        """Store what was told since the last time."""
+        steps = [_told_step(values) for values in _taken(self._told)]
+        if steps:
+            record_told(self._db, steps)
+        for path, news in self._folder.news() if self._folder else ():
+            running = record_told(self._db, [_told_step(values) for values in news])
+            if not running:
+                _remove_old(path)
+
+
+@contextmanager
+def steps_recorded(db: Database, work: str) -> Iterator[Listener]:
+    """Store the steps that workers tell until the block ends; ``work`` is their work folder."""
+    listener, ended = Listener(db, work), threading.Event()
 
     def store() -> None:
         while not ended.wait(POLL_S):
             with suppress(DatabaseError):  # busy: the steps come with the end of the try
-                _store(db, told, folder)
+                listener.store()
 
-    if client is not None:
-        client.subscribe_topic(TOPIC, lambda event: told.put(event[1]))
     thread = threading.Thread(target=store, daemon=True)
     thread.start()
     try:
-        yield
+        yield listener
     finally:
         ended.set()
         thread.join()
-
-
-def _store(db: Database, told: "SimpleQueue[dict[str, Any]]", folder: "_ToldFolder | None") -> None:
-    steps = [_told_step(values) for values in _taken(told)]
-    if steps:
-        record_told(db, steps)
-    for path, news in folder.news() if folder else ():
-        running = record_told(db, [_told_step(values) for values in news])
-        if not running:
-            _remove_old(path)
 
 
 def _remove_old(path: Path) -> None:

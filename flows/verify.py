@@ -108,8 +108,9 @@ def run_verification(
     with (
         dask_client(cluster) as client,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
-        steps_recorded(db, client, place_of(level, places).work),
+        steps_recorded(db, place_of(level, places).work) as listener,
     ):
+        listener.listen(client)
         done, before = 0, failed_for_needs(db, campaign.name)
         while done < total:
             leases = _next_batch(db, level, campaign.name, cluster, first=total - done)

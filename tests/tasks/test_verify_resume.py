@@ -39,7 +39,7 @@ LEVEL = level("emt")
 
 def start() -> Atoms:
     atoms = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
-    atoms += Atoms("O", positions=[atoms.positions[-1] + [0.4, 0.3, 1.5]])
+    atoms += Atoms("Cu", positions=[atoms.positions[8] + [1.0, 0.3, 1.9]])
     atoms.set_tags([0] * 8 + [1] * 4 + [2])
     atoms.set_constraint(FixAtoms(range(8)))
     return atoms
