@@ -42,14 +42,14 @@ class DaskExecutor:
     place = ""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._futures: dict[object, tuple[Lease, Future[Any]]] = {}
 
     @property
     def capacity(self) -> int:
         """Return the number of workers, which a cluster's owner may change."""
-        threads: dict[str, int] = self._client.nthreads()
+        threads: dict[str, int] = self.client.nthreads()
         return max(1, sum(threads.values()))
 
     def job_of(self, lease: Lease) -> str:
@@ -58,7 +58,7 @@ class DaskExecutor:
 
     def submit(self, work: Work) -> None:
         """Send one calculation to a worker."""
-        future = self._client.submit(
+        future = self.client.submit(
             verify_group, [work.job], work.order, dict(work.known), pure=False
         )
         self._futures[future.key] = (work.lease, future)

@@ -12,7 +12,7 @@ from flows.batch_plan import load_profile
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
-from flows.places import choose_database, existing_database, lake_of
+from flows.places import choose_database, existing_database, lake_of, work_of
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.settings import Settings, read_settings
@@ -98,7 +98,7 @@ def start_verification(
             limit=limit,
             engine=engine,
             where=_where(asked, settings, lake_of(db) / "jobs"),
-            places=read_places(),
+            places=read_places(work_of(db)),
         )
         show_labels(db, campaign)
         print(f"{counts} in this run")

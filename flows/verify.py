@@ -18,6 +18,7 @@ from flows.progress import progress_bar
 from flows.queue_work import plan_needs
 from flows.recorded_level import recorded_level
 from flows.rows import level_row
+from flows.step_channel import Listener, steps_recorded
 from flows.verify_record import Counts
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan, default_workers
@@ -26,7 +27,7 @@ from screening_db.queries import queue_counts
 from screening_db.record import record_level
 from screening_db.tables import CampaignRow
 from tasks.levels import LevelOfTheory
-from tasks.verify.engines import Places, engine_for
+from tasks.verify.engines import Places, engine_for, place_of
 from tasks.verify.resources import Limits
 
 
@@ -77,7 +78,8 @@ def run_verification(
     terms = _terms(level, places or {}, where)
     wanted = Wanted(campaign.name, total, where.memory_class)
     with (
-        _executor(where, terms) as executor,
+        steps_recorded(db, place_of(level, places).work) as listener,
+        _executor(where, terms, listener) as executor,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
         return Driver(db, terms, executor, wanted, pace or Pace()).run(advance)
@@ -106,13 +108,14 @@ def _cores_each(workers: int) -> int:
 
 
 @contextmanager
-def _executor(where: OnDask | InJobs, terms: Terms) -> Iterator[Executor]:
+def _executor(where: OnDask | InJobs, terms: Terms, listener: Listener) -> Iterator[Executor]:
     """Yield what computes. Dask and submitit take seconds to import, and one of them is used."""
     if isinstance(where, OnDask):
         from flows.dask_executor import dask_executor
 
         threads = min(terms.limits.cost(terms.level.engine).threads, terms.limits.max_cpus)
         with dask_executor(where.cluster, threads) as on_dask:
+            listener.listen(on_dask.client)
             yield on_dask
         return
     if find_spec("submitit") is None:

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flows.verified_label import label_row
 from flows.verify_job import Outcome
 from screening_db.engine import Database
 from screening_db.lease import Lease
 from screening_db.queue import complete, complete_reference, fail
 from screening_db.record import record_references
-from screening_db.verification_tables import LabelRow, ReferenceEnergyRow, ReferenceKind
+from screening_db.verification_tables import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
-from tasks.structures import structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.verify import Verified
+from tasks.verify.work_folder import remove_work_folder
 
 
 @dataclass
@@ -45,13 +45,15 @@ def record(db: Database, outcome: Outcome, counts: Counts) -> None:
     """Store one outcome; one whose lease was lost was reported by another worker."""
     lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
     if outcome.energy_ev is not None:
-        complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told)
+        if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told):
+            remove_work_folder(outcome.work)
     elif verified is None:
         kind, times = outcome.failure.value, outcome.times
         state = fail(db, lease, kind, outcome.message, told, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
-    elif complete(db, lease, _label(lease, verified), told):
+    elif complete(db, lease, label_row(db, lease, verified), told):
+        remove_work_folder(outcome.work)
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
 
@@ -69,20 +71,3 @@ def record_found(db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, f
 def _reference_row(lease: Lease, energy_ev: float) -> ReferenceEnergyRow:
     kind: ReferenceKind = "slab" if lease.kind == "slab" else "gas"
     return ReferenceEnergyRow(level=lease.level, kind=kind, item=lease.item, energy_ev=energy_ev)
-
-
-def _label(lease: Lease, verified: Verified) -> LabelRow:
-    return LabelRow(
-        candidate_id=lease.candidate_id,
-        level=lease.level,
-        energy_ev=verified.energy_ev,
-        e_adslab=verified.e_adslab_ev,
-        e_slab=verified.e_slab_ev,
-        e_references=dict(verified.references),
-        converged=verified.converged,
-        flags=[flag.name for flag in verified.flags],
-        steps=verified.steps,
-        fmax=verified.fmax_ev_ang,
-        structure=structure_text(verified.atoms),
-        trainable=verified.trainable,
-    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from flows.executors import Result, Work
 from flows.queue_work import ReferenceJob, reference_jobs
+from flows.try_record import stored_geometry
 from flows.verify_job import Job, Order, Outcome
 from screening_db.engine import Database
 from screening_db.lease import Lease
@@ -87,7 +88,8 @@ def _adslab_jobs(db: Database, leases: Iterable[Lease]) -> list[Job]:
         row = rows[lease.candidate_id]
         if row.structure is not None:
             slab = slab_rows[row.slab_id].structure
-            found.append(Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row)))
+            last = stored_geometry(db, lease)
+            found.append(Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row), last))
     return found
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import literal_column, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations import TryKey, one_line
+from screening_db.calculations import one_line
 from screening_db.failure_policy import AfterFailure, rule
+from screening_db.steps import TryKey
 from screening_db.verification_tables import ItemKind, QueueRow, QueueState
 
 # A literal, not a bound value: PostgreSQL then sees that the partial index applies.

@@ -259,6 +259,12 @@ def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[Lab
         return list(session.scalars(query))
 
 
+def label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
+    """Return the label of one candidate at one level, if there is one."""
+    with db.read() as session:
+        return session.get(LabelRow, (candidate_id, level))
+
+
 def reference_energies(
     db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:

@@ -69,9 +69,14 @@ def computable_elements(level: LevelOfTheory, places: Places | None = None) -> f
     return everything if engine.missing() else engine.elements(level)
 
 
+def place_of(level: LevelOfTheory, places: Places | None) -> EnginePlace:
+    """Return where the engine of a level is and works on this machine."""
+    return (places or {}).get(level.engine, EnginePlace())
+
+
 def engine_at(level: LevelOfTheory, places: Places | None) -> Engine:
     """Return the engine of a level as it is placed, whether or not it can run here."""
-    place = (places or {}).get(level.engine, EnginePlace())
+    place = place_of(level, places)
     if level.engine in _BUILT_IN:
         return _BUILT_IN[level.engine](place)
     if level.engine in plugin_names():
