@@ -32,7 +32,7 @@ def verified(new_workplace: Callable[[], Any]) -> tuple[Any, str, str]:
     return workplace, screened.out, said.out
 
 
-def test_labels_are_stored_at_the_level_of_verification_alone(verified: tuple[Any, str, str]) -> None:
+def test_labels_are_of_the_level_of_verification_alone(verified: tuple[Any, str, str]) -> None:
     labels = read(verified[0], "select * from label")
     assert (len(labels), set(labels.level)) == (2, {"emt"})
     assert set(read(verified[0], "select level from prediction").level) == {"beef-vdw-ch4"}
