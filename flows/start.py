@@ -81,6 +81,8 @@ def start_plan(file: Path) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
+    if resolved.verified_at != resolved.level:
+        print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
 
 
 def start_verification(

@@ -1,4 +1,4 @@
-"""Verify what a campaign queued, with the engine of its level of theory.
+"""Verify what a campaign queued, with the engine of the level it is verified at.
 
 Clean slabs and gas molecules are computed once each, then the adslabs that need them. What a worker
 finds comes back as values; only this process writes.
@@ -60,14 +60,14 @@ def run_verification(
     places: Places | None = None,
     pace: Pace | None = None,
 ) -> Counts:
-    """Verify up to ``limit`` queued candidates at the campaign's level, the first in line first.
+    """Verify up to ``limit`` queued candidates, the first in line first.
 
     Raises:
         UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
             computed here.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
-    level = recorded_level(db, campaign.level)
+    level = recorded_level(db, campaign.verified_at)
     engine_for(level, engine, places)
     record_level(db, level_row(level))  # labels and references go by the level's name
     plan_needs(db, level)
