@@ -228,8 +228,9 @@ class Triage(Strict):
 
 
 class Verification(Strict):
-    """What drains the queue: the engine of the campaign's level, and no other."""
+    """What drains the queue: a level of theory, the campaign's own if none, and its engine."""
 
+    level: str | None = None
     engine: str | None = None
 
 

@@ -88,7 +88,7 @@ def _minima(db: Database, campaign: str) -> list[ScoredPlacement]:
 def _queue_row(campaign: Campaign, chosen: Chosen) -> QueueRow:
     return QueueRow(
         candidate_id=chosen.pair.minimum.candidate_id,
-        level=campaign.level,
+        level=campaign.verification.level or campaign.level,
         campaign=campaign.name,
         priority=-float(chosen.priority),  # the queue takes the larger first, triage counts from 1
         why=chosen.why,

@@ -132,6 +132,7 @@ def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
         ("state", f"{row.state}, memory class {row.memory_class}"),
         ("time", f"{_time(row.started_at)} to {until}{seconds}"),
         ("host", row.host),
+        ("job", row.job),
         ("engine", row.engine),
         ("level", f"hash {row.level_hash}" if row.level_hash else ""),
         ("versions", versions),

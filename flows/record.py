@@ -36,7 +36,8 @@ def record_start(db: Database, resolved: Resolved) -> None:
             else in this database.
     """
     name = resolved.campaign.name
-    record_level(db, level_row(resolved.level))
+    for level in (resolved.level, resolved.verified_at):
+        record_level(db, level_row(level))
     record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
     record_checkpoint(db, checkpoint_row(resolved))
     record_campaign(db, campaign_row(resolved))

@@ -30,6 +30,7 @@ class Resolved:
     refused: tuple[Refused, ...]
     windows: dict[str, Window]
     level: LevelOfTheory
+    verified_at: LevelOfTheory
     checkpoint_sha256: str
     domain: Domain
     places: Places = field(default_factory=dict)
@@ -55,8 +56,12 @@ class Resolved:
     def config(self) -> str:
         """Return the campaign as text, without what changes only where and how fast it runs."""
         stated = self.campaign.model_dump(
-            mode="json", exclude={"cluster", "database", "verification"}, exclude_defaults=True
+            mode="json",
+            exclude={"cluster": True, "database": True, "verification": {"engine"}},
+            exclude_defaults=True,
         )
+        if not stated.get("verification"):  # verified at the level it predicts at
+            stated.pop("verification", None)
         return json.dumps(stated, sort_keys=True, indent=1)
 
 
@@ -74,9 +79,9 @@ def resolve(
         CampaignError: nothing is left to screen, or the model cannot serve the level.
     """
     level = named_level(campaign.level, folder)
-    # from here on a level goes by its name, also where it came from a file
-    campaign = campaign.model_copy(update={"level": level.name})
-    _check_engine(campaign, level)
+    verified_at = named_level(campaign.verification.level or campaign.level, folder)
+    campaign = _by_name(campaign, level, verified_at)
+    _check_engine(campaign, verified_at)
     checkpoint = described(campaign.model)
     domain = checkpoint.domain
     if campaign.level not in domain.levels:
@@ -103,10 +108,18 @@ def resolve(
         refused,
         {named[name].name: window for name, window in campaign.windows().items()},
         level,
+        verified_at,
         checkpoint.sha256,
         domain,
         places or {},
     )
+
+
+def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheory) -> Campaign:
+    """Return the campaign with levels by name, also those from files; one level is stated once."""
+    own = None if verified_at.name == level.name else verified_at.name
+    verification = campaign.verification.model_copy(update={"level": own})
+    return campaign.model_copy(update={"level": level.name, "verification": verification})
 
 
 def _check_engine(campaign: Campaign, level: LevelOfTheory) -> None:

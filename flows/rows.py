@@ -104,6 +104,7 @@ def campaign_row(resolved: Resolved) -> CampaignRow:
         level=resolved.level.name,
         checkpoint_sha256=resolved.checkpoint_sha256,
         seed=resolved.campaign.seed,
+        verification_level=resolved.campaign.verification.level,
     )
 
 

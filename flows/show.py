@@ -48,8 +48,9 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
     print_table(table)
     if any(row.termination for row in rows):
         print("a number after a surface tells its terminations apart: the cut, in plane spacings")
-    if rows:
-        print(f"energies at {rows[0].level}; pairs of one group cannot be told apart")
+    for row in rows[:1]:
+        verified = "" if row.label_level == row.level else f", verification at {row.label_level}"
+        print(f"energies at {row.level}{verified}; pairs of one group cannot be told apart")
 
 
 def show_funnel(db: Database, campaign: str) -> None:
@@ -93,7 +94,10 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
 
 
 def show_labels(db: Database, campaign: str) -> None:
-    """Print labels beside predictions, their mean absolute error and coverage."""
+    """Print labels beside predictions, their mean absolute error and coverage.
+
+    Labels of another level than the predictions are no measure of these: no error is printed.
+    """
     rows = labelled_predictions(db, campaign)
     table = new_table(
         f"{campaign}: labels beside predictions",
@@ -105,7 +109,8 @@ def show_labels(db: Database, campaign: str) -> None:
         pair = Comparison(
             row.candidate_id, row.adsorbate, row.predicted_ev, row.sigma_ev, row.label_ev
         )
-        if row.trainable:
+        comparable = row.level == row.predicted_level
+        if row.trainable and comparable:
             compared.append(pair)
         table.add_row(
             surface_name(row.bulk, row.miller, row.termination),
@@ -113,10 +118,16 @@ def show_labels(db: Database, campaign: str) -> None:
             row.site,
             f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
             f"{pair.label_ev:+.2f}",
-            f"{pair.error_ev:+.2f}",
+            f"{pair.error_ev:+.2f}" if comparable else "-",
             "yes" if row.trainable else "no (flagged)",
         )
     print_table(table)
+    for first in rows[:1]:
+        if first.level != first.predicted_level:
+            print(
+                f"predicted at {first.predicted_level}, labels at {first.level}: energies of two "
+                "levels of theory are not compared"
+            )
     found = agreement(compared)
     if found.count:
         print(

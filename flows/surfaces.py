@@ -29,7 +29,7 @@ class CutOrder:
             resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
             resolved.domain.elements[resolved.level.name]
-            & computable_elements(resolved.level, resolved.places),
+            & computable_elements(resolved.verified_at, resolved.places),
         )
 
 

@@ -1,6 +1,6 @@
 """What people and flows ask of the screening database. Nothing here writes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class RankedCandidate:
     sigma_ev: float
     probability: float
     level: str
+    label_level: str  # what verification computes at
     checkpoint: str
     queue_state: str | None
     label_ev: float | None
@@ -94,7 +95,8 @@ class LabelledPrediction:
     termination: str  # as in ``RankedCandidate``
     adsorbate: str
     site: str
-    level: str
+    level: str  # of the label
+    predicted_level: str
     predicted_ev: float
     sigma_ev: float
     label_ev: float
@@ -187,15 +189,16 @@ def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction
         SELECT l.candidate_id, b.formula AS bulk,
             '(' || s.miller_h || ' ' || s.miller_k || ' ' || s.miller_l || ')' AS miller,
             coalesce(q.termination, '') AS termination, c.adsorbate, c.site, l.level,
+            p.level AS predicted_level,
             p.energy_ev AS predicted_ev, p.sigma_ev, l.energy_ev AS label_ev, l.trainable, q.why
         FROM label l
-        JOIN campaign m ON m.level = l.level
+        JOIN campaign m ON coalesce(m.verification_level, m.level) = l.level
         JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
             AND i.item_id = l.candidate_id
         JOIN candidate c ON c.id = l.candidate_id
         JOIN slab s ON s.id = c.slab_id
         JOIN bulk b ON b.id = s.bulk_id
-        JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = l.level
+        JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = m.level
             AND p.checkpoint_sha256 = m.checkpoint_sha256
         LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
         WHERE m.name = :campaign
@@ -266,12 +269,14 @@ def label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
 
 
 def reference_energies(
-    db: Database, level: str, kind: ReferenceKind
+    db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:
-    """Return the reference energies of a level, by molecule formula or slab id."""
+    """Return the reference energies of a level, by formula or slab id: ``items`` or all."""
     query = select(ReferenceEnergyRow).where(
         ReferenceEnergyRow.level == level, ReferenceEnergyRow.kind == kind
     )
+    if items is not None:
+        query = query.where(ReferenceEnergyRow.item.in_(items))
     with db.read() as session:
         return {row.item: row for row in session.scalars(query)}
 

@@ -244,7 +244,7 @@ def _hand_over(session: Session, campaign: str) -> None:
     heir = (
         "SELECT min(m.name) FROM campaign m JOIN campaign_item i ON i.campaign = m.name "
         "AND i.stage = 'placement' AND i.item_id = queue.item AND i.state = 'queued' "
-        "WHERE m.level = queue.level AND m.name <> :campaign"
+        "WHERE coalesce(m.verification_level, m.level) = queue.level AND m.name <> :campaign"
     )
     session.execute(
         text(

@@ -162,6 +162,12 @@ class CampaignRow(Base):
     checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoint.sha256"))
     seed: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[CampaignStatus] = mapped_column(Text, default="running")
+    verification_level: Mapped[str | None] = mapped_column(default=None)  # of its labels, where it is not that of predictions
+
+    @property
+    def verified_at(self) -> str:
+        """Return the level of theory that the campaign's candidates are verified at."""
+        return self.verification_level or self.level
 
 
 class CandidateRow(Base):

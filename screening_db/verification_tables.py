@@ -134,6 +134,7 @@ class CalculationRow(Base):
     started_at: Mapped[float]
     state: Mapped[TryState] = mapped_column(Text, default="running")
     ended_at: Mapped[float | None] = mapped_column(default=None)
+    job: Mapped[str] = mapped_column(default="")  # of a batch system, which outlives its driver
     host: Mapped[str] = mapped_column(default="")
     engine: Mapped[str] = mapped_column(default="")
     level_hash: Mapped[str] = mapped_column(default="")

@@ -167,20 +167,3 @@ def test_a_smeared_start_ends_at_the_same_energy(tmp_path: Path) -> None:
         # the free energy: that of the start's wider smearing is another
         energies.append(atoms.get_potential_energy(force_consistent=True))
     assert energies[1] == pytest.approx(energies[0], abs=1e-3)
-
-
-@installed
-@pytest.mark.slow
-def test_hydrogen_on_copper_has_the_energy_of_this_cell_and_mesh() -> None:
-    """A test of the whole way, not of copper: three layers and six k-points converge nothing."""
-    quick = stated(
-        basis=Basis(350.0, grid_ang=0.18),
-        kpoints=KPoints(13.2),
-        scf=Scf(1e-3, max_steps=200),
-        relaxation=RelaxSettings("BFGS", 0.05, 100),
-    )
-    done = verify(adslab(), clean(), adsorbate("H"), quick, MemoryCache())
-    assert done.trainable
-    assert done.energy_ev == pytest.approx(0.09, abs=0.05)
-    assert done.free_energy_ev is not None
-    assert done.free_energy_ev < done.e_adslab_ev  # extrapolated to zero smearing

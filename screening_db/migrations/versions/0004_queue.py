@@ -1,4 +1,7 @@
-"""The queue at work: what adslabs need, every try, what a person ordered, and a view of it all."""
+"""The queue at work: what adslabs need, every try, what a person ordered, and a view of it all.
+
+A campaign may have another level of theory to verify at than the one it predicts at.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +24,15 @@ CARRIED = (
 # Classes of failure had other names before.
 NEW_NAMES = {"LostWorker": "killed", "not_converged": "ions_not_converged"}
 
+# Where a campaign's labels are; none is stated where they are of the level it predicts at.
+VERIFIED = "coalesce(m.verification_level, m.level)"
+
 # As in 0003, for the reasons given there and in 0002; the queue has another key.
 RANKED_CANDIDATES = """
 CREATE VIEW ranked_candidates AS
 SELECT r.campaign, r.rank, r.rank_group, b.formula AS bulk,
     '(' || s.miller_h || ' ' || s.miller_k || ' ' || s.miller_l || ')' AS miller,{termination}
-    r.adsorbate, c.site, r.energy_ev, r.sigma_ev, r.probability, m.level,
+    r.adsorbate, c.site, r.energy_ev, r.sigma_ev, r.probability, m.level,{label_level}
     substr(m.checkpoint_sha256, 1, 12) AS checkpoint, q.state AS queue_state,
     l.energy_ev AS label_ev, r.candidate_id
 FROM rank r
@@ -34,8 +40,8 @@ CROSS JOIN campaign m
 CROSS JOIN candidate c
 CROSS JOIN slab s
 CROSS JOIN bulk b
-LEFT JOIN queue q ON q.{key} = r.candidate_id AND q.level = m.level
-LEFT JOIN label l ON l.candidate_id = r.candidate_id AND l.level = m.level
+LEFT JOIN queue q ON q.{key} = r.candidate_id AND q.level = {verified}
+LEFT JOIN label l ON l.candidate_id = r.candidate_id AND l.level = {verified}
 WHERE m.name = r.campaign AND c.id = r.candidate_id AND s.id = c.slab_id AND b.id = s.bulk_id
 """
 TERMINATION = """
@@ -56,7 +62,7 @@ FROM (
     UNION
     SELECT i.campaign, q.level, {q_kind}q.state, q.{key}
     FROM queue q
-    JOIN campaign m ON m.level = q.level
+    JOIN campaign m ON q.level = {verified}
     JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
         AND i.item_id = q.{key} AND i.state = 'queued'
 ) AS wanted
@@ -76,7 +82,7 @@ LEFT JOIN candidate c ON c.id = q.candidate_id
 LEFT JOIN slab s ON s.id = coalesce(c.slab_id, q.item)
 LEFT JOIN bulk b ON b.id = s.bulk_id
 LEFT JOIN campaign m ON m.name = q.campaign
-LEFT JOIN prediction p ON p.candidate_id = q.candidate_id AND p.level = q.level
+LEFT JOIN prediction p ON p.candidate_id = q.candidate_id AND p.level = m.level
     AND p.checkpoint_sha256 = m.checkpoint_sha256
 LEFT JOIN label l ON l.candidate_id = q.candidate_id AND l.level = q.level
 """
@@ -84,6 +90,7 @@ LEFT JOIN label l ON l.candidate_id = q.candidate_id AND l.level = q.level
 
 def upgrade() -> None:
     _drop_views(*VIEWS)
+    op.add_column("campaign", sa.Column("verification_level", sa.Text(), nullable=True))
     _put_aside()
     _create_queue()
     op.execute(
@@ -99,14 +106,24 @@ def upgrade() -> None:
     for column in _label_columns():
         op.add_column("label", column)
     termination = TERMINATION.format(shift=SHIFT[op.get_bind().dialect.name])
-    op.execute(RANKED_CANDIDATES.format(termination=termination, key="item"))
-    op.execute(QUEUE_STATUS.format(key="item", kind="kind, ", q_kind="q.kind, "))
+    op.execute(
+        RANKED_CANDIDATES.format(
+            termination=termination,
+            key="item",
+            verified=VERIFIED,
+            label_level=f"\n    {VERIFIED} AS label_level,",
+        )
+    )
+    op.execute(
+        QUEUE_STATUS.format(key="item", kind="kind, ", q_kind="q.kind, ", verified=VERIFIED)
+    )
     op.execute(VERIFICATION_QUEUE.format(termination=termination))
 
 
 def downgrade() -> None:
     """Go back; energies of slabs and molecules stay, what was held or waited is queued again."""
     _drop_views(*VIEWS, "verification_queue")
+    op.drop_column("campaign", "verification_level")
     for table in ("calculation_file", "calculation_step", "calculation", "queue_need"):
         op.drop_table(table)
     for column in reversed(_label_columns()):
@@ -127,8 +144,12 @@ def downgrade() -> None:
     )
     op.execute("DROP TABLE queue_aside")
     termination = TERMINATION.format(shift=SHIFT[op.get_bind().dialect.name])
-    op.execute(RANKED_CANDIDATES.format(termination=termination, key="candidate_id"))
-    op.execute(QUEUE_STATUS.format(key="candidate_id", kind="", q_kind=""))
+    op.execute(
+        RANKED_CANDIDATES.format(
+            termination=termination, key="candidate_id", verified="m.level", label_level=""
+        )
+    )
+    op.execute(QUEUE_STATUS.format(key="candidate_id", kind="", q_kind="", verified="m.level"))
 
 
 def _drop_views(*names: str) -> None:
@@ -274,6 +295,7 @@ def _create_needs_and_tries() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("engine", sa.Text(), nullable=False),
         sa.Column("level_hash", sa.Text(), nullable=False),

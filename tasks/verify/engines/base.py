@@ -72,6 +72,11 @@ class Engine(ABC):
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
 
+    @property
+    def command(self) -> str:
+        """Return the command that starts its program; nothing where that runs in this process."""
+        return ""
+
     @abstractmethod
     def missing(self) -> str:
         """Return what to install or set before it can run here, or nothing."""

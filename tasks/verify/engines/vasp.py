@@ -68,6 +68,11 @@ class VaspEngine(Engine):
     outputs: ClassVar[tuple[str, ...]] = (_OUTCAR, "INCAR", "KPOINTS", "POSCAR", _OUTPUT)
     functionals: ClassVar[frozenset[str]] = frozenset(_XC)
 
+    @property
+    def command(self) -> str:
+        """Return the command that starts VASP; there is none of everybody's."""
+        return self.place.command
+
     def missing(self) -> str:
         """Return what to install or set before it can run."""
         if not self.place.command:
