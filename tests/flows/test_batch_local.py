@@ -78,19 +78,17 @@ def test_a_process_gets_the_threads_of_its_engine_before_numpy_loads(make: Make)
     assert pools == str(min(2, cores))
 
 
-def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(
-    make_on_both: Make,
-) -> None:
-    queue = make_on_both(mood="slow4", at="all", metals=("Cu", "Ag"))
-    first = queue.drive(jobs=3, lease_s=2.0)
-    wait_for(lambda: len(queue.tries()) == 3)  # H2 and two slabs are being computed
+def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(make: Make) -> None:
+    queue = make(mood="slow4", at="all")
+    first = queue.drive(lease_s=2.0)
+    wait_for(lambda: len(queue.tries()) == 2)  # H2 and the slab are being computed
     first.kill()
     first.communicate()
-    said = queue.drained(jobs=3, lease_s=2.0)
-    assert said.startswith(("2 converged", "1 converged, 1 anomalous", "0 converged, 2 anomalous"))
-    assert set(queue.tries().values()) == {1}
+    said = queue.drained(lease_s=2.0)
+    assert said.startswith(("1 converged", "0 converged, 1 anomalous"))
+    assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 1}
     rows = [row for item in queue_items(queue.db) for row in tries(queue.db, item.item, "moody")]
-    assert len(rows) == 5
+    assert len(rows) == 3
     assert {row.state for row in rows} <= {"converged", "anomalous"}
     assert {row.attempt for row in rows} == {1}
 
@@ -120,14 +118,14 @@ def test_an_interrupted_driver_leaves_its_jobs_to_the_next(make: Make) -> None:
 
 
 def test_two_drivers_on_one_queue_do_nothing_twice(make_on_both: Make) -> None:
-    queue = make_on_both(metals=("Cu", "Ag", "Au", "Pd"))
+    queue = make_on_both(metals=("Cu", "Ag"))
     both = [queue.drive(jobs=2) for _ in range(2)]
     said = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert set(queue.tries().values()) == {1}
-    assert len(queue.tries()) == 9
+    assert len(queue.tries()) == 5
     ended = [int(word) for out, _ in said for word in out.split() if word.isdigit()]
-    assert sum(ended) == 4
+    assert sum(ended) == 2
 
 
 def test_what_jobs_exchange_is_closed_to_others(make: Make) -> None:
