@@ -162,7 +162,8 @@ class CampaignRow(Base):
     checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoint.sha256"))
     seed: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[CampaignStatus] = mapped_column(Text, default="running")
-    verification_level: Mapped[str | None] = mapped_column(default=None)  # of its labels, where it is not that of predictions
+    # of its labels, where it is not that of its predictions
+    verification_level: Mapped[str | None] = mapped_column(default=None)
 
     @property
     def verified_at(self) -> str:

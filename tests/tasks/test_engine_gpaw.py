@@ -12,11 +12,9 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
-from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
+from tasks.levels.calculation import Basis, KPoints, Scf
 from tasks.verify.compute import compute
-from tasks.verify.energies import MemoryCache
 from tasks.verify.engines import (
     EngineError,
     EnginePlace,
@@ -28,7 +26,6 @@ from tasks.verify.engines import (
 )
 from tasks.verify.engines.gpaw import GpawEngine, gpaw_parameters
 from tasks.verify.sampling import boxed
-from tasks.verify.verify import verify
 
 LEVEL = level("gpaw-rpbe")
 installed = pytest.mark.skipif(

@@ -114,9 +114,7 @@ def upgrade() -> None:
             label_level=f"\n    {VERIFIED} AS label_level,",
         )
     )
-    op.execute(
-        QUEUE_STATUS.format(key="item", kind="kind, ", q_kind="q.kind, ", verified=VERIFIED)
-    )
+    op.execute(QUEUE_STATUS.format(key="item", kind="kind, ", q_kind="q.kind, ", verified=VERIFIED))
     op.execute(VERIFICATION_QUEUE.format(termination=termination))
 
 
