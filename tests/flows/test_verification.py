@@ -90,7 +90,7 @@ def test_the_queue_of_another_campaign_is_left_alone(
     with sqlite3.connect(workplace.database) as connection:
         connection.execute(
             "insert into campaign select 'other', config_sha256, config, level, checkpoint_sha256, "
-            "seed, status from campaign"
+            "seed, status, verification_level from campaign"
         )
     said = workplace.run("verify", "other")
     assert "0 converged, 0 anomalous, 0 failed" in said.out
