@@ -43,6 +43,14 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "language model of half the width": ("language.width=32", "language.feed_forward=96"),
     "language model of twice the width": ("language.width=128", "language.feed_forward=384"),
     "never the text alone": ("joint.text_share=0.0",),
+    "encoder: EquiformerV2": (
+        "encoder={kind: equiformer_v2, num_layers: 2, sphere_channels: 48, lmax: 1, mmax: 1, "
+        "attn_hidden_channels: 24, num_heads: 4, attn_alpha_channels: 12, attn_value_channels: 8, "
+        "ffn_hidden_channels: 96, grid_resolution: null, use_gate_act: true, use_grid_mlp: false, "
+        "edge_channels: 32, num_distance_basis: 64, max_radius: 6.0, max_neighbors: 16, "
+        "avg_degree: 14.0, alpha_drop: 0.0, drop_path_rate: 0.0}",
+        "encode.learning_rate=0.001",
+    ),
 }
 STAGES = ("encode", "align", "joint")
 ANSWERS = ("mean", "regression", "tokens", "text alone")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from flows.training import train
 from model.contract import Prediction, Predictor
@@ -71,6 +72,7 @@ class Line:
 def main() -> None:
     """Print the lines of each set, and what others published for the same rows."""
     options = _options()
+    torch.set_num_threads(1)  # two threads that wait for each other on a busy machine take tenfold
     print(f"fold {REPORT_FOLD}; errors in eV")
     print(HEADER)
     for name in options.sets:

@@ -3,8 +3,9 @@
     python benchmarks/designs.py --model mini --level pbe-d2-molecule
 
 Orders are drawn by lot: an adsorbate of the level, a target within the energies seen for it, and
-half of the time a bulk of the level. Each is written several times. A structure counts as valid
-when every check that ``sabatier generate`` makes is passed; energies are the checkpoint's own.
+half of the time a bulk of the level: a metal or, with ``--alloys``, AB or A3B of two of them. Each
+is written several times. A structure counts as valid when every check that ``sabatier generate``
+makes is passed; energies are the checkpoint's own.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def _wished(
     rng = np.random.default_rng(options.seed)
     seen = designer.levels[options.level]
     for number in range(options.orders):
-        order, has_bulk = _draw(designer, seen, options.level, rng)
+        order, has_bulk = _draw(designer, seen, options, rng)
         designs = generate(
             designer,
             predictor,
@@ -77,13 +78,21 @@ def _wished(
 
 
 def _draw(
-    designer: Designer, seen: SeenLevel, level: str, rng: np.random.Generator
+    designer: Designer, seen: SeenLevel, options: argparse.Namespace, rng: np.random.Generator
 ) -> tuple[DesignOrder, bool]:
     name = str(rng.choice(sorted(seen.adsorbates)))
     known = seen.adsorbates[name]
     target_ev = round(float(rng.uniform(known.lowest_ev, known.highest_ev)), 2)
-    bulk = str(rng.choice(seen.elements)) if rng.random() < 0.5 else None
-    return design_order(designer.levels, name, target_ev, bulk=bulk, level=level), bulk is not None
+    bulk = _bulk(seen, options.alloys, rng) if rng.random() < 0.5 else None
+    order = design_order(designer.levels, name, target_ev, bulk=bulk, level=options.level)
+    return order, bulk is not None
+
+
+def _bulk(seen: SeenLevel, alloys: bool, rng: np.random.Generator) -> str:
+    if not alloys:
+        return str(rng.choice(seen.elements))
+    first, second = rng.choice(seen.elements, size=2, replace=False)
+    return f"{first}{rng.choice(['', '3'])}{second}"
 
 
 def _line(name: str, wished: list[Wished]) -> str:
@@ -111,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="mini", help="an embedded name or a folder")
     parser.add_argument("--level", default="pbe-d2-molecule")
     parser.add_argument("--orders", type=int, default=30)
+    parser.add_argument("--alloys", action="store_true", help="bulks of two elements")
     parser.add_argument("--each", type=int, default=10)
     parser.add_argument("--temperature", type=float, default=Sampling().temperature)
     parser.add_argument("--seed", type=int, default=0)

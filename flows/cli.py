@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.registered_commands += look_app.registered_commands
 app.add_typer(queue_app, name="queue")
 
+Place = Literal["dask", "local", "slurm"]
 CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
 DatabaseOption = Annotated[
     str | None, typer.Option(help="Path or URL; without it the campaign's or the default one.")
@@ -65,16 +66,25 @@ def verify(
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
     engine: Annotated[str | None, typer.Option(help="Must be the engine of the level.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes to start.")] = None,
+    on: Annotated[
+        Place | None, typer.Option(help="Dask workers, or jobs: of Slurm, or on this machine.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs in flight at once.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="How jobs are submitted (YAML).")] = None,
     database: DatabaseOption = None,
 ) -> None:
     """Drain the queue of the campaign's level of theory with that level's engine."""
     try:
         with stopping():
-            from flows.start import start_verification
+            from flows.start import Asked, start_verification
 
-            start_verification(campaign, limit, engine, workers, database)
+            asked = Asked(on, workers, jobs, profile)
+            start_verification(campaign, limit, engine, asked, database)
     except StoppedError as stopped:
-        _say(f"stopped; labels so far are stored. Go on with: sabatier verify {campaign}")
+        _say(
+            "stopped; labels so far are stored, and jobs that were submitted run on. Go on with "
+            f"the same command: sabatier verify {campaign}"
+        )
         raise typer.Exit(stopped.status) from None
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
+import dask
 from dask.distributed import (
     Client,
     Future,
@@ -16,19 +17,26 @@ from dask.distributed import (
 )
 from distributed.utils import LoopRunner
 
+from flows.environment import environment
 from flows.errors import CampaignError
 from flows.workers import ClusterPlan, Device
+from tasks.verify.engines.launch import thread_variables
 
 CONNECT_TIMEOUT_S = 20
 
 
 @contextmanager
 def dask_client(
-    plan: ClusterPlan, device: Device = "cpu", plugin: WorkerPlugin | None = None
+    plan: ClusterPlan,
+    device: Device = "cpu",
+    plugin: WorkerPlugin | None = None,
+    *,
+    threads: int | None = None,
 ) -> Iterator[Client]:
     """Yield a client whose workers have loaded ``plugin``; what was started is stopped after.
 
-    Workers are started on cores, or on GPUs where ``device`` is ``cuda``.
+    Workers are started on cores, or on GPUs where ``device`` is ``cuda``; their numerical libraries
+    compute on ``threads`` threads, or as Dask sets them.
     """
     for name in ("distributed", "distributed.nanny", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -38,6 +46,7 @@ def dask_client(
         return
     with (
         _event_loop() as loop,
+        _threads_each(threads),
         stopped_after(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -84,6 +93,25 @@ def _interrupt_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _threads_each(threads: int | None) -> Iterator[None]:
+    """Give worker processes of the block their numbers of threads before they load a library.
+
+    Dask hands these variables to a worker as it spawns one, and takes them from this process's
+    environment where they are set there: a number meant for one process would be that of each.
+    """
+    if threads is None:
+        yield
+        return
+    variables = thread_variables(threads)
+    spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | variables
+    with (
+        environment(variables),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}),
+    ):
+        yield
 
 
 def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:

@@ -1,9 +1,11 @@
 """Where the engines are on this machine: read from the environment once, passed down as values."""
 
+from pathlib import Path
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.verify.engines import EnginePlace, Places
+from tasks.verify.engines import EnginePlace, Places, engine_names
 
 
 class EngineSettings(BaseSettings):
@@ -13,7 +15,7 @@ class EngineSettings(BaseSettings):
 
     work: str = Field(
         default="", validation_alias="SABATIER_ENGINE_WORK"
-    )  # keeps every calculation's files
+    )  # where calculations keep their steps; without it beside the database
     gpaw_setups: str = Field(default="", validation_alias="SABATIER_GPAW_SETUPS")
     qe_command: str = Field(default="", validation_alias="SABATIER_QE_COMMAND")
     qe_potentials: str = Field(
@@ -35,13 +37,19 @@ class EngineSettings(BaseSettings):
     fairchem_checkpoint: str = Field(default="", validation_alias="SABATIER_FAIRCHEM_CHECKPOINT")
 
 
-def read_places() -> Places:
-    """Return where each engine is; what is not said is the program's own default."""
+def read_places(work: Path | None = None) -> Places:
+    """Return where each engine is; what is not said is the program's own default.
+
+    ``work`` is the folder of calculations that go on after a kill, unless the environment says
+    another.
+    """
     said = EngineSettings()
-    return {
-        "gpaw": EnginePlace(potentials=said.gpaw_setups, work=said.work),
-        "quantum-espresso": EnginePlace(said.qe_command, said.qe_potentials, said.work),
-        "cp2k": EnginePlace(said.cp2k_command, said.cp2k_data, said.work),
-        "vasp": EnginePlace(said.vasp_command, said.vasp_potentials, said.work),
-        "fairchem": EnginePlace(potentials=said.fairchem_checkpoint, work=said.work),
+    folder = said.work or (str(work.absolute()) if work else "")
+    places = {name: EnginePlace(work=folder) for name in engine_names()}
+    return places | {
+        "gpaw": EnginePlace(potentials=said.gpaw_setups, work=folder),
+        "quantum-espresso": EnginePlace(said.qe_command, said.qe_potentials, folder),
+        "cp2k": EnginePlace(said.cp2k_command, said.cp2k_data, folder),
+        "vasp": EnginePlace(said.vasp_command, said.vasp_potentials, folder),
+        "fairchem": EnginePlace(potentials=said.fairchem_checkpoint, work=folder),
     }

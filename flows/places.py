@@ -21,3 +21,9 @@ def lake_of(database: Database) -> Path:
     if database.path is not None:
         return database.path.with_suffix("")
     return DEFAULT_DATABASE.parent / (database.url.database or "postgresql")
+
+
+def work_of(database: Database) -> Path:
+    """Return the folder beside a database in which its verifications keep their steps."""
+    lake = lake_of(database)
+    return lake.with_name(f"{lake.name}.work")

@@ -53,6 +53,7 @@ def list_items(
     from flows.queue_show import show_queue
     from screening_db.queries import campaign as campaign_row
     from screening_db.queue_view import items_of, items_where
+    from screening_db.steps import running_steps
 
     db = _open(database)
     if campaign is not None:
@@ -61,7 +62,7 @@ def list_items(
     if where is not None:
         wanted = {item.key for item in items_where(db, where)}
         items = [item for item in items if item.key in wanted]
-    show_queue(campaign or "all campaigns", items, number)
+    show_queue(campaign or "all campaigns", items, number, running_steps(db))
 
 
 @queue_app.command()

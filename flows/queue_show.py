@@ -2,16 +2,19 @@
 
 import gzip
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.errors import CampaignError
+from flows.queue_curve import label_lines, show_steps
 from flows.show import new_table, print_table
 from screening_db.calculations import KeptFile, kept_files, tries
 from screening_db.engine import Database
+from screening_db.queries import label
 from screening_db.queue_orders import Carried
-from screening_db.queue_view import QueueItem, items_of
+from screening_db.queue_view import ItemKey, QueueItem, items_of
+from screening_db.steps import Step, steps_of
 from screening_db.verification_tables import CalculationRow
 from tasks.report import surface_name
 
@@ -19,8 +22,13 @@ _SHORT_ID = 12
 _LEFT_SHOWN = 10
 
 
-def show_queue(name: str, items: Sequence[QueueItem], number: int) -> None:
-    """Print how many items are in each state, and the first ``number`` of them."""
+def show_queue(
+    name: str, items: Sequence[QueueItem], number: int, running: Mapping[ItemKey, Step]
+) -> None:
+    """Print how many items are in each state, and the first ``number`` of them.
+
+    ``running`` holds the last step of those that are being computed.
+    """
     counts = Counter((item.level, item.kind, item.state) for item in items)
     table = new_table(f"{name}: verification queue", ("level", "kind", "state", "count"), {"count"})
     for (level, kind, state), count in sorted(counts.items()):
@@ -41,7 +49,7 @@ def show_queue(name: str, items: Sequence[QueueItem], number: int) -> None:
             item.adsorbate or "",
             item.site or "",
             _energy(item),
-            item.state,
+            _state(item, running.get(item.key)),
             str(item.attempts),
             f"{item.priority:g}",
             item.error_class,
@@ -60,7 +68,7 @@ def show_item(db: Database, item: QueueItem) -> None:
         ("state", f"{item.state}, priority {item.priority:g}, memory class {item.memory_class}"),
         ("asked by", f"{item.campaign} ({item.why})"),
         ("predicted", _energy(item)),
-        ("label", "" if item.label_ev is None else f"{item.label_ev:+.3f} eV"),
+        *label_lines(label(db, item.item, item.level)),
         ("failure", ": ".join(filter(None, (item.error_class, item.error_message)))),
     ]
     for name, value in lines:
@@ -71,6 +79,7 @@ def show_item(db: Database, item: QueueItem) -> None:
         print("tries      none yet")
     for row in tried:
         _show_try(row, kept_files(db, row))
+        show_steps(row, steps_of(db, (row.item, row.level, row.token)))
 
 
 def write_tries(db: Database, item: QueueItem, folder: Path) -> None:
@@ -123,6 +132,7 @@ def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
         ("state", f"{row.state}, memory class {row.memory_class}"),
         ("time", f"{_time(row.started_at)} to {until}{seconds}"),
         ("host", row.host),
+        ("job", row.job),
         ("engine", row.engine),
         ("level", f"hash {row.level_hash}" if row.level_hash else ""),
         ("versions", versions),
@@ -131,7 +141,8 @@ def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
         *(("ladder", rung) for rung in row.rungs),
         ("failure", ": ".join(filter(None, (row.error_class, row.error_message)))),
         ("files", kept),
-        ("refused", f"{row.refused} times; {row.note}" if row.refused else ""),
+        ("refused", f"{row.refused} times" if row.refused else ""),
+        ("note", row.note),
     ]
     print(f"try {row.attempt}")
     for name, value in lines:
@@ -150,6 +161,13 @@ def _what(item: QueueItem) -> str:
         return f"{item.item} gas"
     surface = surface_name(item.bulk, item.miller, item.termination or "")
     return surface if item.kind == "adslab" else f"{surface} clean"
+
+
+def _state(item: QueueItem, last: Step | None) -> str:
+    """Return the state of an item, and how far its relaxation is where one runs."""
+    if item.state != "leased" or last is None:
+        return item.state
+    return f"{item.state}, step {last.step}, fmax {last.fmax:.2f}"
 
 
 def _energy(item: QueueItem) -> str:

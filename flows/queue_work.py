@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ase import Atoms
 
-from screening_db.calculations import Provenance, sha256_of
+from flows.try_record import stored_geometry
+from screening_db.calculations import Provenance, StoredGeometry, sha256_of
 from screening_db.engine import Database
 from screening_db.lease import Lease
 from screening_db.queries import slabs
@@ -21,8 +22,9 @@ from tasks.levels import LevelOfTheory
 from tasks.structures import structure_from_text
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
 from tasks.verify.engines import Engine
+from tasks.verify.logbook import Logbook
 
-_TOLD_VERSIONS = ("sabatier", "ase", "numpy")
+_TOLD_VERSIONS = ("sabatier", "ase", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ReferenceJob:
 
     lease: Lease
     structure: str = ""
+    last: StoredGeometry | None = None  # where an earlier try was stopped
 
 
 def plan_needs(db: Database, level: LevelOfTheory) -> None:
@@ -52,19 +55,26 @@ def reference_jobs(
     if level.reference.kind == "molecule":  # each adsorbate is its own molecule
         molecules = {lease.item for lease in wanted if lease.kind == "gas"}
         structures |= {n: row.structure for n, row in _adsorbates(db, molecules).items()}
-    return [ReferenceJob(lease, structures.get(lease.item, "")) for lease in wanted]
+    return [
+        ReferenceJob(lease, structures.get(lease.item, ""), stored_geometry(db, lease))
+        for lease in wanted
+    ]
 
 
 def reference_energy_ev(
-    job: ReferenceJob, level: LevelOfTheory, engine: Engine, cache: EnergyCache
+    job: ReferenceJob,
+    level: LevelOfTheory,
+    engine: Engine,
+    cache: EnergyCache,
+    book: Logbook | None = None,
 ) -> float:
     """Compute a clean slab or gas molecule; this runs on a worker."""
     lease = job.lease
     start = structure_from_text(job.structure) if job.structure else None
     if lease.kind == "gas":
-        return gas_energy(lease.item, level, engine, cache, start).energy_ev
+        return gas_energy(lease.item, level, engine, cache, start, book).energy_ev
     require_unchanged(lease, job.structure)
-    return slab_energy(_slab(lease, start), level, engine, cache).energy_ev
+    return slab_energy(_slab(lease, start), level, engine, cache, book).energy_ev
 
 
 def require_unchanged(lease: Lease, structure: str) -> None:

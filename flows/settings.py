@@ -1,6 +1,7 @@
 """What the environment says, read once in the command line and passed down."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,10 @@ class Settings(BaseSettings):
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
     cluster: str | None = None  # tcp:// address of a running Dask scheduler
     workers: int | None = Field(default=None, ge=1)
+    on: Literal["dask", "local", "slurm"] = "dask"  # where verification computes
+    jobs: int | None = Field(default=None, ge=1)  # in flight at once, of a batch system
+    profile: Path | None = None  # of the batch system: a YAML file
+    memory_class: int | None = Field(default=None, ge=0)  # the largest that this machine takes
     cuda_visible_devices: str | None = Field(
         default=None, validation_alias="CUDA_VISIBLE_DEVICES"
     )  # as CUDA names it; empty hides every GPU

@@ -4,12 +4,15 @@ What runs work (Prefect, Dask, torch) is imported where there is work: those imp
 and to find that nothing is left to do should not.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from flows.batch_plan import load_profile
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
-from flows.places import choose_database, existing_database, lake_of
+from flows.places import choose_database, existing_database, lake_of, work_of
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.settings import Settings, read_settings
@@ -21,7 +24,20 @@ from screening_db.lock import campaign_lock
 from screening_db.queries import campaign as campaign_row
 from tasks.plan import plan
 
+if TYPE_CHECKING:
+    from flows.verify import InJobs, OnDask
+
 _SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where the command asks to compute; what it leaves out the settings say."""
+
+    on: Literal["dask", "local", "slurm"] | None = None
+    workers: int | None = None
+    jobs: int | None = None
+    profile: Path | None = None
 
 
 def start_screening(file: Path, database: str | None) -> None:
@@ -70,7 +86,7 @@ def start_plan(file: Path) -> None:
 
 
 def start_verification(
-    campaign: str, limit: int | None, engine: str | None, workers: int | None, database: str | None
+    campaign: str, limit: int | None, engine: str | None, asked: Asked, database: str | None
 ) -> None:
     """Drain the queue of ``campaign`` and print labels beside predictions."""
     from flows.verify import run_verification
@@ -78,15 +94,34 @@ def start_verification(
     settings = read_settings()
     db = existing_database(settings, database)
     try:
-        row = campaign_row(db, campaign)
-        cluster = ClusterPlan(workers or settings.workers or default_workers(), settings.cluster)
         counts = run_verification(
-            db, row, limit=limit, engine=engine, cluster=cluster, places=read_places()
+            db,
+            campaign_row(db, campaign),
+            limit=limit,
+            engine=engine,
+            where=_where(asked, settings, lake_of(db) / "jobs"),
+            places=read_places(work_of(db)),
         )
         show_labels(db, campaign)
         print(f"{counts} in this run")
     finally:
         db.close()
+
+
+def _where(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
+    """Return where verification computes: as the command asks, else as the settings say."""
+    from flows.verify import InJobs, OnDask
+
+    on = asked.on or settings.on
+    if on == "dask":
+        workers = asked.workers or settings.workers or default_workers()
+        return OnDask(ClusterPlan(workers, settings.cluster), settings.memory_class)
+    stated = asked.profile or settings.profile
+    profile = load_profile(stated)
+    jobs = asked.jobs or settings.jobs
+    if jobs is None:  # a machine of one's own has as many places as cores, unless a profile counts
+        jobs = default_workers() if on == "local" and stated is None else profile.jobs
+    return InJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
 
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:

@@ -10,7 +10,9 @@ from flows.queue_work import (
     reference_energy_ev,
     require_unchanged,
 )
-from screening_db.calculations import Provenance
+from flows.step_channel import Teller
+from flows.try_record import logbook, with_logbook
+from screening_db.calculations import Provenance, StoredGeometry
 from screening_db.lease import Lease
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
@@ -18,6 +20,7 @@ from tasks.levels import LevelOfTheory
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
 from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
+from tasks.verify.logbook import Logbook
 from tasks.verify.stored import require_stored
 from tasks.verify.verify import Verified, verify
 
@@ -31,6 +34,7 @@ class Job:
     slab: str
     slab_id: str
     adsorbate: Adsorbate
+    last: StoredGeometry | None = None  # where an earlier try was stopped
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Outcome:
     times: int = 1  # how often the failure happened under this one lease
     rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
     provenance: Provenance | None = None
+    work: str = ""  # the folder that the try leaves, to be removed when its result is stored
 
 
 @dataclass
@@ -89,15 +94,22 @@ def verify_group(
 def _verify_one(
     job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
 ) -> Outcome:
-    began = time.time()
+    began, teller = time.time(), Teller(job.lease, engine.place.work)
+    book = logbook(job.lease, level.level_hash, _texts(job), job.last, teller)
     try:
-        outcome = _computed(job, level, known, engine)
+        outcome = _computed(job, level, known, engine, book)
     except EngineError as failure:
         outcome = _failed(job.lease, failure)
     except UserError as error:
         outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
-    told = _provenance(job, level, outcome, began)
-    return replace(outcome, provenance=replace(told, rungs=outcome.rungs))
+    teller.end()
+    told = with_logbook(_provenance(job, level, outcome, began), book)
+    return replace(outcome, provenance=replace(told, rungs=outcome.rungs), work=book.place)
+
+
+def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
+    """Return the structures that go in, the one that is computed first."""
+    return (job.structure,) if isinstance(job, ReferenceJob) else (job.adslab, job.slab)
 
 
 def _failed(lease: Lease, failure: EngineError) -> Outcome:
@@ -110,11 +122,15 @@ def _failed(lease: Lease, failure: EngineError) -> Outcome:
 
 
 def _computed(
-    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+    job: Job | ReferenceJob,
+    level: LevelOfTheory,
+    known: KnownEnergies,
+    engine: Engine,
+    book: Logbook,
 ) -> Outcome:
     if isinstance(job, ReferenceJob):
         own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
-        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own))
+        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own, book))
     require_unchanged(job.lease, job.adslab)
     adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
     require_stored(
@@ -124,7 +140,7 @@ def _computed(
         candidate_id=job.lease.candidate_id,
         slab_id=job.slab_id,
     )
-    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine))
+    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine, book=book))
 
 
 def _provenance(

@@ -57,6 +57,38 @@ def why_outside(
     return ""
 
 
+def prediction_of(
+    configuration: Configuration,
+    checkpoint_sha256: str,
+    reason: str,
+    *,
+    energy_ev: float,
+    sigma_ev: float,
+    regression_ev: float,
+    token_ev: float,
+) -> Prediction:
+    """Return the prediction of one configuration; ``reason`` says why it is outside, if it is.
+
+    Raises:
+        ModelError: the energy is not a number.
+    """
+    if not math.isfinite(energy_ev):
+        raise ModelError(
+            f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
+        )
+    return Prediction(
+        candidate_id=configuration.candidate_id,
+        level=configuration.level,
+        checkpoint_sha256=checkpoint_sha256,
+        energy_ev=energy_ev,
+        sigma_ev=sigma_ev,
+        regression_ev=regression_ev,
+        token_ev=token_ev,
+        in_domain=not reason,
+        reason=reason,
+    )
+
+
 def answers_of_one_head(
     predictor: Predictor,
     configurations: Sequence[Configuration],
@@ -65,16 +97,14 @@ def answers_of_one_head(
 ) -> list[Prediction]:
     """Return the predictions of a predictor whose energy comes from one place."""
     return [
-        Prediction(
-            candidate_id=configuration.candidate_id,
-            level=configuration.level,
-            checkpoint_sha256=predictor.checkpoint_sha256,
+        prediction_of(
+            configuration,
+            predictor.checkpoint_sha256,
+            why_outside(predictor.domain, configuration),
             energy_ev=energy_ev,
             sigma_ev=sigma_ev,
             regression_ev=energy_ev,
             token_ev=energy_ev,
-            in_domain=not (reason := why_outside(predictor.domain, configuration)),
-            reason=reason,
         )
         for configuration, energy_ev, sigma_ev in zip(
             configurations, energy_R.tolist(), sigma_R.tolist(), strict=True

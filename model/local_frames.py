@@ -41,14 +41,21 @@ class GrowingMolecule:
         self._near.append([])
         return 0
 
+    def around(
+        self, source: int, length_ang: float, polar_deg: float, azimuths_deg: Vector
+    ) -> NDArray[np.float64]:
+        """Return (P, 3) where an atom bonded to ``source`` lies at each of P turns."""
+        axis_3, side_3, third_3 = self._frame(source)
+        polar, azimuth_P1 = np.radians(polar_deg), np.radians(azimuths_deg)[:, None]
+        around_P3 = np.cos(azimuth_P1) * side_3 + np.sin(azimuth_P1) * third_3
+        direction_P3 = np.cos(polar) * axis_3 + np.sin(polar) * around_P3
+        return np.asarray(self.positions[source] + length_ang * direction_P3)
+
     def grow(self, source: int, bond: Polar) -> int:
         """Add an atom bonded to ``source`` and return its index."""
-        axis_3, side_3, third_3 = self._frame(source)
-        polar, azimuth = np.radians([bond.polar_deg, bond.azimuth_deg])
-        around_3 = np.cos(azimuth) * side_3 + np.sin(azimuth) * third_3
-        direction_3 = np.cos(polar) * axis_3 + np.sin(polar) * around_3
+        turn = np.array([bond.azimuth_deg])
         index = len(self.positions)
-        self.positions.append(self.positions[source] + bond.length_ang * direction_3)
+        self.positions.append(self.around(source, bond.length_ang, bond.polar_deg, turn)[0])
         self._near.append([source])
         self._near[source].append(index)
         return index

@@ -3,7 +3,6 @@
 Shapes  B systems, M members, R rows. Units: eV.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
@@ -14,7 +13,7 @@ from model.batches import Reader
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.config import QECatalyticConfig
 from model.contract import Configuration, Domain, Prediction, Predictor
-from model.domain import domain_from_json, why_outside
+from model.domain import domain_from_json, prediction_of, why_outside
 from model.ensemble import Ensemble
 from model.errors import ModelError
 from model.members import load_members
@@ -92,36 +91,19 @@ class QECatalyticPredictor:
         reasons = map(why_outside, repeat(self.domain), configurations, doubt.distance_R, limits)
         columns = (energy_R, sigma_R, answers.regression_R, answers.token_R)
         return [
-            self._prediction(configuration, reason, *map(float, numbers))
-            for configuration, reason, *numbers in zip(
+            prediction_of(
+                configuration,
+                self.checkpoint_sha256,
+                reason,
+                energy_ev=float(energy),
+                sigma_ev=float(sigma),
+                regression_ev=float(regression),
+                token_ev=float(token),
+            )
+            for configuration, reason, energy, sigma, regression, token in zip(
                 configurations, reasons, *columns, strict=True
             )
         ]
-
-    def _prediction(
-        self,
-        configuration: Configuration,
-        reason: str,
-        energy_ev: float,
-        sigma_ev: float,
-        regression_ev: float,
-        token_ev: float,
-    ) -> Prediction:
-        if not math.isfinite(energy_ev):
-            raise ModelError(
-                f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
-            )
-        return Prediction(
-            candidate_id=configuration.candidate_id,
-            level=configuration.level,
-            checkpoint_sha256=self.checkpoint_sha256,
-            energy_ev=energy_ev,
-            sigma_ev=sigma_ev,
-            regression_ev=regression_ev,
-            token_ev=token_ev,
-            in_domain=not reason,
-            reason=reason,
-        )
 
     def _mode(self, name: str, configuration: Configuration) -> Mode:
         if name not in self.modes:

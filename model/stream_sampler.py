@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2Model
 
 from model.errors import ModelError
-from model.stream_grammar import Parser, Tokens, Wanted, parse
+from model.stream_grammar import Parser, Wanted, parse
+from model.stream_tokens import Tokens
 from model.structure_stream import Structure
 from model.tokenizer import END, token_ids
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.elements import MAX_ATOMIC_NUMBER
 from model.errors import ModelError
 
+Tokens = tuple[str, ...]  # those that may come next
 STRUCTURE = "<structure>"  # asks for a stream, at the end of a prompt
 DESCRIBE = "<describe>"  # asks for a configuration text
 SURFACE = "<surface>"  # the slab atom after it is a surface atom (tag 1)

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, case, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.bulk import upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.steps import Step, TryKey, first_fmax, forget_steps, store_steps
 from screening_db.verification_tables import CalculationFileRow, CalculationRow, TryState
 
 FILES_LIMIT_BYTES = 4_000_000  # compressed, of one try
 MESSAGE_LIMIT = 2000
-TryKey = tuple[str, str, str]  # item, level, token
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Provenance:
     ended_at: float | None = None
     rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
     files: tuple[KeptFile, ...] = ()
+    steps: tuple[Step, ...] = ()  # of the relaxation, those that this try made
+    note: str = ""  # what else happened, such as a checkpoint that was gone on from
 
     @property
     def input_sha256(self) -> str:
@@ -58,6 +60,18 @@ class Provenance:
         if not self.structure_in:
             return ""
         return sha256_of(self.level_hash, self.structure_in, *self.inputs)
+
+
+@dataclass(frozen=True)
+class StoredGeometry:
+    """Where the last try that was stopped ended: structure text, and the number of that try.
+
+    ``first_fmax`` is the largest force (eV/Å) at the item's own start, 0 where it is not known.
+    """
+
+    structure: str
+    attempt: int
+    first_fmax: float
 
 
 def sha256_of(*texts: str) -> str:
@@ -116,11 +130,12 @@ def kept_files(db: Database, tried: CalculationRow) -> list[KeptFile]:
         return [KeptFile(row.name, row.size_bytes, row.content) for row in session.scalars(query)]
 
 
-def last_geometry(db: Database, item: str, level: str) -> str | None:
-    """Return the last structure that a failed try left, from which the next may go on."""
+def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
+    """Return the last geometry that a failed or lost try left, from which the next may go on."""
     for tried in reversed(tries(db, item, level)):
         if tried.state == "failed" and tried.structure_out:
-            return tried.structure_out
+            fmax = first_fmax(db, item, level)
+            return StoredGeometry(tried.structure_out, tried.attempt, fmax)
     return None
 
 
@@ -139,40 +154,55 @@ def end_try(
     provenance: Provenance | None = None,
 ) -> None:
     """Record how a try ended; ``failure`` is its class and message."""
-    told = provenance or Provenance()
     values: dict[str, object] = {
         "state": state,
-        "ended_at": told.ended_at or now,
+        "ended_at": now,
         "error_class": failure[0],
         "error_message": failure[1],
-        "host": told.host,
-        "engine": told.engine,
-        "level_hash": told.level_hash,
-        "versions": dict(told.versions),
-        "input_sha256": told.input_sha256,
-        "structure_in": told.structure_in,
-        "structure_out": told.structure_out,
-        "rungs": list(told.rungs),
     }
-    if told.started_at is not None:
-        values["started_at"] = told.started_at
+    if provenance is not None:  # else what was told on the way stays
+        values |= _told(provenance)
     tried = update(CalculationRow).where(*_is(key)).values(values).returning(CalculationRow.item)
-    if session.execute(tried).first() is not None:  # a lease of before tries were recorded has none
-        upsert(session, _file_rows(key, told.files), overwrite=True)
+    if session.execute(tried).first() is None:  # a lease of before tries were recorded has none
+        return
+    if provenance is not None:
+        upsert(session, _file_rows(key, provenance.files), overwrite=True)
+        store_steps(session, key, provenance.steps)
+
+
+def _told(provenance: Provenance) -> dict[str, object]:
+    """Return the columns that a worker tells at the end of a try."""
+    values: dict[str, object] = {
+        "host": provenance.host,
+        "engine": provenance.engine,
+        "level_hash": provenance.level_hash,
+        "versions": dict(provenance.versions),
+        "input_sha256": provenance.input_sha256,
+        "structure_in": provenance.structure_in,
+        "structure_out": provenance.structure_out,
+        "rungs": list(provenance.rungs),
+        "note": provenance.note,
+    }
+    times = {"started_at": provenance.started_at, "ended_at": provenance.ended_at}
+    return values | {name: time for name, time in times.items() if time is not None}
 
 
 def forget_tries(session: Session, keys: Iterable[TryKey]) -> None:
     """Take back that items were leased: they were given back before they were begun."""
     for key in keys:
+        forget_steps(session, key)
         session.execute(delete(CalculationRow).where(*_is(key)))
 
 
 def note_refused(session: Session, key: TryKey, now: float, why: str) -> None:
     """Note that a report of a try was refused; nothing else of it is kept."""
+    noted = case(
+        (CalculationRow.note == "", ""), else_=CalculationRow.note + literal("; ")
+    ) + literal(f"{why} (at {now:.0f} s)")
     session.execute(
         update(CalculationRow)
         .where(*_is(key))
-        .values(refused=CalculationRow.refused + 1, note=f"{why} (at {now:.0f} s)")
+        .values(refused=CalculationRow.refused + 1, note=noted)
     )
 
 

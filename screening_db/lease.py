@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import literal_column, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations import TryKey, one_line
+from screening_db.calculations import one_line
 from screening_db.failure_policy import AfterFailure, rule
+from screening_db.steps import TryKey
 from screening_db.verification_tables import ItemKind, QueueRow, QueueState
 
 # A literal, not a bound value: PostgreSQL then sees that the partial index applies.
@@ -49,6 +51,28 @@ class Lease:
     def key(self) -> TryKey:
         """Return the key of the try that this lease is."""
         return self.item, self.level, self.token
+
+
+# What a lease says of its item, in the order of its fields.
+LEASE_COLUMNS = (
+    QueueRow.item,
+    QueueRow.level,
+    QueueRow.kind,
+    QueueRow.campaign,
+    QueueRow.priority,
+    QueueRow.why,
+    QueueRow.attempts,
+    QueueRow.memory_class,
+    QueueRow.structure_sha256,
+    QueueRow.error_class,
+    QueueRow.failures,
+    QueueRow.lease_token,
+)
+
+
+def lease_from(row: Any) -> Lease:
+    """Return the lease that a row of ``LEASE_COLUMNS`` is."""
+    return Lease(*row)
 
 
 def unleased(state: QueueState) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What people and flows ask of the screening database. Nothing here writes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,13 +262,21 @@ def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[Lab
         return list(session.scalars(query))
 
 
+def label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
+    """Return the label of one candidate at one level, if there is one."""
+    with db.read() as session:
+        return session.get(LabelRow, (candidate_id, level))
+
+
 def reference_energies(
-    db: Database, level: str, kind: ReferenceKind
+    db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:
-    """Return the reference energies of a level, by molecule formula or slab id."""
+    """Return the reference energies of a level, by formula or slab id: ``items`` or all."""
     query = select(ReferenceEnergyRow).where(
         ReferenceEnergyRow.level == level, ReferenceEnergyRow.kind == kind
     )
+    if items is not None:
+        query = query.where(ReferenceEnergyRow.item.in_(items))
     with db.read() as session:
         return {row.item: row for row in session.scalars(query)}
 

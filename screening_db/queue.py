@@ -11,7 +11,6 @@ the label. It keeps the priority and the name of the campaign that asked first.
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, literal_column, select, update
 from sqlalchemy.orm import Session, aliased
@@ -30,7 +29,17 @@ from screening_db.clock import now_of
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.failure_policy import KILLED, after_failure
-from screening_db.lease import LEASED, Lease, changed, ended, failed_columns, unleased
+from screening_db.jobs import given_up
+from screening_db.lease import (
+    LEASE_COLUMNS,
+    LEASED,
+    Lease,
+    changed,
+    ended,
+    failed_columns,
+    lease_from,
+    unleased,
+)
 from screening_db.queue_needs import settle
 from screening_db.tables import CampaignItemRow, CandidateRow
 from screening_db.verification_tables import (
@@ -260,28 +269,12 @@ def _lease(
             lease_token=token,
             lease_until=until,
         )
-        .returning(
-            QueueRow.item,
-            QueueRow.level,
-            QueueRow.kind,
-            QueueRow.campaign,
-            QueueRow.priority,
-            QueueRow.why,
-            QueueRow.attempts,
-            QueueRow.memory_class,
-            QueueRow.structure_sha256,
-            QueueRow.error_class,
-            QueueRow.failures,
-        )
+        .returning(*LEASE_COLUMNS)
         .execution_options(synchronize_session=False)
     )
-    leases = {row[0]: _lease_of(row, token) for row in session.execute(statement)}
+    leases = {row[0]: lease_from(row) for row in session.execute(statement)}
     begin_tries(session, [_begun(lease, now) for lease in leases.values()])
     return [leases[item] for item in items]
-
-
-def _lease_of(row: Any, token: str) -> Lease:
-    return Lease(*(*row, token))
 
 
 def _begun(lease: Lease, now: float) -> CalculationRow:
@@ -300,7 +293,7 @@ def _take_back(session: Session, now: float) -> None:
     message = "the worker did not report before its lease ran out"
     expired = (
         select(QueueRow)
-        .where(LEASED, QueueRow.lease_until < now)
+        .where(LEASED, QueueRow.lease_until < now, given_up(now))
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )

@@ -134,6 +134,7 @@ class CalculationRow(Base):
     started_at: Mapped[float]
     state: Mapped[TryState] = mapped_column(Text, default="running")
     ended_at: Mapped[float | None] = mapped_column(default=None)
+    job: Mapped[str] = mapped_column(default="")  # of a batch system, which outlives its driver
     host: Mapped[str] = mapped_column(default="")
     engine: Mapped[str] = mapped_column(default="")
     level_hash: Mapped[str] = mapped_column(default="")
@@ -146,6 +147,27 @@ class CalculationRow(Base):
     error_message: Mapped[str] = mapped_column(default="")
     refused: Mapped[int] = mapped_column(default=0)  # results that came twice or too late
     note: Mapped[str] = mapped_column(default="")
+
+
+class CalculationStepRow(Base):
+    """One step of the relaxation of one try; steps count on where a try goes on from another."""
+
+    __tablename__ = "calculation_step"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["item", "level", "token"],
+            ["calculation.item", "calculation.level", "calculation.token"],
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    item: Mapped[str] = mapped_column(primary_key=True)
+    level: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)  # 0 is the start
+    energy_ev: Mapped[float]  # total
+    fmax: Mapped[float]  # eV/Å, largest force
+    at: Mapped[float]  # seconds since 1970, UTC, of the worker
 
 
 class CalculationFileRow(Base):
@@ -189,6 +211,13 @@ class LabelRow(Base):
     fmax: Mapped[float]  # eV/Å, largest force at the end
     structure: Mapped[str]  # relaxed
     trainable: Mapped[bool]
+    level_hash: Mapped[str] = mapped_column(default="")  # empty where it was not told
+    flag_numbers: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # [found, limit]
+    site_before: Mapped[str] = mapped_column(default="")  # as people say it: bridge Cu-Pt
+    site_after: Mapped[str] = mapped_column(default="")
+    migrated: Mapped[bool] = mapped_column(default=False)  # it ended on other slab atoms
+    relaxed_text: Mapped[str] = mapped_column(default="")  # configuration text of the relaxed one
+    two_start_ev: Mapped[float | None] = mapped_column(default=None)  # between two relaxations
 
 
 class ReferenceEnergyRow(Base):

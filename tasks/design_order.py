@@ -17,10 +17,11 @@ from model.prompts import design_prompt
 from model.skeleton import Skeleton, bonded
 from model.stream_grammar import MOST_SLAB_ATOMS, Wanted
 from tasks.adsorbates import ALIASES, adsorbate, adsorbate_names
-from tasks.design import Asked
+from tasks.design import Asked, DesignLimits
 from tasks.errors import UserError
 from tasks.references import element_counts
 
+_NEAREST_SLAB = DesignLimits().nearest_slab
 _TOY_LEVEL = "emt"  # no chemistry: taken only where it is asked for or nothing else is left
 
 
@@ -77,7 +78,7 @@ def design_order(
         _stored(adsorbate_name),
         target_ev,
         design_prompt(chosen, name, formula, target_ev),
-        Wanted(tuple(sorted(elements)), ratio, skeletons, MOST_SLAB_ATOMS),
+        Wanted(tuple(sorted(elements)), ratio, skeletons, MOST_SLAB_ATOMS, _NEAREST_SLAB),
         Asked(name, skeletons, elements, formula),
     )
 

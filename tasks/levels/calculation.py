@@ -129,6 +129,9 @@ class CheckLimits(Stated):
     initial_fmax_ev_ang: float = 20.0  # a start with larger forces overlaps
     overlap_ratio: float = 0.5  # two atoms closer than this times r_i + r_j are not computed
     min_vacuum_ang: float = 5.0  # a slab nearer to its image is not computed
+    two_start_share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of adslabs, relaxed twice
+    two_start_ang: Positive = 0.1  # how far each adsorbate atom is moved for the second start
+    two_start_ev: Positive = 0.05  # two energies further apart than this are not reproducible
 
 
 @dataclass(frozen=True)

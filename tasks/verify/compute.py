@@ -1,10 +1,6 @@
 """Compute one structure at a level: admitted first, then up the SCF ladder, each try recorded."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -13,35 +9,47 @@ from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.admission import admit
 from tasks.verify.engines.base import Engine, Job
-from tasks.verify.engines.failures import EngineError, FailureKind, ScfTry
+from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.verify.kept import keep
+from tasks.verify.logbook import Logbook
 from tasks.verify.relax import Reading, Relaxation, relax, single_point
 from tasks.verify.sampling import start_moments
+from tasks.verify.track import Track
+from tasks.verify.work_folder import WorkFolder, work_folder
 
 
 def compute(
-    atoms: Atoms, level: LevelOfTheory, engine: Engine, mode: Mode | None = None
+    atoms: Atoms,
+    level: LevelOfTheory,
+    engine: Engine,
+    mode: Mode | None = None,
+    book: Logbook | None = None,
+    part: str = "",
 ) -> Relaxation:
     """Return the energy of ``atoms``, relaxed or as they are; ``mode`` is the level's unless given.
 
     Each rung of the ladder starts from ``atoms`` again, so the same input gives the same energy.
+    With a ``book`` the relaxation goes on where an earlier try of the item was stopped; a ``part``
+    names one that is not the item's own.
 
     Raises:
         EngineError: there is no energy; its class and every try are in the error.
     """
     admit(atoms, level, engine)
-    start = engine.prepared(_magnetised(atoms, level))
+    book, mode = book or Logbook(), mode or level.stated().mode
+    book.start = book.start or atoms
     tries: list[ScfTry] = []
-    with _work_folder(engine, atoms, level) as folder:
-        for number, rung in enumerate(engine.ladder):
-            job = Job(start, level, folder / f"try{number + 1}", rung)
+    with work_folder(engine.place.work, level.name, book) as folder:
+        wanted = _Wanted(atoms, level, engine, mode, folder, part)
+        for number, rung in enumerate(engine.ladder, start=1):
             try:
-                done = _computed(job, engine, mode or level.stated().mode)
+                done = wanted.on_rung(number, rung)
             except EngineError as failure:
                 tries.append(ScfTry(rung, failure.kind, str(failure)))
                 if failure.kind is FailureKind.SCF_NOT_CONVERGED:
                     continue
                 raise EngineError(failure.kind, str(failure), tuple(tries)) from failure
-            return replace(done, atoms=_moved(atoms, done.atoms), tries=(*tries, ScfTry(rung)))
+            return replace(done, tries=(*tries, ScfTry(rung)))
     raise EngineError(
         FailureKind.SCF_NOT_CONVERGED,
         f"the electrons of {atoms.get_chemical_formula()} did not converge in {len(tries)} tries "
@@ -50,7 +58,46 @@ def compute(
     )
 
 
-def _computed(job: Job, engine: Engine, mode: Mode) -> Relaxation:
+@dataclass(frozen=True)
+class _Wanted:
+    """One structure to compute, in its work folder."""
+
+    atoms: Atoms
+    level: LevelOfTheory
+    engine: Engine
+    mode: Mode
+    folder: WorkFolder
+    part: str
+
+    def on_rung(self, number: int, rung: Rung) -> Relaxation:
+        """Return what one rung of the ladder gives; what it leaves is kept, however it ends."""
+        name = f"{self.part}rung{number}"
+        start, track = self._begun(name)
+        prepared = self.engine.prepared(_magnetised(start, self.level))
+        job = Job(prepared, self.level, self.folder.run / f"rung{number}", rung)
+        try:
+            done = _computed(job, self.engine, self.mode, track)
+        finally:
+            keep(self.folder.book, self.engine, job.folder, name, self.atoms, track.frames)
+        if not done.converged:
+            track.forget()  # the next try has its steps before it again, and begins at the end
+        return replace(
+            done,
+            atoms=_moved(self.atoms, done.atoms),
+            initial_fmax_ev_ang=max(done.initial_fmax_ev_ang, self._former_fmax()),
+        )
+
+    def _begun(self, name: str) -> tuple[Atoms, Track]:
+        if self.mode == "single_point":
+            return self.atoms, Track()
+        return self.folder.begin(self.atoms, name, own=not self.part)
+
+    def _former_fmax(self) -> float:
+        last = self.folder.book.last
+        return 0.0 if last is None or self.part else last.initial_fmax_ev_ang
+
+
+def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
     """Return what one try gives; whatever the program raises becomes a failure with a class."""
     job.folder.mkdir(parents=True, exist_ok=True)
     calculator = None
@@ -61,7 +108,7 @@ def _computed(job: Job, engine: Engine, mode: Mode) -> Relaxation:
         )
         if mode == "single_point":
             return single_point(job.atoms, calculator, reading)
-        return relax(job.atoms, calculator, job.calculation.relaxation, reading)
+        return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
     except EngineError:
         raise
     except Exception as error:  # a program may raise anything
@@ -98,16 +145,3 @@ def _moved(atoms: Atoms, end: Atoms) -> Atoms:
     moved: Atoms = atoms.copy()
     moved.positions = np.asarray(end.positions)
     return moved
-
-
-@contextmanager
-def _work_folder(engine: Engine, atoms: Atoms, level: LevelOfTheory) -> Iterator[Path]:
-    """Yield a new folder for the files of one calculation; it stays where a place is given."""
-    if not engine.place.work:
-        with tempfile.TemporaryDirectory(prefix="sabatier-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
-        return
-    kept = Path(engine.place.work).resolve() / level.name
-    kept.mkdir(parents=True, exist_ok=True)
-    # never that of an earlier try: an old output would be read as the new one's
-    yield Path(tempfile.mkdtemp(prefix=f"{atoms.get_chemical_formula()}-", dir=kept))

@@ -13,6 +13,7 @@ from tasks.levels import Energy, LevelOfTheory
 from tasks.levels.calculation import Mode
 from tasks.verify.compute import compute
 from tasks.verify.engines import Engine, EngineError, FailureKind
+from tasks.verify.logbook import Logbook
 from tasks.verify.sampling import boxed
 
 
@@ -53,7 +54,12 @@ class MemoryCache:
 
 
 def gas_energy(
-    name: str, level: LevelOfTheory, engine: Engine, cache: EnergyCache, start: Atoms | None = None
+    name: str,
+    level: LevelOfTheory,
+    engine: Engine,
+    cache: EnergyCache,
+    start: Atoms | None = None,
+    book: Logbook | None = None,
 ) -> Energy:
     """Return the energy of a relaxed gas molecule; ``start`` is its geometry if not a G2 one."""
     key = EnergyKey("gas", name, level.level_hash)
@@ -61,12 +67,18 @@ def gas_energy(
     if kept is None:
         atoms = boxed(_free_molecule(name, start), level.stated().gas_vacuum_ang)
         # its geometry is a guess under every level, so it is always relaxed
-        kept = _converged_energy(atoms, f"gas {name}", level, engine, "relaxation")
+        kept = _converged_energy(atoms, f"gas {name}", level, engine, "relaxation", book)
         cache.put(key, kept)
     return Energy(kept, level)
 
 
-def slab_energy(slab: Atoms, level: LevelOfTheory, engine: Engine, cache: EnergyCache) -> Energy:
+def slab_energy(
+    slab: Atoms,
+    level: LevelOfTheory,
+    engine: Engine,
+    cache: EnergyCache,
+    book: Logbook | None = None,
+) -> Energy:
     """Return the energy of a clean slab in the level's mode: relaxed, or as it is given.
 
     The slab's own constraints hold. The key is the slab's content id, so all adsorbates on one
@@ -76,16 +88,21 @@ def slab_energy(slab: Atoms, level: LevelOfTheory, engine: Engine, cache: Energy
     kept = cache.get(key)
     if kept is None:
         item, mode = f"clean slab {slab.get_chemical_formula()}", level.stated().mode
-        kept = _converged_energy(slab, item, level, engine, mode)
+        kept = _converged_energy(slab, item, level, engine, mode, book)
         cache.put(key, kept)
     return Energy(kept, level)
 
 
 def _converged_energy(
-    atoms: Atoms, item: str, level: LevelOfTheory, engine: Engine, mode: Mode
+    atoms: Atoms,
+    item: str,
+    level: LevelOfTheory,
+    engine: Engine,
+    mode: Mode,
+    book: Logbook | None,
 ) -> float:
     settings = level.stated().relaxation
-    done = compute(atoms, level, engine, mode)
+    done = compute(atoms, level, engine, mode, book)
     if not done.converged:
         raise EngineError(
             FailureKind.IONS_NOT_CONVERGED,

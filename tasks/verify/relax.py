@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +14,9 @@ from tasks.identity import fixed_mask
 from tasks.levels.calculation import EnergyKeyName
 from tasks.levels.calculation import RelaxSettings as RelaxSettings
 from tasks.levels.theory import LevelOfTheory
+from tasks.verify.checkpoint import Frame
 from tasks.verify.engines.failures import EngineError, FailureKind, ScfTry
+from tasks.verify.track import Track
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
 _ABSURD_FORCE_EV_ANG = 1e4  # beyond this the atoms sit on each other and no step is meaningful
@@ -53,40 +55,61 @@ class Reading:
 
 
 def relax(
-    atoms: Atoms, calculator: Calculator, settings: RelaxSettings, reading: Reading | None = None
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: RelaxSettings,
+    reading: Reading | None = None,
+    track: Track | None = None,
 ) -> Relaxation:
     """Return the relaxed structure; the input is left as it is.
 
-    Not converging within the step limit is a result (``converged`` is False). Exceptions of the
-    calculator pass.
+    ``track`` brings the steps that are known from before and takes the new ones. Not converging
+    within the step limit is a result (``converged`` is False). Exceptions of the calculator pass.
 
     Raises:
         EngineError: energies or forces are not finite, the electrons did not converge, or the wall
-            limit was reached.
+            limit was reached; the steps so far are in ``track``.
     """
-    reading = reading or Reading()
+    reading, track = reading or Reading(), track or Track()
     if bool(fixed_mask(atoms).all()):
         return single_point(atoms, calculator, reading)
     work, started = atoms.copy(), time.monotonic()
-    work.calc = calculator
+    work.calc = track.answering(calculator)
+    reading = _of_new_steps(reading, track)
     optimiser = _OPTIMISERS[settings.optimiser](work, logfile=None)
-    initial_fmax: float | None = None
     for _ in optimiser.irun(fmax=settings.fmax_ev_ang, steps=settings.max_steps):
-        fmax = _checked_fmax(work, reading)
-        initial_fmax = fmax if initial_fmax is None else initial_fmax
-        if fmax > settings.fmax_ev_ang:
-            _require_time(settings, started, int(optimiser.nsteps))
+        frame = _frame(work, reading, int(optimiser.nsteps))
+        if track.add(frame) and frame.fmax_ev_ang > settings.fmax_ev_ang:
+            _require_time(settings, started, frame.step)
+    work.calc, last = None, track.frames[-1]
+    return Relaxation(
+        last.energy_ev,
+        last.fmax_ev_ang,
+        track.frames[0].fmax_ev_ang,
+        last.step,
+        last.fmax_ev_ang <= settings.fmax_ev_ang,
+        work,
+        last.free_energy_ev,
+    )
+
+
+def _of_new_steps(reading: Reading, track: Track) -> Reading:
+    """Return a reading that asks about electrons only where the engine has just answered."""
+    asked = reading.electrons_converged
+    return replace(reading, electrons_converged=lambda: track.replaying or asked())
+
+
+def _frame(work: Atoms, reading: Reading, step: int) -> Frame:
     fmax = _checked_fmax(work, reading)
     energy_ev, free_energy_ev = _energies(work, reading)
-    work.calc = None
-    return Relaxation(
-        energy_ev,
-        fmax,
-        fmax if initial_fmax is None else initial_fmax,
-        int(optimiser.nsteps),
-        fmax <= settings.fmax_ev_ang,
-        work,
-        free_energy_ev,
+    return Frame(
+        step=step,
+        energy_ev=energy_ev,
+        free_energy_ev=free_energy_ev,
+        fmax_ev_ang=fmax,
+        at=time.time(),
+        positions_N3=work.positions.copy(),
+        forces_N3=np.array(work.get_forces(apply_constraint=False)),
     )
 
 

@@ -1,6 +1,6 @@
 """Verify one adslab: its relaxed adsorption energy at a level of theory, with its flags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,9 @@ from tasks.verify.checks import Flag, check, contact_site, limits_of
 from tasks.verify.compute import compute
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
 from tasks.verify.engines import Engine, ScfTry, engine_for
+from tasks.verify.logbook import Logbook
 from tasks.verify.relax import Relaxation
+from tasks.verify.two_starts import is_sampled, second_start
 
 _SAME_POSITION_ANG = 1e-6
 
@@ -27,7 +29,8 @@ class Verified:
     All parts are of the level's energy key; ``free_energy_ev`` is the adslab's free energy beside
     ``e_adslab_ev``, where the engine gives both. ``reference_ev`` is the gas reference that was
     subtracted and ``references`` the gas energies (eV) behind it. The site is the slab atoms the
-    adsorbate touches, before and after; a change is recorded and no fault.
+    adsorbate touches, before and after; a change is recorded and no fault. ``two_start_ev`` is how
+    far a second relaxation ended from the first, None where there was no second.
     """
 
     level: str
@@ -47,6 +50,7 @@ class Verified:
     atoms: Atoms
     free_energy_ev: float | None = None
     tries: tuple[ScfTry, ...] = ()
+    two_start_ev: float | None = None
 
     @property
     def trainable(self) -> bool:
@@ -76,12 +80,15 @@ def verify(
     engine: Engine | None = None,
     *,
     relaxed: RelaxedElsewhere | None = None,
+    book: Logbook | None = None,
 ) -> Verified:
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
     It is relaxed, or taken as it is with its slab where the level is of single points. With
     ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``.
-    ``engine`` is the level's where it was made before. The same input gives the same energy.
+    ``engine`` is the level's where it was made before. The same input gives the same energy. With
+    the ``book`` of a queued item, it goes on where an earlier try was stopped, and a sample of the
+    items is relaxed from a second start.
 
     Raises:
         EngineError: there is no energy.
@@ -99,10 +106,16 @@ def verify(
     )
     as_given = level.stated().mode == "single_point" and relaxed is not None
     e_slab = slab_energy(relaxed.slab if relaxed and as_given else slab, level, engine, cache)
-    relaxation = compute(adslab if relaxed is None else relaxed.adslab, level, engine)
+    start, book = adslab if relaxed is None else relaxed.adslab, book or Logbook()
+    relaxation = compute(start, level, engine, book=book)
     e_adslab = Energy(relaxation.energy_ev, level)
     energy = adsorption_energy(e_adslab, e_slab, Energy(reference_ev, level))
-    return _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
+    verified = _verified(adslab, relaxation, energy, e_slab, gas, reference_ev)
+    if not relaxation.converged or not is_sampled(book.item, level):
+        return verified
+    apart_ev, flag = second_start(start, relaxation.energy_ev, level, engine, book)
+    flags = verified.flags if flag is None else (*verified.flags, flag)
+    return replace(verified, flags=flags, two_start_ev=apart_ev)
 
 
 def _verified(

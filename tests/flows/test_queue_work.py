@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from ase.build import add_adsorbate, fcc111
 
-from flows import verify as flow
+from flows import verify_record
 from flows.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
-from flows.verify import Counts
 from flows.verify_job import KnownEnergies, Order, Outcome, verify_group
+from flows.verify_record import Counts
 from screening_db.calculations import sha256_of
 from screening_db.failure_policy import POLICY
 from screening_db.lease import Lease
@@ -98,9 +98,9 @@ def test_a_structure_that_was_queued_before_hashes_were_kept_passes() -> None:
 def test_a_failure_counts_by_what_became_of_the_item(
     monkeypatch: pytest.MonkeyPatch, state: Any, kind: Any, counted: Counts
 ) -> None:
-    monkeypatch.setattr(flow, "fail", lambda *_, **__: state)
+    monkeypatch.setattr(verify_record, "fail", lambda *_, **__: state)
     counts = Counts()
-    flow._record(None, Outcome(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
+    verify_record.record(None, Outcome(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
     assert counts == counted
 
 

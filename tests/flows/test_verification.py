@@ -89,8 +89,9 @@ def test_the_queue_of_another_campaign_is_left_alone(
     shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
     with sqlite3.connect(workplace.database) as connection:
         connection.execute(
-            "insert into campaign select 'other', config_sha256, config, level, checkpoint_sha256, "
-            "seed, status, verification_level from campaign"
+            "insert into campaign (name, config_sha256, config, level, checkpoint_sha256, seed, "
+            "status) select 'other', config_sha256, config, level, checkpoint_sha256, seed, status "
+            "from campaign"
         )
     said = workplace.run("verify", "other")
     assert "0 converged, 0 anomalous, 0 failed" in said.out
@@ -132,6 +133,20 @@ def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> Non
     said = verified[0].run("verify", "tiny", "--engine", "vasp")
     assert said.status == 2
     assert "level emt is computed with emt, got engine vasp" in said.err
+
+
+def test_jobs_on_this_machine_verify_what_was_queued(
+    new_workplace: Callable[[], Any], screened: tuple[Any, Any]
+) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    workplace = new_workplace()
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
+    said = workplace.run("verify", "tiny", "--on", "local", "--jobs", "2", "--limit", "1")
+    assert said.status == 0, said.err
+    assert len(read(workplace, "select * from label")) == 1
+    jobs = read(workplace, "select distinct job from calculation").job
+    assert jobs.str.startswith("local:").all()
+    assert jobs.str.contains(str(workplace.folder / "runs" / "screening" / "jobs")).all()
 
 
 def test_two_workers_on_one_queue_do_nothing_twice(

@@ -60,6 +60,16 @@ def test_blind_choices_end_in_the_composition_asked_for(name: str, bulk: str) ->
         assert np.linalg.det(structure.cell_33) > 0
 
 
+def test_every_formula_unit_of_an_alloy_is_written_whole() -> None:
+    ratio = {"Cu": 3, "Pt": 1}
+    wanted = Wanted(("Cu", "Pt"), ratio, (Skeleton.from_text("O0"),), most_slab_atoms=96)
+    for seed in range(20):
+        tokens, _ = drawn(wanted, seed)
+        slab = [t for t in tokens[: tokens.index(ADSORBATE)] if t in ratio]
+        units = [Counter(slab[place : place + 4]) for place in range(0, len(slab), 4)]
+        assert all(unit == Counter(ratio) for unit in units)
+
+
 def test_an_open_bulk_takes_any_of_its_elements() -> None:
     wanted = Wanted(("Ag", "Cu"), None, (Skeleton.from_text("O0"),), most_slab_atoms=40)
     seen = set()

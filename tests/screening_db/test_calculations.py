@@ -10,6 +10,7 @@ from screening_db import calculations
 from screening_db.calculations import (
     KeptFile,
     Provenance,
+    StoredGeometry,
     kept_files,
     last_geometry,
     pack_files,
@@ -87,7 +88,7 @@ def test_a_failed_try_leaves_the_geometry_to_go_on_from(queued):
     fail(queued, lease_of(queued), "wall_limit", "out of time", TOLD)
     assert the_try(queued).error_class == "wall_limit"
     fail(queued, lease_of(queued), "engine", "died at once")
-    assert last_geometry(queued, "a1", "emt") == "after"
+    assert last_geometry(queued, "a1", "emt") == StoredGeometry("after", 1, 0.0)
 
 
 def test_an_input_hash_depends_on_level_and_all_structures():

@@ -19,7 +19,7 @@ from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.verify.compute import compute
 from tasks.verify.energies import MemoryCache, gas_energy, slab_energy
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verify.engines import EngineError, FailureKind, Job, Rung, engine_for
 from tasks.verify.engines.base import LADDER
 from tasks.verify.engines.emt import EmtEngine
 from tasks.verify.verify import RelaxedElsewhere, verify
@@ -115,15 +115,6 @@ def test_a_work_folder_that_vanished_is_not_the_programs_fault() -> None:
     with pytest.raises(EngineError, match=r"work folder .* vanished while emt ran") as caught:
         compute(slab(), EMT_LEVEL, Breaking(act=shutil.rmtree))
     assert caught.value.kind is FailureKind.KILLED
-
-
-def test_files_stay_where_a_place_for_them_is_given(tmp_path: Path) -> None:
-    engine = EmtEngine(EnginePlace(work=str(tmp_path)))
-    compute(slab(), EMT_LEVEL, engine)
-    compute(slab(), EMT_LEVEL, engine)
-    kept = sorted(path.name for path in (tmp_path / "emt").iterdir())
-    assert len(kept) == 2  # an old output is never read as a new one's
-    assert all(name.startswith("Cu3-") for name in kept)
 
 
 def test_the_end_of_a_relaxation_has_the_borders_tags_and_moments_of_its_start() -> None:

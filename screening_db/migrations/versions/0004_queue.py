@@ -102,6 +102,9 @@ def upgrade() -> None:
     for old, new in NEW_NAMES.items():
         op.execute(f"UPDATE queue SET error_class = '{new}' WHERE error_class = '{old}'")
     _create_needs_and_tries()
+    _create_steps()
+    for column in _label_columns():
+        op.add_column("label", column)
     termination = TERMINATION.format(shift=SHIFT[op.get_bind().dialect.name])
     op.execute(
         RANKED_CANDIDATES.format(
@@ -119,8 +122,10 @@ def downgrade() -> None:
     """Go back; energies of slabs and molecules stay, what was held or waited is queued again."""
     _drop_views(*VIEWS, "verification_queue")
     op.drop_column("campaign", "verification_level")
-    for table in ("calculation_file", "calculation", "queue_need"):
+    for table in ("calculation_file", "calculation_step", "calculation", "queue_need"):
         op.drop_table(table)
+    for column in reversed(_label_columns()):
+        op.drop_column("label", column.name)
     _put_aside()
     _create_former_queue()
     op.execute("DELETE FROM queue_aside WHERE kind <> 'adslab'")
@@ -288,6 +293,7 @@ def _create_needs_and_tries() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("engine", sa.Text(), nullable=False),
         sa.Column("level_hash", sa.Text(), nullable=False),
@@ -325,3 +331,36 @@ def _create_needs_and_tries() -> None:
         ),
         sa.PrimaryKeyConstraint("item", "level", "token", "name", name=op.f("pk_calculation_file")),
     )
+
+
+def _create_steps() -> None:
+    op.create_table(
+        "calculation_step",
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("level", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("energy_ev", sa.Double(), nullable=False),
+        sa.Column("fmax", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["item", "level", "token"],
+            ["calculation.item", "calculation.level", "calculation.token"],
+            name=op.f("fk_calculation_step_item_level_token"),
+        ),
+        sa.PrimaryKeyConstraint("item", "level", "token", "step", name=op.f("pk_calculation_step")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _label_columns() -> list[sa.Column[Any]]:
+    """Return what a label tells beside before; former labels did not tell it."""
+    return [
+        sa.Column("level_hash", sa.Text(), nullable=False, server_default=""),
+        sa.Column("flag_numbers", sa.Text(), nullable=False, server_default="{}"),
+        sa.Column("site_before", sa.Text(), nullable=False, server_default=""),
+        sa.Column("site_after", sa.Text(), nullable=False, server_default=""),
+        sa.Column("migrated", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("relaxed_text", sa.Text(), nullable=False, server_default=""),
+        sa.Column("two_start_ev", sa.Double(), nullable=True),
+    ]

@@ -6,7 +6,13 @@ holds the classes of what goes wrong. Nothing is imported of a program before it
 
 from tasks.verify.engines.base import Engine, EnginePlace, Job
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
-from tasks.verify.engines.registry import Places, computable_elements, engine_for, engine_names
+from tasks.verify.engines.registry import (
+    Places,
+    computable_elements,
+    engine_for,
+    engine_names,
+    place_of,
+)
 
 __all__ = [
     "Engine",
@@ -20,4 +26,5 @@ __all__ = [
     "computable_elements",
     "engine_for",
     "engine_names",
+    "place_of",
 ]

@@ -25,6 +25,7 @@ from tasks.verify.engines.failures import EngineError, Rung, kind_of
 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
+_HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
 
@@ -33,7 +34,7 @@ class EnginePlace:
     """Where an engine is on this machine; empty is the program's own default.
 
     ``potentials`` is a folder, or the one file of a model. ``work`` is where calculations keep
-    their files; without it they work in a temporary folder.
+    their steps until they have ended well; without it they work in a temporary folder.
     """
 
     command: str = ""
@@ -69,6 +70,12 @@ class Engine(ABC):
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
+    outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
+
+    @property
+    def command(self) -> str:
+        """Return the command that starts its program; nothing where that runs in this process."""
+        return ""
 
     @abstractmethod
     def missing(self) -> str:
@@ -90,6 +97,10 @@ class Engine(ABC):
         """Refuse a level that this engine cannot compute as it is written."""
         require_functional(self, level)
         require_energy_key(self, level)
+
+    def version_told(self, folder: Path) -> str:
+        """Return the version that the files of a calculation tell, or nothing."""
+        return ""
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of each element's potential, where its file can be seen."""
@@ -170,6 +181,17 @@ def program_missing(command: str, install: str) -> str:
     if Path(first).name in _LAUNCHERS and not any(map(shutil.which, others)):
         return f"{others[-1] if others else 'its program'} is not found: {install}"
     return ""
+
+
+def version_in(path: Path, pattern: str) -> str:
+    """Return the first group of ``pattern`` in the first lines of a text, or nothing."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(_HEAD_CHARACTERS)
+    except OSError:
+        return ""
+    match = re.search(pattern, head)
+    return match[1] if match else ""
 
 
 def content_sha256(path: Path) -> str:

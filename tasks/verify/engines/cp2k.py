@@ -28,6 +28,7 @@ from tasks.verify.engines.base import (
     require_energy_key,
     require_functional,
     require_parts,
+    version_in,
 )
 from tasks.verify.engines.failures import (
     EngineError,
@@ -60,6 +61,7 @@ class Cp2kEngine(Engine):
     """CP2K; ``potentials`` of its place is its data folder."""
 
     name: ClassVar[str] = "cp2k"
+    outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, f"{_PROJECT}.inp")
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "RPBE"})
     extrapolates: ClassVar[bool] = False
 
@@ -80,6 +82,10 @@ class Cp2kEngine(Engine):
     def version(self) -> str:
         """Return nothing: its output tells, once it has run."""
         return ""
+
+    def version_told(self, folder: Path) -> str:
+        """Return the version that CP2K wrote."""
+        return version_in(folder / _OUTPUT, r"CP2K version (\S+)")
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements that have both the level's potential and its basis set."""

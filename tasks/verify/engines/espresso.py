@@ -30,6 +30,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    version_in,
 )
 from tasks.verify.engines.failures import (
     EngineError,
@@ -46,7 +47,8 @@ from tasks.verify.sampling import (
     vacuum_middle,
 )
 
-_OUTPUT, _ERRORS, _CRASH = "espresso.pwo", "espresso.err", "CRASH"
+_INPUT, _OUTPUT = "espresso.pwi", "espresso.pwo"
+_ERRORS, _CRASH = "espresso.err", "CRASH"
 _SMEARINGS = {
     "fermi-dirac": "fd",
     "methfessel-paxton": "mp",
@@ -81,6 +83,7 @@ class EspressoEngine(Engine):
     """Quantum ESPRESSO; ``potentials`` of its place is the folder of pseudopotentials."""
 
     name: ClassVar[str] = "quantum-espresso"
+    outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, _INPUT, _CRASH, _ERRORS)
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "PBEsol", "BEEF-vdW"})
     extrapolates: ClassVar[bool] = False
 
@@ -106,6 +109,10 @@ class EspressoEngine(Engine):
             return str(EspressoProfile(self.command, self.place.potentials).version())
         except (AssertionError, OSError):  # ASE asserts that the first line is the version's
             return ""
+
+    def version_told(self, folder: Path) -> str:
+        """Return the version that ``pw.x`` wrote."""
+        return version_in(folder / _OUTPUT, r"Program PWSCF v\.(\S+)")
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements whose pseudopotential files lie in the folder."""

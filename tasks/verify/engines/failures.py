@@ -61,7 +61,8 @@ _SAID = (  # what programs and batch systems write; the first that fits
     ),
     (
         FailureKind.WALL_LIMIT,
-        r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit",
+        r"due to time limit|maximum cpu time exceeded|walltime|wall clock limit"
+        r"|not requeued because: timed-out",
     ),
     (
         FailureKind.KILLED,  # a shell tells of a signal by 128 and its number
@@ -69,6 +70,27 @@ _SAID = (  # what programs and batch systems write; the first that fits
     ),
 )
 _KILLING_SHELL_STATUS = (137, 143)  # 128 + SIGKILL, 128 + SIGTERM
+_STATES = {  # of a job that ended and left no result, as Slurm calls them
+    "TIMEOUT": FailureKind.WALL_LIMIT,
+    "DEADLINE": FailureKind.WALL_LIMIT,
+    "OUT_OF_MEMORY": FailureKind.OUT_OF_MEMORY,
+    "BOOT_FAIL": FailureKind.KILLED,
+    "CANCELLED": FailureKind.KILLED,
+    "COMPLETED": FailureKind.KILLED,
+    "FAILED": FailureKind.KILLED,
+    "NODE_FAIL": FailureKind.KILLED,
+    "PREEMPTED": FailureKind.KILLED,
+    "REVOKED": FailureKind.KILLED,
+}
+
+
+def kind_of_state(state: str) -> FailureKind | None:
+    """Return what a batch job's last state means where it left no result; None if it goes on.
+
+    Slurm adds to some states who did it (``CANCELLED by 1000``) or a plus sign.
+    """
+    words = state.upper().split()
+    return _STATES.get(words[0].rstrip("+")) if words else None
 
 
 def kind_said(text: str) -> FailureKind | None:

@@ -42,8 +42,11 @@ class FairchemEngine(Engine):
         return ""
 
     def version(self) -> str:
-        """Return fairchem's version."""
-        return importlib.metadata.version("fairchem-core")
+        """Return fairchem's version, or nothing where it was not installed as a package."""
+        try:
+            return importlib.metadata.version("fairchem-core")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements that UMA was trained on; a checkpoint does not list them."""

@@ -55,6 +55,7 @@ class GpawEngine(Engine):
     """GPAW in this process; ``potentials`` of its place overrides where its setups lie."""
 
     name: ClassVar[str] = "gpaw"
+    outputs: ClassVar[tuple[str, ...]] = (_LOG,)
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "RPBE", "revPBE", "BEEF-vdW"})
 
     def missing(self) -> str:

@@ -45,7 +45,7 @@ def engine_for(
             f"labels would be of another level; set engine to {level.engine} or change the level"
         )
     level.stated()
-    found = _engine(level, places)
+    found = engine_at(level, places)
     found.check_level(level)
     missing = found.missing()
     if missing:
@@ -65,12 +65,18 @@ def computable_elements(level: LevelOfTheory, places: Places | None = None) -> f
     everything = frozenset(chemical_symbols[1:])
     if level.calculation is None or level.engine not in engine_names():
         return everything
-    engine = _engine(level, places)
+    engine = engine_at(level, places)
     return everything if engine.missing() else engine.elements(level)
 
 
-def _engine(level: LevelOfTheory, places: Places | None) -> Engine:
-    place = (places or {}).get(level.engine, EnginePlace())
+def place_of(level: LevelOfTheory, places: Places | None) -> EnginePlace:
+    """Return where the engine of a level is and works on this machine."""
+    return (places or {}).get(level.engine, EnginePlace())
+
+
+def engine_at(level: LevelOfTheory, places: Places | None) -> Engine:
+    """Return the engine of a level as it is placed, whether or not it can run here."""
+    place = place_of(level, places)
     if level.engine in _BUILT_IN:
         return _BUILT_IN[level.engine](place)
     if level.engine in plugin_names():

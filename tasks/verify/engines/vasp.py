@@ -27,6 +27,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    version_in,
 )
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, last_words
 from tasks.verify.sampling import gamma_centred, kpoint_mesh, needs_dipole, start_moments
@@ -64,7 +65,13 @@ class VaspEngine(Engine):
     """VASP; ``potentials`` of its place is the folder that holds ``potpaw_PBE`` or the like."""
 
     name: ClassVar[str] = "vasp"
+    outputs: ClassVar[tuple[str, ...]] = (_OUTCAR, "INCAR", "KPOINTS", "POSCAR", _OUTPUT)
     functionals: ClassVar[frozenset[str]] = frozenset(_XC)
+
+    @property
+    def command(self) -> str:
+        """Return the command that starts VASP; there is none of everybody's."""
+        return self.place.command
 
     def missing(self) -> str:
         """Return what to install or set before it can run."""
@@ -78,6 +85,10 @@ class VaspEngine(Engine):
     def version(self) -> str:
         """Return nothing: only a calculation's OUTCAR tells VASP's version."""
         return ""
+
+    def version_told(self, folder: Path) -> str:
+        """Return the version that VASP wrote; its potentials are licensed and are not kept."""
+        return version_in(folder / _OUTCAR, r"vasp\.(\S+)")
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements whose POTCAR of the level's kind lies in the family's folder."""

@@ -1,0 +1,111 @@
+"""From leases to work: structures, known energies, and what each calculation is given."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from flows.executors import Result, Work
+from flows.queue_work import ReferenceJob, reference_jobs
+from flows.try_record import stored_geometry
+from flows.verify_job import Job, Order, Outcome
+from screening_db.engine import Database
+from screening_db.lease import Lease
+from screening_db.queries import candidates, reference_energies, slabs
+from screening_db.tables import AdsorbateRow, CandidateRow
+from tasks.adsorbates import Adsorbate
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory
+from tasks.structures import structure_from_text
+from tasks.verify.energies import EnergyKey
+from tasks.verify.engines import Places
+from tasks.verify.engines.launch import LAUNCHER, with_ranks
+from tasks.verify.resources import Demand, Limits, demand_of, molecule_demand, resources
+from tasks.verify.sampling import boxed
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
+
+    level: LevelOfTheory
+    places: Places = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    launcher: str = LAUNCHER
+
+
+def work_of(db: Database, terms: Terms, leases: Sequence[Lease]) -> tuple[list[Work], list[Result]]:
+    """Return the work that leases stand for, in their order, and what of it cannot be begun."""
+    level = terms.level
+    jobs: dict[str, Job | ReferenceJob] = {
+        job.lease.item: job for job in reference_jobs(db, level, leases)
+    }
+    jobs |= {job.lease.item: job for job in _adslab_jobs(db, leases)}
+    slab_ids = {job.slab_id for job in jobs.values() if isinstance(job, Job)}
+    known = _known_energies(db, level, slab_ids)
+    work, unreadable = [], []
+    for lease in leases:
+        job = jobs.get(lease.item)
+        try:
+            if job is None:
+                raise UserError("no structure is stored for this candidate")
+            work.append(_work(terms, job, known))
+        except UserError as fault:
+            unreadable.append(Result(Outcome(lease, message=str(fault))))
+    return work, unreadable
+
+
+def _work(terms: Terms, job: Job | ReferenceJob, known: dict[EnergyKey, float]) -> Work:
+    level = terms.level
+    needed = resources(
+        level.engine, _demand(job, level), terms.limits, memory_class=job.lease.memory_class
+    )
+    places = with_ranks(terms.places, level, needed.ranks, terms.launcher)
+    mine = {key: energy for key, energy in known.items() if _serves(key, job)}
+    return Work(job, Order(level, places), mine, needed)
+
+
+def _serves(key: EnergyKey, job: Job | ReferenceJob) -> bool:
+    return isinstance(job, Job) and (key.kind == "gas" or key.item == job.slab_id)
+
+
+def _demand(job: Job | ReferenceJob, level: LevelOfTheory) -> Demand:
+    if isinstance(job, Job):
+        return demand_of(structure_from_text(job.adslab), level)
+    if not job.structure:
+        return molecule_demand(job.lease.item, level)
+    atoms = structure_from_text(job.structure)
+    if job.lease.kind == "gas":
+        atoms = boxed(atoms, level.stated().gas_vacuum_ang)
+    return demand_of(atoms, level)
+
+
+def _adslab_jobs(db: Database, leases: Iterable[Lease]) -> list[Job]:
+    """Return the leased adslabs whose structures are stored, as jobs."""
+    adslabs = [lease for lease in leases if lease.kind == "adslab"]
+    rows = candidates(db, [lease.candidate_id for lease in adslabs])
+    slab_rows = slabs(db, list({row.slab_id for row in rows.values()}))
+    found = []
+    for lease in adslabs:
+        row = rows[lease.candidate_id]
+        if row.structure is not None:
+            slab = slab_rows[row.slab_id].structure
+            last = stored_geometry(db, lease)
+            found.append(Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row), last))
+    return found
+
+
+def _adsorbate(db: Database, candidate: CandidateRow) -> Adsorbate:
+    with db.read() as session:
+        row = session.get_one(AdsorbateRow, candidate.adsorbate)
+    return Adsorbate(row.name, row.formula, structure_from_text(row.structure), tuple(row.binding))
+
+
+def _known_energies(
+    db: Database, level: LevelOfTheory, slab_ids: set[str]
+) -> dict[EnergyKey, float]:
+    gas = reference_energies(db, level.name, "gas")
+    clean = reference_energies(db, level.name, "slab", slab_ids)
+    return {
+        EnergyKey(row.kind, item, level.level_hash): row.energy_ev
+        for rows in (gas, clean)
+        for item, row in rows.items()
+    }

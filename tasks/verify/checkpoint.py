@@ -1,0 +1,171 @@
+"""Every step of one relaxation in one file, so that a killed one goes on where it was.
+
+A header line and one line for each step, appended as the step is done; a line begins with a hash of
+itself and of the line before. A kill while a line is written costs that step. Anything else that
+does not fit is refused: a file that was cut, edited, or is of another calculation.
+
+Units   positions in Å, forces in eV/Å, energies in eV, times in seconds since 1970, UTC.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import UserError
+
+_FORMAT = 1
+_DIGITS = 16  # of the hash, in front of each line
+_SYNC_S = 1.0  # what is newer than this may be lost with the machine, never with the process
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be gone on from, and why."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step: the geometry, and what the engine found there.
+
+    ``energy_ev`` is of the level's energy key, ``free_energy_ev`` the one that forces belong to.
+    """
+
+    step: int
+    energy_ev: float
+    free_energy_ev: float | None
+    fmax_ev_ang: float
+    at: float
+    positions_N3: NDArray[np.float64]
+    forces_N3: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a checkpoint holds: where its relaxation began, its steps, and who wrote last."""
+
+    start_N3: NDArray[np.float64]
+    frames: tuple[Frame, ...]
+    attempt: int
+
+
+class Checkpoint:
+    """The file of one relaxation; ``attempt`` says which try of the item writes."""
+
+    def __init__(self, path: Path, key: str, attempt: int) -> None:
+        self.path, self.key, self.attempt = path, key, attempt
+        self._digest = ""
+        self._synced = time.monotonic()
+
+    def read(self) -> Read | None:
+        """Return what the file holds, or None where there is none; new steps then go after it.
+
+        Raises:
+            CheckpointError: it is damaged, or of another calculation.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        whole = data[: data.rfind(b"\n") + 1]
+        lines = whole.decode("utf-8", "replace").splitlines()
+        contents = self._contents(lines)
+        found = _read(contents, self.key)
+        if len(whole) < len(data):  # the step during which the process was killed
+            os.truncate(self.path, len(whole))
+        return found
+
+    def begin(self, start_N3: NDArray[np.float64], frames: Sequence[Frame] = ()) -> None:
+        """Write the file anew, whole or not at all, with what is known so far."""
+        self._digest = ""
+        header = {"format": _FORMAT, "key": self.key, "attempt": self.attempt}
+        lines = [self._line(header | {"start": start_N3.tolist()})]
+        lines += [self._line(self._written(frame)) for frame in frames]
+        draft = self.path.with_name(f".{self.path.name}.draft")
+        draft.write_bytes(b"".join(lines))
+        draft.replace(self.path)
+
+    def append(self, frame: Frame) -> None:
+        """Write one step more."""
+        with self.path.open("ab") as file:
+            file.write(self._line(self._written(frame)))
+            file.flush()
+            if time.monotonic() - self._synced > _SYNC_S:
+                os.fsync(file.fileno())
+                self._synced = time.monotonic()
+
+    def _contents(self, lines: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the JSON objects of the lines, each of which has to follow from those before."""
+        contents, digest = [], ""
+        for number, line in enumerate(lines, start=1):
+            said, text = line[:_DIGITS], line[_DIGITS + 1 :]
+            digest = _chained(digest, text)
+            if said != digest:
+                raise CheckpointError(
+                    f"line {number} of {self.path.name} does not follow from those before it"
+                )
+            contents.append(json.loads(text))
+        if not contents:
+            raise CheckpointError(f"{self.path.name} is empty")
+        self._digest = digest
+        return contents
+
+    def _line(self, content: dict[str, Any]) -> bytes:
+        text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+        self._digest = _chained(self._digest, text)
+        return f"{self._digest} {text}\n".encode()
+
+    def _written(self, frame: Frame) -> dict[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "step": frame.step,
+            "energy": frame.energy_ev,
+            "free": frame.free_energy_ev,
+            "fmax": frame.fmax_ev_ang,
+            "at": frame.at,
+            "positions": frame.positions_N3.tolist(),
+            "forces": frame.forces_N3.tolist(),
+        }
+
+
+def _chained(digest: str, text: str) -> str:
+    return hashlib.sha256(f"{digest} {text}".encode()).hexdigest()[:_DIGITS]
+
+
+def _read(contents: Sequence[dict[str, Any]], key: str) -> Read:
+    header, *steps = contents
+    if header.get("format") != _FORMAT or header.get("key") != key:
+        raise CheckpointError("the checkpoint is of another calculation or release")
+    try:
+        start_N3 = _array(header["start"])
+        frames = tuple(_frame(step, number) for number, step in enumerate(steps))
+        return Read(start_N3, frames, int(contents[-1]["attempt"]))
+    except (KeyError, TypeError, ValueError) as fault:
+        raise CheckpointError(f"the checkpoint does not hold steps ({fault!r})") from fault
+
+
+def _frame(step: dict[str, Any], number: int) -> Frame:
+    if step["step"] != number:
+        raise ValueError(f"step {step['step']} stands where {number} should")
+    return Frame(
+        step=number,
+        energy_ev=float(step["energy"]),
+        free_energy_ev=None if step["free"] is None else float(step["free"]),
+        fmax_ev_ang=float(step["fmax"]),
+        at=float(step["at"]),
+        positions_N3=_array(step["positions"]),
+        forces_N3=_array(step["forces"]),
+    )
+
+
+def _array(rows: Any) -> NDArray[np.float64]:
+    array = np.asarray(rows, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
+        raise ValueError(f"coordinates of shape {array.shape}")
+    return array

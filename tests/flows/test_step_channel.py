@@ -1,0 +1,108 @@
+"""Steps find their way from a worker to the database, from a file or through Dask."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dask.distributed import Client, LocalCluster
+
+from flows import step_channel
+from flows.step_channel import Listener, Teller, steps_recorded
+from screening_db.lease import Lease
+from screening_db.steps import Step, ToldStep
+
+LEASE = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
+
+
+def step(number: int) -> Step:
+    return Step(number, -1.0, 0.5, 10.0)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[ToldStep]:
+    """Catch what would be stored, of a try that runs."""
+    found: list[ToldStep] = []
+
+    def record(db: object, told: list[ToldStep]) -> set[Any]:
+        found.extend(told)
+        return {one.key for one in told}
+
+    monkeypatch.setattr(step_channel, "record_told", record)
+    monkeypatch.setattr(step_channel, "TELL_S", 0.0)
+    return found
+
+
+def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ToldStep], tmp_path: Path) -> None:
+    teller, listener = Teller(LEASE, str(tmp_path)), Listener(Any, str(tmp_path))  # type: ignore[arg-type]
+    teller.tell(step(0), lambda: "at 0")
+    teller.tell(step(1), lambda: "at 1")
+    listener.store()
+    listener.store()  # nothing new
+    teller.tell(step(2), lambda: "at 2")
+    listener.store()
+    assert [(one.step, one.structure) for one in stored] == [(step(n), f"at {n}") for n in range(3)]
+    assert {one.key for one in stored} == {LEASE.key}
+    (file,) = (tmp_path / "told").iterdir()
+    teller.end()
+    assert not file.exists()
+
+
+def test_a_line_half_written_waits_for_its_end(stored: list[ToldStep], tmp_path: Path) -> None:
+    teller, listener = Teller(LEASE, str(tmp_path)), Listener(Any, str(tmp_path))  # type: ignore[arg-type]
+    teller.tell(step(0), lambda: "at 0")
+    (file,) = (tmp_path / "told").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[:30])
+    listener.store()
+    assert len(stored) == 1
+    file.write_bytes(whole + whole)
+    listener.store()
+    assert len(stored) == 2
+
+
+def test_steps_that_follow_soon_are_not_told(
+    stored: list[ToldStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_channel, "TELL_S", 60.0)
+    Teller(LEASE, str(tmp_path)).tell(step(0), lambda: "at 0")
+    assert not (tmp_path / "told").exists()
+
+
+def test_without_a_work_folder_nothing_is_written(stored: list[ToldStep]) -> None:
+    teller = Teller(LEASE, "")
+    teller.tell(step(0), lambda: "at 0")
+    teller.end()
+    Listener(Any, "").store()  # type: ignore[arg-type]
+    assert stored == []
+
+
+def test_a_worker_of_dask_tells_by_an_event(
+    stored: list[ToldStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_channel, "POLL_S", 0.02)
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    )
+    with (
+        cluster,
+        Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+        steps_recorded(Any, "") as listener,  # type: ignore[arg-type]
+    ):
+        listener.listen(client)
+        client.submit(_tells, LEASE, pure=False).result()
+        _wait_for(lambda: len(stored) == 2)
+    assert [(one.step.step, one.structure) for one in stored] == [(0, "at 0"), (1, "at 1")]
+
+
+def _tells(lease: Lease) -> None:
+    teller = Teller(lease, "")
+    teller.tell(step(0), lambda: "at 0")
+    teller.tell(step(1), lambda: "at 1")
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)

@@ -1,0 +1,105 @@
+"""A lease with a job outlives its driver: it is taken over by one process, and not given up."""
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import text
+
+from screening_db.calculations import tries
+from screening_db.engine import open_database
+from screening_db.errors import DatabaseError
+from screening_db.jobs import (
+    JOB_GRACE_S,
+    jobs_running,
+    leave_jobs,
+    record_jobs,
+    take_over_jobs,
+)
+from screening_db.queries import queue_items
+from screening_db.queue import claim, complete, enqueue, heartbeat
+from screening_db.record import record_chunk
+
+PLACE = "slurm:/scratch/100%_jobs"
+
+
+@pytest.fixture
+def leased(db, make):
+    """Give a database with two leased candidates, one of which has a job; and the leases."""
+    ids = ["a1", "a2"]
+    record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
+    enqueue(db, [make.queue_row(i) for i in ids])
+    leases = claim(db, "emt", batch=2, lease_s=0.01)
+    record_jobs(db, {leases[0]: f"{PLACE}#job0"})
+    time.sleep(0.05)
+    return db, leases
+
+
+def test_a_lease_with_a_job_is_not_claimed_when_it_runs_out(leased):
+    db, (with_job, without) = leased
+    (claimed,) = claim(db, "emt", batch=9, lease_s=60)
+    assert claimed.item == without.item
+    assert claimed.failures == {"killed": 1}
+    states = {row.item: (row.state, row.lease_token) for row in queue_items(db)}
+    assert states[with_job.item] == ("leased", with_job.token)
+
+
+def test_it_is_taken_over_with_its_token_and_completed_once(leased, make):
+    db, (with_job, _) = leased
+    assert take_over_jobs(db, "emt", PLACE, 60) == [with_job]
+    assert take_over_jobs(db, "emt", PLACE, 60) == []  # it is held again
+    assert complete(db, with_job, make.label(with_job.item))
+    assert not complete(db, with_job, make.label(with_job.item))
+    (tried,) = tries(db, with_job.item, "emt")
+    assert (tried.state, tried.attempt, tried.job) == ("converged", 1, f"{PLACE}#job0")
+
+
+@pytest.mark.parametrize(
+    "place", ["local:/scratch/100%_jobs", "slurm:/scratch/100x_jobs", "slurm:/scratch"]
+)
+def test_another_place_takes_nothing_over(leased, place):
+    db, _ = leased
+    assert take_over_jobs(db, "emt", place, 60) == []
+    assert (jobs_running(db, "emt", place), jobs_running(db, "emt", PLACE)) == (0, 1)
+
+
+def test_a_job_that_is_watched_is_not_taken_over_until_it_is_left(leased):
+    db, (with_job, _) = leased
+    assert heartbeat(db, [with_job], 60) == [with_job]
+    assert take_over_jobs(db, "emt", PLACE, 60) == []
+    leave_jobs(db, [with_job])
+    assert take_over_jobs(db, "emt", PLACE, 60) == [with_job]
+
+
+def test_a_job_that_nobody_asks_about_for_long_is_given_up(leased):
+    db, (with_job, _) = leased
+    with db.write() as session:
+        session.execute(
+            text("UPDATE queue SET lease_until = :t WHERE item = :item"),
+            {"t": time.time() - JOB_GRACE_S - 60, "item": with_job.item},
+        )
+    claimed = {lease.item: lease.failures for lease in claim(db, "emt", batch=9, lease_s=60)}
+    assert claimed[with_job.item] == {"killed": 1}
+
+
+def test_of_two_that_take_over_at_once_each_lease_goes_to_one(leased):
+    db, (with_job, _) = leased
+    other, found, ready = open_database(db.address), [], threading.Barrier(2)
+
+    def take(database):
+        ready.wait()
+        found.extend(take_over_jobs(database, "emt", PLACE, 60))
+
+    threads = [threading.Thread(target=take, args=(database,)) for database in (db, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert found == [with_job]
+
+
+def test_a_job_without_a_place_is_refused(leased):
+    db, (_, without) = leased
+    with pytest.raises(DatabaseError, match="a job has a place and a name"):
+        record_jobs(db, {without: ""})
