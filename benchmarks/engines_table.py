@@ -136,16 +136,20 @@ def print_deviation(results: Results) -> None:
 
 def print_costs(results: Results, levels: Sequence[str]) -> None:
     """Print time and memory of an adslab, over all that each engine computed."""
-    print_row("engine", "adslabs", "CPU s an adslab (median, range)", "peak memory (MB)")
-    print_row(*["---"] * 4)
+    costs = "CPU s an adslab (median, range)"
+    print_row("level", "hash", "engine", "adslabs", costs, "peak memory (MB)")
+    print_row(*["---"] * 6)
     for level in levels:
         rows = list(results.found.get(level, {}).values())
         if not rows:
-            print_row(level, missing(level), "-", "-")
+            print_row(level, "-", missing(level), "-", "-", "-")
             continue
         seconds = [row["adslab_cpu_s"] for row in rows]
         shown = f"{median(seconds):.3g} ({min(seconds):.3g} to {max(seconds):.3g})"
-        print_row(level, str(len(rows)), shown, f"{max(row['peak_mb'] for row in rows):.0f}")
+        of_level = ", ".join(sorted({row["level_hash"][:8] for row in rows}))
+        by = ", ".join(sorted({row["engine"] for row in rows}))
+        memory = f"{max(row['peak_mb'] for row in rows):.0f}"
+        print_row(level, of_level, by, str(len(rows)), shown, memory)
     print()
 
 

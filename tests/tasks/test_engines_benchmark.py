@@ -93,7 +93,7 @@ def test_a_flagged_label_is_shown_and_is_in_no_order(
 ) -> None:
     for metal, energy, flags in (("Cu", -0.1, []), ("Pt", -0.3, []), ("Ni", -9.0, ["desorbed"])):
         row = {"energy_ev": energy, "flags": flags, "converged": "True"}
-        row |= {"adslab_cpu_s": 2.0, "peak_mb": 100.0}
+        row |= {"adslab_cpu_s": 2.0, "peak_mb": 100.0, "level_hash": "0" * 64, "engine": "emt 1"}
         engines.write(tmp_path / "emt" / f"{metal}-H.json", row)
     table.print_tables(tmp_path, ["emt", "gpaw-pbe-fast"])
     said = capsys.readouterr().out
@@ -101,3 +101,4 @@ def test_a_flagged_label_is_shown_and_is_in_no_order(
     assert "| H | emt | Pt < Cu | 1 of 1 | - | 2 of 2 |" in said
     assert "| H | gpaw-pbe-fast | - | - | - | - |" in said
     assert "gpaw-pbe-fast against gpaw-pbe-dense: -" in said
+    assert "| emt | 00000000 | emt 1 | 3 | 2 (2 to 2) | 100 |" in said
