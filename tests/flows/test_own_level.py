@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +22,6 @@ name: own-emt
 based_on: emt
 calculation:
   relaxation: {fmax_ev_ang: 0.1}
-"""
-SMALL_GPAW = """\
-name: small-gpaw
-based_on: gpaw-rpbe
-calculation:
-  basis: {cutoff_ev: 300.0}
-  kpoints: {length_ang: 10.0}
-  scf: {energy_ev: 0.001}
-  relaxation: {fmax_ev_ang: 0.05}
-"""
-CELL = """\
-name: tiny
-bulks: {elements: [Cu]}
-surfaces:
-  {millers: [[1, 1, 1]], min_thickness: 4.0, min_in_plane: 2.0, vacuum: 12.0, fixed_layers: 9}
-adsorbates: [H]
-placements: {kinds: [hollow]}
-target:
-  H: {window: [-2.0, 2.0]}
-level: small-gpaw.yaml
-model: CHECKPOINT
-triage: {budget: 1, min_probability: 0.0}
-cluster: {workers: 1}
 """
 ENERGIES = {"Al": -0.4, "Cu": -0.3, "Pt": -0.7}  # invented
 
@@ -171,23 +147,3 @@ def test_a_level_without_its_engine_says_what_to_install(
     said = workplace.run("verify", "tiny", SABATIER_VASP_COMMAND="no-such-vasp")
     assert said.status == 2
     assert "no-such-vasp is not found: VASP is licensed" in said.err
-
-
-@pytest.mark.skipif(
-    find_spec("gpaw") is None, reason="GPAW is not installed: pip install 'sabatier[dft]'"
-)
-def test_gpaw_verifies_what_a_campaign_at_its_level_queued(
-    new_workplace: Callable[[], Any], knowing: Path
-) -> None:
-    workplace = new_workplace()
-    (workplace.folder / "small-gpaw.yaml").write_text(SMALL_GPAW)
-    (workplace.folder / "tiny.yaml").write_text(CELL.replace("CHECKPOINT", str(knowing)))
-    said = workplace.run("screen", "tiny.yaml")
-    assert said.status == 0, said.err
-    said = workplace.run("verify", "tiny", "--engine", "gpaw", SABATIER_ENGINE_WORK="kept")
-    assert said.status == 0, said.err
-    assert "1 converged, 0 anomalous, 0 failed" in said.out, said.out
-    (label,) = read(workplace, "select * from label").itertuples()
-    assert label.level == "small-gpaw"
-    assert -1.0 < label.energy_ev < 1.0
-    assert len(list((workplace.folder / "kept").rglob("gpaw.txt"))) == 3  # H2, slab, adslab
