@@ -51,6 +51,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
         "avg_degree: 14.0, alpha_drop: 0.0, drop_path_rate: 0.0}",
         "encode.learning_rate=0.001",
     ),
+    "encoder: PaiNN, eight times the epochs": ("encode.epochs=200", "encode.watch_every=200"),
 }
 STAGES = ("encode", "align", "joint")
 ANSWERS = ("mean", "regression", "tokens", "text alone")
