@@ -6,8 +6,8 @@
 
 fcc(111), p(2x2), three layers, all held; one adsorbate at the site that the published energies are
 of; each level at its own lattice constant, from five volumes. What is finished is a small JSON file
-under ``--runs``: a run that was killed goes on. Each adslab has a process of its own, so that its
-memory is its own.
+under ``--runs``: a run that was killed goes on, and what ``engine_results`` holds, hours of GPAW, is
+printed again by ``--table``. Each adslab has a process of its own, so that its memory is its own.
 """
 
 import argparse
@@ -43,6 +43,7 @@ LEVELS = {  # level: the level whose geometries it takes, or nothing where it re
     "gpaw-pbe-dense": "gpaw-pbe-fast",
     "gpaw-rpbe-point": "gpaw-pbe-fast",
     "qe-pbe": "gpaw-pbe-fast",
+    "qe-pbe-paw": "gpaw-pbe-fast",
 }
 SITES = {"H": "fcc", "O": "fcc", "OH": "fcc", "CO": "ontop"}
 OWN_SITES = {("OH", "Pt"): "ontop", ("CO", "Ni"): "fcc"}
@@ -121,7 +122,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description="Engines against published adsorption energies.")
-    parser.add_argument("--runs", type=Path, default=Path("runs/engines"))
+    parser.add_argument("--runs", type=Path, default=HERE / "engine_results")
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
     parser.add_argument("--metals", nargs="+", default=["Cu", "Pt", "Ni", "Al"], choices=METALS)
     parser.add_argument("--adsorbates", nargs="+", default=list(ADSORBATES), choices=ADSORBATES)
