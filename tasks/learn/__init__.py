@@ -1,0 +1,1 @@
+"""From verified labels to a training set, and when a loop has learnt enough."""
