@@ -36,8 +36,8 @@ def expected_gain(
     """Return E[max(best - |e - centre|, 0)] for a normal e, in eV.
 
     The gain is a triangle around ``centre``: three hinges, each with the expectation of Jones,
-    Schonlau & Welch 1998, eq. 15. Aiming at a value instead of a minimum: Uhrenholt & Jensen 2019,
-    arXiv:1809.05582.
+    Schonlau & Welch 1998, doi 10.1023/A:1008306431147, eq. 15. It grows with sigma while sigma is
+    below the way to where the triangle begins; a wider error spreads beyond it.
     """
     centre_R, best_R, energy_R, sigma_R = _rows(centre, best, energy, sigma)
     # Mirrored so that all three hinges lie on the side where tails keep their digits.
