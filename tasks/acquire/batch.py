@@ -1,7 +1,7 @@
 """Choose a batch: several ideas of worth by stated shares, diverse, and aware of costs.
 
-One pair is chosen after the other. Where a pair stands is its score, made worse by a factor for
-its penalty, its cost and its likeness to what is in the batch already, whatever unit the score has.
+One pair is chosen after the other. Where a pair stands is its score times a factor for its penalty,
+its cost and its likeness to what is in the batch already.
 
 Shapes  R pairs. Costs are relative (see ``costs``).
 """
@@ -102,11 +102,20 @@ def select(
     if cost_budget is not None and not cost_budget >= 0:
         raise AcquisitionError(f"cost_budget must be at least 0, got {cost_budget}")
     batch = _Batch(beliefs, policy, known_slabs, cost_budget, taken)
-    score_SR = [share.score(beliefs, best_ev=best_ev, seed=seed) for share in policy.shares]
+    score_SR = [_scored(share, beliefs, best_ev, seed) for share in policy.shares]
     for due in _turns(policy.shares, budget):
         if not any(batch.take(score_SR[at], policy.shares[at].why) for at in due):
             break
     return batch.chosen
+
+
+def _scored(share: Share, beliefs: Beliefs, best_ev: float | None, seed: int) -> Floats:
+    score_R = share.score(beliefs, best_ev=best_ev, seed=seed)
+    if not (score_R >= 0).all():
+        raise AcquisitionError(
+            f"a score must be at least 0, got {np.min(score_R)} from {share.score}; shift it"
+        )
+    return score_R
 
 
 def _turns(shares: tuple[Share, ...], budget: int) -> Iterator[list[int]]:
@@ -165,18 +174,10 @@ class _Batch:
         return True
 
     def _worth(self, score_R: Floats) -> Floats:
-        """Return the scores, made worse by what speaks against each row.
-
-        A positive score is multiplied by the factor and a negative one divided: either sinks.
-        """
+        """Return the scores times what speaks against each row."""
         policy = self._policy
-        with np.errstate(divide="ignore"):
-            log_R = -self._beliefs.penalty_R - policy.cost_weight * np.log(self._cost_R)
-            if policy.diversity:
-                log_R = log_R + policy.diversity * np.log(self._novelty.value_R)
-        with np.errstate(over="ignore", invalid="ignore"):
-            worth_R = score_R * np.exp(np.sign(score_R) * log_R)
-        return np.where(score_R == 0, 0.0, worth_R)
+        factor_R = np.exp(-self._beliefs.penalty_R) * self._cost_R**-policy.cost_weight
+        return score_R * factor_R * self._novelty.value_R**policy.diversity
 
     def _add(self, row: int, score: float, why: Why) -> None:
         cost = float(self._cost_R[row])

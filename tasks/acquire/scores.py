@@ -1,8 +1,8 @@
 """How much a calculation of each pair is worth: one function for each idea of worth.
 
 Shapes  R pairs.
-Units   as each function says; the larger is calculated first. A score knows neither costs,
-        penalties nor what else is in the batch: ``batch`` adds them.
+Units   as each function says; the larger is calculated first, and 0 is worth nothing. A score knows
+        neither costs, penalties nor what else is in the batch: ``batch`` multiplies it by them.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,11 @@ import numpy as np
 from tasks.acquire.beliefs import AcquisitionError, Beliefs, Floats
 from tasks.acquire.normal import expected_gain, probability_between
 
+HALF_EV = 0.1  # so far outside, an energy is worth half of one on the border
+
 
 class Score(Protocol):
-    """Beliefs in, one number for each row out; the order of the rows changes nothing.
+    """Beliefs in, one number of at least 0 for each row out; the order of rows changes nothing.
 
     ``best_ev`` is the smallest verified distance (eV) of an energy to the middle of its window,
     None where nothing is verified yet. ``seed`` is read by ``random`` alone.
@@ -49,10 +51,10 @@ def expected_improvement(beliefs: Beliefs, *, best_ev: float | None, seed: int) 
 
 @dataclass(frozen=True)
 class ConfidenceBound:
-    """How deep in its window an energy may lie, ``kappa`` sigma in our favour, in eV.
+    """How deep in its window an energy may lie, ``kappa`` sigma in our favour.
 
-    The depth is negative outside the window. Cox & John 1992; with ``kappa`` 0 nothing but the
-    prediction counts, and with a large one nothing but sigma.
+    The depth is negative outside the window and enters as ``_worth``. Cox & John 1992; with
+    ``kappa`` 0 nothing but the prediction counts, and with a large one nothing but sigma.
     """
 
     kappa: float = 2.0
@@ -64,9 +66,9 @@ class ConfidenceBound:
             )
 
     def __call__(self, beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
-        """Return the most optimistic depth of each row."""
+        """Return what the most optimistic depth of each row is worth, without a unit."""
         depth_R = np.minimum(beliefs.energy_R - beliefs.low_R, beliefs.high_R - beliefs.energy_R)
-        return depth_R + self.kappa * beliefs.sigma_R
+        return _worth(depth_R + self.kappa * beliefs.sigma_R)
 
 
 def uncertainty(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
@@ -85,8 +87,17 @@ def doubt(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
 
 
 def greedy(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
-    """Return minus the distance of the prediction to the middle of its window, in eV."""
-    return -beliefs.distance_ev
+    """Return how near the prediction is to the middle of its window, in (0, 1]."""
+    return _worth(-beliefs.distance_ev)
+
+
+def _worth(depth_R: Floats) -> Floats:
+    """Return a number above 0 that grows with a depth (eV) of either sign.
+
+    Scores are multiplied by what speaks against a pair, so they need a zero: it is far outside.
+    """
+    deep_R = depth_R / HALF_EV
+    return np.where(deep_R < 0, 1 / (1 + np.abs(deep_R)), 1 + np.maximum(deep_R, 0.0))
 
 
 def random(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
