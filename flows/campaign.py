@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.campaign_learning import Learning
 from flows.campaign_triage import Triage
 from flows.strict import Strict, attempt
 from tasks.bulks import BulkSpec, FileSpec, FormulaSpec, MaterialsProjectSpec, alloy_specs
@@ -231,6 +232,7 @@ class Campaign(Strict):
     model: str = "mini"
     triage: Triage = Triage()
     verification: Verification = Verification()
+    learning: Learning = Learning()
     cluster: Cluster = Cluster()
     database: str | None = None
     seed: int = Field(default=0, ge=0)

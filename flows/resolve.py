@@ -61,7 +61,12 @@ class Resolved:
         """Return the campaign as text, without what changes only where and how fast it runs."""
         stated = self.campaign.model_dump(
             mode="json",
-            exclude={"cluster": True, "database": True, "verification": {"engine"}},
+            exclude={
+                "cluster": True,
+                "database": True,
+                "learning": True,
+                "verification": {"engine"},
+            },
             exclude_defaults=True,
         )
         if not stated.get("verification"):  # verified at the level it predicts at

@@ -21,8 +21,8 @@ class RoundEnd:
 
 def why_stop(
     rounds: Sequence[RoundEnd], *, budget_left: int, waiting: int, patience: int
-) -> str | None:
-    """Return why no further round is worth beginning, or None.
+) -> str:
+    """Return why no further round is worth beginning, or nothing.
 
     ``waiting`` candidates are in the queue for the next round. A loop has converged where
     ``patience`` rounds in a row found nothing and taught nothing that the gate let serve.
@@ -37,4 +37,4 @@ def why_stop(
     recent = rounds[-patience:]
     if len(recent) == patience and not any(r.found or r.accepted for r in recent):
         return f"converged: {patience} rounds found nothing and taught nothing"
-    return None
+    return ""

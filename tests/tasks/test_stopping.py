@@ -10,7 +10,7 @@ BROKEN = RoundEnd(calculations=10, labels=0, failed=10, found=0, accepted=False)
 
 
 def test_a_fruitful_round_is_followed_by_another() -> None:
-    assert why_stop([FRUITFUL], budget_left=5, waiting=5, patience=1) is None
+    assert why_stop([FRUITFUL], budget_left=5, waiting=5, patience=1) == ""
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,14 @@ def test_a_loop_says_why_it_stops(
     rounds: list[RoundEnd], budget_left: int, waiting: int, why: str
 ) -> None:
     told = why_stop(rounds, budget_left=budget_left, waiting=waiting, patience=2)
-    assert told is not None
     assert why in told
 
 
 def test_one_barren_round_is_no_convergence_with_a_patience_of_two() -> None:
-    assert why_stop([BARREN], budget_left=5, waiting=5, patience=2) is None
-    assert why_stop([BARREN, FRUITFUL, BARREN], budget_left=5, waiting=5, patience=2) is None
+    assert why_stop([BARREN], budget_left=5, waiting=5, patience=2) == ""
+    assert why_stop([BARREN, FRUITFUL, BARREN], budget_left=5, waiting=5, patience=2) == ""
 
 
 def test_a_round_that_had_nothing_to_compute_is_no_failure() -> None:
     idle = RoundEnd(calculations=0, labels=0, failed=0, found=0, accepted=True)
-    assert why_stop([idle], budget_left=5, waiting=5, patience=2) is None
+    assert why_stop([idle], budget_left=5, waiting=5, patience=2) == ""

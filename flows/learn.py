@@ -1,0 +1,168 @@
+"""Fine-tune the serving checkpoint on what was verified; it serves only if the gate lets it.
+
+A fine-tuning is named by what goes into it (parent, training set, recipe), so one that was killed
+goes on in its folder, and one that has ended is not begun again. Its checkpoint, the verdict and
+the promotion are stored in that order: whatever is killed, one checkpoint serves, and the next
+call ends what is left.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flows.campaign_learning import Learning
+from flows.recorded_level import recorded_level
+from flows.serving import Served, served
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.errors import ModelError
+from model.fine_tune import fine_tune
+from model.gate import Verdict, judge
+from model.recipes import TuneRecipe
+from model.rows import Row
+from screening_db.engine import Database
+from screening_db.fine_tunings import Tuning, end_fine_tuning, record_fine_tuning
+from screening_db.serving import promote
+from screening_db.tables import CampaignRow, CheckpointRow
+from screening_db.training_labels import training_labels
+from tasks.errors import UserError
+from tasks.learn.training_set import TrainingSet, training_set
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of a fine-tuning: the verdict with its numbers, and what serves now.
+
+    ``verdict`` is None where nothing was trained; ``why`` then says what was missing.
+    """
+
+    serving: str  # SHA-256
+    labels: int
+    method: str = ""
+    verdict: Verdict | None = None
+    why: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the gate let the candidate serve."""
+        return self.verdict is not None and self.verdict.accepted
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a fine-tuning is made of."""
+
+    campaign: CampaignRow
+    model: str
+    parent: Served
+    labels: TrainingSet
+    recipe: TuneRecipe
+
+    @property
+    def tuning(self) -> Tuning:
+        """Return the content that names it; equal ones are one fine-tuning."""
+        return Tuning(
+            campaign=self.campaign.name,
+            model=self.model,
+            parent_sha256=self.parent.sha256,
+            training_set=self.labels.dataset_id,
+            level=self.campaign.verified_at,
+            method=json.dumps(asdict(self.recipe), sort_keys=True),
+        )
+
+
+def learn(
+    db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path, device: str
+) -> Learnt:
+    """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
+
+    ``models`` is the folder in which checkpoints are kept.
+
+    Raises:
+        UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned;
+            nothing was begun.
+    """
+    require_one_level(campaign)
+    parent = served(db, model)
+    labels = labels_of(db, campaign)
+    if trained_on(parent, labels):
+        return Learnt(parent.sha256, labels.n_labels, why="the serving checkpoint knows them all")
+    recipe = TuneRecipe(
+        method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
+    )
+    lesson = Lesson(campaign, model, parent, labels, recipe)
+    return _tune(db, lesson, models / lesson.tuning.id[:16], device)
+
+
+def require_one_level(campaign: CampaignRow) -> None:
+    """Refuse to teach a level with the labels of another.
+
+    Raises:
+        UserError: the campaign is verified at another level than it is predicted at.
+    """
+    if campaign.verified_at != campaign.level:
+        raise UserError(
+            f"a model learns the level it predicts at; campaign {campaign.name} predicts at "
+            f"{campaign.level} and its labels are of {campaign.verified_at}; verify at "
+            f"{campaign.level}, or train a model at {campaign.verified_at} and name it in the "
+            "campaign"
+        )
+
+
+def labels_of(db: Database, campaign: CampaignRow) -> TrainingSet:
+    """Return every label of the campaign's level that may be trained on, whoever asked for it."""
+    level = recorded_level(db, campaign.verified_at)
+    return training_set(training_labels(db, level.name, level.level_hash), level)
+
+
+def trained_on(parent: Served, labels: TrainingSet) -> bool:
+    """Return whether a checkpoint was fine-tuned on this very training set."""
+    card = open_checkpoint(parent.place).read_json("card.json")
+    return bool(card.get("dataset") == labels.dataset_id)
+
+
+def _tune(db: Database, lesson: Lesson, folder: Path, device: str) -> Learnt:
+    row = record_fine_tuning(
+        db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder)
+    )
+    rows, level = lesson.labels.rows, lesson.campaign.verified_at
+    try:
+        candidate = fine_tune(lesson.parent.place, rows, folder, lesson.recipe, device=device)
+        verdict = judge(
+            lesson.parent.place,
+            candidate.folder,
+            rows,
+            level,
+            seed=lesson.recipe.seed,
+            device=device,
+        )
+    except ModelError as fault:
+        end_fine_tuning(db, row.id, "failed", error=str(fault))
+        raise
+    end_fine_tuning(
+        db,
+        row.id,
+        "accepted" if verdict.accepted else "rejected",
+        checkpoint=_checkpoint_row(candidate, lesson),
+        report=verdict.to_json(),
+    )
+    serving = lesson.parent.sha256
+    if verdict.accepted:
+        promote(
+            db, lesson.model, candidate.sha256, "gate", verdict.to_json(), expected=serving
+        )
+        serving = candidate.sha256
+    method = str(candidate.read_json("card.json")["method"])
+    return Learnt(serving, lesson.labels.n_labels, method, verdict)
+
+
+def _checkpoint_row(candidate: Checkpoint, lesson: Lesson) -> CheckpointRow:
+    return CheckpointRow(
+        sha256=candidate.sha256,
+        name=lesson.model,
+        kind=candidate.kind,
+        card=candidate.read_json("card.json"),
+        model=lesson.model,
+        folder=str(candidate.folder.absolute()),
+        parent_sha256=lesson.parent.sha256,
+    )
