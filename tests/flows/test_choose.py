@@ -197,11 +197,11 @@ def test_the_cheaper_metal_is_chosen_where_prices_count(db: Database) -> None:
 
 
 def test_the_best_found_is_the_nearest_clean_label(db: Database) -> None:
-    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) is None
+    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) == {}
     verify(db, "Pt", 0.3)
     verify(db, "Cu", -0.2)
-    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) == pytest.approx(0.2)
-    assert best_found(db, "mine", WINDOWS, {"Pt"}) == pytest.approx(0.3)
+    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) == {"H": pytest.approx(0.2)}
+    assert best_found(db, "mine", WINDOWS, {"Pt"}) == {"H": pytest.approx(0.3)}
 
 
 def test_new_keys_that_say_the_default_leave_the_id_of_a_campaign_alone(tmp_path: Path) -> None:
