@@ -5,7 +5,7 @@ becomes beliefs, and a choice becomes pairs again. Energies in eV, costs as in `
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pymatgen.core.composition import Composition
@@ -52,12 +52,12 @@ class Known:
 
     ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
     those whose clean energy is there, and ``best_ev`` the smallest verified distance of an energy
-    to the middle of its window.
+    to the middle of its window, for each adsorbate that has one.
     """
 
     taken: Collection[str] = frozenset()
     slabs: Collection[str] = frozenset()
-    best_ev: float | None = None
+    best_ev: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def triage(
         budget=budget.calculations,
         cost_budget=budget.cost,
         known_slabs=known.slabs,
-        best_ev=known.best_ev,
+        best_ev=np.array([known.best_ev.get(r.minimum.adsorbate, np.nan) for r in ranked]),
         taken=[r.minimum.candidate_id for r in ranked if r.minimum.pair_id in taken] + list(taken),
         seed=seed,
     )
