@@ -129,7 +129,8 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
         )
 
 
-def _structure(row: Row) -> tuple[str, bytes, bytes]:
+def _structure(row: Row) -> tuple[str, str, bytes, bytes]:
     """Return what two rows of one structure share whatever they are called: atoms to 0.01 Å."""
     positions_N3 = (row.positions_N3 * 100).round().astype("int32")
-    return row.level, row.numbers_N.astype("int16").tobytes(), positions_N3.tobytes()
+    numbers_N = row.numbers_N.astype("int16")
+    return row.level, row.text, numbers_N.tobytes(), positions_N3.tobytes()

@@ -1,1 +1,1 @@
-"""From verified labels to a training set, and when a loop has learnt enough."""
+"""What verified labels teach: from the screening database to rows that a model learns from."""

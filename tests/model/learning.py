@@ -14,10 +14,11 @@ from model.checkpoint import Checkpoint, seal
 from model.config import LanguageConfig, QECatalyticConfig
 from model.domain import domain_of, domain_to_json, write_json
 from model.ensemble import Ensemble
+from model.fine_tune import TuneRecipe, fine_tune
 from model.kept_rows import keep_rows
 from model.members import save_members
 from model.mode_fit import fit_modes, save_mode
-from model.parts import LABEL_SHARES, part_of
+from model.parts import LABEL_SHARES, TRAIN, part_of
 from model.predictor import KIND
 from model.qe_catalytic import QECatalytic
 from model.rows import Row
@@ -43,6 +44,7 @@ def _placed(row: Row) -> Row:
 
 # 225 labels: three adsorbates on alloys of five metals
 BASE = [_placed(row) for row in synthetic.rows("adslab")]
+HELD_OUT = 90
 SHIFT_EV = 0.8  # what the labels say of the region beside what the base would
 
 
@@ -68,9 +70,27 @@ def labels(count: int, *, sign: float = 1.0, offset_ev: float = SHIFT_EV) -> lis
     return found
 
 
-def checkpoint(folder: Path, *, members: int = 2, held_out: int = 90) -> Checkpoint:
+def _split() -> tuple[list[Row], list[Row]]:
+    """Return the base's rows to train on and to hold out."""
+    order = np.random.default_rng(0).permutation(len(BASE))
+    aside = set(order[:HELD_OUT].tolist())
+    train = [row for place, row in enumerate(BASE) if place not in aside]
+    return train, [row for place, row in enumerate(BASE) if place in aside]
+
+
+def trained(folder: Path) -> Checkpoint:
+    """Return a checkpoint that has learnt the base well."""
+    recipe = TuneRecipe(
+        method="all", epochs=40, learning_rate=1e-2, text_share=0.1, replay_share=0.0
+    )
+    start = checkpoint(folder / "start", members=1)
+    learnt = [replace(row, part=TRAIN) for row in _split()[0]]
+    return fine_tune(start.folder, learnt, folder / "trained", recipe, processes=1)
+
+
+def checkpoint(folder: Path, *, members: int = 2) -> Checkpoint:
     """Return a sealed checkpoint of networks that know the base's mean and no more."""
-    train, aside = BASE[held_out:], BASE[:held_out]
+    train, aside = _split()
     folder.mkdir(parents=True)
     tokenizer = train_tokenizer(model_text(row.level, row.text) for row in BASE)
     config = QECatalyticConfig(

@@ -1,0 +1,192 @@
+"""How much fine-tuning betters a region that the model has not seen, and what it forgets.
+
+    python benchmarks/fine_tuning.py labels --out DIR            (EMT, minutes)
+    python benchmarks/fine_tuning.py methods --out DIR           (hours; resumable)
+    python benchmarks/fine_tuning.py rounds --out DIR
+    python benchmarks/fine_tuning.py table --out DIR
+
+The region: stepped (211) surfaces of A3B (L1_2) alloys. The embedded checkpoint has learnt from
+these alloys' flat surfaces and from the stepped surfaces of pure metals alone. Labels are EMT
+relaxations of the product's own placements. What is tested on are whole alloys, none of which has
+a label that is learnt. Fold 4 of the training table is not read.
+
+Units: eV.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.batches import Reader
+from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
+from model.config import QECatalyticConfig
+from model.contract import Configuration
+from model.ensemble import Ensemble
+from model.fine_tune import TuneRecipe, fine_tune
+from model.kept_rows import read_hold_out
+from model.members import load_members
+from model.parts import CALIBRATE, GATE, TRAIN, of_part
+from model.rows import UNRELAXED, Row, read_rows
+from model.tokenizer import GRAPH, load_tokenizer, token_ids
+from tasks.bulks import alloy_specs, resolve_bulks
+from tasks.slabs import SlabSpec, enumerate_slabs
+from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, run
+from tasks.training_data.table import read_tables, write_table
+
+SIZES = (25, 50, 100, 200, 400)
+METHODS = ("heads", "lora", "all")
+SHARE_TESTED = 0.25  # of the alloys
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning and what came of it; errors are means over absolute ones."""
+
+    labels: int
+    method: str
+    replay_share: float
+    seed: int
+    seconds: float
+    region_before_ev: float
+    region_after_ev: float
+    levels_before_ev: dict[str, float]  # of the hold-out, part gate
+    levels_after_ev: dict[str, float]
+
+
+def region_jobs(placements: int, seed: int) -> list[SlabJob]:
+    """Return the region's slabs, each with as many placements of adsorbates taken by lot."""
+    bulks, _ = resolve_bulks(alloy_specs(METALS, ("L1_2",)))
+    spec = SlabSpec(max_miller=1, millers=((2, 1, 1),), min_thickness_ang=5.0, min_in_plane_ang=5.5)
+    slabs = [slab for bulk in bulks for slab in enumerate_slabs(bulk, spec)[0]]
+    slabs.sort(key=lambda slab: slab.slab_id)
+    each = round(placements / len(slabs))
+    jobs = []
+    for slab in slabs:
+        rng = np.random.default_rng([seed, int(slab.slab_id[:8], 16)])
+        names = rng.choice(ADSORBATES, size=each)
+        counts = [(name, int((names == name).sum())) for name in ADSORBATES if name in names]
+        jobs.append(SlabJob(slab, tuple(counts)))
+    return jobs
+
+
+def make_labels(out: Path, *, placements: int, seed: int, processes: int) -> None:
+    """Relax the region's placements, each slab once, and join them into one table."""
+    parts = list(
+        run(region_jobs(placements, seed), out=out / "emt", seed=seed, processes=processes)
+    )
+    rows = write_table(out / "region.parquet", read_tables(parts))
+    print(f"{rows} rows in {out / 'region.parquet'}")
+
+
+def region(out: Path) -> tuple[list[Row], list[Row]]:
+    """Return the rows of alloys to learn from and of those to test on (unrelaxed)."""
+    rows = [replace(row, set="labels") for row in read_rows(out / "region.parquet")]
+    alloys = sorted({row.group for row in rows})
+    order = np.random.default_rng(0).permutation(len(alloys))
+    tested = {alloys[place] for place in order[: round(SHARE_TESTED * len(alloys))]}
+    learn = [row for row in rows if row.group not in tested]
+    return learn, [r for r in rows if r.group in tested and r.kind in UNRELAXED]
+
+
+def draw(learn: Sequence[Row], labels: int, seed: int) -> list[Row]:
+    """Return so many labels to learn from, and sixty more that sigma is fitted on."""
+    pairs = np.array(sorted({row.pair for row in learn}))
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    if labels + 60 > len(pairs):
+        raise SystemExit(f"the region has {len(pairs)} labels, {labels + 60} are asked for")
+    parts = dict.fromkeys(pairs[order[:labels]], TRAIN)
+    parts |= dict.fromkeys(pairs[order[-60:]], CALIBRATE)
+    return [replace(row, part=parts[row.pair]) for row in learn if row.pair in parts]
+
+
+def one_member(model: str, out: Path) -> Checkpoint:
+    """Return a checkpoint of the first member alone: methods are compared at a third of the cost."""
+    folder = out / "one-member"
+    if not (folder / MANIFEST).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(open_checkpoint(model).folder, folder)
+        for file in folder.glob("member-[1-9]*.safetensors"):
+            file.unlink()
+        seal(folder, "qe-catalytic")
+    return open_checkpoint(folder)
+
+
+def errors(checkpoint: Checkpoint, rows: Sequence[Row]) -> np.ndarray:
+    """Return (R,) absolute errors of the regression, which in ``mini`` is all of the answer."""
+    config = QECatalyticConfig.from_json(checkpoint.read_json("qe-catalytic.json")["network"])
+    tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+    token = token_ids(tokenizer, [GRAPH])[0]
+    members = load_members(config, token, checkpoint.folder, torch.device("cpu"))
+    said = Ensemble(members, Reader(config, tokenizer)).answer(_configurations(rows))
+    return np.abs(said.regression_R - np.array([row.energy_ev for row in rows]))
+
+
+def _configurations(rows: Sequence[Row]) -> list[Configuration]:
+    return [row.configuration() for row in rows]
+
+
+def by_level(rows: Sequence[Row], error_R: np.ndarray) -> dict[str, float]:
+    """Return the mean absolute error at each level."""
+    level_R = np.array([row.level for row in rows])
+    return {str(name): float(error_R[level_R == name].mean()) for name in np.unique(level_R)}
+
+
+def compare_methods(
+    out: Path,
+    model: str,
+    *,
+    sizes: Sequence[int],
+    methods: Sequence[str],
+    shares: Sequence[float],
+    seeds: Sequence[int],
+    recipe: TuneRecipe,
+) -> None:
+    """Append one line for each run that ``out`` does not hold yet."""
+    parent = one_member(model, out)
+    learn, tested = region(out)
+    held_out = of_part(read_hold_out(parent), GATE)
+    before_R, known_R = errors(parent, tested), errors(parent, held_out)
+    print(
+        f"{len(learn)} rows to learn from, {len(tested)} to test on, before {before_R.mean():.4f}"
+    )
+    done = {(r.labels, r.method, r.replay_share, r.seed) for r in runs(out)}
+    for seed in seeds:
+        for labels in sizes:
+            for method in methods:
+                for share in shares:
+                    if (labels, method, share, seed) in done:
+                        continue
+                    folder = out / "runs" / f"{method}-{labels}-{share}-{seed}"
+                    asked = replace(recipe, method=method, replay_share=share, seed=seed)
+                    started = time.monotonic()
+                    tuned = fine_tune(parent.folder, draw(learn, labels, seed), folder, asked)
+                    seconds = time.monotonic() - started
+                    after_R = errors(tuned, held_out)
+                    found = Run(
+                        labels,
+                        method,
+                        share,
+                        seed,
+                        round(seconds, 1),
+                        float(before_R.mean()),
+                        float(errors(tuned, tested).mean()),
+                        by_level(held_out, known_R),
+                        by_level(held_out, after_R),
+                    )
+                    with (out / "runs.jsonl").open("a") as file:
+                        file.write(json.dumps(asdict(found)) + "\n")
+                    print(found, flush=True)
+                    shutil.rmtree(folder)
+
+
+def runs(out: Path) -> Iterator[Run]:
+    """Yield the runs that are done."""
+    file = out / "runs.jsonl"
+    for line in file.read_text().splitlines() if file.exists() else []:
+        yield Run(**json.loads(line))
