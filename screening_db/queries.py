@@ -114,37 +114,69 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
         return [RankedCandidate(**row) for row in rows]
 
 
-def pair_minima(db: Database, campaign: str) -> list[PairMinimum]:
-    """Return the lowest placement of each pair of a campaign, by pair id."""
-    query = text("SELECT * FROM pair_minimum WHERE campaign = :campaign ORDER BY pair_id")
-    with db.read() as session:
-        return [PairMinimum(**row) for row in _mappings(session, query, campaign=campaign)]
+# The placements of a campaign that a ranking may be made of, by one checkpoint: the present one or
+# another. The view ``pair_minimum`` says the same of the present one.
+_STANDING = """
+    FROM campaign_item i
+    JOIN campaign m ON m.name = i.campaign
+    JOIN candidate c ON c.id = i.item_id
+    JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
+        AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
+    WHERE i.campaign = :campaign AND i.stage = 'placement' AND i.state <> 'refused'
+        AND p.in_domain AND (i.contender OR p.checkpoint_sha256 = m.screened_with)
+"""
 
 
-def best_placements(db: Database, campaign: str, per_pair: int) -> dict[str, list[str]]:
-    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first."""
+def pair_minima(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[PairMinimum]:
+    """Return the lowest placement of each pair of a campaign, by pair id.
+
+    By its present checkpoint or by ``checkpoint_sha256``, of placements inside the domain of that
+    one. Where it is not the checkpoint that the campaign was screened with, only contenders count.
+    """
     query = text(
+        f"""
+        SELECT campaign, pair_id, slab_id, adsorbate, candidate_id, energy_ev, sigma_ev,
+            n_placements
+        FROM (
+            SELECT i.campaign, c.pair_id, c.slab_id, c.adsorbate, p.candidate_id, p.energy_ev,
+                p.sigma_ev, count(*) OVER (PARTITION BY c.pair_id) AS n_placements,
+                row_number() OVER (
+                    PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
+                ) AS place
+            {_STANDING}
+        ) AS placed
+        WHERE place = 1 ORDER BY pair_id
         """
+    )
+    with db.read() as session:
+        rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
+        return [PairMinimum(**row) for row in rows]
+
+
+def best_placements(
+    db: Database, campaign: str, per_pair: int, checkpoint_sha256: str | None = None
+) -> dict[str, list[str]]:
+    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first.
+
+    Placements count as in ``pair_minima``.
+    """
+    query = text(
+        f"""
         SELECT pair_id, candidate_id FROM (
             SELECT c.pair_id, p.candidate_id, row_number() OVER (
                 PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
             ) AS place
-            FROM campaign_item i
-            JOIN campaign m ON m.name = i.campaign
-            JOIN candidate c ON c.id = i.item_id
-            JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
-                AND p.checkpoint_sha256 = m.checkpoint_sha256
-            WHERE i.campaign = :campaign AND i.stage = 'placement'
-                AND i.state NOT IN ('refused', 'out_of_domain')
+            {_STANDING}
         ) AS placed
         WHERE place <= :per_pair ORDER BY pair_id, place
         """
     )
+    values = {"campaign": campaign, "per_pair": per_pair, "checkpoint": checkpoint_sha256}
     best: dict[str, list[str]] = {}
     with db.read() as session:
-        for pair_id, candidate_id in session.execute(
-            query, {"campaign": campaign, "per_pair": per_pair}
-        ):
+        for pair_id, candidate_id in session.execute(query, values):
             best.setdefault(pair_id, []).append(candidate_id)
     return best
 
