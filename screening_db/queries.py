@@ -214,8 +214,13 @@ def queue_items(
         return list(session.scalars(query))
 
 
-def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction]:
-    """Return the labels of a campaign's placements beside the predictions of its checkpoint."""
+def labelled_predictions(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[LabelledPrediction]:
+    """Return the labels of a campaign's placements beside predictions, by candidate id.
+
+    The predictions are those of its present checkpoint or of ``checkpoint_sha256``.
+    """
     query = text(
         """
         SELECT l.candidate_id, b.formula AS bulk,
@@ -231,16 +236,43 @@ def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction
         JOIN slab s ON s.id = c.slab_id
         JOIN bulk b ON b.id = s.bulk_id
         JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = m.level
-            AND p.checkpoint_sha256 = m.checkpoint_sha256
+            AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
         LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
         WHERE m.name = :campaign
         ORDER BY l.candidate_id
         """
     )
     with db.read() as session:
-        rows = _mappings(session, query, campaign=campaign)
+        rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
         # SQLite answers 0 or 1
         return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
+
+
+def labelled_since(db: Database, campaign: str, since: float) -> frozenset[str]:
+    """Return the campaign's candidates whose calculation converged after ``since`` (s since 1970).
+
+    Times are those that workers told.
+    """
+    query = text(
+        """
+        SELECT i.item_id FROM campaign_item i
+        JOIN campaign m ON m.name = i.campaign
+        JOIN calculation c ON c.item = i.item_id AND c.level = coalesce(m.verification_level, m.level)
+        WHERE i.campaign = :campaign AND i.stage = 'placement' AND c.state = 'converged'
+            AND c.ended_at > :since
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "since": since}))
+
+
+def waiting_adslabs(db: Database, campaign: str) -> int:
+    """Return how many of a campaign's adslabs are in the queue and have not ended."""
+    return sum(
+        row.count
+        for row in queue_counts(db, campaign)
+        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
+    )
 
 
 def campaigns(db: Database) -> list[CampaignRow]:

@@ -164,7 +164,10 @@ def _create_fine_tuning() -> None:
 
 def _create_round() -> None:
     counts = ("converged", "anomalous", "failed", "labels", "found")
-    measures = ("mae_before_ev", "mae_after_ev", "coverage_before", "coverage_after")
+    measures = (
+        *("mae_new_ev", "coverage_new"),
+        *("mae_before_ev", "mae_after_ev", "coverage_before", "coverage_after"),
+    )
     op.create_table(
         "round",
         sa.Column("campaign", sa.Text(), nullable=False),
@@ -179,6 +182,7 @@ def _create_round() -> None:
         sa.Column("checkpoint_before", sa.Text(), nullable=True),
         sa.Column("checkpoint_after", sa.Text(), nullable=True),
         sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
         sa.Column("stopped", sa.Text(), nullable=False),
         sa.CheckConstraint("state in ('running', 'finished')", name=op.f("ck_round_state_known")),
         sa.CheckConstraint(
