@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flows.campaign import Campaign
+from flows.choose import choose
 from flows.rows import rank_row
 from screening_db.engine import Database
 from screening_db.queries import best_placements, funnel_counts, pair_minima, slabs
 from screening_db.queue import enqueue
 from screening_db.record import record_ranks, record_triage, set_campaign_status
 from screening_db.verification_tables import QueueRow
+from tasks.acquire import Prices
 from tasks.rank import ScoredPlacement, Window, rank_pairs
-from tasks.triage import Chosen, triage
+from tasks.triage import Chosen
 
 
 class FunnelError(RuntimeError):
@@ -29,12 +31,16 @@ class Expected:
 
 
 def finish(
-    db: Database, campaign: Campaign, windows: Mapping[str, Window], expected: Expected
+    db: Database,
+    campaign: Campaign,
+    windows: Mapping[str, Window],
+    expected: Expected,
+    prices: Prices | None = None,
 ) -> None:
     """Give every item its terminal state and fill the queue; a rerun changes nothing."""
     ranked = rank_pairs(_minima(db, campaign.name), windows).ranked
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
-    chosen = triage(ranked, campaign.triage.policy())
+    chosen = choose(db, campaign, windows, ranked, prices=prices, again=True)
     best = best_placements(db, campaign.name, campaign.triage.keep_per_pair)
     record_triage(
         db,

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
 from flows.errors import CampaignError
 from model.contract import Domain
+from tasks.acquire import Prices
 from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
 from tasks.bulks import Bulk, resolve_bulks
 from tasks.checkpoints import described
@@ -34,6 +35,7 @@ class Resolved:
     checkpoint_sha256: str
     domain: Domain
     places: Places = field(default_factory=dict)
+    prices: Prices | None = None
 
     @property
     def work(self) -> str:
@@ -50,7 +52,9 @@ class Resolved:
     @property
     def config_sha256(self) -> str:
         """Return the id of all that decides the campaign's results."""
-        return content_id("campaign", self.config, self.work, *(b.bulk_id for b in self.bulks))
+        prices = (self.prices.content_id,) if self.prices else ()
+        bulks = (b.bulk_id for b in self.bulks)
+        return content_id("campaign", self.config, self.work, *bulks, *prices)
 
     @property
     def config(self) -> str:
@@ -112,7 +116,22 @@ def resolve(
         checkpoint.sha256,
         domain,
         places or {},
+        _prices(campaign, folder, bulks),
     )
+
+
+def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices | None:
+    """Return the prices that triage counts; the table must have every element."""
+    if campaign.triage.prices is None:
+        return None
+    prices = campaign.triage.prices.read(folder)
+    missing = prices.table.missing([b.formula for b in bulks])
+    if missing:
+        raise CampaignError(
+            f"triage.prices needs every element of the bulks, {campaign.triage.prices.table} has "
+            f"no {', '.join(missing)}; add them to a table of your own or leave prices out"
+        )
+    return prices
 
 
 def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheory) -> Campaign:

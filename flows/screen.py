@@ -72,7 +72,7 @@ class Screening:
         """Rank, triage and fill the queue."""
         resolved = self.resolved
         expected = expected_items(resolved, self.surfaces, self.chunks)
-        finish(self.store.database, resolved.campaign, resolved.windows, expected)
+        finish(self.store.database, resolved.campaign, resolved.windows, expected, resolved.prices)
 
 
 def expected_items(

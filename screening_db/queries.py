@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from screening_db.bulk import batches
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables import CampaignRow, CandidateRow, SlabRow
+from screening_db.tables import BulkRow, CampaignRow, CandidateRow, SlabRow
 from screening_db.verification_tables import (
     LabelRow,
     QueueRow,
@@ -283,6 +283,61 @@ def slabs(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
             rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
             found.update((row.id, row) for row in rows)
     return found
+
+
+def bulk_formulas(db: Database, bulk_ids: Collection[str]) -> dict[str, str]:
+    """Return the reduced formulas of bulks by id; ids that are not there are left out."""
+    found: dict[str, str] = {}
+    with db.read() as session:
+        for ids in batches(sorted(bulk_ids)):
+            rows = session.execute(select(BulkRow.id, BulkRow.formula).where(BulkRow.id.in_(ids)))
+            found.update((bulk_id, formula) for bulk_id, formula in rows)
+    return found
+
+
+def tried_candidates(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+    """Return the campaign's candidates that have a label or were tried at its label level.
+
+    A try counts from its lease on, also one that failed. ``but_own`` leaves out what the campaign
+    queued itself, so that a choice that is made again, after a kill, is the same.
+    """
+    query = text(
+        """
+        SELECT i.item_id FROM campaign_item i JOIN campaign m ON m.name = i.campaign
+        WHERE i.campaign = :campaign AND i.stage = 'placement'
+            AND (i.state <> 'queued' OR NOT :but_own)
+            AND (
+                EXISTS (SELECT 1 FROM label l WHERE l.candidate_id = i.item_id
+                    AND l.level = coalesce(m.verification_level, m.level))
+                OR EXISTS (SELECT 1 FROM calculation c WHERE c.item = i.item_id
+                    AND c.level = coalesce(m.verification_level, m.level))
+                OR EXISTS (SELECT 1 FROM queue q WHERE q.item = i.item_id
+                    AND q.level = coalesce(m.verification_level, m.level)
+                    AND q.state IN ('converged', 'anomalous', 'failed', 'cancelled'))
+            )
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
+
+
+def known_slabs(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+    """Return the slabs whose clean energy at the campaign's label level is recorded.
+
+    ``but_own`` leaves out those that the campaign queued itself, as in ``tried_candidates``.
+    """
+    query = text(
+        """
+        SELECT r.item FROM reference_energy r
+        JOIN campaign m ON coalesce(m.verification_level, m.level) = r.level
+        WHERE m.name = :campaign AND r.kind = 'slab' AND NOT (:but_own AND EXISTS (
+            SELECT 1 FROM queue q WHERE q.item = r.item AND q.level = r.level
+                AND q.kind = 'slab' AND q.campaign = :campaign
+        ))
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
 
 
 def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:
