@@ -214,8 +214,13 @@ def queue_items(
         return list(session.scalars(query))
 
 
-def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction]:
-    """Return the labels of a campaign's placements beside the predictions of its checkpoint."""
+def labelled_predictions(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[LabelledPrediction]:
+    """Return the labels of a campaign's placements beside the predictions of its checkpoint.
+
+    Or of another one, ``checkpoint_sha256``; what that has not predicted is left out.
+    """
     query = text(
         """
         SELECT l.candidate_id, b.formula AS bulk,
@@ -231,14 +236,14 @@ def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction
         JOIN slab s ON s.id = c.slab_id
         JOIN bulk b ON b.id = s.bulk_id
         JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = m.level
-            AND p.checkpoint_sha256 = m.checkpoint_sha256
+            AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
         LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
         WHERE m.name = :campaign
         ORDER BY l.candidate_id
         """
     )
     with db.read() as session:
-        rows = _mappings(session, query, campaign=campaign)
+        rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
         # SQLite answers 0 or 1
         return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
 

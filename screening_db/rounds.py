@@ -25,12 +25,15 @@ class RoundNumbers:
     failed: int = 0
     labels: int = 0
     found: int = 0
+    mae_new_ev: float | None = None
+    coverage_new: float | None = None
     mae_before_ev: float | None = None
     mae_after_ev: float | None = None
     coverage_before: float | None = None
     coverage_after: float | None = None
     checkpoint_after: str | None = None
     verdict: Verdict = ""
+    note: str = ""
 
 
 def begin_round(
