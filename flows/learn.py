@@ -7,26 +7,25 @@ call ends what is left.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from flows.campaign_learning import Learning
 from flows.recorded_level import recorded_level
-from flows.serving import Served, served
+from flows.serving import Served, record_served, served
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.errors import ModelError
 from model.fine_tune import fine_tune
 from model.gate import Verdict, judge
+from model.kept_rows import held_out_pairs
 from model.recipes import TuneRecipe
-from model.rows import Row
 from screening_db.engine import Database
 from screening_db.fine_tunings import Tuning, end_fine_tuning, record_fine_tuning
 from screening_db.serving import promote
 from screening_db.tables import CampaignRow, CheckpointRow
 from screening_db.training_labels import training_labels
 from tasks.errors import UserError
-from tasks.learn.training_set import TrainingSet, training_set
+from tasks.learn.training_set import TrainingSet, training_rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ def learn(
     """
     require_one_level(campaign)
     parent = served(db, model)
-    labels = labels_of(db, campaign)
+    record_served(db, model, parent)
+    labels = labels_of(db, campaign, parent)
     if trained_on(parent, labels):
         return Learnt(parent.sha256, labels.n_labels, why="the serving checkpoint knows them all")
     recipe = TuneRecipe(
@@ -109,10 +109,12 @@ def require_one_level(campaign: CampaignRow) -> None:
         )
 
 
-def labels_of(db: Database, campaign: CampaignRow) -> TrainingSet:
+def labels_of(db: Database, campaign: CampaignRow, parent: Served) -> TrainingSet:
     """Return every label of the campaign's level that may be trained on, whoever asked for it."""
     level = recorded_level(db, campaign.verified_at)
-    return training_set(training_labels(db, level.name, level.level_hash), level)
+    found = training_labels(db, level.name, level.level_hash)
+    held_out = held_out_pairs(open_checkpoint(parent.place))
+    return training_rows(found, level.level_hash, held_out=held_out)
 
 
 def trained_on(parent: Served, labels: TrainingSet) -> bool:
@@ -125,17 +127,11 @@ def _tune(db: Database, lesson: Lesson, folder: Path, device: str) -> Learnt:
     row = record_fine_tuning(
         db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder)
     )
-    rows, level = lesson.labels.rows, lesson.campaign.verified_at
+    place, rows, recipe = lesson.parent.place, lesson.labels.rows, lesson.recipe
+    level = lesson.campaign.verified_at
     try:
-        candidate = fine_tune(lesson.parent.place, rows, folder, lesson.recipe, device=device)
-        verdict = judge(
-            lesson.parent.place,
-            candidate.folder,
-            rows,
-            level,
-            seed=lesson.recipe.seed,
-            device=device,
-        )
+        candidate = fine_tune(place, rows, folder, recipe, device=device)
+        verdict = judge(place, candidate.folder, rows, level, seed=recipe.seed, device=device)
     except ModelError as fault:
         end_fine_tuning(db, row.id, "failed", error=str(fault))
         raise

@@ -1,12 +1,15 @@
 """What a round of a campaign's loop is made of, each part as a Prefect task."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.learn import Learnt, learn
+from flows.loop import Loop
+from flows.rescore import rescore
 from flows.resolve import Resolved
 from flows.screen import Control
 from flows.verify import InJobs, OnDask, run_verification
@@ -66,3 +69,23 @@ class CampaignParts:
 
     def rank_again(self, calculations: int) -> None:
         """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+
+        @task(name="rank again", cache_policy=NO_CACHE)
+        def rank_task(calculations: int) -> int:
+            prices = self.resolved.prices
+            done = rescore(
+                self.db, self.name, self.control, calculations=calculations, prices=prices
+            )
+            return done.predicted
+
+        rank_task(calculations)
+
+
+def loop_flow(loop: Loop, parts: CampaignParts) -> Callable[[str, int], str]:
+    """Return a campaign's loop as a Prefect flow; what is done is known from the database."""
+
+    @flow(name="loop", flow_run_name="{campaign}")
+    def run(campaign: str, rounds: int) -> str:
+        return loop.run(parts)
+
+    return run

@@ -36,6 +36,7 @@ class Resolved:
     domain: Domain
     places: Places = field(default_factory=dict)
     prices: Prices | None = None
+    checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
 
     @property
     def work(self) -> str:
@@ -79,10 +80,12 @@ def resolve(
     folder: Path,
     materials_project_key: str | None,
     places: Places | None = None,
+    checkpoint: str | None = None,
 ) -> Resolved:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
 
     ``places`` say where engines are, so that elements without potentials are refused early.
+    ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
 
     Raises:
         CampaignError: nothing is left to screen, or the model cannot serve the level.
@@ -91,8 +94,9 @@ def resolve(
     verified_at = named_level(campaign.verification.level or campaign.level, folder)
     campaign = _by_name(campaign, level, verified_at)
     _check_engine(campaign, verified_at)
-    checkpoint = described(campaign.model)
-    domain = checkpoint.domain
+    place = checkpoint or campaign.model
+    found = described(place)
+    domain = found.domain
     if campaign.level not in domain.levels:
         raise CampaignError(
             f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
@@ -118,10 +122,11 @@ def resolve(
         {named[name].name: window for name, window in campaign.windows().items()},
         level,
         verified_at,
-        checkpoint.sha256,
+        found.sha256,
         domain,
         places or {},
         _prices(campaign, folder, bulks),
+        place,
     )
 
 

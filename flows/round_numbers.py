@@ -12,7 +12,8 @@ from dataclasses import replace
 from flows.learn import Learnt
 from screening_db.engine import Database
 from screening_db.learning_tables import RoundRow
-from screening_db.queries import LabelledPrediction, labelled_predictions, labelled_since, queue_counts
+from screening_db.progress import converged_since
+from screening_db.queries import LabelledPrediction, labelled_predictions, queue_counts
 from screening_db.rounds import RoundNumbers
 from tasks.learn.stopping import RoundEnd
 from tasks.rank import Window
@@ -48,8 +49,9 @@ def verified(
         for label in labelled_predictions(db, row.campaign, row.checkpoint_before)
         if label.trainable and label.level == label.predicted_level
     ]
-    new = labelled_since(db, row.campaign, before[-1].ended_at or 0.0) if before else None
-    errors = agreement(_compared(label) for label in labels if new is None or label.candidate_id in new)
+    since = (before[-1].ended_at or 0.0) if before else 0.0
+    new = converged_since(db, row.campaign, since)
+    errors = agreement([_compared(label) for label in labels if label.candidate_id in new])
     return RoundNumbers(
         spent=float(sum(ended.values())),
         converged=ended["converged"],

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow as pa
 
 from flows.resolve import Resolved
+from model.checkpoint import embedded_names
 from model.contract import Prediction
 from screening_db.lake import SCHEMA
 from screening_db.tables import (
@@ -92,7 +94,13 @@ def checkpoint_row(resolved: Resolved) -> CheckpointRow:
         name=resolved.campaign.model,
         kind="predictor",
         card=card,
+        folder=_folder(resolved.checkpoint),
     )
+
+
+def _folder(checkpoint: str) -> str:
+    """Return where a checkpoint lies; nothing for one that is embedded and has a name alone."""
+    return "" if checkpoint in embedded_names() else str(Path(checkpoint).absolute())
 
 
 def campaign_row(resolved: Resolved) -> CampaignRow:

@@ -101,7 +101,7 @@ def run_screening(resolved: Resolved, database: Database, lake: Path, control: C
     name = resolved.campaign.name
     store = Store(database, lake, name)
     device = device_for(control.cluster)
-    plugin = PredictorPlugin(resolved.campaign.model, resolved.checkpoint_sha256, device)
+    plugin = PredictorPlugin(resolved.checkpoint, resolved.checkpoint_sha256, device)
     with (
         control_plane(control.prefect_api_url) as plane,  # starts while the workers do
         dask_client(control.cluster, device, plugin) as client,

@@ -12,9 +12,16 @@ from flows.batch_plan import load_profile
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
-from flows.places import choose_database, existing_database, lake_of, work_of
+from flows.places import (
+    choose_database,
+    database_if_there,
+    existing_database,
+    lake_of,
+    work_of,
+)
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
+from flows.serving import checkpoint_for
 from flows.settings import Settings, read_settings
 from flows.show import show_candidates, show_funnel, show_labels, show_plan
 from flows.surfaces import cut_here
@@ -43,8 +50,9 @@ class Asked:
 def start_screening(file: Path, database: str | None) -> None:
     """Run the campaign in ``file`` and print its ranking and funnel."""
     settings = read_settings()
-    campaign, resolved = _read(file, settings)
-    db = open_database(choose_database(settings, campaign.database, database))
+    campaign = load_campaign(file)
+    address = choose_database(settings, campaign.database, database)
+    db, resolved = _open(address, campaign, file.parent, settings)
     try:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
@@ -127,6 +135,24 @@ def _where(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
 def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
     campaign = load_campaign(file)
     return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
+
+
+def _open(
+    address: str, campaign: Campaign, folder: Path, settings: Settings
+) -> tuple[Database, Resolved]:
+    """Open the database and resolve the campaign with the checkpoint that serves in it.
+
+    A database is made once nothing of the campaign is refused.
+    """
+    db = database_if_there(address)
+    try:
+        checkpoint = checkpoint_for(db, campaign) if db else None
+        resolved = resolve(campaign, folder, settings.mp_api_key, read_places(), checkpoint)
+        return db or open_database(address), resolved
+    except BaseException:
+        if db:
+            db.close()
+        raise
 
 
 def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:

@@ -23,7 +23,7 @@ from flows.verify_record import Counts
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan, default_workers
 from screening_db.engine import Database
-from screening_db.queries import waiting_adslabs
+from screening_db.progress import waiting_adslabs
 from screening_db.record import record_level
 from screening_db.tables import CampaignRow
 from tasks.levels import LevelOfTheory

@@ -104,11 +104,11 @@ class RoundRow(Base):
     anomalous: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
     labels: Mapped[int] = mapped_column(default=0)  # of the campaign at the round's end
-    found: Mapped[int] = mapped_column(default=0)  # labels inside the target window, so far
-    # of the round's own labels, as they were predicted before anything was calculated
+    found: Mapped[int] = mapped_column(default=0)  # labels inside the target window
+    # of the round's own labels, by the checkpoint before: what it said before it saw any of them
     mae_new_ev: Mapped[float | None] = mapped_column(default=None)
     coverage_new: Mapped[float | None] = mapped_column(default=None)
-    # of labels that neither checkpoint learnt from, as the gate compared them
+    # of labels and hold-out rows that neither checkpoint learnt from, as the gate compared them
     mae_before_ev: Mapped[float | None] = mapped_column(default=None)
     mae_after_ev: Mapped[float | None] = mapped_column(default=None)
     coverage_before: Mapped[float | None] = mapped_column(default=None)
@@ -120,7 +120,7 @@ class RoundRow(Base):
         ForeignKey("checkpoint.sha256"), default=None
     )
     verdict: Mapped[Verdict] = mapped_column(Text, default="")
-    note: Mapped[str] = mapped_column(default="")  # why nothing was learnt, or may not serve
+    note: Mapped[str] = mapped_column(default="")  # what the verdict rests on
     stopped: Mapped[str] = mapped_column(default="")  # why the loop ended here; empty: it went on
 
 

@@ -217,9 +217,9 @@ def queue_items(
 def labelled_predictions(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[LabelledPrediction]:
-    """Return the labels of a campaign's placements beside predictions, by candidate id.
+    """Return the labels of a campaign's placements beside the predictions of its checkpoint.
 
-    The predictions are those of its present checkpoint or of ``checkpoint_sha256``.
+    Or of another one, ``checkpoint_sha256``; what that has not predicted is left out.
     """
     query = text(
         """
@@ -246,33 +246,6 @@ def labelled_predictions(
         rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
         # SQLite answers 0 or 1
         return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
-
-
-def labelled_since(db: Database, campaign: str, since: float) -> frozenset[str]:
-    """Return the campaign's candidates whose calculation converged after ``since`` (s since 1970).
-
-    Times are those that workers told.
-    """
-    query = text(
-        """
-        SELECT i.item_id FROM campaign_item i
-        JOIN campaign m ON m.name = i.campaign
-        JOIN calculation c ON c.item = i.item_id AND c.level = coalesce(m.verification_level, m.level)
-        WHERE i.campaign = :campaign AND i.stage = 'placement' AND c.state = 'converged'
-            AND c.ended_at > :since
-        """
-    )
-    with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "since": since}))
-
-
-def waiting_adslabs(db: Database, campaign: str) -> int:
-    """Return how many of a campaign's adslabs are in the queue and have not ended."""
-    return sum(
-        row.count
-        for row in queue_counts(db, campaign)
-        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
-    )
 
 
 def campaigns(db: Database) -> list[CampaignRow]:

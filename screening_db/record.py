@@ -93,7 +93,7 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
 
 
 def record_checkpoint(db: Database, checkpoint: CheckpointRow) -> None:
-    """Store a checkpoint, or where it lies now; it keeps its model and its parent for ever."""
+    """Store a checkpoint; one that is there keeps its name, model, parent and folder."""
     with db.write() as session:
         keep_checkpoint(session, checkpoint)
 
@@ -105,9 +105,7 @@ def keep_checkpoint(session: Session, checkpoint: CheckpointRow) -> None:
     """
     upsert(session, [checkpoint], overwrite=False)
     stored = session.get_one(CheckpointRow, checkpoint.sha256)
-    stored.card = checkpoint.card or stored.card
-    if checkpoint.model == stored.model:
-        stored.folder = checkpoint.folder or stored.folder
+    stored.card = stored.card or checkpoint.card
 
 
 def record_campaign(db: Database, campaign: CampaignRow) -> None:

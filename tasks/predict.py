@@ -81,7 +81,7 @@ def score_slabs(
         configurations += read
         refused += not_read
     predictions = predictor.predict(configurations)
-    _require_answers(configurations, predictions)
+    require_answers(configurations, predictions)
     scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
     kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
     structures = {
@@ -92,7 +92,7 @@ def score_slabs(
     )
 
 
-def _require_answers(
+def require_answers(
     configurations: Sequence[Configuration], predictions: Sequence[Prediction]
 ) -> None:
     """Raise where a predictor answers for another candidate or level: a fault of the program."""

@@ -164,10 +164,8 @@ def _create_fine_tuning() -> None:
 
 def _create_round() -> None:
     counts = ("converged", "anomalous", "failed", "labels", "found")
-    measures = (
-        *("mae_new_ev", "coverage_new"),
-        *("mae_before_ev", "mae_after_ev", "coverage_before", "coverage_after"),
-    )
+    new = ("mae_new_ev", "coverage_new")
+    compared = ("mae_before_ev", "mae_after_ev", "coverage_before", "coverage_after")
     op.create_table(
         "round",
         sa.Column("campaign", sa.Text(), nullable=False),
@@ -178,7 +176,7 @@ def _create_round() -> None:
         sa.Column("budget", sa.Double(), nullable=False),
         sa.Column("spent", sa.Double(), nullable=False),
         *(sa.Column(name, sa.Integer(), nullable=False) for name in counts),
-        *(sa.Column(name, sa.Double(), nullable=True) for name in measures),
+        *(sa.Column(name, sa.Double(), nullable=True) for name in (*new, *compared)),
         sa.Column("checkpoint_before", sa.Text(), nullable=True),
         sa.Column("checkpoint_after", sa.Text(), nullable=True),
         sa.Column("verdict", sa.Text(), nullable=False),
