@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from flows.campaign_learning import Learning
 from flows.recorded_level import recorded_level
 from flows.serving import Served, record_served, served
@@ -20,7 +22,13 @@ from model.gate import Verdict, judge
 from model.kept_rows import held_out_pairs
 from model.recipes import TuneRecipe
 from screening_db.engine import Database
-from screening_db.fine_tunings import Tuning, end_fine_tuning, record_fine_tuning
+from screening_db.fine_tunings import (
+    Tuning,
+    end_fine_tuning,
+    fine_tunings,
+    record_fine_tuning,
+)
+from screening_db.learning_tables import FineTuningRow
 from screening_db.serving import promote
 from screening_db.tables import CampaignRow, CheckpointRow
 from screening_db.training_labels import training_labels
@@ -71,7 +79,7 @@ class Lesson:
 
 
 def learn(
-    db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path, device: str
+    db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path
 ) -> Learnt:
     """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
 
@@ -86,12 +94,12 @@ def learn(
     record_served(db, model, parent)
     labels = labels_of(db, campaign, parent)
     if trained_on(parent, labels):
-        return Learnt(parent.sha256, labels.n_labels, why="the serving checkpoint knows them all")
+        return _learnt_before(db, model, parent, labels)
     recipe = TuneRecipe(
         method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
     )
     lesson = Lesson(campaign, model, parent, labels, recipe)
-    return _tune(db, lesson, models / lesson.tuning.id[:16], device)
+    return _tune(db, lesson, models / lesson.tuning.id[:16])
 
 
 def require_one_level(campaign: CampaignRow) -> None:
@@ -123,12 +131,39 @@ def trained_on(parent: Served, labels: TrainingSet) -> bool:
     return bool(card.get("dataset") == labels.dataset_id)
 
 
-def _tune(db: Database, lesson: Lesson, folder: Path, device: str) -> Learnt:
+def _learnt_before(db: Database, model: str, parent: Served, labels: TrainingSet) -> Learnt:
+    """Return what came of the fine-tuning whose checkpoint serves already."""
+    for row in fine_tunings(db, model=model):
+        if row.checkpoint_sha256 == parent.sha256 and row.training_set == labels.dataset_id:
+            return _learnt(row, parent.sha256)
+    why = "the serving checkpoint was fine-tuned on these labels before"
+    return Learnt(parent.sha256, labels.n_labels, why=why)
+
+
+def _learnt(row: FineTuningRow, serving: str) -> Learnt:
+    verdict = Verdict.from_json(row.report)
+    return Learnt(serving, row.n_labels, json.loads(row.method)["method"], verdict)
+
+
+def _tune(db: Database, lesson: Lesson, folder: Path) -> Learnt:
     row = record_fine_tuning(
         db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder)
     )
+    if row.state == "running":
+        row = _train_and_judge(db, lesson, row, folder)
+    if row.state != "accepted" or row.checkpoint_sha256 is None:
+        return _learnt(row, lesson.parent.sha256)
+    parent, candidate = lesson.parent.sha256, row.checkpoint_sha256
+    promote(db, lesson.model, candidate, "gate", row.report, expected=parent)
+    return _learnt(row, candidate)
+
+
+def _train_and_judge(
+    db: Database, lesson: Lesson, row: FineTuningRow, folder: Path
+) -> FineTuningRow:
     place, rows, recipe = lesson.parent.place, lesson.labels.rows, lesson.recipe
     level = lesson.campaign.verified_at
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         candidate = fine_tune(place, rows, folder, recipe, device=device)
         verdict = judge(place, candidate.folder, rows, level, seed=recipe.seed, device=device)
@@ -142,14 +177,7 @@ def _tune(db: Database, lesson: Lesson, folder: Path, device: str) -> Learnt:
         checkpoint=_checkpoint_row(candidate, lesson),
         report=verdict.to_json(),
     )
-    serving = lesson.parent.sha256
-    if verdict.accepted:
-        promote(
-            db, lesson.model, candidate.sha256, "gate", verdict.to_json(), expected=serving
-        )
-        serving = candidate.sha256
-    method = str(candidate.read_json("card.json")["method"])
-    return Learnt(serving, lesson.labels.n_labels, method, verdict)
+    return next(ended for ended in fine_tunings(db, model=lesson.model) if ended.id == row.id)
 
 
 def _checkpoint_row(candidate: Checkpoint, lesson: Lesson) -> CheckpointRow:

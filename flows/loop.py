@@ -75,7 +75,7 @@ class Loop:
         note_round(self.db, self.campaign, row.number, numbers)
         learnt = parts.learn()
         parts.rank_again(min(self.per_round, left - int(numbers.spent)))
-        numbers = taught(numbers, learnt)
+        numbers = taught(row, numbers, learnt)
         why = self._why_stop(ends_of([*before, numbers]))
         end_round(self.db, self.campaign, row.number, numbers, stopped=why)
 

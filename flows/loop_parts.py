@@ -30,7 +30,6 @@ class CampaignParts:
     where: OnDask | InJobs
     places: Places
     models: Path
-    device: str
 
     @property
     def name(self) -> str:
@@ -59,9 +58,7 @@ class CampaignParts:
             stated = self.resolved.campaign
             campaign = campaign_row(self.db, self.name)
             try:
-                return learn(
-                    self.db, campaign, stated.model, stated.learning, self.models, self.device
-                )
+                return learn(self.db, campaign, stated.model, stated.learning, self.models)
             except (UserError, ModelError) as fault:
                 return Learnt(campaign.checkpoint_sha256, 0, why=str(fault))
 

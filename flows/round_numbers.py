@@ -64,19 +64,21 @@ def verified(
     )
 
 
-def taught(numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers:
+def taught(row: RoundRow, numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers:
     """Return the numbers of a round with what the gate said of its fine-tuning."""
+    numbers = replace(numbers, checkpoint_after=learnt.serving)
     if learnt.verdict is None:
-        return replace(numbers, checkpoint_after=learnt.serving, note=learnt.why)
-    errors = learnt.verdict.numbers["errors"]["labels"]
-    coverage = learnt.verdict.numbers["coverage"]["labels"]
+        return replace(numbers, note=learnt.why)
+    if learnt.accepted and learnt.serving == row.checkpoint_before:
+        return replace(numbers, note="no new label: the serving checkpoint learnt from all before")
+    errors = learnt.verdict.numbers.get("errors", {}).get("labels", {})
+    coverage = learnt.verdict.numbers.get("coverage", {}).get("labels", {})
     return replace(
         numbers,
-        mae_before_ev=errors["mae_before_ev"],
-        mae_after_ev=errors["mae_after_ev"],
-        coverage_before=coverage["before"],
-        coverage_after=coverage["after"],
-        checkpoint_after=learnt.serving,
+        mae_before_ev=errors.get("mae_before_ev"),
+        mae_after_ev=errors.get("mae_after_ev"),
+        coverage_before=coverage.get("before"),
+        coverage_after=coverage.get("after"),
         verdict="accepted" if learnt.accepted else "rejected",
         note="; ".join(learnt.verdict.reasons),
     )

@@ -31,6 +31,16 @@ def show_rounds(db: Database, campaign: str) -> None:
             print(f"round {row.number}: {row.note}")
 
 
+def show_round(row: RoundRow) -> None:
+    """Print a round as it ends."""
+    told = "; ".join(part for part in (row.verdict, row.note) if part)
+    print(
+        f"round {row.number}: {row.labels} labels, {row.found} inside the target, new ones "
+        f"predicted within {_error(row.mae_new_ev, row.coverage_new)}; {told or 'nothing learnt'}",
+        flush=True,
+    )
+
+
 def show_learnt(learnt: Learnt, model: str) -> None:
     """Print what came of one fine-tuning."""
     if learnt.verdict is None:
@@ -58,9 +68,8 @@ def show_learnt(learnt: Learnt, model: str) -> None:
 
 def _cells(row: RoundRow) -> Sequence[str]:
     calculated = f"{row.converged + row.anomalous + row.failed}"
-    wrong = ", ".join(
-        f"{count} {name}" for name, count in (("anomalous", row.anomalous), ("failed", row.failed)) if count
-    )
+    faults = (("anomalous", row.anomalous), ("failed", row.failed))
+    wrong = ", ".join(f"{count} {name}" for name, count in faults if count)
     minutes = "" if row.ended_at is None else f"{(row.ended_at - row.started_at) / 60:.1f}"
     return (
         str(row.number),

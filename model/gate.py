@@ -44,6 +44,11 @@ class Verdict:
         """Return plain values."""
         return {"accepted": self.accepted, "reasons": list(self.reasons), "numbers": self.numbers}
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Verdict":
+        """Return what ``to_json`` gave."""
+        return cls(values["accepted"], tuple(values["reasons"]), values["numbers"])
+
 
 def judge(
     serving: str | Path,
