@@ -19,6 +19,7 @@ from flows.errors import USER_FAULTS
 from flows.interrupt import stopped_says
 from flows.learn_commands import learn_app
 from flows.look import look_app
+from flows.models import model_app
 from flows.queue import queue_app
 
 USER_FAULT_STATUS = 2
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.registered_commands += look_app.registered_commands + learn_app.registered_commands
 app.add_typer(queue_app, name="queue")
+app.add_typer(model_app, name="model")
 
 Place = Literal["dask", "local", "slurm"]
 CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
@@ -79,6 +81,25 @@ def verify(
 
         asked = Asked(on, workers, jobs, profile)
         start_verification(campaign, limit, engine, asked, database)
+
+
+@app.command()
+def rescore(
+    campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
+    database: DatabaseOption = None,
+) -> None:
+    """Let the checkpoint that serves now predict again what matters, and rank by it."""
+    try:
+        with stopping():
+            from flows.rescore_start import start_rescoring
+
+            start_rescoring(campaign, database)
+    except StoppedError as stopped:
+        _say(
+            "stopped; what was predicted is stored, and the ranking is what it was. Go on with: "
+            f"sabatier rescore {campaign}"
+        )
+        raise typer.Exit(stopped.status) from None
 
 
 @app.command()

@@ -6,10 +6,12 @@ from pathlib import Path
 from flows.campaign import Campaign
 from flows.errors import CampaignError
 from flows.places import models_of
-from model.checkpoint import MANIFEST, open_checkpoint
+from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.engine import Database
+from screening_db.record import record_checkpoint
 from screening_db.serving import checkpoint, serving
 from screening_db.tables import CampaignRow, CheckpointRow
+from tasks.checkpoints import described
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ def found(db: Database, sha256: str) -> Served:
             f"sabatier model promote {row.model} CHECKPOINT"
         )
     return Served(place, sha256)
+
+
+def record_served(db: Database, model: str, at: Served) -> None:
+    """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
+    domain = described(at.place).domain
+    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
+    card = {"elements": elements, "levels": sorted(domain.levels)}
+    folder = "" if at.place in embedded_names() else str(Path(at.place).absolute())
+    row = CheckpointRow(sha256=at.sha256, name=model, kind="predictor", card=card, folder=folder)
+    record_checkpoint(db, row)
 
 
 def place_of(db: Database, row: CheckpointRow) -> str:

@@ -71,7 +71,7 @@ def start_screening(file: Path, database: str | None) -> None:
 def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
     from flows.screen import Control, run_screening
 
-    control = Control(_cluster(resolved.campaign, settings), settings.prefect_api_url)
+    control = Control(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
     run_screening(resolved, db, lake_of(db), control)
 
 
@@ -79,7 +79,7 @@ def start_plan(file: Path) -> None:
     """Count what the campaign in ``file`` would do; nothing is stored."""
     settings = read_settings()
     campaign, resolved = _read(file, settings)
-    workers = _cluster(campaign, settings).workers
+    workers = cluster_plan(campaign, settings).workers
     planned = plan(
         cut_here(resolved),
         len(resolved.adsorbates),
@@ -155,7 +155,8 @@ def _open(
         raise
 
 
-def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:
+def cluster_plan(campaign: Campaign, settings: Settings) -> ClusterPlan:
+    """Return which workers a campaign wants, as its file and the settings say."""
     stated = campaign.cluster
     hidden = settings.cuda_visible_devices in ("", "-1")
     return ClusterPlan(

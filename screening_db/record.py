@@ -158,6 +158,12 @@ def record_chunk(
         upsert(session, [done], overwrite=True)
 
 
+def record_predictions(db: Database, predictions: Sequence[PredictionRow]) -> None:
+    """Store what another checkpoint predicts of candidates that are there."""
+    with db.write() as session:
+        upsert(session, predictions, overwrite=True)
+
+
 def done_chunks(db: Database, campaign: str) -> frozenset[str]:
     """Return the ids of the chunks that need not run again."""
     with db.read() as session:
