@@ -84,25 +84,6 @@ def verify(
 
 
 @app.command()
-def rescore(
-    campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
-    database: DatabaseOption = None,
-) -> None:
-    """Let the checkpoint that serves now predict again what matters, and rank by it."""
-    try:
-        with stopping():
-            from flows.rescore_start import start_rescoring
-
-            start_rescoring(campaign, database)
-    except StoppedError as stopped:
-        _say(
-            "stopped; what was predicted is stored, and the ranking is what it was. Go on with: "
-            f"sabatier rescore {campaign}"
-        )
-        raise typer.Exit(stopped.status) from None
-
-
-@app.command()
 def predict(
     file: Annotated[Path | None, typer.Argument(help="An adslab: CIF, POSCAR, extxyz.")] = None,
     text: Annotated[str, typer.Option(help="A configuration text instead of a file.")] = "",

@@ -146,9 +146,7 @@ def _learnt(row: FineTuningRow, serving: str) -> Learnt:
 
 
 def _tune(db: Database, lesson: Lesson, folder: Path) -> Learnt:
-    row = record_fine_tuning(
-        db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder)
-    )
+    row = record_fine_tuning(db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder))
     if row.state == "running":
         row = _train_and_judge(db, lesson, row, folder)
     if row.state != "accepted" or row.checkpoint_sha256 is None:

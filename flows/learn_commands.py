@@ -1,4 +1,4 @@
-"""Commands that make the model better: fine-tune once, or loop."""
+"""Commands that make the model better, and let it answer again: fine-tune, rescore, loop."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,21 @@ def fine_tune(
         from flows.learn_start import start_fine_tuning
 
         start_fine_tuning(campaign, database)
+
+
+@learn_app.command()
+def rescore(
+    campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
+    database: DatabaseOption = None,
+) -> None:
+    """Let the checkpoint that serves now predict again what matters, and rank by it."""
+    with stopped_says(
+        "stopped; what was predicted is stored, and the ranking is what it was. Go on with: "
+        f"sabatier rescore {campaign}"
+    ):
+        from flows.rescore_start import start_rescoring
+
+        start_rescoring(campaign, database)
 
 
 @learn_app.command()

@@ -26,8 +26,9 @@ from screening_db.stale import model_of
 _SHOWN = 10
 
 
-
-def start_fine_tuning(campaign: str, database: str | None, learning: Learning | None = None) -> None:
+def start_fine_tuning(
+    campaign: str, database: str | None, learning: Learning | None = None
+) -> None:
     """Fine-tune what serves a campaign's model on the labels of its level, and print the verdict."""
     settings = read_settings()
     db = existing_database(settings, database)

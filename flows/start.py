@@ -52,7 +52,7 @@ def start_screening(file: Path, database: str | None) -> None:
     settings = read_settings()
     campaign = load_campaign(file)
     address = choose_database(settings, campaign.database, database)
-    db, resolved = _open(address, campaign, file.parent, settings)
+    db, resolved = open_campaign(address, campaign, file.parent, settings)
     try:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
@@ -107,7 +107,7 @@ def start_verification(
             campaign_row(db, campaign),
             limit=limit,
             engine=engine,
-            where=_where(asked, settings, lake_of(db) / "jobs"),
+            where=where_of(asked, settings, lake_of(db) / "jobs"),
             places=read_places(work_of(db)),
         )
         show_labels(db, campaign)
@@ -116,7 +116,7 @@ def start_verification(
         db.close()
 
 
-def _where(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
+def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
     """Return where verification computes: as the command asks, else as the settings say."""
     from flows.verify import InJobs, OnDask
 
@@ -137,7 +137,7 @@ def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
     return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
 
 
-def _open(
+def open_campaign(
     address: str, campaign: Campaign, folder: Path, settings: Settings
 ) -> tuple[Database, Resolved]:
     """Open the database and resolve the campaign with the checkpoint that serves in it.

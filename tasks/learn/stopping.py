@@ -19,9 +19,7 @@ class RoundEnd:
     accepted: bool  # the gate let a fine-tuned checkpoint serve
 
 
-def why_stop(
-    rounds: Sequence[RoundEnd], *, budget_left: int, waiting: int, patience: int
-) -> str:
+def why_stop(rounds: Sequence[RoundEnd], *, budget_left: int, waiting: int, patience: int) -> str:
     """Return why no further round is worth beginning, or nothing.
 
     ``waiting`` candidates are in the queue for the next round. A loop has converged where
