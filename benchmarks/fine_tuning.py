@@ -106,7 +106,7 @@ def draw(learn: Sequence[Row], labels: int, seed: int) -> list[Row]:
 
 
 def one_member(model: str, out: Path) -> Checkpoint:
-    """Return a checkpoint of the first member alone: methods are compared at a third of the cost."""
+    """Return a checkpoint of the first member alone, to compare methods at a third of the cost."""
     folder = out / "one-member"
     if not (folder / MANIFEST).exists():
         shutil.rmtree(folder, ignore_errors=True)

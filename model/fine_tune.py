@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from model.batches import Reader
+from model.between import between, furthest
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
 from model.config import QECatalyticConfig
 from model.design import WEIGHTS as DESIGNER
@@ -136,7 +137,7 @@ def _assemble(job: TuningJob) -> None:
     folder = job.folder / "checkpoint.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    networks = [_train_member(job, member) for member in range(job.members)]
+    networks, share = _as_far_as_it_may(job)
     save_members(networks, folder)
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
     hand_on(job.parent, folder)
@@ -150,10 +151,20 @@ def _assemble(job: TuningJob) -> None:
     if "designer" in settings:
         shutil.copyfile(job.parent.folder / DESIGNER, folder / DESIGNER)
     write_json(folder / "qe-catalytic.json", settings)
-    write_json(folder / "card.json", _card(job))
+    write_json(folder / "card.json", _card(job, share))
     seal(folder, KIND)
     shutil.rmtree(job.done, ignore_errors=True)  # nothing, or one without a manifest
     folder.replace(job.done)
+
+
+def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
+    """Return the members, and how far they went from the parent to what they learnt."""
+    before = [_begun_from(job, member) for member in range(job.members)]
+    after = [_train_member(job, member) for member in range(job.members)]
+    known = [row for row in of_part(read_hold_out(job.parent), CALIBRATE) if row.kind in UNRELAXED]
+    reader, device = _reader(job, before[0]), torch.device(job.device)
+    share = furthest(before, after, known, reader, job.recipe.forget, device)
+    return [between(a, b, share) for a, b in zip(before, after, strict=True)], share
 
 
 def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dict[str, Any]:
@@ -168,12 +179,13 @@ def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dic
     return {name: save_mode(mode, name, folder) for name, mode in modes.items()}
 
 
-def _card(job: TuningJob) -> dict[str, Any]:
+def _card(job: TuningJob, share: float) -> dict[str, Any]:
     spent = [seconds_spent(job.member_folder(member)) for member in range(job.members)]
     return {
         "parent": job.parent.sha256,
         "dataset": dataset_id(job.labels),
         "method": job.recipe.method,
+        "share": share,  # of the way from the parent to what was learnt
         "members": job.members,
         "labels": {part: count_pairs(of_part(job.labels, part)) for part in LABEL_SHARES},
         "levels": sorted({row.level for row in job.labels}),

@@ -107,6 +107,18 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
     )
 
 
+def test_what_would_forget_goes_a_part_of_the_way(base: Checkpoint, tmp_path: Path) -> None:
+    mad = replace(SHORT, method="all", learning_rate=0.3, epochs=10)
+    bold = tune(base, tmp_path / "bold", replace(mad, forget=1e9))
+    careful = tune(base, tmp_path / "careful", mad)
+    assert bold.read_json("card.json")["share"] == 1.0
+    share = careful.read_json("card.json")["share"]
+    assert share < 1.0
+    for name, old in weights(base).items():
+        new = torch.lerp(old, weights(bold)[name], share)
+        assert torch.allclose(weights(careful)[name], new, atol=1e-6)
+
+
 def test_a_killed_run_goes_on_to_the_same_candidate(
     base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +284,7 @@ def test_a_checkpoint_without_a_hold_out_is_not_fine_tuned(tmp_path: Path) -> No
     [
         ({"method": "some"}, "method is one of auto, heads, lora, all, got 'some'"),
         ({"replay_share": 1.0}, "replay_share is at least 0 and below 1"),
-        ({"epochs": -1}, "epochs and learning_rate are at least 0"),
+        ({"epochs": -1}, "epochs, learning_rate and forget are at least 0"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(values: dict[str, object], rule: str) -> None:
