@@ -13,7 +13,9 @@ a label that is learnt. Fold 4 of the training table is not read.
 Units: eV.
 """
 
+import argparse
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -29,9 +31,10 @@ from model.config import QECatalyticConfig
 from model.contract import Configuration
 from model.ensemble import Ensemble
 from model.fine_tune import TuneRecipe, fine_tune
+from model.gate import judge
 from model.kept_rows import read_hold_out
 from model.members import load_members
-from model.parts import CALIBRATE, GATE, TRAIN, of_part
+from model.parts import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
 from model.rows import UNRELAXED, Row, read_rows
 from model.tokenizer import GRAPH, load_tokenizer, token_ids
 from tasks.bulks import alloy_specs, resolve_bulks
@@ -190,3 +193,113 @@ def runs(out: Path) -> Iterator[Run]:
     file = out / "runs.jsonl"
     for line in file.read_text().splitlines() if file.exists() else []:
         yield Run(**json.loads(line))
+
+
+def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int) -> None:
+    """Learn so many new labels in each round, from what served before, and let the gate decide.
+
+    Labels of a round are those verified: 70 % of them are learnt, the rest calibrates and judges.
+    """
+    serving = open_checkpoint(model)
+    learn, tested = region(out)
+    pairs = np.array(sorted({row.pair for row in learn}))
+    order = pairs[np.random.default_rng(seed).permutation(len(pairs))]
+    for number in range(1, rounds + 1):
+        known = set(order[: number * labels])
+        rows = [replace(r, part=_part(r)) for r in learn if r.pair in known]
+        folder = out / f"round-{number}"
+        started, spent = time.monotonic(), _cpu_seconds()
+        candidate = fine_tune(serving.folder, rows, folder, TuneRecipe(seed=seed + number))
+        seconds, spent = time.monotonic() - started, _cpu_seconds() - spent
+        verdict = judge(serving.folder, candidate.folder, rows, "emt", seed=seed)
+        line = {
+            "round": number,
+            "labels": len(known),
+            "method": candidate.read_json("card.json")["method"],
+            "share": candidate.read_json("card.json")["share"],
+            "region_before_ev": float(errors(serving, tested).mean()),
+            "region_after_ev": float(errors(candidate, tested).mean()),
+            "seconds": round(seconds),
+            "cpu_seconds": round(spent),
+            "verdict": verdict.to_json(),
+        }
+        with (out / "rounds.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line, indent=1), flush=True)
+        serving = candidate if verdict.accepted else serving
+
+
+def _part(row: Row) -> str:
+    return part_of(f"{row.group} {row.adsorbate}", LABEL_SHARES)
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and those it waited for have computed."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def table(out: Path) -> list[str]:
+    """Return the runs as lines of a table, means over seeds."""
+    lines = [
+        "| labels | method | replay | region before | after | change | other levels | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    found = list(runs(out))
+    for labels, method, share in sorted({(r.labels, r.method, r.replay_share) for r in found}):
+        here = [r for r in found if (r.labels, r.method, r.replay_share) == (labels, method, share)]
+        before, after = (
+            np.mean([getattr(r, f"region_{name}_ev") for r in here]) for name in ("before", "after")
+        )
+        others = np.mean(
+            [
+                r.levels_after_ev[level] / r.levels_before_ev[level] - 1
+                for r in here
+                for level in r.levels_after_ev
+                if level != "emt"
+            ]
+        )
+        lines.append(
+            f"| {labels} | {method} | {share:g} | {before:.4f} | {after:.4f} | "
+            f"{after / before - 1:+.0%} | {others:+.1%} | {len(here)} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Run one of the steps."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("step", choices=("labels", "methods", "rounds", "table"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--placements", type=int, default=1500, help="to relax, of step labels")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--replay", type=float, nargs="+", default=(0.5,))
+    parser.add_argument("--forget", type=float, default=0.02)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.step == "labels":
+        make_labels(options.out, placements=options.placements, seed=7, processes=options.processes)
+    elif options.step == "methods":
+        compare_methods(
+            options.out,
+            options.model,
+            sizes=options.sizes,
+            methods=options.methods,
+            shares=options.replay,
+            seeds=options.seeds,
+            recipe=TuneRecipe(forget=options.forget),
+        )
+    elif options.step == "rounds":
+        tune_in_rounds(options.out, options.model, rounds=3, labels=200, seed=1)
+    else:
+        print("\n".join(table(options.out)))
+
+
+if __name__ == "__main__":
+    main()
