@@ -20,23 +20,26 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from model.batches import Reader
+from model.between import SHARES, between
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
 from model.config import QECatalyticConfig
-from model.contract import Configuration
 from model.ensemble import Ensemble
-from model.fine_tune import TuneRecipe, fine_tune
+from model.fine_tune import TuneRecipe, begun_from, fine_tune, reader_of, train_member
 from model.gate import judge
 from model.kept_rows import read_hold_out
 from model.members import load_members
 from model.parts import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
+from model.qe_catalytic import QECatalytic
 from model.rows import UNRELAXED, Row, read_rows
 from model.tokenizer import GRAPH, load_tokenizer, token_ids
+from model.tuning_job import tuning_job
 from tasks.bulks import alloy_specs, resolve_bulks
 from tasks.slabs import SlabSpec, enumerate_slabs
 from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, run
@@ -49,17 +52,20 @@ SHARE_TESTED = 0.25  # of the alloys
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tuning and what came of it; errors are means over absolute ones."""
+    """One member fine-tuned, and a share of the way to it; errors are means of absolute ones."""
 
     labels: int
     method: str
     replay_share: float
     seed: int
-    seconds: float
+    share: float
+    cpu_seconds: float
     region_before_ev: float
     region_after_ev: float
     levels_before_ev: dict[str, float]  # of the hold-out, part gate
     levels_after_ev: dict[str, float]
+    hold_out_before_ev: float
+    hold_out_after_ev: float
 
 
 def region_jobs(placements: int, seed: int) -> list[SlabJob]:
@@ -126,12 +132,13 @@ def errors(checkpoint: Checkpoint, rows: Sequence[Row]) -> np.ndarray:
     tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
     token = token_ids(tokenizer, [GRAPH])[0]
     members = load_members(config, token, checkpoint.folder, torch.device("cpu"))
-    said = Ensemble(members, Reader(config, tokenizer)).answer(_configurations(rows))
+    return off(members, Reader(config, tokenizer), rows)
+
+
+def off(members: Sequence[QECatalytic], reader: Reader, rows: Sequence[Row]) -> np.ndarray:
+    """Return (R,) absolute errors of members that answer together."""
+    said = Ensemble(members, reader).answer([row.configuration() for row in rows])
     return np.abs(said.regression_R - np.array([row.energy_ev for row in rows]))
-
-
-def _configurations(rows: Sequence[Row]) -> list[Configuration]:
-    return [row.configuration() for row in rows]
 
 
 def by_level(rows: Sequence[Row], error_R: np.ndarray) -> dict[str, float]:
@@ -148,44 +155,53 @@ def compare_methods(
     methods: Sequence[str],
     shares: Sequence[float],
     seeds: Sequence[int],
-    recipe: TuneRecipe,
 ) -> None:
-    """Append one line for each run that ``out`` does not hold yet."""
-    parent = one_member(model, out)
+    """Append what comes of each fine-tuning that ``out`` does not hold yet."""
+    done = {(r.labels, r.method, r.replay_share, r.seed) for r in runs(out)}
+    for wanted in product(sizes, methods, shares, seeds):
+        if wanted not in done:
+            found = compare(out, one_member(model, out), *wanted)
+            with (out / "runs.jsonl").open("a") as file:
+                file.writelines(json.dumps(asdict(each)) + "\n" for each in found)
+
+
+def compare(
+    out: Path, parent: Checkpoint, labels: int, method: str, replay_share: float, seed: int
+) -> list[Run]:
+    """Fine-tune one member once and look at it at every share of the way."""
     learn, tested = region(out)
     held_out = of_part(read_hold_out(parent), GATE)
-    before_R, known_R = errors(parent, tested), errors(parent, held_out)
-    print(
-        f"{len(learn)} rows to learn from, {len(tested)} to test on, before {before_R.mean():.4f}"
-    )
-    done = {(r.labels, r.method, r.replay_share, r.seed) for r in runs(out)}
-    for seed in seeds:
-        for labels in sizes:
-            for method in methods:
-                for share in shares:
-                    if (labels, method, share, seed) in done:
-                        continue
-                    folder = out / "runs" / f"{method}-{labels}-{share}-{seed}"
-                    asked = replace(recipe, method=method, replay_share=share, seed=seed)
-                    started = time.monotonic()
-                    tuned = fine_tune(parent.folder, draw(learn, labels, seed), folder, asked)
-                    seconds = time.monotonic() - started
-                    after_R = errors(tuned, held_out)
-                    found = Run(
-                        labels,
-                        method,
-                        share,
-                        seed,
-                        round(seconds, 1),
-                        float(before_R.mean()),
-                        float(errors(tuned, tested).mean()),
-                        by_level(held_out, known_R),
-                        by_level(held_out, after_R),
-                    )
-                    with (out / "runs.jsonl").open("a") as file:
-                        file.write(json.dumps(asdict(found)) + "\n")
-                    print(found, flush=True)
-                    shutil.rmtree(folder)
+    recipe = TuneRecipe(method=method, replay_share=replay_share, seed=seed, watch_every=1000)
+    folder = out / "runs" / f"{method}-{labels}-{replay_share}-{seed}"
+    job = tuning_job(parent, draw(learn, labels, seed), folder, recipe, "cpu")
+    before = begun_from(job, 0)
+    started = time.process_time()
+    after = train_member(job, 0)
+    spent = time.process_time() - started
+    reader = reader_of(job, before)
+    known_R, region_R = off([before], reader, held_out), off([before], reader, tested)
+    found = []
+    for share in SHARES:
+        network = between(before, after, share)
+        left_R = off([network], reader, held_out)
+        found.append(
+            Run(
+                labels,
+                method,
+                replay_share,
+                seed,
+                share,
+                round(spent, 1),
+                float(region_R.mean()),
+                float(off([network], reader, tested).mean()),
+                by_level(held_out, known_R),
+                by_level(held_out, left_R),
+                float(known_R.mean()),
+                float(left_R.mean()),
+            )
+        )
+        print(found[-1], flush=True)
+    return found
 
 
 def runs(out: Path) -> Iterator[Run]:
@@ -240,30 +256,27 @@ def _cpu_seconds() -> float:
 
 
 def table(out: Path) -> list[str]:
-    """Return the runs as lines of a table, means over seeds."""
-    lines = [
-        "| labels | method | replay | region before | after | change | other levels | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Return the runs as a table: change of the error on region and hold-out, by share."""
     found = list(runs(out))
-    for labels, method, share in sorted({(r.labels, r.method, r.replay_share) for r in found}):
-        here = [r for r in found if (r.labels, r.method, r.replay_share) == (labels, method, share)]
-        before, after = (
-            np.mean([getattr(r, f"region_{name}_ev") for r in here]) for name in ("before", "after")
-        )
-        others = np.mean(
-            [
-                r.levels_after_ev[level] / r.levels_before_ev[level] - 1
-                for r in here
-                for level in r.levels_after_ev
-                if level != "emt"
-            ]
-        )
-        lines.append(
-            f"| {labels} | {method} | {share:g} | {before:.4f} | {after:.4f} | "
-            f"{after / before - 1:+.0%} | {others:+.1%} | {len(here)} |"
-        )
+    heads = " | ".join(f"{share:g}" for share in SHARES)
+    lines = [
+        f"| labels | method | replay | runs | CPU s | {heads} |",
+        "|---" * (5 + len(SHARES)) + "|",
+    ]
+    for key in sorted({(r.labels, r.method, r.replay_share) for r in found}):
+        here = [r for r in found if (r.labels, r.method, r.replay_share) == key]
+        cells = [_cell([r for r in here if r.share == share]) for share in SHARES]
+        seeds = len({r.seed for r in here})
+        cpu = np.mean([r.cpu_seconds for r in here])
+        row = [*map(str, key), str(seeds), f"{cpu:.0f}", *cells]
+        lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def _cell(here: Sequence[Run]) -> str:
+    region = np.mean([r.region_after_ev / r.region_before_ev - 1 for r in here])
+    known = np.mean([r.hold_out_after_ev / r.hold_out_before_ev - 1 for r in here])
+    return f"{region:+.0%} / {known:+.1%}"
 
 
 def main() -> None:
@@ -278,7 +291,6 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--replay", type=float, nargs="+", default=(0.5,))
-    parser.add_argument("--forget", type=float, default=0.02)
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -293,7 +305,6 @@ def main() -> None:
             methods=options.methods,
             shares=options.replay,
             seeds=options.seeds,
-            recipe=TuneRecipe(forget=options.forget),
         )
     elif options.step == "rounds":
         tune_in_rounds(options.out, options.model, rounds=3, labels=200, seed=1)

@@ -229,9 +229,9 @@ def test_too_few_labels_are_refused_with_the_number_needed(
     base: Checkpoint, tmp_path: Path
 ) -> None:
     few = of_part(LABELS, TRAIN)[:14]
-    with pytest.raises(ModelError, match="at least 15 labels to learn from, got 14"):
+    with pytest.raises(ModelError, match="at least 25 labels to learn from, got 14"):
         tune(base, tmp_path, labels=few)
-    with pytest.raises(ModelError, match="at least 15 labels to learn from, got 0"):
+    with pytest.raises(ModelError, match="at least 25 labels to learn from, got 0"):
         tune(base, tmp_path, labels=[])
 
 
@@ -297,7 +297,7 @@ def test_a_recipe_that_cannot_be_is_refused(values: dict[str, object], rule: str
 
 def test_auto_is_definite_and_rises_with_the_labels() -> None:
     order = ["heads", "lora", "all"]
-    chosen = [resolved(TuneRecipe(), labels) for labels in (15, 50, 100, 200, 400, 2000)]
+    chosen = [resolved(TuneRecipe(), labels) for labels in (25, 50, 100, 200, 400, 2000)]
     ranks = [order.index(each.method) for each in chosen]
     assert ranks == sorted(ranks)
     assert all(each.epochs > 0 and each.learning_rate > 0 for each in chosen)
