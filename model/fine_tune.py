@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from model.batches import Reader
+from model.between import between, furthest
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
 from model.config import QECatalyticConfig
 from model.design import WEIGHTS as DESIGNER
@@ -41,7 +42,7 @@ from model.training import Trainer, seconds_spent
 from model.tune import Tune, finish, start, tuning_samples
 from model.tuning_job import TuningJob, require_same, tuning_job
 
-__all__ = ["TuneRecipe", "fine_tune"]
+__all__ = ["TuneRecipe", "begun_from", "fine_tune", "reader_of", "train_member"]
 
 
 def fine_tune(
@@ -80,7 +81,7 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
     members = range(job.members)
     if min(processes, job.members) == 1:
         for member in members:
-            _train_member(job, member)
+            train_member(job, member)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         list(pool.map(_train_quietly, [job] * job.members, members))
@@ -88,15 +89,15 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
 
 def _train_quietly(job: TuningJob, member: int) -> None:
     """Train a member for what it leaves on disk: networks do not travel between processes."""
-    _train_member(job, member)
+    train_member(job, member)
 
 
-def _train_member(job: TuningJob, member: int) -> QECatalytic:
+def train_member(job: TuningJob, member: int) -> QECatalytic:
     """Return a member as fine-tuning leaves it; one that has ended is read from disk."""
     recipe = replace(job.recipe, seed=job.recipe.seed + member)
     with _one_thread():
-        network = _begun_from(job, member)
-        reader = _reader(job, network)
+        network = begun_from(job, member)
+        reader = reader_of(job, network)
         start(network, recipe)
         old = read_replay(job.parent)
         samples = tuning_samples(job.to_learn(), old, reader, recipe.replay_share)
@@ -117,7 +118,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _begun_from(job: TuningJob, member: int) -> QECatalytic:
+def begun_from(job: TuningJob, member: int) -> QECatalytic:
     """Return a member of the parent, with places for what the labels name that is new."""
     config = QECatalyticConfig.from_json(job.settings()["network"])
     token = token_ids(load_tokenizer(job.parent.folder / "tokenizer.json"), [GRAPH])[0]
@@ -127,7 +128,8 @@ def _begun_from(job: TuningJob, member: int) -> QECatalytic:
     return network
 
 
-def _reader(job: TuningJob, network: QECatalytic) -> Reader:
+def reader_of(job: TuningJob, network: QECatalytic) -> Reader:
+    """Return what reads configurations for a member."""
     return Reader(network.config, load_tokenizer(job.parent.folder / "tokenizer.json"))
 
 
@@ -136,7 +138,7 @@ def _assemble(job: TuningJob) -> None:
     folder = job.folder / "checkpoint.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    networks = [_train_member(job, member) for member in range(job.members)]
+    networks, share = _as_far_as_it_may(job)
     save_members(networks, folder)
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
     hand_on(job.parent, folder)
@@ -150,16 +152,26 @@ def _assemble(job: TuningJob) -> None:
     if "designer" in settings:
         shutil.copyfile(job.parent.folder / DESIGNER, folder / DESIGNER)
     write_json(folder / "qe-catalytic.json", settings)
-    write_json(folder / "card.json", _card(job))
+    write_json(folder / "card.json", _card(job, share))
     seal(folder, KIND)
     shutil.rmtree(job.done, ignore_errors=True)  # nothing, or one without a manifest
     folder.replace(job.done)
 
 
+def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
+    """Return the members, and how far they went from the parent to what they learnt."""
+    before = [begun_from(job, member) for member in range(job.members)]
+    after = [train_member(job, member) for member in range(job.members)]
+    known = [row for row in of_part(read_hold_out(job.parent), CALIBRATE) if row.kind in UNRELAXED]
+    reader, device = reader_of(job, before[0]), torch.device(job.device)
+    share = furthest(before, after, known, reader, job.recipe.forget, device)
+    return [between(a, b, share) for a, b in zip(before, after, strict=True)], share
+
+
 def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dict[str, Any]:
     """Fit sigma again on rows that nobody learnt from; the rows of the gate are left alone."""
     modes = fit_modes(
-        Ensemble(networks, _reader(job, networks[0]), torch.device(job.device)),
+        Ensemble(networks, reader_of(job, networks[0]), torch.device(job.device)),
         [*read_replay(job.parent), *job.to_learn()],
         [row for row in job.to_calibrate() if row.kind in UNRELAXED],
         seed=job.recipe.seed,
@@ -168,12 +180,13 @@ def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dic
     return {name: save_mode(mode, name, folder) for name, mode in modes.items()}
 
 
-def _card(job: TuningJob) -> dict[str, Any]:
+def _card(job: TuningJob, share: float) -> dict[str, Any]:
     spent = [seconds_spent(job.member_folder(member)) for member in range(job.members)]
     return {
         "parent": job.parent.sha256,
         "dataset": dataset_id(job.labels),
         "method": job.recipe.method,
+        "share": share,  # of the way from the parent to what was learnt
         "members": job.members,
         "labels": {part: count_pairs(of_part(job.labels, part)) for part in LABEL_SHARES},
         "levels": sorted({row.level for row in job.labels}),

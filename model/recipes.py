@@ -78,6 +78,7 @@ class TuneRecipe(JointRecipe):
     jitter_ang: float = 0.05
     replay_share: float = 0.5  # of an epoch's draws that are old labels, all sets alike
     lora_rank: int = 8  # of the adapters that the method lora adds
+    forget: float = 0.02  # how much the error on the hold-out may grow (model.between), as a share
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,10 +86,10 @@ class TuneRecipe(JointRecipe):
             raise ModelError(f"method is one of auto, {', '.join(METHODS)}, got {self.method!r}")
         if not 0 <= self.replay_share < 1:
             raise ModelError(f"replay_share is at least 0 and below 1, got {self.replay_share}")
-        if self.epochs < 0 or self.learning_rate < 0 or self.lora_rank < 1:
+        if min(self.epochs, self.learning_rate, self.forget) < 0 or self.lora_rank < 1:
             raise ModelError(
-                "epochs and learning_rate are at least 0 and lora_rank at least 1, got "
-                f"{self.epochs}, {self.learning_rate} and {self.lora_rank}"
+                "epochs, learning_rate and forget are at least 0 and lora_rank at least 1, got "
+                f"{self.epochs}, {self.learning_rate}, {self.forget} and {self.lora_rank}"
             )
 
 

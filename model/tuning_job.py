@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model.checkpoint import Checkpoint
 from model.domain import write_json
 from model.errors import ModelError
@@ -20,6 +22,8 @@ from model.predictor import KIND
 from model.recipes import TuneRecipe
 from model.rows import Row
 from model.tune import resolved
+
+_SAME_ANG = 0.01  # rows that are kept are rounded to a tenth of it
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,15 @@ def _require_answered(job: TuningJob) -> None:
 def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
     """Refuse labels that would teach what a candidate is later judged by."""
     pairs = {row.pair for row in held_out}
-    structures = {_structure(row) for row in held_out if len(row.numbers_N)}
-    leaks = [row.uid for row in new if row.pair in pairs or _structure(row) in structures]
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for row in held_out:
+        alike.setdefault((row.level, row.text), []).append(row)
+    leaks = [
+        row.uid
+        for row in new
+        if row.pair in pairs
+        or any(_same_place(row, other) for other in alike.get((row.level, row.text), ()))
+    ]
     if leaks:
         raise ModelError(
             f"rows that are held out are never trained on, and {len(leaks)} labels are among "
@@ -129,8 +140,8 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
         )
 
 
-def _structure(row: Row) -> tuple[str, str, bytes, bytes]:
-    """Return what two rows of one structure share whatever they are called: atoms to 0.01 Å."""
-    positions_N3 = (row.positions_N3 * 100).round().astype("int32")
-    numbers_N = row.numbers_N.astype("int16")
-    return row.level, row.text, numbers_N.tobytes(), positions_N3.tobytes()
+def _same_place(one: Row, other: Row) -> bool:
+    """Return whether two rows are one structure, whatever they are called."""
+    return np.array_equal(one.numbers_N, other.numbers_N) and np.allclose(
+        one.positions_N3, other.positions_N3, rtol=0.0, atol=_SAME_ANG
+    )
