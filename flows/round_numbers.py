@@ -86,7 +86,7 @@ def taught(row: RoundRow, numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers
 
 def _ended_since(db: Database, before: Sequence[RoundRow], campaign: str) -> Counter[str]:
     """Return how many adslabs have ended in which state since the rounds ``before``."""
-    ended = Counter({state: 0 for state in _ENDED})
+    ended = Counter(dict.fromkeys(_ENDED, 0))
     for row in queue_counts(db, campaign):
         if row.kind == "adslab" and row.state in _ENDED:
             ended[row.state] += row.count
