@@ -132,7 +132,7 @@ def beliefs_of(
     facts = [slabs[m.slab_id] for m in minima]
     beliefs = replace(beliefs, features_RF=_features(facts, [m.adsorbate for m in minima]))
     if costs is not None:
-        # An adsorbate's few atoms are left out: they are what a slab's vacuum varies by.
+        # An adsorbate's few atoms are left out: the exponent is not known that well.
         cost_R = costs.cost([f.n_atoms for f in facts])
         beliefs = replace(beliefs, cost_R=cost_R, slab_cost_R=cost_R)
     if prices is not None:
