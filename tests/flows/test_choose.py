@@ -206,7 +206,7 @@ def test_the_best_found_is_the_nearest_clean_label(db: Database) -> None:
 
 def test_new_keys_that_say_the_default_leave_the_id_of_a_campaign_alone(tmp_path: Path) -> None:
     ids = []
-    for triage in ("{budget: 1}", "{budget: 1, policy: {name: batch, diversity: 1.0}}"):
+    for triage in ("{budget: 1}", "{budget: 1, policy: batch, promising: 0.5}"):
         (tmp_path / "mine.yaml").write_text(FILE.replace("{budget: 1}", triage))
         ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
     assert ids[0] == ids[1]
