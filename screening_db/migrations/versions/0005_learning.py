@@ -46,7 +46,7 @@ def upgrade() -> None:
     for column in _checkpoint_columns():
         op.add_column("checkpoint", column)
     op.execute("UPDATE checkpoint SET model = name")
-    op.execute("UPDATE checkpoint SET folder = name WHERE name LIKE '%/%'")
+    op.execute("UPDATE checkpoint SET folder = name WHERE name LIKE '/%'")
     op.add_column("campaign", _screened_with())
     op.execute("UPDATE campaign SET screened_with = checkpoint_sha256")
     op.add_column("campaign_item", _contender())
