@@ -87,5 +87,6 @@ def checkpoint_for(db: Database, campaign: Campaign) -> str | None:
         sha256 = serving(db, campaign.model)
     else:
         # what the file itself names is read by that name: if it is another one, the file changed
-        sha256 = first.sha256 if first.folder and first.parent_sha256 else None
+        itself = first.folder in ("", str(Path(campaign.model).absolute()))
+        sha256 = None if itself else first.sha256
     return found(db, sha256).place if sha256 else None

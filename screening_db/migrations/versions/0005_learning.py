@@ -46,7 +46,7 @@ def upgrade() -> None:
     for column in _checkpoint_columns():
         op.add_column("checkpoint", column)
     op.execute("UPDATE checkpoint SET model = name")
-    op.execute("UPDATE checkpoint SET folder = name WHERE name LIKE '%/%'")
+    op.execute("UPDATE checkpoint SET folder = name WHERE name LIKE '/%'")
     op.add_column("campaign", _screened_with())
     op.execute("UPDATE campaign SET screened_with = checkpoint_sha256")
     op.add_column("campaign_item", _contender())
@@ -170,10 +170,10 @@ def _create_round() -> None:
         "round",
         sa.Column("campaign", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("budget", sa.Double(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("spent", sa.Double(), nullable=False),
         *(sa.Column(name, sa.Integer(), nullable=False) for name in counts),
         *(sa.Column(name, sa.Double(), nullable=True) for name in (*new, *compared)),
