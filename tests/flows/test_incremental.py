@@ -1,5 +1,6 @@
 """A second campaign predicts only what no earlier one did, and ends as if it were the first."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -52,9 +53,9 @@ def run(workplace: Any, *arguments: str) -> str:
 
 
 @pytest.fixture
-def first(workplace: Any) -> Any:
-    """Screen the tiny campaign."""
-    run(workplace, "screen", "tiny.yaml")
+def first(screened: tuple[Any, Any], workplace: Any) -> Any:
+    """Give a copy of the place in which the tiny campaign was screened."""
+    shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
     return workplace
 
 
@@ -118,11 +119,8 @@ def test_another_checkpoint_shares_nothing(first: Any) -> None:
         )
         connection.execute(f"UPDATE prediction SET checkpoint_sha256 = '{other}'")
     write_second(first)
-    plan = run(first, "plan", "second.yaml", "--since", "tiny")
     assert "used again" not in run(first, "screen", "second.yaml")
     assert answers(first.database, "SELECT DISTINCT checkpoint_sha256 FROM prediction").size == 2
-    assert "bulks │   0 │    0 │         2" not in plan  # iron is a bulk too
-    assert "is of another" not in plan  # refused placements are refused by any checkpoint
 
 
 def test_a_plan_since_itself_has_nothing_new(first: Any) -> None:
