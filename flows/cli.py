@@ -52,11 +52,18 @@ def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
 
 
 @app.command()
-def plan(file: CampaignFile) -> None:
+def plan(
+    file: CampaignFile,
+    since: Annotated[
+        str | None, typer.Option(help="Compare with this campaign file or stored campaign.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
     """Count bulks, slabs, pairs and placements, and estimate time and disk."""
+    from flows.plan_since import Since
     from flows.start import start_plan
 
-    start_plan(file)
+    start_plan(file, None if since is None else Since(since, database))
 
 
 @app.command()

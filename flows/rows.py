@@ -156,6 +156,23 @@ def prediction_row(prediction: Prediction) -> PredictionRow:
     )
 
 
+def prediction(row: PredictionRow) -> Prediction | None:
+    """Return a stored prediction; None where it lacks a head that predictions have."""
+    if row.regression_ev is None or row.token_ev is None:
+        return None
+    return Prediction(
+        candidate_id=row.candidate_id,
+        level=row.level,
+        checkpoint_sha256=row.checkpoint_sha256,
+        energy_ev=row.energy_ev,
+        sigma_ev=row.sigma_ev,
+        regression_ev=row.regression_ev,
+        token_ev=row.token_ev,
+        in_domain=row.in_domain,
+        reason=row.reason,
+    )
+
+
 def placement_items(campaign: str, scores: Scores) -> list[CampaignItemRow]:
     """Return the one state of each placement of a chunk."""
     items = refused_items(campaign, scores.refused)

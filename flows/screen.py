@@ -65,6 +65,7 @@ class Screening:
             self.resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
             campaign.level,
+            self.resolved.checkpoint_sha256,
             campaign.triage.keep_per_pair,
         )
 
@@ -149,5 +150,6 @@ def _score_missing(screening: Screening) -> None:
             chunk = missing[chunk_id]
             return score_chunk(screening.client, chunk, order, screening.store, advance)
 
-        for chunk_id in missing:
-            chunk_task(chunk_id)
+        known = sum(chunk_task(chunk_id) for chunk_id in missing)
+    if known:
+        print(f"{known:,} placements were predicted before: these predictions are used again")

@@ -19,6 +19,7 @@ from flows.places import (
     lake_of,
     work_of,
 )
+from flows.plan_since import Since, show_since
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.serving import checkpoint_for
@@ -75,13 +76,14 @@ def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
     run_screening(resolved, db, lake_of(db), control)
 
 
-def start_plan(file: Path) -> None:
-    """Count what the campaign in ``file`` would do; nothing is stored."""
+def start_plan(file: Path, since: Since | None = None) -> None:
+    """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
     settings = read_settings()
     campaign, resolved = _read(file, settings)
     workers = cluster_plan(campaign, settings).workers
+    surfaces = cut_here(resolved)
     planned = plan(
-        cut_here(resolved),
+        surfaces,
         len(resolved.adsorbates),
         model=campaign.model,
         workers=workers,
@@ -89,6 +91,8 @@ def start_plan(file: Path) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
+    if since is not None:
+        show_since(since, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
 

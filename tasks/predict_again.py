@@ -64,7 +64,7 @@ def predict_again(
     read = [one for slab in slabs for one in _read(slab, adsorbates, level)]
     configurations = [one.configuration for one in read]
     predictions = predictor.predict(configurations)
-    require_answers(configurations, predictions)
+    require_answers(configurations, predictions, predictor.checkpoint_sha256)
     return tuple(
         ScoredCandidate(
             candidate_id=one.stored.candidate_id,
