@@ -34,16 +34,16 @@ from replay_loop import Contest, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
 from replay_surrogates import Boosting, GaussianProcess
 
-from tasks.acquire import SCORES, Beliefs, ConfidenceBound
+from tasks.acquire import SCORES, Beliefs, ConfidenceBound, Score
 
 SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5
-MOST = 0.3  # of the pairs are asked at most: enough to see how far behind a contest is
+MOST = 0.2  # of the pairs are asked at most: enough to see how far behind a contest is
 RANDOM = "random"
 DRAWN = {  # in the plot, with their colours
     RANDOM: "black",
-    "gp-ei": "tab:green",
-    "gp-probability": "tab:green",
+    "process-ei": "tab:green",
+    "process-probability": "tab:green",
     "greedy": "tab:orange",
     "probability": "tab:blue",
     "bound": "tab:red",
@@ -57,29 +57,34 @@ def nearest(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> np.ndarray
 
 
 def contests(goal: str) -> tuple[Contest, ...]:
-    """Return the ways to choose that are compared for a goal, by name."""
-    boosting, process, transfer = Boosting(), GaussianProcess(), Boosting(transfer=True)
-    probability, bound = SCORES["probability"], ConfidenceBound(1.0)
-    greedy = SCORES["greedy"] if goal == "lowest" else nearest
-    shared = (
-        Contest(RANDOM),
-        Contest("greedy", boosting, greedy),
-        Contest("probability", boosting, probability),
-        Contest("probability-transfer", transfer, probability),
-        Contest("probability-spread", boosting, probability, per_slab=1),
-        Contest("gp-probability", process, probability),
-    )
-    if goal == "window":
-        return shared
+    """Return the ways to choose that are compared for a goal."""
+    boosting, process = Boosting(), GaussianProcess()
+    scored = SCORES["expected_improvement" if goal == "lowest" else "probability"]
     return (
-        *shared,
-        Contest("gp-ei", process, SCORES["expected_improvement"]),
-        Contest("gp-greedy", process, greedy),
-        Contest("ei", boosting, SCORES["expected_improvement"]),
-        Contest("bound", boosting, bound),
-        Contest("bound-2", boosting, ConfidenceBound(2.0)),
-        Contest("bound-transfer", transfer, bound),
+        Contest(RANDOM),
+        Contest("greedy", boosting, _greedy(goal)),
+        Contest("probability", boosting, SCORES["probability"]),
+        Contest("bound", boosting, ConfidenceBound(1.0)),
+        Contest(f"process-{'ei' if goal == 'lowest' else 'probability'}", process, scored),
     )
+
+
+def tried(goal: str) -> tuple[Contest, ...]:
+    """Return variations that are compared with ``--tried``."""
+    boosting, transfer = Boosting(), Boosting(transfer=True)
+    improvement = Contest("ei", boosting, SCORES["expected_improvement"])
+    return (
+        Contest("bound-2", boosting, ConfidenceBound(2.0)),
+        Contest("bound-spread", boosting, ConfidenceBound(1.0), per_slab=1),
+        Contest("bound-transfer", transfer, ConfidenceBound(1.0)),
+        Contest("greedy-transfer", transfer, _greedy(goal)),
+        *((improvement,) if goal == "lowest" else ()),
+    )
+
+
+def _greedy(goal: str) -> Score:
+    """Return the score of the prediction alone; a window that is open has no middle to be near."""
+    return SCORES["greedy"] if goal == "lowest" else nearest
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,7 @@ def main() -> None:
     """Run what is missing, print the table and draw the plot."""
     options = _options()
     if not options.table:
-        for goal in options.goals:
-            _run_missing(options, goal)
+        _run_missing(options)
     stored = [Stored.read(file) for file in sorted(options.runs.glob("*/*-seed*.json"))]
     if not stored:
         raise SystemExit(f"nothing is stored under {options.runs}; run with --data first")
@@ -128,16 +132,17 @@ def main() -> None:
     print(f"{options.out} written")
 
 
-def _run_missing(options: argparse.Namespace, goal: str) -> None:
-    read: tuple[Pool, Answers] | None = None
-    for seed in range(options.seeds):  # all contests of a seed before the next one
-        for contest in contests(goal):
-            file = options.runs / goal / f"{contest.name}-seed{seed}.json"
-            if file.exists() or (options.contests and contest.name not in options.contests):
-                continue
-            read = read or read_pool(options.data, goal, options.runs)
-            _one(*read, contest, goal, seed).write(file)
-            print(f"{file} written", flush=True)
+def _run_missing(options: argparse.Namespace) -> None:
+    """Run all contests of a seed before those of the next one, so that what is there compares."""
+    pools = {goal: read_pool(options.data, goal, options.runs) for goal in options.goals}
+    for seed in range(options.seeds):
+        for goal, (pool, answers) in pools.items():
+            for contest in (*contests(goal), *(tried(goal) if options.tried else ())):
+                file = options.runs / goal / f"{contest.name}-seed{seed}.json"
+                if file.exists() or (options.contests and contest.name not in options.contests):
+                    continue
+                _one(pool, answers, contest, goal, seed).write(file)
+                print(f"{file} written", flush=True)
 
 
 def _one(pool: Pool, answers: Answers, contest: Contest, goal: str, seed: int) -> Stored:
@@ -159,8 +164,7 @@ def table(stored: Sequence[Stored]) -> Iterator[str]:
         yield "| contest | seeds | 50 % | 80 % | 95 % | random / it at 80 % | rows | CPU s |"
         yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
         chance = _mean([one.calls(0.8) for one in here if one.contest == RANDOM])
-        names = list(dict.fromkeys(c.name for c in contests(goal)))
-        for name in names:
+        for name in (c.name for c in (*contests(goal), *tried(goal))):
             runs = [one for one in here if one.contest == name]
             if runs:
                 yield _line(name, runs, chance)
@@ -233,6 +237,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the published sets")
     parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--contests", nargs="+", help="by name, all by default")
+    parser.add_argument("--tried", action="store_true", help="variations as well")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("runs/active-learning"))
     parser.add_argument("--table", action="store_true", help="run nothing")

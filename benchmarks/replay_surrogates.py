@@ -33,7 +33,7 @@ _COMMON: dict[str, Any] = {
 }
 _ENERGY = {"objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_child_samples": 5}
 _ERROR = {"objective": "l2", "learning_rate": 0.05, "num_leaves": 8, "min_child_samples": 20}
-_GP_ROWS = 1500  # that a Gaussian process is conditioned on, the newest and others by lot
+_GP_ROWS = 1000  # that a Gaussian process is conditioned on at most, by lot
 _GP_FITTED = 300  # that its lengths are fitted to
 
 
