@@ -13,8 +13,8 @@ its rows (its adsorption sites); how many rows stand behind the calls is counted
             1/2 H2), lowest sites: nitrogen reduction without hydrogen on the surface. Both must be
             asked. The rows have no CO; this is the nearest pair with usable references.
 
-All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 10 % of what
-they know in each round, 40 at least; a surrogate learns anew in each. What is finished is a small
+All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
+they know in each round, 50 at least; a surrogate learns anew in each. What is finished is a small
 JSON file under ``--runs``: a run that was killed goes on.
 """
 

@@ -38,8 +38,8 @@ class Contest:
 class Pace:
     """How many pairs a round asks for: a share of what is known, and a number at least."""
 
-    growth: float = 0.1
-    least: int = 40
+    growth: float = 0.15
+    least: int = 50
 
     def batch(self, known: int) -> int:
         """Return the size of the next batch."""

@@ -33,7 +33,7 @@ _COMMON: dict[str, Any] = {
 }
 _ENERGY = {"objective": "l2", "learning_rate": 0.1, "num_leaves": 15, "min_child_samples": 5}
 _ERROR = {"objective": "l2", "learning_rate": 0.05, "num_leaves": 8, "min_child_samples": 20}
-_GP_ROWS = 1000  # that a Gaussian process is conditioned on at most, by lot
+_GP_ROWS = 600  # that a Gaussian process is conditioned on at most, by lot
 _GP_FITTED = 300  # that its lengths are fitted to
 
 
@@ -76,7 +76,7 @@ class Boosting:
     """
 
     transfer: bool = False
-    trees: int = 150
+    trees: int = 100
 
     def __call__(
         self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int
@@ -97,8 +97,8 @@ class Boosting:
             booster = _booster(
                 _ENERGY, features_RF[asked_A[~aside_A]], target_A[~aside_A], self.trees, seed
             )
-            said_A[aside_A] = booster.predict(features_RF[asked_A[aside_A]], num_threads=1)
             said_PR.append(booster.predict(features_RF, num_threads=1))
+            said_A[aside_A] = said_PR[-1][asked_A[aside_A]]
         said_R = np.mean(said_PR, axis=0)
         sigma_R = _sigma(features_RF, asked_A, np.abs(said_A - target_A), seed)
         return scale.mean_R + scale.spread_R * said_R, scale.spread_R * sigma_R
