@@ -38,15 +38,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Acquisition(Strict):
     """What makes a pair worth a calculation: ``batch`` mixes two scores, any score stands alone.
 
-    ``diversity`` says how much a pair suffers from another like it in the batch, 0 not at all;
-    likeness reaches ``radius`` times the usual distance of two pairs.
+    ``diversity`` says how much a pair suffers from another like it among the chosen, 0 not at all;
+    left out it is 0.5 for ``batch`` and 0 for a score alone. Likeness reaches ``radius`` times the
+    usual distance of two pairs.
     """
 
     name: PolicyName = "batch"
     promising_by: ScoreName = "probability"
     uncertain_by: ScoreName = "doubt"
     kappa: float = Field(default=2.0, ge=0)
-    diversity: float = Field(default=1.0, ge=0, le=10)
+    diversity: float | None = Field(default=None, ge=0, le=10)
     radius: float = Field(default=RADIUS, gt=0, le=10)
 
     @model_validator(mode="before")

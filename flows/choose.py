@@ -58,20 +58,19 @@ def choose(
 
 def best_found(
     db: Database, campaign: str, windows: Mapping[str, Window], among: Collection[str]
-) -> float | None:
-    """Return the smallest distance (eV) of a clean label of ``among`` to the middle of its window.
+) -> dict[str, float]:
+    """Return, by adsorbate, the smallest distance (eV) of a clean label to its window's middle.
 
-    Windows are of the level that is predicted, so labels of another say nothing of them.
+    Labels of ``among`` count. Windows are of the level that is predicted, so labels of another say
+    nothing of them.
     """
-    distances = [
-        abs(row.label_ev - windows[row.adsorbate].centre_ev)
-        for row in labelled_predictions(db, campaign)
-        if row.candidate_id in among
-        and row.trainable
-        and row.level == row.predicted_level
-        and row.adsorbate in windows
-    ]
-    return min(distances, default=None)
+    best: dict[str, float] = {}
+    for row in labelled_predictions(db, campaign):
+        clean = row.trainable and row.level == row.predicted_level
+        if clean and row.candidate_id in among and row.adsorbate in windows:
+            distance = abs(row.label_ev - windows[row.adsorbate].centre_ev)
+            best[row.adsorbate] = min(distance, best.get(row.adsorbate, distance))
+    return best
 
 
 def _facts(db: Database, ranked: Sequence[RankedPair]) -> dict[str, SlabFacts]:

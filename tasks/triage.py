@@ -5,7 +5,7 @@ becomes beliefs, and a choice becomes pairs again. Energies in eV, costs as in `
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pymatgen.core.composition import Composition
@@ -52,12 +52,12 @@ class Known:
 
     ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
     those whose clean energy is there, and ``best_ev`` the smallest verified distance of an energy
-    to the middle of its window.
+    to the middle of its window, for each adsorbate that has one.
     """
 
     taken: Collection[str] = frozenset()
     slabs: Collection[str] = frozenset()
-    best_ev: float | None = None
+    best_ev: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def triage(
         budget=budget.calculations,
         cost_budget=budget.cost,
         known_slabs=known.slabs,
-        best_ev=known.best_ev,
+        best_ev=np.array([known.best_ev.get(r.minimum.adsorbate, np.nan) for r in ranked]),
         taken=[r.minimum.candidate_id for r in ranked if r.minimum.pair_id in taken] + list(taken),
         seed=seed,
     )
@@ -132,7 +132,7 @@ def beliefs_of(
     facts = [slabs[m.slab_id] for m in minima]
     beliefs = replace(beliefs, features_RF=_features(facts, [m.adsorbate for m in minima]))
     if costs is not None:
-        # An adsorbate's few atoms are left out: they are what a slab's vacuum varies by.
+        # An adsorbate's few atoms are left out: the exponent is not known that well.
         cost_R = costs.cost([f.n_atoms for f in facts])
         beliefs = replace(beliefs, cost_R=cost_R, slab_cost_R=cost_R)
     if prices is not None:

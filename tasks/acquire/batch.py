@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tasks.acquire.beliefs import AcquisitionError, Beliefs, Floats
 from tasks.acquire.diversity import RADIUS, Novelty
-from tasks.acquire.scores import Score, probability
+from tasks.acquire.scores import Best, Score, probability
 
 Why = Literal["promising", "uncertain"]
 
@@ -87,7 +87,7 @@ def select(
     known_slabs: Collection[str],
     seed: int,
     cost_budget: float | None = None,
-    best_ev: float | None = None,
+    best_ev: Best = None,
     taken: Collection[str] = (),
 ) -> list[Selected]:
     """Return at most ``budget`` pairs, the first to be calculated first.
@@ -109,7 +109,7 @@ def select(
     return batch.chosen
 
 
-def _scored(share: Share, beliefs: Beliefs, best_ev: float | None, seed: int) -> Floats:
+def _scored(share: Share, beliefs: Beliefs, best_ev: Best, seed: int) -> Floats:
     score_R = share.score(beliefs, best_ev=best_ev, seed=seed)
     if not (score_R >= 0).all():
         raise AcquisitionError(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfc, erfcx, ndtr
 
 Floats = NDArray[np.float64]
+_FAR = 1e6  # sigmas: nothing of a normal error is left beyond
 
 
 def probability_between(
@@ -54,13 +55,14 @@ def _hinge(mean_R: Floats, sigma_R: Floats) -> Floats:
     """Return E[max(x, 0)] of a normal x."""
     safe_R = np.where(sigma_R == 0, 1.0, sigma_R)
     with np.errstate(over="ignore"):
-        z_R = mean_R / safe_R
-        density_R = np.exp(-0.5 * z_R**2) / np.sqrt(2 * np.pi)
-        # In the lower tail z ndtr(z) + density cancels; Mills' ratio by erfcx does so far less.
-        mills_R = np.sqrt(np.pi / 2) * erfcx(np.maximum(-z_R, 0.0) / np.sqrt(2.0))
-    tail_R = density_R * (1 + np.minimum(z_R, 0.0) * mills_R)
-    body_R = z_R * ndtr(z_R) + density_R
-    hinge_R = safe_R * np.where(z_R < 0, np.maximum(tail_R, 0.0), body_R)
+        z_R = np.clip(mean_R / safe_R, -_FAR, _FAR)
+    spread_R = safe_R * np.exp(-0.5 * z_R**2) / np.sqrt(2 * np.pi)
+    # In the lower tail the body's two terms cancel; Mills' ratio by erfcx does so far less.
+    below_R = np.maximum(-z_R, 0.0)
+    mills_R = np.sqrt(np.pi / 2) * erfcx(below_R / np.sqrt(2.0))
+    tail_R = spread_R * np.maximum(1 - below_R * mills_R, 0.0)
+    body_R = mean_R * ndtr(z_R) + spread_R
+    hinge_R = np.where(z_R < 0, tail_R, body_R)
     return np.where(sigma_R == 0, np.maximum(mean_R, 0.0), hinge_R)
 
 

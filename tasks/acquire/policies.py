@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tasks.acquire.batch import Policy, Share, Why
 from tasks.acquire.beliefs import AcquisitionError
-from tasks.acquire.diversity import RADIUS
+from tasks.acquire.diversity import DIVERSITY, RADIUS
 from tasks.acquire.scores import SCORES, ConfidenceBound, Score
 
 BATCH = "batch"
@@ -28,7 +28,7 @@ def named_policy(
     promising_by: str = "probability",
     uncertain_by: str = "doubt",
     kappa: float = 2.0,
-    diversity: float = 0.0,
+    diversity: float | None = None,
     radius: float = RADIUS,
     cost_weight: float = 0.0,
     limits: Limits | None = None,
@@ -36,7 +36,8 @@ def named_policy(
     """Return the policy ``name``: a score by its own name, or ``batch``, which mixes two.
 
     ``batch`` gives the share ``promising`` to the first by ``promising_by`` and the rest to the
-    first by ``uncertain_by``. The others read ``kappa`` alone, and that if they are the bound.
+    first by ``uncertain_by``; without ``diversity`` it takes ``DIVERSITY``, and a score alone takes
+    none. ``kappa`` is read by the confidence bound.
     """
     if not 0 <= promising <= 1:
         raise AcquisitionError(f"promising must be a share between 0 and 1, got {promising}")
@@ -49,9 +50,10 @@ def named_policy(
         why: Why = "uncertain" if name in _UNCERTAIN else "promising"
         shares = (Share(_score(name, kappa), 1.0, why),)
     bounds = limits or Limits()
+    usual = DIVERSITY if name == BATCH else 0.0
     return Policy(
         shares,
-        diversity,
+        usual if diversity is None else diversity,
         radius,
         cost_weight,
         bounds.per_slab,

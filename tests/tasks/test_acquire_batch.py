@@ -170,6 +170,14 @@ def test_without_diversity_two_alike_follow_each_other() -> None:
     assert take(alike, BEST, 2) == ["a", "b"]
 
 
+@pytest.mark.parametrize(("name", "diversity"), [("batch", 0.5), ("greedy", 0.0)])
+def test_a_batch_is_diverse_unless_told_and_a_score_alone_if_told(
+    name: str, diversity: float
+) -> None:
+    assert named_policy(name).diversity == diversity
+    assert named_policy(name, diversity=2.0).diversity == 2.0
+
+
 def test_ties_go_to_the_lower_id() -> None:
     assert take(plain([0.0, 0.0])) == ["a", "b"]
 

@@ -114,6 +114,16 @@ def test_without_a_verified_best_the_best_prediction_is_to_be_beaten() -> None:
     )
 
 
+def test_each_window_has_its_own_best() -> None:
+    both = replace(
+        believed([(-0.65, 0.1), (0.45, 0.1)]),
+        low_R=np.array([-1.0, 0.0]),
+        high_R=np.array([-0.5, 0.5]),
+    )
+    alone = expected_gain([-0.75, 0.25], [0.1, 0.2], both.energy_R, 0.1).tolist()
+    assert score("expected_improvement", both, best_ev=None) == pytest.approx(alone)
+
+
 @pytest.mark.parametrize("name", SCORES)
 @given(rows, steps)
 def test_energies_and_windows_shift_together(
