@@ -11,7 +11,8 @@ its rows (its adsorption sites); how many rows stand behind the calls is counted
             line lies is told to nobody; each round estimates it.
 ``window``  surfaces that hold N between -1.0 and -0.5 eV (of 1/2 N2) and H above -0.1 eV (of
             1/2 H2), lowest sites: nitrogen reduction without hydrogen on the surface. Both must be
-            asked. The rows have no CO; this is the nearest pair with usable references.
+            asked; once one lies outside, no contest but chance asks for the other. The rows have
+            no CO; this is the nearest pair with usable references.
 
 All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
 they know in each round, 50 at least; a surrogate learns anew in each. What is finished is a small

@@ -96,6 +96,8 @@ def run(
             rows = _chosen(shuffled, answers, asked_R, contest, batch, seed + len(history))
         if asked_R[rows].any():
             raise RuntimeError("a pair was asked twice")
+        if not rows:
+            break  # what is left belongs to surfaces that failed
         asked_R[rows] = True
         history.append(_progress(answers, asked_R))
     return history
@@ -123,11 +125,17 @@ def _chosen(
     energy_R[asked], sigma_R[asked] = known, _SURE_EV
     beliefs, score, best_ev = _beliefs(pool, energy_R, sigma_R, asked, contest.score)
     policy = Policy((Share(score),), per_slab=contest.per_slab)
-    taken = [pool.ids[row] for row in asked]
+    taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
     chosen = select(
         beliefs, policy, budget=batch, known_slabs=(), seed=seed, best_ev=best_ev, taken=taken
     )
     return [one.row for one in chosen]
+
+
+def lost(pool: Pool, asked_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np.bool_]:
+    """Return True for pairs whose partner was asked and lies outside its window: asked in vain."""
+    outside_R = asked_R & ((energy_R < pool.low_R) | (energy_R > pool.high_R))
+    return (pool.partner_R >= 0) & outside_R[pool.partner_R]
 
 
 def _beliefs(

@@ -168,6 +168,17 @@ def test_a_window_on_one_surface_is_found_when_both_were_asked(scripts: Scripts)
     assert answers.found(asked_R) == answers.to_find - 1
 
 
+def test_a_pair_whose_partner_failed_is_not_asked_any_more(scripts: Scripts) -> None:
+    pool, answers = made_up(scripts, told=True)
+    asked_R = pool.reaction_R == 0
+    lost_R = scripts.loop.lost(pool, asked_R, answers.energy_R)
+    failed_R = (answers.energy_R < pool.low_R) | (answers.energy_R > pool.high_R)
+    assert np.array_equal(lost_R[1::2], failed_R[::2])
+    assert not lost_R[::2].any()
+    pool, answers = made_up(scripts)
+    assert not scripts.loop.lost(pool, asked_R, answers.energy_R).any()
+
+
 def test_a_run_that_is_stored_is_printed_again(scripts: Scripts, tmp_path: Path) -> None:
     step = scripts.loop.Progress
     history = [step(100, 300, 2), step(200, 600, 8), step(300, 900, 10)]
