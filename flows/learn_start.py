@@ -29,7 +29,7 @@ _SHOWN = 10
 def start_fine_tuning(
     campaign: str, database: str | None, learning: Learning | None = None
 ) -> None:
-    """Fine-tune what serves a campaign's model on the labels of its level, and print the verdict."""
+    """Fine-tune what serves a campaign's model on its level's labels, and print the verdict."""
     settings = read_settings()
     db = existing_database(settings, database)
     try:

@@ -104,7 +104,7 @@ def train_member(job: TuningJob, member: int) -> QECatalytic:
         aside = make_samples(job.to_calibrate(), reader, {})
         objective = Tune(samples, aside, reader, recipe)
         folder, device = job.member_folder(member), torch.device(job.device)
-        return finish(Trainer(network, objective, recipe, folder, device).run())
+        return finish(Trainer(network, objective, recipe, folder, device, says=False).run())
 
 
 @contextmanager
