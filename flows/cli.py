@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.deploy_command import deploy_app
 from flows.errors import USER_FAULTS
 from flows.interrupt import stopped_says
 from flows.learn_commands import learn_app
@@ -31,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.registered_commands += look_app.registered_commands + learn_app.registered_commands
+for part in (look_app, learn_app, deploy_app):
+    app.registered_commands += part.registered_commands
 app.add_typer(queue_app, name="queue")
 app.add_typer(model_app, name="model")
 

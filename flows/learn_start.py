@@ -7,7 +7,7 @@ from flows.campaign_learning import Learning
 from flows.control_plane import control_plane
 from flows.engine_places import read_places
 from flows.errors import CampaignError
-from flows.learn import learn, require_one_level
+from flows.learn import Learnt, learn, require_one_level
 from flows.loop import Loop
 from flows.loop_parts import CampaignParts, loop_flow
 from flows.places import choose_database, existing_database, lake_of, models_of, work_of
@@ -19,8 +19,10 @@ from flows.show import show_candidates
 from flows.show_learning import show_learnt, show_round, show_rounds
 from flows.start import Asked, cluster_plan, open_campaign, where_of
 from screening_db.engine import Database
+from screening_db.learning_tables import RoundRow
 from screening_db.lock import campaign_lock
 from screening_db.queries import campaign as campaign_row
+from screening_db.rounds import rounds as known_rounds
 from screening_db.stale import model_of
 
 _SHOWN = 10
@@ -28,7 +30,7 @@ _SHOWN = 10
 
 def start_fine_tuning(
     campaign: str, database: str | None, learning: Learning | None = None
-) -> None:
+) -> Learnt:
     """Fine-tune what serves a campaign's model on its level's labels, and print the verdict."""
     settings = read_settings()
     db = existing_database(settings, database)
@@ -40,12 +42,15 @@ def start_fine_tuning(
         show_learnt(learnt, model)
         if learnt.accepted:
             print(f"rank by it with: sabatier rescore {campaign}")
+        return learnt
     finally:
         db.close()
 
 
-def start_loop(file: Path, rounds: int, budget: int | None, database: str | None) -> None:
-    """Run the loop of the campaign in ``file``, or go on with it, and print its rounds."""
+def start_loop(
+    file: Path, rounds: int, budget: int | None, database: str | None
+) -> RoundRow:
+    """Run the loop of the campaign in ``file``, or go on with it; return its last round."""
     settings = read_settings()
     campaign = load_campaign(file)
     calculations = rounds * campaign.triage.budget if budget is None else budget
@@ -65,6 +70,7 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
         show_candidates(db, campaign.name, _SHOWN)
         print(f"stopped: {why}")
         print(f"database     {db.where}")
+        return known_rounds(db, campaign.name)[-1]
     finally:
         db.close()
 

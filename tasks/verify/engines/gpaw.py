@@ -98,7 +98,7 @@ class GpawEngine(Engine):
             import gpaw
 
             gpaw.setup_paths[:0] = [Path(self.place.potentials)]
-        stated: Calculator = GPAW(**gpaw_parameters(job))
+        stated = cast(Calculator, GPAW(**gpaw_parameters(job)))  # GPAW annotates it otherwise
         if job.rung is not Rung.SMEARED_START:
             return stated
         wide = GPAW(**gpaw_parameters(job, width_ev=_WIDE_EV))
