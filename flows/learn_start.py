@@ -47,9 +47,7 @@ def start_fine_tuning(
         db.close()
 
 
-def start_loop(
-    file: Path, rounds: int, budget: int | None, database: str | None
-) -> RoundRow:
+def start_loop(file: Path, rounds: int, budget: int | None, database: str | None) -> RoundRow:
     """Run the loop of the campaign in ``file``, or go on with it; return its last round."""
     settings = read_settings()
     campaign = load_campaign(file)
