@@ -26,7 +26,8 @@ def start_when_due(database: str, campaign: str, *, after: int, start: str) -> s
     db = open_database(database, create=False)
     try:
         campaign_row(db, campaign)
-        last = (fine_tunings(db, campaign=campaign) or [None])[-1]  # whatever came of it
+        begun = fine_tunings(db, campaign=campaign)  # whatever came of them
+        last = begun[-1] if begun else None
         found = new_labels(db, campaign, last.started_at if last else None)
     finally:
         db.close()

@@ -20,11 +20,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
@@ -94,29 +94,12 @@ class ReplayEngine(Engine):
                 f"energy of {job.atoms.get_chemical_formula()} as it is placed "
                 f"({known_id(job.atoms)[:12]}); add it, which makes another level",
             )
-        return _Answer(energy_ev)
+        # Structures of a table rest where they are known.
+        at_rest_N3 = np.zeros((len(job.atoms), 3))
+        return SinglePointCalculator(job.atoms, energy=energy_ev, forces=at_rest_N3)
 
     def _table(self) -> EnergyTable:
         return read_table(Path(self.place.potentials))
-
-
-class _Answer(Calculator):  # type: ignore[misc]
-    """One energy for the structure it was looked up for; it rests there, so its forces are zero."""
-
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
-
-    def __init__(self, energy_ev: float) -> None:
-        super().__init__()
-        self._energy_ev = energy_ev
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Any = ("energy",),
-        system_changes: Any = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.results = {"energy": self._energy_ev, "forces": np.zeros((len(self.atoms), 3))}
 
 
 @lru_cache(maxsize=4)
