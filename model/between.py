@@ -4,17 +4,16 @@ Weights between a network and its fine-tuned self answer better than either wher
 are few and the old ones many (Wortsman et al. 2022, arXiv:2109.01903).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from model.batches import Reader
 from model.ensemble import Ensemble
 from model.qe_catalytic import QECatalytic
 from model.rows import Row
 
-SHARES = (1.0, 0.75, 0.5, 0.25)  # of the way, tried in this order
+SHARES = (1.0, 0.75, 0.5, 0.25)  # of the way
 
 
 def between(before: QECatalytic, after: QECatalytic, share: float) -> QECatalytic:
@@ -30,27 +29,35 @@ def between(before: QECatalytic, after: QECatalytic, share: float) -> QECatalyti
     return found.eval()
 
 
-def furthest(
+def best_share(
     before: Sequence[QECatalytic],
     after: Sequence[QECatalytic],
     known: Sequence[Row],
-    reader: Reader,
+    new: Sequence[Row],
+    ensemble: Callable[[Sequence[QECatalytic]], Ensemble],
     forget: float,
-    device: torch.device,
 ) -> float:
-    """Return the largest share at which the error on ``known`` rows grows by ``forget`` at most.
+    """Return the share that serves the levels of ``new`` rows best and forgets little.
 
-    Members go the same way together. Where every share forgets more it is the smallest.
+    It is what the gate will ask, on rows that the gate does not see: the error on ``known`` rows
+    may grow by ``forget`` (a share of it), and at the levels of the new ones that on new and known
+    rows together is lowest. Members go the same way. Where all forget more it is the smallest.
     """
-    examples = reader.read([row.configuration() for row in known])
-    energy_R = np.array([row.energy_ev for row in known])
+    rows = [*known, *new]
+    configurations = [row.configuration() for row in rows]
+    energy_R = np.array([row.energy_ev for row in rows])
+    is_known_R = np.arange(len(rows)) < len(known)
+    levels = {row.level for row in new}
+    at_level_R = np.array([row.level in levels or not levels for row in rows])
 
-    def mae(networks: Sequence[QECatalytic]) -> float:
-        said_R = Ensemble(networks, reader, device).answer_examples(examples).regression_R
-        return float(np.abs(said_R - energy_R).mean())
+    def maes(networks: Sequence[QECatalytic]) -> tuple[float, float]:
+        off_R = np.abs(ensemble(networks).answer(configurations).regression_R - energy_R)
+        return float(off_R[is_known_R].mean()), float(off_R[at_level_R].mean())
 
-    limit = (1 + forget) * mae(before)
-    for share in SHARES[:-1]:
-        if mae([between(a, b, share) for a, b in zip(before, after, strict=True)]) <= limit:
-            return share
-    return SHARES[-1]
+    limit = (1 + forget) * maes(before)[0]
+    tried = {
+        share: maes([between(a, b, share) for a, b in zip(before, after, strict=True)])
+        for share in SHARES
+    }
+    allowed = [share for share, (forgot, _) in tried.items() if forgot <= limit]
+    return min(allowed or SHARES[-1:], key=lambda share: tried[share][1])

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from model.batches import Reader
-from model.between import between, furthest
+from model.between import best_share, between
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
 from model.config import QECatalyticConfig
 from model.design import WEIGHTS as DESIGNER
@@ -162,9 +162,16 @@ def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
     """Return the members, and how far they went from the parent to what they learnt."""
     before = [begun_from(job, member) for member in range(job.members)]
     after = [train_member(job, member) for member in range(job.members)]
-    known = [row for row in of_part(read_hold_out(job.parent), CALIBRATE) if row.kind in UNRELAXED]
+    known, new = (
+        [row for row in of_part(rows, CALIBRATE) if row.kind in UNRELAXED]
+        for rows in (read_hold_out(job.parent), job.labels)
+    )
     reader, device = reader_of(job, before[0]), torch.device(job.device)
-    share = furthest(before, after, known, reader, job.recipe.forget, device)
+
+    def ensemble(members: Sequence[QECatalytic]) -> Ensemble:
+        return Ensemble(members, reader, device)
+
+    share = best_share(before, after, known, new, ensemble, job.recipe.forget)
     return [between(a, b, share) for a, b in zip(before, after, strict=True)], share
 
 

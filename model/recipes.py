@@ -78,7 +78,7 @@ class TuneRecipe(JointRecipe):
     jitter_ang: float = 0.05
     replay_share: float = 0.5  # of an epoch's draws that are old labels, all sets alike
     lora_rank: int = 8  # of the adapters that the method lora adds
-    forget: float = 0.02  # how much the error on the hold-out may grow (model.between), as a share
+    forget: float = 0.035  # how much the error on the hold-out may grow (model.between), as a share
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import network_and_reader
 
+from model.between import best_share
 from model.checkpoint import Checkpoint, open_checkpoint
+from model.ensemble import Answers
 from model.errors import ModelError
 from model.fine_tune import TuneRecipe, fine_tune
 from model.kept_rows import HOLD_OUT, REPLAY, held_out_pairs, read_hold_out, read_replay
@@ -26,8 +29,9 @@ from model.parts import (
     part_of,
 )
 from model.predictor import load_predictor
+from model.qe_catalytic import QECatalytic
 from model.rows import Row, read_rows
-from model.training import Trainer
+from model.training import STATE, Trainer
 from model.tune import resolved
 
 SHORT = TuneRecipe(method="heads", epochs=3, watch_every=3)
@@ -109,14 +113,35 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
 
 def test_what_would_forget_goes_a_part_of_the_way(base: Checkpoint, tmp_path: Path) -> None:
     mad = replace(SHORT, method="all", learning_rate=0.3, epochs=10)
-    bold = tune(base, tmp_path / "bold", replace(mad, forget=1e9))
-    careful = tune(base, tmp_path / "careful", mad)
-    assert bold.read_json("card.json")["share"] == 1.0
+    careful = tune(base, tmp_path, mad)
     share = careful.read_json("card.json")["share"]
-    assert share < 1.0
+    assert share == 0.25
+    learnt = torch.load(tmp_path / "member-0" / STATE, weights_only=True)["average"]
     for name, old in weights(base).items():
-        new = torch.lerp(old, weights(bold)[name], share)
+        new = torch.lerp(old, learnt[name], share)
         assert torch.allclose(weights(careful)[name], new, atol=1e-6)
+
+
+@pytest.mark.parametrize(("forget", "share"), [(20.0, 1.0), (8.0, 0.75), (0.0, 0.25)])
+def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
+    forget: float, share: float
+) -> None:
+    network, _ = network_and_reader()
+    moved = network.twin()
+    moved.scale.offset_L += 1.0  # an answer rises with the share
+    known = [replace(row, energy_ev=0.5, level="other") for row in LABELS[:40]]
+    new = [replace(row, energy_ev=1.0) for row in LABELS[40:60]]
+
+    class Offset:
+        def __init__(self, members: list[QECatalytic]) -> None:
+            self.said = float(members[0].scale.offset_L[0])
+
+        def answer(self, asked: list[object]) -> Answers:
+            told_R = np.array([self.said] * len(asked))
+            told_R[:40] = 0.5 + 0.1 + self.said  # what is known is forgotten
+            return Answers(told_R, told_R, told_R, told_R, np.zeros((len(asked), 1)))
+
+    assert best_share([network], [moved], known, new, Offset, forget) == share  # type: ignore[arg-type]
 
 
 def test_a_killed_run_goes_on_to_the_same_candidate(
