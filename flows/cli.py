@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.deploy_command import deploy_app
 from flows.errors import USER_FAULTS
 from flows.interrupt import StoppedError, stopping
 from flows.look import look_app
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.registered_commands += look_app.registered_commands
+app.registered_commands += deploy_app.registered_commands
 app.add_typer(queue_app, name="queue")
 
 Place = Literal["dask", "local", "slurm"]

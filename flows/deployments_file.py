@@ -14,6 +14,7 @@ from flows.strict import Strict
 from flows.yaml_file import Form, load_form
 
 Event = Literal["finished", "failed", "refused"]
+EVENTS: tuple[Event, ...] = get_args(Event)
 
 
 class Pool(Strict):
@@ -138,7 +139,7 @@ class Deployments(Strict):
     timezone: str = "UTC"
     concurrency: Concurrency = Concurrency()
     webhook: str | None = None
-    tell: list[Event] = Field(default=list(get_args(Event)))
+    tell: list[Event] = Field(default=list(EVENTS))
     campaigns: list[DeployedCampaign] = Field(min_length=1)
 
     @field_validator("timezone")

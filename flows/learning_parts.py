@@ -41,6 +41,14 @@ def last_fine_tuning(db: Database, campaign: str) -> Tuned | None:
     return Tuned(found[-1].id, found[-1].started_at) if found else None
 
 
+def refusal(outcome: object) -> str:
+    """Return why a gate refused, from what ``fine_tune`` or ``loop`` returned; else nothing."""
+    verdict = getattr(outcome, "verdict", outcome)
+    if getattr(verdict, "accepted", None) is not False:
+        return ""
+    return "; ".join(getattr(verdict, "reasons", ())) or "no reason was given"
+
+
 def _begin(module: str, name: str) -> Callable[..., Any]:
     if find_spec(module) is None or not hasattr(import_module(module), name):
         raise CampaignError(f"this release cannot learn: {module}.{name} is missing; update it")

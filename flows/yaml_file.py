@@ -1,4 +1,4 @@
-"""Read a YAML file into a model; whatever is wrong with it becomes one line that names the place."""
+"""Read a YAML file into a model; what is wrong with it becomes one line that names the place."""
 
 import difflib
 import types
