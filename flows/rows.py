@@ -1,5 +1,6 @@
 """Domain values as rows of the screening database."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -145,6 +146,21 @@ def prediction_row(prediction: Prediction) -> PredictionRow:
         token_ev=prediction.token_ev,
         in_domain=prediction.in_domain,
         reason=prediction.reason,
+    )
+
+
+def prediction_of(row: PredictionRow) -> Prediction:
+    """Return the prediction that a row was made of."""
+    return Prediction(
+        candidate_id=row.candidate_id,
+        level=row.level,
+        checkpoint_sha256=row.checkpoint_sha256,
+        energy_ev=row.energy_ev,
+        sigma_ev=row.sigma_ev,
+        regression_ev=math.nan if row.regression_ev is None else row.regression_ev,
+        token_ev=math.nan if row.token_ev is None else row.token_ev,
+        in_domain=row.in_domain,
+        reason=row.reason,
     )
 
 

@@ -40,6 +40,7 @@ class Screening:
     store: Store
     client: Client
     chunks: list[Chunk] = field(default_factory=list)
+    known: int = 0  # placements of this run that the checkpoint predicted before
     surfaces: list[BulkSurfaces] = field(default_factory=list)
 
     def cut(self) -> None:
@@ -66,6 +67,7 @@ class Screening:
             campaign.placements.spec(campaign.seed),
             campaign.level,
             campaign.triage.keep_per_pair,
+            self.resolved.checkpoint_sha256,
         )
 
     def finish(self) -> None:
@@ -96,8 +98,11 @@ def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
     return [done[bulk.bulk_id] for bulk in resolved.bulks]
 
 
-def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> None:
-    """Run what is left of a campaign whose start is recorded."""
+def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> int:
+    """Run what is left of a campaign whose start is recorded.
+
+    Returns how many placements were not predicted, because the same checkpoint did so before.
+    """
     name = resolved.campaign.name
     store = Store(database, lake, name)
     device = device_for(control.cluster)
@@ -107,9 +112,9 @@ def run_screening(resolved: Resolved, database: Database, lake: Path, control: C
         dask_client(control.cluster, device, plugin) as client,
         plane.connected(),
     ):
-        prefect_flow(Screening(resolved, store, client))(
-            name, resolved.level.name, resolved.checkpoint_sha256
-        )
+        screening = Screening(resolved, store, client)
+        prefect_flow(screening)(name, resolved.level.name, resolved.checkpoint_sha256)
+    return screening.known
 
 
 def prefect_flow(screening: Screening) -> Callable[[str, str, str], None]:
@@ -147,7 +152,9 @@ def _score_missing(screening: Screening) -> None:
         @task(name="score chunk", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
         def chunk_task(chunk_id: str) -> int:
             chunk = missing[chunk_id]
-            return score_chunk(screening.client, chunk, order, screening.store, advance)
+            scored = score_chunk(screening.client, chunk, order, screening.store, advance)
+            screening.known += scored.known
+            return scored.candidates
 
         for chunk_id in missing:
             chunk_task(chunk_id)

@@ -64,7 +64,9 @@ def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
     from flows.screen import Control, run_screening
 
     control = Control(_cluster(resolved.campaign, settings), settings.prefect_api_url)
-    run_screening(resolved, db, lake_of(db), control)
+    known = run_screening(resolved, db, lake_of(db), control)
+    if known:
+        print(f"{known:,} placements were predicted before by the same checkpoint and taken over")
 
 
 def start_plan(file: Path) -> None:

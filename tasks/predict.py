@@ -4,8 +4,9 @@ Units   energies in eV, lengths in Å, angles in degrees.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from model.contract import Configuration, Prediction, Predictor
 from model.text import parse_text
@@ -22,6 +23,8 @@ from tasks.placements import (
 )
 from tasks.slabs import Slab
 from tasks.structures import structure_text
+
+NOTHING_KNOWN: Mapping[str, Prediction] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,13 @@ def score_slabs(
     level: str,
     keep_per_pair: int,
     predictor: Predictor,
+    known: Mapping[str, Prediction] = NOTHING_KNOWN,
 ) -> Scores:
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
-    The best ``keep_per_pair`` of each pair carry their structure.
+    Those that ``known`` has, by candidate id, were predicted by the same checkpoint at the same
+    level and are not predicted again; they are placed and checked as all others are. The best
+    ``keep_per_pair`` of each pair carry their structure.
     """
     refused: list[Refused] = []
     adslabs: list[Adslab] = []
@@ -80,8 +86,7 @@ def score_slabs(
         adslabs += [a for a in placed if a.candidate_id not in left_out]
         configurations += read
         refused += not_read
-    predictions = predictor.predict(configurations)
-    _require_answers(configurations, predictions)
+    predictions = _predicted(configurations, predictor, known)
     scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
     kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
     structures = {
@@ -90,6 +95,17 @@ def score_slabs(
     return Scores(
         tuple(replace(c, structure=structures.get(c.candidate_id)) for c in scored), tuple(refused)
     )
+
+
+def _predicted(
+    configurations: Sequence[Configuration], predictor: Predictor, known: Mapping[str, Prediction]
+) -> list[Prediction]:
+    """Return the prediction of each configuration, from ``known`` where it is there."""
+    asked = [c for c in configurations if c.candidate_id not in known]
+    answers = predictor.predict(asked) if asked else []
+    _require_answers(asked, answers)
+    new = iter(answers)
+    return [known.get(c.candidate_id) or next(new) for c in configurations]
 
 
 def _require_answers(
