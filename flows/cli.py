@@ -55,11 +55,17 @@ def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
 
 
 @app.command()
-def plan(file: CampaignFile) -> None:
+def plan(
+    file: CampaignFile,
+    since: Annotated[
+        str | None, typer.Option(help="What is new since this campaign file or stored campaign.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
     """Count bulks, slabs, pairs and placements, and estimate time and disk."""
     from flows.start import start_plan
 
-    start_plan(file)
+    start_plan(file, since, database)
 
 
 @app.command()

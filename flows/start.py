@@ -13,6 +13,7 @@ from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
 from flows.places import choose_database, existing_database, lake_of, work_of
+from flows.plan_since import show_since
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.settings import Settings, read_settings
@@ -69,13 +70,17 @@ def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
         print(f"{known:,} placements were predicted before by the same checkpoint and taken over")
 
 
-def start_plan(file: Path) -> None:
-    """Count what the campaign in ``file`` would do; nothing is stored."""
+def start_plan(file: Path, since: str | None = None, database: str | None = None) -> None:
+    """Count what the campaign in ``file`` would do; nothing is stored.
+
+    ``since`` is another campaign file, or the name of a stored campaign, to compare it with.
+    """
     settings = read_settings()
     campaign, resolved = _read(file, settings)
     workers = _cluster(campaign, settings).workers
+    surfaces = cut_here(resolved)
     planned = plan(
-        cut_here(resolved),
+        surfaces,
         len(resolved.adsorbates),
         model=campaign.model,
         workers=workers,
@@ -85,6 +90,9 @@ def start_plan(file: Path) -> None:
     show_plan(campaign.name, planned, workers)
     if resolved.verified_at != resolved.level:
         print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+    if since is not None:
+        where = choose_database(settings, campaign.database, database)
+        show_since(resolved, surfaces, since, settings, workers=workers, database=where)
 
 
 def start_verification(

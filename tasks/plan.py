@@ -87,7 +87,6 @@ def plan(
     slabs = [s for surface in surfaces for s in surface.slabs]
     placements = sum(s.placements for s in slabs)
     pairs = len(slabs) * adsorbates
-    rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     kept = min(pairs * keep_per_pair, placements)
     return Plan(
         bulks=len(surfaces),
@@ -95,7 +94,16 @@ def plan(
         pairs=pairs,
         placements=placements,
         refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
-        rate_per_core_s=rate,
-        seconds=START_S + placements / (rate * workers),
+        rate_per_core_s=_rate(model),
+        seconds=seconds_for(placements, model, workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
     )
+
+
+def seconds_for(placements: int, model: str, workers: int) -> float:
+    """Return about how long ``workers`` cores predict ``placements``, the start included."""
+    return START_S + placements / (_rate(model) * workers)
+
+
+def _rate(model: str) -> float:
+    return PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)

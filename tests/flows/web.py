@@ -1,20 +1,13 @@
-"""A local server that notes what is posted to it, and a Prefect server of a test's own."""
+"""A local server that notes what is posted to it."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-import httpx
 
 
 @dataclass
@@ -55,47 +48,3 @@ def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """Give the address of a Prefect server with all its services, which keeps all in ``home``."""
-    port = free_port()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "SABATIER_"))}
-    own = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_ENABLED": "0",
-        "DO_NOT_TRACK": "1",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], env=kept | own, stdout=log, stderr=log
-        )
-    try:
-        yield _answering(f"http://127.0.0.1:{port}/api", process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _answering(address: str, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{address}/health", timeout=5).is_success:
-                return address
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise RuntimeError("the test's Prefect server did not answer")
