@@ -1,6 +1,7 @@
 """A local server that notes what is posted to it."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -48,3 +49,10 @@ def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,6 +1,6 @@
 """Predictions reach the candidates that they were made for, or nothing is recorded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,7 @@ from model.contract import Configuration, Domain, Prediction
 from tasks.adsorbates import adsorbate
 from tasks.bulks import FormulaSpec, resolve_bulks
 from tasks.placements import PlacementSpec
-from tasks.predict import Scores, score_slabs
+from tasks.predict import NOTHING_KNOWN, Scores, score_slabs
 from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 
 Disturb = Callable[[list[Prediction]], list[Prediction]]
@@ -23,9 +23,11 @@ class Invented:
 
     def __init__(self, disturb: Disturb = list) -> None:
         self._disturb = disturb
+        self.asked: list[str] = []
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         sha256 = self.checkpoint_sha256
+        self.asked += [c.candidate_id for c in configurations]
         return self._disturb(
             [
                 Prediction(c.candidate_id, c.level, sha256, -float(n), 0.1, 0.0, 0.0, True)
@@ -41,7 +43,9 @@ def slab() -> Slab:
     return enumerate_slabs(bulk, spec)[0][0]
 
 
-def scores(slab: Slab, predictor: Invented, keep: int = 1) -> Scores:
+def scores(
+    slab: Slab, predictor: Invented, keep: int = 1, known: Mapping[str, Prediction] = NOTHING_KNOWN
+) -> Scores:
     return score_slabs(
         [slab],
         [adsorbate("O")],
@@ -49,6 +53,7 @@ def scores(slab: Slab, predictor: Invented, keep: int = 1) -> Scores:
         level="emt",
         keep_per_pair=keep,
         predictor=predictor,
+        known=known,
     )
 
 
@@ -71,3 +76,21 @@ def test_the_lowest_of_a_pair_carry_their_structure(slab: Slab) -> None:
 def test_answers_to_another_question_are_never_recorded(slab: Slab, disturb: Disturb) -> None:
     with pytest.raises(RuntimeError, match="answers what it was asked"):
         scores(slab, Invented(disturb))
+
+
+def test_what_is_known_is_not_predicted_again(slab: Slab) -> None:
+    first = scores(slab, Invented(), keep=2)
+    known = {c.candidate_id: c.prediction for c in first.candidates}
+    predictor = Invented()
+    assert scores(slab, predictor, keep=2, known=known) == first
+    assert predictor.asked == []
+
+
+def test_only_what_is_new_is_predicted(slab: Slab) -> None:
+    first = scores(slab, Invented()).candidates
+    known = {c.candidate_id: c.prediction for c in first[::2]}
+    predictor = Invented()
+    found = scores(slab, predictor, known=known).candidates
+    assert predictor.asked == [c.candidate_id for c in first[1::2]]
+    assert [c.candidate_id for c in found] == [c.candidate_id for c in first]
+    assert [c.prediction for c in found[::2]] == list(known.values())
