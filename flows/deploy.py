@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from flows.deployed import VERIFICATIONS
 from flows.deployments_file import Deployments, Pool, load_deployments
 from flows.environment import environment
 from flows.errors import CampaignError
-from flows.settings import Settings, read_settings
+from flows.server import scheduling_server
+from flows.settings import DEFAULT_DATABASE, Settings, read_settings
 
 SHIPPED = Path(__file__).parents[1] / "deployments" / "local.yaml"
 TAG = "sabatier"
+SERVER_HOME = DEFAULT_DATABASE.parent / "prefect"
 _ANSWER_TIMEOUT_S = 20
 
 
@@ -60,7 +62,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
             f"--serve starts a worker of a process pool, {path} states a {stated.pool.type} pool; "
             f"start its worker where it can: {_worker_line(stated.pool)}"
         )
-    with _server(settings) as server:
+    with _server(settings, serve=serve) as server:
         _show(register(stated, wanted, site.here, server), stated)
         if serve:
             _serve(stated.pool, server)
@@ -130,28 +132,38 @@ def _deployment(entry: Entry, pool: Pool, here: Path) -> RunnerDeployment:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[str]:
+def _server(settings: Settings, *, serve: bool) -> Iterator[str]:
     """Let Prefect's client use the configured server for the block.
+
+    With ``serve`` one is started where none is configured; it keeps its schedules for next time.
 
     Raises:
         CampaignError: none is configured, or it does not answer.
     """
     address = settings.prefect_api_url or PREFECT_API_URL.value()
-    if not address:
+    if not address and not serve:
         raise CampaignError(
-            "schedules are kept by a Prefect server, none is configured; start one with: "
-            f"{sys.executable} -m prefect server start, and set "
-            "SABATIER_PREFECT_API_URL=http://127.0.0.1:4200/api"
+            "schedules are kept by a Prefect server, none is configured; set "
+            "SABATIER_PREFECT_API_URL, or add --serve to have one here for as long as it runs"
         )
+    with ExitStack() as stack:
+        if address:
+            _require_answer(address)
+        else:
+            address = stack.enter_context(scheduling_server(SERVER_HOME)).wait()
+        settings_here = {PREFECT_API_URL: address, PREFECT_SERVER_ANALYTICS_ENABLED: False}
+        stack.enter_context(temporary_settings(settings_here))
+        yield address
+
+
+def _require_answer(address: str) -> None:
     try:
         httpx.get(f"{address}/health", timeout=_ANSWER_TIMEOUT_S)  # any status is an answer
     except (httpx.TransportError, httpx.InvalidURL) as fault:
         raise CampaignError(
-            f"no Prefect server answers at {address} ({fault}); start it with: "
-            f"{sys.executable} -m prefect server start, or correct SABATIER_PREFECT_API_URL"
+            f"no Prefect server answers at {address} ({fault}); start it or correct "
+            "SABATIER_PREFECT_API_URL; without it --serve starts one here"
         ) from None
-    with temporary_settings({PREFECT_API_URL: address, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
-        yield address
 
 
 def _show(done: Deployed, stated: Deployments) -> None:
@@ -163,7 +175,7 @@ def _show(done: Deployed, stated: Deployments) -> None:
             f"{name}"
         )
     print(f"{len(done.entries)} deployments in pool {stated.pool.name} on {done.server}")
-    print(f"worker  PREFECT_API_URL={done.server} {_worker_line(stated.pool)}")
+    print(f"worker  PREFECT_API_URL={done.server} {_worker_line(stated.pool)}", flush=True)
 
 
 def _worker_line(pool: Pool) -> str:
