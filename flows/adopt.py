@@ -30,6 +30,7 @@ from model.text import parse_text
 from screening_db.engine import Database
 from screening_db.lake import write_predictions
 from screening_db.lock import campaign_lock
+from screening_db.queries import campaign as find_campaign
 from screening_db.record import (
     record_adsorbates,
     record_bulks,
@@ -101,6 +102,8 @@ def adopt(generated: Generated, campaign: Campaign, db: Database) -> int:
     slabs = {adslab.slab_id: _slab(adslab) for adslab, _ in made.values()}
     with campaign_lock(db, campaign.name):
         _record_start(db, generated, campaign, scored)
+        if find_campaign(db, campaign.name).status == "finished":
+            return len(scored)
         record_bulks(db, [_bulk_row(generated, slab) for slab in slabs.values()])
         record_slabs(db, [slab_row(slab) for slab in slabs.values()])
         record_items(db, _used(campaign, slabs.values()))
@@ -120,7 +123,8 @@ def _scored(made: Adslab, design: Design, campaign: Campaign) -> ScoredCandidate
         adsorbate=name,
         site_kind=SITE_KIND,
         site=site_label(parse_text(made.text)),
-        recipe={"stream": " ".join(design.tokens)},  # it alone builds the structure again
+        # the stream builds the structure again, and the text is what a model reads of it
+        recipe={"stream": " ".join(design.tokens), "text": made.text},
         text=made.text,
         prediction=design.prediction,
         structure=structure_text(made.atoms),

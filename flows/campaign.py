@@ -3,13 +3,10 @@
 Every model refuses keys it does not know; ``flows.campaign_file`` turns a refusal into one line.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -17,23 +14,17 @@ from pydantic import (
     model_validator,
 )
 
+from flows.campaign_learning import Learning
+from flows.campaign_triage import Triage
+from flows.strict import Strict, attempt
 from tasks.bulks import BulkSpec, FileSpec, FormulaSpec, MaterialsProjectSpec, alloy_specs
-from tasks.errors import UserError
 from tasks.placements import PlacementSpec
 from tasks.rank import Window
 from tasks.slabs import SlabSpec
-from tasks.triage import TriagePolicy
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
 SiteKind = Literal["atop", "bridge", "hollow"]
 Miller = Annotated[list[int], Field(min_length=3, max_length=3)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    """A part of the campaign file: unknown keys refused, values fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Alloy(Strict):
@@ -53,11 +44,11 @@ class Combination(Strict):
 class Bulks(Strict):
     """Where bulk crystals come from. Paths are relative to the campaign file."""
 
-    elements: list[str] = []
-    alloys: list[Alloy] = []
-    combine: list[Combination] = []
-    structures: list[str] = []
-    materials_project: list[str] = []
+    elements: list[str] = Field(default=[])
+    alloys: list[Alloy] = Field(default=[])
+    combine: list[Combination] = Field(default=[])
+    structures: list[str] = Field(default=[])
+    materials_project: list[str] = Field(default=[])
 
     def specs(self, folder: Path) -> list[BulkSpec]:
         """Return what is asked for, in the order of the file, files found from ``folder``."""
@@ -108,16 +99,8 @@ class Surfaces(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Surfaces":
-        _try(self.spec)
+        attempt(self.spec)
         return self
-
-
-def _try(build: Callable[[], object]) -> None:
-    """Build a value that checks itself; pydantic places a ValueError in the file."""
-    try:
-        build()
-    except UserError as error:
-        raise ValueError(str(error)) from error
 
 
 class FileAdsorbate(Strict):
@@ -164,7 +147,7 @@ def _adsorbate_name(adsorbate: AnyAdsorbate) -> str:
 class Placements(Strict):
     """Where and how each adsorbate is put on a slab."""
 
-    kinds: list[SiteKind] = ["atop", "bridge", "hollow"]
+    kinds: list[SiteKind] = Field(default=["atop", "bridge", "hollow"])
     rotations: int = 3
     random: int = 0
 
@@ -176,7 +159,7 @@ class Placements(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Placements":
-        _try(lambda: self.spec(seed=0))
+        attempt(lambda: self.spec(seed=0))
         return self
 
 
@@ -204,27 +187,6 @@ class Target(Strict):
         if self.window is not None:
             return Window(*self.window)
         return Window.around(self.optimum or 0.0, self.width or 0.0)
-
-
-class Triage(Strict):
-    """How many pairs go to the verification queue, and which."""
-
-    budget: int = Field(default=50, ge=0)
-    promising: Share = 0.5
-    per_slab: int = Field(default=2, ge=1)
-    per_bulk: int = Field(default=6, ge=1)
-    min_probability: Share = 0.01
-    keep_per_pair: int = Field(default=3, ge=1)
-
-    def policy(self) -> TriagePolicy:
-        """Return these values as triage reads them."""
-        return TriagePolicy(
-            budget=self.budget,
-            promising=self.promising,
-            per_slab=self.per_slab,
-            per_bulk=self.per_bulk,
-            min_probability=self.min_probability,
-        )
 
 
 class Verification(Strict):
@@ -270,6 +232,7 @@ class Campaign(Strict):
     model: str = "mini"
     triage: Triage = Triage()
     verification: Verification = Verification()
+    learning: Learning = Learning()
     cluster: Cluster = Cluster()
     database: str | None = None
     seed: int = Field(default=0, ge=0)

@@ -1,112 +1,19 @@
 """Read a campaign file; whatever is wrong with it becomes one line that names the place."""
 
-import difflib
-import types
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
-
-import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from flows.campaign import Campaign
-from flows.errors import CampaignError
-
-Place = tuple[int | str, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader whose only booleans are true and false: ``NO`` is a molecule here."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+from flows.yaml_file import Form, Place, load_form, parse_form
 
 
 def load_campaign(path: Path) -> Campaign:
     """Return the campaign that the file at ``path`` states."""
-    return parse_campaign(_read(path), path)
+    return load_form(path, _FORM)
 
 
 def parse_campaign(text: str, path: Path) -> Campaign:
     """Return the campaign that ``text`` states; ``path`` is named in errors."""
-    root = _compose(text, path)
-    data = _Loader(text).get_single_data()
-    if not isinstance(data, dict):
-        raise CampaignError(
-            f"{path}: a campaign file is a mapping of keys to values, got "
-            f"{type(data).__name__}; start from an example, such as examples/laptop-emt.yaml"
-        )
-    try:
-        return Campaign.model_validate(data)
-    except ValidationError as invalid:
-        # A misspelt key is also a missing one: the first says more.
-        errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        raise CampaignError(_explain(errors[0], root, path)) from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CampaignError(f"campaign file {path} does not exist; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CampaignError(
-            f"campaign file {path} cannot be read ({error}); it must be a YAML text file"
-        ) from None
-
-
-def _compose(text: str, path: Path) -> yaml.Node:
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
-        raise CampaignError(
-            f"{path}{line}: not valid YAML: {problem}; check indentation, colons and brackets there"
-        ) from None
-    if root is None:
-        raise CampaignError(
-            f"{path}: a campaign file needs content, this one is empty; "
-            "start from an example, such as examples/laptop-emt.yaml"
-        )
-    for key in _repeated_keys(root):
-        raise CampaignError(
-            f"{path}, line {key.start_mark.line + 1}: each key may stand once, "
-            f"{key.value!r} stands twice; remove one"
-        )
-    return root
-
-
-def _repeated_keys(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield key
-            seen.add(key.value)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated_keys(item)
-
-
-def _explain(error: ErrorDetails, root: yaml.Node, path: Path) -> str:
-    place = _without_tag(error["loc"])
-    where = f"{path}, line {_line(root, place)}"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: {_unknown_key(place)}"
-    named = _dotted(place) or "the campaign"
-    if error["type"] == "missing":
-        return f"{where}: {named} is required and missing; add it"
-    if error["type"] == "value_error":  # one of ours: it states rule, value and way out itself
-        return f"{where}: {named}: {error['ctx']['error']}"
-    rule = error["msg"].replace("Input should", "value should").replace("valid ", "")
-    return f"{where}: {named}: {rule}, got {_short(error['input'])}; change it there"
+    return parse_form(text, path, _FORM)
 
 
 def _without_tag(place: Place) -> Place:
@@ -114,71 +21,4 @@ def _without_tag(place: Place) -> Place:
     return place[:2] + place[3:] if place[:1] == ("adsorbates",) else place
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _dotted(place: Place) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
-
-
-def _line(root: yaml.Node, place: Place) -> int:
-    """Return the line, from 1, of the deepest part of ``place`` that the file has."""
-    node, line = root, root.start_mark.line
-    for part in place:
-        child = _child(node, part)
-        if child is None:
-            break
-        key, node = child
-        line = key.start_mark.line
-    return int(line) + 1
-
-
-def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part], node.value[part]
-    if isinstance(node, yaml.MappingNode):
-        return next(((k, v) for k, v in node.value if k.value == str(part)), None)
-    return None
-
-
-def _unknown_key(place: Place) -> str:
-    key, parents = str(place[-1]), place[:-1]
-    valid = sorted(_valid_keys(parents))
-    near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.0)
-    inside = f" in {_dotted(parents)}" if parents else ""
-    return (
-        f"unknown key {key!r}{inside}; the nearest valid key is {near[0]!r} "
-        f"(valid there: {', '.join(valid)})"
-    )
-
-
-def _valid_keys(place: Place) -> set[str]:
-    """Return the keys that the models allow at ``place``."""
-    types_here: list[Any] = [Campaign]
-    for part in place:
-        types_here = [t for annotation in types_here for t in _inside(annotation, part)]
-    return {k for t in types_here for k in getattr(t, "model_fields", {})}
-
-
-def _inside(annotation: Any, part: int | str) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = annotation.model_fields
-        return _flat(fields[str(part)].annotation) if part in fields else []
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in {list, dict}:
-        return _flat(arguments[-1])
-    return []
-
-
-def _flat(annotation: Any) -> list[Any]:
-    """Return the members of a union, annotations removed."""
-    if hasattr(annotation, "__metadata__"):
-        return _flat(get_args(annotation)[0])
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return [t for member in get_args(annotation) for t in _flat(member)]
-    return [annotation]
+_FORM = Form(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)

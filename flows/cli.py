@@ -15,9 +15,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.deploy_command import deploy_app
 from flows.errors import USER_FAULTS
-from flows.interrupt import StoppedError, stopping
+from flows.interrupt import stopped_says
+from flows.learn_commands import learn_app
 from flows.look import look_app
+from flows.models import model_app
 from flows.queue import queue_app
 
 USER_FAULT_STATUS = 2
@@ -29,8 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.registered_commands += look_app.registered_commands
+for part in (look_app, learn_app, deploy_app):
+    app.registered_commands += part.registered_commands
 app.add_typer(queue_app, name="queue")
+app.add_typer(model_app, name="model")
 
 Place = Literal["dask", "local", "slurm"]
 CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
@@ -42,22 +47,25 @@ DatabaseOption = Annotated[
 @app.command()
 def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
     """Run a campaign, or go on with one that was stopped."""
-    try:
-        with stopping():
-            from flows.start import start_screening
+    with stopped_says(f"stopped; what was finished is stored. Go on with: sabatier screen {file}"):
+        from flows.start import start_screening
 
-            start_screening(file, database)
-    except StoppedError as stopped:
-        _say(f"stopped; what was finished is stored. Go on with: sabatier screen {file}")
-        raise typer.Exit(stopped.status) from None
+        start_screening(file, database)
 
 
 @app.command()
-def plan(file: CampaignFile) -> None:
+def plan(
+    file: CampaignFile,
+    since: Annotated[
+        str | None, typer.Option(help="Compare with this campaign file or stored campaign.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
     """Count bulks, slabs, pairs and placements, and estimate time and disk."""
+    from flows.plan_since import Since
     from flows.start import start_plan
 
-    start_plan(file)
+    start_plan(file, None if since is None else Since(since, database))
 
 
 @app.command()
@@ -74,18 +82,14 @@ def verify(
     database: DatabaseOption = None,
 ) -> None:
     """Drain the queue of the campaign's level of theory with that level's engine."""
-    try:
-        with stopping():
-            from flows.start import Asked, start_verification
+    with stopped_says(
+        "stopped; labels so far are stored, and jobs that were submitted run on. Go on with the "
+        f"same command: sabatier verify {campaign}"
+    ):
+        from flows.start import Asked, start_verification
 
-            asked = Asked(on, workers, jobs, profile)
-            start_verification(campaign, limit, engine, asked, database)
-    except StoppedError as stopped:
-        _say(
-            "stopped; labels so far are stored, and jobs that were submitted run on. Go on with "
-            f"the same command: sabatier verify {campaign}"
-        )
-        raise typer.Exit(stopped.status) from None
+        asked = Asked(on, workers, jobs, profile)
+        start_verification(campaign, limit, engine, asked, database)
 
 
 @app.command()

@@ -27,6 +27,11 @@ class ControlPlane:
     address: str | None = None
     embedded: EmbeddedServer | None = None
 
+    @property
+    def api_url(self) -> str | None:
+        """Return the address of the server, which may still be starting."""
+        return self.embedded.api_url if self.embedded else self.address
+
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Wait for the server, then let Prefect's client use it."""

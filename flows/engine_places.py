@@ -35,6 +35,7 @@ class EngineSettings(BaseSettings):
         default="", validation_alias=AliasChoices("SABATIER_VASP_POTENTIALS", "VASP_PP_PATH")
     )
     fairchem_checkpoint: str = Field(default="", validation_alias="SABATIER_FAIRCHEM_CHECKPOINT")
+    replay_table: str = Field(default="", validation_alias="SABATIER_REPLAY_TABLE")
 
 
 def read_places(work: Path | None = None) -> Places:
@@ -52,4 +53,5 @@ def read_places(work: Path | None = None) -> Places:
         "cp2k": EnginePlace(said.cp2k_command, said.cp2k_data, folder),
         "vasp": EnginePlace(said.vasp_command, said.vasp_potentials, folder),
         "fairchem": EnginePlace(potentials=said.fairchem_checkpoint, work=folder),
+        "replay": EnginePlace(potentials=said.replay_table, work=folder),
     }

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flows.campaign import Campaign
+from flows.choose import choose
 from flows.rows import rank_row
 from screening_db.engine import Database
 from screening_db.queries import best_placements, funnel_counts, pair_minima, slabs
 from screening_db.queue import enqueue
 from screening_db.record import record_ranks, record_triage, set_campaign_status
 from screening_db.verification_tables import QueueRow
-from tasks.rank import ScoredPlacement, Window, rank_pairs
-from tasks.triage import Chosen, triage
+from tasks.acquire import Prices
+from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.triage import Chosen
 
 
 class FunnelError(RuntimeError):
@@ -29,12 +31,16 @@ class Expected:
 
 
 def finish(
-    db: Database, campaign: Campaign, windows: Mapping[str, Window], expected: Expected
+    db: Database,
+    campaign: Campaign,
+    windows: Mapping[str, Window],
+    expected: Expected,
+    prices: Prices | None = None,
 ) -> None:
     """Give every item its terminal state and fill the queue; a rerun changes nothing."""
-    ranked = rank_pairs(_minima(db, campaign.name), windows).ranked
+    ranked = ranked_pairs(db, campaign.name, windows)
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
-    chosen = triage(ranked, campaign.triage.policy())
+    chosen = choose(db, campaign, windows, ranked, prices=prices, again=True)
     best = best_placements(db, campaign.name, campaign.triage.keep_per_pair)
     record_triage(
         db,
@@ -42,7 +48,7 @@ def finish(
         queued=[c.pair.minimum.candidate_id for c in chosen],
         kept=[candidate for ids in best.values() for candidate in ids],
     )
-    enqueue(db, [_queue_row(campaign, c) for c in chosen])
+    enqueue(db, [queue_row(campaign, c) for c in chosen])
     check_funnel(db, campaign.name, expected)
     set_campaign_status(db, campaign.name, "finished")
 
@@ -66,8 +72,18 @@ def check_funnel(db: Database, campaign: str, expected: Expected) -> None:
         raise FunnelError(f"{waiting} placements are in no terminal state")
 
 
-def _minima(db: Database, campaign: str) -> list[ScoredPlacement]:
-    minima = pair_minima(db, campaign)
+def ranked_pairs(
+    db: Database,
+    campaign: str,
+    windows: Mapping[str, Window],
+    checkpoint_sha256: str | None = None,
+) -> list[RankedPair]:
+    """Return the ranking of a campaign by its present checkpoint, or by another one."""
+    return rank_pairs(_minima(db, campaign, checkpoint_sha256), windows).ranked
+
+
+def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[ScoredPlacement]:
+    minima = pair_minima(db, campaign, checkpoint_sha256)
     bulk_of = {
         key: row.bulk_id for key, row in slabs(db, _unique(m.slab_id for m in minima)).items()
     }
@@ -85,7 +101,8 @@ def _minima(db: Database, campaign: str) -> list[ScoredPlacement]:
     ]
 
 
-def _queue_row(campaign: Campaign, chosen: Chosen) -> QueueRow:
+def queue_row(campaign: Campaign, chosen: Chosen) -> QueueRow:
+    """Return a chosen pair as an item of the queue."""
     return QueueRow(
         candidate_id=chosen.pair.minimum.candidate_id,
         level=campaign.verification.level or campaign.level,

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -42,3 +43,14 @@ def stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stopped_says(message: str) -> Iterator[None]:
+    """End the process with one line where it is asked to stop within the block."""
+    try:
+        with stopping():
+            yield
+    except StoppedError as stopped:
+        print(f"sabatier: {message}", file=sys.stderr)
+        sys.exit(stopped.status)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flows.settings import DEFAULT_DATABASE, Settings
 from screening_db.engine import Database, open_database
+from screening_db.errors import NoDatabaseError
 
 
 def choose_database(settings: Settings, stated: str | None, option: str | None) -> str:
@@ -14,6 +15,14 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
 def existing_database(settings: Settings, option: str | None) -> Database:
     """Open a database to look at; one that is not there is refused, not made."""
     return open_database(choose_database(settings, None, option), create=False)
+
+
+def database_if_there(address: str) -> Database | None:
+    """Open a database, or return None where no campaign has made it yet."""
+    try:
+        return open_database(address, create=False)
+    except NoDatabaseError:
+        return None
 
 
 def lake_of(database: Database) -> Path:
@@ -27,3 +36,9 @@ def work_of(database: Database) -> Path:
     """Return the folder beside a database in which its verifications keep their steps."""
     lake = lake_of(database)
     return lake.with_name(f"{lake.name}.work")
+
+
+def models_of(database: Database) -> Path:
+    """Return the folder beside a database in which its fine-tuned checkpoints lie."""
+    lake = lake_of(database)
+    return lake.with_name(f"{lake.name}.models")

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
 from flows.errors import CampaignError
 from model.contract import Domain
+from tasks.acquire import Prices
 from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
 from tasks.bulks import Bulk, resolve_bulks
 from tasks.checkpoints import described
@@ -34,6 +35,8 @@ class Resolved:
     checkpoint_sha256: str
     domain: Domain
     places: Places = field(default_factory=dict)
+    prices: Prices | None = None
+    checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
 
     @property
     def work(self) -> str:
@@ -50,14 +53,21 @@ class Resolved:
     @property
     def config_sha256(self) -> str:
         """Return the id of all that decides the campaign's results."""
-        return content_id("campaign", self.config, self.work, *(b.bulk_id for b in self.bulks))
+        prices = (self.prices.content_id,) if self.prices else ()
+        bulks = (b.bulk_id for b in self.bulks)
+        return content_id("campaign", self.config, self.work, *bulks, *prices)
 
     @property
     def config(self) -> str:
         """Return the campaign as text, without what changes only where and how fast it runs."""
         stated = self.campaign.model_dump(
             mode="json",
-            exclude={"cluster": True, "database": True, "verification": {"engine"}},
+            exclude={
+                "cluster": True,
+                "database": True,
+                "learning": True,
+                "verification": {"engine"},
+            },
             exclude_defaults=True,
         )
         if not stated.get("verification"):  # verified at the level it predicts at
@@ -70,10 +80,12 @@ def resolve(
     folder: Path,
     materials_project_key: str | None,
     places: Places | None = None,
+    checkpoint: str | None = None,
 ) -> Resolved:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
 
     ``places`` say where engines are, so that elements without potentials are refused early.
+    ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
 
     Raises:
         CampaignError: nothing is left to screen, or the model cannot serve the level.
@@ -82,8 +94,9 @@ def resolve(
     verified_at = named_level(campaign.verification.level or campaign.level, folder)
     campaign = _by_name(campaign, level, verified_at)
     _check_engine(campaign, verified_at)
-    checkpoint = described(campaign.model)
-    domain = checkpoint.domain
+    place = checkpoint or campaign.model
+    found = described(place)
+    domain = found.domain
     if campaign.level not in domain.levels:
         raise CampaignError(
             f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
@@ -109,10 +122,26 @@ def resolve(
         {named[name].name: window for name, window in campaign.windows().items()},
         level,
         verified_at,
-        checkpoint.sha256,
+        found.sha256,
         domain,
         places or {},
+        _prices(campaign, folder, bulks),
+        place,
     )
+
+
+def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices | None:
+    """Return the prices that triage counts; the table must have every element."""
+    if campaign.triage.prices is None:
+        return None
+    prices = campaign.triage.prices.read(folder)
+    missing = prices.table.missing([b.formula for b in bulks])
+    if missing:
+        raise CampaignError(
+            f"triage.prices needs every element of the bulks, {campaign.triage.prices.table} has "
+            f"no {', '.join(missing)}; add them to a table of your own or leave prices out"
+        )
+    return prices
 
 
 def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheory) -> Campaign:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow as pa
 
 from flows.resolve import Resolved
+from model.checkpoint import embedded_names
 from model.contract import Prediction
 from screening_db.lake import SCHEMA
 from screening_db.tables import (
@@ -92,7 +94,13 @@ def checkpoint_row(resolved: Resolved) -> CheckpointRow:
         name=resolved.campaign.model,
         kind="predictor",
         card=card,
+        folder=_folder(resolved.checkpoint),
     )
+
+
+def _folder(checkpoint: str) -> str:
+    """Return where a checkpoint lies; nothing for one that is embedded and has a name alone."""
+    return "" if checkpoint in embedded_names() else str(Path(checkpoint).absolute())
 
 
 def campaign_row(resolved: Resolved) -> CampaignRow:
@@ -145,6 +153,23 @@ def prediction_row(prediction: Prediction) -> PredictionRow:
         token_ev=prediction.token_ev,
         in_domain=prediction.in_domain,
         reason=prediction.reason,
+    )
+
+
+def prediction(row: PredictionRow) -> Prediction | None:
+    """Return a stored prediction; None where it lacks a head that predictions have."""
+    if row.regression_ev is None or row.token_ev is None:
+        return None
+    return Prediction(
+        candidate_id=row.candidate_id,
+        level=row.level,
+        checkpoint_sha256=row.checkpoint_sha256,
+        energy_ev=row.energy_ev,
+        sigma_ev=row.sigma_ev,
+        regression_ev=row.regression_ev,
+        token_ev=row.token_ev,
+        in_domain=row.in_domain,
+        reason=row.reason,
     )
 
 

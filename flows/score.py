@@ -1,6 +1,9 @@
-"""Score one chunk: plain Dask futures, then one file and one transaction."""
+"""Score one chunk: plain Dask futures, then one file and one transaction.
 
-from collections.abc import Sequence
+What the checkpoint predicted before, for whichever campaign, goes along to the workers.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +13,20 @@ from flows.chunks import Chunk, groups
 from flows.cluster import finished
 from flows.predictor import worker_predictor
 from flows.progress import Advance
-from flows.rows import candidate_row, placement_items, prediction_row, prediction_table
+from flows.rows import (
+    candidate_row,
+    placement_items,
+    prediction,
+    prediction_row,
+    prediction_table,
+)
+from model.contract import Prediction
 from screening_db.engine import Database
+from screening_db.known import predictions_of_pairs
 from screening_db.lake import write_predictions
 from screening_db.record import record_chunk, store_structures
 from tasks.adsorbates import Adsorbate
+from tasks.identity import pair_id
 from tasks.placements import PlacementSpec
 from tasks.predict import Scores, score_slabs
 from tasks.slabs import Slab
@@ -27,6 +39,7 @@ class ScoreOrder:
     adsorbates: tuple[Adsorbate, ...]
     placements: PlacementSpec
     level: str
+    checkpoint_sha256: str
     keep_per_pair: int
 
 
@@ -39,7 +52,9 @@ class Store:
     campaign: str
 
 
-def score_on_worker(slabs: Sequence[Slab], order: ScoreOrder) -> Scores:
+def score_on_worker(
+    slabs: Sequence[Slab], order: ScoreOrder, known: Mapping[str, Prediction]
+) -> Scores:
     """Score ``slabs`` with the predictor that the worker has loaded."""
     return score_slabs(
         slabs,
@@ -48,16 +63,19 @@ def score_on_worker(slabs: Sequence[Slab], order: ScoreOrder) -> Scores:
         level=order.level,
         keep_per_pair=order.keep_per_pair,
         predictor=worker_predictor(),
+        known=known,
     )
 
 
 def score_chunk(
     client: Client, chunk: Chunk, order: ScoreOrder, store: Store, advance: Advance
 ) -> int:
-    """Score and store ``chunk``, and return how many candidates it holds."""
+    """Score and store ``chunk``, and return how many of its candidates were predicted before."""
+    members = groups(chunk)
+    known = [_known(store.database, group, order) for group in members]
     futures = {
-        client.submit(score_on_worker, group, order, pure=False): number
-        for number, group in enumerate(groups(chunk))
+        client.submit(score_on_worker, group, order, known[number], pure=False): number
+        for number, group in enumerate(members)
     }
     done: dict[int, Scores] = {}
     for future, scores in finished(client, futures):
@@ -65,7 +83,17 @@ def score_chunk(
         advance(len(scores.candidates) + len(scores.refused))
     scores = _joined([done[number] for number in sorted(done)])
     _store(store, chunk.chunk_id, scores)
-    return len(scores.candidates)
+    before: set[str] = set().union(*known)
+    return sum(c.candidate_id in before for c in scores.candidates)
+
+
+def _known(database: Database, slabs: Sequence[Slab], order: ScoreOrder) -> dict[str, Prediction]:
+    """Return the stored predictions of what ``order`` places on ``slabs``, by candidate id."""
+    pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in order.adsorbates]
+    rows = predictions_of_pairs(
+        database, pairs, level=order.level, checkpoint_sha256=order.checkpoint_sha256
+    )
+    return {row.candidate_id: stored for row in rows if (stored := prediction(row)) is not None}
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

@@ -65,6 +65,7 @@ class Screening:
             self.resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
             campaign.level,
+            self.resolved.checkpoint_sha256,
             campaign.triage.keep_per_pair,
         )
 
@@ -72,7 +73,7 @@ class Screening:
         """Rank, triage and fill the queue."""
         resolved = self.resolved
         expected = expected_items(resolved, self.surfaces, self.chunks)
-        finish(self.store.database, resolved.campaign, resolved.windows, expected)
+        finish(self.store.database, resolved.campaign, resolved.windows, expected, resolved.prices)
 
 
 def expected_items(
@@ -101,7 +102,7 @@ def run_screening(resolved: Resolved, database: Database, lake: Path, control: C
     name = resolved.campaign.name
     store = Store(database, lake, name)
     device = device_for(control.cluster)
-    plugin = PredictorPlugin(resolved.campaign.model, resolved.checkpoint_sha256, device)
+    plugin = PredictorPlugin(resolved.checkpoint, resolved.checkpoint_sha256, device)
     with (
         control_plane(control.prefect_api_url) as plane,  # starts while the workers do
         dask_client(control.cluster, device, plugin) as client,
@@ -149,5 +150,6 @@ def _score_missing(screening: Screening) -> None:
             chunk = missing[chunk_id]
             return score_chunk(screening.client, chunk, order, screening.store, advance)
 
-        for chunk_id in missing:
-            chunk_task(chunk_id)
+        known = sum(chunk_task(chunk_id) for chunk_id in missing)
+    if known:
+        print(f"{known:,} placements were predicted before: these predictions are used again")

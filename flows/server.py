@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -30,9 +31,9 @@ SERVER_ENVIRONMENT: Mapping[str, str] = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
-    "PREFECT__SERVER_EPHEMERAL": "1",
-    "PREFECT__SERVER_FINAL": "1",
 }
+# Of a server for one run: no scheduler and none of the other services.
+_ONE_RUN: Mapping[str, str] = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
 class ServerError(RuntimeError):
@@ -82,20 +83,31 @@ def embedded_server() -> Iterator[EmbeddedServer]:
     with tempfile.TemporaryDirectory(
         prefix="sabatier-prefect-", ignore_cleanup_errors=True
     ) as home:
-        server = _start(Path(home))
+        server = _start(Path(home), _ONE_RUN)
         try:
             yield server
         finally:
             server.stop()
 
 
-def _start(home: Path) -> EmbeddedServer:
+@contextmanager
+def scheduling_server(home: Path) -> Iterator[EmbeddedServer]:
+    """Yield a server that is starting and keeps schedules and history in ``home``."""
+    home.mkdir(parents=True, exist_ok=True)
+    server = _start(home.absolute(), {})
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
     port, log = _free_port(), home / "server.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(port)],
-            env={**inherited, **SERVER_ENVIRONMENT, "PREFECT_HOME": str(home)},
+            env={**inherited, **SERVER_ENVIRONMENT, **variables, "PREFECT_HOME": str(home)},
             stdin=subprocess.PIPE,  # it closes when this process dies, however it dies
             stdout=out,
             stderr=out,
@@ -115,6 +127,7 @@ def serve(port: int) -> None:
     import uvicorn  # only this process needs it, and the command line should start at once
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _mend_scheduler()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
@@ -123,6 +136,20 @@ def serve(port: int) -> None:
         log_level="error",
         lifespan="on",
     )
+
+
+def _mend_scheduler() -> None:
+    """Let Prefect's scheduler insert runs under SQLAlchemy 2.1.
+
+    Prefect 3.8 inserts them in bulk with the key ``state``, which is a hybrid attribute and no
+    column. SQLAlchemy 2.0 passed over it, 2.1 raises unless the attribute says what it means for
+    an insert: nothing, since the states are inserted right after.
+    """
+    from prefect.server.database.orm_models import FlowRun
+
+    state: Any = FlowRun.__mapper__.all_orm_descriptors["state"]
+    if getattr(state, "bulk_dml_setter", "") is None:
+        state.bulk_dml_setter = lambda *_: None
 
 
 def _end_with_parent() -> None:

@@ -18,6 +18,7 @@ class Settings(BaseSettings):
 
     database: str | None = None  # path or URL; without it runs/screening.db
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
+    webhook: str | None = None  # is told what became of deployed runs; a secret stays here
     cluster: str | None = None  # tcp:// address of a running Dask scheduler
     workers: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] = "dask"  # where verification computes

@@ -87,7 +87,7 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
     if len(plan.refused) > 20:
         print(f"  and {len(plan.refused) - 20} more")
     print(
-        f"about {_duration(plan.seconds)} with {workers} workers at "
+        f"about {duration(plan.seconds)} with {workers} workers at "
         f"{plan.rate_per_core_s:g} placements/s each, "
         f"{max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
     )
@@ -164,7 +164,8 @@ def print_table(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else _UNKNOWN_WIDTH).print(table)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -12,9 +12,17 @@ from flows.batch_plan import load_profile
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign
 from flows.engine_places import read_places
-from flows.places import choose_database, existing_database, lake_of, work_of
+from flows.places import (
+    choose_database,
+    database_if_there,
+    existing_database,
+    lake_of,
+    work_of,
+)
+from flows.plan_since import Since, show_since
 from flows.record import record_start
 from flows.resolve import Resolved, resolve
+from flows.serving import checkpoint_for
 from flows.settings import Settings, read_settings
 from flows.show import show_candidates, show_funnel, show_labels, show_plan
 from flows.surfaces import cut_here
@@ -43,8 +51,9 @@ class Asked:
 def start_screening(file: Path, database: str | None) -> None:
     """Run the campaign in ``file`` and print its ranking and funnel."""
     settings = read_settings()
-    campaign, resolved = _read(file, settings)
-    db = open_database(choose_database(settings, campaign.database, database))
+    campaign = load_campaign(file)
+    address = choose_database(settings, campaign.database, database)
+    db, resolved = open_campaign(address, campaign, file.parent, settings)
     try:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
@@ -63,17 +72,18 @@ def start_screening(file: Path, database: str | None) -> None:
 def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
     from flows.screen import Control, run_screening
 
-    control = Control(_cluster(resolved.campaign, settings), settings.prefect_api_url)
+    control = Control(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
     run_screening(resolved, db, lake_of(db), control)
 
 
-def start_plan(file: Path) -> None:
-    """Count what the campaign in ``file`` would do; nothing is stored."""
+def start_plan(file: Path, since: Since | None = None) -> None:
+    """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
     settings = read_settings()
     campaign, resolved = _read(file, settings)
-    workers = _cluster(campaign, settings).workers
+    workers = cluster_plan(campaign, settings).workers
+    surfaces = cut_here(resolved)
     planned = plan(
-        cut_here(resolved),
+        surfaces,
         len(resolved.adsorbates),
         model=campaign.model,
         workers=workers,
@@ -81,6 +91,8 @@ def start_plan(file: Path) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
+    if since is not None:
+        show_since(since, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
 
@@ -99,7 +111,7 @@ def start_verification(
             campaign_row(db, campaign),
             limit=limit,
             engine=engine,
-            where=_where(asked, settings, lake_of(db) / "jobs"),
+            where=where_of(asked, settings, lake_of(db) / "jobs"),
             places=read_places(work_of(db)),
         )
         show_labels(db, campaign)
@@ -108,7 +120,7 @@ def start_verification(
         db.close()
 
 
-def _where(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
+def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
     """Return where verification computes: as the command asks, else as the settings say."""
     from flows.verify import InJobs, OnDask
 
@@ -129,7 +141,26 @@ def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
     return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
 
 
-def _cluster(campaign: Campaign, settings: Settings) -> ClusterPlan:
+def open_campaign(
+    address: str, campaign: Campaign, folder: Path, settings: Settings
+) -> tuple[Database, Resolved]:
+    """Open the database and resolve the campaign with the checkpoint that serves in it.
+
+    A database is made once nothing of the campaign is refused.
+    """
+    db = database_if_there(address)
+    try:
+        checkpoint = checkpoint_for(db, campaign) if db else None
+        resolved = resolve(campaign, folder, settings.mp_api_key, read_places(), checkpoint)
+        return db or open_database(address), resolved
+    except BaseException:
+        if db:
+            db.close()
+        raise
+
+
+def cluster_plan(campaign: Campaign, settings: Settings) -> ClusterPlan:
+    """Return which workers a campaign wants, as its file and the settings say."""
     stated = campaign.cluster
     hidden = settings.cuda_visible_devices in ("", "-1")
     return ClusterPlan(

@@ -23,7 +23,7 @@ from flows.verify_record import Counts
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan, default_workers
 from screening_db.engine import Database
-from screening_db.queries import queue_counts
+from screening_db.progress import waiting_adslabs
 from screening_db.record import record_level
 from screening_db.tables import CampaignRow
 from tasks.levels import LevelOfTheory
@@ -71,7 +71,7 @@ def run_verification(
     engine_for(level, engine, places)
     record_level(db, level_row(level))  # labels and references go by the level's name
     plan_needs(db, level)
-    waiting = _waiting(db, campaign.name)
+    waiting = waiting_adslabs(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return Counts()
@@ -83,14 +83,6 @@ def run_verification(
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
         return Driver(db, terms, executor, wanted, pace or Pace()).run(advance)
-
-
-def _waiting(db: Database, campaign: str) -> int:
-    return sum(
-        row.count
-        for row in queue_counts(db, campaign)
-        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
-    )
 
 
 def _terms(level: LevelOfTheory, places: Places, where: OnDask | InJobs) -> Terms:

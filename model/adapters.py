@@ -64,6 +64,17 @@ def add_adapters(language: nn.Module, rank: int) -> None:
         weight.requires_grad_(is_adapter(name))
 
 
+def merge_adapters(language: nn.Module) -> None:
+    """Add each adapter to the projection that it sits on, and take it off: an ordinary model."""
+    from peft.tuners.lora import LoraLayer  # whoever added them has it
+
+    adapted = [(n, m) for n, m in language.named_modules() if isinstance(m, LoraLayer)]
+    for name, layer in adapted:
+        layer.merge(safe_merge=True)
+        parent, _, place = name.rpartition(".")
+        setattr(language.get_submodule(parent), place, layer.get_base_layer())
+
+
 def is_adapter(name: str) -> bool:
     """Return whether a weight of an adapted language model, named within it, is learnt."""
     return "lora_" in name or name.endswith("embed_tokens.new_KD")

@@ -1,4 +1,4 @@
-"""From trained members to a checkpoint: weights, head weights, calibration, domain and card.
+"""From trained members to a checkpoint: weights, calibration, domain, card, and rows to keep.
 
 Units: eV.
 """
@@ -24,12 +24,12 @@ from model.fit import (
     train_designer,
     train_member,
 )
+from model.kept_rows import keep_rows
 from model.members import save_members
-from model.mode_fit import fit_mode, save_mode
-from model.modes import GRAPH_MODE, TEXT_MODE, Mode
+from model.mode_fit import fit_modes, save_mode
 from model.predictor import KIND
 from model.recipes import JointRecipe
-from model.rows import UNRELAXED, Row
+from model.rows import Row, count_sets
 from model.tokenizer import load_tokenizer, save_tokenizer
 from model.training import seconds_spent
 
@@ -48,7 +48,14 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     folder.mkdir(exist_ok=True)
     save_members(networks, folder)
     save_tokenizer(tokenizer, folder / "tokenizer.json")
-    modes = _modes(plan, Ensemble(networks, reader, device), train, held_out)
+    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
+    modes = fit_modes(
+        Ensemble(networks, reader, device),
+        train,
+        held_out,
+        seed=plan.stages[0].seed,
+        from_text=any(stage.text_share > 0 for stage in joint),
+    )
     settings = {
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain_of([*train, *held_out])),
@@ -62,25 +69,8 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
         settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
+    keep_rows(folder, train, held_out)
     return seal(folder, KIND)
-
-
-def _modes(
-    plan: Plan, ensemble: Ensemble, train: Sequence[Row], held_out: Sequence[Row]
-) -> dict[str, Mode]:
-    """Fit what turns answers into energies and sigma, with a graph and from the text alone."""
-    near = ensemble.reader.read([row.configuration() for row in train if row.kind in UNRELAXED])
-    examples = ensemble.reader.read([row.configuration() for row in held_out])
-    seen = [(row, e) for row, e in zip(held_out, examples, strict=True) if e.graph_tokens]
-    seed = plan.stages[0].seed
-    modes = {}
-    if seen:
-        modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
-    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
-    if not seen or any(stage.text_share > 0 for stage in joint):  # the text alone was learnt from
-        alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
-        modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
-    return modes
 
 
 def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
@@ -99,15 +89,15 @@ def _card(
     held_out: Sequence[Row],
     reported: Sequence[Row],
 ) -> dict[str, Any]:
-    def count(rows: Sequence[Row]) -> dict[str, int]:
-        names = sorted({row.set for row in rows})
-        return {name: sum(row.set == name for row in rows) for name in names}
-
     return {
         "members": members,
         "seconds": _seconds(plan, members),
         "stages": {STAGES[type(stage)]: asdict(stage) for stage in plan.stages},
-        "rows": {"train": count(train), "held_out": count(held_out), "reported": count(reported)},
+        "rows": {
+            "train": count_sets(train),
+            "held_out": count_sets(held_out),
+            "reported": count_sets(reported),
+        },
         "report_fold": plan.report_fold,
         "set_weights": plan.weights,
     }

@@ -78,7 +78,7 @@ class _Beams:
             input_ids=self.token_X[:, None],
             attention_mask=self.is_token_XT,
             position_ids=positions(self.is_token_XT)[:, -1:],
-            past_key_values=self.cache,
+            cache=self.cache,
             use_cache=True,
         )
         return network.logits(read.last_hidden_state)[:, 0]

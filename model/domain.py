@@ -34,6 +34,19 @@ def domain_of(rows: Sequence[Row]) -> Domain:
     )
 
 
+def joined(one: Domain, other: Domain) -> Domain:
+    """Return the domain that holds what either holds."""
+    levels = one.levels | other.levels
+    none: frozenset[str] = frozenset()
+    return Domain(
+        elements={at: one.elements.get(at, none) | other.elements.get(at, none) for at in levels},
+        adsorbates={
+            at: one.adsorbates.get(at, none) | other.adsorbates.get(at, none) for at in levels
+        },
+        levels=levels,
+    )
+
+
 def why_outside(
     domain: Domain,
     configuration: Configuration,

@@ -15,9 +15,33 @@ from model.calibration import head_weight
 from model.calibration_fit import fit_calibration
 from model.ensemble import Ensemble
 from model.latent import latent_reference
-from model.modes import Mode, doubt_of
-from model.rows import Row
+from model.modes import GRAPH_MODE, TEXT_MODE, Mode, doubt_of
+from model.rows import UNRELAXED, Row
 from model.text import parse_text
+
+
+def fit_modes(
+    ensemble: Ensemble,
+    train: Sequence[Row],
+    held_out: Sequence[Row],
+    *,
+    seed: int,
+    from_text: bool,
+) -> dict[str, Mode]:
+    """Fit what turns answers into energies and sigma, with a graph and from the text alone.
+
+    ``from_text`` says whether the text alone was learnt from.
+    """
+    near = ensemble.reader.read([row.configuration() for row in train if row.kind in UNRELAXED])
+    examples = ensemble.reader.read([row.configuration() for row in held_out])
+    seen = [(row, e) for row, e in zip(held_out, examples, strict=True) if e.graph_tokens]
+    modes = {}
+    if seen:
+        modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
+    if not seen or from_text:
+        alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
+        modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
+    return modes
 
 
 def fit_mode(

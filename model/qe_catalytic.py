@@ -171,7 +171,7 @@ class QECatalytic(Borrower):
             position_ids=positions(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        return Reading(read.last_hidden_state, graph, self.note(batch), read.past_key_values)
+        return Reading(read.last_hidden_state, graph, self.note(batch), read.cache)
 
     def note(self, batch: Batch) -> TextSaid:
         """Return what the texts say without being read."""

@@ -58,6 +58,41 @@ class JointRecipe(Recipe):
             raise ModelError(f"loss is one of {', '.join(READINGS)}, got {self.loss!r}")
 
 
+METHODS = ("heads", "lora", "all")
+
+
+@dataclass(frozen=True)
+class TuneRecipe(JointRecipe):
+    """Fine-tuning on new labels beside a replay of old ones; 0 leaves a number to the method.
+
+    ``auto`` chooses the method, and epochs and learning rate with it, by the number of labels.
+    """
+
+    method: str = "auto"
+    epochs: int = 0
+    learning_rate: float = 0.0
+    weight_decay: float = 0.1
+    watch_every: int = 20
+    relaxed_share: float = 0.35
+    text_share: float = 0.3
+    jitter_ang: float = 0.05
+    replay_share: float = 0.5  # of an epoch's draws that are old labels, all sets alike
+    lora_rank: int = 8  # of the adapters that the method lora adds
+    forget: float = 0.035  # how much the error on the hold-out may grow (model.between), as a share
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in ("auto", *METHODS):
+            raise ModelError(f"method is one of auto, {', '.join(METHODS)}, got {self.method!r}")
+        if not 0 <= self.replay_share < 1:
+            raise ModelError(f"replay_share is at least 0 and below 1, got {self.replay_share}")
+        if min(self.epochs, self.learning_rate, self.forget) < 0 or self.lora_rank < 1:
+            raise ModelError(
+                "epochs, learning_rate and forget are at least 0 and lora_rank at least 1, got "
+                f"{self.epochs}, {self.learning_rate}, {self.forget} and {self.lora_rank}"
+            )
+
+
 @dataclass(frozen=True)
 class InstructRecipe(Recipe):
     """Stage 3: instructions, drawn by their shares; the encoder is frozen."""

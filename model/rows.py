@@ -30,6 +30,7 @@ class Row:
     """One labelled structure. Rows of one ``pair`` share a label, relaxed and unrelaxed.
 
     ``group`` names the surface, so that a split can keep it on one side; empty where not known.
+    ``part`` says what a row that came later, or was held out, is for: ``model.parts``.
     """
 
     uid: str
@@ -46,6 +47,7 @@ class Row:
     cell_33: NDArray[np.float64]
     tags_N: NDArray[np.int64]
     group: str = ""
+    part: str = ""
 
     def configuration(self) -> Configuration:
         """Return what a predictor reads of this row."""
@@ -78,7 +80,8 @@ def read_rows(file: Path) -> list[Row]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
     # Tables written before there were groups: the bulk stands for the surface.
     group = next((name for name in ("group", "bulk") if name in table.column_names), "pair")
-    names = list(dict.fromkeys((*COLUMNS, group)))
+    part = [name for name in ("part",) if name in table.column_names]
+    names = list(dict.fromkeys((*COLUMNS, group, *part)))
     rows = [_row(values, group) for values in table.select(names).to_pylist()]
     for row in rows:
         if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
@@ -94,7 +97,14 @@ def _row(values: dict[str, Any], group: str) -> Row:
         cell_33=np.asarray(values["cell"] or np.zeros(9), dtype=np.float64).reshape(3, 3),
         tags_N=np.asarray(values["tags"], dtype=np.int64),
         group=values[group],
+        part=values.get("part", ""),
     )
+
+
+def count_sets(rows: Sequence[Row]) -> dict[str, int]:
+    """Return how many rows each set has."""
+    names = sorted({row.set for row in rows})
+    return {name: sum(row.set == name for row in rows) for name in names}
 
 
 def split(

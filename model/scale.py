@@ -106,7 +106,12 @@ def fit_scale(
     offsets: dict[int, float] = {}
     for place in np.unique(place_R):
         mine_R = place_R == place
-        offsets[int(place)] = float(residual_R[mine_R].sum() / (mine_R.sum() + _SHRINK))
+        offsets[int(place)] = shrunk_mean(residual_R[mine_R])
     # One label, or labels that composition explains whole, would leave nothing to divide by.
     scale = max(float(residual_R.std()), 1e-3)
     return FittedScale(float(mean - centre_Z @ atom_offset_Z), scale, atom_offset_Z, offsets)
+
+
+def shrunk_mean(residual_R: NDArray[np.float64]) -> float:
+    """Return the mean of what composition leaves, pulled to 0 where labels are few."""
+    return float(residual_R.sum() / (len(residual_R) + _SHRINK))

@@ -88,7 +88,7 @@ class StreamSampler:
             input_ids=ids_BT,
             attention_mask=is_token_BT,
             position_ids=position_BT,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         scores_BV: Tensor = read.last_hidden_state[:, -1] @ self.language.embed_tokens.weight.T

@@ -73,8 +73,12 @@ class Trainer:
         recipe: Recipe,
         folder: Path,
         device: torch.device | None = None,
+        *,
+        says: bool = True,
     ):
+        """Take up the stage where ``folder`` left it; with ``says`` every epoch is printed."""
         self.device = device or torch.device("cpu")
+        self._says = says
         self.network = network.to(self.device)
         self.objective = objective
         self.recipe = recipe
@@ -244,7 +248,8 @@ class Trainer:
 
     def _log(self, line: dict[str, object]) -> None:
         text = json.dumps(line)
-        print(text, flush=True)
+        if self._says:
+            print(text, flush=True)
         with (self.folder / LOG).open("a") as log:
             log.write(text + "\n")
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from screening_db.errors import DatabaseError
+from screening_db.errors import DatabaseError, NoDatabaseError
 from screening_db.faults import one_line_faults
 from screening_db.schema import current_revision, migrate
 
@@ -167,7 +167,7 @@ def _demand(database: Database) -> None:
         with database.engine.connect() as connection:
             if current_revision(connection) is not None:
                 return
-    raise DatabaseError(
+    raise NoDatabaseError(
         f"there is no screening database at {database.where}; run a campaign first, with: "
         "sabatier screen FILE, or give another path"
     )

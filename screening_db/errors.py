@@ -6,3 +6,7 @@ class DatabaseError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class NoDatabaseError(DatabaseError):
+    """There is no screening database where one was to be opened, and none was to be made."""

@@ -37,6 +37,9 @@ SCHEMA = pa.schema(
 )
 
 
+_ORDER = ("candidate_id", "checkpoint_sha256")
+
+
 def write_predictions(lake_dir: Path, campaign: str, chunk_id: str, table: pa.Table) -> Path:
     """Write the predictions of one chunk, whole or not at all, and return the file.
 
@@ -70,6 +73,8 @@ def read_predictions(
 ) -> pd.DataFrame:
     """Return the predictions of a campaign in the order of their candidate ids.
 
+    A candidate that several checkpoints predicted is there once for each of them, by their hashes.
+
     Raises:
         DatabaseError: a file is damaged.
     """
@@ -80,14 +85,14 @@ def read_predictions(
         return _frame(SCHEMA.empty_table().select(names))
     try:
         table = ds.dataset(files, schema=SCHEMA, format="parquet").to_table(
-            columns=list(dict.fromkeys([*names, "candidate_id"]))
+            columns=list(dict.fromkeys([*names, *_ORDER]))
         )
     except (pa.ArrowException, OSError) as fault:
         raise DatabaseError(
             f"the predictions in {folder} cannot be read ({fault}); delete that folder and run "
             f"the campaign {campaign} again"
         ) from fault
-    return _frame(table.sort_by("candidate_id").select(names))
+    return _frame(table.sort_by([(name, "ascending") for name in _ORDER]).select(names))
 
 
 def forget_predictions(lake_dir: Path, campaign: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from screening_db.bulk import batches
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables import CampaignRow, CandidateRow, SlabRow
+from screening_db.tables import BulkRow, CampaignRow, CandidateRow, SlabRow
 from screening_db.verification_tables import (
     LabelRow,
     QueueRow,
@@ -114,37 +114,69 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
         return [RankedCandidate(**row) for row in rows]
 
 
-def pair_minima(db: Database, campaign: str) -> list[PairMinimum]:
-    """Return the lowest placement of each pair of a campaign, by pair id."""
-    query = text("SELECT * FROM pair_minimum WHERE campaign = :campaign ORDER BY pair_id")
-    with db.read() as session:
-        return [PairMinimum(**row) for row in _mappings(session, query, campaign=campaign)]
+# The placements of a campaign that a ranking may be made of, by one checkpoint: the present one or
+# another. The view ``pair_minimum`` says the same of the present one.
+_STANDING = """
+    FROM campaign_item i
+    JOIN campaign m ON m.name = i.campaign
+    JOIN candidate c ON c.id = i.item_id
+    JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
+        AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
+    WHERE i.campaign = :campaign AND i.stage = 'placement' AND i.state <> 'refused'
+        AND p.in_domain AND (i.contender OR p.checkpoint_sha256 = m.screened_with)
+"""
 
 
-def best_placements(db: Database, campaign: str, per_pair: int) -> dict[str, list[str]]:
-    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first."""
+def pair_minima(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[PairMinimum]:
+    """Return the lowest placement of each pair of a campaign, by pair id.
+
+    By its present checkpoint or by ``checkpoint_sha256``, of placements inside the domain of that
+    one. Where it is not the checkpoint that the campaign was screened with, only contenders count.
+    """
     query = text(
+        f"""
+        SELECT campaign, pair_id, slab_id, adsorbate, candidate_id, energy_ev, sigma_ev,
+            n_placements
+        FROM (
+            SELECT i.campaign, c.pair_id, c.slab_id, c.adsorbate, p.candidate_id, p.energy_ev,
+                p.sigma_ev, count(*) OVER (PARTITION BY c.pair_id) AS n_placements,
+                row_number() OVER (
+                    PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
+                ) AS place
+            {_STANDING}
+        ) AS placed
+        WHERE place = 1 ORDER BY pair_id
         """
+    )
+    with db.read() as session:
+        rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
+        return [PairMinimum(**row) for row in rows]
+
+
+def best_placements(
+    db: Database, campaign: str, per_pair: int, checkpoint_sha256: str | None = None
+) -> dict[str, list[str]]:
+    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first.
+
+    Placements count as in ``pair_minima``.
+    """
+    query = text(
+        f"""
         SELECT pair_id, candidate_id FROM (
             SELECT c.pair_id, p.candidate_id, row_number() OVER (
                 PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
             ) AS place
-            FROM campaign_item i
-            JOIN campaign m ON m.name = i.campaign
-            JOIN candidate c ON c.id = i.item_id
-            JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
-                AND p.checkpoint_sha256 = m.checkpoint_sha256
-            WHERE i.campaign = :campaign AND i.stage = 'placement'
-                AND i.state NOT IN ('refused', 'out_of_domain')
+            {_STANDING}
         ) AS placed
         WHERE place <= :per_pair ORDER BY pair_id, place
         """
     )
+    values = {"campaign": campaign, "per_pair": per_pair, "checkpoint": checkpoint_sha256}
     best: dict[str, list[str]] = {}
     with db.read() as session:
-        for pair_id, candidate_id in session.execute(
-            query, {"campaign": campaign, "per_pair": per_pair}
-        ):
+        for pair_id, candidate_id in session.execute(query, values):
             best.setdefault(pair_id, []).append(candidate_id)
     return best
 
@@ -182,8 +214,13 @@ def queue_items(
         return list(session.scalars(query))
 
 
-def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction]:
-    """Return the labels of a campaign's placements beside the predictions of its checkpoint."""
+def labelled_predictions(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[LabelledPrediction]:
+    """Return the labels of a campaign's placements beside the predictions of its checkpoint.
+
+    Or of another one, ``checkpoint_sha256``; what that has not predicted is left out.
+    """
     query = text(
         """
         SELECT l.candidate_id, b.formula AS bulk,
@@ -199,14 +236,14 @@ def labelled_predictions(db: Database, campaign: str) -> list[LabelledPrediction
         JOIN slab s ON s.id = c.slab_id
         JOIN bulk b ON b.id = s.bulk_id
         JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = m.level
-            AND p.checkpoint_sha256 = m.checkpoint_sha256
+            AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
         LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
         WHERE m.name = :campaign
         ORDER BY l.candidate_id
         """
     )
     with db.read() as session:
-        rows = _mappings(session, query, campaign=campaign)
+        rows = _mappings(session, query, campaign=campaign, checkpoint=checkpoint_sha256)
         # SQLite answers 0 or 1
         return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
 
@@ -251,6 +288,61 @@ def slabs(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
             rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
             found.update((row.id, row) for row in rows)
     return found
+
+
+def bulk_formulas(db: Database, bulk_ids: Collection[str]) -> dict[str, str]:
+    """Return the reduced formulas of bulks by id; ids that are not there are left out."""
+    found: dict[str, str] = {}
+    with db.read() as session:
+        for ids in batches(sorted(bulk_ids)):
+            rows = session.execute(select(BulkRow.id, BulkRow.formula).where(BulkRow.id.in_(ids)))
+            found.update((bulk_id, formula) for bulk_id, formula in rows)
+    return found
+
+
+def tried_candidates(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+    """Return the campaign's candidates that have a label or were tried at its label level.
+
+    A try counts from its lease on, also one that failed. ``but_own`` leaves out what the campaign
+    queued itself, so that a choice that is made again, after a kill, is the same.
+    """
+    query = text(
+        """
+        SELECT i.item_id FROM campaign_item i JOIN campaign m ON m.name = i.campaign
+        WHERE i.campaign = :campaign AND i.stage = 'placement'
+            AND (i.state <> 'queued' OR NOT :but_own)
+            AND (
+                EXISTS (SELECT 1 FROM label l WHERE l.candidate_id = i.item_id
+                    AND l.level = coalesce(m.verification_level, m.level))
+                OR EXISTS (SELECT 1 FROM calculation c WHERE c.item = i.item_id
+                    AND c.level = coalesce(m.verification_level, m.level))
+                OR EXISTS (SELECT 1 FROM queue q WHERE q.item = i.item_id
+                    AND q.level = coalesce(m.verification_level, m.level)
+                    AND q.state IN ('converged', 'anomalous', 'failed', 'cancelled'))
+            )
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
+
+
+def known_slabs(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+    """Return the slabs whose clean energy at the campaign's label level is recorded.
+
+    ``but_own`` leaves out those that the campaign queued itself, as in ``tried_candidates``.
+    """
+    query = text(
+        """
+        SELECT r.item FROM reference_energy r
+        JOIN campaign m ON coalesce(m.verification_level, m.level) = r.level
+        WHERE m.name = :campaign AND r.kind = 'slab' AND NOT (:but_own AND EXISTS (
+            SELECT 1 FROM queue q WHERE q.item = r.item AND q.level = r.level
+                AND q.kind = 'slab' AND q.campaign = :campaign
+        ))
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
 
 
 def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:

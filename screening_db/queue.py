@@ -60,15 +60,20 @@ def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
     One that is there in whatever state, or that has a label at its level, is left as it is. The
     hash of each structure is kept, so that one that is changed later is found out.
     """
-    new = 0
     with db.write() as session:
-        for batch in batches(items):
-            labelled = _labelled(session, batch)
-            wanted = [item for item in batch if (item.item, item.level) not in labelled]
-            hashes = _structure_hashes(session, wanted)
-            for item in wanted:
-                item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
-            new += add_new(session, wanted)
+        return enqueue_in(session, items)
+
+
+def enqueue_in(session: Session, items: Sequence[QueueRow]) -> int:
+    """Do what ``enqueue`` does within a transaction."""
+    new = 0
+    for batch in batches(items):
+        labelled = _labelled(session, batch)
+        wanted = [item for item in batch if (item.item, item.level) not in labelled]
+        hashes = _structure_hashes(session, wanted)
+        for item in wanted:
+            item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
+        new += add_new(session, wanted)
     return new
 
 

@@ -8,14 +8,16 @@ overwritten.
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.bulk import batches, upsert
+from screening_db.bulk import upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.learning_tables import RoundRow
 from screening_db.queries import campaign as find_campaign
-from screening_db.queue_needs import forget_needs, settle
+from screening_db.queue_needs import settle
+from screening_db.queue_withdraw import WAITING, withdraw
 from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
@@ -91,9 +93,19 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
 
 
 def record_checkpoint(db: Database, checkpoint: CheckpointRow) -> None:
-    """Store a checkpoint's name, kind and card."""
+    """Store a checkpoint; one that is there keeps its name, model, parent and folder."""
     with db.write() as session:
-        upsert(session, [checkpoint], overwrite=True)
+        keep_checkpoint(session, checkpoint)
+
+
+def keep_checkpoint(session: Session, checkpoint: CheckpointRow) -> None:
+    """Do what ``record_checkpoint`` does within a transaction.
+
+    Equal weights that two campaigns call by two names belong to the first of these models.
+    """
+    upsert(session, [checkpoint], overwrite=False)
+    stored = session.get_one(CheckpointRow, checkpoint.sha256)
+    stored.card = stored.card or checkpoint.card
 
 
 def record_campaign(db: Database, campaign: CampaignRow) -> None:
@@ -146,6 +158,12 @@ def record_chunk(
         upsert(session, [done], overwrite=True)
 
 
+def record_predictions(db: Database, predictions: Sequence[PredictionRow]) -> None:
+    """Store what another checkpoint predicts of candidates that are there."""
+    with db.write() as session:
+        upsert(session, predictions, overwrite=True)
+
+
 def done_chunks(db: Database, campaign: str) -> frozenset[str]:
     """Return the ids of the chunks that need not run again."""
     with db.read() as session:
@@ -172,27 +190,34 @@ def record_triage(
 ) -> None:
     """Give every predicted placement of a campaign its terminal state.
 
-    ``queued`` and ``kept`` are candidate ids; one in both is queued. All the rest are passed
-    over. Running triage again replaces its earlier answer.
+    ``queued`` and ``kept`` are candidate ids; one in both is queued, and both are contenders from
+    now on. All the rest are passed over. Running triage again replaces its earlier answer.
     """
-    wanted: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
     with db.write() as session:
-        placements = update(CampaignItemRow).where(
-            CampaignItemRow.campaign == campaign, CampaignItemRow.stage == "placement"
+        set_terminal_states(session, campaign, queued=queued, kept=kept)
+
+
+def set_terminal_states(
+    session: Session, campaign: str, *, queued: Collection[str], kept: Collection[str]
+) -> None:
+    """Do what ``record_triage`` does within a transaction."""
+    wanted: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
+    placements = update(CampaignItemRow).where(
+        CampaignItemRow.campaign == campaign, CampaignItemRow.stage == "placement"
+    )
+    session.execute(
+        placements.where(CampaignItemRow.state.in_(("predicted", "queued", "kept"))).values(
+            state="passed_over"
         )
-        session.execute(
-            placements.where(CampaignItemRow.state.in_(("predicted", "queued", "kept"))).values(
-                state="passed_over"
-            )
-        )
-        if not wanted:
-            return
-        one = placements.where(
-            CampaignItemRow.item_id == bindparam("item"), CampaignItemRow.state == "passed_over"
-        ).values(state=bindparam("to"))
-        session.connection().execute(
-            one, [{"item": item, "to": state} for item, state in sorted(wanted.items())]
-        )
+    )
+    if not wanted:
+        return
+    one = placements.where(
+        CampaignItemRow.item_id == bindparam("item"), CampaignItemRow.state == "passed_over"
+    ).values(state=bindparam("to"), contender=True)
+    session.connection().execute(
+        one, [{"item": item, "to": state} for item, state in sorted(wanted.items())]
+    )
 
 
 def store_structures(db: Database, structures: Mapping[str, str]) -> None:
@@ -221,54 +246,35 @@ def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) ->
 
 
 def forget_campaign(db: Database, campaign: str) -> None:
-    """Delete a campaign: its states, ranks, chunks and waiting calculations.
+    """Delete a campaign: its states, ranks, chunks, rounds and waiting calculations.
 
-    Candidates, predictions, labels and calculations that were begun stay, because they are keyed
-    by content and serve other campaigns. A waiting calculation that another campaign of the same
-    level queued as well is handed to that one.
+    Candidates, predictions, labels, fine-tunings and calculations that were begun stay, because
+    they are keyed by content and serve other campaigns. A waiting calculation that another
+    campaign of the same level queued as well is handed to that one.
 
     Raises:
         DatabaseError: there is no such campaign.
     """
     find_campaign(db, campaign)
     with db.write() as session:
-        for table in (CampaignItemRow, RankRow, ChunkRow):
+        for table in (CampaignItemRow, RankRow, ChunkRow, RoundRow):
             session.execute(delete(table).where(table.campaign == campaign))
-        _hand_over(session, campaign)
-        _drop_waiting(session, campaign)
+        _withdraw_all(session, campaign)
         session.execute(delete(CampaignRow).where(CampaignRow.name == campaign))
 
 
-def _hand_over(session: Session, campaign: str) -> None:
-    """Give waiting calculations to the first other campaign that queued them too."""
-    heir = (
-        "SELECT min(m.name) FROM campaign m JOIN campaign_item i ON i.campaign = m.name "
-        "AND i.stage = 'placement' AND i.item_id = queue.item AND i.state = 'queued' "
-        "WHERE coalesce(m.verification_level, m.level) = queue.level AND m.name <> :campaign"
-    )
-    session.execute(
-        text(
-            f"UPDATE queue SET campaign = coalesce(({heir}), campaign) "
-            "WHERE campaign = :campaign AND state IN ('queued', 'waiting', 'held')"
-        ),
-        {"campaign": campaign},
-    )
-
-
-def _drop_waiting(session: Session, campaign: str) -> None:
-    """Delete waiting calculations of adslabs, and those of slabs and gases that they alone need."""
+def _withdraw_all(session: Session, campaign: str) -> None:
+    """Take back every calculation of adslabs that waits, also what a person holds."""
     wanted = select(QueueRow.item, QueueRow.level).where(
         QueueRow.campaign == campaign,
         QueueRow.kind == "adslab",
-        QueueRow.state.in_(("queued", "waiting", "held")),
+        QueueRow.state.in_(WAITING),
     )
     by_level: dict[str, list[str]] = {}
     for item, level in session.execute(wanted):
         by_level.setdefault(level, []).append(item)
     for level, items in by_level.items():
-        forget_needs(session, level, items)
-        for ids in batches(items):
-            session.execute(delete(QueueRow).where(QueueRow.level == level, QueueRow.item.in_(ids)))
+        withdraw(session, campaign, level, items)
 
 
 def _changes(old: CampaignRow, new: CampaignRow) -> str:
@@ -277,7 +283,7 @@ def _changes(old: CampaignRow, new: CampaignRow) -> str:
         f"{what} {str(before)[:12]} -> {str(after)[:12]}"
         for what, before, after in (
             ("level", old.level, new.level),
-            ("checkpoint", old.checkpoint_sha256, new.checkpoint_sha256),
+            ("checkpoint", old.screened_with, new.screened_with),
             ("seed", old.seed, new.seed),
         )
         if before != after

@@ -18,10 +18,12 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
+    Index,
     MetaData,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
@@ -147,10 +149,20 @@ class CheckpointRow(Base):
     name: Mapped[str]
     kind: Mapped[str]
     card: Mapped[dict[str, Any]]
+    model: Mapped[str] = mapped_column(default="")  # the name it serves under; else its own
+    folder: Mapped[str] = mapped_column(default="")  # where it lies; empty for an embedded one
+    parent_sha256: Mapped[str | None] = mapped_column(default=None)  # what it was fine-tuned from
+
+    def __post_init__(self) -> None:
+        self.model = self.model or self.name
 
 
 class CampaignRow(Base):
-    """One campaign file, as it was run."""
+    """One campaign file, as it was run.
+
+    ``checkpoint_sha256`` is what its ranking is of; ``screened_with`` stays what it was screened
+    with, to which its configuration's hash and its chunks belong.
+    """
 
     __tablename__ = "campaign"
     __table_args__ = (one_of("status", CampaignStatus),)
@@ -164,6 +176,10 @@ class CampaignRow(Base):
     status: Mapped[CampaignStatus] = mapped_column(Text, default="running")
     # of its labels, where it is not that of its predictions
     verification_level: Mapped[str | None] = mapped_column(default=None)
+    screened_with: Mapped[str] = mapped_column(default="")  # else the checkpoint it is given
+
+    def __post_init__(self) -> None:
+        self.screened_with = self.screened_with or self.checkpoint_sha256
 
     @property
     def verified_at(self) -> str:
@@ -216,6 +232,9 @@ class CampaignItemRow(Base):
 
     Bulks, slabs, adsorbates, elements and pairs are used or refused. Placements are refused, out
     of domain or predicted; triage moves each predicted one to queued, kept or passed over.
+
+    A contender is a placement that was kept or queued by any ranking of its campaign. Another
+    checkpoint predicts contenders alone, and finds each in its domain or out of it.
     """
 
     __tablename__ = "campaign_item"
@@ -238,6 +257,17 @@ class CampaignItemRow(Base):
     item_id: Mapped[str] = mapped_column(primary_key=True)  # an id, or what was refused
     state: Mapped[ItemState] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(default="")  # "rule: values"; the funnel counts rules
+    contender: Mapped[bool] = mapped_column(default=False)
+
+
+# Partial: contenders are few among all placements.
+Index(
+    "ix_campaign_item_contender",
+    CampaignItemRow.campaign,
+    CampaignItemRow.item_id,
+    sqlite_where=text("contender = 1"),  # as SQLAlchemy asks it there
+    postgresql_where=text("contender"),
+)
 
 
 class RankRow(Base):

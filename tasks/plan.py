@@ -13,6 +13,9 @@ from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 # example campaign (benchmarks/RESULTS.md); the other two are rough guesses.
 PLACEMENTS_PER_CORE_S = {"mini": 54.0, "baseline": 400.0}
 OTHER_PLACEMENTS_PER_CORE_S = 5.0
+# A placement whose prediction is stored is placed and stored all the same: a rough guess, placing
+# and writing its text alone was measured at 1,900/s.
+KNOWN_PLACEMENTS_PER_CORE_S = 1_000.0
 START_S = 20.0  # Prefect server, workers and model, once for each run
 BYTES_PER_PLACEMENT = 1_500  # candidate, prediction, state and their indexes, and the Parquet row
 BYTES_PER_STRUCTURE = 4_000
@@ -74,6 +77,12 @@ def surfaces_of(
     return BulkSurfaces(bulk, tuple(counted), tuple(refused))
 
 
+def seconds_of(placements: int, *, model: str, workers: int, known: int = 0) -> float:
+    """Return the time that ``placements`` to predict and ``known`` ones take on ``workers``."""
+    rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
+    return START_S + (placements / rate + known / KNOWN_PLACEMENTS_PER_CORE_S) / workers
+
+
 def plan(
     surfaces: Sequence[BulkSurfaces],
     adsorbates: int,
@@ -96,6 +105,6 @@ def plan(
         placements=placements,
         refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
         rate_per_core_s=rate,
-        seconds=START_S + placements / (rate * workers),
+        seconds=seconds_of(placements, model=model, workers=workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
     )

@@ -1,10 +1,13 @@
 """Place, featurise and predict all that a few slabs offer: the work of one future.
 
+Everything is placed, also what was predicted before: an id says which placement a stored prediction
+is of, and only the others are handed to the predictor.
+
 Units   energies in eV, lengths in Å, angles in degrees.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.contract import Configuration, Prediction, Predictor
@@ -60,10 +63,12 @@ def score_slabs(
     level: str,
     keep_per_pair: int,
     predictor: Predictor,
+    known: Mapping[str, Prediction] | None = None,
 ) -> Scores:
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
-    The best ``keep_per_pair`` of each pair carry their structure.
+    The best ``keep_per_pair`` of each pair carry their structure. ``known`` are predictions of the
+    same checkpoint at the same level, by candidate id; they are taken as they are.
     """
     refused: list[Refused] = []
     adslabs: list[Adslab] = []
@@ -80,8 +85,7 @@ def score_slabs(
         adslabs += [a for a in placed if a.candidate_id not in left_out]
         configurations += read
         refused += not_read
-    predictions = predictor.predict(configurations)
-    _require_answers(configurations, predictions)
+    predictions = _answers(configurations, predictor, known or {})
     scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
     kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
     structures = {
@@ -92,16 +96,29 @@ def score_slabs(
     )
 
 
-def _require_answers(
-    configurations: Sequence[Configuration], predictions: Sequence[Prediction]
+def _answers(
+    configurations: Sequence[Configuration], predictor: Predictor, known: Mapping[str, Prediction]
+) -> list[Prediction]:
+    """Return the prediction of each configuration in order: the known one, or a new one."""
+    unknown = [c for c in configurations if c.candidate_id not in known]
+    predictions = predictor.predict(unknown) if unknown else []
+    require_answers(unknown, predictions, predictor.checkpoint_sha256)
+    new = iter(predictions)
+    answers = [known.get(c.candidate_id) or next(new) for c in configurations]
+    require_answers(configurations, answers, predictor.checkpoint_sha256)
+    return answers
+
+
+def require_answers(
+    configurations: Sequence[Configuration], predictions: Sequence[Prediction], checkpoint: str
 ) -> None:
-    """Raise where a predictor answers for another candidate or level: a fault of the program."""
-    asked = [(c.candidate_id, c.level) for c in configurations]
-    answered = [(p.candidate_id, p.level) for p in predictions]
+    """Raise where an answer is for another candidate, level or checkpoint: the program's fault."""
+    asked = [(c.candidate_id, c.level, checkpoint) for c in configurations]
+    answered = [(p.candidate_id, p.level, p.checkpoint_sha256) for p in predictions]
     if asked != answered:
         raise RuntimeError(
             f"a predictor answers what it was asked, in that order; asked {len(asked)}, answered "
-            f"{len(answered)}, and candidates or levels differ"
+            f"{len(answered)}, and candidates, levels or checkpoints differ"
         )
 
 

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tasks.acquire.normal import probability_between
+
 TOLD_APART_ODDS = 3.0  # see ``group_ranks``
 
 
@@ -93,23 +95,6 @@ class Ranking:
     excluded: list[ExcludedPair]
 
 
-def probability_in(window: Window, energy_ev: float, sigma_ev: float) -> float:
-    """Return the probability that a normal energy lies in ``window``.
-
-    Zero ``sigma_ev`` is a known energy: the answer is 0 or 1.
-    """
-    if not sigma_ev >= 0:
-        raise ValueError(f"sigma_ev must be at least 0 eV, got {sigma_ev}")
-    if sigma_ev == 0:
-        return float(window.low_ev <= energy_ev <= window.high_ev)
-    # erfc of the nearer tail keeps its digits where a difference of two erf would lose them.
-    side = 1.0 if energy_ev <= window.centre_ev else -1.0
-    scale = sigma_ev * math.sqrt(2.0)
-    near = (window.low_ev if side > 0 else window.high_ev) - energy_ev
-    far = (window.high_ev if side > 0 else window.low_ev) - energy_ev
-    return 0.5 * (math.erfc(side * near / scale) - math.erfc(side * far / scale))
-
-
 def pair_minima(
     placements: Iterable[ScoredPlacement],
 ) -> tuple[list[ScoredPlacement], list[ExcludedPair]]:
@@ -146,11 +131,10 @@ def rank_pairs(placements: Iterable[ScoredPlacement], targets: Mapping[str, Wind
     """
     aimed = (p for p in placements if p.adsorbate in targets)
     minima, excluded = pair_minima(aimed)
-    scored = []
-    for p in minima:
-        window = targets[p.adsorbate]
-        probability = probability_in(window, p.energy_ev, p.sigma_ev)
-        scored.append((-probability, abs(p.energy_ev - window.centre_ev), p.candidate_id, p))
+    scored = [
+        (-probability, abs(p.energy_ev - targets[p.adsorbate].centre_ev), p.candidate_id, p)
+        for p, probability in zip(minima, _probabilities(minima, targets), strict=True)
+    ]
     scored.sort(key=lambda row: row[:3])
     groups = group_ranks([-row[0] for row in scored])
     ranked = [
@@ -160,6 +144,20 @@ def rank_pairs(placements: Iterable[ScoredPlacement], targets: Mapping[str, Wind
         )
     ]
     return Ranking(ranked, excluded)
+
+
+def _probabilities(minima: Sequence[ScoredPlacement], targets: Mapping[str, Window]) -> list[float]:
+    """Return the probability of each placement, all at once."""
+    for p in minima:
+        if not p.sigma_ev >= 0:
+            raise ValueError(f"sigma_ev must be at least 0 eV, got {p.sigma_ev}")
+    found: list[float] = probability_between(
+        [targets[p.adsorbate].low_ev for p in minima],
+        [targets[p.adsorbate].high_ev for p in minima],
+        [p.energy_ev for p in minima],
+        [p.sigma_ev for p in minima],
+    ).tolist()
+    return found
 
 
 def group_ranks(probabilities: Sequence[float], odds: float = TOLD_APART_ODDS) -> list[int]:

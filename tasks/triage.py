@@ -1,134 +1,160 @@
-"""Decide which ranked pairs deserve a calculation."""
+"""Decide which ranked pairs deserve a calculation.
 
-import math
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+What a pair is worth and how a batch is made is decided in ``tasks.acquire``; here a ranking
+becomes beliefs, and a choice becomes pairs again. Energies in eV, costs as in ``tasks.acquire``.
+"""
 
-from tasks.rank import RankedPair
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-Why = Literal["promising", "uncertain"]
+import numpy as np
+from pymatgen.core.composition import Composition
+
+from tasks.acquire import (
+    Beliefs,
+    CostRule,
+    Policy,
+    Prices,
+    Why,
+    features,
+    fractions,
+    one_hot,
+    select,
+)
+from tasks.acquire.beliefs import Floats
+from tasks.rank import RankedPair, Window
 
 
 @dataclass(frozen=True)
-class TriagePolicy:
-    """How a budget of calculations is spent.
+class SlabFacts:
+    """What triage reads of a clean slab."""
 
-    ``promising`` is the share that goes to the most probable pairs, the rest goes to uncertain
-    ones. No slab gets more than ``per_slab`` and no bulk more than ``per_bulk`` calculations, and
-    none goes to a pair less probable than ``min_probability``: where these leave part of the
-    budget unspent, it stays unspent.
+    formula: str  # of its bulk
+    miller: tuple[int, int, int]
+    shift: float  # of the cut, in plane spacings
+    n_atoms: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many calculations, and what they may cost together with their clean slabs.
+
+    Where either leaves part of the other unspent, it stays unspent.
     """
 
-    budget: int
-    promising: float = 0.5
-    per_slab: int = 2
-    per_bulk: int = 6
-    min_probability: float = 0.01
+    calculations: int
+    cost: float | None = None
 
-    def __post_init__(self) -> None:
-        if self.budget < 0:
-            raise ValueError(f"budget must be at least 0 calculations, got {self.budget}")
-        if not 0 <= self.promising <= 1:
-            raise ValueError(f"promising must be a share between 0 and 1, got {self.promising}")
-        if self.per_slab < 1 or self.per_bulk < 1:
-            raise ValueError(
-                "per_slab and per_bulk must be at least 1 calculation, "
-                f"got {self.per_slab} and {self.per_bulk}"
-            )
-        if not 0 <= self.min_probability <= 1:
-            raise ValueError(f"min_probability must be in [0, 1], got {self.min_probability}")
+
+@dataclass(frozen=True)
+class Known:
+    """What need not be found out again.
+
+    ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
+    those whose clean energy is there, and ``best_ev`` the smallest verified distance of an energy
+    to the middle of its window, for each adsorbate that has one.
+    """
+
+    taken: Collection[str] = frozenset()
+    slabs: Collection[str] = frozenset()
+    best_ev: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A pair that goes to the queue. ``priority`` starts at 1: the first to be calculated."""
+    """A pair that goes to the queue. ``priority`` starts at 1: the first to be calculated.
+
+    ``cost`` is with its clean slab, where that is not known and none before it has paid for it.
+    """
 
     pair: RankedPair
     why: Why
     priority: int
+    cost: float
 
 
-def uncertainty(pair: RankedPair) -> float:
-    """Return how much a calculation would settle: ``p (1 - p) sigma``, in eV.
+def triage(
+    ranked: Sequence[RankedPair],
+    beliefs: Beliefs,
+    policy: Policy,
+    budget: Budget,
+    *,
+    known: Known | None = None,
+    seed: int = 0,
+) -> list[Chosen]:
+    """Return the pairs of ``ranked`` that ``policy`` spends ``budget`` on.
 
-    ``p (1 - p)`` is the variance of "it lies in the window", zero where the answer is known;
-    sigma puts the pairs first of which the model knows least.
+    ``beliefs`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
+    taken; ties go to the lower ``candidate_id``.
     """
-    return pair.probability * (1 - pair.probability) * pair.minimum.sigma_ev
+    known = known or Known()
+    taken = frozenset(known.taken)
+    chosen = select(
+        beliefs,
+        policy,
+        budget=budget.calculations,
+        cost_budget=budget.cost,
+        known_slabs=known.slabs,
+        best_ev=np.array([known.best_ev.get(r.minimum.adsorbate, np.nan) for r in ranked]),
+        taken=[r.minimum.candidate_id for r in ranked if r.minimum.pair_id in taken] + list(taken),
+        seed=seed,
+    )
+    return [
+        Chosen(ranked[found.row], found.why, at, found.cost) for at, found in enumerate(chosen, 1)
+    ]
 
 
-def triage(ranked: Sequence[RankedPair], policy: TriagePolicy) -> list[Chosen]:
-    """Return at most ``policy.budget`` pairs, promising and uncertain in turn.
+def beliefs_of(
+    ranked: Sequence[RankedPair],
+    windows: Mapping[str, Window],
+    slabs: Mapping[str, SlabFacts] | None = None,
+    *,
+    costs: CostRule | None = None,
+    prices: Prices | None = None,
+    latent_RD: Floats | None = None,
+) -> Beliefs:
+    """Return what is believed of ``ranked``, row for row.
 
-    The promising come first by probability, the uncertain by ``uncertainty``; ties go to the
-    lower ``candidate_id``, and no pair is chosen twice. A share that one list cannot use goes to
-    the other.
+    ``slabs`` tells where pairs lie (elements, surface, adsorbate), and ``latent_RD`` where a model
+    sees them; without ``slabs`` nothing does. Without ``costs`` every adslab costs 1 and slabs
+    nothing; without ``prices`` no element is too dear.
     """
-    worth = [r for r in ranked if r.probability >= policy.min_probability]
-    lists: dict[Why, deque[RankedPair]] = {
-        "promising": _ordered(worth, lambda r: r.probability),
-        "uncertain": _ordered(worth, uncertainty),
-    }
-    chooser = _Chooser(policy)
-    for why in _turns(policy):
-        other: Why = "uncertain" if why == "promising" else "promising"
-        if not chooser.take(lists[why], why) and not chooser.take(lists[other], other):
-            break
-    return chooser.chosen
+    minima = [r.minimum for r in ranked]
+    beliefs = Beliefs.plain(
+        [m.candidate_id for m in minima],
+        [m.slab_id for m in minima],
+        [m.bulk_id for m in minima],
+        energy_R=[m.energy_ev for m in minima],
+        sigma_R=[m.sigma_ev for m in minima],
+        low_R=[windows[m.adsorbate].low_ev for m in minima],
+        high_R=[windows[m.adsorbate].high_ev for m in minima],
+    )
+    if slabs is None:
+        return beliefs
+    facts = [slabs[m.slab_id] for m in minima]
+    features_RF = _features(facts, [m.adsorbate for m in minima], latent_RD)
+    beliefs = replace(beliefs, features_RF=features_RF)
+    if costs is not None:
+        # An adsorbate's few atoms are left out: the exponent is not known that well.
+        cost_R = costs.cost([f.n_atoms for f in facts])
+        beliefs = replace(beliefs, cost_R=cost_R, slab_cost_R=cost_R)
+    if prices is not None:
+        beliefs = replace(beliefs, penalty_R=prices.penalties([f.formula for f in facts]))
+    return beliefs
 
 
-def _ordered(
-    pairs: Sequence[RankedPair], score: Callable[[RankedPair], float]
-) -> deque[RankedPair]:
-    return deque(sorted(pairs, key=lambda r: (-score(r), r.minimum.candidate_id)))
+def _features(
+    facts: Sequence[SlabFacts], adsorbates: Sequence[str], latent_RD: Floats | None
+) -> Floats:
+    """Return elements, surface, adsorbate and latent place of each row, each of equal weight."""
+    parts = {f.formula: Composition(f.formula).fractional_composition for f in facts}
+    shares = {name: {str(e): float(x) for e, x in parts[name].items()} for name in parts}
+    surface = np.array([_direction(f) for f in facts]).reshape(len(facts), 4)
+    blocks = [fractions([shares[f.formula] for f in facts]), surface, one_hot(adsorbates)]
+    return features(blocks if latent_RD is None else [*blocks, latent_RD])
 
 
-def _turns(policy: TriagePolicy) -> list[Why]:
-    """Return which list each calculation is taken from, the shares spread evenly."""
-    turns: list[Why] = []
-    promising = 0
-    for spent in range(1, policy.budget + 1):
-        # Rounding up starts with a promising one, as a budget of 1 should.
-        due = math.ceil(round(spent * policy.promising, 9))
-        turns.append("promising" if due > promising else "uncertain")
-        promising = due
-    return turns
-
-
-class _Chooser:
-    """What was chosen so far, and how much of each slab and bulk."""
-
-    def __init__(self, policy: TriagePolicy) -> None:
-        self.chosen: list[Chosen] = []
-        self._policy = policy
-        self._taken: set[str] = set()
-        self._slabs: Counter[str] = Counter()
-        self._bulks: Counter[str] = Counter()
-
-    def take(self, pairs: deque[RankedPair], why: Why) -> bool:
-        """Choose the first of ``pairs`` that may still be chosen; False when none may.
-
-        What may not be chosen now never may be later, so it leaves ``pairs``.
-        """
-        while pairs:
-            pair = pairs.popleft()
-            if self._may_take(pair):
-                self._add(pair, why)
-                return True
-        return False
-
-    def _may_take(self, pair: RankedPair) -> bool:
-        m = pair.minimum
-        return (
-            m.pair_id not in self._taken
-            and self._slabs[m.slab_id] < self._policy.per_slab
-            and self._bulks[m.bulk_id] < self._policy.per_bulk
-        )
-
-    def _add(self, pair: RankedPair, why: Why) -> None:
-        self.chosen.append(Chosen(pair, why, len(self.chosen) + 1))
-        self._taken.add(pair.minimum.pair_id)
-        self._slabs[pair.minimum.slab_id] += 1
-        self._bulks[pair.minimum.bulk_id] += 1
+def _direction(facts: SlabFacts) -> tuple[float, ...]:
+    """Return the Miller index as a unit vector, and where the planes are cut."""
+    length = float(np.linalg.norm(facts.miller)) or 1.0
+    return (*(index / length for index in facts.miller), facts.shift)

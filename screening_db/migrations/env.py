@@ -2,7 +2,8 @@
 
 from alembic import context
 
-import screening_db.verification_tables  # noqa: F401  puts its tables into the metadata
+import screening_db.learning_tables
+import screening_db.verification_tables  # noqa: F401  puts their tables into the metadata
 from screening_db.tables import Base
 
 context.configure(

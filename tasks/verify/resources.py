@@ -66,6 +66,7 @@ class EngineCost(Stated):
 COSTS: Mapping[str, EngineCost] = MappingProxyType(
     {
         "emt": EngineCost(scf_s=0.01, power=1.0, case_gb=0.001),
+        "replay": EngineCost(scf_s=0.01, power=1.0, case_gb=0.001),  # a row of a table is read
         "gpaw": EngineCost(),
         "quantum-espresso": EngineCost(scf_s=104.0, max_ranks=16),
         "cp2k": EngineCost(scf_s=385.0, max_ranks=16),

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,19 +77,35 @@ def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
     )
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train the baseline on invented energies; it is a checkpoint like any other."""
-    folder = tmp_path_factory.mktemp("model") / "invented"
+def _train(folder: Path, metals: Collection[str], seed: int) -> Path:
     cases = [
-        (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in METALS for k in SITES
+        (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in metals for k in SITES
     ]
     rows = [_row(number, *case) for number, case in enumerate(cases)]
     quick = {"n_estimators": 60, "learning_rate": 0.2, "num_threads": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | quick)
-        baseline.train_baseline(rows, rows[::3], domain_of(rows), folder, seed=0)
+        baseline.train_baseline(rows, rows[::3], domain_of(rows), folder, seed=seed)
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the baseline on invented energies; it is a checkpoint like any other."""
+    return _train(tmp_path_factory.mktemp("model") / "invented", METALS, seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the baseline on the same energies with another seed: it predicts others."""
+    return _train(tmp_path_factory.mktemp("model") / "other", METALS, seed=7)
+
+
+@pytest.fixture(scope="session")
+def narrow_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the baseline without platinum: what the campaign has of it is outside its domain."""
+    metals = [metal for metal in METALS if metal != "Pt"]
+    return _train(tmp_path_factory.mktemp("model") / "narrow", metals, seed=0)
 
 
 def _environment(home: Path, variables: dict[str, str]) -> dict[str, str]:

@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from flows.campaign import Campaign
 from flows.campaign_file import load_campaign, parse_campaign
+from flows.campaign_triage import PolicyName, ScoreName
 from flows.errors import CampaignError
+from tasks.acquire import POLICIES, SCORES
 from tasks.rank import Window
 
 GOOD = """\
@@ -35,6 +38,15 @@ def test_a_campaign_states_what_it_wants() -> None:
     assert campaign.adsorbate_names() == ["CO", "NO", "mine"]
     assert campaign.windows() == {"CO": Window(-1.3, -0.7), "NO": Window(-1.2, -0.8)}
     assert campaign.triage.budget == 5
+
+
+def test_a_policy_may_be_given_by_its_name_alone() -> None:
+    assert parse(GOOD + "  policy: greedy\n").triage.policy.name == "greedy"
+
+
+def test_every_policy_and_score_may_be_named() -> None:
+    assert get_args(PolicyName) == POLICIES
+    assert get_args(ScoreName) == tuple(SCORES)
 
 
 # what is replaced, by what, and what the error has to say
@@ -77,6 +89,48 @@ BAD = {
     ),
     "prototype unknown": ("L1_2", "L12", r"alloys\[0\].prototype: .*'L1_2'.*got 'L12'"),
     "negative budget": ("budget: 5", "budget: -5", "triage.budget: .*or equal to 0, got -5"),
+    "policy unknown": ("budget: 5", "policy: luck", "triage.policy.name: .*'batch'.*got 'luck'"),
+    "unknown key in a policy": (
+        "budget: 5",
+        "policy: {nam: batch}",
+        "line 15: unknown key 'nam' in triage.policy; .*'name'",
+    ),
+    "kappa without a bound": (
+        "budget: 5",
+        "policy: {name: greedy, kappa: 1}",
+        "triage.policy: kappa belongs to confidence_bound, got it with greedy; leave it out",
+    ),
+    "a mix of one": (
+        "budget: 5",
+        "policy: {name: greedy, uncertain_by: doubt}",
+        "only policy batch mixes two scores, got uncertain_by with greedy",
+    ),
+    "a share of one": (
+        "budget: 5",
+        "promising: 0.5\n  policy: greedy",
+        "triage: promising is a share of policy batch, got it with greedy",
+    ),
+    "diversity below nothing": (
+        "budget: 5",
+        "policy: {diversity: -1}",
+        "triage.policy.diversity: .*or equal to 0, got -1",
+    ),
+    "unknown key in costs": (
+        "budget: 5",
+        "costs: {bugdet: 9}",
+        "unknown key 'bugdet' in triage.costs; .*'budget'",
+    ),
+    "a cost of nothing": ("budget: 5", "costs: {budget: 0}", "triage.costs.budget: .*got 0"),
+    "a cost that explodes": (
+        "budget: 5",
+        "costs: {exponent: 9}",
+        "triage.costs: a cost grows with a power of the atoms from 0 to 4, got 9",
+    ),
+    "prices without weight": (
+        "budget: 5",
+        "prices: {weight: 0}",
+        "triage.prices.weight: .*greater than 0, got 0",
+    ),
     "level missing": ("level: emt\n", "", "level is required and missing"),
     "name that leaves the folder": ("name: good", "name: ../good", "name: .*got '../good'"),
     "slab without vacuum": ("level: emt", "level: emt\nsurfaces: {vacuum: 1}", "vacuum.*got 1"),

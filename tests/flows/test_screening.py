@@ -16,7 +16,8 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-import screening_db.verification_tables  # noqa: F401  registers its tables
+import screening_db.learning_tables
+import screening_db.verification_tables  # noqa: F401  registers their tables
 from screening_db.engine import open_database
 from screening_db.lake import read_predictions
 from screening_db.tables import Base

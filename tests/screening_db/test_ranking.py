@@ -14,16 +14,15 @@ from screening_db.queries import (
     top_candidates,
 )
 from screening_db.queue import claim, complete, enqueue
-from screening_db.record import record_chunk, record_items, record_ranks, record_slabs
-from screening_db.tables import CampaignItemRow, SlabRow
+from screening_db.record import record_chunk, record_ranks, record_slabs
+from screening_db.tables import SlabRow
 
 
 def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
     make.store(db, ["a1", "a2", "a3", "b1"])
-    outside = CampaignItemRow(
-        campaign="first", stage="placement", item_id="a3", state="out_of_domain", reason="Fe"
-    )
-    record_items(db, [outside])
+    outside = make.prediction("a3", -9.0)
+    outside.in_domain, outside.reason = False, "Fe"
+    record_chunk(db, "first", "more", [], [outside], [make.predicted("a3")])
     lowest = {row.pair_id: row for row in pair_minima(db, "first")}
     assert {pair: row.candidate_id for pair, row in lowest.items()} == {
         "pair-a": "a2",

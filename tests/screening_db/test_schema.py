@@ -9,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
+import screening_db.learning_tables
 import screening_db.verification_tables  # noqa: F401
 from screening_db.engine import database_url, open_database
 from screening_db.errors import DatabaseError

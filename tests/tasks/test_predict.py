@@ -23,9 +23,11 @@ class Invented:
 
     def __init__(self, disturb: Disturb = list) -> None:
         self._disturb = disturb
+        self.asked: list[str] = []
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         sha256 = self.checkpoint_sha256
+        self.asked += [c.candidate_id for c in configurations]
         return self._disturb(
             [
                 Prediction(c.candidate_id, c.level, sha256, -float(n), 0.1, 0.0, 0.0, True)
@@ -41,14 +43,21 @@ def slab() -> Slab:
     return enumerate_slabs(bulk, spec)[0][0]
 
 
-def scores(slab: Slab, predictor: Invented, keep: int = 1) -> Scores:
+def scores(
+    slab: Slab,
+    predictor: Invented,
+    keep: int = 1,
+    known: dict[str, Prediction] | None = None,
+    spec: PlacementSpec | None = None,
+) -> Scores:
     return score_slabs(
         [slab],
         [adsorbate("O")],
-        PlacementSpec(),
+        spec or PlacementSpec(),
         level="emt",
         keep_per_pair=keep,
         predictor=predictor,
+        known=known,
     )
 
 
@@ -71,3 +80,40 @@ def test_the_lowest_of_a_pair_carry_their_structure(slab: Slab) -> None:
 def test_answers_to_another_question_are_never_recorded(slab: Slab, disturb: Disturb) -> None:
     with pytest.raises(RuntimeError, match="answers what it was asked"):
         scores(slab, Invented(disturb))
+
+
+def known_of(found: Scores) -> dict[str, Prediction]:
+    return {c.candidate_id: c.prediction for c in found.candidates}
+
+
+def test_only_what_is_unknown_is_predicted(slab: Slab) -> None:
+    first = scores(slab, Invented())
+    known = known_of(first)
+    forgotten = sorted(known)[1]
+    energy_ev = known.pop(forgotten).energy_ev
+    predictor = Invented(lambda found: [replace(p, energy_ev=energy_ev) for p in found])
+    assert scores(slab, predictor, known=known) == first
+    assert predictor.asked == [forgotten]
+
+
+def test_where_all_is_known_no_predictor_is_asked(slab: Slab) -> None:
+    first = scores(slab, Invented())
+    predictor = Invented()
+    assert scores(slab, predictor, known=known_of(first)) == first
+    assert predictor.asked == []
+
+
+def test_placements_elsewhere_have_nothing_in_common(slab: Slab) -> None:
+    known = known_of(scores(slab, Invented(), spec=PlacementSpec(kinds=(), random=5)))
+    predictor = Invented()
+    found = scores(slab, predictor, known=known, spec=PlacementSpec(kinds=(), random=5, seed=1))
+    assert predictor.asked == [c.candidate_id for c in found.candidates] != []
+
+
+@pytest.mark.parametrize("changed", [{"checkpoint_sha256": "d" * 64}, {"level": "beef-vdw-co"}])
+def test_a_known_answer_of_another_checkpoint_or_level_is_refused(
+    slab: Slab, changed: dict[str, str]
+) -> None:
+    known = {key: replace(p, **changed) for key, p in known_of(scores(slab, Invented())).items()}
+    with pytest.raises(RuntimeError, match="checkpoints differ"):
+        scores(slab, Invented(), known=known)

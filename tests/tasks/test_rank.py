@@ -3,14 +3,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
 
 from tasks.rank import (
     RankedPair,
     ScoredPlacement,
     Window,
     group_ranks,
-    probability_in,
     rank_pairs,
 )
 
@@ -38,26 +36,6 @@ def names(ranked: list[RankedPair]) -> list[str]:
 
 energies = st.floats(-5, 5)
 sigmas = st.floats(0.01, 2)
-
-
-@given(energies, sigmas, energies, st.floats(0.01, 3))
-def test_probability_is_the_normal_mass_in_the_window(
-    energy: float, sigma: float, low: float, width: float
-) -> None:
-    window = Window(low, low + width)
-    exact = norm.cdf((window.high_ev - energy) / sigma) - norm.cdf((low - energy) / sigma)
-    assert probability_in(window, energy, sigma) == pytest.approx(exact, abs=1e-12)
-
-
-def test_far_tail_keeps_its_digits() -> None:
-    assert probability_in(Window(0, 1), 10.0, 1.0) == pytest.approx(
-        norm.sf(9.0) - norm.sf(10.0), rel=1e-9
-    )
-
-
-def test_known_energy_is_in_or_out() -> None:
-    assert probability_in(Window(0, 1), 1.0, 0.0) == 1
-    assert probability_in(Window(0, 1), 1.1, 0.0) == 0
 
 
 def test_optimum_is_a_window_of_its_width() -> None:

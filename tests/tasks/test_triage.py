@@ -1,105 +1,160 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rank import RankedPair, ScoredPlacement
-from tasks.triage import TriagePolicy, triage, uncertainty
+from tasks.acquire import CostRule, Limits, Policy, Prices, PriceTable, named_policy
+from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+
+WINDOWS = {"CO": Window(-1.0, -0.5), "OH": Window(0.0, 0.5)}
 
 
-def ranked(
-    name: str, probability: float, sigma_ev: float = 0.1, slab: str = "", bulk: str = ""
-) -> RankedPair:
-    minimum = ScoredPlacement(
+def placed(
+    name: str, energy_ev: float, sigma_ev: float = 0.1, slab: str = "", bulk: str = ""
+) -> ScoredPlacement:
+    return ScoredPlacement(
         candidate_id=name,
         pair_id=f"pair-{name}",
         slab_id=slab or f"slab-{name}",
         bulk_id=bulk or f"bulk-{name}",
         adsorbate="CO",
-        energy_ev=-0.7,
+        energy_ev=energy_ev,
         sigma_ev=sigma_ev,
     )
-    return RankedPair(1, 1, minimum, probability, 0.0)
 
 
-def chosen(pairs: list[RankedPair], **policy: object) -> list[tuple[str, str]]:
-    decided = triage(pairs, TriagePolicy(**policy))  # type: ignore[arg-type]
-    return [(c.pair.minimum.candidate_id, c.why) for c in decided]
+def ranking(placements: list[ScoredPlacement]) -> list[RankedPair]:
+    return rank_pairs(placements, WINDOWS).ranked
 
 
-SURE, LIKELY, DOUBTFUL = ranked("s", 0.99, 0.01), ranked("l", 0.9, 0.05), ranked("d", 0.4, 0.5)
+def decide(
+    placements: list[ScoredPlacement],
+    budget: int,
+    policy: Policy | None = None,
+    known: Known | None = None,
+) -> list[Chosen]:
+    ranked = ranking(placements)
+    beliefs = beliefs_of(ranked, WINDOWS)
+    return triage(ranked, beliefs, policy or named_policy(), Budget(budget), known=known)
 
-pairs_strategy = st.lists(
-    st.tuples(st.floats(0, 1), st.floats(0.01, 1), st.integers(0, 5), st.integers(0, 2)),
+
+def names(chosen: list[Chosen]) -> list[tuple[str, str]]:
+    return [(c.pair.minimum.candidate_id, c.why) for c in chosen]
+
+
+SURE, LIKELY, DOUBTFUL = placed("s", -0.75, 0.01), placed("l", -0.6, 0.05), placed("d", -0.3, 0.5)
+
+placements = st.lists(
+    st.tuples(st.floats(-3, 2), st.floats(0.01, 1), st.integers(0, 5), st.integers(0, 2)),
     max_size=40,
 ).map(
     lambda rows: [
-        ranked(f"{i:03d}", p, s, f"slab{bulk}-{slab}", f"bulk{bulk}")
-        for i, (p, s, slab, bulk) in enumerate(rows)
+        placed(f"{i:03d}", e, s, f"slab{bulk}-{slab}", f"bulk{bulk}")
+        for i, (e, s, slab, bulk) in enumerate(rows)
     ]
 )
 
 
 def test_budget_is_split_between_promise_and_doubt() -> None:
-    assert chosen([SURE, LIKELY, DOUBTFUL], budget=2) == [("s", "promising"), ("d", "uncertain")]
+    assert names(decide([SURE, LIKELY, DOUBTFUL], 2)) == [("s", "promising"), ("d", "uncertain")]
 
 
 def test_all_promising() -> None:
-    assert chosen([SURE, LIKELY, DOUBTFUL], budget=2, promising=1.0) == [
+    policy = named_policy(promising=1.0)
+    assert names(decide([SURE, LIKELY, DOUBTFUL], 2, policy)) == [
         ("s", "promising"),
         ("l", "promising"),
     ]
 
 
-def test_ties_go_to_the_lower_id() -> None:
-    assert chosen([ranked("b", 0.9), ranked("a", 0.9)], budget=1) == [("a", "promising")]
+def test_what_was_taken_is_not_chosen_again() -> None:
+    known = Known(taken={"s", "pair-l"})  # a candidate, and a pair
+    assert names(decide([SURE, LIKELY, DOUBTFUL], 2, known=known)) == [("d", "promising")]
 
 
-def test_a_slab_gets_no_more_than_its_share() -> None:
-    same = [ranked(n, 0.9, slab="slab") for n in "abc"]
-    assert len(chosen(same, budget=3, per_slab=2)) == 2
+def test_a_known_slab_is_free() -> None:
+    ranked = ranking([placed("a", -0.75), placed("b", -0.75)])
+    slabs = {name: SlabFacts("Cu", (1, 1, 1), 0.0, 50) for name in ("slab-a", "slab-b")}
+    beliefs = beliefs_of(ranked, WINDOWS, slabs, costs=CostRule())
+    chosen = triage(ranked, beliefs, named_policy(), Budget(2), known=Known(slabs={"slab-b"}))
+    assert [(c.pair.minimum.candidate_id, c.cost) for c in chosen] == [("a", 2.0), ("b", 1.0)]
 
 
-def test_hopeless_pairs_leave_the_budget_unspent() -> None:
-    assert chosen([ranked("a", 0.001)], budget=3) == []
+def test_a_cost_budget_buys_more_small_cells_than_large_ones() -> None:
+    ranked = ranking([placed(n, -0.75) for n in "abcd"])
+
+    def bought(atoms: int) -> int:
+        slabs = {f"slab-{n}": SlabFacts("Cu", (1, 1, 1), 0.0, atoms) for n in "abcd"}
+        beliefs = beliefs_of(ranked, WINDOWS, slabs, costs=CostRule())
+        return len(triage(ranked, beliefs, named_policy(), Budget(9, cost=4.0)))
+
+    assert (bought(50), bought(100)) == (2, 0)
 
 
-def test_what_is_known_is_not_uncertain() -> None:
-    assert uncertainty(ranked("a", 1.0, 0.5)) == 0
+def test_of_two_equals_the_cheaper_element_is_chosen() -> None:
+    ranked = ranking([placed("a", -0.75), placed("b", -0.75)])
+    slabs = {
+        "slab-a": SlabFacts("Pt", (1, 1, 1), 0.0, 50),
+        "slab-b": SlabFacts("Cu", (1, 1, 1), 0.0, 50),
+    }
+    prices = Prices(PriceTable(values={"Cu": 6.0, "Pt": 31500.0}))
+    beliefs = beliefs_of(ranked, WINDOWS, slabs, prices=prices)
+    assert names(triage(ranked, beliefs, named_policy(), Budget(1))) == [("b", "promising")]
 
 
-@pytest.mark.parametrize(
-    ("policy", "rule"),
-    [
-        ({"budget": -1}, "at least 0 calculations, got -1"),
-        ({"budget": 1, "promising": 1.5}, "between 0 and 1, got 1.5"),
-        ({"budget": 1, "per_slab": 0}, "at least 1 calculation"),
-        ({"budget": 1, "min_probability": 2.0}, "min_probability"),
-    ],
-)
-def test_policy_refuses_the_impossible(policy: dict[str, float], rule: str) -> None:
-    with pytest.raises(ValueError, match=rule):
-        TriagePolicy(**policy)  # type: ignore[arg-type]
+def test_another_element_comes_before_the_same_surface_cut_again() -> None:
+    ranked = ranking([placed("a", -0.75), placed("b", -0.75), placed("c", -0.72)])
+    slabs = {
+        "slab-a": SlabFacts("Pt", (1, 1, 1), 0.0, 50),
+        "slab-b": SlabFacts("Pt", (1, 1, 1), 0.0, 50),
+        "slab-c": SlabFacts("Cu", (1, 1, 1), 0.0, 50),
+    }
+    beliefs = beliefs_of(ranked, WINDOWS, slabs)
+    policy = named_policy(promising=1.0, diversity=1.0)
+    assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
+        "a",
+        "c",
+    ]
 
 
-@given(pairs_strategy, st.integers(0, 30), st.floats(0, 1), st.integers(1, 3), st.integers(1, 6))
+def test_another_place_in_latent_space_comes_before_the_same() -> None:
+    ranked = ranking([placed("a", -0.75), placed("b", -0.75), placed("c", -0.72)])
+    slabs = {f"slab-{n}": SlabFacts("Pt", (1, 1, 1), 0.0, 50) for n in "abc"}
+    latent_RD = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    beliefs = beliefs_of(ranked, WINDOWS, slabs, latent_RD=latent_RD)
+    policy = named_policy(promising=1.0)
+    assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
+        "a",
+        "c",
+    ]
+
+
+@pytest.mark.parametrize("budget", [-1, -50])
+def test_a_budget_below_nothing_is_refused(budget: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 0 calculations, got {budget}"):
+        decide([SURE], budget)
+
+
+@given(placements, st.integers(0, 30), st.floats(0, 1), st.integers(1, 3), st.integers(1, 6))
 def test_triage_keeps_every_promise(
-    pairs: list[RankedPair], budget: int, promising: float, per_slab: int, per_bulk: int
+    pairs: list[ScoredPlacement], budget: int, promising: float, per_slab: int, per_bulk: int
 ) -> None:
-    policy = TriagePolicy(budget, promising, per_slab, per_bulk)
-    decided = triage(pairs, policy)
-    assert decided == triage(list(reversed(pairs)), policy)  # no memory of the order given
+    policy = named_policy(promising=promising, limits=Limits(per_slab, per_bulk, 0.01))
+    decided = decide(pairs, budget, policy)
+    assert decided == decide(list(reversed(pairs)), budget, policy)  # no memory of the order given
     ids = [c.pair.minimum.pair_id for c in decided]
     slabs = [c.pair.minimum.slab_id for c in decided]
     bulks = [c.pair.minimum.bulk_id for c in decided]
     assert len(ids) == len(set(ids)) <= budget
     assert all(slabs.count(s) <= per_slab for s in slabs)
     assert all(bulks.count(b) <= per_bulk for b in bulks)
-    assert all(c.pair.probability >= policy.min_probability for c in decided)
+    assert all(c.pair.probability >= 0.01 for c in decided)
     assert [c.priority for c in decided] == list(range(1, len(ids) + 1))
 
 
-@given(pairs_strategy, st.integers(0, 30))
-def test_budget_is_spent_where_the_caps_allow(pairs: list[RankedPair], budget: int) -> None:
-    loose = TriagePolicy(budget, per_slab=99, per_bulk=99)
-    worth = sum(p.probability >= loose.min_probability for p in pairs)
-    assert len(triage(pairs, loose)) == min(budget, worth)
+@given(placements, st.integers(0, 30))
+def test_budget_is_spent_where_the_limits_allow(pairs: list[ScoredPlacement], budget: int) -> None:
+    policy = named_policy(limits=Limits(min_probability=0.01))
+    worth = sum(pair.probability >= 0.01 for pair in ranking(pairs))
+    assert len(decide(pairs, budget, policy)) == min(budget, worth)

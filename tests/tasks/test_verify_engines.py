@@ -25,7 +25,7 @@ from tasks.verify.engines import (
 from tasks.verify.engines.base import obeys
 from tasks.verify.engines.failures import kind_of
 
-NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem")
+NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay")
 
 
 def changed(name: str, **parts: Any) -> LevelOfTheory:

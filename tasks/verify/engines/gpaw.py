@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -98,7 +98,7 @@ class GpawEngine(Engine):
             import gpaw
 
             gpaw.setup_paths[:0] = [Path(self.place.potentials)]
-        stated: Calculator = GPAW(**gpaw_parameters(job))
+        stated = cast(Calculator, GPAW(**gpaw_parameters(job)))  # GPAW annotates it otherwise
         if job.rung is not Rung.SMEARED_START:
             return stated
         wide = GPAW(**gpaw_parameters(job, width_ev=_WIDE_EV))

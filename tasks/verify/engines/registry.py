@@ -14,13 +14,17 @@ from tasks.verify.engines.failures import EngineError, FailureKind
 from tasks.verify.engines.fairchem import FairchemEngine
 from tasks.verify.engines.gpaw import GpawEngine
 from tasks.verify.engines.plugin import plugin, plugin_names
+from tasks.verify.engines.replay import ReplayEngine
 from tasks.verify.engines.vasp import VaspEngine
 
 Places = Mapping[str, EnginePlace]
 
 _BUILT_IN: dict[str, type[Engine]] = {
     engine.name: engine
-    for engine in (EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine)
+    for engine in (
+        *(EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine),
+        ReplayEngine,
+    )
 }
 
 

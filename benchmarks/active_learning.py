@@ -1,0 +1,253 @@
+"""Replay active learning on the Mamun rows: how many calculations until the best are found.
+
+    python benchmarks/active_learning.py --data DIR                what is missing, then the table
+    python benchmarks/active_learning.py --data DIR --goals lowest --contests probability --seeds 2
+    python benchmarks/active_learning.py --table                   print and draw what is stored
+
+A *call* answers one pair of a surface and a reaction with its global minimum, the lowest energy of
+its rows (its adsorption sites); how many rows stand behind the calls is counted beside it. Goals:
+
+``lowest``  of each of the 15 reactions the 1 % of its surfaces that bind most strongly. Where that
+            line lies is told to nobody; each round estimates it.
+``window``  surfaces that hold N between -1.0 and -0.5 eV (of 1/2 N2) and H above -0.1 eV (of
+            1/2 H2), lowest sites: nitrogen reduction without hydrogen on the surface. Both must be
+            asked; once one lies outside, no contest but chance asks for the other. The rows have
+            no CO; this is the nearest pair with usable references.
+
+All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
+they know in each round, 50 at least; a surrogate learns anew in each. What is finished is a small
+JSON file under ``--runs``: a run that was killed goes on.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from replay_loop import Contest, Progress, calls_until, run
+from replay_pool import GOALS, Answers, Pool, read_pool
+from replay_surrogates import Boosting, GaussianProcess
+
+from tasks.acquire import SCORES, Beliefs, ConfidenceBound, Score
+
+SHARES = (0.5, 0.8, 0.95)
+SEEDS = 5
+MOST = 0.2  # of the pairs are asked at most: enough to see how far behind a contest is
+RANDOM = "random"
+DRAWN = {  # in the plot, with their colours
+    RANDOM: "black",
+    "process-ei": "tab:green",
+    "process-probability": "tab:green",
+    "greedy": "tab:orange",
+    "probability": "tab:blue",
+    "bound": "tab:red",
+}
+
+
+def nearest(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> np.ndarray:
+    """Return how near the prediction is to its window, in (0, 1]; sigma plays no part."""
+    outside_R = np.maximum(beliefs.low_R - beliefs.energy_R, beliefs.energy_R - beliefs.high_R)
+    return 1 / (1 + np.maximum(outside_R, 0.0) / 0.1)
+
+
+def contests(goal: str) -> tuple[Contest, ...]:
+    """Return the ways to choose that are compared for a goal."""
+    boosting, process = Boosting(), GaussianProcess()
+    scored = SCORES["expected_improvement" if goal == "lowest" else "probability"]
+    return (
+        Contest(RANDOM),
+        Contest("greedy", boosting, _greedy(goal)),
+        Contest("probability", boosting, SCORES["probability"]),
+        Contest("bound", boosting, ConfidenceBound(1.0)),
+        Contest(f"process-{'ei' if goal == 'lowest' else 'probability'}", process, scored),
+    )
+
+
+def tried(goal: str) -> tuple[Contest, ...]:
+    """Return variations that are compared with ``--tried``."""
+    boosting, transfer = Boosting(), Boosting(transfer=True)
+    improvement = Contest("ei", boosting, SCORES["expected_improvement"])
+    return (
+        Contest("bound-2", boosting, ConfidenceBound(2.0)),
+        Contest("bound-spread", boosting, ConfidenceBound(1.0), per_slab=1),
+        Contest("bound-transfer", transfer, ConfidenceBound(1.0)),
+        Contest("greedy-transfer", transfer, _greedy(goal)),
+        *((improvement,) if goal == "lowest" else ()),
+    )
+
+
+def _greedy(goal: str) -> Score:
+    """Return the score of the prediction alone; a window that is open has no middle to be near."""
+    return SCORES["greedy"] if goal == "lowest" else nearest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished run of a contest with one seed."""
+
+    goal: str
+    contest: str
+    seed: int
+    pairs: int
+    to_find: int
+    cpu_s: float
+    history: list[Progress]
+
+    @classmethod
+    def read(cls, file: Path) -> "Stored":
+        """Return what a file holds."""
+        values = json.loads(file.read_text())
+        return cls(**values | {"history": [Progress(*step) for step in values["history"]]})
+
+    def write(self, file: Path) -> None:
+        """Write it whole or not at all."""
+        values = asdict(self) | {"history": [[*asdict(step).values()] for step in self.history]}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(values))
+        part.replace(file)
+
+    def calls(self, share: float) -> float:
+        """Return the calls until a share was found, NaN where the run ended before."""
+        return calls_until(self.history, share, self.to_find)
+
+
+def main() -> None:
+    """Run what is missing, print the table and draw the plot."""
+    options = _options()
+    if not options.table:
+        _run_missing(options)
+    stored = [Stored.read(file) for file in sorted(options.runs.glob("*/*-seed*.json"))]
+    if not stored:
+        raise SystemExit(f"nothing is stored under {options.runs}; run with --data first")
+    for line in table(stored):
+        print(line)
+    draw(stored, options.out)
+    print(f"{options.out} written")
+
+
+def _run_missing(options: argparse.Namespace) -> None:
+    """Run all contests of a seed before those of the next one, so that what is there compares."""
+    pools = {goal: read_pool(options.data, goal, options.runs) for goal in options.goals}
+    for seed in range(options.seeds):
+        for goal, (pool, answers) in pools.items():
+            for contest in (*contests(goal), *(tried(goal) if options.tried else ())):
+                file = options.runs / goal / f"{contest.name}-seed{seed}.json"
+                if file.exists() or (options.contests and contest.name not in options.contests):
+                    continue
+                _one(pool, answers, contest, goal, seed).write(file)
+                print(f"{file} written", flush=True)
+
+
+def _one(pool: Pool, answers: Answers, contest: Contest, goal: str, seed: int) -> Stored:
+    began = time.process_time()
+    most = len(pool) if contest.surrogate is None else round(MOST * len(pool))
+    history = run(pool, answers, contest, seed=seed, most=most)
+    spent = round(time.process_time() - began, 1)
+    return Stored(goal, contest.name, seed, len(pool), answers.to_find, spent, history)
+
+
+def table(stored: Sequence[Stored]) -> Iterator[str]:
+    """Yield Markdown: calls until 50, 80, 95 %, mean and standard deviation over seeds."""
+    for goal in GOALS:
+        here = [one for one in stored if one.goal == goal]
+        if not here:
+            continue
+        yield f"goal {goal}: {here[0].to_find} to find among {here[0].pairs} pairs"
+        yield ""
+        yield "| contest | seeds | 50 % | 80 % | 95 % | random / it at 80 % | rows | CPU s |"
+        yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+        chance = _mean([one.calls(0.8) for one in here if one.contest == RANDOM])
+        for name in (c.name for c in (*contests(goal), *tried(goal))):
+            runs = [one for one in here if one.contest == name]
+            if runs:
+                yield _line(name, runs, chance)
+        yield ""
+
+
+def _line(name: str, runs: Sequence[Stored], chance: float) -> str:
+    cells = [_spread([one.calls(share) for one in runs]) for share in SHARES]
+    at_80 = _mean([one.calls(0.8) for one in runs])
+    rows = _spread([_rows(one, 0.8) for one in runs])
+    cpu = _mean([one.cpu_s for one in runs])
+    ratio = "-" if np.isnan(at_80) else f"{chance / at_80:.1f}"
+    return f"| {name} | {len(runs)} | {' | '.join(cells)} | {ratio} | {rows} | {cpu:.0f} |"
+
+
+def _rows(one: Stored, share: float) -> float:
+    goal = int(np.ceil(share * one.to_find))
+    return next((float(s.relaxations) for s in one.history if s.found >= goal), float("nan"))
+
+
+def _spread(values: Sequence[float]) -> str:
+    if np.isnan(values).any():
+        return f"not in {int(np.isnan(values).sum())} of {len(values)}"
+    return f"{np.mean(values):.0f} ± {np.std(values):.0f}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def draw(stored: Sequence[Stored], out: Path) -> None:
+    """Draw the share found over calls: means as lines, the range over seeds as bands."""
+    goals = [goal for goal in GOALS if any(one.goal == goal for one in stored)]
+    figure, axes = plt.subplots(1, len(goals), figsize=(5.6 * len(goals), 4.6), squeeze=False)
+    for axis, goal in zip(axes[0], goals, strict=True):
+        here = [one for one in stored if one.goal == goal]
+        for name, colour in DRAWN.items():
+            _curve(axis, [one for one in here if one.contest == name], name, colour)
+        axis.set_xscale("log")
+        axis.set_xlabel("calls (pairs answered)")
+        axis.set_ylabel("found, %")
+        axis.set_ylim(0, 101)
+        axis.axhline(80, color="grey", lw=0.6, ls=":")
+        axis.grid(alpha=0.25, which="both")
+        axis.set_title(f"{goal}: {here[0].to_find} among {here[0].pairs} pairs", fontsize=10)
+        axis.legend(frameon=False, loc="upper left", fontsize=9)
+    figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=130)
+
+
+def _curve(axis: plt.Axes, runs: Sequence[Stored], name: str, colour: str) -> None:
+    if not runs:
+        return
+    end = min(one.history[-1].calls for one in runs)
+    grid = np.geomspace(runs[0].history[0].calls, end, 120)
+    found = np.array([_found_at(one, grid) for one in runs])
+    label = name if name == RANDOM else f"{name} ({len(runs)} seeds)"
+    axis.plot(grid, found.mean(axis=0), color=colour, lw=1.6, label=label)
+    axis.fill_between(grid, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
+
+
+def _found_at(one: Stored, grid: np.ndarray) -> np.ndarray:
+    steps = [(step.calls, 100 * step.found / one.to_find) for step in one.history]
+    return np.interp(grid, *zip(*steps, strict=True))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Active learning, replayed.")
+    parser.add_argument("--data", type=Path, help="folder of the published sets")
+    parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
+    parser.add_argument("--contests", nargs="+", help="by name, all by default")
+    parser.add_argument("--tried", action="store_true", help="variations as well")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/active-learning"))
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/plots/active_learning.png"))
+    options = parser.parse_args()
+    if not options.table and options.data is None:
+        parser.error("give --data DIR, or --table for what is stored")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The loop that is replayed: believe, score, ask a batch, until enough is found.
+
+Only answers that were asked for reach a surrogate. Where the line of the top is not told, it is
+estimated in each round from answers and beliefs: so low that as many pairs are expected below it as
+there are to find.
+
+Shapes  R pairs, X reactions. Units: eV.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from replay_pool import SEEDED, Answers, Pool, wanted_of
+from replay_surrogates import Scale, Surrogate
+from scipy.special import ndtr
+
+from tasks.acquire import Beliefs, Policy, Score, Share, select
+
+Floats = NDArray[np.float64]
+
+_DEEP = 100.0  # spreads from the line down to the far end of its window: no energy is lower
+_SURE_EV = 1e-3  # sigma of an answer
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One way to choose. Without a surrogate pairs are asked by lot."""
+
+    name: str
+    surrogate: Surrogate | None = None
+    score: Score | None = None
+    per_slab: int | None = None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many pairs a round asks for: a share of what is known, and a number at least."""
+
+    growth: float = 0.15
+    least: int = 50
+
+    def batch(self, known: int) -> int:
+        """Return the size of the next batch."""
+        return max(self.least, round(self.growth * known))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a round."""
+
+    calls: int
+    relaxations: int  # rows of the table behind these calls
+    found: int
+
+
+@dataclass(frozen=True)
+class OnOneSlab:
+    """A score of two adsorbates on one surface: the product of what each is worth."""
+
+    score: Score
+    partner_R: NDArray[np.int64]
+
+    def __call__(self, beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
+        """Return the product; a pair without a partner stands for itself."""
+        own_R = self.score(beliefs, best_ev=best_ev, seed=seed)
+        return np.where(self.partner_R < 0, own_R, own_R * own_R[self.partner_R])
+
+
+def run(
+    pool: Pool,
+    answers: Answers,
+    contest: Contest,
+    *,
+    seed: int,
+    share: float = 0.95,
+    most: int | None = None,
+    pace: Pace = Pace(),
+) -> list[Progress]:
+    """Ask until ``share`` of the finds are made or ``most`` calls are spent.
+
+    The first pairs are the same for all contests of a seed.
+    """
+    lot_R = np.random.default_rng(seed).permutation(len(pool))
+    asked_R = np.zeros(len(pool), dtype=bool)
+    asked_R[lot_R[: max(20, round(SEEDED * len(pool)))]] = True
+    history = [_progress(answers, asked_R)]
+    end, goal = most or len(pool), share * answers.to_find
+    shuffled = _shuffled(pool, seed)
+    while history[-1].found < goal and history[-1].calls < end:
+        batch = min(pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
+        if contest.surrogate is None:
+            rows = [row for row in lot_R if not asked_R[row]][:batch]
+        else:
+            rows = _chosen(shuffled, answers, asked_R, contest, batch, seed + len(history))
+        if asked_R[rows].any():
+            raise RuntimeError("a pair was asked twice")
+        if not rows:
+            break  # what is left belongs to surfaces that failed
+        asked_R[rows] = True
+        history.append(_progress(answers, asked_R))
+    return history
+
+
+def _shuffled(pool: Pool, seed: int) -> Pool:
+    """Return the pool under ids by lot: ties go to the lower id, and names may tell something."""
+    lot_R = np.random.default_rng([seed, 1]).permutation(len(pool))
+    return replace(pool, ids=tuple(f"{place:06d}" for place in lot_R))
+
+
+def _chosen(
+    pool: Pool,
+    answers: Answers,
+    asked_R: NDArray[np.bool_],
+    contest: Contest,
+    batch: int,
+    seed: int,
+) -> list[int]:
+    """Return the next batch; the energies of what was not asked stay behind ``asked``."""
+    asked = np.flatnonzero(asked_R)
+    known = answers.energy_R[asked]
+    energy_R, sigma_R = contest.surrogate(pool, asked, known, seed=seed)
+    energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
+    energy_R[asked], sigma_R[asked] = known, _SURE_EV
+    beliefs, score, best_ev = _beliefs(pool, energy_R, sigma_R, asked, contest.score)
+    policy = Policy((Share(score),), per_slab=contest.per_slab)
+    taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
+    chosen = select(
+        beliefs, policy, budget=batch, known_slabs=(), seed=seed, best_ev=best_ev, taken=taken
+    )
+    return [one.row for one in chosen]
+
+
+def lost(pool: Pool, asked_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np.bool_]:
+    """Return True for pairs whose partner was asked and lies outside its window: asked in vain."""
+    outside_R = asked_R & ((energy_R < pool.low_R) | (energy_R > pool.high_R))
+    return (pool.partner_R >= 0) & outside_R[pool.partner_R]
+
+
+def _beliefs(
+    pool: Pool, energy_R: Floats, sigma_R: Floats, asked: NDArray[np.int64], score: Score
+) -> tuple[Beliefs, Score, float | None]:
+    """Return beliefs with their windows, the score for them, and the distance to improve on.
+
+    Reactions whose energies spread differently are compared in units of their spread, from the
+    line; with windows that are told, in eV.
+    """
+    slabs = [str(s) for s in pool.surface_R]
+    if pool.line_is_told:
+        rows = (energy_R, sigma_R, pool.low_R, pool.high_R)
+        best_ev = None
+    else:
+        spread_R = Scale.of(pool, asked, energy_R[asked]).spread_R
+        line_R = lines(pool, energy_R, sigma_R)[pool.reaction_R]
+        zero_R = np.zeros(len(pool))
+        depth_R = np.maximum((energy_R - line_R) / spread_R, -_DEEP / 2)
+        rows = (depth_R, sigma_R / spread_R, zero_R - _DEEP, zero_R)
+        best_ev = _DEEP / 2  # an improvement is what lies below the line
+    beliefs = Beliefs.plain(
+        pool.ids, slabs, slabs, energy_R=rows[0], sigma_R=rows[1], low_R=rows[2], high_R=rows[3]
+    )
+    return beliefs, OnOneSlab(score, pool.partner_R), best_ev
+
+
+def lines(pool: Pool, energy_R: Floats, sigma_R: Floats) -> Floats:
+    """Return for each reaction the energy below which as many pairs are expected as are wanted."""
+    return np.array([_line(*rows) for rows in _by_reaction(pool, energy_R, sigma_R)])
+
+
+def _by_reaction(pool: Pool, energy_R: Floats, sigma_R: Floats) -> Iterator[tuple[Floats, Floats]]:
+    for reaction in range(int(pool.reaction_R.max()) + 1):
+        here = pool.reaction_R == reaction
+        yield energy_R[here], sigma_R[here]
+
+
+def _line(energy_R: Floats, sigma_R: Floats) -> float:
+    wanted = wanted_of(len(energy_R))
+    low, high = float((energy_R - 9 * sigma_R).min()), float((energy_R + 9 * sigma_R).max())
+    for _ in range(40):  # halves 100 eV to less than 1e-9
+        middle = (low + high) / 2
+        if ndtr((middle - energy_R) / sigma_R).sum() < wanted:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _progress(answers: Answers, asked_R: NDArray[np.bool_]) -> Progress:
+    relaxations = int(answers.relaxations_R[asked_R].sum())
+    return Progress(int(asked_R.sum()), relaxations, answers.found(asked_R))
+
+
+def calls_until(history: list[Progress], share: float, to_find: int) -> float:
+    """Return the calls after which a share was found, between two rounds on the line; or NaN."""
+    goal = int(np.ceil(share * to_find))
+    before = Progress(0, 0, 0)
+    for now in history:
+        if now.found >= goal:
+            part = (goal - before.found) / max(now.found - before.found, 1)
+            return before.calls + part * (now.calls - before.calls)
+        before = now
+    return float("nan")

@@ -1,0 +1,89 @@
+"""Rank a campaign by another checkpoint, from predictions that are stored; nothing is predicted.
+
+What was asked for and begun stays asked for. As many calculations wait after as the campaign's
+budget leaves, and never fewer than before, where triage finds so many that are worth it.
+"""
+
+from dataclasses import replace
+
+from flows.campaign import Campaign
+from flows.choose import choose
+from flows.finish import queue_row, ranked_pairs
+from flows.recorded_campaign import recorded_campaign, recorded_prices, recorded_windows
+from flows.rows import rank_row
+from screening_db.engine import Database
+from screening_db.queries import best_placements
+from screening_db.rerank import Asked, Ranking, asked_for, replace_ranking
+from screening_db.tables import CampaignRow
+from tasks.acquire import Prices
+from tasks.rank import RankedPair
+from tasks.triage import Chosen
+
+
+def rank_again(
+    db: Database,
+    row: CampaignRow,
+    checkpoint_sha256: str,
+    *,
+    calculations: int | None = None,
+    prices: Prices | None = None,
+) -> Ranking:
+    """Make ``checkpoint_sha256`` the one that a campaign is ranked by, in one transaction.
+
+    ``calculations`` says how many are to wait after, in place of what the budget leaves.
+
+    Raises:
+        DatabaseError: it has yet to predict some contender, or the campaign is not finished.
+    """
+    ranking = new_ranking(db, row, checkpoint_sha256, calculations=calculations, prices=prices)
+    replace_ranking(db, ranking)
+    return ranking
+
+
+def new_ranking(
+    db: Database,
+    row: CampaignRow,
+    checkpoint_sha256: str,
+    *,
+    calculations: int | None = None,
+    prices: Prices | None = None,
+) -> Ranking:
+    """Return the ranking of a campaign by one checkpoint; nothing is stored."""
+    campaign = recorded_campaign(row)
+    asked = asked_for(db, row.name)
+    ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)
+    wanted = _still_to_ask(campaign, asked) if calculations is None else calculations
+    best = best_placements(db, row.name, campaign.triage.keep_per_pair, checkpoint_sha256)
+    return Ranking(
+        campaign=row.name,
+        checkpoint_sha256=checkpoint_sha256,
+        ranks=[rank_row(row.name, r) for r in ranked],
+        kept=[candidate for ids in best.values() for candidate in ids],
+        queued=[
+            queue_row(campaign, chosen)
+            for chosen in _chosen(db, campaign, asked, ranked, wanted, prices)
+        ],
+    )
+
+
+def _still_to_ask(campaign: Campaign, asked: Asked) -> int:
+    return max(len(asked.waiting), campaign.triage.budget - len(asked.begun))
+
+
+def _chosen(
+    db: Database,
+    campaign: Campaign,
+    asked: Asked,
+    ranked: list[RankedPair],
+    calculations: int,
+    prices: Prices | None,
+) -> list[Chosen]:
+    """Return what triage chooses of the pairs whose lowest placement nobody has begun."""
+    return choose(
+        db,
+        campaign,
+        recorded_windows(campaign),
+        [r for r in ranked if r.minimum.candidate_id not in asked.begun],
+        prices=prices or recorded_prices(campaign),
+        budget=replace(campaign.triage.as_budget(), calculations=calculations),
+    )

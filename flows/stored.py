@@ -1,0 +1,64 @@
+"""Slabs, adsorbates and candidates of the database as the values that tasks work on."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
+
+from screening_db.engine import Database
+from screening_db.queries import bulk_formulas, candidates, slabs
+from screening_db.tables import AdsorbateRow, CandidateRow, SlabRow
+from tasks.adsorbates import Adsorbate
+from tasks.predict_again import StoredCandidate, StoredSlab
+from tasks.slabs import Slab
+from tasks.structures import structure_from_text
+
+
+def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorbate]:
+    """Return adsorbates by name, as they are stored."""
+    with db.read() as session:
+        rows = session.scalars(select(AdsorbateRow).where(AdsorbateRow.name.in_(names)))
+        return {
+            row.name: Adsorbate(
+                row.name, row.formula, structure_from_text(row.structure), tuple(row.binding)
+            )
+            for row in rows
+        }
+
+
+def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:
+    """Return the slabs of candidates, each with its own of them, all in the order of their ids."""
+    found = candidates(db, candidate_ids)
+    on_slab: dict[str, list[StoredCandidate]] = {}
+    for candidate_id in sorted(found):
+        row = found[candidate_id]
+        on_slab.setdefault(row.slab_id, []).append(_candidate(row))
+    rows = slabs(db, sorted(on_slab))
+    formulas = bulk_formulas(db, {row.bulk_id for row in rows.values()})
+    return [
+        StoredSlab(_slab(rows[slab_id], formulas), tuple(on_slab[slab_id]))
+        for slab_id in sorted(on_slab)
+    ]
+
+
+def _candidate(row: CandidateRow) -> StoredCandidate:
+    return StoredCandidate(
+        candidate_id=row.id,
+        pair_id=row.pair_id,
+        adsorbate=row.adsorbate,
+        site_kind=row.site_kind,
+        site=row.site,
+        recipe=row.recipe,
+        structure=row.structure,
+    )
+
+
+def _slab(row: SlabRow, formulas: dict[str, str]) -> Slab:
+    return Slab(
+        row.id,
+        row.bulk_id,
+        formulas[row.bulk_id],
+        (row.miller_h, row.miller_k, row.miller_l),
+        row.shift,
+        row.side,
+        structure_from_text(row.structure),
+    )

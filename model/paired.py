@@ -1,0 +1,102 @@
+"""Is one predictor better than another on the same rows, and how sure is that.
+
+Shapes  R rows, C clusters of rows that are not independent, B resamples. Units: eV.
+Source  paired bootstrap of whole clusters: Efron & Tibshirani 1993, chapter 8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, spearmanr
+
+RESAMPLES = 4_000
+CONFIDENCE = 0.95  # one-sided
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean absolute errors (eV) on the same rows, and between what limits they differ."""
+
+    rows: int
+    mae_before_ev: float
+    mae_after_ev: float
+    difference_ev: float  # after minus before: below 0 is better
+    lower_ev: float  # of the difference, one-sided 95 %
+    upper_ev: float  # as well
+
+    def to_json(self) -> dict[str, float]:
+        """Return plain numbers."""
+        return asdict(self)
+
+
+def compare(
+    before_R: NDArray[np.float64],
+    after_R: NDArray[np.float64],
+    clusters: Sequence[str],
+    *,
+    seed: int,
+) -> Comparison:
+    """Compare absolute errors row by row; rows of one cluster are drawn together.
+
+    Raises:
+        ValueError: there is no row, or an error is no number.
+    """
+    if not len(before_R) == len(after_R) == len(clusters) or not len(before_R):
+        raise ValueError(
+            f"a comparison needs the same rows on both sides and at least one, got "
+            f"{len(before_R)}, {len(after_R)} and {len(clusters)} clusters"
+        )
+    change_R = np.abs(after_R) - np.abs(before_R)
+    if not np.isfinite(change_R).all():
+        raise ValueError("every error must be a number")
+    drawn_B = resampled_means(change_R, clusters, seed=seed)
+    return Comparison(
+        rows=len(change_R),
+        mae_before_ev=float(np.abs(before_R).mean()),
+        mae_after_ev=float(np.abs(after_R).mean()),
+        difference_ev=float(change_R.mean()),
+        lower_ev=float(np.quantile(drawn_B, 1 - CONFIDENCE)),
+        upper_ev=float(np.quantile(drawn_B, CONFIDENCE)),
+    )
+
+
+def resampled_means(
+    value_R: NDArray[np.float64], clusters: Sequence[str], *, seed: int
+) -> NDArray[np.float64]:
+    """Return (B,) means over clusters drawn with replacement."""
+    _, cluster_R = np.unique(np.asarray(clusters), return_inverse=True)
+    size_C = np.bincount(cluster_R).astype(float)
+    total_C = np.bincount(cluster_R, weights=value_R)
+    even_C = np.full(len(size_C), 1 / len(size_C))
+    rng = np.random.default_rng(seed)
+    times_BC = rng.multinomial(len(size_C), even_C, size=RESAMPLES)
+    return np.asarray((times_BC @ total_C) / (times_BC @ size_C))
+
+
+def no_worse(found: Comparison, margin: float) -> bool:
+    """Return whether errors grew by less than a share ``margin`` of what they were, 95 % sure."""
+    return found.upper_ev <= margin * found.mae_before_ev
+
+
+def better(found: Comparison) -> bool:
+    """Return whether errors shrank, 95 % sure."""
+    return found.upper_ev < 0
+
+
+def further_from(target: float, before: float, after: float) -> float:
+    """Return how much further a share lies from its target than before; below 0 it is nearer."""
+    return abs(after - target) - abs(before - target)
+
+
+def opposed(said_R: NDArray[np.float64], truth_R: NDArray[np.float64]) -> tuple[float | None, bool]:
+    """Return the rank correlation of two series, and whether it is below 0 for sure (95 %).
+
+    The bound is Fisher's. Four rows, or a series that is constant, say nothing.
+    """
+    if len(said_R) < 5 or np.ptp(said_R) == 0 or np.ptp(truth_R) == 0:
+        return None, False
+    rho = float(spearmanr(said_R, truth_R).statistic)
+    reach = float(norm.ppf(CONFIDENCE)) / float(np.sqrt(len(said_R) - 3))
+    return rho, float(np.arctanh(np.clip(rho, -0.999, 0.999))) + reach < 0

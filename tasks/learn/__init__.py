@@ -1,0 +1,1 @@
+"""What verified labels teach: from the screening database to rows that a model learns from."""

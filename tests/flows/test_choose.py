@@ -1,0 +1,236 @@
+"""A choice knows what the database knows: labels, tries, clean slabs, sizes, prices."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.campaign_file import load_campaign, parse_campaign
+from flows.choose import best_found, choose
+from flows.errors import CampaignError
+from flows.resolve import resolve
+from screening_db.engine import Database, open_database
+from screening_db.record import (
+    record_adsorbates,
+    record_bulks,
+    record_campaign,
+    record_checkpoint,
+    record_chunk,
+    record_level,
+    record_slabs,
+    record_triage,
+)
+from screening_db.tables import (
+    AdsorbateRow,
+    BulkRow,
+    CampaignItemRow,
+    CampaignRow,
+    CandidateRow,
+    CheckpointRow,
+    LevelOfTheoryRow,
+    PredictionRow,
+    SlabRow,
+)
+from screening_db.verification_tables import LabelRow
+from tasks.acquire import Prices, PriceTable
+from tasks.errors import UserError
+from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+
+REPOSITORY = Path(__file__).parents[2]
+ATOMS = {"Cu": 50, "Pt": 100}
+WINDOWS = {"H": Window(-0.5, 0.5)}
+FILE = """\
+name: mine
+bulks: {elements: [Cu, Pt]}
+adsorbates: [H]
+target:
+  H: {window: [-0.5, 0.5]}
+level: emt
+triage: {budget: 1}
+"""
+
+
+def candidate(metal: str) -> ScoredPlacement:
+    return ScoredPlacement(
+        candidate_id=metal,
+        pair_id=f"pair-{metal}",
+        slab_id=f"slab-{metal}",
+        bulk_id=metal,
+        adsorbate="H",
+        energy_ev={"Cu": 0.1, "Pt": 0.0}[metal],
+        sigma_ev=0.2,
+    )
+
+
+RANKED: list[RankedPair] = rank_pairs([candidate("Cu"), candidate("Pt")], WINDOWS).ranked
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """Give a database with one candidate on copper and one on platinum."""
+    made = open_database(str(tmp_path / "choice.db"))
+    record_bulks(made, [BulkRow(id=m, formula=m, source="", structure="{}") for m in ATOMS])
+    record_slabs(made, [_slab(metal) for metal in ATOMS])
+    record_adsorbates(made, [AdsorbateRow(name="H", formula="H", structure="{}", binding=[0])])
+    record_level(made, _level())
+    record_checkpoint(made, CheckpointRow(sha256="c", name="mini", kind="qe", card={}))
+    record_campaign(
+        made,
+        CampaignRow(
+            name="mine", config_sha256="1", config="", level="emt", checkpoint_sha256="c", seed=0
+        ),
+    )
+    record_chunk(
+        made,
+        "mine",
+        "chunk",
+        [_candidate(metal) for metal in ATOMS],
+        [_prediction(metal) for metal in ATOMS],
+        [
+            CampaignItemRow(campaign="mine", stage="placement", item_id=metal, state="predicted")
+            for metal in ATOMS
+        ],
+    )
+    yield made
+    made.close()
+
+
+def _slab(metal: str) -> SlabRow:
+    return SlabRow(
+        id=f"slab-{metal}",
+        bulk_id=metal,
+        miller_h=1,
+        miller_k=1,
+        miller_l=1,
+        shift=0.5,
+        side="top",
+        n_atoms=ATOMS[metal],
+        elements=[metal],
+        structure="{}",
+    )
+
+
+def _level() -> LevelOfTheoryRow:
+    return LevelOfTheoryRow(
+        name="emt", level_hash="e", engine="emt", functional="", settings={}, reference={}
+    )
+
+
+def _candidate(metal: str) -> CandidateRow:
+    return CandidateRow(
+        id=metal,
+        pair_id=f"pair-{metal}",
+        slab_id=f"slab-{metal}",
+        adsorbate="H",
+        site_kind="atop",
+        site=f"atop {metal}",
+        recipe={},
+    )
+
+
+def _prediction(metal: str) -> PredictionRow:
+    return PredictionRow(
+        candidate_id=metal,
+        checkpoint_sha256="c",
+        level="emt",
+        energy_ev=candidate(metal).energy_ev,
+        sigma_ev=0.2,
+        regression_ev=None,
+        token_ev=None,
+        in_domain=True,
+    )
+
+
+def verify(db: Database, metal: str, energy_ev: float) -> None:
+    row = LabelRow(
+        candidate_id=metal,
+        level="emt",
+        energy_ev=energy_ev,
+        e_adslab=0.0,
+        e_slab=0.0,
+        e_references={},
+        converged=True,
+        flags=[],
+        steps=1,
+        fmax=0.01,
+        structure="{}",
+        trainable=True,
+    )
+    with db.write() as session:
+        session.add(row)
+
+
+def chosen(db: Database, triage: str = "{budget: 1}", **more: object) -> list[str]:
+    campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
+    found = choose(db, campaign, WINDOWS, RANKED, **more)  # type: ignore[arg-type]
+    return [c.pair.minimum.candidate_id for c in found]
+
+
+def test_the_most_probable_is_chosen_first(db: Database) -> None:
+    assert chosen(db) == ["Pt"]
+
+
+def test_what_has_a_label_is_not_chosen_again(db: Database) -> None:
+    verify(db, "Pt", 0.3)
+    assert chosen(db) == ["Cu"]
+
+
+def test_a_choice_made_again_after_a_kill_is_the_same(db: Database) -> None:
+    record_triage(db, "mine", queued=chosen(db, again=True), kept=[])
+    verify(db, "Pt", 0.3)
+    assert chosen(db, again=True) == ["Pt"]
+    assert chosen(db) == ["Cu"]
+
+
+def test_a_smaller_cell_is_the_better_bargain(db: Database) -> None:
+    assert chosen(db, "{budget: 1, costs: {}}") == ["Cu"]
+
+
+def test_a_cost_budget_is_not_overspent(db: Database) -> None:
+    # copper costs 2 with its slab, platinum eleven
+    assert chosen(db, "{budget: 2, costs: {budget: 3}}") == ["Cu"]
+
+
+def test_the_cheaper_metal_is_chosen_where_prices_count(db: Database) -> None:
+    prices = Prices(PriceTable(values={"Cu": 6.0, "Pt": 31500.0}))
+    assert chosen(db, prices=prices) == ["Cu"]
+
+
+def test_the_best_found_is_the_nearest_clean_label(db: Database) -> None:
+    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) == {}
+    verify(db, "Pt", 0.3)
+    verify(db, "Cu", -0.2)
+    assert best_found(db, "mine", WINDOWS, {"Cu", "Pt"}) == {"H": pytest.approx(0.2)}
+    assert best_found(db, "mine", WINDOWS, {"Pt"}) == {"H": pytest.approx(0.3)}
+
+
+def test_new_keys_that_say_the_default_leave_the_id_of_a_campaign_alone(tmp_path: Path) -> None:
+    ids = []
+    for triage in ("{budget: 1}", "{budget: 1, policy: batch, promising: 0.5}"):
+        (tmp_path / "mine.yaml").write_text(FILE.replace("{budget: 1}", triage))
+        ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
+    assert ids[0] == ids[1]
+
+
+def test_prices_decide_the_id_of_a_campaign(tmp_path: Path) -> None:
+    stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
+    (tmp_path / "mine.yaml").write_text(stated)
+    ids = []
+    for platinum in (30000, 40000):
+        (tmp_path / "own.yaml").write_text(f"values: {{Cu: 6, Pt: {platinum}}}")
+        ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
+    assert ids[0] != ids[1]
+
+
+def test_an_element_without_a_price_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("values: {Cu: 6, Ag: 500}")
+    stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
+    campaign = parse_campaign(stated, tmp_path / "mine.yaml")
+    with pytest.raises(CampaignError, match=r"own\.yaml has no Pt; add them"):
+        resolve(campaign, tmp_path, None)
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
+    with pytest.raises(UserError, match=r"own\.yaml does not exist"):
+        resolve(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)

@@ -1,0 +1,175 @@
+"""A re-scoring or rollback that breaks off anywhere leaves one ranking, and goes on to the end."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+import flows.rescore as rescoring
+import screening_db.rerank as database_rerank
+from flows.promote import promote_by_hand, roll_back_model
+from flows.rescore import Again, Rescoring, rescore
+from flows.screen import Control
+from flows.serving import served
+from flows.stored import stored_adsorbates
+from flows.workers import ClusterPlan
+from model.predictor import load_predictor
+from screening_db.engine import Database, open_database
+from screening_db.queries import funnel_counts
+from screening_db.serving import promotions, serving
+from screening_db.stale import is_stale, model_of, stale_predictions
+from screening_db.tables import Base
+from tasks.predict_again import predict_again
+
+pytestmark = pytest.mark.slow
+
+CONTROL = Control(ClusterPlan(workers=1))
+RANKING = ("rank", "campaign_item", "queue", "campaign")
+
+
+class BrokenOffError(Exception):
+    """Stands for a kill."""
+
+
+def rows(db: Database, *names: str) -> list[Any]:
+    with db.read() as session:
+        tables = [Base.metadata.tables[name] for name in names]
+        return [sorted(map(str, session.execute(select(table)))) for table in tables]
+
+
+def predict_here(run: Rescoring, _: Control, stop_after: int | None = None) -> None:
+    """Do what the flow does, without Prefect and Dask; break off after so many chunks."""
+    predictor = load_predictor(run.checkpoint.place)
+    for number, (chunk_id, slabs) in enumerate(run.chunks.items()):
+        if number == stop_after:
+            raise BrokenOffError
+        names = {c.adsorbate for slab in slabs for c in slab.candidates}
+        order = Again(stored_adsorbates(run.database, names), run.campaign.level)
+        scored = predict_again(slabs, order.adsorbates, level=order.level, predictor=predictor)
+        rescoring._store(run, chunk_id, scored)
+
+
+@pytest.fixture
+def opened(
+    screened: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Database]]:
+    """Return a function that opens a copy of the screened campaign's database."""
+    monkeypatch.setattr(rescoring, "_predict", predict_here)
+    made: list[Database] = []
+
+    def copy() -> Database:
+        folder = tmp_path / str(len(made))
+        shutil.copytree(screened[0].folder / "runs", folder)
+        made.append(open_database(folder / "screening.db"))
+        return made[-1]
+
+    yield copy
+    for db in made:
+        db.close()
+
+
+@pytest.fixture
+def undisturbed(
+    opened: Callable[[], Database], checkpoint: Path, other_checkpoint: Path
+) -> Database:
+    """Return a database whose campaign was re-scored in one go, after a promotion."""
+    db = opened()
+    promote_by_hand(db, str(checkpoint), str(other_checkpoint), force=True)
+    done = rescore(db, "tiny", CONTROL, chunk_placements=3)
+    assert done.predicted > 3
+    assert done.ranked
+    return db
+
+
+def promoted(opened: Callable[[], Database], checkpoint: Path, other_checkpoint: Path) -> Database:
+    db = opened()
+    promote_by_hand(db, str(checkpoint), str(other_checkpoint), force=True)
+    return db
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_broken_off_between_chunks_it_goes_on_with_what_is_missing(
+    chunks: int,
+    opened: Callable[[], Database],
+    undisturbed: Database,
+    checkpoint: Path,
+    other_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    db = promoted(opened, checkpoint, other_checkpoint)
+    before = rows(db, *RANKING)
+    all_stale = stale_predictions(db, "tiny")
+    monkeypatch.setattr(rescoring, "_predict", lambda run, c: predict_here(run, c, chunks))
+    with pytest.raises(BrokenOffError):
+        rescore(db, "tiny", CONTROL, chunk_placements=3)
+    assert rows(db, *RANKING) == before
+    left = stale_predictions(db, "tiny")
+    assert len(left) == len(all_stale) if chunks == 0 else len(left) < len(all_stale)
+    monkeypatch.setattr(rescoring, "_predict", predict_here)
+    assert rescore(db, "tiny", CONTROL, chunk_placements=3).predicted == len(left)
+    assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")
+
+
+@pytest.mark.parametrize("part", ["_replace_ranks", "_requeue", "_set_states"])
+def test_broken_off_within_the_ranking_nothing_of_it_is_there(
+    part: str,
+    opened: Callable[[], Database],
+    undisturbed: Database,
+    checkpoint: Path,
+    other_checkpoint: Path,
+) -> None:
+    db = promoted(opened, checkpoint, other_checkpoint)
+    before = rows(db, *RANKING)
+
+    def after(inner: Callable[..., None]) -> Callable[..., None]:
+        def broken(*arguments: Any) -> None:
+            inner(*arguments)
+            raise BrokenOffError
+
+        return broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database_rerank, part, after(getattr(database_rerank, part)))
+        with pytest.raises(BrokenOffError):
+            rescore(db, "tiny", CONTROL, chunk_placements=3)
+    assert rows(db, *RANKING) == before
+    assert stale_predictions(db, "tiny") == []
+    assert is_stale(db, "tiny", served(db, model_of(db, "tiny")).sha256)
+    done = rescore(db, "tiny", CONTROL)
+    assert (done.predicted, done.ranked) == (0, True)
+    assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")
+    assert not rescore(db, "tiny", CONTROL).ranked
+
+
+def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
+    undisturbed: Database, checkpoint: Path, screened: tuple[Any, Any]
+) -> None:
+    db, model = undisturbed, str(checkpoint)
+    before = rows(db, *RANKING, "promotion")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def broken(*_: Any) -> None:
+            raise BrokenOffError
+
+        patch.setattr(database_rerank, "_set_states", broken)
+        with pytest.raises(BrokenOffError):
+            roll_back_model(db, model)
+    assert rows(db, *RANKING, "promotion") == before
+    done = roll_back_model(db, model)
+    assert done.restored == ("tiny",)
+    assert serving(db, model) == done.now
+    first = open_database(screened[0].database)
+    assert rows(db, *RANKING) == rows(first, *RANKING)
+    first.close()
+    assert [line.why for line in promotions(db, model)] == ["by hand", "rollback"]
+
+
+def test_so_many_wait_for_the_next_round_as_are_asked_for(undisturbed: Database) -> None:
+    for calculations in (2, 0, 3):
+        rescore(undisturbed, "tiny", CONTROL, calculations=calculations)
+        states = {row.state: row.count for row in funnel_counts(undisturbed, "tiny")}
+        assert states.get("queued", 0) == calculations
+        assert len(rows(undisturbed, "queue")[0]) == calculations

@@ -1,0 +1,58 @@
+"""A local server that notes what is posted to it."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Listener:
+    """What came to ``url``; ``statuses`` are answered in turn, then 200."""
+
+    statuses: list[int] = field(default_factory=list)
+    wait_s: float = 0.0
+    url: str = ""
+    got: list[dict[str, Any]] = field(default_factory=list)
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [message for message in self.got if message["event"] == event]
+
+
+@contextmanager
+def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
+    """Listen on a free port until the block ends."""
+    noted = Listener(list(statuses), wait_s)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            noted.got.append(json.loads(body))
+            time.sleep(noted.wait_s)
+            self.send_response(noted.statuses.pop(0) if noted.statuses else 200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    noted.url = f"http://127.0.0.1:{server.server_address[1]}/told"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield noted
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

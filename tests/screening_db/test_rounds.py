@@ -1,0 +1,69 @@
+"""The rounds of a loop: one row each, gone on with after a kill."""
+
+import pytest
+
+from screening_db.errors import DatabaseError
+from screening_db.record import forget_campaign
+from screening_db.rounds import RoundNumbers, begin_round, end_round, note_round, rounds
+
+FIRST = "c" * 64
+
+
+def test_a_round_that_was_not_ended_is_gone_on_with(db):
+    begun = begin_round(db, "first", budget=20, checkpoint_before=FIRST)
+    note_round(db, "first", 1, RoundNumbers(spent=7, converged=6, failed=1))
+    again = begin_round(db, "first", budget=99)
+    assert (again.number, again.budget, again.spent) == (1, 20, 7)
+    assert again.started_at == begun.started_at
+
+
+def test_rounds_are_numbered_and_say_what_they_came_to(db):
+    begin_round(db, "first", budget=20, checkpoint_before=FIRST)
+    came_to = RoundNumbers(
+        spent=20,
+        converged=18,
+        anomalous=1,
+        failed=1,
+        labels=18,
+        found=4,
+        mae_before_ev=0.3,
+        mae_after_ev=0.2,
+        coverage_before=0.8,
+        coverage_after=0.9,
+        checkpoint_after=FIRST,
+        verdict="accepted",
+    )
+    end_round(db, "first", 1, came_to)
+    begin_round(db, "first", budget=20, checkpoint_before=FIRST)
+    end_round(db, "first", 2, RoundNumbers(), stopped="every pair is calculated")
+    first, second = rounds(db, "first")
+    assert (first.state, first.found, first.mae_after_ev, first.verdict, first.stopped) == (
+        *("finished", 4, 0.2, "accepted", ""),
+    )
+    assert (second.number, second.mae_after_ev, second.stopped) == (
+        *(2, None, "every pair is calculated"),
+    )
+    assert first.ended_at >= first.started_at
+
+
+def test_ending_a_round_again_changes_nothing(db):
+    begin_round(db, "first", budget=20)
+    end_round(db, "first", 1, RoundNumbers(spent=5))
+    end_round(db, "first", 1, RoundNumbers(spent=9), stopped="later")
+    (row,) = rounds(db, "first")
+    assert (row.spent, row.stopped) == (5, "")
+    with pytest.raises(DatabaseError, match="round 1 of campaign first does not run"):
+        note_round(db, "first", 1, RoundNumbers())
+
+
+def test_a_round_that_was_not_begun_is_refused(db):
+    with pytest.raises(DatabaseError, match=r"round 3 .* does not run"):
+        end_round(db, "first", 3, RoundNumbers())
+    with pytest.raises(DatabaseError, match="breaks its rules"):
+        begin_round(db, "unknown", budget=1)
+
+
+def test_a_forgotten_campaign_takes_its_rounds_with_it(db):
+    begin_round(db, "first", budget=20)
+    forget_campaign(db, "first")
+    assert rounds(db, "first") == []

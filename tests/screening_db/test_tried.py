@@ -1,0 +1,70 @@
+"""What a choice of calculations leaves out: what was tried, and slabs that are known."""
+
+import pytest
+
+from screening_db.queries import bulk_formulas, known_slabs, tried_candidates
+from screening_db.queue import claim, enqueue
+from screening_db.record import record_campaign, record_chunk, record_references, record_triage
+from screening_db.verification_tables import QueueRow, ReferenceEnergyRow
+
+
+@pytest.fixture
+def stored(db, make):
+    make.store(db, ["a1", "a2", "b1"])
+    return db
+
+
+def add(db, *rows):
+    with db.write() as session:
+        session.add_all(rows)
+
+
+def slab_energy():
+    return ReferenceEnergyRow(level="emt", kind="slab", item="slab", energy_ev=-9.0)
+
+
+def test_what_nobody_tried_may_be_chosen(stored, make):
+    enqueue(stored, [make.queue_row("a1")])  # and waits
+    assert tried_candidates(stored, "first") == frozenset()
+
+
+def test_a_try_counts_from_its_lease_on(stored, make):
+    enqueue(stored, [make.queue_row("a1")])
+    claim(stored, "emt", batch=1, lease_s=60)
+    assert tried_candidates(stored, "first") == {"a1"}
+
+
+def test_a_label_of_another_campaign_counts(stored, make):
+    record_campaign(stored, make.campaign("second"))
+    record_chunk(stored, "second", "chunk", [], [], [make.predicted("b1", "second")])
+    add(stored, make.label("b1", trainable=False))
+    assert tried_candidates(stored, "first") == {"b1"}
+    assert tried_candidates(stored, "second") == {"b1"}
+
+
+def test_ones_own_work_is_left_out_on_request(stored, make):
+    for candidate in ("a1", "b1"):
+        add(stored, make.label(candidate))
+    record_triage(stored, "first", queued=["a1"], kept=[])
+    assert tried_candidates(stored, "first") == {"a1", "b1"}
+    assert tried_candidates(stored, "first", but_own=True) == {"b1"}
+
+
+def test_a_slab_with_an_energy_at_the_level_is_known(stored):
+    assert known_slabs(stored, "first") == frozenset()
+    record_references(stored, [slab_energy()])
+    assert known_slabs(stored, "first") == {"slab"}
+
+
+def test_a_slab_that_the_campaign_paid_for_is_left_out_on_request(stored):
+    slab = QueueRow(
+        item="slab", level="emt", kind="slab", campaign="first", priority=1.0, why="needed"
+    )
+    enqueue(stored, [slab])
+    record_references(stored, [slab_energy()])
+    assert known_slabs(stored, "first") == {"slab"}
+    assert known_slabs(stored, "first", but_own=True) == frozenset()
+
+
+def test_formulas_are_found_by_bulk(stored):
+    assert bulk_formulas(stored, {"bulk", "none"}) == {"bulk": "CuPt"}

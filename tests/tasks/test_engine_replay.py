@@ -1,0 +1,164 @@
+"""A table of known energies behind the engine protocol: the product finds what the table says."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc111
+
+from screening_db.training_labels import TrainingLabel
+from tasks.adsorbates import adsorbate
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory, level
+from tasks.levels.calculation import Potentials
+from tasks.structures import structure_text
+from tasks.verify.compute import compute
+from tasks.verify.energies import MemoryCache
+from tasks.verify.engines import (
+    EngineError,
+    EnginePlace,
+    FailureKind,
+    computable_elements,
+    engine_for,
+)
+from tasks.verify.replay_table import Known, adsorption, gas_zeros, known_id, of_labels, write_table
+from tasks.verify.verify import Verified, verify
+
+BASE = level("emt")
+EMT = replace(BASE, name="emt-as-placed", calculation=replace(BASE.stated(), mode="single_point"))
+METALS = ("Cu", "Pt", "Pd")
+
+
+def slab(metal: str) -> Atoms:
+    atoms = fcc111(metal, (2, 2, 3), vacuum=8.0)
+    atoms.pbc = True
+    atoms.set_tags([0] * 8 + [1] * 4)
+    return atoms
+
+
+def adslab(metal: str, name: str = "O") -> Atoms:
+    atoms = slab(metal)
+    add_adsorbate(atoms, name, 1.3, "fcc")
+    atoms.set_tags([0] * 8 + [1] * 4 + [2])
+    return atoms
+
+
+def verified(metal: str, at: LevelOfTheory, path: Path | None = None) -> Verified:
+    places = {"replay": EnginePlace(potentials=str(path))} if path else None
+    engine = engine_for(at, places=places)
+    return verify(adslab(metal), slab(metal), adsorbate("O"), at, MemoryCache(), engine)
+
+
+def replayed(path: Path) -> LevelOfTheory:
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    calculation = replace(EMT.stated(), potentials=Potentials("t", checksums={"table": checksum}))
+    return replace(EMT, name="again", engine="replay", calculation=calculation)
+
+
+def of_emt() -> Iterator[Known]:
+    """Yield the total energies that EMT has of a few adslabs, their slabs and their gases."""
+    engine = engine_for(EMT)
+    for metal in METALS:
+        for atoms in (slab(metal), adslab(metal)):
+            yield Known(atoms, compute(atoms, EMT, engine).energy_ev)
+    gas = dict(verified("Cu", EMT).references)
+    yield from (
+        Known(zero.atoms, gas.get(name, 0.0))
+        for name, zero in zip(EMT.reference.molecules, gas_zeros(EMT.reference), strict=True)
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    write_table(tmp_path / "known.parquet", of_emt())
+    return tmp_path / "known.parquet"
+
+
+def test_replayed_energies_are_those_that_were_calculated(table: Path) -> None:
+    for metal in METALS:
+        first, again = verified(metal, EMT), verified(metal, replayed(table), table)
+        assert again.energy_ev == pytest.approx(first.energy_ev, abs=1e-12)
+        assert again.e_slab_ev == first.e_slab_ev
+        assert again.trainable == first.trainable
+
+
+def test_adsorption_energies_alone_come_out_as_they_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "known.parquet"
+    write_table(path, [*adsorption(adslab("Cu"), -1.25), *gas_zeros(EMT.reference)])
+    assert verified("Cu", replayed(path), path).energy_ev == -1.25
+
+
+def test_labels_of_a_database_are_replayed_from_their_placements(tmp_path: Path) -> None:
+    text, path = structure_text(adslab("Cu")), tmp_path / "known.parquet"
+    label = TrainingLabel("c", "s", "O", "emt", -0.75, text, text, "")
+    write_table(path, [*of_labels([label]), *gas_zeros(EMT.reference)])
+    assert verified("Cu", replayed(path), path).energy_ev == -0.75
+    with pytest.raises(UserError, match="which candidate c no longer has"):
+        list(of_labels([replace(label, start=None)]))
+
+
+def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:
+    at, engine = (
+        replayed(table),
+        engine_for(replayed(table), places={"replay": EnginePlace(potentials=str(table))}),
+    )
+    moved = adslab("Cu")
+    moved.positions[-1, 2] += 0.05
+    with pytest.raises(EngineError, match="has no energy of Cu12O as it is placed") as caught:
+        compute(moved, at, engine)
+    assert caught.value.kind is FailureKind.BAD_INPUT
+
+
+def test_another_table_is_another_level(table: Path, tmp_path: Path) -> None:
+    at, other = replayed(table), tmp_path / "other.parquet"
+    write_table(other, [*of_emt(), Known(slab("Ag"), 1.0)])
+    assert replayed(other).level_hash != at.level_hash
+    with pytest.raises(EngineError, match="of table has checksum"):
+        verified("Cu", at, other)
+
+
+def test_the_same_energies_are_the_same_file_in_any_order(tmp_path: Path) -> None:
+    known = [*adsorption(adslab("Cu"), 1.0), *adsorption(adslab("Pt"), 2.0)]
+    for name, entries in (("a", known), ("b", known[::-1])):
+        write_table(tmp_path / name, entries)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_two_energies_of_one_structure_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"one energy, got 1.0 and 2.0 eV of Cu12"):
+        write_table(tmp_path / "t", [Known(slab("Cu"), 1.0), Known(slab("Cu"), 2.0)])
+
+
+def test_an_id_does_not_see_lattice_shifts_or_where_a_molecule_is() -> None:
+    shifted = adslab("Cu")
+    shifted.positions += shifted.cell[0]
+    assert known_id(shifted) == known_id(adslab("Cu"))
+    gases = [zero.atoms for zero in gas_zeros(EMT.reference)]
+    turned = gases[1].copy()
+    turned.rotate(40, "x")
+    turned.positions += 3.0
+    assert known_id(turned) == known_id(gases[1])
+    assert len({known_id(gas) for gas in gases}) == len(gases)
+
+
+def test_what_a_level_or_a_machine_lacks_is_named(table: Path) -> None:
+    at = replayed(table)
+    places = {"replay": EnginePlace(potentials=str(table))}
+    relaxing = replace(at, calculation=replace(at.stated(), mode="relaxation"))
+    with pytest.raises(UserError, match="no forces, level again states mode: relaxation"):
+        engine_for(relaxing, places=places)
+    with pytest.raises(UserError, match="must state which table it is"):
+        engine_for(replace(at, calculation=replace(at.stated(), potentials=None)), places=places)
+    with pytest.raises(EngineError, match="set SABATIER_REPLAY_TABLE"):
+        engine_for(at)
+    assert computable_elements(at, places) == {*METALS, "C", "H", "N", "O"}
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_text("no table")
+    at = replayed(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="Parquet with the columns id, formula, energy_ev"):
+        verified("Cu", at, tmp_path / "t.parquet")

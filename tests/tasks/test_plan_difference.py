@@ -1,0 +1,51 @@
+import pytest
+
+from tasks.adsorbates import adsorbate
+from tasks.bulks import FormulaSpec, resolve_bulks
+from tasks.placements import PlacementSpec, count_placements, surface_sites
+from tasks.plan import START_S, seconds_of
+from tasks.plan_difference import Contents, Difference, compare, pairs_of, placement_ids
+from tasks.slabs import SlabSpec, enumerate_slabs
+
+
+def contents(bulks: dict[str, str], adsorbates: str, placements: str, answered: str) -> Contents:
+    slabs, names = frozenset(bulks), frozenset(adsorbates)
+    pairs = pairs_of(slabs, names)
+    return Contents(bulks, names, slabs, pairs, frozenset(placements), frozenset(answered))
+
+
+def test_each_id_is_new_gone_or_unchanged() -> None:
+    new = contents({"1": "Cu", "2": "Pt"}, "HO", "abcd", "")
+    old = contents({"1": "Cu", "3": "Ag"}, "H", "bcx", "bcx")
+    found = compare(new, old)
+    bulks, adsorbates, _, pairs, placements = found.lines
+    assert bulks == Difference("bulks", ("Pt",), ("Ag",), 1)
+    assert adsorbates == Difference("adsorbates", ("O",), (), 1)
+    assert (len(pairs.new), len(pairs.gone), pairs.unchanged) == (3, 1, 1)
+    assert placements == Difference("placements", ("a", "d"), ("x",), 2)
+    assert (found.to_predict, found.known) == (2, 2)
+
+
+def test_what_the_earlier_campaign_did_not_answer_is_left_to_predict() -> None:
+    new = contents({"1": "Cu"}, "H", "abc", "")
+    old = contents({"1": "Cu"}, "H", "abc", "a")
+    found = compare(new, old)
+    assert found.lines[-1].unchanged == 3
+    assert (found.to_predict, found.known) == (2, 1)
+
+
+def test_placements_have_one_id_each() -> None:
+    (copper,), _ = resolve_bulks([FormulaSpec("Cu")])
+    spec = SlabSpec(min_thickness_ang=4.0, min_in_plane_ang=4.0, vacuum_ang=10.0)
+    slab = enumerate_slabs(copper, spec)[0][0]
+    species, places = [adsorbate("H"), adsorbate("OH")], PlacementSpec()
+    sites = surface_sites(slab)
+    counted = sum(count_placements(slab, sites, a, places) for a in species)
+    assert len(placement_ids([slab], species, places)) == counted
+
+
+def test_known_placements_take_less_time_than_new_ones() -> None:
+    new = seconds_of(1000, model="mini", workers=1)
+    known = seconds_of(0, model="mini", workers=1, known=1000)
+    assert START_S < known < new
+    assert seconds_of(0, model="mini", workers=1) == pytest.approx(START_S)
