@@ -62,6 +62,8 @@ def found(db: Database, sha256: str) -> Served:
 
 def record_served(db: Database, model: str, at: Served) -> None:
     """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
+    if serving(db, model) == at.sha256:
+        return
     domain = described(at.place).domain
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
     card = {"elements": elements, "levels": sorted(domain.levels)}
