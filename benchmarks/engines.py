@@ -6,8 +6,9 @@
 
 fcc(111), p(2x2), three layers, all held; one adsorbate at the site that the published energies are
 of; each level at its own lattice constant, from five volumes. What is finished is a small JSON file
-under ``--runs``: a run that was killed goes on, and what ``engine_results`` holds, hours of GPAW, is
-printed again by ``--table``. Each adslab has a process of its own, so that its memory is its own.
+under ``--runs``: a run that was killed goes on, and ``--table`` prints again what the repository
+keeps in ``engine_results``, hours of GPAW. Each adslab has a process of its own, so that its memory
+is its own.
 """
 
 import argparse

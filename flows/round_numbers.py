@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flows.learn import Learnt
+from model.gate_rules import LABELS
 from screening_db.engine import Database
 from screening_db.learning_tables import RoundRow
 from screening_db.progress import converged_since
@@ -71,8 +72,8 @@ def taught(row: RoundRow, numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers
         return replace(numbers, note=learnt.why)
     if learnt.accepted and learnt.serving == row.checkpoint_before:
         return replace(numbers, note="no new label: the serving checkpoint learnt from all before")
-    errors = learnt.verdict.numbers.get("errors", {}).get("labels", {})
-    coverage = learnt.verdict.numbers.get("coverage", {}).get("labels", {})
+    errors = learnt.verdict.numbers.get("errors", {}).get(LABELS, {})
+    coverage = learnt.verdict.numbers.get("coverage_90", {}).get(LABELS, {})
     return replace(
         numbers,
         mae_before_ev=errors.get("mae_before_ev"),

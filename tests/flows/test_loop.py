@@ -193,7 +193,7 @@ def verdict(*, accepted: bool) -> Verdict:
     errors = {"mae_before_ev": 0.2, "mae_after_ev": 0.1 if accepted else 0.4}
     numbers = {
         "errors": {"labels": errors},
-        "coverage": {"labels": {"before": 0.5, "after": 0.9}},
+        "coverage_90": {"labels": {"before": 0.5, "after": 0.9}},
     }
     return Verdict(accepted, () if accepted else ("it is worse",), numbers)
 
@@ -219,6 +219,7 @@ def test_each_round_is_told_with_what_it_cost_found_and_taught(db: Database) -> 
     assert (first.converged, first.labels, first.found, first.verdict) == (4, 4, 4, "accepted")
     assert (first.mae_new_ev, first.coverage_new) == (pytest.approx(0.2), 0.0)
     assert (first.mae_before_ev, first.mae_after_ev) == (0.2, 0.1)
+    assert (first.coverage_before, first.coverage_after) == (0.5, 0.9)
     assert first.checkpoint_after == "second"
     assert (second.labels, second.verdict, second.note) == (8, "", "too few labels")
     assert (first.stopped, second.stopped) == ("", "2 rounds are done")
