@@ -34,11 +34,15 @@ def grown(new_workplace: Callable[[], Any]) -> tuple[Any, str, Any, str]:
         (place.folder / "grown.yaml").write_text(text)
     planned = both.run("plan", "grown.yaml", "--since", "tiny.yaml")
     stored = both.run("plan", "grown.yaml", "--since", "tiny")
-    assert planned.out.replace("tiny.yaml", "tiny") == stored.out, stored.err
+    assert table(planned.out) == table(stored.out), stored.err
     said = both.run("screen", "grown.yaml")
     assert said.status == 0, said.err
     assert alone.run("screen", "grown.yaml").status == 0
     return both, planned.out, alone, said.out
+
+
+def table(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "│" in line or "to predict" in line]
 
 
 def counted(text: str, what: str) -> tuple[int, ...]:
