@@ -18,8 +18,8 @@ class NewLabels:
 def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLabels:
     """Return the labels of a campaign that may be trained on and were verified after ``since``.
 
-    They count at the campaign's level of verification, converged and without a flag, whichever
-    campaign asked for them. ``since`` is in seconds since 1970 (UTC), None counts all; a label
+    They are those that ``training_labels`` takes: of the campaign's level of verification and its
+    settings, converged and without a flag, whichever campaign asked for them. ``since`` is in seconds since 1970 (UTC), None counts all; a label
     without a recorded calculation is older than any time.
     """
     query = text(
@@ -29,6 +29,7 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
             JOIN campaign m ON coalesce(m.verification_level, m.level) = l.level
             JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
                 AND i.item_id = l.candidate_id
+            JOIN level_of_theory t ON t.name = l.level AND l.level_hash IN ('', t.level_hash)
             LEFT JOIN calculation c ON c.item = l.candidate_id AND c.level = l.level
                 AND c.state = 'converged'
             WHERE m.name = :campaign AND l.trainable AND l.converged AND l.flags = '[]'
