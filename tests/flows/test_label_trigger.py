@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from flows import label_trigger
+from flows import label_trigger, learn_start
 from flows.deployed_hooks import REFUSED
-from flows.learning_parts import Tuned, refusal
 from screening_db.new_labels import NewLabels
 
 
@@ -34,16 +33,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 
 def look(
-    monkeypatch: pytest.MonkeyPatch, labels: NewLabels, last: Tuned | None = None, after: int = 3
+    monkeypatch: pytest.MonkeyPatch,
+    labels: NewLabels,
+    last: SimpleNamespace | None = None,
+    after: int = 3,
 ) -> str:
     """Count once, with so many labels; what is new since the last fine-tuning is asked for."""
 
     def counted(_: Any, __: str, since: float | None) -> NewLabels:
-        assert since == (last.at if last else None)
+        assert since == (last.started_at if last else None)
         return labels
 
     monkeypatch.setattr(label_trigger, "new_labels", counted)
-    monkeypatch.setattr(label_trigger, "last_fine_tuning", lambda *_: last)
+    monkeypatch.setattr(label_trigger, "fine_tunings", lambda *_, **__: [last] if last else [])
     return label_trigger.start_when_due("x.db", "tiny", after=after, start="fine-tune/tiny")
 
 
@@ -68,16 +70,8 @@ def test_another_label_tries_again_what_failed(
 
 def test_the_next_one_counts_from_the_last(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     look(monkeypatch, NewLabels(3, 1.0))
-    look(monkeypatch, NewLabels(3, 9.0), last=Tuned("first one", 5.0))
+    look(monkeypatch, NewLabels(3, 9.0), last=SimpleNamespace(id="first one", started_at=5.0))
     assert len(asked.runs) == 2
-
-
-def test_a_verdict_that_refuses_says_why() -> None:
-    no = SimpleNamespace(accepted=False, reasons=("worse overall", "coverage fell"))
-    assert refusal(no) == "worse overall; coverage fell"
-    assert refusal(SimpleNamespace(verdict=no)) == "worse overall; coverage fell"
-    assert refusal(SimpleNamespace(accepted=True, reasons=())) == ""
-    assert refusal(None) == ""
 
 
 def test_a_refusal_completes_the_run_and_says_so(
@@ -89,8 +83,8 @@ def test_a_refusal_completes_the_run_and_says_so(
         "name: tiny\nlevel: emt\nbulks: {elements: [Cu]}\nadsorbates: [O]\n"
         "target: {O: {window: [-1, 0]}}\n"
     )
-    no = SimpleNamespace(accepted=False, reasons=("worse overall",))
-    monkeypatch.setattr(deployed.learning_parts, "fine_tune", lambda *_: no)
+    no = SimpleNamespace(verdict=SimpleNamespace(reasons=("worse overall",)))
+    monkeypatch.setattr(learn_start, "start_fine_tuning", lambda *_: no)
     monkeypatch.setattr(deployed, "label_summary", lambda *_: "")
     ended = deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "tiny")
     assert ended.is_completed()
