@@ -19,8 +19,9 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
     """Return the labels of a campaign that may be trained on and were verified after ``since``.
 
     They are those that ``training_labels`` takes: of the campaign's level of verification and its
-    settings, converged and without a flag, whichever campaign asked for them. ``since`` is in seconds since 1970 (UTC), None counts all; a label
-    without a recorded calculation is older than any time.
+    settings, converged and without a flag, whichever campaign asked for them. ``since`` is in
+    seconds since 1970 (UTC), None counts all; a label without a recorded calculation is older than
+    any time.
     """
     query = text(
         """
