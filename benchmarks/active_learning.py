@@ -33,7 +33,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from replay_loop import Contest, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
-from replay_surrogates import Boosting, GaussianProcess
+from replay_surrogates import Boosting, GaussianProcess, Together
 
 from tasks.acquire import SCORES, Beliefs, ConfidenceBound, Score
 
@@ -41,13 +41,13 @@ SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5
 MOST = 0.2  # of the pairs are asked at most: enough to see how far behind a contest is
 RANDOM = "random"
-DRAWN = {  # in the plot, with their colours
-    RANDOM: "black",
-    "process-ei": "tab:green",
-    "process-probability": "tab:green",
-    "greedy": "tab:orange",
-    "probability": "tab:blue",
-    "bound": "tab:red",
+DRAWN = {  # in the plot: colour and legend
+    RANDOM: ("black", "by lot"),
+    "greedy": ("tab:orange", "boosting, greedy"),
+    "probability": ("tab:blue", "boosting, probability"),
+    "bound": ("tab:red", "boosting, bound (one sigma)"),
+    "process-ei": ("tab:green", "Gaussian process, expected improvement"),
+    "process-probability": ("tab:green", "Gaussian process, probability"),
 }
 
 
@@ -79,6 +79,7 @@ def tried(goal: str) -> tuple[Contest, ...]:
         Contest("bound-spread", boosting, ConfidenceBound(1.0), per_slab=1),
         Contest("bound-transfer", transfer, ConfidenceBound(1.0)),
         Contest("greedy-transfer", transfer, _greedy(goal)),
+        Contest("together", Together(), SCORES["probability"]),
         *((improvement,) if goal == "lowest" else ()),
     )
 
@@ -202,28 +203,31 @@ def draw(stored: Sequence[Stored], out: Path) -> None:
     figure, axes = plt.subplots(1, len(goals), figsize=(5.6 * len(goals), 4.6), squeeze=False)
     for axis, goal in zip(axes[0], goals, strict=True):
         here = [one for one in stored if one.goal == goal]
-        for name, colour in DRAWN.items():
-            _curve(axis, [one for one in here if one.contest == name], name, colour)
+        for name, (colour, label) in DRAWN.items():
+            _curve(axis, [one for one in here if one.contest == name], label, colour)
         axis.set_xscale("log")
         axis.set_xlabel("calls (pairs answered)")
         axis.set_ylabel("found, %")
         axis.set_ylim(0, 101)
         axis.axhline(80, color="grey", lw=0.6, ls=":")
         axis.grid(alpha=0.25, which="both")
-        axis.set_title(f"{goal}: {here[0].to_find} among {here[0].pairs} pairs", fontsize=10)
-        axis.legend(frameon=False, loc="upper left", fontsize=9)
+        seeds = len({one.seed for one in here})
+        title = (
+            f"{goal}: {here[0].to_find} among {here[0].pairs} pairs; mean and range, seeds: {seeds}"
+        )
+        axis.set_title(title, fontsize=9)
+        axis.legend(frameon=False, loc="upper left", fontsize=8)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=130)
 
 
-def _curve(axis: plt.Axes, runs: Sequence[Stored], name: str, colour: str) -> None:
+def _curve(axis: plt.Axes, runs: Sequence[Stored], label: str, colour: str) -> None:
     if not runs:
         return
     end = min(one.history[-1].calls for one in runs)
     grid = np.geomspace(runs[0].history[0].calls, end, 120)
     found = np.array([_found_at(one, grid) for one in runs])
-    label = name if name == RANDOM else f"{name} ({len(runs)} seeds)"
     axis.plot(grid, found.mean(axis=0), color=colour, lw=1.6, label=label)
     axis.fill_between(grid, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
 

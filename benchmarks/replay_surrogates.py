@@ -158,6 +158,26 @@ class GaussianProcess:
         return scale.mean_R + scale.spread_R * said_R, scale.spread_R * sigma_R
 
 
+@dataclass(frozen=True)
+class Together:
+    """The mean of boosting and a Gaussian process, who err in different places.
+
+    Sigma is the root mean square of theirs and of half their disagreement.
+    """
+
+    boosting: Boosting = Boosting()
+    process: GaussianProcess = GaussianProcess()
+
+    def __call__(
+        self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int
+    ) -> tuple[Floats, Floats]:
+        """Return energies and sigmas of all pairs."""
+        one_R, sigma_R = self.boosting(pool, asked_A, energy_A, seed=seed)
+        other_R, doubt_R = self.process(pool, asked_A, energy_A, seed=seed)
+        apart_R = (one_R - other_R) / 2
+        return (one_R + other_R) / 2, np.sqrt((sigma_R**2 + doubt_R**2) / 2 + apart_R**2)
+
+
 def _fitted(inputs_AD: Floats, target_A: Floats) -> Kernel:
     """Return the kernel with amplitude, length and noise of the largest likelihood."""
     kernel = ConstantKernel(1.0, (0.05, 20.0)) * RBF(1.0, (0.1, 10.0)) + WhiteKernel(0.1, (0.01, 2))

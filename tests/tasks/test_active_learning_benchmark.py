@@ -135,6 +135,7 @@ def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
         scripts.surrogates.Boosting(trees=20),
         scripts.surrogates.Boosting(True, trees=20),
         scripts.surrogates.GaussianProcess(rows=100),
+        scripts.surrogates.Together(),
     )
     for surrogate in surrogates:
         energy_R, sigma_R = surrogate(pool, asked_A, answers.energy_R[asked_A], seed=0)
