@@ -111,11 +111,13 @@ def beliefs_of(
     *,
     costs: CostRule | None = None,
     prices: Prices | None = None,
+    latent_RD: Floats | None = None,
 ) -> Beliefs:
     """Return what is believed of ``ranked``, row for row.
 
-    ``slabs`` tells where pairs lie (elements, surface, adsorbate), without it nothing does. Without
-    ``costs`` every adslab costs 1 and slabs nothing; without ``prices`` no element is too dear.
+    ``slabs`` tells where pairs lie (elements, surface, adsorbate), and ``latent_RD`` where a model
+    sees them; without ``slabs`` nothing does. Without ``costs`` every adslab costs 1 and slabs
+    nothing; without ``prices`` no element is too dear.
     """
     minima = [r.minimum for r in ranked]
     beliefs = Beliefs.plain(
@@ -130,7 +132,8 @@ def beliefs_of(
     if slabs is None:
         return beliefs
     facts = [slabs[m.slab_id] for m in minima]
-    beliefs = replace(beliefs, features_RF=_features(facts, [m.adsorbate for m in minima]))
+    features_RF = _features(facts, [m.adsorbate for m in minima], latent_RD)
+    beliefs = replace(beliefs, features_RF=features_RF)
     if costs is not None:
         # An adsorbate's few atoms are left out: the exponent is not known that well.
         cost_R = costs.cost([f.n_atoms for f in facts])
@@ -140,13 +143,15 @@ def beliefs_of(
     return beliefs
 
 
-def _features(facts: Sequence[SlabFacts], adsorbates: Sequence[str]) -> Floats:
-    """Return elements, surface and adsorbate of each row, each of equal weight."""
+def _features(
+    facts: Sequence[SlabFacts], adsorbates: Sequence[str], latent_RD: Floats | None
+) -> Floats:
+    """Return elements, surface, adsorbate and latent place of each row, each of equal weight."""
     parts = {f.formula: Composition(f.formula).fractional_composition for f in facts}
     shares = {name: {str(e): float(x) for e, x in parts[name].items()} for name in parts}
     surface = np.array([_direction(f) for f in facts]).reshape(len(facts), 4)
     blocks = [fractions([shares[f.formula] for f in facts]), surface, one_hot(adsorbates)]
-    return features(blocks)
+    return features(blocks if latent_RD is None else [*blocks, latent_RD])
 
 
 def _direction(facts: SlabFacts) -> tuple[float, ...]:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,18 @@ def test_another_element_comes_before_the_same_surface_cut_again() -> None:
     }
     beliefs = beliefs_of(ranked, WINDOWS, slabs)
     policy = named_policy(promising=1.0, diversity=1.0)
+    assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
+        "a",
+        "c",
+    ]
+
+
+def test_another_place_in_latent_space_comes_before_the_same() -> None:
+    ranked = ranking([placed("a", -0.75), placed("b", -0.75), placed("c", -0.72)])
+    slabs = {f"slab-{n}": SlabFacts("Pt", (1, 1, 1), 0.0, 50) for n in "abc"}
+    latent_RD = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    beliefs = beliefs_of(ranked, WINDOWS, slabs, latent_RD=latent_RD)
+    policy = named_policy(promising=1.0)
     assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
         "a",
         "c",
