@@ -91,7 +91,8 @@ def run(
     while history[-1].found < goal and history[-1].calls < end:
         batch = min(pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
         if contest.surrogate is None:
-            rows = [row for row in lot_R if not asked_R[row]][:batch]
+            over_R = asked_R | lost(pool, asked_R, answers.energy_R)
+            rows = [row for row in lot_R if not over_R[row]][:batch]
         else:
             rows = _chosen(shuffled, answers, asked_R, contest, batch, seed + len(history))
         if asked_R[rows].any():
