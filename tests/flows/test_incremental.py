@@ -106,16 +106,17 @@ def test_other_placements_or_another_level_share_nothing(
     first: Any, change: tuple[str, str]
 ) -> None:
     write_second(first, change)
-    assert "used again" not in run(first, "screen", "second.yaml")
     for other in ("tiny.yaml", "tiny"):
         assert " 0 known" in run(first, "plan", "second.yaml", "--since", other)
+    assert "used again" not in run(first, "screen", "second.yaml")
 
 
 def test_another_checkpoint_shares_nothing(first: Any) -> None:
     other = "d" * 64
     with sqlite3.connect(first.database) as connection:
         connection.execute(
-            f"INSERT INTO checkpoint SELECT '{other}', name, kind, card FROM checkpoint"
+            "INSERT INTO checkpoint (sha256, name, kind, card, model, folder) "
+            f"SELECT '{other}', name, kind, card, model, folder FROM checkpoint"
         )
         connection.execute(f"UPDATE prediction SET checkpoint_sha256 = '{other}'")
     write_second(first)
