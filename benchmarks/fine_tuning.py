@@ -216,7 +216,7 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
 
     Labels of a round are those verified: 70 % of them are learnt, the rest calibrates and judges.
     """
-    serving = open_checkpoint(model)
+    serving, before = open_checkpoint(model), None
     learn, tested = region(out)
     pairs = np.array(sorted({row.pair for row in learn}))
     order = pairs[np.random.default_rng(seed).permutation(len(pairs))]
@@ -227,7 +227,7 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
         started, spent = time.monotonic(), _cpu_seconds()
         candidate = fine_tune(serving.folder, rows, folder, TuneRecipe(seed=seed + number))
         seconds, spent = time.monotonic() - started, _cpu_seconds() - spent
-        verdict = judge(serving.folder, candidate.folder, rows, "emt", seed=seed)
+        verdict = judge(serving.folder, candidate.folder, rows, "emt", seed=seed, before=before)
         line = {
             "round": number,
             "labels": len(known),
@@ -242,7 +242,8 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
         with (out / "rounds.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line, indent=1), flush=True)
-        serving = candidate if verdict.accepted else serving
+        if verdict.accepted:
+            serving, before = candidate, verdict
 
 
 def _part(row: Row) -> str:

@@ -164,7 +164,15 @@ def _train_and_judge(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         candidate = fine_tune(place, rows, folder, recipe, device=device)
-        verdict = judge(place, candidate.folder, rows, level, seed=recipe.seed, device=device)
+        verdict = judge(
+            place,
+            candidate.folder,
+            rows,
+            level,
+            seed=recipe.seed,
+            before=_verdict_on(db, lesson),
+            device=device,
+        )
     except ModelError as fault:
         end_fine_tuning(db, row.id, "failed", error=str(fault))
         raise
@@ -176,6 +184,14 @@ def _train_and_judge(
         report=verdict.to_json(),
     )
     return next(ended for ended in fine_tunings(db, model=lesson.model) if ended.id == row.id)
+
+
+def _verdict_on(db: Database, lesson: Lesson) -> Verdict | None:
+    """Return the verdict by which the parent came to serve, None where it was never fine-tuned."""
+    for row in fine_tunings(db, model=lesson.model):
+        if row.checkpoint_sha256 == lesson.parent.sha256:
+            return Verdict.from_json(row.report)
+    return None
 
 
 def _checkpoint_row(candidate: Checkpoint, lesson: Lesson) -> CheckpointRow:

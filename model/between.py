@@ -41,7 +41,7 @@ def best_share(
 
     It is what the gate will ask, on rows that the gate does not see: the error on ``known`` rows
     may grow by ``forget`` (a share of it), and at the levels of the new ones that on new and known
-    rows together is lowest. Members go the same way. Where all forget more it is the smallest.
+    rows, a half each, is lowest. Members go the same way. Where all forget more it is the smallest.
     """
     rows = [*known, *new]
     configurations = [row.configuration() for row in rows]
@@ -49,10 +49,14 @@ def best_share(
     is_known_R = np.arange(len(rows)) < len(known)
     levels = {row.level for row in new}
     at_level_R = np.array([row.level in levels or not levels for row in rows])
+    halves = [
+        half_R for half_R in (at_level_R & is_known_R, at_level_R & ~is_known_R) if half_R.any()
+    ]
 
     def maes(networks: Sequence[QECatalytic]) -> tuple[float, float]:
         off_R = np.abs(ensemble(networks).answer(configurations).regression_R - energy_R)
-        return float(off_R[is_known_R].mean()), float(off_R[at_level_R].mean())
+        at_level = np.mean([off_R[half_R].mean() for half_R in halves])
+        return float(off_R[is_known_R].mean()), float(at_level)
 
     limit = (1 + forget) * maes(before)[0]
     tried = {

@@ -1,6 +1,6 @@
 """The rules of the gate, as pure functions of what two checkpoints say of the same rows.
 
-Shapes  R rows. Units: eV.
+Shapes  R rows. Units: eV. ``model.gate`` states the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.metrics import coverage
-from model.paired import Comparison, better, compare, further_from, no_worse, opposed
+from model.paired import Comparison, Errors, better, compare, further_from, no_worse, opposed
 from model.rows import Row
 
 MARGIN = 0.05  # share of the serving checkpoint's mean absolute error
+MARGIN_EV = 0.005  # what no calculation settles is no loss
+LINE_MARGIN = 0.10  # share of the first checkpoint's, for a whole line of fine-tunings
 COVERAGE_POINTS = 0.03
 COVERED = 0.9
 MIN_GATE_LABELS = 5  # fewer say nothing of the region
@@ -54,38 +56,61 @@ def apply_rules(
     level: str,
     *,
     seed: int,
+    first_hold_out_ev: float | None = None,
 ) -> Judged:
-    """Judge what two checkpoints say of the gate's rows, ``is_label_R`` of which are new labels."""
+    """Judge what two checkpoints say of the gate's rows, ``is_label_R`` of which are new labels.
+
+    ``first_hold_out_ev`` is the error on the hold-out of the checkpoint with which the line of
+    fine-tunings began; None where ``before`` is that checkpoint's.
+    """
     if not after.is_finite:
         return Judged(("every answer must be a number, and the candidate gave others",), {})
     looks = _looks(rows, is_label_R, level)
-    errors = {
-        name: compare(
-            before.error_R[chosen_R],
-            after.error_R[chosen_R],
-            [clusters for clusters, here in zip(_clusters(rows), chosen_R, strict=True) if here],
-            seed=seed,
-        )
-        for name, chosen_R in looks.items()
-    }
+    errors = _compared(rows, before, after, looks, level, seed=seed)
     covered = {name: (before.covers(look), after.covers(look)) for name, look in looks.items()}
     label_R = np.array([row.energy_ev for row in rows])[is_label_R]
     rho, turned = opposed(label_R + before.error_R[is_label_R], label_R)
     reasons = [
         *_enough(int(is_label_R.sum())),
-        *_no_worse(errors),
+        *_no_worse(errors, level),
+        *_line(errors, first_hold_out_ev),
         *_better(errors, level),
         *_as_honest(*covered[OVERALL]),
         *_not_turned(rho, turned),
     ]
     numbers = {
         "margin": MARGIN,
+        "margin_ev": MARGIN_EV,
+        "first_hold_out_ev": _first(errors, first_hold_out_ev),
         "coverage_points": COVERAGE_POINTS,
         "errors": {name: found.to_json() for name, found in errors.items()},
         "coverage_90": {name: {"before": a, "after": b} for name, (a, b) in covered.items()},
         "labels_follow_serving": rho,
     }
     return Judged(tuple(reasons), numbers)
+
+
+def _compared(
+    rows: Sequence[Row],
+    before: Answered,
+    after: Answered,
+    looks: Mapping[str, NDArray[np.bool_]],
+    level: str,
+    *,
+    seed: int,
+) -> dict[str, Comparison]:
+    """Return the errors on each look; at the level, old rows and new labels count a half each."""
+    clusters = _clusters(rows)
+
+    def errors(chosen_R: NDArray[np.bool_]) -> Errors:
+        own = [name for name, here in zip(clusters, chosen_R, strict=True) if here]
+        return Errors(before.error_R[chosen_R], after.error_R[chosen_R], own)
+
+    found = {name: compare([errors(chosen_R)], seed=seed) for name, chosen_R in looks.items()}
+    halves = [looks[name] for name in (_known(level), LABELS) if name in looks]
+    if halves:
+        found[AT_LEVEL] = compare([errors(chosen_R) for chosen_R in halves], seed=seed)
+    return found
 
 
 def _looks(
@@ -99,8 +124,13 @@ def _looks(
         AT_LEVEL: level_R == level,
         LABELS: is_label_R,
     }
-    looks |= {f"{HOLD_OUT} {name}": ~is_label_R & (level_R == name) for name in np.unique(level_R)}
+    looks |= {_known(name): ~is_label_R & (level_R == name) for name in np.unique(level_R)}
     return {name: chosen_R for name, chosen_R in looks.items() if chosen_R.any()}
+
+
+def _known(level: str) -> str:
+    """Return how the hold-out's rows at one level are called."""
+    return f"{HOLD_OUT} {level}"
 
 
 def _clusters(rows: Sequence[Row]) -> list[str]:
@@ -117,12 +147,36 @@ def _enough(labels: int) -> list[str]:
     ]
 
 
-def _no_worse(errors: Mapping[str, Comparison]) -> list[str]:
+def _no_worse(errors: Mapping[str, Comparison], level: str) -> list[str]:
+    looks = {
+        HOLD_OUT: "on the hold-out",
+        _known(level): f"on the hold-out at {level}",
+        OVERALL: "overall",
+    }
     return [
-        f"{'on the hold-out' if name == HOLD_OUT else 'overall'} the error may grow by "
-        f"{MARGIN:.0%} at most: {_said(errors[name])}"
-        for name in (HOLD_OUT, OVERALL)
-        if name in errors and not no_worse(errors[name], MARGIN)
+        f"{where} the error may grow by {MARGIN:.0%} or {MARGIN_EV} eV at most: "
+        f"{_said(errors[name])}"
+        for name, where in looks.items()
+        if name in errors and not no_worse(errors[name], MARGIN, MARGIN_EV)
+    ]
+
+
+def _first(errors: Mapping[str, Comparison], first_ev: float | None) -> float | None:
+    if first_ev is not None or HOLD_OUT not in errors:
+        return first_ev
+    return errors[HOLD_OUT].mae_before_ev
+
+
+def _line(errors: Mapping[str, Comparison], first_ev: float | None) -> list[str]:
+    """Refuse the last of many small steps down."""
+    if first_ev is None or HOLD_OUT not in errors:
+        return []
+    after_ev = errors[HOLD_OUT].mae_after_ev
+    if after_ev <= (1 + LINE_MARGIN) * first_ev:
+        return []
+    return [
+        f"on the hold-out a line of fine-tunings may lose {LINE_MARGIN:.0%} in all: it began with "
+        f"{first_ev:.4f} eV and would have {after_ev:.4f} eV; train a new model on all labels"
     ]
 
 

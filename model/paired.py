@@ -31,32 +31,42 @@ class Comparison:
         return asdict(self)
 
 
-def compare(
-    before_R: NDArray[np.float64],
-    after_R: NDArray[np.float64],
-    clusters: Sequence[str],
-    *,
-    seed: int,
-) -> Comparison:
-    """Compare absolute errors row by row; rows of one cluster are drawn together.
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Errors (eV) on the same rows before and after, and which rows are drawn together."""
 
-    Raises:
-        ValueError: there is no row, or an error is no number.
-    """
-    if not len(before_R) == len(after_R) == len(clusters) or not len(before_R):
-        raise ValueError(
-            f"a comparison needs the same rows on both sides and at least one, got "
-            f"{len(before_R)}, {len(after_R)} and {len(clusters)} clusters"
-        )
-    change_R = np.abs(after_R) - np.abs(before_R)
-    if not np.isfinite(change_R).all():
-        raise ValueError("every error must be a number")
-    drawn_B = resampled_means(change_R, clusters, seed=seed)
+    before_R: NDArray[np.float64]
+    after_R: NDArray[np.float64]
+    clusters: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """Check that there is something to compare."""
+        sizes = len(self.before_R), len(self.after_R), len(self.clusters)
+        if len(set(sizes)) > 1 or not sizes[0]:
+            raise ValueError(
+                f"a comparison needs the same rows on both sides and at least one, got "
+                f"{sizes[0]}, {sizes[1]} and {sizes[2]} clusters"
+            )
+        if not np.isfinite(self.growth).all():
+            raise ValueError("every error must be a number")
+
+    @property
+    def growth(self) -> NDArray[np.float64]:
+        """Return (R,) by how much each absolute error grew."""
+        return np.asarray(np.abs(self.after_R) - np.abs(self.before_R))
+
+
+def compare(strata: Sequence[Errors], *, seed: int) -> Comparison:
+    """Compare mean absolute errors; strata count alike, however many rows each has."""
+    drawn_B = np.mean(
+        [resampled_means(one.growth, one.clusters, seed=seed + i) for i, one in enumerate(strata)],
+        axis=0,
+    )
     return Comparison(
-        rows=len(change_R),
-        mae_before_ev=float(np.abs(before_R).mean()),
-        mae_after_ev=float(np.abs(after_R).mean()),
-        difference_ev=float(change_R.mean()),
+        rows=sum(len(one.growth) for one in strata),
+        mae_before_ev=float(np.mean([np.abs(one.before_R).mean() for one in strata])),
+        mae_after_ev=float(np.mean([np.abs(one.after_R).mean() for one in strata])),
+        difference_ev=float(np.mean([one.growth.mean() for one in strata])),
         lower_ev=float(np.quantile(drawn_B, 1 - CONFIDENCE)),
         upper_ev=float(np.quantile(drawn_B, CONFIDENCE)),
     )
@@ -75,9 +85,9 @@ def resampled_means(
     return np.asarray((times_BC @ total_C) / (times_BC @ size_C))
 
 
-def no_worse(found: Comparison, margin: float) -> bool:
-    """Return whether errors grew by less than a share ``margin`` of what they were, 95 % sure."""
-    return found.upper_ev <= margin * found.mae_before_ev
+def no_worse(found: Comparison, margin: float, margin_ev: float) -> bool:
+    """Return whether errors grew by less than a share or so many eV, 95 % sure."""
+    return found.upper_ev <= max(margin * found.mae_before_ev, margin_ev)
 
 
 def better(found: Comparison) -> bool:
