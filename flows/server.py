@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -127,7 +126,6 @@ def serve(port: int) -> None:
     import uvicorn  # only this process needs it, and the command line should start at once
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _mend_scheduler()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
@@ -136,20 +134,6 @@ def serve(port: int) -> None:
         log_level="error",
         lifespan="on",
     )
-
-
-def _mend_scheduler() -> None:
-    """Let Prefect's scheduler insert runs under SQLAlchemy 2.1.
-
-    Prefect 3.8 inserts them in bulk with the key ``state``, which is a hybrid attribute and no
-    column. SQLAlchemy 2.0 passed over it, 2.1 raises unless the attribute says what it means for
-    an insert: nothing, since the states are inserted right after.
-    """
-    from prefect.server.database.orm_models import FlowRun
-
-    state: Any = FlowRun.__mapper__.all_orm_descriptors["state"]
-    if getattr(state, "bulk_dml_setter", "") is None:
-        state.bulk_dml_setter = lambda *_: None
 
 
 def _end_with_parent() -> None:

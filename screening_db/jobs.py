@@ -86,7 +86,7 @@ def _job_at(place: str) -> ColumnElement[bool]:
     return _tries().where(CalculationRow.job.startswith(f"{place}#", autoescape=True)).exists()
 
 
-def _tries() -> Select[str]:
+def _tries() -> Select[tuple[str]]:
     """Select the try that a leased item is in."""
     return select(CalculationRow.item).where(
         CalculationRow.item == QueueRow.item,

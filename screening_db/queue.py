@@ -240,7 +240,7 @@ def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[Colu
     if campaign is None and adslabs is None:
         return []
     first = aliased(QueueRow)
-    line: Select[str] = (
+    line: Select[tuple[str]] = (
         select(first.item)
         .where(first.level == level, first.kind == "adslab", first.state.in_(("queued", "waiting")))
         .order_by(first.priority.desc(), first.item)

@@ -136,7 +136,7 @@ def alone(session: Session) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
-def _not_begun(level: str, ids: Sequence[str]) -> Select[QueueRow]:
+def _not_begun(level: str, ids: Sequence[str]) -> Select[tuple[QueueRow]]:
     return (
         select(QueueRow)
         .where(
@@ -199,7 +199,7 @@ def _slab_hashes(session: Session, slab_ids: Sequence[str]) -> dict[str, str]:
     return {slab_id: sha256_of(structure) for slab_id, structure in session.execute(query)}
 
 
-def _found_elsewhere(level: str) -> Select[str]:
+def _found_elsewhere(level: str) -> Select[tuple[str]]:
     """Select slabs and molecules whose energy came by another way than their own item."""
     found = exists().where(
         ReferenceEnergyRow.level == level,
@@ -218,7 +218,7 @@ def _found_elsewhere(level: str) -> Select[str]:
     )
 
 
-def _hopeless(level: str) -> Select[str, str, QueueState, str]:
+def _hopeless(level: str) -> Select[tuple[str, str, QueueState, str]]:
     """Select waiting adslabs with a need that ended without an energy, and why it did."""
     need = aliased(QueueRow)
     return (
@@ -231,7 +231,7 @@ def _hopeless(level: str) -> Select[str, str, QueueState, str]:
     )
 
 
-def _ready(level: str) -> Select[str]:
+def _ready(level: str) -> Select[tuple[str]]:
     """Select waiting adslabs of whose needs none is left in the queue."""
     need = aliased(QueueRow)
     missing = (

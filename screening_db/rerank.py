@@ -144,7 +144,7 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: Ranking) -> No
     set_terminal_states(session, campaign.name, queued=[*wanted, *begun], kept=ranking.kept)
 
 
-def unpredicted(campaign: CampaignRow, checkpoint_sha256: str) -> Select[str]:
+def unpredicted(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
     """Select the contenders of a campaign that a checkpoint has not predicted, in order."""
     predicted = _predictions(campaign, checkpoint_sha256).exists()
     return (
@@ -162,7 +162,7 @@ def _contenders(campaign: str) -> tuple[ColumnElement[bool] | InstrumentedAttrib
     )
 
 
-def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[str]:
+def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
     """Select what a checkpoint predicted of the item of the query around it."""
     return (
         select(PredictionRow.candidate_id)
