@@ -52,7 +52,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
 
     With ``serve`` a worker runs here until it is stopped.
     """
-    path = file or SHIPPED
+    path = file or _shipped()
     settings = read_settings()
     stated = load_deployments(path)
     site = Site(path.parent, Path.cwd(), settings)
@@ -66,6 +66,16 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
         _show(register(stated, wanted, site.here, server), stated)
         if serve:
             _serve(stated.pool, server)
+
+
+def _shipped() -> Path:
+    if (SHIPPED.parents[1] / "examples").is_dir():
+        return SHIPPED
+    raise CampaignError(
+        "the deployments file that ships schedules the repository's examples, which are not "
+        f"installed here; copy {SHIPPED}, name campaign files of yours in it, and give the copy: "
+        "sabatier deploy FILE"
+    )
 
 
 def register(stated: Deployments, wanted: Sequence[Entry], here: Path, server: str) -> Deployed:

@@ -1,7 +1,9 @@
 """A scheduled campaign really runs: server, schedule, worker, and rows in the database."""
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ webhook: WEBHOOK
 campaigns:
   - {file: tiny.yaml, screen: {every_s: 5}, verify: {limit: 1}}
 """
+REPOSITORY = Path(__file__).parents[2]
 WAIT_S = 240  # on a machine that does nothing else a quarter of it
 
 
@@ -126,3 +129,28 @@ def test_what_a_file_no_longer_schedules_is_not_scheduled(deployed: tuple[Any, s
     assert "verify-campaign/tiny: not in this file" in said.out
     found = httpx.post(f"{server}/deployments/filter", json={}).json()
     assert [row["schedules"] for row in found] == [[], []]
+
+
+def test_prefects_own_command_deploys_the_file_that_ships(deployed: tuple[Any, str]) -> None:
+    _, server = deployed
+    environment = {**os.environ, "PREFECT_API_URL": server, "NO_COLOR": "1"}
+    for words in (
+        ("work-pool", "create", "sabatier", "--type", "process"),
+        ("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    asked = {"deployments": {"name": {"any_": ["laptop-emt"]}}}
+    found = httpx.post(f"{server}/deployments/filter", json=asked).json()
+    assert {row["work_pool_name"] for row in found} == {"sabatier"}
+    assert {row["entrypoint"].rsplit(".", 1)[1]: len(row["schedules"]) for row in found} == {
+        **{"screen_campaign": 1, "verify_campaign": 1},
+        **{"fine_tune_campaign": 0, "count_labels_campaign": 1},
+    }
