@@ -5,10 +5,11 @@ is decided inside it, as on the command line; a task runner bound to a deployed 
 Each ends with one line about what it did, which the server shows and the webhook is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
@@ -26,14 +27,22 @@ from flows.start import Asked, start_screening, start_verification
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-@flow(
-    name="screen-campaign",
-    flow_run_name="screen {campaign}",
-    on_completion=[tell_webhook],
-    on_failure=[tell_webhook],
-    on_crashed=[tell_webhook],
-)
+
+def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Return the decorator of a flow of whose every end the webhook is told."""
+    return flow(
+        name=name,
+        flow_run_name=flow_run_name,
+        on_completion=[tell_webhook],
+        on_failure=[tell_webhook],
+        on_crashed=[tell_webhook],
+    )
+
+
+@_told_of(name="screen-campaign", flow_run_name="screen {campaign}")
 def screen_campaign(
     file: Path,
     campaign: str,
@@ -47,13 +56,7 @@ def screen_campaign(
     return Completed(message=screening_summary(_database(stated, database), campaign))
 
 
-@flow(
-    name="verify-campaign",
-    flow_run_name="verify {campaign}",
-    on_completion=[tell_webhook],
-    on_failure=[tell_webhook],
-    on_crashed=[tell_webhook],
-)
+@_told_of(name="verify-campaign", flow_run_name="verify {campaign}")
 def verify_campaign(
     file: Path,
     campaign: str,
@@ -77,13 +80,7 @@ def verify_campaign(
     return Completed(message=label_summary(where, campaign))
 
 
-@flow(
-    name="loop-campaign",
-    flow_run_name="loop {campaign}",
-    on_completion=[tell_webhook],
-    on_failure=[tell_webhook],
-    on_crashed=[tell_webhook],
-)
+@_told_of(name="loop-campaign", flow_run_name="loop {campaign}")
 def loop_campaign(
     file: Path,
     campaign: str,
@@ -103,13 +100,7 @@ def loop_campaign(
     return _ended(refused, label_summary(where, campaign))
 
 
-@flow(
-    name="fine-tune-campaign",
-    flow_run_name="fine-tune {campaign}",
-    on_completion=[tell_webhook],
-    on_failure=[tell_webhook],
-    on_crashed=[tell_webhook],
-)
+@_told_of(name="fine-tune-campaign", flow_run_name="fine-tune {campaign}")
 def fine_tune_campaign(
     file: Path,
     campaign: str,
