@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from flows.strict import Strict, attempt
-from tasks.acquire import CostRule, Limits, Policy, Prices, named_policy, price_table
+from tasks.acquire import (
+    CostRule,
+    Limits,
+    Policy,
+    Prices,
+    PriceTable,
+    named_policy,
+    price_table,
+)
 from tasks.acquire.diversity import RADIUS
 from tasks.triage import Budget
 
@@ -95,16 +103,18 @@ class Costs(Strict):
 
 
 class ElementPrices(Strict):
-    """A table by element, ``price``, ``supply_risk`` or a file, and how much it counts.
+    """A table by element, ``price``, ``supply_risk``, a file or its content, and its weight.
 
     The dearest element of the table is worth ``exp(-weight)`` of the cheapest.
     """
 
-    table: str = "price"
+    table: str | PriceTable = "price"
     weight: float = Field(default=1.0, gt=0, le=100)
 
     def read(self, folder: Path) -> Prices:
         """Return the table and its weight; a file is found from ``folder``."""
+        if isinstance(self.table, PriceTable):
+            return Prices(self.table, self.weight)
         return Prices(price_table(self.table, folder), self.weight)
 
 

@@ -39,12 +39,8 @@ def recorded_windows(campaign: Campaign) -> dict[str, Window]:
 
 
 def recorded_prices(campaign: Campaign) -> Prices | None:
-    """Return the prices that triage counts; a table of the user's own is read from here.
-
-    Raises:
-        AcquisitionError: it is not below the present folder.
-    """
-    return campaign.triage.prices.read(Path.cwd()) if campaign.triage.prices else None
+    """Return the prices that triage counts; a table of the user's own was recorded whole."""
+    return campaign.triage.prices.read(Path()) if campaign.triage.prices else None
 
 
 def _stored_name(stated: object, name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
 from flows.errors import CampaignError
 from model.contract import Domain
-from tasks.acquire import Prices
+from tasks.acquire import PRICE_TABLES, Prices
 from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
 from tasks.bulks import Bulk, resolve_bulks
 from tasks.checkpoints import described
@@ -114,8 +114,9 @@ def resolve(
             f"a campaign needs {what}, all of them were refused: "
             f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
         )
+    prices = _prices(campaign, folder, bulks)
     return Resolved(
-        campaign,
+        _with_content(campaign, prices),
         tuple(sorted(bulks, key=lambda b: b.bulk_id)),
         adsorbates,
         refused,
@@ -125,23 +126,35 @@ def resolve(
         found.sha256,
         domain,
         places or {},
-        _prices(campaign, folder, bulks),
+        prices,
         place,
     )
 
 
 def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices | None:
     """Return the prices that triage counts; the table must have every element."""
-    if campaign.triage.prices is None:
+    stated = campaign.triage.prices
+    if stated is None:
         return None
-    prices = campaign.triage.prices.read(folder)
+    prices = stated.read(folder)
     missing = prices.table.missing([b.formula for b in bulks])
     if missing:
         raise CampaignError(
-            f"triage.prices needs every element of the bulks, {campaign.triage.prices.table} has "
-            f"no {', '.join(missing)}; add them to a table of your own or leave prices out"
+            "triage.prices needs every element of the bulks, "
+            f"{stated.table if isinstance(stated.table, str) else 'its table'} has no "
+            f"{', '.join(missing)}; add them to a table of your own or leave prices out"
         )
     return prices
+
+
+def _with_content(campaign: Campaign, prices: Prices | None) -> Campaign:
+    """Return the campaign with the content of a file of prices: the file may change, or be gone."""
+    stated = campaign.triage.prices
+    if prices is None or stated is None or stated.table in PRICE_TABLES:
+        return campaign
+    whole = stated.model_copy(update={"table": prices.table})
+    triage = campaign.triage.model_copy(update={"prices": whole})
+    return campaign.model_copy(update={"triage": triage})
 
 
 def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheory) -> Campaign:

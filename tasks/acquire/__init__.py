@@ -9,11 +9,12 @@ from tasks.acquire.beliefs import AcquisitionError, Beliefs
 from tasks.acquire.costs import CostRule
 from tasks.acquire.features import features, fractions, one_hot
 from tasks.acquire.policies import POLICIES, Limits, named_policy
-from tasks.acquire.prices import Prices, PriceTable, price_table
+from tasks.acquire.prices import PRICE_TABLES, Prices, PriceTable, price_table
 from tasks.acquire.scores import SCORES, ConfidenceBound, Score
 
 __all__ = [
     "POLICIES",
+    "PRICE_TABLES",
     "SCORES",
     "AcquisitionError",
     "Beliefs",

@@ -20,7 +20,7 @@ from pymatgen.core.composition import Composition
 from tasks.acquire.beliefs import AcquisitionError, Floats
 from tasks.identity import content_id
 
-TABLES = ("price", "supply_risk")
+PRICE_TABLES = ("price", "supply_risk")
 
 
 class PriceTable(BaseModel):
@@ -87,7 +87,7 @@ def price_table(stated: str, folder: Path = Path()) -> PriceTable:
     Raises:
         AcquisitionError: there is no such file, or it is not a table of numbers above 0.
     """
-    if stated in TABLES:
+    if stated in PRICE_TABLES:
         shipped = resources.files("tasks.acquire").joinpath("tables", f"{stated}.json")
         return PriceTable.model_validate_json(shipped.read_text(encoding="utf-8"))
     path = folder / stated
@@ -95,7 +95,8 @@ def price_table(stated: str, folder: Path = Path()) -> PriceTable:
         return PriceTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise AcquisitionError(
-            f"a table of prices is one of {', '.join(TABLES)} or a file; {path} does not exist"
+            f"a table of prices is one of {', '.join(PRICE_TABLES)} or a file; {path} does not "
+            "exist"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise AcquisitionError(f"{path} is not a table of prices: {_first(error)}") from None

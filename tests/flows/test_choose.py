@@ -8,7 +8,9 @@ import pytest
 from flows.campaign_file import load_campaign, parse_campaign
 from flows.choose import best_found, choose
 from flows.errors import CampaignError
+from flows.recorded_campaign import recorded_campaign, recorded_prices
 from flows.resolve import resolve
+from flows.rows import campaign_row
 from screening_db.engine import Database, open_database
 from screening_db.record import (
     record_adsorbates,
@@ -220,6 +222,16 @@ def test_prices_decide_the_id_of_a_campaign(tmp_path: Path) -> None:
         (tmp_path / "own.yaml").write_text(f"values: {{Cu: 6, Pt: {platinum}}}")
         ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
     assert ids[0] != ids[1]
+
+
+def test_a_table_of_ones_own_is_recorded_whole(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("values: {Cu: 6, Pt: 30000}")
+    stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
+    resolved = resolve(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)
+    file.unlink()
+    again = recorded_campaign(campaign_row(resolved))
+    assert recorded_prices(again) == resolved.prices
 
 
 def test_an_element_without_a_price_is_refused_before_anything_runs(tmp_path: Path) -> None:
