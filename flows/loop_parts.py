@@ -69,11 +69,7 @@ class CampaignParts:
 
         @task(name="rank again", cache_policy=NO_CACHE)
         def rank_task(calculations: int) -> int:
-            prices = self.resolved.prices
-            done = rescore(
-                self.db, self.name, self.control, calculations=calculations, prices=prices
-            )
-            return done.predicted
+            return rescore(self.db, self.name, self.control, calculations=calculations).predicted
 
         rank_task(calculations)
 

@@ -32,7 +32,6 @@ from screening_db.queries import campaign as find_campaign
 from screening_db.record import record_predictions, store_structures
 from screening_db.stale import model_of, require_finished, stale_predictions
 from screening_db.tables import CampaignRow
-from tasks.acquire import Prices
 from tasks.adsorbates import Adsorbate
 from tasks.checkpoints import described
 from tasks.identity import content_id
@@ -83,7 +82,6 @@ def rescore(
     control: Control,
     *,
     calculations: int | None = None,
-    prices: Prices | None = None,
     chunk_placements: int = CHUNK_PLACEMENTS,
 ) -> Rescored:
     """Let the serving checkpoint predict what is stale, and rank the campaign by it.
@@ -107,7 +105,7 @@ def rescore(
         _predict(Rescoring(db, lake_of(db), row, checkpoint, chunks), control)
     ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
     if ranked:
-        rank_again(db, row, checkpoint.sha256, calculations=calculations, prices=prices)
+        rank_again(db, row, checkpoint.sha256, calculations=calculations)
     return Rescored(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
 
 
