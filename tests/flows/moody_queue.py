@@ -13,31 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import stored_rows as make
 import yaml
 from ase.build import add_adsorbate, fcc111
 
-from flows.rows import level_row
+from flows.rows import adsorbate_row, level_row
 from screening_db.engine import Database, open_database
 from screening_db.queue import enqueue
-from screening_db.record import (
-    record_adsorbates,
-    record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
-    record_level,
-    record_slabs,
-)
-from screening_db.tables import (
-    AdsorbateRow,
-    BulkRow,
-    CampaignItemRow,
-    CampaignRow,
-    CandidateRow,
-    CheckpointRow,
-    SlabRow,
-)
-from screening_db.verification_tables import QueueRow
+from screening_db.record import record_chunk
 from tasks.adsorbates import adsorbate
 from tasks.identity import candidate_ids, pair_id, slab_id
 from tasks.levels import LevelOfTheory, read_level
@@ -200,28 +183,8 @@ def moody_queue(
     (folder / "moody.yaml").write_text(text)
     level = read_level(folder / "moody.yaml")
     db = open_database(address)
-    record_level(db, level_row(level))
-    record_checkpoint(db, CheckpointRow(sha256="c" * 64, name="mini", kind="qe", card={}))
-    record_campaign(
-        db,
-        CampaignRow(
-            name=CAMPAIGN,
-            config_sha256="1" * 64,
-            config="",
-            level=level.name,
-            checkpoint_sha256="c" * 64,
-            seed=0,
-        ),
-    )
-    hydrogen = adsorbate("H")
-    record_adsorbates(
-        db,
-        [
-            AdsorbateRow(
-                name="H", formula="H", structure=structure_text(hydrogen.atoms), binding=[0]
-            )
-        ],
-    )
+    make.record(db, level_row(level), adsorbate_row(adsorbate("H")))
+    make.record(db, make.checkpoint(), make.campaign(CAMPAIGN, level=level.name))
     for metal in metals:
         _queue(db, level.name, metal)
     return MoodyQueue(db, level, folder)
@@ -245,41 +208,20 @@ def _queue(db: Database, level: str, metal: str) -> None:
     slab_key = slab_id(slab)
     scaled_13 = adslab.get_scaled_positions(wrap=False)[3:]
     (item,) = candidate_ids(slab_key, "H", adslab.numbers[3:], scaled_13[None])
-    record_bulks(db, [BulkRow(id=metal, formula=metal, source="fcc", structure="{}")])
-    record_slabs(
-        db,
-        [
-            SlabRow(
-                id=slab_key,
-                bulk_id=metal,
-                miller_h=1,
-                miller_k=1,
-                miller_l=1,
-                shift=0.0,
-                side="top",
-                n_atoms=3,
-                elements=[metal],
-                structure=structure_text(slab),
-            )
-        ],
-    )
-    candidate = CandidateRow(
-        id=item,
-        pair_id=pair_id(slab_key, "H"),
-        slab_id=slab_key,
+    make.record(db, make.bulk(metal, metal))
+    plane = {"miller_h": 1, "miller_k": 1, "miller_l": 1, "shift": 0.0}
+    stored = {"n_atoms": 3, "elements": [metal], "structure": structure_text(slab)}
+    make.record(db, make.slab(slab_key, metal, **plane | stored))
+    candidate = make.candidate(
+        item,
+        pair_id(slab_key, "H"),
+        slab_key,
         adsorbate="H",
         site_kind="hollow",
         site=f"hollow {metal}",
         recipe={},
         structure=structure_text(adslab),
     )
-    queued = CampaignItemRow(campaign=CAMPAIGN, stage="placement", item_id=item, state="queued")
+    queued = make.placement(item, CAMPAIGN, "queued")
     record_chunk(db, CAMPAIGN, metal, [candidate], [], [queued])
-    enqueue(
-        db,
-        [
-            QueueRow(
-                candidate_id=item, level=level, campaign=CAMPAIGN, priority=1.0, why="uncertain"
-            )
-        ],
-    )
+    enqueue(db, [make.queue_row(item, CAMPAIGN, level=level)])

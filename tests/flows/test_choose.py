@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stored_rows as make
 
 from flows.campaign_file import load_campaign, parse_campaign
 from flows.choose import best_found, choose
@@ -12,28 +13,7 @@ from flows.recorded_campaign import recorded_campaign, recorded_prices
 from flows.resolve import resolve
 from flows.rows import campaign_row
 from screening_db.engine import Database, open_database
-from screening_db.record import (
-    record_adsorbates,
-    record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
-    record_level,
-    record_slabs,
-    record_triage,
-)
-from screening_db.tables import (
-    AdsorbateRow,
-    BulkRow,
-    CampaignItemRow,
-    CampaignRow,
-    CandidateRow,
-    CheckpointRow,
-    LevelOfTheoryRow,
-    PredictionRow,
-    SlabRow,
-)
-from screening_db.verification_tables import LabelRow
+from screening_db.record import record_chunk, record_triage
 from tasks.acquire import Prices, PriceTable
 from tasks.errors import UserError
 from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
@@ -71,95 +51,26 @@ RANKED: list[RankedPair] = rank_pairs([candidate("Cu"), candidate("Pt")], WINDOW
 def db(tmp_path: Path) -> Iterator[Database]:
     """Give a database with one candidate on copper and one on platinum."""
     made = open_database(str(tmp_path / "choice.db"))
-    record_bulks(made, [BulkRow(id=m, formula=m, source="", structure="{}") for m in ATOMS])
-    record_slabs(made, [_slab(metal) for metal in ATOMS])
-    record_adsorbates(made, [AdsorbateRow(name="H", formula="H", structure="{}", binding=[0])])
-    record_level(made, _level())
-    record_checkpoint(made, CheckpointRow(sha256="c", name="mini", kind="qe", card={}))
-    record_campaign(
-        made,
-        CampaignRow(
-            name="mine", config_sha256="1", config="", level="emt", checkpoint_sha256="c", seed=0
-        ),
-    )
-    record_chunk(
-        made,
-        "mine",
-        "chunk",
-        [_candidate(metal) for metal in ATOMS],
-        [_prediction(metal) for metal in ATOMS],
-        [
-            CampaignItemRow(campaign="mine", stage="placement", item_id=metal, state="predicted")
-            for metal in ATOMS
-        ],
-    )
+    make.record(made, make.adsorbate("H"), make.level(), make.checkpoint(), make.campaign("mine"))
+    for metal, n_atoms in ATOMS.items():
+        scored = candidate(metal)
+        slab = make.slab(scored.slab_id, metal, n_atoms=n_atoms, elements=[metal])
+        make.record(made, make.bulk(metal, metal), slab)
+        record_chunk(
+            made,
+            "mine",
+            metal,
+            [make.candidate(metal, scored.pair_id, scored.slab_id, adsorbate="H")],
+            [make.prediction(metal, scored.energy_ev, scored.sigma_ev)],
+            [make.placement(metal, "mine")],
+        )
     yield made
     made.close()
 
 
-def _slab(metal: str) -> SlabRow:
-    return SlabRow(
-        id=f"slab-{metal}",
-        bulk_id=metal,
-        miller_h=1,
-        miller_k=1,
-        miller_l=1,
-        shift=0.5,
-        side="top",
-        n_atoms=ATOMS[metal],
-        elements=[metal],
-        structure="{}",
-    )
-
-
-def _level() -> LevelOfTheoryRow:
-    return LevelOfTheoryRow(
-        name="emt", level_hash="e", engine="emt", functional="", settings={}, reference={}
-    )
-
-
-def _candidate(metal: str) -> CandidateRow:
-    return CandidateRow(
-        id=metal,
-        pair_id=f"pair-{metal}",
-        slab_id=f"slab-{metal}",
-        adsorbate="H",
-        site_kind="atop",
-        site=f"atop {metal}",
-        recipe={},
-    )
-
-
-def _prediction(metal: str) -> PredictionRow:
-    return PredictionRow(
-        candidate_id=metal,
-        checkpoint_sha256="c",
-        level="emt",
-        energy_ev=candidate(metal).energy_ev,
-        sigma_ev=0.2,
-        regression_ev=None,
-        token_ev=None,
-        in_domain=True,
-    )
-
-
 def verify(db: Database, metal: str, energy_ev: float) -> None:
-    row = LabelRow(
-        candidate_id=metal,
-        level="emt",
-        energy_ev=energy_ev,
-        e_adslab=0.0,
-        e_slab=0.0,
-        e_references={},
-        converged=True,
-        flags=[],
-        steps=1,
-        fmax=0.01,
-        structure="{}",
-        trainable=True,
-    )
     with db.write() as session:
-        session.add(row)
+        session.add(make.label(metal, energy_ev))
 
 
 def chosen(db: Database, triage: str = "{budget: 1}", **more: object) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import stored_rows as make
 
 from flows.errors import CampaignError
 from flows.learn import Learnt
@@ -16,29 +17,8 @@ from screening_db.errors import DatabaseError
 from screening_db.learning_tables import RoundRow
 from screening_db.lock import campaign_lock
 from screening_db.queue import claim, complete, enqueue, fail
-from screening_db.record import (
-    record_adsorbates,
-    record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
-    record_level,
-    record_slabs,
-    record_triage,
-)
+from screening_db.record import record_chunk, record_triage
 from screening_db.rounds import rounds
-from screening_db.tables import (
-    AdsorbateRow,
-    BulkRow,
-    CampaignItemRow,
-    CampaignRow,
-    CandidateRow,
-    CheckpointRow,
-    LevelOfTheoryRow,
-    PredictionRow,
-    SlabRow,
-)
-from screening_db.verification_tables import LabelRow, QueueRow
 from tasks.rank import Window
 
 IDS = [f"c{number:02d}" for number in range(12)]
@@ -62,75 +42,20 @@ class KilledError(Exception):
 def db(tmp_path: Path) -> Iterator[Database]:
     """Give a finished campaign of twelve candidates, four of them queued."""
     made = open_database(str(tmp_path / "loop.db"))
-    slab = SlabRow(
-        id="slab",
-        bulk_id="Cu",
-        miller_h=1,
-        miller_k=1,
-        miller_l=1,
-        shift=0.0,
-        side="top",
-        n_atoms=12,
-        elements=["Cu"],
-        structure="{}",
-    )
-    record_bulks(made, [BulkRow(id="Cu", formula="Cu", source="", structure="{}")])
-    record_slabs(made, [slab])
-    record_adsorbates(made, [AdsorbateRow(name="H", formula="H", structure="{}", binding=[0])])
-    level = LevelOfTheoryRow(
-        name="emt", level_hash="e", engine="emt", functional="", settings={}, reference={}
-    )
-    record_level(made, level)
-    for sha256 in ("first", "second"):
-        record_checkpoint(made, CheckpointRow(sha256=sha256, name="mini", kind="qe", card={}))
-    campaign = CampaignRow(
-        name="mine", config_sha256="1", config="", level="emt", checkpoint_sha256="first", seed=0
-    )
-    record_campaign(made, campaign)
-    items = [
-        CampaignItemRow(campaign="mine", stage="placement", item_id=i, state="predicted")
-        for i in IDS
-    ]
-    record_chunk(made, "mine", "chunk", [_candidate(i) for i in IDS], _predictions(), items)
+    make.record(made, make.bulk(), make.slab(), make.adsorbate("H"), make.level())
+    make.record(made, make.checkpoint("first"), make.checkpoint("second"))
+    make.record(made, make.campaign("mine", checkpoint_sha256="first"))
+    candidates = [make.candidate(i, f"pair-{i}", adsorbate="H") for i in IDS]
+    predictions = [make.prediction(i, PREDICTED_EV, 0.05, checkpoint_sha256="first") for i in IDS]
+    items = [make.placement(i, "mine") for i in IDS]
+    record_chunk(made, "mine", "chunk", candidates, predictions, items)
     queue(made, IDS[:4])
     yield made
     made.close()
 
 
-def _candidate(name: str) -> CandidateRow:
-    return CandidateRow(
-        id=name,
-        pair_id=f"pair-{name}",
-        slab_id="slab",
-        adsorbate="H",
-        site_kind="atop",
-        site="atop Cu",
-        recipe={},
-    )
-
-
-def _predictions() -> list[PredictionRow]:
-    return [
-        PredictionRow(
-            candidate_id=name,
-            checkpoint_sha256="first",
-            level="emt",
-            energy_ev=PREDICTED_EV,
-            sigma_ev=0.05,
-            regression_ev=PREDICTED_EV,
-            token_ev=None,
-            in_domain=True,
-        )
-        for name in IDS
-    ]
-
-
 def queue(db: Database, names: list[str]) -> None:
-    rows = [
-        QueueRow(candidate_id=n, level="emt", campaign="mine", priority=1.0, why="promising")
-        for n in names
-    ]
-    enqueue(db, rows)
+    enqueue(db, [make.queue_row(n, "mine", why="promising") for n in names])
     record_triage(db, "mine", queued=names, kept=[])
 
 
@@ -155,7 +80,7 @@ class Parts:
             if self.breaks:
                 fail(self.db, lease, "bad_input", "the engine prints nonsense")
             else:
-                complete(self.db, lease, _label(lease.item, self.label_ev))
+                complete(self.db, lease, make.label(lease.item, self.label_ev))
 
     def learn(self) -> Learnt:
         self._may_die("learn")
@@ -170,23 +95,6 @@ class Parts:
         if self.killed_in == part:
             self.killed_in = ""
             raise KilledError(part)
-
-
-def _label(name: str, energy_ev: float) -> LabelRow:
-    return LabelRow(
-        candidate_id=name,
-        level="emt",
-        energy_ev=energy_ev,
-        e_adslab=-10.0,
-        e_slab=-9.0,
-        e_references={},
-        converged=True,
-        flags=[],
-        steps=3,
-        fmax=0.01,
-        structure="{}",
-        trainable=True,
-    )
 
 
 def verdict(*, accepted: bool) -> Verdict:

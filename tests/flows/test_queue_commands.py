@@ -6,69 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import stored_rows as make
 
 from flows import cli
 from screening_db.calculations import Provenance, pack_files
 from screening_db.engine import Database, open_database
 from screening_db.queue import claim, complete, enqueue, fail
 from screening_db.queue_needs import Need, record_needs
-from screening_db.record import (
-    record_adsorbates,
-    record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
-    record_level,
-    record_slabs,
-)
-from screening_db.tables import (
-    AdsorbateRow,
-    BulkRow,
-    CampaignRow,
-    CandidateRow,
-    CheckpointRow,
-    LevelOfTheoryRow,
-    PredictionRow,
-    SlabRow,
-)
-from screening_db.verification_tables import LabelRow, QueueRow
+from screening_db.record import record_chunk
 
 IDS = ("aa" * 32, "ab" * 32, "bb" * 32)
 SURFACE = "ce" * 32
 Command = Callable[..., str]
 
 
-def _campaign(db: Database) -> None:
-    record_bulks(db, [BulkRow(id="bulk", formula="Pt", source="fcc", structure="{}")])
-    plane = {"miller_h": 1, "miller_k": 1, "miller_l": 1, "shift": 0.0, "side": "top"}
-    stored = {"n_atoms": 9, "elements": ["Pt"], "structure": "{}"}
-    record_slabs(db, [SlabRow(id=SURFACE, bulk_id="bulk", **plane, **stored)])
-    record_adsorbates(db, [AdsorbateRow(name="OH", formula="OH", structure="{}", binding=[0])])
-    named = {"level_hash": "e" * 64, "engine": "emt", "functional": "EMT"}
-    record_level(db, LevelOfTheoryRow(name="emt", **named, settings={}, reference={}))
-    record_checkpoint(db, CheckpointRow(sha256="c" * 64, name="mini", kind="qe", card={}))
-    run = {"config_sha256": "1" * 64, "config": "", "checkpoint_sha256": "c" * 64, "seed": 1}
-    record_campaign(db, CampaignRow(name="tiny", level="emt", **run))
-
-
-def _candidate(number: int) -> tuple[CandidateRow, PredictionRow]:
-    placed = {"adsorbate": "OH", "site_kind": "atop", "site": "atop Pt", "recipe": {}}
-    row = CandidateRow(id=IDS[number], pair_id=f"p{number}", slab_id=SURFACE, **placed)
-    energies = {"energy_ev": -0.2 - 0.3 * number, "sigma_ev": 0.1, "in_domain": True}
-    heads = {"regression_ev": None, "token_ev": None, "checkpoint_sha256": "c" * 64}
-    return row, PredictionRow(candidate_id=IDS[number], level="emt", **heads, **energies)
-
-
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
     """Give a database with three adslabs in the queue; they wait for one slab and hydrogen."""
     database = open_database(tmp_path / "screening.db")
-    _campaign(database)
-    found = [_candidate(number) for number in range(3)]
-    record_chunk(database, "tiny", "one", [row for row, _ in found], [p for _, p in found], [])
-    asked = {"level": "emt", "campaign": "tiny", "why": "promising"}
-    rows = [QueueRow(candidate_id=i, priority=-float(n), **asked) for n, i in enumerate(IDS)]
-    enqueue(database, rows)
+    slab = make.slab(SURFACE, miller_k=1, miller_l=1, elements=["Pt"])
+    make.record(database, make.bulk(formula="Pt"), slab, make.adsorbate("OH"), make.level())
+    make.record(database, make.checkpoint(), make.campaign("tiny"))
+    found = [make.candidate(i, f"p{n}", SURFACE, site="atop Pt") for n, i in enumerate(IDS)]
+    predictions = [make.prediction(i, -0.2 - 0.3 * n) for n, i in enumerate(IDS)]
+    record_chunk(database, "tiny", "one", found, predictions, [])
+    enqueue(database, [make.queue_row(i, "tiny", priority=-float(n)) for n, i in enumerate(IDS)])
     needs = [Need("slab", SURFACE), Need("gas", "H2")]
     record_needs(database, "emt", dict.fromkeys(IDS, needs))
     return database
@@ -226,11 +188,8 @@ def test_what_cannot_be_done_is_one_line(
 def test_a_label_is_shown_beside_its_prediction(sabatier: Command, db: Database) -> None:
     with sqlite3.connect(str(db.path)) as connection:
         connection.execute("update queue set state = 'queued' where state = 'waiting'")
-    energies = {"energy_ev": -0.25, "e_adslab": 0.0, "e_slab": 0.0, "e_references": {}}
-    relaxed = {"converged": True, "flags": [], "steps": 1, "fmax": 0.01, "structure": "{}"}
-    label = LabelRow(candidate_id=IDS[0], level="emt", **energies, **relaxed, trainable=True)
     leases = {lease.item: lease for lease in claim(db, "emt", batch=9, lease_s=60)}
-    complete(db, leases[IDS[0]], label)
+    complete(db, leases[IDS[0]], make.label(IDS[0], -0.25))
     said = sabatier("show", "aa")
     assert "-0.250 eV" in said
     assert "converged" in said

@@ -80,7 +80,7 @@ def test_another_level_is_not_claimed(queued):
 def two_campaigns(queued, make):
     """Let a second campaign want c09, which the first has queued, and c10, which it has not."""
     record_campaign(queued, make.campaign("second"))
-    states = [make.predicted(i, "second") for i in ("c08", "c09", "c10")]
+    states = [make.placement(i, "second") for i in ("c08", "c09", "c10")]
     record_chunk(queued, "second", "chunk", [make.candidate("c10")], [], states)
     record_triage(queued, "second", queued=["c09", "c10"], kept=["c08"])
     rows = [wanted("c09", campaign="second"), wanted("c10", campaign="second")]

@@ -14,9 +14,8 @@ from screening_db.queue import claim, complete, complete_reference, enqueue, fai
 from screening_db.queue_needs import Need, record_needs, without_needs
 from screening_db.queue_orders import cancel, hold, release_held, retry, set_priority
 from screening_db.queue_view import failed_for_needs, waits_for_others
-from screening_db.record import forget_campaign, record_chunk, record_references, record_slabs
-from screening_db.tables import SlabRow
-from screening_db.verification_tables import QueueRow, ReferenceEnergyRow
+from screening_db.record import forget_campaign, record_chunk, record_references
+from screening_db.verification_tables import ReferenceEnergyRow
 
 REPOSITORY = Path(__file__).parents[2]
 SLAB, OTHER, GAS = Need("slab", "slab"), Need("slab", "other"), Need("gas", "H2")
@@ -25,37 +24,16 @@ SLAB, OTHER, GAS = Need("slab", "slab"), Need("slab", "other"), Need("gas", "H2"
 @pytest.fixture
 def needy(db, make):
     """Give a1 and a2 on one slab and b1 on another; all need hydrogen."""
-    other = SlabRow(
-        id="other",
-        bulk_id="bulk",
-        miller_h=1,
-        miller_k=1,
-        miller_l=1,
-        shift=0.0,
-        side="top",
-        n_atoms=9,
-        elements=["Cu"],
-        structure="{}",
-    )
-    record_slabs(db, [other])
+    make.record(db, make.slab("other"))
     found = [make.candidate("a1"), make.candidate("a2"), make.candidate("b1", slab_id="other")]
     record_chunk(db, "first", "chunk", found, [], [])
-    enqueue(db, [wanted("a1", 3.0), wanted("a2", 1.0), wanted("b1", 2.0)])
+    priorities = {"a1": 3.0, "a2": 1.0, "b1": 2.0}
+    enqueue(db, [make.queue_row(i, priority=p) for i, p in priorities.items()])
     assert record_needs(db, "emt", NEEDS) == 3
     return db
 
 
 NEEDS = {"a1": [SLAB, GAS], "a2": [SLAB, GAS], "b1": [OTHER, GAS]}
-
-
-def wanted(candidate_id, priority):
-    return QueueRow(
-        candidate_id=candidate_id,
-        level="emt",
-        campaign="first",
-        priority=priority,
-        why="promising",
-    )
 
 
 def energy(lease, energy_ev=-1.0):
@@ -119,7 +97,7 @@ def test_the_first_in_line_and_their_needs_alone_are_claimed(needy):
 
 def test_an_energy_that_is_recorded_is_not_computed_again(db, make):
     record_chunk(db, "first", "chunk", [make.candidate("a1"), make.candidate("a2")], [], [])
-    enqueue(db, [wanted("a1", 1.0)])
+    enqueue(db, [make.queue_row("a1")])
     found = [
         ReferenceEnergyRow(level="emt", kind=need.kind, item=need.item, energy_ev=1.0)
         for need in (SLAB, GAS)
@@ -234,7 +212,7 @@ while idle < 40:
 def test_two_worker_processes_do_nothing_twice_and_leave_nothing(db, make):
     ids = [f"c{number:02d}" for number in range(40)]
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
-    enqueue(db, [wanted(i, float(i[1:])) for i in ids])
+    enqueue(db, [make.queue_row(i, priority=float(i[1:])) for i in ids])
     gases = [Need("gas", name) for name in ("CO", "H2", "H2O")]
     needs = {i: [SLAB, gases[number % 3], gases[0]] for number, i in enumerate(ids)}
     assert record_needs(db, "emt", needs) == 4

@@ -22,7 +22,7 @@ def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
     make.store(db, ["a1", "a2", "a3", "b1"])
     outside = make.prediction("a3", -9.0)
     outside.in_domain, outside.reason = False, "Fe"
-    record_chunk(db, "first", "more", [], [outside], [make.predicted("a3")])
+    record_chunk(db, "first", "more", [], [outside], [make.placement("a3")])
     lowest = {row.pair_id: row for row in pair_minima(db, "first")}
     assert {pair: row.candidate_id for pair, row in lowest.items()} == {
         "pair-a": "a2",
@@ -41,7 +41,7 @@ def test_a_pair_minimum_tie_goes_to_the_lower_id(db, make):
         "one",
         [make.candidate(i) for i in ids],
         [make.prediction(i) for i in ids],
-        [make.predicted(i) for i in ids],
+        [make.placement(i) for i in ids],
     )
     assert pair_minima(db, "first")[0].candidate_id == "a1"
 

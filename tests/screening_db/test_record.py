@@ -40,12 +40,7 @@ from screening_db.record import (
     store_structures,
 )
 from screening_db.sql import run_select
-from screening_db.tables import (
-    AdsorbateRow,
-    Base,
-    CampaignItemRow,
-    LevelOfTheoryRow,
-)
+from screening_db.tables import Base
 from screening_db.verification_tables import ReferenceEnergyRow
 
 
@@ -87,7 +82,7 @@ def test_done_chunks_are_those_stored_in_full(db, make):
     broken = make.prediction("a2")
     broken.sigma_ev = -1.0
     with pytest.raises(DatabaseError, match="nothing of this step was stored"):
-        record_chunk(db, "first", "two", [make.candidate("a2")], [broken], [make.predicted("a2")])
+        record_chunk(db, "first", "two", [make.candidate("a2")], [broken], [make.placement("a2")])
     assert done_chunks(db, "first") == {"one"}
     assert set(candidates(db, ["a1", "a2"])) == {"a1"}
 
@@ -105,26 +100,19 @@ def test_a_structure_that_is_stored_outlives_a_rerun(db, make):
     assert candidates(db, ["a1"])["a1"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
 
 
-def test_a_level_of_another_hash_under_the_same_name_is_refused(db):
-    other = LevelOfTheoryRow(
-        name="emt", level_hash="f" * 64, engine="EMT", functional="", settings={}, reference={}
-    )
+def test_a_level_of_another_hash_under_the_same_name_is_refused(db, make):
     with pytest.raises(DatabaseError, match=r"stored is emt eeeeeeeeeeee, got emt ffffffffffff"):
-        record_level(db, other)
+        record_level(db, make.level(level_hash="f" * 64))
 
 
-def test_a_level_of_the_same_hash_under_another_name_is_refused(db):
-    other = LevelOfTheoryRow(
-        name="toy", level_hash="e" * 64, engine="EMT", functional="", settings={}, reference={}
-    )
+def test_a_level_of_the_same_hash_under_another_name_is_refused(db, make):
     with pytest.raises(DatabaseError, match="stored is emt"):
-        record_level(db, other)
+        record_level(db, make.level("toy"))
 
 
-def test_an_adsorbate_of_another_structure_under_the_same_name_is_refused(db):
-    bent = AdsorbateRow(name="OH", formula="OH", structure='{"bent":true}', binding=[0])
+def test_an_adsorbate_of_another_structure_under_the_same_name_is_refused(db, make):
     with pytest.raises(DatabaseError, match="give the new one another name"):
-        record_adsorbates(db, [bent])
+        record_adsorbates(db, [make.adsorbate(structure='{"bent":true}')])
 
 
 def test_a_campaign_goes_on_under_its_name(db, make):
@@ -148,10 +136,7 @@ def test_another_configuration_under_the_same_name_is_refused(db, make, changed,
 
 def test_triage_gives_every_prediction_one_terminal_state(db, make):
     make.store(db, ["a1", "a2", "a3", "a4"])
-    refused = CampaignItemRow(
-        campaign="first", stage="placement", item_id="a5", state="refused", reason="overlap"
-    )
-    record_items(db, [refused])
+    record_items(db, [make.placement("a5", state="refused", reason="overlap")])
     record_triage(db, "first", queued=["a1"], kept=["a1", "a2", "a5"])
     counts = {(c.state, c.reason): c.count for c in funnel_counts(db, "first")}
     assert counts == {
@@ -162,14 +147,9 @@ def test_triage_gives_every_prediction_one_terminal_state(db, make):
     }
 
 
-def test_the_funnel_counts_rules_and_each_item_keeps_its_values(db):
+def test_the_funnel_counts_rules_and_each_item_keeps_its_values(db, make):
     reasons = {"a": "overlaps: 0.51 of 0.7", "b": "overlaps: 0.62 of 0.7: again", "c": "too large"}
-    items = [
-        CampaignItemRow(
-            campaign="first", stage="placement", item_id=i, state="refused", reason=reason
-        )
-        for i, reason in reasons.items()
-    ]
+    items = [make.placement(i, state="refused", reason=why) for i, why in reasons.items()]
     record_items(db, items)
     assert [(c.reason, c.count) for c in funnel_counts(db, "first")] == [
         ("overlaps", 2),
@@ -201,13 +181,7 @@ def test_the_funnel_adds_up(db, make, states, data):
         session.execute(text("DELETE FROM campaign_item"))
     ids = [f"a{number}" for number in range(len(states))]
     items = [
-        CampaignItemRow(
-            campaign="first",
-            stage="placement",
-            item_id=i,
-            state=state,
-            reason="" if state == "predicted" else "why",
-        )
+        make.placement(i, state=state, reason="" if state == "predicted" else "why")
         for i, state in zip(ids, states, strict=True)
     ]
     record_items(db, items)
@@ -272,9 +246,9 @@ def test_an_unknown_campaign_is_not_forgotten(db):
         forget_campaign(db, "lost")
 
 
-def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, make, fill):
+def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, make):
     db = open_database(tmp_path / "small.db")
-    fill(db)
+    make.fill(db)
     with db.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 5}")
@@ -305,7 +279,7 @@ def test_twenty_thousand_candidates_are_recorded_in_seconds(db, make):
     ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000)]
     rows = [make.candidate(i, pair_id=i[:8]) for i in ids]
     predictions = [make.prediction(i) for i in ids]
-    items = [make.predicted(i) for i in ids]
+    items = [make.placement(i) for i in ids]
     began = time.perf_counter()
     record_chunk(db, "first", "one", rows, predictions, items)
     assert time.perf_counter() - began < 20  # 0.8 s alone on SQLite; other work may run beside it

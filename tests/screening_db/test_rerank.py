@@ -49,23 +49,17 @@ def ranked(db, make):
     ranks = [make.rank("a3", 1), make.rank("b2", 2), make.rank("e1", 3)]
     record_ranks(db, "first", ranks)
     record_triage(db, "first", queued=["a3", "b2"], kept=["a3", "a2", "b2", "b1", "e1"])
-    enqueue(db, [queue_row(make, "a3", -1.0), queue_row(make, "b2", -2.0)])
+    enqueue(db, [make.queue_row("a3", priority=-1.0), make.queue_row("b2", priority=-2.0)])
     set_campaign_status(db, "first", "finished")
     return db
-
-
-def queue_row(make, item, priority):
-    row = make.queue_row(item)
-    row.priority = priority
-    return row
 
 
 def predict(db, make, ids, outside=()):
     """Store what the second checkpoint says: of each pair the lower number is the better."""
     rows = []
     for item in ids:
-        row = make.prediction(item, -1.0 + 0.1 * int(item[1:]))
-        row.checkpoint_sha256 = SECOND
+        energy_ev = -1.0 + 0.1 * int(item[1:])
+        row = make.prediction(item, energy_ev, checkpoint_sha256=SECOND)
         if item in outside:
             row.in_domain, row.reason = False, "latent: far"
         rows.append(row)
@@ -141,7 +135,7 @@ def test_the_view_of_minima_says_what_the_query_says(ranked, make):
 
 def test_ranks_states_queue_and_checkpoint_change_as_one(ranked, make):
     predict(ranked, make, ALL)
-    replace_ranking(ranked, second_ranking(make, [queue_row(make, "b1", -1.0)]))
+    replace_ranking(ranked, second_ranking(make, [make.queue_row("b1", priority=-1.0)]))
     assert campaign(ranked, "first").checkpoint_sha256 == SECOND
     assert campaign(ranked, "first").screened_with == FIRST
     assert [row.candidate_id for row in top_candidates(ranked, "first")] == ["a2", "b1", "e1"]
@@ -170,7 +164,7 @@ def test_what_was_begun_stays_queued_whatever_the_ranking_makes_of_it(ranked, ma
     hold(ranked, [("b2", "emt")])
     assert asked_for(ranked, "first").begun == {"a3", "b2"}
     predict(ranked, make, ALL, outside=["a3"])
-    replace_ranking(ranked, second_ranking(make, [queue_row(make, "e1", -1.0)]))
+    replace_ranking(ranked, second_ranking(make, [make.queue_row("e1", priority=-1.0)]))
     found = {row.item: (row.state, row.priority) for row in queue_items(ranked)}
     assert found == {"a3": ("leased", -1.0), "b2": ("held", -2.0), "e1": ("queued", -1.0)}
     assert {item for item, state in states(ranked).items() if state == "queued"} == set(found)
@@ -180,14 +174,14 @@ def test_what_was_begun_stays_queued_whatever_the_ranking_makes_of_it(ranked, ma
 def test_what_waits_has_its_new_priority_and_what_it_needs_has_it_too(ranked, make):
     record_needs(ranked, "emt", {"a3": [Need("slab", "slab")], "b2": [Need("gas", "H2")]})
     predict(ranked, make, ALL)
-    replace_ranking(ranked, second_ranking(make, [queue_row(make, "b2", -7.0)]))
+    replace_ranking(ranked, second_ranking(make, [make.queue_row("b2", priority=-7.0)]))
     found = {row.item: (row.state, row.priority) for row in queue_items(ranked)}
     assert found == {"b2": ("waiting", -7.0), "H2": ("queued", -7.0)}  # the slab left with a3
 
 
 def test_what_another_campaign_queued_too_is_handed_to_it(ranked, make):
     record_campaign(ranked, make.campaign("second"))
-    record_chunk(ranked, "second", "one", [], [], [make.predicted("a3", "second")])
+    record_chunk(ranked, "second", "one", [], [], [make.placement("a3", "second")])
     record_triage(ranked, "second", queued=["a3"], kept=[])
     predict(ranked, make, ALL)
     replace_ranking(ranked, second_ranking(make))
@@ -205,7 +199,7 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
         checkpoint_sha256=FIRST,
         ranks=[RankRow(**row._mapping) for row in before],
         kept=["a3", "a2", "b2", "b1", "e1"],
-        queued=[queue_row(make, "a3", -1.0), queue_row(make, "b2", -2.0)],
+        queued=[make.queue_row("a3", priority=-1.0), make.queue_row("b2", priority=-2.0)],
     )
     broken = Ranking("unknown", FIRST, [], [], [])
     with pytest.raises(DatabaseError, match="campaign unknown is not finished"):

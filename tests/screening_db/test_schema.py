@@ -195,7 +195,7 @@ def test_a_broken_prediction_is_refused_by_the_table(db, make, broken):
     ],
 )
 def test_a_state_that_its_stage_does_not_have_is_refused(db, make, stage, state, reason):
-    row = make.predicted("a")
+    row = make.placement("a")
     row.stage, row.state, row.reason = stage, state, reason
     with pytest.raises(DatabaseError, match="breaks its rules"), db.write() as session:
         session.add(row)

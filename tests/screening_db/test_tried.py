@@ -36,7 +36,7 @@ def test_a_try_counts_from_its_lease_on(stored, make):
 
 def test_a_label_of_another_campaign_counts(stored, make):
     record_campaign(stored, make.campaign("second"))
-    record_chunk(stored, "second", "chunk", [], [], [make.predicted("b1", "second")])
+    record_chunk(stored, "second", "chunk", [], [], [make.placement("b1", "second")])
     add(stored, make.label("b1", trainable=False))
     assert tried_candidates(stored, "first") == {"b1"}
     assert tried_candidates(stored, "second") == {"b1"}
