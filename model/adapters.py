@@ -66,6 +66,8 @@ def add_adapters(language: nn.Module, rank: int) -> None:
 
 def merge_adapters(language: nn.Module) -> None:
     """Add each adapter to the projection that it sits on, and take it off: an ordinary model."""
+    if not any(is_lora(name) for name, _ in language.named_parameters()):
+        return
     from peft.tuners.lora import LoraLayer  # whoever added them has it
 
     adapted = [(n, m) for n, m in language.named_modules() if isinstance(m, LoraLayer)]
@@ -75,6 +77,11 @@ def merge_adapters(language: nn.Module) -> None:
         setattr(language.get_submodule(parent), place, layer.get_base_layer())
 
 
+def is_lora(name: str) -> bool:
+    """Return whether a weight is that of a low-rank adapter."""
+    return "lora_" in name
+
+
 def is_adapter(name: str) -> bool:
     """Return whether a weight of an adapted language model, named within it, is learnt."""
-    return "lora_" in name or name.endswith("embed_tokens.new_KD")
+    return is_lora(name) or name.endswith("embed_tokens.new_KD")

@@ -1,6 +1,7 @@
 """A checkpoint learns new labels, forgets little, and goes on after a kill."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def test_all_moves_the_encoder_too_and_no_scale(base: Checkpoint, tmp_path: Path
     tuned = tune(base, tmp_path, replace(SHORT, method="all"))
     assert {"encoder", "language", "regression"} <= changed_parts(base, tuned)
     assert "scale" not in changed_parts(base, tuned)
+
+
+def test_peft_is_needed_for_adapters_alone(
+    base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    tune(base, tmp_path / "heads")
+    with pytest.raises(ModelError, match=r"pip install 'sabatier\[lora\]'"):
+        tune(base, tmp_path / "lora", replace(SHORT, method="lora"))
 
 
 def test_merged_adapters_answer_as_they_did_apart() -> None:
