@@ -10,6 +10,7 @@ from flows.campaign_file import load_campaign, parse_campaign
 from flows.choose import best_found, choose
 from flows.errors import CampaignError
 from flows.recorded_campaign import recorded_campaign, recorded_prices
+from flows.rerank import new_ranking
 from flows.resolve import resolve
 from flows.rows import campaign_row
 from screening_db.engine import Database, open_database
@@ -102,6 +103,20 @@ def test_a_smaller_cell_is_the_better_bargain(db: Database) -> None:
 def test_a_cost_budget_is_not_overspent(db: Database) -> None:
     # copper costs 2 with its slab, platinum eleven
     assert chosen(db, "{budget: 2, costs: {budget: 3}}") == ["Cu"]
+
+
+@pytest.mark.parametrize(("budget", "queued"), [(13, []), (14, ["Pt"])])
+def test_what_was_begun_is_paid_from_the_cost_budget(
+    db: Database, budget: int, queued: list[str]
+) -> None:
+    record_triage(db, "mine", queued=["Cu"], kept=[])
+    with db.write() as session:
+        session.add(make.queue_row("Cu", "mine", state="converged"))
+    triage = f"{{budget: 2, costs: {{budget: {budget}}}}}"
+    campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
+    row = campaign_row(resolve(campaign, Path(), None))
+    ranking = new_ranking(db, row, make.CHECKPOINT)
+    assert [item.item for item in ranking.queued] == queued
 
 
 def test_the_cheaper_metal_is_chosen_where_prices_count(db: Database) -> None:
