@@ -14,6 +14,7 @@ from model.qe_catalytic import QECatalytic
 from model.rows import Row
 
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of the way
+FORGET_EV = 0.003  # so little is no loss, however well something was known
 
 
 def between(before: QECatalytic, after: QECatalytic, share: float) -> QECatalytic:
@@ -39,29 +40,32 @@ def best_share(
 ) -> float:
     """Return the share that serves the levels of ``new`` rows best and forgets little.
 
-    It is what the gate will ask, on rows that the gate does not see: the error on ``known`` rows
-    may grow by ``forget`` (a share of it), and at the levels of the new ones that on new and known
-    rows, a half each, is lowest. Members go the same way. Where all forget more it is the smallest.
+    It is what the gate will ask, on rows that the gate does not see. The error on ``known`` rows,
+    on all and on those at the levels of ``new``, may grow by a share ``forget`` of it or by 3 meV.
+    Of what is left that is best whose error at these levels, on new and known rows a half each, is
+    lowest. Members go the same way. Where all forget more it is the smallest.
     """
     rows = [*known, *new]
     configurations = [row.configuration() for row in rows]
     energy_R = np.array([row.energy_ev for row in rows])
     is_known_R = np.arange(len(rows)) < len(known)
-    levels = {row.level for row in new}
-    at_level_R = np.array([row.level in levels or not levels for row in rows])
-    halves = [
-        half_R for half_R in (at_level_R & is_known_R, at_level_R & ~is_known_R) if half_R.any()
-    ]
+    levels = {row.level for row in new} or {row.level for row in known}
+    at_level_R = np.array([row.level in levels for row in rows])
+    looks = [is_known_R, is_known_R & at_level_R, ~is_known_R]
 
-    def maes(networks: Sequence[QECatalytic]) -> tuple[float, float]:
+    def maes(networks: Sequence[QECatalytic]) -> list[float]:
+        """Return the error on what is known, on that at the levels, and on what is new."""
         off_R = np.abs(ensemble(networks).answer(configurations).regression_R - energy_R)
-        at_level = np.mean([off_R[half_R].mean() for half_R in halves])
-        return float(off_R[is_known_R].mean()), float(at_level)
+        return [float(off_R[look_R].mean()) if look_R.any() else 0.0 for look_R in looks]
 
-    limit = (1 + forget) * maes(before)[0]
+    limits = [max((1 + forget) * mae, mae + FORGET_EV) for mae in maes(before)[:2]]
     tried = {
         share: maes([between(a, b, share) for a, b in zip(before, after, strict=True)])
         for share in SHARES
     }
-    allowed = [share for share, (forgot, _) in tried.items() if forgot <= limit]
-    return min(allowed or SHARES[-1:], key=lambda share: tried[share][1])
+    allowed = [
+        share
+        for share, (known_ev, at_level_ev, _) in tried.items()
+        if known_ev <= limits[0] and at_level_ev <= limits[1]
+    ]
+    return min(allowed or SHARES[-1:], key=lambda share: sum(tried[share][1:]))

@@ -132,15 +132,25 @@ def test_what_would_forget_goes_a_part_of_the_way(base: Checkpoint, tmp_path: Pa
         assert torch.allclose(weights(careful)[name], new, atol=1e-6)
 
 
-@pytest.mark.parametrize(("forget", "share"), [(20.0, 1.0), (8.0, 0.75), (0.0, 0.25)])
+@pytest.mark.parametrize(
+    ("level", "told", "forget", "share"),
+    [
+        ("other", 40, 20.0, 1.0),
+        ("other", 40, 8.0, 0.75),
+        ("other", 40, 0.0, 0.25),
+        ("other", 4, 1.2, 1.0),  # of forty known rows four are forgotten
+        ("made-up", 4, 1.2, 0.25),  # and these are what is known at the level of the labels
+    ],
+)
 def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
-    forget: float, share: float
+    level: str, told: int, forget: float, share: float
 ) -> None:
     network, _ = network_and_reader()
     moved = network.twin()
     moved.scale.offset_L += 1.0  # an answer rises with the share
     known = [replace(row, energy_ev=0.5, level="other") for row in LABELS[:40]]
-    new = [replace(row, energy_ev=1.0) for row in LABELS[40:60]]
+    known[:told] = [replace(row, level=level) for row in known[:told]]
+    new = [replace(row, energy_ev=9.0) for row in LABELS[40:60]]
 
     class Offset:
         def __init__(self, members: list[QECatalytic]) -> None:
@@ -148,7 +158,8 @@ def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
 
         def answer(self, asked: list[object]) -> Answers:
             told_R = np.array([self.said] * len(asked))
-            told_R[:40] = 0.5 + 0.1 + self.said  # what is known is forgotten
+            told_R[:40] = 0.5 + 0.1
+            told_R[:told] += self.said  # what is known is forgotten
             return Answers(told_R, told_R, told_R, told_R, np.zeros((len(asked), 1)))
 
     assert best_share([network], [moved], known, new, Offset, forget) == share  # type: ignore[arg-type]
