@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("step", choices=("labels", "methods", "rounds", "table"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--placements", type=int, default=1500, help="to relax, of step labels")
+    parser.add_argument("--placements", type=int, default=1800, help="to relax, of step labels")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--replay", type=float, nargs="+", default=(0.5,))
