@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.acquire import AcquisitionError, CostRule, Prices, PriceTable, price_table
-from tasks.acquire.prices import TABLES
+from tasks.acquire.prices import PRICE_TABLES
 
 MADE = PriceTable(values={"Cu": 10.0, "Ag": 100.0, "Pt": 1000.0})
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", PRICE_TABLES)
 def test_a_shipped_table_says_where_it_is_from(name: str) -> None:
     table = price_table(name)
     assert table.source
