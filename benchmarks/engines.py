@@ -57,7 +57,8 @@ START_LATTICE_ANG = {
     **{"Ag": 4.15, "Au": 4.16, "Pd": 3.95},
 }
 VACUUM_ANG = 6.0  # on each side of the clean slab
-TILT_DEG = 60.0  # OH starts tilted: upright is a saddle
+# OH starts tilted: upright it would keep the symmetry of its site, whether that is a minimum or not
+TILT_DEG = {"fcc": 15.0, "ontop": 60.0}
 
 
 @dataclass(frozen=True)
@@ -229,17 +230,17 @@ def structures(item: Item, lattice: float) -> tuple[Atoms, Atoms]:
     adslab = slab.copy()
     adslab.info = dict(slab.info)
     height = HEIGHTS_ANG[item.adsorbate, item.site]
-    add_adsorbate(adslab, species(item.adsorbate), height, item.site)
+    add_adsorbate(adslab, species(item.adsorbate, item.site), height, item.site)
     adslab.set_tags([*slab.get_tags(), *[2] * (len(adslab) - len(slab))])
     return slab, adslab
 
 
-def species(name: str) -> Atoms:
+def species(name: str, site: str) -> Atoms:
     """Return an adsorbate whose first atom binds; CO stands, OH is tilted."""
     if name == "CO":
         return Atoms("CO", positions=[(0, 0, 0), (0, 0, 1.16)])
     if name == "OH":
-        tilt = np.radians(TILT_DEG)
+        tilt = np.radians(TILT_DEG[site])
         # along a mirror plane of the surface, which halves the k-points
         return Atoms("OH", positions=[(0, 0, 0), (0, 0.98 * np.sin(tilt), 0.98 * np.cos(tilt))])
     return Atoms(name)
