@@ -147,10 +147,10 @@ class Workplace:
             start_new_session=True,  # a terminal's Ctrl-C goes to the whole group: so can ours
         )
 
-    def run(self, *arguments: str, **variables: str) -> Said:
+    def run(self, *arguments: str, timeout_s: float = 300, **variables: str) -> Said:
         process = self.start(*arguments, **variables)
         try:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
         return Said(process.returncode, out, err)

@@ -22,6 +22,9 @@ adsorbates: [C, N, O, CO]
 placements: {rotations: 1}
 target:
   O: {window: [-1.00, -0.90]}
+  N: {window: [-0.60, -0.50]}
+  C: {window: [-0.60, -0.40]}
+  CO: {window: [-0.45, -0.35]}
 triage: {budget: 60, per_slab: 4, per_bulk: 12, min_probability: 0.0}
 learning: {method: heads}
 """
@@ -38,7 +41,8 @@ def workplace(new_workplace: Callable[[], Any]) -> Any:
 
 def run_loop(workplace: Any) -> Any:
     path = os.pathsep.join([str(workplace.folder), str(REPOSITORY)])
-    return workplace.run("loop", "loop.yaml", "--rounds", "1", PYTHONPATH=path)
+    # three minutes on two cores that do nothing else
+    return workplace.run("loop", "loop.yaml", "--rounds", "1", timeout_s=1800, PYTHONPATH=path)
 
 
 def ask(workplace: Any, query: str) -> list[tuple[Any, ...]]:
