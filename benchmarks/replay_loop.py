@@ -31,7 +31,6 @@ class Contest:
     name: str
     surrogate: Surrogate | None = None
     score: Score | None = None
-    per_slab: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _chosen(
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
     energy_R[asked], sigma_R[asked] = known, _SURE_EV
     beliefs, score, best_ev = _beliefs(pool, energy_R, sigma_R, asked, contest.score)
-    policy = Policy((Share(score),), per_slab=contest.per_slab)
+    policy = Policy((Share(score),))
     taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
     chosen = select(
         beliefs, policy, budget=batch, known_slabs=(), seed=seed, best_ev=best_ev, taken=taken

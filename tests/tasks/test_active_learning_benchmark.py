@@ -104,10 +104,10 @@ def test_chance_needs_half_of_the_calls_for_half_of_the_finds(scripts: Scripts) 
     assert np.mean(needed) == pytest.approx(3 / 7 * len(pool), rel=0.15)
 
 
-@pytest.mark.parametrize("transfer", [False, True])
-def test_counts_rise_and_no_pair_is_asked_twice(scripts: Scripts, transfer: bool) -> None:
+@pytest.mark.parametrize("low_half", [False, True])
+def test_counts_rise_and_no_pair_is_asked_twice(scripts: Scripts, low_half: bool) -> None:
     pool, answers = made_up(scripts)
-    boosting = scripts.surrogates.Boosting(transfer, trees=20)
+    boosting = scripts.surrogates.Boosting(trees=20, low_half=low_half)
     contest = scripts.loop.Contest("b", boosting, scripts.command.SCORES["probability"])
     history = scripts.loop.run(pool, answers, contest, seed=1, share=1.0)
     for before, after in pairwise(history):
@@ -133,25 +133,13 @@ def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
     asked_A = np.arange(0, 200)
     surrogates = (
         scripts.surrogates.Boosting(trees=20),
-        scripts.surrogates.Boosting(True, trees=20),
         scripts.surrogates.GaussianProcess(rows=100),
-        scripts.surrogates.Together(),
     )
     for surrogate in surrogates:
         energy_R, sigma_R = surrogate(pool, asked_A, answers.energy_R[asked_A], seed=0)
         assert np.abs(energy_R - answers.energy_R)[200:].mean() < 0.5 * answers.energy_R.std()
         assert (sigma_R > 0).all()
         assert not hasattr(pool, "energy_R")
-
-
-def test_what_is_transferred_never_holds_the_pairs_own_answer(scripts: Scripts) -> None:
-    pool, _ = made_up(scripts)
-    asked_A, target_A = np.array([0, 1, 2]), np.array([5.0, 6.0, 7.0])
-    columns_RF = scripts.surrogates.transferred(pool, asked_A, target_A)
-    assert columns_RF[0].tolist()[1:] == [6.0, 6.0]
-    assert columns_RF[1].tolist()[::2] == [5.0, 5.0]
-    assert np.isnan(columns_RF[2]).all()
-    assert np.isnan(columns_RF[4:]).all()
 
 
 def test_the_line_leaves_as_many_below_as_are_wanted(scripts: Scripts) -> None:
