@@ -15,8 +15,8 @@ its rows (its adsorption sites); how many rows stand behind the calls is counted
             the nearest pair with usable references.
 
 All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
-they know in each round, 50 at least; a surrogate learns anew in each. What is finished is a small
-JSON file under ``--runs``: a run that was killed goes on.
+they know in each round, 50 at least (``low-half``: 50 in each); a surrogate learns anew in each.
+What is finished is a small JSON file under ``--runs``: a run that was killed goes on.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-from replay_loop import Contest, Progress, calls_until, run
+from replay_loop import Contest, Pace, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
 from replay_surrogates import Boosting, GaussianProcess
 
@@ -46,6 +46,7 @@ DRAWN = {  # in the plot: colour and legend
     "greedy": ("tab:orange", "boosting, greedy"),
     "probability": ("tab:blue", "boosting, probability"),
     "bound": ("tab:red", "boosting, bound (one sigma)"),
+    "low-half": ("tab:purple", "boosting on low halves, probability"),
     "process-ei": ("tab:green", "Gaussian process, improvement"),
     "process-probability": ("tab:green", "Gaussian process, probability"),
 }
@@ -61,12 +62,15 @@ def contests(goal: str) -> tuple[Contest, ...]:
     """Return the ways to choose that are compared for a goal."""
     boosting, process = Boosting(), GaussianProcess()
     scored = SCORES["expected_improvement" if goal == "lowest" else "probability"]
+    low_half = Boosting(parts=5, low_half=True)
+    lowest = Contest("low-half", low_half, SCORES["probability"], Pace(growth=0.0))
     return (
         Contest(RANDOM),
         Contest("greedy", boosting, _greedy(goal)),
         Contest("probability", boosting, SCORES["probability"]),
         Contest("bound", boosting, ConfidenceBound(1.0)),
         Contest(f"process-{'ei' if goal == 'lowest' else 'probability'}", process, scored),
+        *((lowest,) if goal == "lowest" else ()),
     )
 
 
