@@ -15,8 +15,8 @@ its rows (its adsorption sites); how many rows stand behind the calls is counted
             the nearest pair with usable references.
 
 All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
-they know in each round, 50 at least; a surrogate learns anew in each. What is finished is a small
-JSON file under ``--runs``: a run that was killed goes on.
+they know in each round, 50 at least (``low-half``: 50 in each); a surrogate learns anew in each.
+What is finished is a small JSON file under ``--runs``: a run that was killed goes on.
 """
 
 import argparse
@@ -31,9 +31,9 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-from replay_loop import Contest, Progress, calls_until, run
+from replay_loop import Contest, Pace, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
-from replay_surrogates import Boosting, GaussianProcess, Together
+from replay_surrogates import Boosting, GaussianProcess
 
 from tasks.acquire import SCORES, Beliefs, ConfidenceBound, Score
 
@@ -46,6 +46,7 @@ DRAWN = {  # in the plot: colour and legend
     "greedy": ("tab:orange", "boosting, greedy"),
     "probability": ("tab:blue", "boosting, probability"),
     "bound": ("tab:red", "boosting, bound (one sigma)"),
+    "low-half": ("tab:purple", "boosting on low halves, probability"),
     "process-ei": ("tab:green", "Gaussian process, improvement"),
     "process-probability": ("tab:green", "Gaussian process, probability"),
 }
@@ -61,26 +62,15 @@ def contests(goal: str) -> tuple[Contest, ...]:
     """Return the ways to choose that are compared for a goal."""
     boosting, process = Boosting(), GaussianProcess()
     scored = SCORES["expected_improvement" if goal == "lowest" else "probability"]
+    low_half = Boosting(parts=5, low_half=True)
+    lowest = Contest("low-half", low_half, SCORES["probability"], Pace(growth=0.0))
     return (
         Contest(RANDOM),
         Contest("greedy", boosting, _greedy(goal)),
         Contest("probability", boosting, SCORES["probability"]),
         Contest("bound", boosting, ConfidenceBound(1.0)),
         Contest(f"process-{'ei' if goal == 'lowest' else 'probability'}", process, scored),
-    )
-
-
-def tried(goal: str) -> tuple[Contest, ...]:
-    """Return variations that are compared with ``--tried``."""
-    boosting, transfer = Boosting(), Boosting(transfer=True)
-    improvement = Contest("ei", boosting, SCORES["expected_improvement"])
-    return (
-        Contest("bound-2", boosting, ConfidenceBound(2.0)),
-        Contest("bound-spread", boosting, ConfidenceBound(1.0), per_slab=1),
-        Contest("bound-transfer", transfer, ConfidenceBound(1.0)),
-        Contest("greedy-transfer", transfer, _greedy(goal)),
-        Contest("together", Together(), SCORES["probability"]),
-        *((improvement,) if goal == "lowest" else ()),
+        *((lowest,) if goal == "lowest" else ()),
     )
 
 
@@ -139,7 +129,7 @@ def _run_missing(options: argparse.Namespace) -> None:
     pools = {goal: read_pool(options.data, goal, options.runs) for goal in options.goals}
     for seed in range(options.seeds):
         for goal, (pool, answers) in pools.items():
-            for contest in (*contests(goal), *(tried(goal) if options.tried else ())):
+            for contest in contests(goal):
                 file = options.runs / goal / f"{contest.name}-seed{seed}.json"
                 if file.exists() or (options.contests and contest.name not in options.contests):
                     continue
@@ -166,7 +156,7 @@ def table(stored: Sequence[Stored]) -> Iterator[str]:
         yield "| contest | seeds | 50 % | 80 % | 95 % | random / it at 80 % | rows | CPU s |"
         yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
         chance = _mean([one.calls(0.8) for one in here if one.contest == RANDOM])
-        for name in (c.name for c in (*contests(goal), *tried(goal))):
+        for name in (c.name for c in contests(goal)):
             runs = [one for one in here if one.contest == name]
             if runs:
                 yield _line(name, runs, chance)
@@ -242,7 +232,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the published sets")
     parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--contests", nargs="+", help="by name, all by default")
-    parser.add_argument("--tried", action="store_true", help="variations as well")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("runs/active-learning"))
     parser.add_argument("--table", action="store_true", help="run nothing")

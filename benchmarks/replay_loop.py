@@ -25,16 +25,6 @@ _SURE_EV = 1e-3  # sigma of an answer
 
 
 @dataclass(frozen=True)
-class Contest:
-    """One way to choose. Without a surrogate pairs are asked by lot."""
-
-    name: str
-    surrogate: Surrogate | None = None
-    score: Score | None = None
-    per_slab: int | None = None
-
-
-@dataclass(frozen=True)
 class Pace:
     """How many pairs a round asks for: a share of what is known, and a number at least."""
 
@@ -44,6 +34,16 @@ class Pace:
     def batch(self, known: int) -> int:
         """Return the size of the next batch."""
         return max(self.least, round(self.growth * known))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One way to choose. Without a surrogate pairs are asked by lot."""
+
+    name: str
+    surrogate: Surrogate | None = None
+    score: Score | None = None
+    pace: Pace = Pace()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,6 @@ def run(
     seed: int,
     share: float = 0.95,
     most: int | None = None,
-    pace: Pace = Pace(),
 ) -> list[Progress]:
     """Ask until ``share`` of the finds are made or ``most`` calls are spent.
 
@@ -89,7 +88,7 @@ def run(
     end, goal = most or len(pool), share * answers.to_find
     shuffled = _shuffled(pool, seed)
     while history[-1].found < goal and history[-1].calls < end:
-        batch = min(pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
+        batch = min(contest.pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
         if contest.surrogate is None:
             over_R = asked_R | lost(pool, asked_R, answers.energy_R)
             rows = [row for row in lot_R if not over_R[row]][:batch]
@@ -125,7 +124,7 @@ def _chosen(
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
     energy_R[asked], sigma_R[asked] = known, _SURE_EV
     beliefs, score, best_ev = _beliefs(pool, energy_R, sigma_R, asked, contest.score)
-    policy = Policy((Share(score),), per_slab=contest.per_slab)
+    policy = Policy((Share(score),))
     taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
     chosen = select(
         beliefs, policy, budget=batch, known_slabs=(), seed=seed, best_ev=best_ev, taken=taken

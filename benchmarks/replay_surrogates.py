@@ -20,7 +20,6 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteK
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-_PARTS = 3  # of the surfaces, each judged by a model of the others
 _SHRINK = 3.0  # pairs at the mean of all that stand beside a reaction's own
 _COMMON: dict[str, Any] = {
     "deterministic": True,
@@ -72,11 +71,14 @@ class Scale:
 class Boosting:
     """Gradient boosting in parts, whose disagreement with what was left out gives sigma.
 
-    With ``transfer`` it also reads what was answered on the same surface for other reactions.
+    ``low_half`` is for those who look for the lowest: to what lies above the mean of a reaction's
+    answers it learns nothing but that. The mean falls with what is asked, and trees are spent where
+    the line is.
     """
 
-    transfer: bool = False
     trees: int = 100
+    parts: int = 3  # of the surfaces, each judged by a model of the others
+    low_half: bool = False
 
     def __call__(
         self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int
@@ -84,13 +86,13 @@ class Boosting:
         """Return energies and sigmas of all pairs."""
         scale = Scale.of(pool, asked_A, energy_A)
         target_A = (energy_A - scale.mean_R[asked_A]) / scale.spread_R[asked_A]
+        if self.low_half:
+            target_A = np.minimum(target_A, 0.0)
         features_RF = pool.features_RF
-        if self.transfer:
-            features_RF = np.hstack([features_RF, transferred(pool, asked_A, target_A)])
-        part_S = np.random.default_rng(seed).integers(0, _PARTS, int(pool.surface_R.max()) + 1)
+        part_S = np.random.default_rng(seed).integers(0, self.parts, int(pool.surface_R.max()) + 1)
         part_A = part_S[pool.surface_R[asked_A]]
         said_A, said_PR = np.zeros(len(asked_A)), []
-        for part in range(_PARTS):
+        for part in range(self.parts):
             aside_A = part_A == part
             if not aside_A.any() or aside_A.all():
                 continue
@@ -102,21 +104,6 @@ class Boosting:
         said_R = np.mean(said_PR, axis=0)
         sigma_R = _sigma(features_RF, asked_A, np.abs(said_A - target_A), seed)
         return scale.mean_R + scale.spread_R * said_R, scale.spread_R * sigma_R
-
-
-def transferred(pool: Pool, asked_A: Indices, target_A: Floats) -> Floats:
-    """Return what was answered on the surface of each pair for other reactions, NaN where nothing.
-
-    One column a reaction, and their mean. The pair's own answer is never among them.
-    """
-    surfaces, reactions = int(pool.surface_R.max()) + 1, int(pool.reaction_R.max()) + 1
-    known_SX = np.full((surfaces, reactions), np.nan)
-    known_SX[pool.surface_R[asked_A], pool.reaction_R[asked_A]] = target_A
-    others_RX = known_SX[pool.surface_R]
-    others_RX[np.arange(len(pool)), pool.reaction_R] = np.nan
-    count_R = np.isfinite(others_RX).sum(axis=1)
-    mean_R = np.where(count_R, np.nansum(others_RX, axis=1) / np.maximum(count_R, 1), np.nan)
-    return np.column_stack([others_RX, mean_R])
 
 
 def _sigma(features_RF: Floats, asked_A: Indices, error_A: Floats, seed: int) -> Floats:
@@ -156,26 +143,6 @@ class GaussianProcess:
         process.fit(inputs_RD[asked_A[some]], target_A[some])
         said_R, sigma_R = process.predict(inputs_RD, return_std=True)
         return scale.mean_R + scale.spread_R * said_R, scale.spread_R * sigma_R
-
-
-@dataclass(frozen=True)
-class Together:
-    """The mean of boosting and a Gaussian process, who err in different places.
-
-    Sigma is the root mean square of theirs and of half their disagreement.
-    """
-
-    boosting: Boosting = Boosting()
-    process: GaussianProcess = GaussianProcess()
-
-    def __call__(
-        self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int
-    ) -> tuple[Floats, Floats]:
-        """Return energies and sigmas of all pairs."""
-        one_R, sigma_R = self.boosting(pool, asked_A, energy_A, seed=seed)
-        other_R, doubt_R = self.process(pool, asked_A, energy_A, seed=seed)
-        apart_R = (one_R - other_R) / 2
-        return (one_R + other_R) / 2, np.sqrt((sigma_R**2 + doubt_R**2) / 2 + apart_R**2)
 
 
 def _fitted(inputs_AD: Floats, target_A: Floats) -> Kernel:

@@ -1,7 +1,7 @@
 """The replayed loop on a made-up table: what a contest finds, and that nothing is asked twice."""
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -76,8 +76,8 @@ class Perfect:
 
 def calls(scripts: Scripts, contest: Any, seed: int = 0, told: bool = False) -> float:
     pool, answers = made_up(scripts, told=told)
-    pace = scripts.loop.Pace(least=5)
-    history = scripts.loop.run(pool, answers, contest, seed=seed, share=1.0, pace=pace)
+    contest = replace(contest, pace=scripts.loop.Pace(least=5))
+    history = scripts.loop.run(pool, answers, contest, seed=seed, share=1.0)
     return float(scripts.loop.calls_until(history, 1.0, answers.to_find))
 
 
@@ -96,18 +96,18 @@ def test_a_perfect_surrogate_finds_the_top_at_once(
 
 def test_chance_needs_half_of_the_calls_for_half_of_the_finds(scripts: Scripts) -> None:
     pool, answers = made_up(scripts)
-    by_lot, pace, needed = scripts.loop.Contest("random"), scripts.loop.Pace(0.0, 5), []
+    by_lot, needed = scripts.loop.Contest("random", pace=scripts.loop.Pace(0.0, 5)), []
     for seed in range(60):
-        history = scripts.loop.run(pool, answers, by_lot, seed=seed, pace=pace)
+        history = scripts.loop.run(pool, answers, by_lot, seed=seed)
         needed.append(scripts.loop.calls_until(history, 0.5, answers.to_find))
     # of six finds the third is expected after 3 / 7 of the pairs
     assert np.mean(needed) == pytest.approx(3 / 7 * len(pool), rel=0.15)
 
 
-@pytest.mark.parametrize("transfer", [False, True])
-def test_counts_rise_and_no_pair_is_asked_twice(scripts: Scripts, transfer: bool) -> None:
+@pytest.mark.parametrize("low_half", [False, True])
+def test_counts_rise_and_no_pair_is_asked_twice(scripts: Scripts, low_half: bool) -> None:
     pool, answers = made_up(scripts)
-    boosting = scripts.surrogates.Boosting(transfer, trees=20)
+    boosting = scripts.surrogates.Boosting(trees=20, low_half=low_half)
     contest = scripts.loop.Contest("b", boosting, scripts.command.SCORES["probability"])
     history = scripts.loop.run(pool, answers, contest, seed=1, share=1.0)
     for before, after in pairwise(history):
@@ -133,9 +133,7 @@ def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
     asked_A = np.arange(0, 200)
     surrogates = (
         scripts.surrogates.Boosting(trees=20),
-        scripts.surrogates.Boosting(True, trees=20),
         scripts.surrogates.GaussianProcess(rows=100),
-        scripts.surrogates.Together(),
     )
     for surrogate in surrogates:
         energy_R, sigma_R = surrogate(pool, asked_A, answers.energy_R[asked_A], seed=0)
@@ -144,14 +142,15 @@ def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
         assert not hasattr(pool, "energy_R")
 
 
-def test_what_is_transferred_never_holds_the_pairs_own_answer(scripts: Scripts) -> None:
-    pool, _ = made_up(scripts)
-    asked_A, target_A = np.array([0, 1, 2]), np.array([5.0, 6.0, 7.0])
-    columns_RF = scripts.surrogates.transferred(pool, asked_A, target_A)
-    assert columns_RF[0].tolist()[1:] == [6.0, 6.0]
-    assert columns_RF[1].tolist()[::2] == [5.0, 5.0]
-    assert np.isnan(columns_RF[2]).all()
-    assert np.isnan(columns_RF[4:]).all()
+def test_of_the_upper_half_nothing_is_learnt_but_that_it_is_above(scripts: Scripts) -> None:
+    pool, answers = made_up(scripts)
+    asked_A = np.arange(0, 200)
+    energy_A = answers.energy_R[asked_A]
+    scale = scripts.surrogates.Scale.of(pool, asked_A, energy_A)
+    boosting = scripts.surrogates.Boosting(trees=200, low_half=True)
+    energy_R, _ = boosting(pool, asked_A, energy_A, seed=0)
+    assert ((energy_R - scale.mean_R) / scale.spread_R).max() < 0.3
+    assert ((energy_A - scale.mean_R[asked_A]) / scale.spread_R[asked_A]).max() > 1.5
 
 
 def test_the_line_leaves_as_many_below_as_are_wanted(scripts: Scripts) -> None:
