@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# As in flows.cli: threads of torch that spin make a busy machine fifty times slower, not twice.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def _postgres_folder() -> Path | None:
     """Return the folder that holds initdb and pg_ctl, the newest release first."""
