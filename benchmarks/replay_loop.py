@@ -195,9 +195,9 @@ def calls_until(history: list[Progress], share: float, to_find: int) -> float:
     """Return the calls after which a share was found, between two rounds on the line; or NaN."""
     goal = int(np.ceil(share * to_find))
     before = Progress(0, 0, 0)
-    for now in history:
-        if now.found >= goal:
-            part = (goal - before.found) / max(now.found - before.found, 1)
-            return before.calls + part * (now.calls - before.calls)
-        before = now
+    for after in history:
+        if after.found >= goal:
+            part = (goal - before.found) / max(after.found - before.found, 1)
+            return before.calls + part * (after.calls - before.calls)
+        before = after
     return float("nan")

@@ -27,11 +27,11 @@ from flows.start import Asked, start_screening, start_verification
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
-def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow[_P, _T]]:
     """Return the decorator of a flow of whose every end the webhook is told."""
     return flow(
         name=name,

@@ -106,11 +106,13 @@ def _compared(
         own = [name for name, here in zip(clusters, chosen_R, strict=True) if here]
         return Errors(before.error_R[chosen_R], after.error_R[chosen_R], own)
 
-    found = {name: compare([errors(chosen_R)], seed=seed) for name, chosen_R in looks.items()}
-    halves = [looks[name] for name in (_known(level), LABELS) if name in looks]
-    if halves:
-        found[AT_LEVEL] = compare([errors(chosen_R) for chosen_R in halves], seed=seed)
-    return found
+    strata = {name: [chosen_R] for name, chosen_R in looks.items()}
+    if halves := [looks[name] for name in (_known(level), LABELS) if name in looks]:
+        strata[AT_LEVEL] = halves
+    return {
+        name: compare([errors(chosen_R) for chosen_R in chosen], seed=seed)
+        for name, chosen in strata.items()
+    }
 
 
 def _looks(
