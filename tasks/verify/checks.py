@@ -16,6 +16,7 @@ from tasks.levels.calculation import CheckLimits as CheckLimits
 from tasks.levels.theory import LevelOfTheory
 
 _CONTACT_SLACK_ANG = 0.1  # the text's bonds: r_i + r_j with 0.05 Å for each atom
+_NO_CONTACT_SLACK_ANG = 0.3  # from here on; the third atom beside a bridge is 0.4 Å out or more
 
 
 def limits_of(level: LevelOfTheory) -> CheckLimits:
@@ -61,12 +62,15 @@ def bond_pairs(adsorbate: Atoms, ratio: float = CheckLimits.bond_ratio) -> set[t
     return set(zip(first.tolist(), second.tolist(), strict=True))
 
 
-def contact_site(atoms: Atoms) -> tuple[int, ...]:
-    """Return, sorted, the slab atoms that the adsorbate touches."""
-    slab, adsorbate = np.nonzero(atoms.get_tags() != 2)[0], np.nonzero(atoms.get_tags() == 2)[0]
-    distances_AS = _distances(atoms, adsorbate, slab)
-    limit_AS = _radius_sums(atoms.numbers[adsorbate], atoms.numbers[slab]) + _CONTACT_SLACK_ANG
-    return tuple(slab[(distances_AS < limit_AS).any(axis=0)].tolist())
+def left_site(start: Atoms, relaxed: Atoms) -> bool:
+    """Return True where the adsorbate lost or found a slab atom that it touches.
+
+    One counts only where it went all the way between touching and not touching: oxygen in a hollow
+    that ends 0.02 Å past the limit from one of its three atoms has not moved to a bridge.
+    """
+    lost = _touched(start, _CONTACT_SLACK_ANG) & ~_touched(relaxed, _NO_CONTACT_SLACK_ANG)
+    found = _touched(relaxed, _CONTACT_SLACK_ANG) & ~_touched(start, _NO_CONTACT_SLACK_ANG)
+    return bool((lost | found).any())
 
 
 def depth_below_surface(atoms: Atoms) -> float:
@@ -86,6 +90,15 @@ def depth_below_surface(atoms: Atoms) -> float:
     nearest_AK = np.argsort(planar_AS, axis=1, kind="stable")[:, :3]
     heights_AK = atoms.positions[surface, 2][nearest_AK]
     return float((heights_AK.mean(axis=1) - atoms.positions[adsorbate, 2]).max())
+
+
+def _touched(atoms: Atoms, slack_ang: float) -> NDArray[np.bool_]:
+    """Return which atoms are of the slab and within r_i + r_j + slack of the adsorbate."""
+    slab, adsorbate = np.nonzero(atoms.get_tags() != 2)[0], np.nonzero(atoms.get_tags() == 2)[0]
+    limit_AS = _radius_sums(atoms.numbers[adsorbate], atoms.numbers[slab]) + slack_ang
+    touched = np.zeros(len(atoms), dtype=bool)
+    touched[slab] = (_distances(atoms, adsorbate, slab) < limit_AS).any(axis=0)
+    return touched
 
 
 def _nearest_ratio(atoms: Atoms) -> float:

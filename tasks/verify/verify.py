@@ -11,7 +11,7 @@ from tasks.identity import fixed_mask
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
 from tasks.references import element_counts
 from tasks.verify.admission import admit
-from tasks.verify.checks import Flag, check, contact_site, limits_of
+from tasks.verify.checks import Flag, check, left_site, limits_of
 from tasks.verify.compute import compute
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
 from tasks.verify.engines import Engine, ScfTry, engine_for
@@ -28,9 +28,9 @@ class Verified:
 
     All parts are of the level's energy key; ``free_energy_ev`` is the adslab's free energy beside
     ``e_adslab_ev``, where the engine gives both. ``reference_ev`` is the gas reference that was
-    subtracted and ``references`` the gas energies (eV) behind it. The site is the slab atoms the
-    adsorbate touches, before and after; a change is recorded and no fault. ``two_start_ev`` is how
-    far a second relaxation ended from the first, None where there was no second.
+    subtracted and ``references`` the gas energies (eV) behind it. A site that changed, other slab
+    atoms touched than before, is recorded and no fault. ``two_start_ev`` is how far a second
+    relaxation ended from the first, None where there was no second.
     """
 
     level: str
@@ -45,8 +45,7 @@ class Verified:
     steps: int
     fmax_ev_ang: float
     initial_fmax_ev_ang: float
-    site_before: tuple[int, ...]
-    site_after: tuple[int, ...]
+    site_changed: bool
     atoms: Atoms
     free_energy_ev: float | None = None
     tries: tuple[ScfTry, ...] = ()
@@ -56,11 +55,6 @@ class Verified:
     def trainable(self) -> bool:
         """Return True where forces converged and no check raised a flag."""
         return self.converged and not self.flags
-
-    @property
-    def site_changed(self) -> bool:
-        """Return True where the adsorbate ended on other slab atoms than it started on."""
-        return self.site_before != self.site_after
 
 
 @dataclass(frozen=True)
@@ -146,8 +140,7 @@ def _verified(
         steps=relaxation.steps,
         fmax_ev_ang=relaxation.fmax_ev_ang,
         initial_fmax_ev_ang=relaxation.initial_fmax_ev_ang,
-        site_before=contact_site(adslab),
-        site_after=contact_site(relaxation.atoms),
+        site_changed=left_site(adslab, relaxation.atoms),
         atoms=relaxation.atoms,
         free_energy_ev=relaxation.free_energy_ev,
         tries=relaxation.tries,

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tasks.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.identity import candidate_ids, slab_id
 from tasks.levels import level
-from tasks.verify.checks import CheckLimits, Flag, check, contact_site, limits_of
+from tasks.verify.checks import CheckLimits, Flag, check, left_site, limits_of
 from tasks.verify.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
 from tasks.verify.engines import EngineError, engine_for
 from tasks.verify.stored import require_stored
@@ -91,10 +92,26 @@ def test_a_level_states_thresholds_of_its_own() -> None:
     assert limits_of(level("beef-vdw-co")) == CheckLimits()
 
 
-def test_the_site_is_the_slab_atoms_that_are_touched() -> None:
-    assert len(contact_site(adslab("CO", "ontop", 1.85))) == 1
-    assert len(contact_site(adslab("O", "fcc", 1.2))) == 3
-    assert contact_site(adslab(height=3.4)) == ()
+HOLLOW, BRIDGE, TOP = ("O", "fcc", 1.2), ("O", "bridge", 1.3), ("O", "ontop", 1.8)
+
+
+@pytest.mark.parametrize(("before", "after"), permutations((HOLLOW, BRIDGE, TOP), 2))
+def test_another_site_touches_other_atoms(
+    before: tuple[str, str, float], after: tuple[str, str, float]
+) -> None:
+    assert left_site(adslab(*before), adslab(*after))
+
+
+def test_what_floats_away_leaves_its_site() -> None:
+    assert left_site(adslab(), adslab(height=3.4))
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.2, 0.2), (0.0, 0.0, 0.3), (0.1, -0.1, 0.1)])
+def test_what_leans_in_its_hollow_is_still_there(shift: tuple[float, float, float]) -> None:
+    """One of its three atoms, or all, are then a breath beyond the limit of a contact."""
+    hollow = adslab(*HOLLOW)
+    assert not left_site(hollow, moved(hollow, -1, shift))
+    assert not left_site(moved(hollow, -1, shift), hollow)
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
     whole = verify(adslab, slab(), oxygen, EMT_LEVEL, MemoryCache())
     assert (done.steps, done.level) == (0, "emt-points")
     assert done.energy_ev == pytest.approx(whole.energy_ev, abs=1e-9)
-    assert done.site_before == whole.site_before
+    assert done.site_changed == whole.site_changed
 
 
 def test_a_geometry_of_another_slab_is_no_geometry_of_this_one() -> None:
