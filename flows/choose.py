@@ -24,13 +24,15 @@ def choose(
     *,
     prices: Prices | None = None,
     budget: Budget | None = None,
+    paid: Collection[str] = (),
     again: bool = False,
 ) -> list[Chosen]:
     """Return the pairs of ``ranked`` that are to be calculated, as the campaign's file says.
 
-    What has a label or was tried at the level is not chosen, and slabs with an energy are free.
-    ``again`` counts neither where it is the campaign's own work: the choice of the screening,
-    made again after a kill, is then the same. ``budget`` replaces the file's, for one round.
+    What has a label or was tried at the level is not chosen; slabs with an energy, or ``paid`` for
+    by what is begun, are free. ``again`` counts neither labels, tries nor energies that are the
+    campaign's own work: the choice of the screening, made again after a kill, is then the same.
+    ``budget`` replaces the file's, for one round.
     """
     stated = campaign.triage
     beliefs = beliefs_of(
@@ -43,7 +45,7 @@ def choose(
     taken = tried_candidates(db, campaign.name, but_own=again)
     known = Known(
         taken=taken,
-        slabs=known_slabs(db, campaign.name, but_own=again),
+        slabs={*known_slabs(db, campaign.name, but_own=again), *paid},
         best_ev=best_found(db, campaign.name, windows, taken),
     )
     return triage(

@@ -106,4 +106,5 @@ def _chosen(
         [r for r in ranked if r.minimum.candidate_id not in asked.begun],
         prices=recorded_prices(campaign),
         budget=budget,
+        paid={row.slab_id for row in candidates(db, sorted(asked.begun)).values()},
     )

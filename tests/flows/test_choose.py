@@ -119,6 +119,28 @@ def test_what_was_begun_is_paid_from_the_cost_budget(
     assert [item.item for item in ranking.queued] == queued
 
 
+@pytest.mark.parametrize(("budget", "queued"), [(2, []), (3, ["Cu-again"])])
+def test_a_clean_slab_is_paid_once_before_its_energy_is_there(
+    db: Database, budget: int, queued: list[str]
+) -> None:
+    again = make.candidate("Cu-again", "pair-again", "slab-Cu", adsorbate="H")
+    record_chunk(
+        db,
+        "mine",
+        "again",
+        [again],
+        [make.prediction("Cu-again", 0.1, 0.2)],
+        [make.placement("Cu-again", "mine")],
+    )
+    record_triage(db, "mine", queued=["Cu"], kept=[])
+    with db.write() as session:
+        session.add(make.queue_row("Cu", "mine", state="converged"))
+    triage = f"{{budget: 2, costs: {{budget: {budget}}}}}"
+    campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
+    ranking = new_ranking(db, campaign_row(resolve(campaign, Path(), None)), make.CHECKPOINT)
+    assert [item.item for item in ranking.queued] == queued
+
+
 def test_the_cheaper_metal_is_chosen_where_prices_count(db: Database) -> None:
     prices = Prices(PriceTable(values={"Cu": 6.0, "Pt": 31500.0}))
     assert chosen(db, prices=prices) == ["Cu"]
