@@ -26,6 +26,7 @@ from tasks.verify.engines.failures import EngineError, Rung, kind_of
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
 _HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
+_DFT_PARTS = ("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang")
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
 
@@ -144,9 +145,9 @@ def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
         )
 
 
-def require_parts(engine: Engine, level: LevelOfTheory, *names: str) -> None:
-    """Refuse a level that leaves out what the engine needs."""
-    for name in names:
+def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
+    """Refuse a level that leaves out what every program of density functionals needs, or more."""
+    for name in (*_DFT_PARTS, *more):
         if getattr(level.stated(), name) is None:
             raise UserError(
                 f"engine {engine.name} needs {name}, which level {level.name} leaves out; state it"

@@ -98,9 +98,7 @@ class Cp2kEngine(Engine):
         """Refuse what CP2K or this module cannot do."""
         require_functional(self, level)
         require_energy_key(self, level)
-        require_parts(
-            self, level, "basis", "kpoints", "smearing", "scf", "potentials", "gas_vacuum_ang"
-        )
+        require_parts(self, level, "potentials")
         require_dispersion(self, level, ())
         calculation = level.stated()
         if calculation.keywords:

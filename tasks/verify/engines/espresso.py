@@ -122,9 +122,7 @@ class EspressoEngine(Engine):
         """Refuse what Quantum ESPRESSO or this module cannot do."""
         require_functional(self, level)
         require_energy_key(self, level)
-        require_parts(
-            self, level, "basis", "kpoints", "smearing", "scf", "potentials", "gas_vacuum_ang"
-        )
+        require_parts(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _DISPERSION if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
 

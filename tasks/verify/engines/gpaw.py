@@ -81,7 +81,7 @@ class GpawEngine(Engine):
         require_functional(self, level)
         require_energy_key(self, level)
         # CO in the gas relaxes on the grid's own ripples unless a grid is stated: basis.grid_ang
-        require_parts(self, level, "basis", "kpoints", "smearing", "scf", "gas_vacuum_ang")
+        require_parts(self, level)
         require_dispersion(self, level, ())
         require_free_keywords(self, level, _TAKEN)
 
