@@ -1,7 +1,7 @@
 """Tables of ``engines.py``: energies, the order of the metals, time, memory ("-": not computed)."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from tasks.verify.engines import EngineError, engine_for
 
 PUBLISHED = Path(__file__).parent / "published_adsorption.yaml"
-REFERENCE = "published"
+REFERENCE, PBE = "published", "PBE"
 FAST, DENSE = "gpaw-pbe-fast", "gpaw-pbe-dense"
 _ALIKE_EV = 0.05  # published metals nearer than this have no order
 
@@ -22,15 +22,26 @@ Energies = dict[tuple[str, str], float]  # (adsorbate, metal) -> eV
 
 @dataclass(frozen=True)
 class Results:
-    """What was computed at each level, and what is published."""
+    """What was computed at each level, and what is published, by functional."""
 
     found: dict[str, dict[tuple[str, str], dict[str, Any]]]
-    published: dict[tuple[str, str], list[float]]
+    published: dict[tuple[str, str], dict[str, list[float]]]
+
+    def with_functional(self, wanted: Callable[[str], bool]) -> dict[tuple[str, str], list[float]]:
+        """Return what is published with the functionals that are wanted."""
+        chosen = {
+            pair: [value for name, values in by.items() if wanted(name) for value in values]
+            for pair, by in self.published.items()
+        }
+        return {pair: values for pair, values in chosen.items() if values}
 
     def energies(self, level: str) -> Energies:
-        """Return the energies of a level that passed the checks, or the published means."""
+        """Return the energies of a level that passed the checks, or the published means.
+
+        Means are without PBE, which binds more strongly and is not published for every pair.
+        """
         if level == REFERENCE:
-            return {pair: fmean(values) for pair, values in self.published.items()}
+            return means(self.with_functional(lambda name: name != PBE))
         kept = self.found.get(level, {})
         return {pair: row["energy_ev"] for pair, row in kept.items() if not faults(row)}
 
@@ -41,6 +52,7 @@ def print_tables(runs: Path, levels: Sequence[str]) -> None:
     metals = sorted_metals(results)
     print_energies(results, levels, metals)
     print_orders(results, levels, metals)
+    print_same_functional(results, levels, metals)
     print_deviation(results)
     print_costs(results, levels)
     for name, source in yaml.safe_load(PUBLISHED.read_text())["sources"].items():
@@ -55,11 +67,14 @@ def read(runs: Path, levels: Sequence[str]) -> Results:
             metal, adsorbate = file.stem.split("-")
             if adsorbate != "lattice":
                 found.setdefault(level, {})[adsorbate, metal] = json.loads(file.read_text())
-    published = {
-        (adsorbate, metal): list(values.values())
-        for adsorbate, metals in yaml.safe_load(PUBLISHED.read_text())["energies"].items()
-        for metal, values in metals.items()
-    }
+    stored = yaml.safe_load(PUBLISHED.read_text())
+    published: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for adsorbate, metals in stored["energies"].items():
+        for metal, values in metals.items():
+            by_functional = published.setdefault((adsorbate, metal), {})
+            for source, value in values.items():
+                functional = stored["sources"][source]["functional"]
+                by_functional.setdefault(functional, []).append(value)
     return Results(found, published)
 
 
@@ -77,12 +92,13 @@ def faults(row: dict[str, Any]) -> list[str]:
 
 def print_energies(results: Results, levels: Sequence[str], metals: Sequence[str]) -> None:
     """Print each adsorption energy beside the published range."""
-    print_row("adsorbate", "metal", "published (eV)", *levels)
-    print_row(*["---"] * (3 + len(levels)))
-    for adsorbate, metal in pairs(results, metals):
-        values = results.published[adsorbate, metal]
-        cells = [cell(results.found.get(level, {}).get((adsorbate, metal))) for level in levels]
-        print_row(adsorbate, metal, span(values), *cells)
+    print_row("adsorbate", "metal", "published (eV)", f"published, {PBE}", *levels)
+    print_row(*["---"] * (4 + len(levels)))
+    both = [results.with_functional(wanted) for wanted in (lambda n: n != PBE, lambda n: n == PBE)]
+    for pair in pairs(results, metals):
+        values = [span(published.get(pair, [])) for published in both]
+        cells = [cell(results.found.get(level, {}).get(pair)) for level in levels]
+        print_row(*pair, *values, *cells)
     print("\n* a check raised a flag: the label does not count\n")
 
 
@@ -119,6 +135,25 @@ def agreement(mine: dict[str, float], truth: dict[str, float]) -> tuple[str, str
         rho = spearmanr([mine[m] for m in metals], [truth[m] for m in metals]).statistic
         correlation = f"{rho:+.2f}"
     return f"{right} of {len(ordered)}", correlation, f"{signs} of {len(metals)}"
+
+
+def print_same_functional(results: Results, levels: Sequence[str], metals: Sequence[str]) -> None:
+    """Print how far each level is from the mean of what is published with its functional."""
+    from engines import stated
+
+    for level in levels:
+        functional, found = stated(level).functional, results.energies(level)
+        published = means(results.with_functional(functional.__eq__))
+        gaps = {
+            pair: found[pair] - published[pair]
+            for pair in pairs(results, metals)
+            if pair in found and pair in published
+        }
+        if gaps:
+            told = ", ".join(f"{a} on {m} {gap:+.2f}" for (a, m), gap in gaps.items())
+            sizes = [abs(gap) for gap in gaps.values()]
+            print(f"{level} minus published {functional} (eV): {told};", end=" ")
+            print(f"mean size {fmean(sizes):.2f}, largest {max(sizes):.2f}\n")
 
 
 def print_deviation(results: Results) -> None:
@@ -170,16 +205,22 @@ def pairs(results: Results, metals: Sequence[str]) -> list[tuple[str, str]]:
     return [(a, m) for a in adsorbates for m in metals if (a, m) in results.published]
 
 
+def means(published: dict[tuple[str, str], list[float]]) -> Energies:
+    """Return the mean of each list."""
+    return {pair: fmean(values) for pair, values in published.items()}
+
+
 def of(energies: Energies, adsorbate: str, metals: Iterable[str]) -> dict[str, float]:
     """Return the energies of one adsorbate by metal."""
     return {m: energies[adsorbate, m] for m in metals if (adsorbate, m) in energies}
 
 
 def span(values: Sequence[float]) -> str:
-    """Return one value or a range."""
-    if len(values) == 1:
-        return f"{values[0]:+.2f}"
-    return f"{min(values):+.2f} to {max(values):+.2f}"
+    """Return one value, or a range of several."""
+    if not values:
+        return "-"
+    low, high = f"{min(values):+.2f}", f"{max(values):+.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def cell(row: dict[str, Any] | None) -> str:

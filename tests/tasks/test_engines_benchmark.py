@@ -102,3 +102,20 @@ def test_a_flagged_label_is_shown_and_is_in_no_order(
     assert "| H | gpaw-pbe-fast | - | - | - | - |" in said
     assert "gpaw-pbe-fast against gpaw-pbe-dense: -" in said
     assert "| emt | 00000000 | emt 1 | 3 | 2 (2 to 2) | 100 |" in said
+
+
+def test_a_level_is_compared_with_what_is_published_of_its_functional(
+    engines: ModuleType, table: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = {
+        ("H", "Pt"): {"PBE": [-0.5, -0.4], "RPBE": [-0.3]},
+        ("H", "Cu"): {"RPBE": [0.0]},
+    }
+    row = {"energy_ev": -0.55, "flags": [], "converged": "True"}
+    found = {"gpaw-pbe-fast": {("H", "Pt"): row, ("H", "Cu"): row}}
+    results = table.Results(found, published)
+    assert results.energies("published") == {("H", "Pt"): -0.3, ("H", "Cu"): 0.0}
+    table.print_same_functional(results, ["emt", "gpaw-pbe-fast"], ["Pt", "Cu"])
+    assert capsys.readouterr().out == (
+        "gpaw-pbe-fast minus published PBE (eV): H on Pt -0.10; mean size 0.10, largest 0.10\n\n"
+    )
