@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ase import Atoms
 
+from flows.geometry import Geometries, geometries
 from flows.try_record import stored_geometry
 from screening_db.calculations import Provenance, StoredGeometry, sha256_of
 from screening_db.engine import Database
@@ -34,6 +35,7 @@ class ReferenceJob:
     lease: Lease
     structure: str = ""
     last: StoredGeometry | None = None  # where an earlier try was stopped
+    relaxed: str = ""  # a slab as another level relaxed it, where this one takes it so
 
 
 def plan_needs(db: Database, level: LevelOfTheory) -> None:
@@ -42,7 +44,10 @@ def plan_needs(db: Database, level: LevelOfTheory) -> None:
     if not found:
         return
     adsorbates = _adsorbates(db, {row.adsorbate for row in found})
-    record_needs(db, level.name, {row.id: _needs(row, adsorbates, level) for row in found})
+    stand_on = geometries(db, level, found)
+    record_needs(
+        db, level.name, {row.id: _needs(row, adsorbates, level, stand_on) for row in found}
+    )
 
 
 def reference_jobs(
@@ -55,8 +60,14 @@ def reference_jobs(
     if level.reference.kind == "molecule":  # each adsorbate is its own molecule
         molecules = {lease.item for lease in wanted if lease.kind == "gas"}
         structures |= {n: row.structure for n, row in _adsorbates(db, molecules).items()}
+    relaxed = geometries(db, level, (), stored).slabs
     return [
-        ReferenceJob(lease, structures.get(lease.item, ""), stored_geometry(db, lease))
+        ReferenceJob(
+            lease,
+            structures.get(lease.item, ""),
+            stored_geometry(db, lease),
+            relaxed.get(lease.item, ""),
+        )
         for lease in wanted
     ]
 
@@ -74,7 +85,9 @@ def reference_energy_ev(
     if lease.kind == "gas":
         return gas_energy(lease.item, level, engine, cache, start, book).energy_ev
     require_unchanged(lease, job.structure)
-    return slab_energy(_slab(lease, start), level, engine, cache, book).energy_ev
+    relaxed = structure_from_text(job.relaxed) if job.relaxed else None
+    slab = _slab(lease, start)
+    return slab_energy(slab, level, engine, cache, book, relaxed=relaxed).energy_ev
 
 
 def require_unchanged(lease: Lease, structure: str) -> None:
@@ -106,11 +119,18 @@ def provenance(
 
 
 def _needs(
-    row: CandidateRow, adsorbates: dict[str, AdsorbateRow], level: LevelOfTheory
+    row: CandidateRow,
+    adsorbates: dict[str, AdsorbateRow],
+    level: LevelOfTheory,
+    stand_on: Geometries,
 ) -> list[Need]:
-    """Return what one adslab needs; nothing where its reference is refused, which fails it."""
+    """Return what one adslab needs; nothing where its reference is refused, which fails it.
+
+    Nor where single points have nothing to stand on, which fails it as well.
+    """
     adsorbate = adsorbates[row.adsorbate]
     try:
+        stand_on.of_adslab(row.id, row.slab_id)
         molecules = level.reference.weights(adsorbate.name, adsorbate.formula)
     except UserError:
         return []

@@ -22,7 +22,7 @@ from tasks.verify.energies import EnergyKey
 from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
 from tasks.verify.logbook import Logbook
 from tasks.verify.stored import require_stored
-from tasks.verify.verify import Verified, verify
+from tasks.verify.verify import RelaxedElsewhere, Verified, verify
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Job:
     slab_id: str
     adsorbate: Adsorbate
     last: StoredGeometry | None = None  # where an earlier try was stopped
+    relaxed: tuple[str, ...] = ()  # adslab and slab as another level relaxed them, if it is to be
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def _verify_one(
 
 def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
     """Return the structures that go in, the one that is computed first."""
-    return (job.structure,) if isinstance(job, ReferenceJob) else (job.adslab, job.slab)
+    if isinstance(job, ReferenceJob):
+        return (job.structure, job.relaxed) if job.relaxed else (job.structure,)
+    return (job.adslab, job.slab, *job.relaxed)
 
 
 def _failed(lease: Lease, failure: EngineError) -> Outcome:
@@ -140,13 +143,14 @@ def _computed(
         candidate_id=job.lease.candidate_id,
         slab_id=job.slab_id,
     )
-    return Outcome(job.lease, verify(adslab, slab, job.adsorbate, level, known, engine, book=book))
+    relaxed = RelaxedElsewhere(*map(structure_from_text, job.relaxed)) if job.relaxed else None
+    found = verify(adslab, slab, job.adsorbate, level, known, engine, relaxed=relaxed, book=book)
+    return Outcome(job.lease, found)
 
 
 def _provenance(
     job: Job | ReferenceJob, level: LevelOfTheory, outcome: Outcome, began: float
 ) -> Provenance:
-    if isinstance(job, ReferenceJob):
-        return provenance(level, job.structure, "", began)
+    start, *inputs = _texts(job)
     relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""
-    return provenance(level, job.adslab, relaxed, began, inputs=(job.slab,))
+    return provenance(level, start, relaxed, began, inputs=tuple(inputs))

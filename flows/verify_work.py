@@ -1,16 +1,17 @@
 """From leases to work: structures, known energies, and what each calculation is given."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flows.executors import Result, Work
+from flows.geometry import Geometries, geometries
 from flows.queue_work import ReferenceJob, reference_jobs
 from flows.try_record import stored_geometry
 from flows.verify_job import Job, Order, Outcome
 from screening_db.engine import Database
 from screening_db.lease import Lease
 from screening_db.queries import candidates, reference_energies, slabs
-from screening_db.tables import AdsorbateRow, CandidateRow
+from screening_db.tables import AdsorbateRow, CandidateRow, SlabRow
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
@@ -35,22 +36,46 @@ class Terms:
 def work_of(db: Database, terms: Terms, leases: Sequence[Lease]) -> tuple[list[Work], list[Result]]:
     """Return the work that leases stand for, in their order, and what of it cannot be begun."""
     level = terms.level
-    jobs: dict[str, Job | ReferenceJob] = {
-        job.lease.item: job for job in reference_jobs(db, level, leases)
-    }
-    jobs |= {job.lease.item: job for job in _adslab_jobs(db, leases)}
-    slab_ids = {job.slab_id for job in jobs.values() if isinstance(job, Job)}
-    known = _known_energies(db, level, slab_ids)
+    stored = _Adslabs.of(db, level, [lease for lease in leases if lease.kind == "adslab"])
+    references = {job.lease.item: job for job in reference_jobs(db, level, leases)}
+    known = _known_energies(db, level, set(stored.slabs))
     work, unreadable = [], []
     for lease in leases:
-        job = jobs.get(lease.item)
         try:
-            if job is None:
-                raise UserError("no structure is stored for this candidate")
+            job = references.get(lease.item) or stored.job(db, lease)
             work.append(_work(terms, job, known))
         except UserError as fault:
             unreadable.append(Result(Outcome(lease, message=str(fault))))
     return work, unreadable
+
+
+@dataclass(frozen=True)
+class _Adslabs:
+    """What is stored of leased adslabs: candidates, slabs by id, geometries to stand on."""
+
+    candidates: dict[str, CandidateRow]
+    slabs: dict[str, SlabRow]
+    stand_on: Geometries
+
+    @classmethod
+    def of(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_Adslabs":
+        rows = candidates(db, [lease.candidate_id for lease in leases])
+        of_slabs = slabs(db, sorted({row.slab_id for row in rows.values()}))
+        return cls(rows, of_slabs, geometries(db, level, rows.values()))
+
+    def job(self, db: Database, lease: Lease) -> Job:
+        row = self.candidates[lease.candidate_id]
+        if row.structure is None:
+            raise UserError("no structure is stored for this candidate")
+        return Job(
+            lease,
+            row.structure,
+            self.slabs[row.slab_id].structure,
+            row.slab_id,
+            _adsorbate(db, row),
+            stored_geometry(db, lease),
+            self.stand_on.of_adslab(row.id, row.slab_id),
+        )
 
 
 def _work(terms: Terms, job: Job | ReferenceJob, known: dict[EnergyKey, float]) -> Work:
@@ -76,21 +101,6 @@ def _demand(job: Job | ReferenceJob, level: LevelOfTheory) -> Demand:
     if job.lease.kind == "gas":
         atoms = boxed(atoms, level.stated().gas_vacuum_ang)
     return demand_of(atoms, level)
-
-
-def _adslab_jobs(db: Database, leases: Iterable[Lease]) -> list[Job]:
-    """Return the leased adslabs whose structures are stored, as jobs."""
-    adslabs = [lease for lease in leases if lease.kind == "adslab"]
-    rows = candidates(db, [lease.candidate_id for lease in adslabs])
-    slab_rows = slabs(db, list({row.slab_id for row in rows.values()}))
-    found = []
-    for lease in adslabs:
-        row = rows[lease.candidate_id]
-        if row.structure is not None:
-            slab = slab_rows[row.slab_id].structure
-            last = stored_geometry(db, lease)
-            found.append(Job(lease, row.structure, slab, row.slab_id, _adsorbate(db, row), last))
-    return found
 
 
 def _adsorbate(db: Database, candidate: CandidateRow) -> Adsorbate:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from sqlalchemy import ColumnElement, case, delete, literal, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.bulk import upsert
+from screening_db.bulk import batches, upsert
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.steps import Step, TryKey, first_fmax, forget_steps, store_steps
@@ -137,6 +137,25 @@ def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
             fmax = first_fmax(db, item, level)
             return StoredGeometry(tried.structure_out, tried.attempt, fmax)
     return None
+
+
+def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[str, str]:
+    """Return, by item, the structure (text) that its calculation at a level ended with."""
+    found: dict[str, str] = {}
+    with db.read() as session:
+        for ids in batches(items):
+            query = (
+                select(CalculationRow.item, CalculationRow.structure_out)
+                .where(
+                    CalculationRow.level == level,
+                    CalculationRow.item.in_(ids),
+                    CalculationRow.state == "converged",
+                    CalculationRow.structure_out != "",
+                )
+                .order_by(CalculationRow.ended_at)
+            )
+            found |= dict(session.execute(query).tuples().all())
+    return found
 
 
 def begin_tries(session: Session, rows: Sequence[CalculationRow]) -> None:

@@ -360,6 +360,18 @@ def label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
         return session.get(LabelRow, (candidate_id, level))
 
 
+def labels_of(db: Database, level: str, candidate_ids: Sequence[str]) -> dict[str, LabelRow]:
+    """Return the labels of some candidates at a level, by candidate id."""
+    with db.read() as session:
+        return {
+            row.candidate_id: row
+            for ids in batches(candidate_ids)
+            for row in session.scalars(
+                select(LabelRow).where(LabelRow.level == level, LabelRow.candidate_id.in_(ids))
+            )
+        }
+
+
 def reference_energies(
     db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:

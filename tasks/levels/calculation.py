@@ -139,13 +139,15 @@ class Calculation(Stated):
     """Everything an engine is told; what is left out does not exist for that engine.
 
     ``energy_key`` says which energy all parts of an adsorption energy are taken from: ``energy`` is
-    extrapolated to zero smearing, ``free_energy`` is not. ``keywords`` are the program's own.
+    extrapolated to zero smearing, ``free_energy`` is not. ``geometry`` names the level that relaxed
+    what single points are of. ``keywords`` are the program's own.
     """
 
     relaxation: RelaxSettings
     energy_key: EnergyKeyName = "energy"
     engine_version: str = "any"  # or bounds, such as ">=26.7,<27"
     mode: Mode = "relaxation"
+    geometry: str = ""
     basis: Basis | None = None
     kpoints: KPoints | None = None
     smearing: Smearing | None = None

@@ -15,6 +15,8 @@ from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
 from tasks.references import ReferenceScheme
 
+REPLAY = "replay"  # the engine that looks answers up; they are of relaxed structures already
+
 
 @dataclass(frozen=True)
 class LevelOfTheory:
@@ -31,6 +33,10 @@ class LevelOfTheory:
     calculation: Calculation | None = None
     source: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.calculation is not None:
+            self._require_geometry(self.calculation)
 
     @cached_property
     def level_hash(self) -> str:
@@ -59,11 +65,27 @@ class LevelOfTheory:
             )
         return self.calculation
 
+    def _require_geometry(self, stated: Calculation) -> None:
+        """Refuse single points on nobody's geometry: a placement is a guess, not a minimum."""
+        if stated.mode == "relaxation" and stated.geometry:
+            raise UserError(
+                f"level {self.name} relaxes, and states geometry: {stated.geometry} as well; write "
+                "mode: single_point or leave geometry out"
+            )
+        placed = stated.mode == "single_point" and self.engine != REPLAY
+        if placed and stated.geometry in ("", self.name):
+            raise UserError(
+                f"level {self.name} is of single points, which are of what another level relaxed, "
+                f"got {stated.geometry or 'none'}; name it, such as geometry: gpaw-pbe-fast"
+            )
+
     def _hashed_settings(self) -> dict[str, Any]:
         settings = self.settings
         if settings:
             settings["relaxation"].pop("wall_limit_s")  # where it stops changes no energy
             settings["added"] = added_by(self.engine)
+            if not settings["geometry"]:  # levels that relax were hashed before it was there
+                del settings["geometry"]
         return settings
 
 

@@ -49,6 +49,8 @@ def compute(
                 if failure.kind is FailureKind.SCF_NOT_CONVERGED:
                     continue
                 raise EngineError(failure.kind, str(failure), tuple(tries)) from failure
+            if not part:
+                book.atoms = done.atoms
             return replace(done, tries=(*tries, ScfTry(rung)))
     raise EngineError(
         FailureKind.SCF_NOT_CONVERGED,

@@ -78,17 +78,29 @@ def slab_energy(
     engine: Engine,
     cache: EnergyCache,
     book: Logbook | None = None,
+    *,
+    relaxed: Atoms | None = None,
 ) -> Energy:
-    """Return the energy of a clean slab in the level's mode: relaxed, or as it is given.
+    """Return the energy of a clean slab, relaxed at the level or as another level ``relaxed`` it.
 
-    The slab's own constraints hold. The key is the slab's content id, so all adsorbates on one
-    slab share one calculation.
+    The slab's own constraints hold. The key is the content id of the slab as it was cut, so all
+    adsorbates on one slab share one calculation.
+
+    Raises:
+        UserError: the level is of single points and nobody relaxed the slab.
     """
+    stated = level.stated()
+    if stated.geometry and relaxed is None:
+        raise UserError(
+            f"level {level.name} takes clean slabs as {stated.geometry} relaxed them, and there is "
+            f"none for {slab.get_chemical_formula()}; verify at {stated.geometry} first"
+        )
     key = EnergyKey("slab", slab_id(slab), level.level_hash)
     kept = cache.get(key)
     if kept is None:
-        item, mode = f"clean slab {slab.get_chemical_formula()}", level.stated().mode
-        kept = _converged_energy(slab, item, level, engine, mode, book)
+        start = relaxed if relaxed is not None and stated.mode == "single_point" else slab
+        item = f"clean slab {slab.get_chemical_formula()}"
+        kept = _converged_energy(start, item, level, engine, stated.mode, book)
         cache.put(key, kept)
     return Energy(kept, level)
 

@@ -39,7 +39,7 @@ class Logbook:
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)  # new ones of the item's own relaxation
-    atoms: Atoms | None = None  # at the last of them
+    atoms: Atoms | None = None  # at the last of them, or at the end
     start: Atoms | None = None  # what was to be computed
     files: dict[str, bytes] = field(default_factory=dict)  # the most telling first
     versions: dict[str, str] = field(default_factory=dict)

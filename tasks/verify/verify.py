@@ -78,14 +78,15 @@ def verify(
 ) -> Verified:
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
-    It is relaxed, or taken as it is with its slab where the level is of single points. With
-    ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``.
+    With ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``; a
+    level of single points computes these structures as they are.
     ``engine`` is the level's where it was made before. The same input gives the same energy. With
     the ``book`` of a queued item, it goes on where an earlier try was stopped, and a sample of the
     items is relaxed from a second start.
 
     Raises:
         EngineError: there is no energy.
+        UserError: structures do not belong together, or single points have none to stand on.
     """
     _require_adslab_of(adslab, slab)
     _require_adsorbate(adslab, adsorbate)
@@ -98,8 +99,7 @@ def verify(
     reference_ev = level.reference.reference_ev(
         adsorbate.name, adsorbate.formula, {name: e.energy_ev for name, e in gas.items()}
     )
-    as_given = level.stated().mode == "single_point" and relaxed is not None
-    e_slab = slab_energy(relaxed.slab if relaxed and as_given else slab, level, engine, cache)
+    e_slab = slab_energy(slab, level, engine, cache, relaxed=relaxed.slab if relaxed else None)
     start, book = adslab if relaxed is None else relaxed.adslab, book or Logbook()
     relaxation = compute(start, level, engine, book=book)
     e_adslab = Energy(relaxation.energy_ev, level)

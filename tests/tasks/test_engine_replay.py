@@ -25,10 +25,11 @@ from tasks.verify.engines import (
     engine_for,
 )
 from tasks.verify.replay_table import Known, adsorption, gas_zeros, known_id, of_labels, write_table
-from tasks.verify.verify import Verified, verify
+from tasks.verify.verify import RelaxedElsewhere, Verified, verify
 
 BASE = level("emt")
-EMT = replace(BASE, name="emt-as-placed", calculation=replace(BASE.stated(), mode="single_point"))
+PLACED = replace(BASE.stated(), mode="single_point", geometry="as-placed")
+EMT = replace(BASE, name="emt-as-placed", calculation=PLACED)
 METALS = ("Cu", "Pt", "Pd")
 
 
@@ -49,12 +50,15 @@ def adslab(metal: str, name: str = "O") -> Atoms:
 def verified(metal: str, at: LevelOfTheory, path: Path | None = None) -> Verified:
     places = {"replay": EnginePlace(potentials=str(path))} if path else None
     engine = engine_for(at, places=places)
-    return verify(adslab(metal), slab(metal), adsorbate("O"), at, MemoryCache(), engine)
+    both = adslab(metal), slab(metal)
+    placed = None if path else RelaxedElsewhere(*both)
+    return verify(*both, adsorbate("O"), at, MemoryCache(), engine, relaxed=placed)
 
 
 def replayed(path: Path) -> LevelOfTheory:
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    calculation = replace(EMT.stated(), potentials=Potentials("t", checksums={"table": checksum}))
+    potentials = Potentials("t", checksums={"table": checksum})
+    calculation = replace(PLACED, geometry="", potentials=potentials)
     return replace(EMT, name="again", engine="replay", calculation=calculation)
 
 

@@ -64,7 +64,7 @@ def test_published_levels_keep_their_hash_and_cannot_be_computed(name: str, star
         "dispersion: D3",
         "energy_key: free_energy",
         "engine_version: '>=26.7'",
-        "mode: single_point",
+        "mode: single_point\n  geometry: gpaw-pbe-fast",
         "scf: {energy_ev: 0.001}",
         "gas_vacuum_ang: 6",
         "potentials: {checksums: {H: abcdef0123456789}}",

@@ -17,6 +17,7 @@ from ase.constraints import FixAtoms
 from tasks.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
+from tasks.levels.calculation import Mode
 from tasks.verify.compute import compute
 from tasks.verify.energies import MemoryCache, gas_energy, slab_energy
 from tasks.verify.engines import EngineError, FailureKind, Job, Rung, engine_for
@@ -132,7 +133,7 @@ def test_the_end_of_a_relaxation_has_the_borders_tags_and_moments_of_its_start()
 
 
 def single_points() -> LevelOfTheory:
-    how = replace(EMT_LEVEL.stated(), mode="single_point")
+    how = replace(EMT_LEVEL.stated(), mode="single_point", geometry="emt")
     return replace(EMT_LEVEL, name="emt-points", calculation=how)
 
 
@@ -143,10 +144,11 @@ def test_single_points_are_another_level_that_moves_nothing_but_the_gas() -> Non
     adslab += Atoms("H", positions=[adslab.positions[2] + [0, 0, 1.6]])
     adslab.set_tags([0, 0, 1, 2])
     cache = MemoryCache()
-    done = verify(adslab, slab(), adsorbate("H"), points, cache)
+    placed = RelaxedElsewhere(adslab, slab())
+    done = verify(adslab, slab(), adsorbate("H"), points, cache, relaxed=placed)
     assert done.steps == 0
     np.testing.assert_array_equal(done.atoms.positions, adslab.positions)
-    e_slab = slab_energy(slab(), points, engine, cache).energy_ev
+    e_slab = slab_energy(slab(), points, engine, cache, relaxed=slab()).energy_ev
     assert e_slab > slab_energy(slab(), EMT_LEVEL, engine, cache).energy_ev
     relaxed = gas_energy("H2", EMT_LEVEL, engine, MemoryCache()).energy_ev
     assert gas_energy("H2", points, engine, cache).energy_ev == relaxed
@@ -170,6 +172,28 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
     assert (done.steps, done.level) == (0, "emt-points")
     assert done.energy_ev == pytest.approx(whole.energy_ev, abs=1e-9)
     assert done.site_changed == whole.site_changed
+
+
+def test_a_single_point_of_a_mere_placement_is_refused() -> None:
+    adslab = slab()
+    adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
+    adslab.set_tags([0, 0, 1, 2])
+    with pytest.raises(UserError, match="as emt relaxed them, and there is none for Cu3"):
+        verify(adslab, slab(), adsorbate("O"), single_points(), MemoryCache())
+
+
+@pytest.mark.parametrize(
+    ("mode", "geometry", "rule"),
+    [
+        ("single_point", "", "of what another level relaxed, got none"),
+        ("single_point", "emt-points", "got emt-points"),
+        ("relaxation", "emt", "relaxes, and states geometry: emt as well"),
+    ],
+)
+def test_single_points_name_the_level_that_relaxed(mode: Mode, geometry: str, rule: str) -> None:
+    how = replace(EMT_LEVEL.stated(), mode=mode, geometry=geometry)
+    with pytest.raises(UserError, match=rule):
+        replace(EMT_LEVEL, name="emt-points", calculation=how)
 
 
 def test_a_geometry_of_another_slab_is_no_geometry_of_this_one() -> None:

@@ -27,7 +27,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels.theory import REPLAY, LevelOfTheory
 from tasks.verify.engines.base import Engine, Job, content_sha256, require_energy_key
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung
 from tasks.verify.replay_table import EnergyTable, known_id, read_table
@@ -39,7 +39,7 @@ _TABLE = "table"  # under which a level states the checksum of the one file
 class ReplayEngine(Engine):
     """A table of known energies; ``potentials`` of its place is its file."""
 
-    name: ClassVar[str] = "replay"
+    name: ClassVar[str] = REPLAY
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
     functionals: ClassVar[frozenset[str]] = frozenset()  # whichever the table is of
 

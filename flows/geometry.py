@@ -1,0 +1,60 @@
+"""Where single points stand: what was relaxed at another level, adslabs and their clean slabs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from screening_db.calculations import relaxed_structures
+from screening_db.engine import Database
+from screening_db.queries import labels_of
+from screening_db.tables import CandidateRow
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory
+
+
+@dataclass(frozen=True)
+class Geometries:
+    """Relaxed structures as text, of adslabs by candidate id and of clean slabs by slab id."""
+
+    level: str  # that they were relaxed at; empty where a level relaxes its own
+    adslabs: Mapping[str, str]
+    slabs: Mapping[str, str]
+
+    def of_adslab(self, candidate_id: str, slab_id: str) -> tuple[str, ...]:
+        """Return the relaxed adslab and its clean slab, or nothing where the level needs none.
+
+        Raises:
+            UserError: one of the two is missing.
+        """
+        if not self.level:
+            return ()
+        return _there(self.adslabs, candidate_id, self.level), self.of_slab(slab_id)
+
+    def of_slab(self, slab_id: str) -> str:
+        """Return the relaxed clean slab, or nothing where the level needs none."""
+        return _there(self.slabs, slab_id, self.level) if self.level else ""
+
+
+def geometries(
+    db: Database, level: LevelOfTheory, rows: Iterable[CandidateRow], slab_ids: Iterable[str] = ()
+) -> Geometries:
+    """Return what the single points of ``level`` stand on, as far as it is there.
+
+    An adslab with an anomaly is none: what desorbed says nothing of its site.
+    """
+    source = level.stated().geometry
+    rows = list(rows)
+    if not source:
+        return Geometries("", {}, {})
+    labels = labels_of(db, source, [row.id for row in rows])
+    slabs = relaxed_structures(db, source, sorted({*slab_ids, *(row.slab_id for row in rows)}))
+    adslabs = {item: row.structure for item, row in labels.items() if row.trainable}
+    return Geometries(source, adslabs, slabs)
+
+
+def _there(structures: Mapping[str, str], item: str, level: str) -> str:
+    if item not in structures:
+        raise UserError(
+            f"single points stand on what {level} relaxed, and {item[:12]} has nothing there that "
+            f"converged without a flag; verify it at {level}, then retry what failed"
+        )
+    return structures[item]
