@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.errors import CampaignError
 from flows.queue_curve import label_lines, show_steps
 from flows.show import new_table, print_table
+from flows.show_verified import SHORT_ID
 from screening_db.calculations import KeptFile, kept_files, tries
 from screening_db.engine import Database
 from screening_db.queries import label
@@ -18,7 +19,6 @@ from screening_db.steps import Step, steps_of
 from screening_db.verification_tables import CalculationRow
 from tasks.report import surface_name
 
-_SHORT_ID = 12
 _LEFT_SHOWN = 10
 
 
@@ -44,7 +44,7 @@ def show_queue(
     )
     for item in items[:number]:
         table.add_row(
-            item.item[:_SHORT_ID],
+            item.item[:SHORT_ID],
             _what(item),
             item.adsorbate or "",
             item.site or "",
@@ -85,7 +85,7 @@ def show_item(db: Database, item: QueueItem) -> None:
 def write_tries(db: Database, item: QueueItem, folder: Path) -> None:
     """Write the structures and the kept files of every try, one folder for each."""
     for number, row in enumerate(tries(db, item.item, item.level), start=1):
-        own = folder / f"{item.item[:_SHORT_ID]}-{_plain(item.level)}-{number:02d}"
+        own = folder / f"{item.item[:SHORT_ID]}-{_plain(item.level)}-{number:02d}"
         files = {
             "structure_in.json": row.structure_in.encode(),
             "structure_out.json": row.structure_out.encode(),
@@ -104,13 +104,13 @@ def show_carried(db: Database, done: str, carried: Carried) -> None:
     for key, state in carried.changed[:_LEFT_SHOWN]:
         found = items.get(key)
         what, adsorbate = (_what(found), found.adsorbate or "") if found else ("", "")
-        table.add_row(key[0][:_SHORT_ID], what, adsorbate, state)
+        table.add_row(key[0][:SHORT_ID], what, adsorbate, state)
     if carried.changed:
         print_table(table)
         if len(carried.changed) > _LEFT_SHOWN:
             print(f"and {len(carried.changed) - _LEFT_SHOWN:,} more")
     for left in carried.left[:_LEFT_SHOWN]:
-        print(f"left as it was: {left.key[0][:_SHORT_ID]} at {left.key[1]}: {left.why}")
+        print(f"left as it was: {left.key[0][:SHORT_ID]} at {left.key[1]}: {left.why}")
     if len(carried.left) > _LEFT_SHOWN:
         print(f"and {len(carried.left) - _LEFT_SHOWN:,} more left as they were")
     if not carried.changed:

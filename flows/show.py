@@ -1,4 +1,4 @@
-"""Print tables: the ranking, the funnel, labels, and what a query answered."""
+"""Print tables: the ranking, the funnel, and what a query answered."""
 
 import csv
 import sys
@@ -8,20 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from screening_db.engine import Database
-from screening_db.queries import (
-    funnel_counts,
-    labelled_predictions,
-    top_candidates,
-)
+from screening_db.queries import funnel_counts, top_candidates
 from screening_db.sql import Selected
 from tasks.plan import Plan
-from tasks.report import (
-    Comparison,
-    agreement,
-    funnel_lines,
-    stage_totals,
-    surface_name,
-)
+from tasks.report import funnel_lines, stage_totals, surface_name
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 
@@ -91,49 +81,6 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
         f"{plan.rate_per_core_s:g} placements/s each, "
         f"{max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
     )
-
-
-def show_labels(db: Database, campaign: str) -> None:
-    """Print labels beside predictions, their mean absolute error and coverage.
-
-    Labels of another level than the predictions are no measure of these: no error is printed.
-    """
-    rows = labelled_predictions(db, campaign)
-    table = new_table(
-        f"{campaign}: labels beside predictions",
-        ("surface", "adsorbate", "site", "predicted (eV)", "label (eV)", "error (eV)", "counts"),
-        right={"predicted (eV)", "label (eV)", "error (eV)"},
-    )
-    compared = []
-    for row in rows:
-        pair = Comparison(
-            row.candidate_id, row.adsorbate, row.predicted_ev, row.sigma_ev, row.label_ev
-        )
-        comparable = row.level == row.predicted_level
-        if row.trainable and comparable:
-            compared.append(pair)
-        table.add_row(
-            surface_name(row.bulk, row.miller, row.termination),
-            row.adsorbate,
-            row.site,
-            f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
-            f"{pair.label_ev:+.2f}",
-            f"{pair.error_ev:+.2f}" if comparable else "-",
-            "yes" if row.trainable else "no (flagged)",
-        )
-    print_table(table)
-    for first in rows[:1]:
-        if first.level != first.predicted_level:
-            print(
-                f"predicted at {first.predicted_level}, labels at {first.level}: energies of two "
-                "levels of theory are not compared"
-            )
-    found = agreement(compared)
-    if found.count:
-        print(
-            f"{found.count} labels count: MAE {found.mae_ev:.3f} eV, "
-            f"90 % intervals hold {100 * found.coverage_90:.0f} % of them"
-        )
 
 
 def show_selected(selected: Selected) -> None:

@@ -24,7 +24,8 @@ from flows.record import record_start
 from flows.resolve import Resolved, resolve
 from flows.serving import checkpoint_for
 from flows.settings import Settings, read_settings
-from flows.show import show_candidates, show_funnel, show_labels, show_plan
+from flows.show import show_candidates, show_funnel, show_plan
+from flows.show_verified import show_verified
 from flows.surfaces import cut_here
 from flows.workers import ClusterPlan, default_workers
 from screening_db.engine import Database, open_database
@@ -114,7 +115,7 @@ def start_verification(
             where=where_of(asked, settings, lake_of(db) / "jobs"),
             places=read_places(work_of(db)),
         )
-        show_labels(db, campaign)
+        show_verified(db, campaign)
         print(f"{counts} in this run")
     finally:
         db.close()

@@ -141,20 +141,24 @@ def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
 
 def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[str, str]:
     """Return, by item, the structure (text) that its calculation at a level ended with."""
-    found: dict[str, str] = {}
+    return {
+        row.item: row.structure_out
+        for row in results_of(db, level, items)
+        if row.state == "converged" and row.structure_out
+    }
+
+
+def results_of(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
+    """Return the tries at a level that ended with a result, by item and time."""
+    found: list[CalculationRow] = []
     with db.read() as session:
         for ids in batches(items):
-            query = (
-                select(CalculationRow.item, CalculationRow.structure_out)
-                .where(
-                    CalculationRow.level == level,
-                    CalculationRow.item.in_(ids),
-                    CalculationRow.state == "converged",
-                    CalculationRow.structure_out != "",
-                )
-                .order_by(CalculationRow.ended_at)
+            query = select(CalculationRow).where(
+                CalculationRow.level == level,
+                CalculationRow.item.in_(ids),
+                CalculationRow.state.in_(("converged", "anomalous")),
             )
-            found |= dict(session.execute(query).tuples().all())
+            found += session.scalars(query.order_by(CalculationRow.item, CalculationRow.ended_at))
     return found
 
 

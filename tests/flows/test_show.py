@@ -1,24 +1,16 @@
 """What is printed about labels: all of them are shown, and only the trainable ones count."""
 
-from typing import cast
-
 import pytest
 
-from flows import show
-from screening_db.engine import Database
+from flows.show_verified import show_labels
 from screening_db.queries import LabelledPrediction
 
-NO_DATABASE = cast(Database, None)
 
-
-def test_a_flagged_label_is_shown_and_does_not_count(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flagged_label_is_shown_and_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:
     surface = ("Cu3Pt", "(1 1 1)", "0.25", "O", "bridge Cu-Pt", "emt", "emt")
     good = LabelledPrediction("a" * 64, *surface, -1.0, 0.1, -1.1, True, "promising")
     flagged = LabelledPrediction("b" * 64, *surface, -1.0, 0.1, -5.0, False, None)
-    monkeypatch.setattr(show, "labelled_predictions", lambda *_: [good, flagged])
-    show.show_labels(NO_DATABASE, "tiny")
+    show_labels([good, flagged], "tiny")
     said = capsys.readouterr().out
     assert "no (flagged)" in said
     assert "Cu3Pt(111) 0.25" in said
@@ -27,12 +19,11 @@ def test_a_flagged_label_is_shown_and_does_not_count(
 
 
 def test_labels_of_another_level_are_no_error_of_the_model(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     surface = ("Cu", "(1 1 1)", "", "H", "hollow Cu-Cu-Cu", "gpaw-pbe-fast", "emt")
     label = LabelledPrediction("a" * 64, *surface, -0.5, 0.1, -0.2, True, "promising")
-    monkeypatch.setattr(show, "labelled_predictions", lambda *_: [label])
-    show.show_labels(NO_DATABASE, "tiny")
+    show_labels([label], "tiny")
     said = capsys.readouterr().out
     assert "-0.20" in said
     assert "predicted at emt, labels at gpaw-pbe-fast" in said

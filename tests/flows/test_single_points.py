@@ -1,5 +1,6 @@
 """Single points are of what another level relaxed: adslabs and clean slabs, or nothing at all."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,8 @@ def test_one_that_is_relaxed_elsewhere_has_the_energy_of_its_minimum(
 def test_one_that_is_not_is_refused_and_costs_nothing(pointed: tuple[Any, str]) -> None:
     workplace, said = pointed
     assert "1 converged, 0 anomalous, 1 failed" in said
+    assert "1 computed by emt 3." in said
+    assert re.search(r"failed: \w{12}, \w+ on \w+\(.*: bad_input: single points stand on", said)
     (failed,) = read(workplace, "select * from queue where state = 'failed'").itertuples()
     assert (failed.level, failed.error_class) == ("points", "bad_input")
     assert "single points stand on what emt relaxed" in failed.error_message
