@@ -17,12 +17,13 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     """Refuse atoms that the engine cannot compute, or that no engine should.
 
     Raises:
-        EngineError: a missing potential or one of another family, a charge, overlapping atoms, a
-            slab without vacuum.
+        EngineError: a missing potential or one of another family, a charge, free spins under a
+            level without them, overlapping atoms, a slab without vacuum.
     """
     require_elements(engine, level, atoms.get_chemical_symbols())
     require_checksums(engine, level, atoms.get_chemical_symbols())
     require_neutral(atoms)
+    require_spins(atoms, level)
     limits = level.stated().checks
     require_apart(atoms, limits.overlap_ratio)
     if not is_gas(atoms):
@@ -68,6 +69,26 @@ def require_neutral(atoms: Atoms) -> None:
         raise EngineError(
             FailureKind.BAD_INPUT,
             f"a periodic cell must be neutral, got charge {charge:+g} e; remove the charge",
+        )
+
+
+def require_spins(atoms: Atoms, level: LevelOfTheory) -> None:
+    """Refuse a molecule with unpaired electrons at a level that pairs them all.
+
+    An engine without electrons, of whose convergence its level states nothing, has none to pair.
+    """
+    stated = level.stated()
+    if stated.spin.policy != "none" or stated.scf is None or not is_gas(atoms):
+        return
+    free = round(float(np.abs(atoms.get_initial_magnetic_moments()).sum()))
+    free = free or int(atoms.numbers.sum()) % 2
+    if free:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a molecule with unpaired electrons is computed with free spins, "
+            f"{atoms.get_chemical_formula()} has {free} and level {level.name} states spin: "
+            "{policy: none}; make a level of your own with spin: {policy: magnetic-elements, "
+            "moments: {Fe: 3.0, ...}}, or with gas references whose electrons are paired",
         )
 
 
