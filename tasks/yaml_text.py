@@ -29,7 +29,7 @@ class Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return what a node stands for."""
         try:
-            return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep=deep)
         except _FAULTS:
             raise YamlError(
                 f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; correct it, or "
@@ -60,7 +60,7 @@ def read_yaml(text: str, loader: type[Loader] = Loader) -> tuple[yaml.Node | Non
     """
     try:
         reading = loader(text)
-        root = reading.get_single_node()  # type: ignore[no-untyped-call]
+        root = reading.get_single_node()
         if root is None:
             return None, None
         for key in _repeated_keys(root):
@@ -68,7 +68,7 @@ def read_yaml(text: str, loader: type[Loader] = Loader) -> tuple[yaml.Node | Non
                 f"each key may stand once, {key.value!r} stands twice; remove one",
                 key.start_mark.line + 1,
             )
-        return root, reading.construct_document(root)  # type: ignore[no-untyped-call]
+        return root, reading.construct_document(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not readable"

@@ -19,7 +19,7 @@ OPTIMISERS = ("BFGS", "LBFGS", "FIRE")
 EnergyKeyName = Literal["energy", "free_energy"]
 Mode = Literal["relaxation", "single_point"]
 _ELEMENTS = frozenset(chemical_symbols[1:])
-_ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is listed under
+ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is listed under
 
 
 class Stated:
@@ -113,7 +113,7 @@ class Potentials(Stated):
     def __post_init__(self) -> None:
         _require_elements("potentials.files", self.files)
         _require_elements("potentials.kinds", self.kinds)
-        _require_elements("potentials.checksums", set(self.checksums) - _ONE_FILE)
+        _require_elements("potentials.checksums", set(self.checksums) - ONE_FILE)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def compute(
     admit(atoms, level, engine)
     book, mode = book or Logbook(), mode or level.stated().mode
     book.start = book.start or atoms
+    book.versions |= _potentials_used(engine, level, atoms)
     tries: list[ScfTry] = []
     with work_folder(engine.place.work, level.name, book) as folder:
         wanted = _Wanted(atoms, level, engine, mode, folder, part)
@@ -56,6 +57,12 @@ def compute(
         f"({', '.join(t.rung.value for t in tries)}); the last: {tries[-1].message}",
         tuple(tries),
     )
+
+
+def _potentials_used(engine: Engine, level: LevelOfTheory, atoms: Atoms) -> dict[str, str]:
+    """Return the checksums of the potentials of these atoms, for what is told of the try."""
+    found = engine.checksums(level, sorted(set(atoms.get_chemical_symbols())))
+    return {f"potential of {key}": sha256 for key, sha256 in found.items()}
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ def free_molecule(name: str, start: Atoms | None = None) -> Atoms:
 
 def _named(name: str) -> Atoms:
     try:
-        return molecule(name)
+        atoms: Atoms = molecule(name)
     except KeyError:
         raise UserError(f"no gas geometry is known for {name}; give one") from None
+    return atoms
 
 
 def _moments(name: str, atoms: Atoms) -> NDArray[np.float64]:

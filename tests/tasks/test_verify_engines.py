@@ -10,7 +10,8 @@ from ase.calculators.emt import EMT
 
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
-from tasks.verify.admission import require_elements, unsupported_elements
+from tasks.levels.calculation import Potentials
+from tasks.verify.admission import require_checksums, require_elements, unsupported_elements
 from tasks.verify.compute import compute
 from tasks.verify.engines import (
     EngineError,
@@ -22,7 +23,7 @@ from tasks.verify.engines import (
     engine_names,
     plugin,
 )
-from tasks.verify.engines.base import obeys
+from tasks.verify.engines.base import content_sha256, obeys
 from tasks.verify.engines.failures import kind_of
 
 NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay")
@@ -97,6 +98,19 @@ def test_elements_without_a_potential_are_named() -> None:
     assert unsupported_elements(engine, emt, ["Cu", "Ru", "Fe", "O"]) == ["Fe", "Ru"]
     with pytest.raises(EngineError, match="emt has no potential for Fe, Ru") as caught:
         require_elements(engine, emt, ["Ru", "Fe"])
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_checksums_that_nobody_can_compare_are_refused() -> None:
+    pinned = changed("emt", potentials=Potentials("of-mine", checksums={"Cu": "0" * 16}))
+    with pytest.raises(EngineError, match=r"potential of Cu has .* shows no file to compare"):
+        require_checksums(engine_for(level("emt")), pinned, ["Cu"])
+
+
+def test_a_potential_that_cannot_be_read_is_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "Cu.RPBE.gz").write_bytes(b"no archive")
+    with pytest.raises(EngineError, match=r"Cu.RPBE.gz cannot be read") as caught:
+        content_sha256(tmp_path / "Cu.RPBE.gz")
     assert caught.value.kind is FailureKind.MISSING_POTENTIAL
 
 

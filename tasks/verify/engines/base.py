@@ -9,9 +9,11 @@ import hashlib
 import re
 import shlex
 import shutil
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +23,7 @@ from ase.calculators.calculator import Calculator
 from tasks.errors import UserError
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
-from tasks.verify.engines.failures import EngineError, Rung, kind_of
+from tasks.verify.engines.failures import EngineError, FailureKind, Rung, kind_of
 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
@@ -106,6 +108,10 @@ class Engine(ABC):
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of each element's potential, where its file can be seen."""
         return {}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse potentials of elements that by their own word are not of the level."""
+        return  # most files do not tell
 
     def prepared(self, atoms: Atoms) -> Atoms:
         """Return the atoms as this engine wants their borders; positions and species stay."""
@@ -196,7 +202,24 @@ def version_in(path: Path, pattern: str) -> str:
 
 
 def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, unpacked."""
+    """Return the SHA-256 of a file's content, unpacked.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+        return _sha256(path, state.st_mtime_ns, state.st_size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise EngineError(
+            FailureKind.MISSING_POTENTIAL,
+            f"potential file {path} cannot be read ({error}); mend its permissions or install it "
+            "again",
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, changed_ns: int, size: int) -> str:
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)

@@ -39,6 +39,7 @@ from tasks.verify.engines.failures import (
     kind_of,
     last_words,
 )
+from tasks.verify.engines.upf import require_functional_of
 from tasks.verify.sampling import (
     gamma_centred,
     kpoint_mesh,
@@ -130,6 +131,13 @@ class EspressoEngine(Engine):
         """Return the SHA-256 of the pseudopotential of each element that has one."""
         files, folder = self._files(level), Path(self.place.potentials)
         return {s: content_sha256(folder / files[s]) for s in symbols if s in files}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse pseudopotentials that were made with another functional than the level's."""
+        files, folder = self._files(level), Path(self.place.potentials)
+        for symbol in symbols:
+            if symbol in files:
+                require_functional_of(folder / files[symbol], level)
 
     def calculator(self, job: Job) -> Calculator:
         """Return a calculator of ``pw.x``; a smeared start leaves its density in the folder."""
