@@ -68,7 +68,7 @@ class KPoints(Stated):
 
 @dataclass(frozen=True)
 class Smearing(Stated):
-    """How occupations fall around the Fermi level."""
+    """How occupations fall around the Fermi level; ``methfessel-paxton`` is of first order."""
 
     kind: Literal["fermi-dirac", "methfessel-paxton", "gaussian", "marzari-vanderbilt"]
     width_ev: Positive
@@ -98,8 +98,8 @@ class Spin(Stated):
 class Potentials(Stated):
     """Pseudopotentials or setups: the family, and files, kinds and checksums of elements.
 
-    ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders and
-    CP2K's potential names. ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
+    ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders.
+    ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
     file's content (unpacked), ``model`` or ``table`` that of one file for all elements.
     """
 

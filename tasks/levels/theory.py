@@ -63,7 +63,8 @@ class LevelOfTheory:
         settings = self.settings
         if settings:
             settings["relaxation"].pop("wall_limit_s")  # where it stops changes no energy
-            settings["added"] = added_by(self.engine)
+            smearing = settings["smearing"] or {}
+            settings["added"] = added_by(self.engine, smearing.get("kind", ""))
         return settings
 
 

@@ -28,6 +28,10 @@ from tasks.verify.engines.failures import EngineError, FailureKind, Rung, kind_o
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
 _HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
+DFT_SETTINGS = (
+    *("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang", "potentials", "spin", "dipole"),
+    *("dispersion", "keywords"),
+)
 _DFT_PARTS = ("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang")
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
@@ -158,6 +162,35 @@ def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
             raise UserError(
                 f"engine {engine.name} needs {name}, which level {level.name} leaves out; state it"
             )
+
+
+def require_read(engine: Engine, level: LevelOfTheory, *read: str) -> None:
+    """Refuse what a level states and the engine does not read: it would be believed."""
+    idle = [name for name in _stated(level.stated()) if name not in read]
+    if idle:
+        raise UserError(
+            f"engine {engine.name} does not read {', '.join(idle)}, which level {level.name} "
+            "states; leave it out"
+        )
+
+
+def _stated(calculation: Calculation) -> list[str]:
+    """Return the settings that are stated and that some engines have and others have not."""
+    basis, potentials = calculation.basis, calculation.potentials
+    values: dict[str, object] = {
+        **{name: getattr(calculation, name) for name in _DFT_PARTS},
+        "basis.density_cutoff_ev": basis and basis.density_cutoff_ev,
+        "basis.grid_ang": basis and basis.grid_ang,
+        "basis.name": basis and basis.name,
+        "potentials": potentials,
+        "potentials.files": potentials and potentials.files,
+        "potentials.kinds": potentials and potentials.kinds,
+        "spin": calculation.spin.policy != "none",
+        "dipole": calculation.dipole != "none",
+        "dispersion": calculation.dispersion != "none",
+        "keywords": calculation.keywords,
+    }
+    return [name for name, value in values.items() if value]
 
 
 def require_dispersion(engine: Engine, level: LevelOfTheory, offered: Iterable[str]) -> None:

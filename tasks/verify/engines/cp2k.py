@@ -22,6 +22,7 @@ from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     failure_of,
@@ -30,6 +31,7 @@ from tasks.verify.engines.base import (
     require_energy_key,
     require_functional,
     require_parts,
+    require_read,
     version_in,
 )
 from tasks.verify.engines.failures import (
@@ -104,6 +106,7 @@ class Cp2kEngine(Engine):
         require_energy_key(self, level)
         require_parts(self, level, "potentials")
         require_dispersion(self, level, ())
+        require_read(self, level, *DFT_SETTINGS, "basis.name")
         calculation = level.stated()
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")

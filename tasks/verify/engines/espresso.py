@@ -20,6 +20,7 @@ from ase.units import Ry
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     content_sha256,
@@ -30,6 +31,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    require_read,
     version_in,
 )
 from tasks.verify.engines.failures import (
@@ -126,6 +128,7 @@ class EspressoEngine(Engine):
         require_parts(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _DISPERSION if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
+        require_read(self, level, *DFT_SETTINGS, "basis.density_cutoff_ev", "potentials.files")
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the pseudopotential of each element that has one."""
