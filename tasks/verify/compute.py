@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.admission import admit
-from tasks.verify.engines.base import Engine, Job
+from tasks.verify.engines.base import Engine, Job, require_version
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verify.kept import keep
 from tasks.verify.logbook import Logbook
@@ -110,9 +111,7 @@ def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
     calculator = None
     try:
         calculator = made = engine.calculator(job)
-        reading = Reading(
-            job.calculation.energy_key, lambda: engine.electrons_converged(made, job.folder)
-        )
+        reading = Reading(job.calculation.energy_key, lambda: _answered(job, engine, made))
         if mode == "single_point":
             return single_point(job.atoms, calculator, reading)
         return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
@@ -128,6 +127,14 @@ def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
         raise engine.failure(error, job.folder) from error
     finally:
         _close(calculator)
+
+
+def _answered(job: Job, engine: Engine, calculator: Calculator) -> bool:
+    """Return whether the electrons converged; refuse the version that the program tells by now."""
+    if engine.tells_late and job.calculation.engine_version != "any":
+        told = engine.version_told(job.folder) or engine.version()
+        require_version(engine, job.level, told, FailureKind.BAD_INPUT)
+    return engine.electrons_converged(calculator, job.folder)
 
 
 def _close(calculator: object) -> None:

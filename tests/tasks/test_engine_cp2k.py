@@ -151,6 +151,18 @@ def test_the_input_says_what_the_level_says(tmp_path: Path) -> None:
     assert "KPOINTS" not in text
 
 
+@pytest.mark.parametrize(("told", "found"), [("2023.1", "2023.1"), ("", "a version that it does")])
+def test_the_version_is_compared_once_cp2k_has_told_it(
+    tmp_path: Path, told: str, found: str
+) -> None:
+    theory = stated(engine_version=">=2024")
+    cp2k = engine(tmp_path, f"log.write_text('CP2K version {told}\\n' if {told!r} else '')")
+    engine_for(theory, places={"cp2k": cp2k.place})
+    with pytest.raises(EngineError, match=rf"with cp2k >=2024, found {found}") as caught:
+        compute(HYDROGEN, theory, cp2k)
+    assert caught.value.kind is FailureKind.BAD_INPUT
+
+
 def test_spins_k_points_and_dipole_follow_from_the_atoms() -> None:
     text = template(adslab("Ni"))
     assert "MAGNETIZATION 1" in text

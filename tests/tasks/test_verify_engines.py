@@ -184,6 +184,8 @@ def test_a_version_outside_of_the_levels_bounds_is_refused() -> None:
     assert caught.value.kind is FailureKind.NOT_INSTALLED
     with pytest.raises(UserError, match=r"bounds such as >=26.7,<27; got 'new'"):
         engine_for(changed("emt", engine_version="new"))
+    with pytest.raises(UserError, match=r"bounds such as >=26.7,<27; got '>=999,new'"):
+        engine_for(changed("emt", engine_version=">=999,new"))
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class Engine(ABC):
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
+    tells_late: ClassVar[bool] = False  # True: what a calculation leaves tells the version
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
 
@@ -152,6 +153,18 @@ def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
         raise UserError(
             f"{engine.name} gives the free energy alone, level {level.name} states energy_key: "
             "energy (extrapolated to zero smearing); write energy_key: free_energy"
+        )
+
+
+def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: FailureKind) -> None:
+    """Refuse a version of the program that the level excludes, as a failure of ``kind``."""
+    policy = level.stated().engine_version
+    if not obeys(version, policy):
+        raise EngineError(
+            kind,
+            f"level {level.name} is computed with {engine.name} {policy}, found "
+            f"{version or 'a version that it does not tell'}; install one of these, or make a "
+            "level of your own with another engine_version",
         )
 
 
@@ -268,17 +281,16 @@ def obeys(version: str, policy: str) -> bool:
         ">": lambda a, b: a > b,
         "<": lambda a, b: a < b,
     }
-    if policy == "any":
-        return True
-    for bound in policy.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)*)\s*", bound)
-        if match is None:
-            raise UserError(
-                f"an engine version is any, or bounds such as >=26.7,<27; got {policy!r}"
-            )
-        if not tests[match[1]](_numbers(version), _numbers(match[2])):
-            return False
-    return True
+    bounds = [] if policy == "any" else [_bound(text, policy) for text in policy.split(",")]
+    return all(tests[sign](_numbers(version), _numbers(bound)) for sign, bound in bounds)
+
+
+def _bound(text: str, policy: str) -> tuple[str, str]:
+    """Return the sign and the version of one bound."""
+    match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)*)\s*", text)
+    if match is None:
+        raise UserError(f"an engine version is any, or bounds such as >=26.7,<27; got {policy!r}")
+    return match[1], match[2]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -66,6 +66,7 @@ class Cp2kEngine(Engine):
 
     name: ClassVar[str] = "cp2k"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, f"{_PROJECT}.inp")
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "RPBE"})
     extrapolates: ClassVar[bool] = False
 

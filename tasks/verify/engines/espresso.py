@@ -87,6 +87,7 @@ class EspressoEngine(Engine):
 
     name: ClassVar[str] = "quantum-espresso"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, _INPUT, _CRASH, _ERRORS)
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "PBEsol", "BEEF-vdW"})
     extrapolates: ClassVar[bool] = False
 

@@ -68,6 +68,7 @@ class VaspEngine(Engine):
 
     name: ClassVar[str] = "vasp"
     outputs: ClassVar[tuple[str, ...]] = (_OUTCAR, "INCAR", "KPOINTS", "POSCAR", _OUTPUT)
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset(_XC)
 
     @property
