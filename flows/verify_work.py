@@ -19,6 +19,7 @@ from tasks.structures import structure_from_text
 from tasks.verify.energies import EnergyKey
 from tasks.verify.engines import Places
 from tasks.verify.engines.launch import LAUNCHER, with_ranks
+from tasks.verify.free_molecule import free_molecule
 from tasks.verify.resources import Demand, Limits, demand_of, molecule_demand, resources
 from tasks.verify.sampling import boxed
 
@@ -99,7 +100,7 @@ def _demand(job: Job | ReferenceJob, level: LevelOfTheory) -> Demand:
         return molecule_demand(job.lease.item, level)
     atoms = structure_from_text(job.structure)
     if job.lease.kind == "gas":
-        atoms = boxed(atoms, level.stated().gas_vacuum_ang)
+        atoms = boxed(free_molecule(job.lease.item, atoms), level.stated().gas_vacuum_ang)
     return demand_of(atoms, level)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from flows.errors import CampaignError
+from tasks.yaml_text import YamlError, read_yaml
 
 Place = tuple[int | str, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,16 +35,6 @@ class Form(Generic[Model]):
     in_file: Callable[[Place], Place] = _as_it_is
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader whose only booleans are true and false: ``NO`` is a molecule here."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def load_form(path: Path, form: Form[Model]) -> Model:
     """Return what the file at ``path`` states.
 
@@ -55,8 +46,15 @@ def load_form(path: Path, form: Form[Model]) -> Model:
 
 def parse_form(text: str, path: Path, form: Form[Model]) -> Model:
     """Return what ``text`` states; ``path`` is named in errors."""
-    root = _compose(text, path, form)
-    data = _Loader(text).get_single_data()
+    try:
+        root, data = read_yaml(text)
+    except YamlError as error:
+        raise CampaignError(error.at(path)) from None
+    if root is None:
+        raise CampaignError(
+            f"{path}: a {form.kind} file needs content, this one is empty; "
+            f"start from an example, such as {form.example}"
+        )
     if not isinstance(data, dict):
         raise CampaignError(
             f"{path}: a {form.kind} file is a mapping of keys to values, got "
@@ -79,42 +77,6 @@ def _read(path: Path, form: Form[Model]) -> str:
         raise CampaignError(
             f"{form.kind} file {path} cannot be read ({error}); it must be a YAML text file"
         ) from None
-
-
-def _compose(text: str, path: Path, form: Form[Model]) -> yaml.Node:
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
-        raise CampaignError(
-            f"{path}{line}: not valid YAML: {problem}; check indentation, colons and brackets there"
-        ) from None
-    if root is None:
-        raise CampaignError(
-            f"{path}: a {form.kind} file needs content, this one is empty; "
-            f"start from an example, such as {form.example}"
-        )
-    for key in _repeated_keys(root):
-        raise CampaignError(
-            f"{path}, line {key.start_mark.line + 1}: each key may stand once, "
-            f"{key.value!r} stands twice; remove one"
-        )
-    return root
-
-
-def _repeated_keys(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield key
-            seen.add(key.value)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated_keys(item)
 
 
 def _explain(error: ErrorDetails, root: yaml.Node, path: Path, form: Form[Model]) -> str:

@@ -36,7 +36,8 @@ class KeptFile:
 class Provenance:
     """What a worker tells of a try; structures are text, times are seconds since 1970, UTC.
 
-    ``inputs`` are further texts that the result depends on, such as the clean slab's structure.
+    ``versions`` are of packages, and the checksums of the potentials that were used. ``inputs`` are
+    further texts that the result depends on, such as the clean slab's structure.
     On a failure ``structure_out`` is the last geometry, from which the next try may go on.
     """
 

@@ -138,7 +138,9 @@ class CalculationRow(Base):
     host: Mapped[str] = mapped_column(default="")
     engine: Mapped[str] = mapped_column(default="")
     level_hash: Mapped[str] = mapped_column(default="")
-    versions: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # package: version
+    versions: Mapped[dict[str, Any]] = mapped_column(
+        default_factory=dict
+    )  # and checksums of potentials
     input_sha256: Mapped[str] = mapped_column(default="")  # of level and structures that went in
     structure_in: Mapped[str] = mapped_column(default="")
     structure_out: Mapped[str] = mapped_column(default="")

@@ -26,6 +26,17 @@ ADDED: Mapping[str, Mapping[str, Value]] = MappingProxyType(
 )
 
 
-def added_by(engine: str) -> dict[str, Value]:
-    """Return what the module of an engine adds; nothing for an engine it does not know."""
-    return dict(ADDED.get(engine, {}))
+_WITH_SMEARING: Mapping[tuple[str, str], Mapping[str, Value]] = MappingProxyType(
+    {  # by engine and kind; GPAW's own order is 0, which is Gaussian smearing, others mean 1
+        ("gpaw", "gaussian"): MappingProxyType({"methfessel_paxton_order": 0}),
+        ("gpaw", "methfessel-paxton"): MappingProxyType({"methfessel_paxton_order": 1}),
+    }
+)
+
+
+def added_by(engine: str, smearing: str = "") -> dict[str, Value]:
+    """Return what the module of an engine adds; nothing for an engine it does not know.
+
+    ``smearing`` is the kind that a level states, for which some add more.
+    """
+    return {**ADDED.get(engine, {}), **_WITH_SMEARING.get((engine, smearing), {})}

@@ -3,9 +3,11 @@
 Plain frozen dataclasses; pydantic reads files into them and refuses keys it does not know.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
+from ase.data import chemical_symbols
 from pydantic import ConfigDict, Field
 
 from tasks.errors import UserError
@@ -16,12 +18,24 @@ Optimiser = Literal["BFGS", "LBFGS", "FIRE"]
 OPTIMISERS = ("BFGS", "LBFGS", "FIRE")
 EnergyKeyName = Literal["energy", "free_energy"]
 Mode = Literal["relaxation", "single_point"]
+_ELEMENTS = frozenset(chemical_symbols[1:])
+ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is listed under
 
 
 class Stated:
     """Read strictly: unknown keys, infinities and not-a-numbers are refused."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _require_elements(place: str, keys: Iterable[str]) -> None:
+    """Refuse keys that are no element: what they say would be believed and do nothing."""
+    unknown = sorted(set(keys) - _ELEMENTS)
+    if unknown:
+        raise UserError(
+            f"the keys of {place} are elements as in the periodic table, got "
+            f"{', '.join(map(repr, unknown))}; correct the spelling, as in Ni"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class KPoints(Stated):
 
 @dataclass(frozen=True)
 class Smearing(Stated):
-    """How occupations fall around the Fermi level."""
+    """How occupations fall around the Fermi level; ``methfessel-paxton`` is of first order."""
 
     kind: Literal["fermi-dirac", "methfessel-paxton", "gaussian", "marzari-vanderbilt"]
     width_ev: Positive
@@ -70,14 +84,23 @@ class Spin(Stated):
     policy: Literal["none", "magnetic-elements"] = "none"
     moments: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _require_elements("spin.moments", self.moments)
+        if self.policy == "magnetic-elements" and not any(self.moments.values()):
+            raise UserError(
+                "spin.policy magnetic-elements needs the elements that start magnetised, "
+                "spin.moments names none; add such as moments: {Fe: 3.0, Co: 2.0, Ni: 1.0}, or "
+                "write policy: none"
+            )
+
 
 @dataclass(frozen=True)
 class Potentials(Stated):
     """Pseudopotentials or setups: the family, and files, kinds and checksums of elements.
 
-    ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders and
-    CP2K's potential names. ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
-    file's content (unpacked), ``model`` that of one file for all elements.
+    ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders.
+    ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
+    file's content (unpacked), ``model`` or ``table`` that of one file for all elements.
     """
 
     family: str
@@ -86,6 +109,11 @@ class Potentials(Stated):
     checksums: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]] = field(
         default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        _require_elements("potentials.files", self.files)
+        _require_elements("potentials.kinds", self.kinds)
+        _require_elements("potentials.checksums", set(self.checksums) - ONE_FILE)
 
 
 @dataclass(frozen=True)

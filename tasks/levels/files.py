@@ -10,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
+from tasks.yaml_text import TruthLoader, YamlError, read_yaml
 
 _ORDER = (  # of the shipped levels, as people are told of them
     *("emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
@@ -23,20 +23,6 @@ _ORDER = (  # of the shipped levels, as people are told of them
 )
 _SUFFIXES = (".yaml", ".yml")
 _NAME = TypeAdapter(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)])
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader whose only booleans are true and false: ``NO`` is a molecule here."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag != "tag:yaml.org,2002:bool" or first in "tTfF"
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def level(name: str, folder: Path = Path()) -> LevelOfTheory:
@@ -110,11 +96,9 @@ def _shipped_data(name: str) -> dict[str, Any]:
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{where}{line}: not valid YAML; check indentation and colons") from None
+        _, data = read_yaml(text, TruthLoader)
+    except YamlError as error:
+        raise UserError(error.at(where)) from None
     if not isinstance(data, dict):
         raise UserError(
             f"{where}: a level of theory is a mapping of keys to values, got "

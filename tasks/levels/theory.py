@@ -83,7 +83,8 @@ class LevelOfTheory:
         settings = self.settings
         if settings:
             settings["relaxation"].pop("wall_limit_s")  # where it stops changes no energy
-            settings["added"] = added_by(self.engine)
+            smearing = settings["smearing"] or {}
+            settings["added"] = added_by(self.engine, smearing.get("kind", ""))
             if not settings["geometry"]:  # levels that relax were hashed before it was there
                 del settings["geometry"]
         return settings

@@ -7,22 +7,28 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
+from tasks.levels.calculation import ONE_FILE
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import Engine
 from tasks.verify.engines.failures import EngineError, FailureKind
 from tasks.verify.sampling import is_gas, vacuum_ang
+
+_TOLD_DIGITS = 16  # of a checksum: what a level has to state
 
 
 def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     """Refuse atoms that the engine cannot compute, or that no engine should.
 
     Raises:
-        EngineError: a missing potential or one of another family, a charge, overlapping atoms, a
-            slab without vacuum.
+        EngineError: a missing potential or one of another family, a charge, free spins under a
+            level without them, overlapping atoms, a slab without vacuum.
     """
-    require_elements(engine, level, atoms.get_chemical_symbols())
-    require_checksums(engine, level, atoms.get_chemical_symbols())
+    symbols = sorted(set(atoms.get_chemical_symbols()))
+    require_elements(engine, level, symbols)
+    engine.check_potentials(level, symbols)
+    require_checksums(engine, level, symbols)
     require_neutral(atoms)
+    require_spins(atoms, level)
     limits = level.stated().checks
     require_apart(atoms, limits.overlap_ratio)
     if not is_gas(atoms):
@@ -46,19 +52,39 @@ def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str
 
 
 def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
-    """Refuse potentials that are not the files which the level states."""
+    """Refuse potentials that are not the files which the level states, where it states any."""
     potentials = level.stated().potentials
     if potentials is None or not potentials.checksums:
         return
-    for symbol, found in engine.checksums(level, sorted(set(symbols))).items():
-        stated = potentials.checksums.get(symbol)
-        if stated is not None and not found.startswith(stated):
+    found = engine.checksums(level, sorted(set(symbols)))
+    for key in sorted(set(found) & ONE_FILE or set(symbols)):
+        fault = _fault(key, potentials.checksums.get(key, ""), found.get(key, ""))
+        if fault:
             raise EngineError(
                 FailureKind.MISSING_POTENTIAL,
-                f"level {level.name} is computed with {potentials.family}, whose potential of "
-                f"{symbol} has checksum {stated}; found {found[: len(stated)]}; install that "
-                "family, or make a level of your own with the checksums found",
+                f"level {level.name} is computed with {potentials.family}, {fault}",
             )
+
+
+def _fault(key: str, stated: str, found: str) -> str:
+    """Return what is wrong with the checksum of one potential and the way out, or nothing."""
+    if not stated:
+        told = f": its file has {found[:_TOLD_DIGITS]}" if found else ""
+        return (
+            f"whose checksums leave out {key}, so that any file would pass; add it to "
+            f"potentials.checksums in a level of your own{told}"
+        )
+    if not found:
+        return (
+            f"whose potential of {key} has checksum {stated}, and this engine shows no file to "
+            "compare; leave potentials.checksums out in a level of your own"
+        )
+    if not found.startswith(stated):
+        return (
+            f"whose potential of {key} has checksum {stated}; found {found[: len(stated)]}; "
+            "install that family, or make a level of your own with the checksums found"
+        )
+    return ""
 
 
 def require_neutral(atoms: Atoms) -> None:
@@ -68,6 +94,26 @@ def require_neutral(atoms: Atoms) -> None:
         raise EngineError(
             FailureKind.BAD_INPUT,
             f"a periodic cell must be neutral, got charge {charge:+g} e; remove the charge",
+        )
+
+
+def require_spins(atoms: Atoms, level: LevelOfTheory) -> None:
+    """Refuse a molecule with unpaired electrons at a level that pairs them all.
+
+    An engine without electrons, of whose convergence its level states nothing, has none to pair.
+    """
+    stated = level.stated()
+    if stated.spin.policy != "none" or stated.scf is None or not is_gas(atoms):
+        return
+    free = round(float(np.abs(atoms.get_initial_magnetic_moments()).sum()))
+    free = free or int(atoms.numbers.sum()) % 2
+    if free:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a molecule with unpaired electrons is computed with free spins, "
+            f"{atoms.get_chemical_formula()} has {free} and level {level.name} states spin: "
+            "{policy: none}; make a level of your own with spin: {policy: magnetic-elements, "
+            "moments: {Fe: 3.0, ...}}, or with gas references whose electrons are paired",
         )
 
 

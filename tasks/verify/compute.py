@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.admission import admit
-from tasks.verify.engines.base import Engine, Job
+from tasks.verify.engines.base import Engine, Job, require_version
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verify.kept import keep
 from tasks.verify.logbook import Logbook
@@ -38,6 +39,7 @@ def compute(
     admit(atoms, level, engine)
     book, mode = book or Logbook(), mode or level.stated().mode
     book.start = book.start or atoms
+    book.versions |= _potentials_used(engine, level, atoms)
     tries: list[ScfTry] = []
     with work_folder(engine.place.work, level.name, book) as folder:
         wanted = _Wanted(atoms, level, engine, mode, folder, part)
@@ -58,6 +60,12 @@ def compute(
         f"({', '.join(t.rung.value for t in tries)}); the last: {tries[-1].message}",
         tuple(tries),
     )
+
+
+def _potentials_used(engine: Engine, level: LevelOfTheory, atoms: Atoms) -> dict[str, str]:
+    """Return the checksums of the potentials of these atoms, for what is told of the try."""
+    found = engine.checksums(level, sorted(set(atoms.get_chemical_symbols())))
+    return {f"potential of {key}": sha256 for key, sha256 in found.items()}
 
 
 @dataclass(frozen=True)
@@ -105,9 +113,7 @@ def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
     calculator = None
     try:
         calculator = made = engine.calculator(job)
-        reading = Reading(
-            job.calculation.energy_key, lambda: engine.electrons_converged(made, job.folder)
-        )
+        reading = Reading(job.calculation.energy_key, lambda: _answered(job, engine, made))
         if mode == "single_point":
             return single_point(job.atoms, calculator, reading)
         return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
@@ -123,6 +129,14 @@ def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
         raise engine.failure(error, job.folder) from error
     finally:
         _close(calculator)
+
+
+def _answered(job: Job, engine: Engine, calculator: Calculator) -> bool:
+    """Return whether the electrons converged; refuse the version that the program tells by now."""
+    if engine.tells_late and job.calculation.engine_version != "any":
+        told = engine.version_told(job.folder) or engine.version()
+        require_version(engine, job.level, told, FailureKind.BAD_INPUT)
+    return engine.electrons_converged(calculator, job.folder)
 
 
 def _close(calculator: object) -> None:

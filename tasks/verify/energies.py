@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 from ase import Atoms
-from ase.build import molecule as g2_molecule
 
-from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import Energy, LevelOfTheory
 from tasks.levels.calculation import Mode
 from tasks.verify.compute import compute
 from tasks.verify.engines import Engine, EngineError, FailureKind
+from tasks.verify.free_molecule import free_molecule
 from tasks.verify.logbook import Logbook
 from tasks.verify.sampling import boxed
 
@@ -65,7 +63,7 @@ def gas_energy(
     key = EnergyKey("gas", name, level.level_hash)
     kept = cache.get(key)
     if kept is None:
-        atoms = boxed(_free_molecule(name, start), level.stated().gas_vacuum_ang)
+        atoms = boxed(free_molecule(name, start), level.stated().gas_vacuum_ang)
         # its geometry is a guess under every level, so it is always relaxed
         kept = _converged_energy(atoms, f"gas {name}", level, engine, "relaxation", book)
         cache.put(key, kept)
@@ -123,22 +121,3 @@ def _converged_energy(
             done.tries,
         )
     return done.energy_ev
-
-
-def _free_molecule(name: str, start: Atoms | None) -> Atoms:
-    """Return a molecule without cell, constraints and tags, at its G2 or its given geometry.
-
-    G2 states the moments of radicals and of oxygen; they are kept to start from.
-    """
-    if start is not None:
-        return Atoms(start.numbers, positions=start.positions - start.positions.mean(axis=0))
-    try:
-        atoms = g2_molecule(name)
-    except KeyError:
-        raise UserError(f"no gas geometry is known for {name}; give one") from None
-    moments_N = np.asarray(atoms.get_initial_magnetic_moments())
-    return Atoms(
-        atoms.numbers,
-        positions=np.asarray(atoms.positions),
-        magmoms=moments_N if moments_N.any() else None,
-    )

@@ -12,6 +12,7 @@ from ase.build import add_adsorbate, fcc111, molecule
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Potentials, Smearing
+from tasks.verify.admission import admit
 from tasks.verify.compute import compute
 from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
 from tasks.verify.engines.cp2k import Cp2kEngine, _reduced, cp2k_parameters
@@ -150,6 +151,18 @@ def test_the_input_says_what_the_level_says(tmp_path: Path) -> None:
     assert "KPOINTS" not in text
 
 
+@pytest.mark.parametrize(("told", "found"), [("2023.1", "2023.1"), ("", "a version that it does")])
+def test_the_version_is_compared_once_cp2k_has_told_it(
+    tmp_path: Path, told: str, found: str
+) -> None:
+    theory = stated(engine_version=">=2024")
+    cp2k = engine(tmp_path, f"log.write_text('CP2K version {told}\\n' if {told!r} else '')")
+    engine_for(theory, places={"cp2k": cp2k.place})
+    with pytest.raises(EngineError, match=rf"with cp2k >=2024, found {found}") as caught:
+        compute(HYDROGEN, theory, cp2k)
+    assert caught.value.kind is FailureKind.BAD_INPUT
+
+
 def test_spins_k_points_and_dipole_follow_from_the_atoms() -> None:
     text = template(adslab("Ni"))
     assert "MAGNETIZATION 1" in text
@@ -227,6 +240,21 @@ def test_elements_have_both_a_potential_and_a_basis(tmp_path: Path) -> None:
     assert engine(tmp_path).elements(LEVEL) == {"H", "Cu"}  # iridium has no basis
     with pytest.raises(EngineError, match="cp2k has no potential for Ir") as caught:
         compute(adslab("Ir"), LEVEL, engine(tmp_path))
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_another_potential_or_basis_than_the_levels_is_refused(tmp_path: Path) -> None:
+    cp2k = engine(tmp_path)
+    found = cp2k.checksums(LEVEL, ["H", "Cu"])
+    assert len(set(found.values())) == 2
+    pinned = stated(potentials=Potentials("GTH-PBE", checksums=found))
+    admit(HYDROGEN, pinned, cp2k)
+    basis = BASES.replace("H  SZV", "# H\nH  SZV")  # neither a comment nor another set counts
+    (tmp_path / "BASIS_MOLOPT").write_text(basis.replace("Cu DZVP", "Cu SZV 1\n 1 2\nCu DZVP"))
+    admit(HYDROGEN, pinned, cp2k)
+    (tmp_path / "GTH_POTENTIALS").write_text(POTENTIALS.replace("    1\nCu", "    2\nCu"))
+    with pytest.raises(EngineError, match="whose potential of H has checksum") as caught:
+        admit(HYDROGEN, pinned, cp2k)
     assert caught.value.kind is FailureKind.MISSING_POTENTIAL
 
 

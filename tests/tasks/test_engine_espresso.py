@@ -11,9 +11,11 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
+from tasks.verify.admission import admit
 from tasks.verify.compute import compute
 from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung
 from tasks.verify.engines.espresso import EspressoEngine, espresso_parameters
+from tasks.verify.logbook import Logbook
 from tasks.verify.sampling import boxed
 
 LEVEL = level("qe-pbe")
@@ -88,9 +90,26 @@ def program(folder: Path, ends: str) -> str:
     return f"{sys.executable} {script}"
 
 
+def upf(functional: str) -> str:
+    """Return the beginning of a pseudopotential file of version 2 of the format."""
+    return (
+        '<UPF version="2.0.1">\n<PP_HEADER comment="of > 1" pseudo_type="NC"\n'
+        f'   functional="{functional}"\n   z_valence="1.0"/>\n'
+    )
+
+
+def upf_1(functional: str) -> str:
+    """Return the beginning of a pseudopotential file of version 1."""
+    return (
+        "<PP_INFO>\nmade long ago\n</PP_INFO>\n<PP_HEADER>\n    0     Version Number\n"
+        f"  Cu     Element\n   US    Ultrasoft pseudopotential\n {functional}"
+        "  Exchange-Correlation functional\n   11.0    Z valence\n</PP_HEADER>\n"
+    )
+
+
 def engine(folder: Path, ends: str = "") -> EspressoEngine:
     for name in ("H.upf", "Cu.upf", "O.upf", "Ni.upf"):
-        (folder / name).write_text(f"<UPF {name}>")
+        (folder / name).write_text(upf(" SLA  PW   PBX  PBC ") + name)
     return EspressoEngine(EnginePlace(program(folder, ends), str(folder)))
 
 
@@ -229,6 +248,54 @@ def test_another_file_than_the_levels_is_refused_before_it_is_computed(tmp_path:
         with pytest.raises(EngineError, match="whose potential of H has checksum 0123") as caught:
             compute(HYDROGEN, theory, espresso)
         assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+@pytest.mark.parametrize(
+    ("header", "functional", "right"),
+    [
+        (upf("PBE"), "PBE", True),
+        (upf(" SLA  PW   PBX  PBC"), "PBE", True),
+        (upf(" SLA  PW   PBE  PBE "), "BEEF-vdW", True),  # it takes the sets of PBE
+        (upf_1("SLA  PW   PBE  PBE     PBE"), "PBE", True),
+        (upf("PBESOL"), "PBEsol", True),
+        (upf(" SLA  PW   PSX  PSC"), "PBEsol", True),
+        (upf(" SLA  PZ   NOGX NOGC"), "PBE", False),
+        (upf_1(" SLA  PZ   NOGX NOGC   PZ"), "PBE", False),
+        (upf(" SLA  PW   PSX  PSC"), "PBE", False),
+        (upf("PBE"), "PBEsol", False),
+        ("<UPF>", "PBE", False),
+    ],
+)
+def test_a_pseudopotential_of_another_functional_is_refused_by_its_header(
+    tmp_path: Path, header: str, functional: str, right: bool
+) -> None:
+    espresso, theory = engine(tmp_path), replace(LEVEL, functional=functional)
+    (tmp_path / "Cu.upf").write_text(header)
+    if right:
+        espresso.check_potentials(theory, ["Cu"])
+        return
+    rule = rf"pseudopotentials of {functional}, Cu.upf is of (SLA P|PBE|a functional that its)"
+    with pytest.raises(EngineError, match=rule) as caught:
+        admit(adslab(), theory, espresso)
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_an_element_without_a_checksum_beside_others_is_refused(tmp_path: Path) -> None:
+    espresso, how = engine(tmp_path), LEVEL.stated()
+    assert how.potentials is not None
+    only_o = espresso.checksums(LEVEL, ["O"])
+    pinned = replace(how, potentials=replace(how.potentials, checksums=only_o))
+    found = espresso.checksums(LEVEL, ["Cu"])["Cu"][:16]
+    with pytest.raises(EngineError, match=rf"leave out Cu, .* its file has {found}$") as caught:
+        admit(adslab(), replace(LEVEL, calculation=pinned), espresso)
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
+def test_a_try_tells_the_checksums_of_the_pseudopotentials_that_it_used(tmp_path: Path) -> None:
+    espresso, book = engine(tmp_path), Logbook()
+    compute(HYDROGEN, LEVEL, espresso, book=book)
+    assert book.versions["potential of H"] == espresso.checksums(LEVEL, ["H"])["H"]
+    assert "potential of Cu" not in book.versions
 
 
 def test_the_version_is_what_it_prints_when_it_starts(tmp_path: Path) -> None:

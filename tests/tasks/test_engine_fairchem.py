@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
-from tasks.levels.calculation import Potentials
+from tasks.levels.calculation import Basis, Potentials
 from tasks.verify.compute import compute
 from tasks.verify.engines import EngineError, EnginePlace, FailureKind, engine_for
 
@@ -68,6 +68,13 @@ def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EngineP
 def test_a_level_says_which_model_it_is() -> None:
     with pytest.raises(UserError, match="must state which model it is"):
         engine_for(uma(""))
+
+
+def test_what_a_model_has_not_is_refused() -> None:
+    gpaw = level("gpaw-rpbe").stated()
+    stated = replace(LEVEL.stated(), basis=Basis(400.0), spin=gpaw.spin, keywords={"task": "omat"})
+    with pytest.raises(UserError, match="fairchem does not read basis, spin, keywords"):
+        engine_for(replace(LEVEL, calculation=stated))
 
 
 def test_what_is_missing_is_named(

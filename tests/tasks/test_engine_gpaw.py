@@ -13,7 +13,7 @@ from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 
 from tasks.levels import LevelOfTheory, level
-from tasks.levels.calculation import Basis, KPoints, Scf
+from tasks.levels.calculation import Basis, KPoints, Scf, Smearing
 from tasks.verify.compute import compute
 from tasks.verify.engines import (
     EngineError,
@@ -66,6 +66,33 @@ def test_the_level_is_what_gpaw_is_told() -> None:
     assert told["occupations"] == {"name": "fermi-dirac", "width": 0.1}
     assert told["convergence"]["energy"]["tol"] == 1e-4
     assert "spinpol" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("fermi-dirac", {"name": "fermi-dirac", "width": 0.1}),
+        ("marzari-vanderbilt", {"name": "marzari-vanderbilt", "width": 0.1}),
+        ("methfessel-paxton", {"name": "methfessel-paxton", "width": 0.1, "order": 1}),
+        ("gaussian", {"name": "methfessel-paxton", "width": 0.1, "order": 0}),
+    ],
+)
+def test_a_smearing_means_what_it_means_to_other_programs(kind: Any, told: dict[str, Any]) -> None:
+    assert parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"] == told
+
+
+def test_the_order_that_gpaw_is_told_is_part_of_the_level() -> None:
+    smeared = stated(smearing=Smearing("methfessel-paxton", 0.1))
+    assert smeared._hashed_settings()["added"]["methfessel_paxton_order"] == 1
+    assert "methfessel_paxton_order" not in LEVEL._hashed_settings()["added"]
+
+
+@installed
+@pytest.mark.parametrize("kind", ["methfessel-paxton", "gaussian", "marzari-vanderbilt"])
+def test_gpaw_knows_its_smearings(kind: Any) -> None:
+    from gpaw.occupations import create_occ_calc
+
+    create_occ_calc(parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"])
 
 
 def test_spins_and_dipoles_follow_from_the_atoms() -> None:

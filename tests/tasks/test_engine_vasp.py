@@ -12,7 +12,7 @@ from ase.build import add_adsorbate, fcc111, molecule
 from tasks.levels import level
 from tasks.levels.calculation import Spin
 from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung
+from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
 from tasks.verify.engines.vasp import VaspEngine, vasp_parameters
 from tasks.verify.sampling import boxed
 
@@ -105,6 +105,22 @@ def test_both_energies_are_read_and_the_extrapolated_one_counts(tmp_path: Path) 
     assert done.energy_ev == pytest.approx(-6.75)
     assert done.free_energy_ev == pytest.approx(-6.80)
     assert done.fmax_ev_ang == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(("bounds", "right"), [(">=6.4,<7", True), (">=5.4,<6", False)])
+def test_the_version_is_compared_once_vasp_has_told_it(
+    tmp_path: Path, bounds: str, right: bool
+) -> None:
+    vasp = engine(tmp_path)
+    theory = replace(LEVEL, calculation=replace(LEVEL.stated(), engine_version=bounds))
+    engine_for(theory, places={"vasp": vasp.place})  # before it, nothing is known
+    if right:
+        assert compute(HYDROGEN, theory, vasp).converged
+        return
+    with pytest.raises(EngineError, match=r"with vasp >=5.4,<6, found 6.4.2") as caught:
+        compute(HYDROGEN, theory, vasp)
+    assert caught.value.kind is FailureKind.BAD_INPUT
+    assert len(inputs(tmp_path)) == 1  # not tried again, nor after the first energy
 
 
 def test_the_input_says_what_oc20_says(tmp_path: Path) -> None:

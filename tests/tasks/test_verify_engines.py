@@ -9,8 +9,9 @@ from ase.build import fcc111
 from ase.calculators.emt import EMT
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory, level
-from tasks.verify.admission import require_elements, unsupported_elements
+from tasks.levels import LevelOfTheory, level, shipped_levels
+from tasks.levels.calculation import Basis, Potentials, Spin
+from tasks.verify.admission import require_checksums, require_elements, unsupported_elements
 from tasks.verify.compute import compute
 from tasks.verify.engines import (
     EngineError,
@@ -22,8 +23,9 @@ from tasks.verify.engines import (
     engine_names,
     plugin,
 )
-from tasks.verify.engines.base import obeys
+from tasks.verify.engines.base import content_sha256, obeys
 from tasks.verify.engines.failures import kind_of
+from tasks.verify.engines.registry import engine_at
 
 NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay")
 
@@ -100,9 +102,22 @@ def test_elements_without_a_potential_are_named() -> None:
     assert caught.value.kind is FailureKind.MISSING_POTENTIAL
 
 
+def test_checksums_that_nobody_can_compare_are_refused() -> None:
+    pinned = changed("emt", potentials=Potentials("of-mine", checksums={"Cu": "0" * 16}))
+    with pytest.raises(EngineError, match=r"potential of Cu has .* shows no file to compare"):
+        require_checksums(engine_for(level("emt")), pinned, ["Cu"])
+
+
+def test_a_potential_that_cannot_be_read_is_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "Cu.RPBE.gz").write_bytes(b"no archive")
+    with pytest.raises(EngineError, match=r"Cu.RPBE.gz cannot be read") as caught:
+        content_sha256(tmp_path / "Cu.RPBE.gz")
+    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+
+
 def test_a_level_of_emt_states_nothing_that_emt_has_not() -> None:
     kpoints = level("gpaw-rpbe").stated().kpoints
-    with pytest.raises(UserError, match="EMT has no kpoints"):
+    with pytest.raises(UserError, match="engine emt does not read kpoints, which level emt states"):
         engine_for(changed("emt", kpoints=kpoints))
 
 
@@ -115,6 +130,14 @@ def test_a_level_of_emt_states_nothing_that_emt_has_not() -> None:
         ("qe-pbe", {"keywords": {"scf_must_converge": False}}, "must not be scf_must_converge"),
         ("qe-pbe", {"energy_key": "energy"}, "write energy_key: free_energy"),
         ("vasp-oc20", {"keywords": {"NELECT": 40}}, "must not be nelect"),
+        ("gpaw-rpbe", {"basis": Basis(400.0, 1600.0)}, "gpaw does not read basis.density_cutoff"),
+        ("gpaw-rpbe", {"potentials": Potentials("mine", kinds={"H": "_h"})}, "potentials.kinds"),
+        ("vasp-oc20", {"basis": Basis(400.0, 1600.0)}, "vasp does not read basis.density_cutoff"),
+        ("vasp-oc20", {"basis": Basis(400.0, grid_ang=0.2)}, "vasp does not read basis.grid_ang"),
+        ("qe-pbe", {"basis": Basis(400.0, grid_ang=0.2)}, "does not read basis.grid_ang, which"),
+        ("qe-pbe", {"basis": Basis(400.0, name="DZVP")}, "does not read basis.name, which"),
+        ("emt", {"spin": Spin("magnetic-elements", {"Ni": 1.0})}, "emt does not read spin"),
+        ("emt", {"dispersion": "D3", "dipole": "asymmetric"}, "not read dipole, dispersion"),
         (
             "vasp-oc20",
             {"smearing": replace(level("qe-pbe").stated().smearing, kind="marzari-vanderbilt")},  # type: ignore[type-var]
@@ -127,6 +150,11 @@ def test_a_level_that_an_engine_cannot_compute_as_written_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=rule):
         engine_for(changed(name, **parts))
+
+
+@pytest.mark.parametrize("theory", [t for t in shipped_levels() if t.calculation is not None])
+def test_shipped_levels_state_what_their_engine_reads(theory: LevelOfTheory) -> None:
+    engine_at(theory, None).check_level(theory)
 
 
 def test_a_functional_without_translation_is_refused() -> None:
@@ -156,6 +184,8 @@ def test_a_version_outside_of_the_levels_bounds_is_refused() -> None:
     assert caught.value.kind is FailureKind.NOT_INSTALLED
     with pytest.raises(UserError, match=r"bounds such as >=26.7,<27; got 'new'"):
         engine_for(changed("emt", engine_version="new"))
+    with pytest.raises(UserError, match=r"bounds such as >=26.7,<27; got '>=999,new'"):
+        engine_for(changed("emt", engine_version=">=999,new"))
 
 
 @pytest.mark.parametrize(

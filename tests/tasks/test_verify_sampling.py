@@ -9,8 +9,15 @@ from ase.build import add_adsorbate, bulk, fcc100, fcc111, molecule
 
 from tasks.levels import level
 from tasks.levels.calculation import KPoints, Spin
-from tasks.verify.admission import admit, require_apart, require_neutral, require_vacuum
+from tasks.verify.admission import (
+    admit,
+    require_apart,
+    require_neutral,
+    require_spins,
+    require_vacuum,
+)
 from tasks.verify.engines import EngineError, FailureKind, engine_for
+from tasks.verify.free_molecule import free_molecule
 from tasks.verify.sampling import (
     boxed,
     gamma_centred,
@@ -91,6 +98,39 @@ def test_a_radical_in_the_gas_has_a_free_spin_and_oxygen_two() -> None:
     assert start_moments(boxed(radical, 5.0), SPIN).sum() == 1.0
     assert start_moments(boxed(molecule("O2"), 5.0), SPIN).sum() == 2.0
     assert start_moments(boxed(molecule("H2O"), 5.0), SPIN).sum() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "moments"),
+    [
+        ("O", Atoms("O"), [2.0]),
+        ("C", Atoms("C"), [2.0]),
+        ("NH", Atoms("NH", [[0, 0, 0], [0, 0, 1]]), [2.0, 0.0]),
+        ("NH", Atoms("HN", [[0, 0, 0], [0, 0, 1]]), [0.0, 2.0]),  # G2 has nitrogen first
+        ("oxygen", molecule("O2"), [1.0, 1.0]),  # by its formula
+        ("CH2", molecule("CH2_s1A1d"), [2.0, 0.0, 0.0]),  # the ground state is the triplet
+        ("CH3", molecule("CH3"), [1.0, 0.0, 0.0, 0.0]),
+        ("HO2", Atoms("OOH", [[0, 0, 0], [0, 0, 1.3], [0, 0, 2.3]]), [1.0, 0.0, 0.0]),
+        ("H2O", molecule("H2O"), [0.0, 0.0, 0.0]),
+        ("C2", Atoms("C2", [[0, 0, 0], [0, 0, 1.2]]), [0.0, 0.0]),  # not in G2
+    ],
+)
+def test_a_molecule_that_is_its_own_reference_starts_with_the_spins_of_g2(
+    name: str, start: Atoms, moments: list[float]
+) -> None:
+    gas = boxed(free_molecule(name, start), 5.0)
+    np.testing.assert_allclose(start_moments(gas, SPIN), moments)
+
+
+@pytest.mark.parametrize("name", ["O", "CH3", "O2", "NH"])
+def test_unpaired_electrons_are_refused_where_spins_are_not_free(name: str) -> None:
+    gas = boxed(free_molecule(name, molecule(name)), 5.0)
+    with pytest.raises(EngineError, match=rf"{name[0]}.* has [12] and level vasp-oc20") as caught:
+        require_spins(gas, level("vasp-oc20"))
+    assert caught.value.kind is FailureKind.BAD_INPUT
+    require_spins(gas, level("gpaw-rpbe"))
+    require_spins(gas, level("emt"))  # has no electrons
+    require_spins(boxed(molecule("CO"), 5.0), level("vasp-oc20"))
 
 
 def test_asymmetric_slabs_get_a_dipole_correction_and_others_do_not() -> None:

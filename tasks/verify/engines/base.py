@@ -9,9 +9,11 @@ import hashlib
 import re
 import shlex
 import shutil
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,11 +23,15 @@ from ase.calculators.calculator import Calculator
 from tasks.errors import UserError
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
-from tasks.verify.engines.failures import EngineError, Rung, kind_of
+from tasks.verify.engines.failures import EngineError, FailureKind, Rung, kind_of
 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
 _HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
+DFT_SETTINGS = (
+    *("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang", "potentials", "spin", "dipole"),
+    *("dispersion", "keywords"),
+)
 _DFT_PARTS = ("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang")
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
@@ -70,6 +76,7 @@ class Engine(ABC):
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
+    tells_late: ClassVar[bool] = False  # True: what a calculation leaves tells the version
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
 
@@ -106,6 +113,10 @@ class Engine(ABC):
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of each element's potential, where its file can be seen."""
         return {}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse potentials of elements that by their own word are not of the level."""
+        return  # most files do not tell
 
     def prepared(self, atoms: Atoms) -> Atoms:
         """Return the atoms as this engine wants their borders; positions and species stay."""
@@ -145,6 +156,18 @@ def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
         )
 
 
+def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: FailureKind) -> None:
+    """Refuse a version of the program that the level excludes, as a failure of ``kind``."""
+    policy = level.stated().engine_version
+    if not obeys(version, policy):
+        raise EngineError(
+            kind,
+            f"level {level.name} is computed with {engine.name} {policy}, found "
+            f"{version or 'a version that it does not tell'}; install one of these, or make a "
+            "level of your own with another engine_version",
+        )
+
+
 def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
     """Refuse a level that leaves out what every program of density functionals needs, or more."""
     for name in (*_DFT_PARTS, *more):
@@ -152,6 +175,35 @@ def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
             raise UserError(
                 f"engine {engine.name} needs {name}, which level {level.name} leaves out; state it"
             )
+
+
+def require_read(engine: Engine, level: LevelOfTheory, *read: str) -> None:
+    """Refuse what a level states and the engine does not read: it would be believed."""
+    idle = [name for name in _stated(level.stated()) if name not in read]
+    if idle:
+        raise UserError(
+            f"engine {engine.name} does not read {', '.join(idle)}, which level {level.name} "
+            "states; leave it out"
+        )
+
+
+def _stated(calculation: Calculation) -> list[str]:
+    """Return the settings that are stated and that some engines have and others have not."""
+    basis, potentials = calculation.basis, calculation.potentials
+    values: dict[str, object] = {
+        **{name: getattr(calculation, name) for name in _DFT_PARTS},
+        "basis.density_cutoff_ev": basis and basis.density_cutoff_ev,
+        "basis.grid_ang": basis and basis.grid_ang,
+        "basis.name": basis and basis.name,
+        "potentials": potentials,
+        "potentials.files": potentials and potentials.files,
+        "potentials.kinds": potentials and potentials.kinds,
+        "spin": calculation.spin.policy != "none",
+        "dipole": calculation.dipole != "none",
+        "dispersion": calculation.dispersion != "none",
+        "keywords": calculation.keywords,
+    }
+    return [name for name, value in values.items() if value]
 
 
 def require_dispersion(engine: Engine, level: LevelOfTheory, offered: Iterable[str]) -> None:
@@ -196,7 +248,24 @@ def version_in(path: Path, pattern: str) -> str:
 
 
 def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, unpacked."""
+    """Return the SHA-256 of a file's content, unpacked.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+        return _sha256(path, state.st_mtime_ns, state.st_size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise EngineError(
+            FailureKind.MISSING_POTENTIAL,
+            f"potential file {path} cannot be read ({error}); mend its permissions or install it "
+            "again",
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, changed_ns: int, size: int) -> str:
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
@@ -212,17 +281,16 @@ def obeys(version: str, policy: str) -> bool:
         ">": lambda a, b: a > b,
         "<": lambda a, b: a < b,
     }
-    if policy == "any":
-        return True
-    for bound in policy.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)*)\s*", bound)
-        if match is None:
-            raise UserError(
-                f"an engine version is any, or bounds such as >=26.7,<27; got {policy!r}"
-            )
-        if not tests[match[1]](_numbers(version), _numbers(match[2])):
-            return False
-    return True
+    bounds = [] if policy == "any" else [_bound(text, policy) for text in policy.split(",")]
+    return all(tests[sign](_numbers(version), _numbers(bound)) for sign, bound in bounds)
+
+
+def _bound(text: str, policy: str) -> tuple[str, str]:
+    """Return the sign and the version of one bound."""
+    match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)*)\s*", text)
+    if match is None:
+        raise UserError(f"an engine version is any, or bounds such as >=26.7,<27; got {policy!r}")
+    return match[1], match[2]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

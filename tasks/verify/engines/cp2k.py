@@ -5,7 +5,9 @@ aborts, what surfaces is a ``ValueError`` or an assertion of ASE's about the wor
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +22,7 @@ from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     failure_of,
@@ -28,6 +31,7 @@ from tasks.verify.engines.base import (
     require_energy_key,
     require_functional,
     require_parts,
+    require_read,
     version_in,
 )
 from tasks.verify.engines.failures import (
@@ -62,6 +66,7 @@ class Cp2kEngine(Engine):
 
     name: ClassVar[str] = "cp2k"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, f"{_PROJECT}.inp")
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "RPBE"})
     extrapolates: ClassVar[bool] = False
 
@@ -89,10 +94,12 @@ class Cp2kEngine(Engine):
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements that have both the level's potential and its basis set."""
-        basis = level.stated().basis
-        named = _symbols(Path(self.place.potentials) / _POTENTIALS_FILE, potential_name(level))
-        orbitals = basis.name if basis is not None and basis.name else ""
-        return named & _symbols(Path(self.place.potentials) / _BASIS_FILE, orbitals)
+        return frozenset(self._entries(level))
+
+    def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of what the data files state of each element at the level."""
+        entries = self._entries(level)
+        return {s: sha256(entries[s].encode()).hexdigest() for s in symbols if s in entries}
 
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse what CP2K or this module cannot do."""
@@ -100,6 +107,7 @@ class Cp2kEngine(Engine):
         require_energy_key(self, level)
         require_parts(self, level, "potentials")
         require_dispersion(self, level, ())
+        require_read(self, level, *DFT_SETTINGS, "basis.name")
         calculation = level.stated()
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")
@@ -137,6 +145,13 @@ class Cp2kEngine(Engine):
         if kind_said(words) is None and re.search(r"abort", words, re.IGNORECASE):
             return EngineError(FailureKind.ENGINE, f"cp2k stopped: {_abort(words)}")
         return failure_of(self, error, words)
+
+    def _entries(self, level: LevelOfTheory) -> dict[str, str]:
+        """Return the potential and the basis set of each element that has both, as text."""
+        data, basis = Path(self.place.potentials), level.stated().basis
+        named = _listed(data / _POTENTIALS_FILE, potential_name(level))
+        orbitals = _listed(data / _BASIS_FILE, (basis.name or "") if basis is not None else "")
+        return {s: named[s] + orbitals[s] for s in sorted(named.keys() & orbitals.keys())}
 
     def _cp2k(self, job: Job, width_ev: float | None = None, guess: str = "ATOMIC") -> CP2K:
         data = Path(self.place.potentials).resolve()
@@ -247,16 +262,19 @@ def _reduced(
     return points
 
 
-def _symbols(path: Path, name: str) -> frozenset[str]:
-    """Return the elements under which a data file of CP2K lists ``name`` among its names."""
+def _listed(path: Path, name: str) -> dict[str, str]:
+    """Return, by element, what a data file of CP2K lists under ``name``, comments left out."""
     if not name or not path.is_file():
-        return frozenset()
-    found = set()
+        return {}
+    found: dict[str, str] = {}
+    symbol = ""  # whose entry the line is of, where it is called so
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] in atomic_numbers and name in _names(words[1:]):
-            found.add(words[0])
-    return frozenset(found)
+        words = line.partition("#")[0].split()
+        if len(words) > 1 and words[0] in atomic_numbers:
+            symbol = words[0] if name in _names(words[1:]) else ""
+        if symbol and words:
+            found[symbol] = found.get(symbol, "") + " ".join(words) + "\n"
+    return found
 
 
 def _names(words: list[str]) -> set[str]:

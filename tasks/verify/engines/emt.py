@@ -7,9 +7,8 @@ import ase
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
-from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verify.engines.base import Engine, Job, require_functional
+from tasks.verify.engines.base import Engine, Job, require_functional, require_read
 from tasks.verify.engines.failures import Rung
 
 _ELEMENTS = frozenset(("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au", "H", "C", "N", "O"))
@@ -38,14 +37,7 @@ class EmtEngine(Engine):
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse what EMT does not have; a setting that does nothing would be believed."""
         require_functional(self, level)
-        calculation = level.stated()
-        parts = ("basis", "kpoints", "smearing", "scf", "potentials", "gas_vacuum_ang")
-        idle = [name for name in parts if getattr(calculation, name) is not None]
-        if idle or calculation.keywords:
-            raise UserError(
-                f"EMT has no {', '.join(idle or calculation.keywords)}, which level {level.name} "
-                "states; leave it out"
-            )
+        require_read(self, level)
 
     def calculator(self, job: Job) -> Calculator:
         """Return an EMT calculator; EMT has one parameter set, so the level adds nothing."""

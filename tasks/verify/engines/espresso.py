@@ -20,6 +20,7 @@ from ase.units import Ry
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     content_sha256,
@@ -30,6 +31,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    require_read,
     version_in,
 )
 from tasks.verify.engines.failures import (
@@ -39,6 +41,7 @@ from tasks.verify.engines.failures import (
     kind_of,
     last_words,
 )
+from tasks.verify.engines.upf import require_functional_of
 from tasks.verify.sampling import (
     gamma_centred,
     kpoint_mesh,
@@ -84,6 +87,7 @@ class EspressoEngine(Engine):
 
     name: ClassVar[str] = "quantum-espresso"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, _INPUT, _CRASH, _ERRORS)
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "PBEsol", "BEEF-vdW"})
     extrapolates: ClassVar[bool] = False
 
@@ -125,11 +129,19 @@ class EspressoEngine(Engine):
         require_parts(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _DISPERSION if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
+        require_read(self, level, *DFT_SETTINGS, "basis.density_cutoff_ev", "potentials.files")
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the pseudopotential of each element that has one."""
         files, folder = self._files(level), Path(self.place.potentials)
         return {s: content_sha256(folder / files[s]) for s in symbols if s in files}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse pseudopotentials that were made with another functional than the level's."""
+        files, folder = self._files(level), Path(self.place.potentials)
+        for symbol in symbols:
+            if symbol in files:
+                require_functional_of(folder / files[symbol], level)
 
     def calculator(self, job: Job) -> Calculator:
         """Return a calculator of ``pw.x``; a smeared start leaves its density in the folder."""

@@ -17,7 +17,13 @@ from ase.data import chemical_symbols
 from tasks.errors import UserError
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
-from tasks.verify.engines.base import Engine, Job, content_sha256, require_functional
+from tasks.verify.engines.base import (
+    Engine,
+    Job,
+    content_sha256,
+    require_functional,
+    require_read,
+)
 from tasks.verify.engines.failures import Rung
 
 _MODEL = "model"  # under which a level states the checksum of the one file
@@ -53,8 +59,9 @@ class FairchemEngine(Engine):
         return _ELEMENTS
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse a level that does not say which model it is."""
+        """Refuse a level that does not say which model it is, or states what a model has not."""
         require_functional(self, level)
+        require_read(self, level, "potentials", "gas_vacuum_ang")
         potentials = level.stated().potentials
         if potentials is None or _MODEL not in potentials.checksums:
             raise UserError(

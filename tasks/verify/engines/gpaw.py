@@ -16,8 +16,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from tasks.levels.added import added_by
+from tasks.levels.calculation import Smearing
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     content_sha256,
@@ -27,6 +29,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    require_read,
 )
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, last_words
 from tasks.verify.sampling import gamma_centred, is_slab, kpoint_mesh, needs_dipole, start_moments
@@ -84,6 +87,7 @@ class GpawEngine(Engine):
         require_parts(self, level)
         require_dispersion(self, level, ())
         require_free_keywords(self, level, _TAKEN)
+        require_read(self, level, *DFT_SETTINGS, "basis.grid_ang")
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the unpacked setup of each element that has one."""
@@ -161,7 +165,7 @@ def gpaw_parameters(job: Job, width_ev: float | None = None) -> dict[str, Any]:
         "mode": {"name": "pw", "ecut": c.basis.cutoff_ev},
         "xc": job.level.functional,
         "kpts": {"size": kpoint_mesh(job.atoms, c.kpoints)},
-        "occupations": {"name": c.smearing.kind, "width": width_ev or c.smearing.width_ev},
+        "occupations": _occupations(c.smearing, width_ev or c.smearing.width_ev),
         "convergence": {
             "energy": {"name": "energy", "tol": c.scf.energy_ev, "relative": False},
             "density": added["density_convergence"],
@@ -182,6 +186,14 @@ def gpaw_parameters(job: Job, width_ev: float | None = None) -> dict[str, Any]:
     if needs_dipole(job.atoms, c):
         parameters["poissonsolver"] = {"dipolelayer": "xy"}
     return parameters
+
+
+def _occupations(smearing: Smearing, width_ev: float) -> dict[str, Any]:
+    """Return GPAW's words for a smearing; to it the Gaussian is Methfessel-Paxton's order 0."""
+    order = added_by("gpaw", smearing.kind).get("methfessel_paxton_order")
+    if order is None:
+        return {"name": smearing.kind, "width": width_ev}
+    return {"name": "methfessel-paxton", "width": width_ev, "order": order}
 
 
 def _narrowed(wide: Any, stated: Any, atoms: Atoms) -> Any:

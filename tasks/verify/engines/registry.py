@@ -6,7 +6,7 @@ from ase.data import chemical_symbols
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verify.engines.base import Engine, EnginePlace, obeys
+from tasks.verify.engines.base import Engine, EnginePlace, obeys, require_version
 from tasks.verify.engines.cp2k import Cp2kEngine
 from tasks.verify.engines.emt import EmtEngine
 from tasks.verify.engines.espresso import EspressoEngine
@@ -93,14 +93,9 @@ def engine_at(level: LevelOfTheory, places: Places | None) -> Engine:
 
 
 def _require_version(engine: Engine, level: LevelOfTheory) -> None:
+    """Refuse a version that the level excludes; one that is told late is compared then."""
     policy = level.stated().engine_version
-    if policy == "any":
-        return
-    version = engine.version()
-    if not obeys(version, policy):
-        raise EngineError(
-            FailureKind.NOT_INSTALLED,
-            f"level {level.name} is computed with {engine.name} {policy}, found "
-            f"{version or 'a version that it does not tell'}; install one of these, or make a "
-            "level of your own with another engine_version",
-        )
+    obeys("", policy)  # refuses bounds that cannot be read, also where no version is known
+    version = "" if policy == "any" else engine.version()
+    if version or not engine.tells_late:
+        require_version(engine, level, version, FailureKind.NOT_INSTALLED)

@@ -18,7 +18,6 @@ is. A structure that is not in it is refused, never answered by a similar one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,10 +74,7 @@ class ReplayEngine(Engine):
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the table."""
         path = Path(self.place.potentials)
-        if not path.is_file():
-            return {}
-        state = path.stat()
-        return {_TABLE: _sha256(path, state.st_mtime_ns, state.st_size)}
+        return {_TABLE: content_sha256(path)} if path.is_file() else {}
 
     def calculator(self, job: Job) -> Calculator:
         """Return the table's answer to one structure.
@@ -100,8 +96,3 @@ class ReplayEngine(Engine):
 
     def _table(self) -> EnergyTable:
         return read_table(Path(self.place.potentials))
-
-
-@lru_cache(maxsize=4)
-def _sha256(path: Path, changed_ns: int, size: int) -> str:
-    return content_sha256(path)

@@ -17,6 +17,7 @@ from tasks.errors import UserError
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verify.engines.base import (
+    DFT_SETTINGS,
     Engine,
     Job,
     content_sha256,
@@ -27,6 +28,7 @@ from tasks.verify.engines.base import (
     require_free_keywords,
     require_functional,
     require_parts,
+    require_read,
     version_in,
 )
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, last_words
@@ -66,6 +68,7 @@ class VaspEngine(Engine):
 
     name: ClassVar[str] = "vasp"
     outputs: ClassVar[tuple[str, ...]] = (_OUTCAR, "INCAR", "KPOINTS", "POSCAR", _OUTPUT)
+    tells_late: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset(_XC)
 
     @property
@@ -101,6 +104,7 @@ class VaspEngine(Engine):
         require_parts(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _IVDW if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
+        require_read(self, level, *DFT_SETTINGS, "potentials.kinds")
         _ismear(level)
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
