@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 from ase import Atoms
 
+from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import Energy, LevelOfTheory
 from tasks.levels.calculation import Mode
