@@ -13,8 +13,9 @@ TORCH  := 2.13.0
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
 
+# Files of tests are dealt to two processes: what a file shares is made once.
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
