@@ -25,12 +25,12 @@ def show_verified(db: Database, campaign: str) -> None:
 def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
     """Print a table; labels of another level than the predictions are no measure of these."""
     table = new_table(
-        f"{campaign}: labels beside predictions",
+        f"{campaign}: labels beside predictions (eV)",
         (
             *("id", "surface", "adsorbate", "site"),
-            *("predicted (eV)", "label (eV)", "error (eV)", "counts"),
+            *("predicted", "label", "error", "counts"),
         ),
-        right={"predicted (eV)", "label (eV)", "error (eV)"},
+        right={"predicted", "label", "error"},
     )
     compared = []
     for row in rows:
@@ -68,7 +68,7 @@ def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
 def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
     """Print by what, at which level and where labels were computed, as their tries tell."""
     made: Counter[str] = Counter()
-    spent_s: Counter[str] = Counter()
+    spent_s: dict[str, float] = {}
     for level in sorted({row.level for row in rows}):
         for tried in results_of(
             db, level, [row.candidate_id for row in rows if row.level == level]
@@ -76,9 +76,10 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
             by = f"{tried.engine} {tried.versions.get(tried.engine, '')}".strip()
             by += f" at {level} ({tried.level_hash[:8]}) on {tried.host}"
             made[by] += 1
-            spent_s[by] += round((tried.ended_at or tried.started_at) - tried.started_at)
+            took_s = (tried.ended_at or tried.started_at) - tried.started_at
+            spent_s[by] = spent_s.get(by, 0.0) + took_s
     for by, count in made.most_common():
-        print(f"{count} computed by {by}, {spent_s[by]:,} s in all")
+        print(f"{count} computed by {by}, {spent_s[by]:,.1f} s of work")
     if made:
         print("inputs, steps, versions and files of one: sabatier queue show ID")
 

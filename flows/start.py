@@ -4,6 +4,7 @@ What runs work (Prefect, Dask, torch) is imported where there is work: those imp
 and to find that nothing is left to do should not.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -105,7 +106,7 @@ def start_verification(
     from flows.verify import run_verification
 
     settings = read_settings()
-    db = existing_database(settings, database)
+    db, began = existing_database(settings, database), time.monotonic()
     try:
         counts = run_verification(
             db,
@@ -116,9 +117,13 @@ def start_verification(
             places=read_places(work_of(db)),
         )
         show_verified(db, campaign)
-        print(f"{counts} in this run")
+        print(f"{counts} in this run, {_rate(counts.ended, time.monotonic() - began)}")
     finally:
         db.close()
+
+
+def _rate(ended: int, seconds: float) -> str:
+    return f"{seconds:.0f} s, {60 * ended / seconds:.1f} a minute"
 
 
 def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":

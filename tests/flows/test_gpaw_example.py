@@ -63,7 +63,7 @@ def test_both_candidates_have_labels_of_the_engine(verified: tuple[Any, str]) ->
     assert set(labels.level) == {"quick"}
     assert len(labels) == 2
     assert labels.converged.all()
-    assert "0 failed in this run" in said
+    assert "0 failed in this run, " in said
     assert "predicted at beef-vdw-ch4, labels at quick" in said
 
 
