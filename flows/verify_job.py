@@ -55,7 +55,7 @@ class Outcome:
     message: str = ""
     energy_ev: float | None = None
     times: int = 1  # how often the failure happened under this one lease
-    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
+    rungs: tuple[str, ...] = ()  # of a failure: what each rung of the SCF ladder came to
     provenance: Provenance | None = None
     work: str = ""  # the folder that the try leaves, to be removed when its result is stored
 
@@ -103,8 +103,8 @@ def _verify_one(
     except UserError as error:
         outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
     teller.end()
-    told = with_logbook(_provenance(job, level, outcome, began), book)
-    return replace(outcome, provenance=replace(told, rungs=outcome.rungs), work=book.place)
+    told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
+    return replace(outcome, provenance=with_logbook(told, book), work=book.place)
 
 
 def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
@@ -114,9 +114,7 @@ def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
 
 def _failed(lease: Lease, failure: EngineError) -> Outcome:
     """Return a failure with every rung of the engine's ladder, which count as tries."""
-    rungs = tuple(
-        f"{done.rung}: {done.kind or 'converged'} {done.message}" for done in failure.tries
-    )
+    rungs = tuple(str(done) for done in failure.tries)
     times = sum(done.kind == failure.kind for done in failure.tries)
     return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
 

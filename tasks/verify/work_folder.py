@@ -2,6 +2,7 @@
 
 WORK/LEVEL/ITEM/.lock           held by the process that computes
 WORK/LEVEL/ITEM/*.steps         the checkpoint of each relaxation
+WORK/LEVEL/ITEM/*.stuck         why the electrons did not converge on a rung of the ladder
 WORK/LEVEL/ITEM/run-*/rung1/    the engine's files, of this process alone
 """
 
@@ -9,7 +10,7 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from tasks.verify.track import Track
 
 _LOCK = ".lock"
 _RUN = "run-"
+_STUCK = ".stuck"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,27 @@ class WorkFolder:
         if found.frames:
             self.book.note(f"{name} goes on after step {found.frames[-1].step}")
         return start, Track(found.frames, checkpoint, watch)
+
+    def stuck(self, name: str) -> str | None:
+        """Return why an earlier try's electrons did not converge on a rung, or None."""
+        if self.kept is None:
+            return None
+        try:
+            return (self.kept / f"{name}{_STUCK}").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def mark_stuck(self, name: str, why: str) -> None:
+        """Let the next try of the item begin on the rung after this one."""
+        if self.kept is not None:
+            with suppress(OSError):  # it then begins on this one again
+                (self.kept / f"{name}{_STUCK}").write_text(why, encoding="utf-8")
+
+    def forget_stuck(self, part: str) -> None:
+        """Let the next try begin on the first rung: all of them are behind this one."""
+        for mark in self.kept.glob(f"{part}rung*{_STUCK}") if self.kept is not None else ():
+            with suppress(OSError):
+                mark.unlink()
 
     def _start(self, atoms: Atoms, last: Atoms | None) -> Atoms:
         if last is None:
