@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 KILLED = "killed"  # a lease ran out without a report
+IONS_NOT_CONVERGED = "ions_not_converged"  # a step limit
 NEED_FAILED = "need_failed"  # not computed: the clean slab or the gas molecule it needs has failed
 
 
@@ -33,7 +34,7 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
         "missing_potential": Rule(tries=1),
         "not_installed": Rule(tries=1),
         "scf_not_converged": Rule(tries=3),  # the engine takes the next rung of its ladder
-        "ions_not_converged": Rule(tries=2, resumes=True),
+        IONS_NOT_CONVERGED: Rule(tries=2, resumes=True),
         "out_of_memory": Rule(tries=3, larger_memory=True),
         "wall_limit": Rule(tries=20, resumes=True),  # progress, so it may happen often
         "numerical": Rule(tries=2),

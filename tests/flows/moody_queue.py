@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +167,7 @@ def moody_queue(
     at: str = "nothing",
     times: int = 1,
     metals: Sequence[str] = ("Cu",),
+    relaxation: Mapping[str, float] | None = None,
 ) -> MoodyQueue:
     """Make a queue of H on one slab of each metal, three atoms high."""
     (folder / "notes").mkdir()
@@ -177,7 +178,7 @@ def moody_queue(
             "name": "moody",
             "based_on": "emt",
             "engine": "moody",
-            "calculation": {"keywords": keywords},
+            "calculation": {"keywords": keywords, "relaxation": dict(relaxation or {})},
         }
     )
     (folder / "moody.yaml").write_text(text)

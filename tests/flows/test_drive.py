@@ -20,9 +20,10 @@ from screening_db.calculations import tries
 from screening_db.failure_policy import POLICY
 from screening_db.jobs import take_over_jobs
 from screening_db.lease import Lease
-from screening_db.queries import queue_items
-from screening_db.queue_orders import cancel
+from screening_db.queries import label, queue_items
+from screening_db.queue_orders import cancel, retry
 from tasks.verify.engines import FailureKind, plugin
+from tasks.verify.engines.base import LADDER
 from tasks.verify.resources import Limits
 
 QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
@@ -216,3 +217,38 @@ def test_a_candidate_without_a_structure_fails_and_the_rest_goes_on(
         session.execute(text("UPDATE candidate SET structure = NULL WHERE site = 'hollow Cu'"))
     counts = drive(queue, Inline())
     assert (counts.failed, counts.ended) == (1, 2)
+
+
+def test_an_adslab_at_its_step_limit_goes_on_and_is_an_anomaly_after_its_tries(
+    make: Callable[..., MoodyQueue],
+) -> None:
+    queue = make(relaxation={"max_steps": 4})  # the slab and the gas end within them
+    counts = drive(queue, Inline())
+    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    first, second = tries(queue.db, adslab.item, queue.level.name)
+    assert (adslab.state, counts.anomalous, counts.retried) == ("anomalous", 1, 1)
+    assert (first.error_class, second.state) == ("ions_not_converged", "anomalous")
+    assert second.note == "begun at the last geometry of try 1"
+    found = label(queue.db, adslab.item, queue.level.name)
+    assert found is not None
+    assert found.flags == ["ions_not_converged"]
+    assert found.flag_numbers == {"ions_not_converged": [found.fmax, 0.05]}
+    key = (adslab.item, queue.level.name)
+    assert [changed for changed, _ in retry(queue.db, [key]).changed] == [key]
+    assert drive(queue, Inline()).converged == 1
+    assert tries(queue.db, *key)[2].note == "begun at the last geometry of try 2"
+    assert retry(queue.db, [key]).left[0].why == "it is converged: its result stays"
+
+
+def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin.PluginEngine, "ladder", LADDER)
+    queue = make(mood="scf_not_converged", at="all", times=1)
+    assert drive(queue, Inline()).ended == 1
+    for item in queue_items(queue.db):
+        (tried,) = tries(queue.db, item.item, queue.level.name)
+        assert tried.rungs == [
+            "as stated: scf_not_converged in a mood of scf_not_converged",
+            "gentle mixing: converged",
+        ]
