@@ -119,7 +119,8 @@ class BatchExecutor:
             return
         if result.outcome.message:
             for pickled in watched.folder.glob("*.pkl"):
-                pickled.unlink(missing_ok=True)
+                with suppress(OSError):
+                    pickled.unlink()
         else:
             shutil.rmtree(watched.folder, ignore_errors=True)
 

@@ -86,8 +86,8 @@ def verify_group(
     known = KnownEnergies(recorded)
     try:
         engine = engine_for(order.level, places=order.places)
-    except EngineError as failure:  # this worker's machine may lack it
-        return [_failed(job.lease, failure) for job in jobs], {}
+    except UserError as fault:  # where the run began the level can be computed
+        return [_not_here(job, order.level, str(fault)) for job in jobs], {}
     return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
 
 
@@ -105,6 +105,11 @@ def _verify_one(
     teller.end()
     told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
     return replace(outcome, provenance=with_logbook(told, book), work=book.place)
+
+
+def _not_here(job: Job | ReferenceJob, level: LevelOfTheory, message: str) -> Outcome:
+    outcome = Outcome(job.lease, failure=FailureKind.NOT_INSTALLED, message=message)
+    return replace(outcome, provenance=_provenance(job, level, outcome, time.time()))
 
 
 def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:

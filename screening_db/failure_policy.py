@@ -2,7 +2,9 @@
 
 A class counts by itself: an item that failed twice in its electrons and was stopped once at the
 wall limit has two tries behind it for the one and one for the other. A person who retries an item
-sets all its counts back. Five workers, then no more, is the rule of GASpy (Tran & Ulissi 2018).
+sets all its counts back. ``not_installed`` has no rule: it is a fault of the place, where the item
+was not tried, and whoever met it gives the item back. Five workers, then no more, is the rule of
+GASpy (Tran & Ulissi 2018).
 """
 
 from collections.abc import Mapping
@@ -32,7 +34,6 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
     {
         "bad_input": Rule(tries=1),
         "missing_potential": Rule(tries=1),
-        "not_installed": Rule(tries=1),
         "scf_not_converged": Rule(tries=3),  # the engine takes the next rung of its ladder
         IONS_NOT_CONVERGED: Rule(tries=2, resumes=True),
         "out_of_memory": Rule(tries=3, larger_memory=True),

@@ -17,8 +17,8 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     """Refuse atoms that the engine cannot compute, or that no engine should.
 
     Raises:
-        EngineError: a missing potential or one of another family, a charge, overlapping atoms, a
-            slab without vacuum.
+        EngineError: a missing potential, none or those of another family on this machine, a charge,
+            overlapping atoms, a slab without vacuum.
     """
     require_elements(engine, level, atoms.get_chemical_symbols())
     require_checksums(engine, level, atoms.get_chemical_symbols())
@@ -38,10 +38,11 @@ def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str
     """Refuse, by name, elements that an engine has no potential for."""
     missing = unsupported_elements(engine, level, symbols)
     if missing:
+        there = sorted(engine.elements(level))
         raise EngineError(
-            FailureKind.MISSING_POTENTIAL,
+            FailureKind.MISSING_POTENTIAL if there else FailureKind.NOT_INSTALLED,
             f"engine {engine.name} has no potential for {', '.join(missing)}; it has "
-            f"{', '.join(sorted(engine.elements(level))) or 'none at all'}",
+            f"{', '.join(there) or 'none at all'}",
         )
 
 
@@ -54,7 +55,7 @@ def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[st
         stated = potentials.checksums.get(symbol)
         if stated is not None and not found.startswith(stated):
             raise EngineError(
-                FailureKind.MISSING_POTENTIAL,
+                FailureKind.NOT_INSTALLED,
                 f"level {level.name} is computed with {potentials.family}, whose potential of "
                 f"{symbol} has checksum {stated}; found {found[: len(stated)]}; install that "
                 "family, or make a level of your own with the checksums found",

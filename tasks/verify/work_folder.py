@@ -18,6 +18,7 @@ from typing import IO
 
 from ase import Atoms
 
+from tasks.errors import UserError
 from tasks.verify.checkpoint import Checkpoint, CheckpointError, Read
 from tasks.verify.logbook import Logbook
 from tasks.verify.track import Track
@@ -120,8 +121,28 @@ def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
 def remove_work_folder(place: str) -> None:
     """Remove the folder of an item that has ended well; what is no such folder stays."""
     folder = Path(place)
-    if place and (folder / _LOCK).is_file():
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a folder that may not be looked into
+        if place and (folder / _LOCK).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_work_folder(work: str) -> None:
+    """Refuse a place for work folders that cannot be made or written; empty is none.
+
+    Raises:
+        UserError: it lies under a file, or this user may not write there.
+    """
+    if not work:
+        return
+    try:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work):
+            return
+    except OSError as fault:
+        raise UserError(
+            f"calculations keep their steps in a folder that can be written, {work} cannot "
+            f"({fault.strerror}); set SABATIER_ENGINE_WORK to one that can"
+        ) from None
 
 
 @contextmanager

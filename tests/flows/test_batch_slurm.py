@@ -12,9 +12,12 @@ from flows.batch_plan import Profile, load_profile
 from flows.drive import Driver, Pace, Wanted
 from flows.errors import CampaignError
 from flows.executors import SubmissionError
+from flows.verify import InJobs, run_verification
 from flows.verify_work import Terms
 from screening_db.calculations import tries
-from screening_db.queries import queue_items
+from screening_db.queries import campaign, queue_items
+from tasks.errors import UserError
+from tasks.verify.engines import plugin
 from tasks.verify.resources import Limits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
@@ -121,6 +124,19 @@ def test_a_refused_job_is_told_in_slurms_words_and_stays_queued(
     with pytest.raises(SubmissionError, match="QOSMaxSubmitJobPerUserLimit"):
         drain(queue)
     assert {row.state for row in queue_items(queue.db)} == {"queued", "waiting"}
+
+
+def test_a_login_node_need_not_have_the_program_that_jobs_load(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = moody_queue(tmp_path, str(tmp_path / "screening.db"))
+    monkeypatch.setattr(plugin.PluginEngine, "missing", lambda self: "it is not loaded here")
+    (slurm / "plan").write_text("REFUSED")
+    found = campaign(queue.db, CAMPAIGN)
+    for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
+        where = InJobs(system, Profile(), queue.jobs, 1)
+        with pytest.raises(UserError, match=told):
+            run_verification(queue.db, found, limit=None, engine=None, where=where)
 
 
 def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:

@@ -1,5 +1,6 @@
 """The driver's policy, with an executor that computes in this process: nothing is done twice."""
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +13,21 @@ from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 from sqlalchemy import text
 
 from flows.drive import Driver, Pace, Wanted
+from flows.errors import CampaignError
 from flows.executors import Result, SubmissionError, Work
+from flows.verify import OnDask, run_verification
 from flows.verify_job import verify_group
 from flows.verify_record import Counts
 from flows.verify_work import Terms
+from flows.workers import ClusterPlan
 from screening_db.calculations import tries
 from screening_db.failure_policy import POLICY
 from screening_db.jobs import take_over_jobs
 from screening_db.lease import Lease
-from screening_db.queries import label, queue_items
+from screening_db.queries import campaign, label, queue_items
 from screening_db.queue_orders import cancel, retry
-from tasks.verify.engines import FailureKind, plugin
+from tasks.errors import UserError
+from tasks.verify.engines import EnginePlace, FailureKind, plugin
 from tasks.verify.engines.base import LADDER
 from tasks.verify.resources import Limits
 
@@ -95,7 +100,7 @@ def states(queue: MoodyQueue) -> dict[str, int]:
     return {state: found.count(state) for state in found}
 
 
-@pytest.mark.parametrize("kind", list(FailureKind))
+@pytest.mark.parametrize("kind", [FailureKind(name) for name in POLICY])
 def test_each_class_of_failure_ends_in_its_state_after_its_tries(
     make: Callable[..., MoodyQueue], kind: FailureKind
 ) -> None:
@@ -190,6 +195,9 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
         assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
     else:
         assert set(states(queue)) <= {"queued", "waiting"}
+        told = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+        assert {(tried.state, tried.attempt) for tried in told} == {("cancelled", 1)}
+        assert {row.attempts for row in queue_items(queue.db)} == {0}
 
 
 def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
@@ -252,3 +260,35 @@ def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
             "as stated: scf_not_converged in a mood of scf_not_converged",
             "gentle mixing: converged",
         ]
+
+
+@pytest.mark.parametrize("place", ["", "here"])
+def test_a_place_without_the_engine_costs_no_item_its_tries(
+    make: Callable[..., MoodyQueue], place: str
+) -> None:
+    queue = make(mood="not_installed", at="Cu3", times=1, metals=("Cu", "Ag"))
+    with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
+        drive(queue, Inline(place=place))
+    assert "failed" not in states(queue)
+    (slab,) = [row for row in queue_items(queue.db) if row.attempts == 0 and row.kind == "slab"]
+    (tried,) = tries(queue.db, slab.item, queue.level.name)
+    assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
+    assert "in a mood of not_installed" in tried.error_message
+    assert drive(queue, Inline(place=place)).ended == 2
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
+    make: Callable[..., MoodyQueue], tmp_path: Path
+) -> None:
+    queue = make()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/x cannot \(Not a directory\); set SABATIER_ENGINE"):
+        run_verification(
+            queue.db,
+            campaign(queue.db, CAMPAIGN),
+            limit=None,
+            engine=None,
+            where=OnDask(ClusterPlan(1)),
+            places={"moody": EnginePlace(work=str(tmp_path / "file" / "x"))},
+        )
+    assert queue.tries() == {}
