@@ -34,7 +34,11 @@ from tasks.verify.work_folder import require_work_folder
 
 @dataclass(frozen=True)
 class OnDask:
-    """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others."""
+    """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others.
+
+    Workers have one memory each, and no item gets more of it: a larger class of an item is only
+    what it is left to others by.
+    """
 
     cluster: ClusterPlan
     memory_class: int | None = None

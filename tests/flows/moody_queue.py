@@ -33,6 +33,7 @@ ENGINE = '''
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def act(mood):
         os.kill(os.getpid(), signal.SIGKILL)
     elif mood == "memory":
         raise MemoryError("unable to allocate")
+    elif mood == "reaped":  # as a program of which the system killed a rank for its memory
+        print("slurmstepd: error: Detected 1 oom_kill event in StepId=1.0", file=sys.stderr)
+        raise EngineError(FailureKind.KILLED, "mpirun returned an error: 137")
     elif mood == "hang":
         time.sleep(600)
     elif mood == "deaf":  # as a program in C that does not come back to Python
