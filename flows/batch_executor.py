@@ -13,11 +13,12 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
@@ -40,6 +41,10 @@ from tasks.verify.resources import Resources
 _SUBMITTED = "_submitted.pkl"
 _LATE_FILES_S = 30.0  # a file that a node wrote is seen late on a network's file system
 _LOG_LINES = 5
+_MEMORY_LINES = 40  # Slurm and MPI tell of it before a program's own last words
+_ASK_S = 30.0  # between two questions to squeue about one job
+_ANSWER_S = 30.0
+_GONE_S = 300.0  # a job that sacct and squeue do not know so long has ended
 
 
 @dataclass
@@ -47,7 +52,10 @@ class _Watched:
     lease: Lease
     job: "submitit.Job[Result]"
     folder: Path
-    ended_at: float | None = None  # seen without a result
+    ended_at: float | None = None  # seen without a result, or with one that does not tell enough
+    read: Result | None = None
+    missed_at: float | None = None  # since when squeue does not list it
+    ask_at: float = 0.0  # when squeue is asked again
 
 
 class BatchExecutor:
@@ -119,7 +127,8 @@ class BatchExecutor:
             return
         if result.outcome.message:
             for pickled in watched.folder.glob("*.pkl"):
-                pickled.unlink(missing_ok=True)
+                with suppress(OSError):
+                    pickled.unlink()
         else:
             shutil.rmtree(watched.folder, ignore_errors=True)
 
@@ -139,18 +148,52 @@ class BatchExecutor:
 
     def _result(self, watched: _Watched) -> Result | None:
         if watched.job.paths.result_pickle.exists():
-            return _read(watched)
+            return self._read(watched)
         state = self._state(watched)
-        kind = kind_of_state(state)
-        if kind is None:
-            return None
-        watched.ended_at = watched.ended_at or time.monotonic()
-        late_s = 0.0 if self._system == "local" else _LATE_FILES_S
-        if time.monotonic() - watched.ended_at < late_s:
+        kind = FailureKind.KILLED if self._is_gone(watched, state) else kind_of_state(state)
+        if kind is None or self._is_early(watched):
             return None
         if watched.job.paths.result_pickle.exists():  # written since we looked
-            return _read(watched)
+            return self._read(watched)
         return Result(_ended_without(watched, state, kind))
+
+    def _is_early(self, watched: _Watched) -> bool:
+        """Tell whether what a job that has ended leaves may not be seen yet."""
+        watched.ended_at = watched.ended_at or time.monotonic()
+        late_s = 0.0 if self._system == "local" else _LATE_FILES_S
+        return time.monotonic() - watched.ended_at < late_s
+
+    def _read(self, watched: _Watched) -> Result | None:
+        """Return what a job left; one whose program was killed also tells by its end what for."""
+        if watched.read is None:
+            watched.read = _read(watched)
+        found = watched.read
+        if found.outcome.failure is not FailureKind.KILLED:
+            return found
+        early = self._is_early(watched)
+        if self._system == "slurm" and not early:
+            watched.job.get_info(mode="force")  # by now Slurm knows
+        told = (kind_of_state(self._state(watched)), kind_said(_words(watched, _MEMORY_LINES)))
+        if FailureKind.OUT_OF_MEMORY in told:
+            said = f"{found.outcome.message}; the job ended out of memory"
+            outcome = replace(
+                found.outcome, failure=FailureKind.OUT_OF_MEMORY, message=said, times=1
+            )
+            return replace(found, outcome=outcome)
+        return None if early else found
+
+    def _is_gone(self, watched: _Watched, state: str) -> bool:
+        """Tell whether Slurm, which keeps no account of jobs here, has not known one for long."""
+        if state != "UNKNOWN":
+            watched.missed_at = None
+            return False
+        now = time.monotonic()
+        if now >= watched.ask_at:
+            watched.ask_at = now + _ASK_S
+            in_queue = _in_queue(watched.job.job_id)
+            if in_queue is not None:
+                watched.missed_at = None if in_queue else watched.missed_at or now
+        return watched.missed_at is not None and now - watched.missed_at >= _GONE_S
 
     def _state(self, watched: _Watched) -> str:
         """Return the state in Slurm's words."""
@@ -185,6 +228,8 @@ class BatchExecutor:
 def slurm_parameters(profile: Profile, needed: Resources, name: str) -> Mapping[str, Any]:
     """Return what ``sbatch`` is asked for; the queue alone decides what is run again."""
     variables = thread_variables(needed.threads)
+    if needed.threads > 1:  # since Slurm 22.05 srun does not take it from --cpus-per-task
+        variables |= {"SRUN_CPUS_PER_TASK": str(needed.threads)}
     own = {
         "ntasks": needed.ranks,
         "signal": f"B:USR2@{profile.warning_s}",
@@ -229,14 +274,33 @@ def _read(watched: _Watched) -> Result:
 
 
 def _ended_without(watched: _Watched, state: str, kind: FailureKind) -> Outcome:
-    paths = watched.job.paths
-    words = f"{last_words(paths.stderr, _LOG_LINES)} {last_words(paths.stdout, _LOG_LINES)}"
+    words = _words(watched, _LOG_LINES)
     if kind is FailureKind.KILLED:
         told = kind_said(words)
         warned = told is not FailureKind.OUT_OF_MEMORY and was_warned(watched.folder)
         kind = FailureKind.WALL_LIMIT if warned else told or kind
     said = f"job {watched.job.job_id} ended as {state} without a result; {words[-400:].strip()}"
     return Outcome(watched.lease, failure=kind, message=said)
+
+
+def _words(watched: _Watched, lines: int) -> str:
+    """Return the last lines of what a job wrote."""
+    paths = watched.job.paths
+    return f"{last_words(paths.stderr, lines)} {last_words(paths.stdout, lines)}"
+
+
+def _in_queue(number: str) -> bool | None:
+    """Return whether squeue lists a job, or None where it does not answer."""
+    command = ["squeue", "--noheader", "--format=%i", f"--jobs={number}"]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+    except (OSError, SubprocessError):
+        return None
+    if asked.returncode == 0:
+        return bool(asked.stdout.strip())
+    return False if "invalid job id" in asked.stderr.lower() else None
 
 
 def _process(watched: _Watched) -> psutil.Process | None:

@@ -1,7 +1,7 @@
 """Verification on Dask workers, one calculation on each at a time; they end with this process."""
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,8 @@ from flows.workers import ClusterPlan
 from screening_db.lease import Lease
 from tasks.verify.engines import FailureKind
 from tasks.verify.engines.failures import kind_of
+
+_MEMORY_TOPIC = "worker-restart-memory"  # as Dask's nannies call it
 
 
 @contextmanager
@@ -45,6 +47,8 @@ class DaskExecutor:
         self.client = client
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._futures: dict[object, tuple[Lease, Future[Any]]] = {}
+        self._over_memory: set[str] = set()  # addresses of workers that their nannies ended for it
+        client.subscribe_topic(_MEMORY_TOPIC, self._hear)
 
     @property
     def capacity(self) -> int:
@@ -75,7 +79,7 @@ class DaskExecutor:
             futures.append(self._ended.get(timeout=wait_s))
             while True:
                 futures.append(self._ended.get_nowait())
-        return [_result(*self._futures.pop(f.key)) for f in futures if f.key in self._futures]
+        return [self._result(*self._futures.pop(f.key)) for f in futures if f.key in self._futures]
 
     def recorded(self, result: Result) -> None:
         """Do nothing: the result was let go of when it was read."""
@@ -87,15 +91,29 @@ class DaskExecutor:
                 del self._futures[key]
                 future.cancel()
 
+    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        self._over_memory.add(str(event[1]["worker"]))
 
-def _result(lease: Lease, future: "Future[Any]") -> Result:
-    if future.status == "finished":
-        (outcome,), found = future.result()
-        future.release()  # a lost worker then costs the work that it was on, not all it had held
-        return Result(outcome, found)
-    error = future.exception() if future.status == "error" else None
-    if error is None or isinstance(error, KilledWorker):
-        said = "the worker process was killed, as one is that takes more memory than there is"
-        return Result(Outcome(lease, failure=FailureKind.KILLED, message=said))
-    message = f"{type(error).__name__}: {error}"
-    return Result(Outcome(lease, failure=kind_of(error), message=message))
+    def _result(self, lease: Lease, future: "Future[Any]") -> Result:
+        if future.status == "finished":
+            (outcome,), found = future.result()
+            future.release()  # a lost worker then costs the work that it was on, not all it held
+            return Result(outcome, found)
+        error = future.exception() if future.status == "error" else None
+        if error is None or isinstance(error, KilledWorker):
+            return Result(self._killed(lease, error))
+        message = f"{type(error).__name__}: {error}"
+        return Result(Outcome(lease, failure=kind_of(error), message=message))
+
+    def _killed(self, lease: Lease, error: KilledWorker | None) -> Outcome:
+        """Return how a worker died: Dask's nanny tells of its memory limit, the system nothing."""
+        address = "" if error is None else str(getattr(error.last_worker, "address", ""))
+        if address in self._over_memory:
+            self._over_memory.remove(address)  # the next worker may have it again
+            said = (
+                "the worker went over its memory limit and was ended; Dask gives every try the "
+                "same: start fewer workers, or take --on local or slurm"
+            )
+            return Outcome(lease, failure=FailureKind.OUT_OF_MEMORY, message=said)
+        said = "the worker process was killed, and by whom is not told; it may be for its memory"
+        return Outcome(lease, failure=FailureKind.KILLED, message=said)

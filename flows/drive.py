@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from flows.errors import CampaignError
 from flows.executors import Executor, Result, SubmissionError, Work
 from flows.queue_work import plan_needs
+from flows.verify_job import Outcome
 from flows.verify_record import Counts, record, record_found
 from flows.verify_work import Terms, work_of
 from screening_db.engine import Database
@@ -22,6 +24,7 @@ from screening_db.jobs import jobs_running, leave_jobs, record_jobs, take_over_j
 from screening_db.lease import Lease
 from screening_db.queue import claim, heartbeat, release
 from screening_db.queue_view import failed_for_needs, waits_for_others
+from tasks.verify.engines import FailureKind
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ class Driver:
     counts: Counts = field(default_factory=Counts)
     _in_flight: dict[str, Lease] = field(default_factory=dict)
     _lost: "queue.SimpleQueue[Lease]" = field(default_factory=queue.SimpleQueue)
+    _missing: str = ""  # at a place where work was begun, and where
     _next_look: float = 0.0
     _next_take_over: float = 0.0
 
     def run(self, advance: Callable[[int], None]) -> Counts:
-        """Work until nothing is left that this run can do; ``advance`` hears of ended adslabs."""
+        """Work until nothing is left that this run can do; ``advance`` hears of ended adslabs.
+
+        Raises:
+            CampaignError: a place of work lacks the engine, or what the level needs of it.
+        """
         before, told = failed_for_needs(self.db, self.wanted.campaign), 0
         with self._kept_alive(), self._given_back():
             while self.counts.ended < self.wanted.adslabs or self._in_flight:
                 self._take_over()
+                self._require_place()
                 self._refill()
                 if not self._in_flight and not self._others_work():
                     break
@@ -74,6 +83,17 @@ class Driver:
                 advance(self.counts.ended - told)
                 told = self.counts.ended
         return self.counts
+
+    def _require_place(self) -> None:
+        """Stop where a place cannot compute: it would take one item after another and end none.
+
+        What ends with this process is let end first; nothing more is begun.
+        """
+        if self._missing and (self.executor.place or not self._in_flight):
+            raise CampaignError(
+                f"{self._missing}; mend that there and go on with the same command: what was begun "
+                "there was given back"
+            )
 
     def _take_over(self) -> None:
         """Go on with jobs that another driver submitted and does not watch any more."""
@@ -87,7 +107,7 @@ class Driver:
 
     def _refill(self) -> None:
         """Claim as much as there is room for, and begin it."""
-        if time.monotonic() < self._next_look:
+        if self._missing or time.monotonic() < self._next_look:
             return
         room = self.executor.capacity - len(self._in_flight)
         leases = self._claim(room) if room > 0 else []
@@ -140,10 +160,21 @@ class Driver:
 
     def _record(self, result: Result) -> None:
         record_found(self.db, self.terms.level, result.found)
-        record(self.db, result.outcome, self.counts)
+        if result.outcome.failure is FailureKind.NOT_INSTALLED:
+            self._record_place(result.outcome)
+        else:
+            record(self.db, result.outcome, self.counts)
         self.executor.recorded(result)
         self._in_flight.pop(result.outcome.lease.item, None)
         self._next_look = 0.0  # an end makes room, and may be what others waited for
+
+    def _record_place(self, outcome: Outcome) -> None:
+        """Give back what a place could not compute: no fault of the item."""
+        told = outcome.provenance
+        where = f"host {told.host}" if told and told.host else "the place of work"
+        said = f"{where} cannot compute level {self.terms.level.name}: {outcome.message}"
+        release(self.db, [outcome.lease], said, told)
+        self._missing = self._missing or said
 
     def _others_work(self) -> bool:
         """Tell whether there will be something to do though there is nothing now."""
@@ -195,4 +226,4 @@ class Driver:
             if self.executor.place:
                 leave_jobs(self.db, leases)
             else:
-                release(self.db, leases)
+                release(self.db, leases, "given back: the run was stopped")

@@ -92,7 +92,7 @@ def retry(
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Put failed and cancelled calculations back, with all their tries before them."""
+    """Put failed, cancelled and unconverged calculations back, with all their tries before them."""
     from screening_db.queue_orders import retry as order
 
     _carry_out("retried", order, items, where, level, database)

@@ -54,7 +54,8 @@ class Teller:
     def end(self) -> None:
         """Remove the file: what it tells comes with the end of the try."""
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):  # nothing is there, or it is in the way of nobody
+                self._file.unlink()
 
     def _append(self, told: dict[str, Any]) -> None:
         if self._file is None:

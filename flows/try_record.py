@@ -52,6 +52,7 @@ def with_logbook(told: Provenance, book: Logbook) -> Provenance:
         structure_out=told.structure_out or _structure(book),
         files=pack_files(book.files),
         steps=tuple(_step(frame) for frame in book.frames),
+        rungs=tuple(book.rungs) or told.rungs,  # else a reference failed that it needs
         note="; ".join(book.notes),
     )
 

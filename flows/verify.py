@@ -27,13 +27,18 @@ from screening_db.progress import waiting_adslabs
 from screening_db.record import record_level
 from screening_db.tables import CampaignRow
 from tasks.levels import LevelOfTheory
-from tasks.verify.engines import Places, engine_for, place_of
+from tasks.verify.engines import Places, engine_elsewhere, engine_for, place_of
 from tasks.verify.resources import Limits
+from tasks.verify.work_folder import require_work_folder
 
 
 @dataclass(frozen=True)
 class OnDask:
-    """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others."""
+    """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others.
+
+    Workers have one memory each, and no item gets more of it: a larger class of an item is only
+    what it is left to others by.
+    """
 
     cluster: ClusterPlan
     memory_class: int | None = None
@@ -64,17 +69,20 @@ def run_verification(
 
     Raises:
         UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
-            computed here.
+            computed here, or the work folder not be written.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
     level = recorded_level(db, campaign.verified_at)
-    engine_for(level, engine, places)
+    # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
+    on_slurm = isinstance(where, InJobs) and where.system == "slurm"
+    (engine_elsewhere if on_slurm else engine_for)(level, engine, places)
     record_level(db, level_row(level))  # labels and references go by the level's name
     plan_needs(db, level)
     waiting = waiting_adslabs(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return Counts()
+    require_work_folder(place_of(level, places).work)
     terms = _terms(level, places or {}, where)
     wanted = Wanted(campaign.name, total, where.memory_class)
     with (

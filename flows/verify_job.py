@@ -56,7 +56,7 @@ class Outcome:
     message: str = ""
     energy_ev: float | None = None
     times: int = 1  # how often the failure happened under this one lease
-    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
+    rungs: tuple[str, ...] = ()  # of a failure: what each rung of the SCF ladder came to
     provenance: Provenance | None = None
     work: str = ""  # the folder that the try leaves, to be removed when its result is stored
 
@@ -87,8 +87,8 @@ def verify_group(
     known = KnownEnergies(recorded)
     try:
         engine = engine_for(order.level, places=order.places)
-    except EngineError as failure:  # this worker's machine may lack it
-        return [_failed(job.lease, failure) for job in jobs], {}
+    except UserError as fault:  # where the run began the level can be computed
+        return [_not_here(job, order.level, str(fault)) for job in jobs], {}
     return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
 
 
@@ -104,8 +104,13 @@ def _verify_one(
     except UserError as error:
         outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
     teller.end()
-    told = with_logbook(_provenance(job, level, outcome, began), book)
-    return replace(outcome, provenance=replace(told, rungs=outcome.rungs), work=book.place)
+    told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
+    return replace(outcome, provenance=with_logbook(told, book), work=book.place)
+
+
+def _not_here(job: Job | ReferenceJob, level: LevelOfTheory, message: str) -> Outcome:
+    outcome = Outcome(job.lease, failure=FailureKind.NOT_INSTALLED, message=message)
+    return replace(outcome, provenance=_provenance(job, level, outcome, time.time()))
 
 
 def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
@@ -117,9 +122,7 @@ def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
 
 def _failed(lease: Lease, failure: EngineError) -> Outcome:
     """Return a failure with every rung of the engine's ladder, which count as tries."""
-    rungs = tuple(
-        f"{done.rung}: {done.kind or 'converged'} {done.message}" for done in failure.tries
-    )
+    rungs = tuple(str(done) for done in failure.tries)
     times = sum(done.kind == failure.kind for done in failure.tries)
     return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from flows.verified_label import label_row
 from flows.verify_job import Outcome
 from screening_db.engine import Database
+from screening_db.failure_policy import after_failure
 from screening_db.lease import Lease
 from screening_db.queue import complete, complete_reference, fail
 from screening_db.record import record_references
 from screening_db.verification_tables import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verify.energies import EnergyKey
+from tasks.verify.engines import FailureKind
+from tasks.verify.verify import Verified
 from tasks.verify.work_folder import remove_work_folder
+
+_UNCONVERGED = FailureKind.IONS_NOT_CONVERGED.value
 
 
 @dataclass
@@ -42,7 +47,10 @@ class Counts:
 
 
 def record(db: Database, outcome: Outcome, counts: Counts) -> None:
-    """Store one outcome; one whose lease was lost was reported by another worker."""
+    """Store one outcome; one whose lease was lost was reported by another worker.
+
+    An adslab at its step limit is a failure while it has tries left, and then an anomaly.
+    """
     lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
     if outcome.energy_ev is not None:
         if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told):
@@ -52,10 +60,25 @@ def record(db: Database, outcome: Outcome, counts: Counts) -> None:
         state = fail(db, lease, kind, outcome.message, told, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
+    elif not verified.converged and _goes_on(lease):
+        counts.retried += fail(db, lease, _UNCONVERGED, _why(verified), told) == "queued"
     elif complete(db, lease, label_row(db, lease, verified), told):
         remove_work_folder(outcome.work)
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
+
+
+def _goes_on(lease: Lease) -> bool:
+    """Tell whether a relaxation at its step limit has another try, from where it has come to."""
+    return after_failure(_UNCONVERGED, lease.failures, lease.memory_class).state == "queued"
+
+
+def _why(verified: Verified) -> str:
+    limit = next(flag.limit for flag in verified.flags if flag.name == _UNCONVERGED)
+    return (
+        f"an adslab must reach forces of {limit:g} eV/Å, got {verified.fmax_ev_ang:.3f} eV/Å after "
+        f"{verified.steps} steps"
+    )
 
 
 def record_found(db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, float]) -> None:

@@ -132,9 +132,9 @@ def kept_files(db: Database, tried: CalculationRow) -> list[KeptFile]:
 
 
 def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
-    """Return the last geometry that a failed or lost try left, from which the next may go on."""
+    """Return the last geometry of a try without a result, or of an anomaly that is tried again."""
     for tried in reversed(tries(db, item, level)):
-        if tried.state == "failed" and tried.structure_out:
+        if tried.state in ("failed", "anomalous") and tried.structure_out:
             fmax = first_fmax(db, item, level)
             return StoredGeometry(tried.structure_out, tried.attempt, fmax)
     return None

@@ -2,7 +2,9 @@
 
 A class counts by itself: an item that failed twice in its electrons and was stopped once at the
 wall limit has two tries behind it for the one and one for the other. A person who retries an item
-sets all its counts back. Five workers, then no more, is the rule of GASpy (Tran & Ulissi 2018).
+sets all its counts back. ``not_installed`` has no rule: it is a fault of the place, where the item
+was not tried, and whoever met it gives the item back. Five workers, then no more, is the rule of
+GASpy (Tran & Ulissi 2018).
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 KILLED = "killed"  # a lease ran out without a report
+IONS_NOT_CONVERGED = "ions_not_converged"  # a step limit
 NEED_FAILED = "need_failed"  # not computed: the clean slab or the gas molecule it needs has failed
 
 
@@ -31,9 +34,8 @@ POLICY: Mapping[str, Rule] = MappingProxyType(
     {
         "bad_input": Rule(tries=1),
         "missing_potential": Rule(tries=1),
-        "not_installed": Rule(tries=1),
         "scf_not_converged": Rule(tries=3),  # the engine takes the next rung of its ladder
-        "ions_not_converged": Rule(tries=2, resumes=True),
+        IONS_NOT_CONVERGED: Rule(tries=2, resumes=True),
         "out_of_memory": Rule(tries=3, larger_memory=True),
         "wall_limit": Rule(tries=20, resumes=True),  # progress, so it may happen often
         "numerical": Rule(tries=2),

@@ -220,18 +220,31 @@ def fail(
         return after.state
 
 
-def release(db: Database, leases: Sequence[Lease]) -> int:
-    """Give back calculations that were not begun, as if they had not been claimed."""
+def release(
+    db: Database, leases: Sequence[Lease], why: str = "", provenance: Provenance | None = None
+) -> int:
+    """Give back calculations, and return how many; none counts as a try of its item.
+
+    Without ``why`` they were not begun, and it is as if they had not been claimed. Of those that
+    were begun the record of the try stays, cancelled for that reason.
+    """
     given_back = 0
     with db.write() as session:
+        now = now_of(session)
         for lease in leases:
             values: dict[str, object] = {
                 **unleased("queued"),
                 QueueRow.attempts.key: lease.attempt - 1,
             }
             if changed(session, lease, values):
-                forget_tries(session, [lease.key])
                 given_back += 1
+                if why:
+                    said = ("", one_line(why))
+                    end_try(
+                        session, lease.key, "cancelled", now, failure=said, provenance=provenance
+                    )
+                else:
+                    forget_tries(session, [lease.key])
     return given_back
 
 

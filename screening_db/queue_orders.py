@@ -15,11 +15,11 @@ from screening_db.calculations import end_try
 from screening_db.clock import now_of
 from screening_db.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.failure_policy import NEED_FAILED
+from screening_db.failure_policy import IONS_NOT_CONVERGED, NEED_FAILED
 from screening_db.lease import unleased
 from screening_db.queue_needs import alone, forget_needs, raise_priorities, settle
 from screening_db.queue_view import ItemKey
-from screening_db.verification_tables import QueueNeedRow, QueueRow, QueueState
+from screening_db.verification_tables import LabelRow, QueueNeedRow, QueueRow, QueueState
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Carried:
 
 
 _Change = Callable[[Session, QueueRow, float], None]
+_Test = Callable[[Session, QueueRow], bool]
 
 _DONE = "it is {state}: its result stays"
 _HOLD = {
@@ -70,6 +71,18 @@ _PRIORITY = {
 }
 
 
+def _has_result(session: Session, row: QueueRow) -> bool:
+    return row.state in ("converged", "anomalous")
+
+
+def _is_converged(session: Session, row: QueueRow) -> bool:
+    """Tell whether an item has a result that another try would not change."""
+    label = select(LabelRow.converged).where(
+        LabelRow.candidate_id == row.item, LabelRow.level == row.level
+    )
+    return _has_result(session, row) and session.execute(label).scalar_one_or_none() is not False
+
+
 def hold(db: Database, keys: Sequence[ItemKey]) -> Carried:
     """Keep items that nobody has begun from being claimed."""
     return _carry_out(db, keys, _HOLD, _set_held)
@@ -81,12 +94,13 @@ def release_held(db: Database, keys: Sequence[ItemKey]) -> Carried:
 
 
 def retry(db: Database, keys: Sequence[ItemKey]) -> Carried:
-    """Put failed and cancelled items back, with all their tries before them.
+    """Put failed, cancelled and unconverged items back, with all their tries before them.
 
+    One that ended at its step limit goes on from there: from its start it would end there again.
     With an adslab what it needs is tried again, and with a slab or molecule the adslabs that
     failed for want of it.
     """
-    return _carry_out(db, keys, _RETRY, _set_anew)
+    return _carry_out(db, keys, _RETRY, _set_anew, is_done=_is_converged)
 
 
 def cancel(db: Database, keys: Sequence[ItemKey]) -> Carried:
@@ -110,17 +124,25 @@ def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carr
 
 
 def _carry_out(
-    db: Database, keys: Sequence[ItemKey], refusals: dict[str, str], change: _Change
+    db: Database,
+    keys: Sequence[ItemKey],
+    refusals: dict[str, str],
+    change: _Change,
+    is_done: _Test = _has_result,
 ) -> Carried:
-    """Change the items that have no result yet and whose state and kind no refusal names."""
+    """Change the items that are not done yet and whose state and kind no refusal names."""
     left, changed = [], []
     with db.write() as session:
         alone(session)
         now = now_of(session)
         for key in sorted(set(keys)):
             row = _locked(session, key)
-            why = "it is not in the queue any more" if row is None else _refusal(row, refusals)
-            if row is None or why:
+            if row is None:
+                left.append(Left(key, "it is not in the queue any more"))
+                continue
+            done = is_done(session, row)
+            why = _DONE.format(state=row.state) if done else _refusal(row, refusals)
+            if why:
                 left.append(Left(key, why))
                 continue
             change(session, row, now)
@@ -133,8 +155,6 @@ def _carry_out(
 
 
 def _refusal(row: QueueRow, refusals: dict[str, str]) -> str:
-    if row.state in ("converged", "anomalous"):
-        return _DONE.format(state=row.state)
     return refusals.get(row.state) or refusals.get(row.kind, "")
 
 
@@ -148,7 +168,9 @@ def _set_going(session: Session, row: QueueRow, now: float) -> None:
 
 
 def _set_anew(session: Session, row: QueueRow, now: float) -> None:
-    _store(session, row, failures={}, error_class="", error_message="")
+    goes_on = row.error_class == IONS_NOT_CONVERGED or _has_result(session, row)
+    error_class = IONS_NOT_CONVERGED if goes_on else ""
+    _store(session, row, failures={}, error_class=error_class, error_message="")
     _set_going(session, row, now)
     for other in _bound_to(session, row):  # ends, because each of them is set going by this
         _set_anew(session, other, now)

@@ -20,8 +20,8 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     """Refuse atoms that the engine cannot compute, or that no engine should.
 
     Raises:
-        EngineError: a missing potential or one of another family, a charge, free spins under a
-            level without them, overlapping atoms, a slab without vacuum.
+        EngineError: a missing potential, none or those of another family on this machine, a charge,
+            free spins under a level without them, overlapping atoms, a slab without vacuum.
     """
     symbols = sorted(set(atoms.get_chemical_symbols()))
     require_elements(engine, level, symbols)
@@ -44,10 +44,11 @@ def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str
     """Refuse, by name, elements that an engine has no potential for."""
     missing = unsupported_elements(engine, level, symbols)
     if missing:
+        there = sorted(engine.elements(level))
         raise EngineError(
-            FailureKind.MISSING_POTENTIAL,
+            FailureKind.MISSING_POTENTIAL if there else FailureKind.NOT_INSTALLED,
             f"engine {engine.name} has no potential for {', '.join(missing)}; it has "
-            f"{', '.join(sorted(engine.elements(level))) or 'none at all'}",
+            f"{', '.join(there) or 'none at all'}",
         )
 
 
@@ -58,10 +59,11 @@ def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[st
         return
     found = engine.checksums(level, sorted(set(symbols)))
     for key in sorted(set(found) & ONE_FILE or set(symbols)):
-        fault = _fault(key, potentials.checksums.get(key, ""), found.get(key, ""))
+        listed = potentials.checksums.get(key, "")  # else the level is at fault, not this machine
+        fault = _fault(key, listed, found.get(key, ""))
         if fault:
             raise EngineError(
-                FailureKind.MISSING_POTENTIAL,
+                FailureKind.NOT_INSTALLED if listed else FailureKind.MISSING_POTENTIAL,
                 f"level {level.name} is computed with {potentials.family}, {fault}",
             )
 

@@ -30,8 +30,8 @@ def compute(
     """Return the energy of ``atoms``, relaxed or as they are; ``mode`` is the level's unless given.
 
     Each rung of the ladder starts from ``atoms`` again, so the same input gives the same energy.
-    With a ``book`` the relaxation goes on where an earlier try of the item was stopped; a ``part``
-    names one that is not the item's own.
+    With a ``book`` the relaxation goes on where an earlier try of the item was stopped, on the rung
+    that it had come to; a ``part`` names one that is not the item's own.
 
     Raises:
         EngineError: there is no energy; its class and every try are in the error.
@@ -44,16 +44,16 @@ def compute(
     with work_folder(engine.place.work, level.name, book) as folder:
         wanted = _Wanted(atoms, level, engine, mode, folder, part)
         for number, rung in enumerate(engine.ladder, start=1):
-            try:
-                done = wanted.on_rung(number, rung)
-            except EngineError as failure:
-                tries.append(ScfTry(rung, failure.kind, str(failure)))
-                if failure.kind is FailureKind.SCF_NOT_CONVERGED:
-                    continue
-                raise EngineError(failure.kind, str(failure), tuple(tries)) from failure
-            if not part:
-                book.atoms = done.atoms
-            return replace(done, tries=(*tries, ScfTry(rung)))
+            done = wanted.tried(f"{part}rung{number}", rung)
+            tries.append(_scf_try(rung, done))
+            book.tried(part, tries[-1])
+            if isinstance(done, Relaxation):
+                if not part:
+                    book.atoms = done.atoms
+                return replace(done, tries=tuple(tries))
+            if done.kind is not FailureKind.SCF_NOT_CONVERGED:
+                raise EngineError(done.kind, str(done), tuple(tries)) from done
+        folder.forget_stuck(part)
     raise EngineError(
         FailureKind.SCF_NOT_CONVERGED,
         f"the electrons of {atoms.get_chemical_formula()} did not converge in {len(tries)} tries "
@@ -68,6 +68,10 @@ def _potentials_used(engine: Engine, level: LevelOfTheory, atoms: Atoms) -> dict
     return {f"potential of {key}": sha256 for key, sha256 in found.items()}
 
 
+def _scf_try(rung: Rung, done: Relaxation | EngineError) -> ScfTry:
+    return ScfTry(rung, done.kind, str(done)) if isinstance(done, EngineError) else ScfTry(rung)
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """One structure to compute, in its work folder."""
@@ -79,12 +83,23 @@ class _Wanted:
     folder: WorkFolder
     part: str
 
-    def on_rung(self, number: int, rung: Rung) -> Relaxation:
+    def tried(self, name: str, rung: Rung) -> Relaxation | EngineError:
+        """Return what one rung comes to; one that an earlier try was stuck on is passed over."""
+        before = self.folder.stuck(name)
+        if before is not None:
+            return EngineError(FailureKind.SCF_NOT_CONVERGED, f"in an earlier try: {before}")
+        try:
+            return self.on_rung(name, rung)
+        except EngineError as failure:
+            if failure.kind is FailureKind.SCF_NOT_CONVERGED:
+                self.folder.mark_stuck(name, str(failure))
+            return failure
+
+    def on_rung(self, name: str, rung: Rung) -> Relaxation:
         """Return what one rung of the ladder gives; what it leaves is kept, however it ends."""
-        name = f"{self.part}rung{number}"
         start, track = self._begun(name)
         prepared = self.engine.prepared(_magnetised(start, self.level))
-        job = Job(prepared, self.level, self.folder.run / f"rung{number}", rung)
+        job = Job(prepared, self.level, self.folder.run / name, rung)
         try:
             done = _computed(job, self.engine, self.mode, track)
         finally:

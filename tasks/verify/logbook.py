@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from tasks.verify.checkpoint import Frame
+from tasks.verify.engines.failures import ScfTry
 from tasks.verify.track import Watch
 
 _SAME_CELL_ANG = 1e-6
@@ -38,6 +39,7 @@ class Logbook:
     last: LastGeometry | None = None
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
+    rungs: list[str] = field(default_factory=list)  # what each rung of an SCF ladder came to
     frames: list[Frame] = field(default_factory=list)  # new ones of the item's own relaxation
     atoms: Atoms | None = None  # at the last of them, or at the end
     start: Atoms | None = None  # what was to be computed
@@ -54,6 +56,10 @@ class Logbook:
         """Note something that happened, once."""
         if what not in self.notes:
             self.notes.append(what)
+
+    def tried(self, part: str, one: ScfTry) -> None:
+        """Keep what a rung came to; ``part`` names a relaxation beside the item's own."""
+        self.rungs.append(f"{part.replace('-', ' ')}{one}")
 
     def geometry(self, atoms: Atoms) -> Atoms | None:
         """Return ``atoms`` at the last geometry that is known, where it is one of theirs."""

@@ -6,6 +6,7 @@ optimiser it is; from there on the engine answers.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +93,8 @@ class Track:
     def forget(self) -> None:
         """Remove the file: there is nothing more to go on from in it."""
         if self.checkpoint is not None:
-            self.checkpoint.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.checkpoint.path.unlink()
 
     def _write(self, frame: Frame) -> None:
         if self.checkpoint is None:

@@ -14,7 +14,7 @@ from tasks.verify.admission import admit
 from tasks.verify.checks import Flag, check, left_site, limits_of
 from tasks.verify.compute import compute
 from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
-from tasks.verify.engines import Engine, ScfTry, engine_for
+from tasks.verify.engines import Engine, FailureKind, ScfTry, engine_for
 from tasks.verify.logbook import Logbook
 from tasks.verify.relax import Relaxation
 from tasks.verify.two_starts import is_sampled, second_start
@@ -127,6 +127,10 @@ def _verified(
         initial_fmax_ev_ang=relaxation.initial_fmax_ev_ang,
         limits=limits_of(energy.level),
     )
+    if not relaxation.converged:
+        limit_ev_ang = energy.level.stated().relaxation.fmax_ev_ang
+        unconverged = FailureKind.IONS_NOT_CONVERGED.value
+        flags = (*flags, Flag(unconverged, relaxation.fmax_ev_ang, limit_ev_ang))
     return Verified(
         level=energy.level.name,
         level_hash=energy.level.level_hash,

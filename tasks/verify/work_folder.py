@@ -2,6 +2,7 @@
 
 WORK/LEVEL/ITEM/.lock           held by the process that computes
 WORK/LEVEL/ITEM/*.steps         the checkpoint of each relaxation
+WORK/LEVEL/ITEM/*.stuck         why the electrons did not converge on a rung of the ladder
 WORK/LEVEL/ITEM/run-*/rung1/    the engine's files, of this process alone
 """
 
@@ -9,7 +10,7 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import IO
 
 from ase import Atoms
 
+from tasks.errors import UserError
 from tasks.verify.checkpoint import Checkpoint, CheckpointError, Read
 from tasks.verify.logbook import Logbook
 from tasks.verify.track import Track
 
 _LOCK = ".lock"
 _RUN = "run-"
+_STUCK = ".stuck"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,27 @@ class WorkFolder:
         if found.frames:
             self.book.note(f"{name} goes on after step {found.frames[-1].step}")
         return start, Track(found.frames, checkpoint, watch)
+
+    def stuck(self, name: str) -> str | None:
+        """Return why an earlier try's electrons did not converge on a rung, or None."""
+        if self.kept is None:
+            return None
+        try:
+            return (self.kept / f"{name}{_STUCK}").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def mark_stuck(self, name: str, why: str) -> None:
+        """Let the next try of the item begin on the rung after this one."""
+        if self.kept is not None:
+            with suppress(OSError):  # it then begins on this one again
+                (self.kept / f"{name}{_STUCK}").write_text(why, encoding="utf-8")
+
+    def forget_stuck(self, part: str) -> None:
+        """Let the next try begin on the first rung: all of them are behind this one."""
+        for mark in self.kept.glob(f"{part}rung*{_STUCK}") if self.kept is not None else ():
+            with suppress(OSError):
+                mark.unlink()
 
     def _start(self, atoms: Atoms, last: Atoms | None) -> Atoms:
         if last is None:
@@ -97,8 +121,28 @@ def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
 def remove_work_folder(place: str) -> None:
     """Remove the folder of an item that has ended well; what is no such folder stays."""
     folder = Path(place)
-    if place and (folder / _LOCK).is_file():
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a folder that may not be looked into
+        if place and (folder / _LOCK).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_work_folder(work: str) -> None:
+    """Refuse a place for work folders that cannot be made or written; empty is none.
+
+    Raises:
+        UserError: it lies under a file, or this user may not write there.
+    """
+    if not work:
+        return
+    try:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work):
+            return
+    except OSError as fault:
+        raise UserError(
+            f"calculations keep their steps in a folder that can be written, {work} cannot "
+            f"({fault.strerror}); set SABATIER_ENGINE_WORK to one that can"
+        ) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ ENGINE = '''
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def act(mood):
         os.kill(os.getpid(), signal.SIGKILL)
     elif mood == "memory":
         raise MemoryError("unable to allocate")
+    elif mood == "reaped":  # as a program of which the system killed a rank for its memory
+        print("slurmstepd: error: Detected 1 oom_kill event in StepId=1.0", file=sys.stderr)
+        raise EngineError(FailureKind.KILLED, "mpirun returned an error: 137")
     elif mood == "hang":
         time.sleep(600)
     elif mood == "deaf":  # as a program in C that does not come back to Python
@@ -167,6 +171,7 @@ def moody_queue(
     at: str = "nothing",
     times: int = 1,
     metals: Sequence[str] = ("Cu",),
+    relaxation: Mapping[str, float] | None = None,
 ) -> MoodyQueue:
     """Make a queue of H on one slab of each metal, three atoms high."""
     (folder / "notes").mkdir()
@@ -177,7 +182,7 @@ def moody_queue(
             "name": "moody",
             "based_on": "emt",
             "engine": "moody",
-            "calculation": {"keywords": keywords},
+            "calculation": {"keywords": keywords, "relaxation": dict(relaxation or {})},
         }
     )
     (folder / "moody.yaml").write_text(text)

@@ -48,8 +48,9 @@ def test_a_killed_job_is_tried_again(make: Make) -> None:
     assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 2}
 
 
-def test_out_of_memory_goes_to_a_larger_memory_class(make: Make) -> None:
-    queue = make(mood="memory", at="Cu3H")
+@pytest.mark.parametrize("mood", ["memory", "reaped"])
+def test_out_of_memory_goes_to_a_larger_memory_class(make: Make, mood: str) -> None:
+    queue = make(mood=mood, at="Cu3H")
     queue.drained()
     (first, second) = classes(queue)
     assert first == ("out_of_memory", 0)

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,19 @@ from flows.batch_plan import Profile, load_profile
 from flows.drive import Driver, Pace, Wanted
 from flows.errors import CampaignError
 from flows.executors import SubmissionError
+from flows.verify import InJobs, run_verification
 from flows.verify_work import Terms
 from screening_db.calculations import tries
-from screening_db.queries import queue_items
+from screening_db.queries import campaign, queue_items
+from tasks.errors import UserError
+from tasks.verify.engines import plugin
 from tasks.verify.resources import Limits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 from flows import batch_executor
 
 REPOSITORY = Path(__file__).parents[2]
+_HUNDREDS = count(100, 100)
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
 SBATCH = """\
 #!{python}
@@ -36,8 +41,8 @@ if end == "REFUSED":
     sys.exit("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 print("Submitted batch job", number)
 sys.stdout.flush()
-(here / (number + ".state")).write_text("RUNNING" if end in ("", "WARNED") else end)
-if end not in ("", "WARNED") or os.fork():
+(here / (number + ".state")).write_text("RUNNING" if end in ("", "WARNED", "REAPED") else end)
+if end not in ("", "WARNED", "REAPED") or os.fork():
     sys.exit(0)
 os.close(1); os.close(2)
 env = dict(os.environ, SLURM_JOB_ID=number, SLURM_PROCID="0", SLURM_NTASKS="1")
@@ -50,7 +55,16 @@ if end == "WARNED":
     time.sleep(0.5)
     job.send_signal(12)  # to the batch script's own process alone, as --signal=B:USR2 does
 status = job.wait()
-(here / (number + ".state")).write_text("FAILED" if status else "COMPLETED")
+ended = "OUT_OF_MEMORY" if end == "REAPED" else "FAILED" if status else "COMPLETED"
+(here / (number + ".state")).write_text(ended)
+"""
+SQUEUE = """\
+#!{python}
+import pathlib, sys
+number = sys.argv[-1].removeprefix("--jobs=")
+if (pathlib.Path({here!r}) / (number + ".state")).read_text() != "RUNNING":
+    sys.exit("slurm_load_jobs error: Invalid job id specified")
+print(number)
 """
 SACCT = """\
 #!{python}
@@ -68,9 +82,10 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     here = tmp_path / "slurm"
     here.mkdir()
     (here / "plan").write_text("")
-    first = 1000 * (os.getpid() % 1000 + 1) + len(str(tmp_path)) * 7  # submitit remembers numbers
+    first = 10_000 * (os.getpid() % 1000 + 1) + next(_HUNDREDS)  # submitit remembers numbers
     words = {"python": sys.executable, "here": str(here), "first": first}
-    for name, text in {"sbatch": SBATCH, "sacct": SACCT, "srun": "#!/bin/sh\n"}.items():
+    programs = {"sbatch": SBATCH, "sacct": SACCT, "squeue": SQUEUE, "srun": "#!/bin/sh\n"}
+    for name, text in programs.items():
         program = here / name
         program.write_text(text.format(**words))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -113,6 +128,31 @@ def test_the_state_that_a_job_ends_in_says_what_becomes_of_it(slurm: Path, tmp_p
     assert queue.tries() == {"Cu3": 1, "H2": 1, "Cu3H": 2}
 
 
+@pytest.mark.slow
+def test_a_killed_program_of_a_job_that_ends_out_of_memory_gets_more(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_executor, "_LATE_FILES_S", 2.0)
+    queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="killed", at="Cu3")
+    (slurm / "plan").write_text("REAPED")
+    drain(queue)
+    assert ends(queue, "slab") == ["out_of_memory", "converged"]
+
+
+@pytest.mark.slow
+def test_without_sacct_a_job_that_left_the_queue_and_no_result_was_killed(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slurm / "sacct").write_text("#!/bin/sh\necho Slurm accounting storage is disabled >&2; exit 1")
+    monkeypatch.setattr(batch_executor, "_ASK_S", 0.1)
+    monkeypatch.setattr(batch_executor, "_GONE_S", 1.0)
+    queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="slow3", at="Cu3", times=1)
+    (slurm / "plan").write_text("NODE_FAIL")
+    drain(queue)
+    assert ends(queue, "slab") == ["killed", "converged"]
+    assert queue.tries()["Cu3"] == 1
+
+
 def test_a_refused_job_is_told_in_slurms_words_and_stays_queued(
     slurm: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +161,19 @@ def test_a_refused_job_is_told_in_slurms_words_and_stays_queued(
     with pytest.raises(SubmissionError, match="QOSMaxSubmitJobPerUserLimit"):
         drain(queue)
     assert {row.state for row in queue_items(queue.db)} == {"queued", "waiting"}
+
+
+def test_a_login_node_need_not_have_the_program_that_jobs_load(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = moody_queue(tmp_path, str(tmp_path / "screening.db"))
+    monkeypatch.setattr(plugin.PluginEngine, "missing", lambda self: "it is not loaded here")
+    (slurm / "plan").write_text("REFUSED")
+    found = campaign(queue.db, CAMPAIGN)
+    for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
+        where = InJobs(system, Profile(), queue.jobs, 1)
+        with pytest.raises(UserError, match=told):
+            run_verification(queue.db, found, limit=None, engine=None, where=where)
 
 
 def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:
@@ -134,6 +187,7 @@ def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:
         "wckey": "sabatier",
     }
     assert "export OMP_NUM_THREADS=2" in asked["setup"]
+    assert "export SRUN_CPUS_PER_TASK=2" in asked["setup"]
     assert asked["setup"][0] == "module load quantum-espresso"
 
 

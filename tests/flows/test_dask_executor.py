@@ -1,19 +1,29 @@
 """Dask's workers under the driver: one calculation each, one thread each, a death is one try."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from distributed.scheduler import KilledWorker
 from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
-from flows.dask_executor import dask_executor
+from flows.dask_executor import DaskExecutor, dask_executor
 from flows.drive import Driver, Pace, Wanted
+from flows.executors import Work
+from flows.verify_job import Job, Order
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan
 from screening_db.calculations import tries
+from screening_db.lease import Lease
 from screening_db.queries import queue_items
-
-pytestmark = pytest.mark.slow
+from tasks.adsorbates import adsorbate
+from tasks.levels import level
+from tasks.verify.engines import FailureKind
+from tasks.verify.resources import Resources
 
 
 @pytest.fixture
@@ -27,6 +37,47 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MoodyQueue:
     return moody_queue(tmp_path, address, mood="die", at="Cu3H", metals=("Cu", "Ag"))
 
 
+@dataclass
+class Told:
+    """A client whose nannies tell of workers over their memory."""
+
+    hear: Callable[[tuple[float, dict[str, str]]], None] = lambda event: None
+
+    def subscribe_topic(self, topic: str, handler: Any) -> None:
+        self.hear = handler
+
+
+class Lost:
+    """A future of a worker that died."""
+
+    key, status = "one", "error"
+
+    def add_done_callback(self, call: Callable[["Lost"], None]) -> None:
+        call(self)
+
+    def exception(self) -> KilledWorker:
+        return KilledWorker("one", SimpleNamespace(address="tcp://worker:1"), 0)
+
+
+def test_a_worker_over_its_memory_is_known_by_what_its_nanny_tells() -> None:
+    client = Told()
+    executor = DaskExecutor(client)  # type: ignore[arg-type]
+    client.submit = lambda *_, **__: Lost()  # type: ignore[attr-defined]
+    lease = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
+    work = Work(
+        Job(lease, "", "", "", adsorbate("H")), Order(level("emt"), {}), {}, Resources(1, 1, 1, 1)
+    )
+    executor.submit(work)
+    (killed,) = executor.ended(0.0)
+    client.hear((0.0, {"worker": "tcp://worker:1"}))
+    executor.submit(work)
+    (over,) = executor.ended(0.0)
+    assert killed.outcome.failure is FailureKind.KILLED
+    assert over.outcome.failure is FailureKind.OUT_OF_MEMORY
+    assert "start fewer workers" in over.outcome.message
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_try_and_its_neighbour_goes_on(queue: MoodyQueue) -> None:
     with dask_executor(ClusterPlan(2), threads=1) as workers:
         assert workers.capacity == 2

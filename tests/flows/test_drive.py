@@ -1,5 +1,6 @@
 """The driver's policy, with an executor that computes in this process: nothing is done twice."""
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +13,22 @@ from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 from sqlalchemy import text
 
 from flows.drive import Driver, Pace, Wanted
+from flows.errors import CampaignError
 from flows.executors import Result, SubmissionError, Work
+from flows.verify import OnDask, run_verification
 from flows.verify_job import verify_group
 from flows.verify_record import Counts
 from flows.verify_work import Terms
+from flows.workers import ClusterPlan
 from screening_db.calculations import tries
 from screening_db.failure_policy import POLICY
 from screening_db.jobs import take_over_jobs
 from screening_db.lease import Lease
-from screening_db.queries import queue_items
-from screening_db.queue_orders import cancel
-from tasks.verify.engines import FailureKind, plugin
+from screening_db.queries import campaign, label, queue_items
+from screening_db.queue_orders import cancel, retry
+from tasks.errors import UserError
+from tasks.verify.engines import EnginePlace, FailureKind, plugin
+from tasks.verify.engines.base import LADDER
 from tasks.verify.resources import Limits
 
 QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
@@ -94,7 +100,7 @@ def states(queue: MoodyQueue) -> dict[str, int]:
     return {state: found.count(state) for state in found}
 
 
-@pytest.mark.parametrize("kind", list(FailureKind))
+@pytest.mark.parametrize("kind", [FailureKind(name) for name in POLICY])
 def test_each_class_of_failure_ends_in_its_state_after_its_tries(
     make: Callable[..., MoodyQueue], kind: FailureKind
 ) -> None:
@@ -189,6 +195,9 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
         assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
     else:
         assert set(states(queue)) <= {"queued", "waiting"}
+        told = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+        assert {(tried.state, tried.attempt) for tried in told} == {("cancelled", 1)}
+        assert {row.attempts for row in queue_items(queue.db)} == {0}
 
 
 def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
@@ -216,3 +225,70 @@ def test_a_candidate_without_a_structure_fails_and_the_rest_goes_on(
         session.execute(text("UPDATE candidate SET structure = NULL WHERE site = 'hollow Cu'"))
     counts = drive(queue, Inline())
     assert (counts.failed, counts.ended) == (1, 2)
+
+
+def test_an_adslab_at_its_step_limit_goes_on_and_is_an_anomaly_after_its_tries(
+    make: Callable[..., MoodyQueue],
+) -> None:
+    queue = make(relaxation={"max_steps": 4})  # the slab and the gas end within them
+    counts = drive(queue, Inline())
+    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    first, second = tries(queue.db, adslab.item, queue.level.name)
+    assert (adslab.state, counts.anomalous, counts.retried) == ("anomalous", 1, 1)
+    assert (first.error_class, second.state) == ("ions_not_converged", "anomalous")
+    assert second.note == "begun at the last geometry of try 1"
+    found = label(queue.db, adslab.item, queue.level.name)
+    assert found is not None
+    assert found.flags == ["ions_not_converged"]
+    assert found.flag_numbers == {"ions_not_converged": [found.fmax, 0.05]}
+    key = (adslab.item, queue.level.name)
+    assert [changed for changed, _ in retry(queue.db, [key]).changed] == [key]
+    assert drive(queue, Inline()).converged == 1
+    assert tries(queue.db, *key)[2].note == "begun at the last geometry of try 2"
+    assert retry(queue.db, [key]).left[0].why == "it is converged: its result stays"
+
+
+def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin.PluginEngine, "ladder", LADDER)
+    queue = make(mood="scf_not_converged", at="all", times=1)
+    assert drive(queue, Inline()).ended == 1
+    for item in queue_items(queue.db):
+        (tried,) = tries(queue.db, item.item, queue.level.name)
+        assert tried.rungs == [
+            "as stated: scf_not_converged in a mood of scf_not_converged",
+            "gentle mixing: converged",
+        ]
+
+
+@pytest.mark.parametrize("place", ["", "here"])
+def test_a_place_without_the_engine_costs_no_item_its_tries(
+    make: Callable[..., MoodyQueue], place: str
+) -> None:
+    queue = make(mood="not_installed", at="Cu3", times=1, metals=("Cu", "Ag"))
+    with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
+        drive(queue, Inline(place=place))
+    assert "failed" not in states(queue)
+    (slab,) = [row for row in queue_items(queue.db) if row.attempts == 0 and row.kind == "slab"]
+    (tried,) = tries(queue.db, slab.item, queue.level.name)
+    assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
+    assert "in a mood of not_installed" in tried.error_message
+    assert drive(queue, Inline(place=place)).ended == 2
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
+    make: Callable[..., MoodyQueue], tmp_path: Path
+) -> None:
+    queue = make()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/x cannot \(Not a directory\); set SABATIER_ENGINE"):
+        run_verification(
+            queue.db,
+            campaign(queue.db, CAMPAIGN),
+            limit=None,
+            engine=None,
+            where=OnDask(ClusterPlan(1)),
+            places={"moody": EnginePlace(work=str(tmp_path / "file" / "x"))},
+        )
+    assert queue.tries() == {}

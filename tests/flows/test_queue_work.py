@@ -1,5 +1,7 @@
 """What verification tells the queue: needs, unchanged structures, failures by their class."""
 
+import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,5 +111,13 @@ def test_counts_are_said_as_they_are() -> None:
     assert str(Counts(retried=2)).endswith("0 failed, 2 to be tried again")
 
 
-def test_every_class_of_failure_has_its_rule() -> None:
-    assert {kind.value for kind in FailureKind} == set(POLICY)
+def test_every_class_of_failure_has_its_rule_but_that_of_the_place() -> None:
+    assert {kind.value for kind in FailureKind} == {*POLICY, "not_installed"}
+
+
+def test_an_engine_that_is_missing_is_told_with_its_host() -> None:
+    elsewhere = replace(EMT, engine="of-another-machine")
+    (outcome,), _ = verify_group([ReferenceJob(lease_of("gas", "H2"))], Order(elsewhere, {}), {})
+    assert outcome.failure is FailureKind.NOT_INSTALLED
+    assert outcome.provenance is not None
+    assert outcome.provenance.host == socket.gethostname()

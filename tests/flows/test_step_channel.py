@@ -49,6 +49,11 @@ def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ToldStep], tmp_path
     assert not file.exists()
 
 
+def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    Teller(LEASE, str(tmp_path / "file" / "x")).end()
+
+
 def test_a_line_half_written_waits_for_its_end(stored: list[ToldStep], tmp_path: Path) -> None:
     teller, listener = Teller(LEASE, str(tmp_path)), Listener(Any, str(tmp_path))  # type: ignore[arg-type]
     teller.tell(step(0), lambda: "at 0")

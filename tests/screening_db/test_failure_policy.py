@@ -15,7 +15,6 @@ from screening_db.record import record_chunk
 ENDS = {
     "bad_input": (1, 0),
     "missing_potential": (1, 0),
-    "not_installed": (1, 0),
     "scf_not_converged": (3, 0),
     "ions_not_converged": (2, 0),
     "out_of_memory": (3, 2),

@@ -174,3 +174,16 @@ def test_an_id_may_be_cut_short_while_it_is_unique(queued):
             items_called(queued, [name])
     with pytest.raises(DatabaseError, match="none at level pbe"):
         items_called(queued, ["a1"], "pbe")
+
+
+def test_an_anomaly_is_retried_where_its_relaxation_did_not_converge(queued, make):
+    unconverged, desorbed = claim(queued, "emt", batch=2, lease_s=60)
+    label = make.label(unconverged.item, trainable=False)
+    label.converged = False
+    complete(queued, unconverged, label)
+    complete(queued, desorbed, make.label(desorbed.item, trainable=False))
+    carried = retry(queued, keys("a1", "a2"))
+    assert [key[0] for key, _ in carried.changed] == ["a1"]
+    assert why(carried) == {"a2": "it is anomalous: its result stays"}
+    (again,) = [lease for lease in claim(queued, "emt", batch=9, lease_s=60) if lease.item == "a1"]
+    assert again.resumes

@@ -62,7 +62,7 @@ def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EngineP
     slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, places=places)
     with pytest.raises(EngineError, match="of model has checksum 0000") as caught:
         compute(slab, other, engine)
-    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+    assert caught.value.kind is FailureKind.NOT_INSTALLED
 
 
 def test_a_level_says_which_model_it_is() -> None:

@@ -387,3 +387,41 @@ def test_what_an_engine_wrote_and_the_steps_are_kept_the_last_rung_first(tmp_pat
     assert len(images) == done.steps + 1
     assert images[-1].get_potential_energy() == pytest.approx(done.energy_ev, abs=1e-6)
     assert images[0].get_forces().shape == (13, 3)
+
+
+@dataclass(frozen=True)
+class Climbing(CountingEngine):
+    """Electrons that converge on the third rung alone; it notes the rungs that it was asked for."""
+
+    ladder = LADDER
+    asked: list[Rung] = field(default_factory=list)
+
+    def calculator(self, job: Job) -> Calculator:
+        self.asked.append(job.rung)
+        if job.rung is not Rung.SMEARED_START:
+            raise EngineError(FailureKind.SCF_NOT_CONVERGED, "stuck")
+        return super().calculator(job)
+
+
+def test_the_ladder_goes_on_at_the_rung_where_it_was_stopped(tmp_path: Path) -> None:
+    place = EnginePlace(work=str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        compute(start(), LEVEL, Climbing(place, stop_after=3), book=book())
+    again, diary = Climbing(place), book(2)
+    done = compute(start(), LEVEL, again, book=diary)
+    assert again.asked == [Rung.SMEARED_START]
+    assert [tried.kind for tried in done.tries] == [FailureKind.SCF_NOT_CONVERGED] * 2 + [None]
+    assert diary.rungs[0] == "as stated: scf_not_converged in an earlier try: stuck"
+    assert diary.notes == ["rung3 goes on after step 2"]
+
+
+def test_a_ladder_that_has_ended_begins_anew_when_it_is_retried(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Lost(Climbing):
+        ladder = LADDER[:2]
+
+    for attempt in (1, 2):
+        engine = Lost(EnginePlace(work=str(tmp_path)))
+        with pytest.raises(EngineError, match="did not converge in 2 tries"):
+            compute(start(), LEVEL, engine, book=book(attempt))
+        assert engine.asked == list(LADDER[:2])

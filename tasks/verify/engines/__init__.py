@@ -9,6 +9,7 @@ from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verify.engines.registry import (
     Places,
     computable_elements,
+    engine_elsewhere,
     engine_for,
     engine_names,
     place_of,
@@ -24,6 +25,7 @@ __all__ = [
     "Rung",
     "ScfTry",
     "computable_elements",
+    "engine_elsewhere",
     "engine_for",
     "engine_names",
     "place_of",

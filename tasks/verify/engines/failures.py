@@ -40,6 +40,10 @@ class ScfTry:
     kind: FailureKind | None = None
     message: str = ""
 
+    def __str__(self) -> str:
+        """Return the try as it is recorded."""
+        return f"{self.rung}: {self.kind or 'converged'} {self.message}".strip()
+
 
 class EngineError(UserError):
     """A calculation that gave no usable energy: its class of failure, and every try made."""

@@ -43,6 +43,24 @@ def engine_for(
             cannot compute it as it is written.
         EngineError: the engine is not installed, or of a version that the level excludes.
     """
+    found = engine_elsewhere(level, engine, places)
+    missing = found.missing()
+    if missing:
+        raise EngineError(
+            FailureKind.NOT_INSTALLED, f"level {level.name} needs {found.name}; {missing}"
+        )
+    _require_version(found, level)
+    return found
+
+
+def engine_elsewhere(
+    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+) -> Engine:
+    """Return the engine of a level, which it can compute where it is installed.
+
+    Raises:
+        UserError: as ``engine_for`` does.
+    """
     if engine is not None and engine != level.engine:
         raise UserError(
             f"level {level.name} is computed with {level.engine}, got engine {engine}: its "
@@ -51,12 +69,6 @@ def engine_for(
     level.stated()
     found = engine_at(level, places)
     found.check_level(level)
-    missing = found.missing()
-    if missing:
-        raise EngineError(
-            FailureKind.NOT_INSTALLED, f"level {level.name} needs {found.name}; {missing}"
-        )
-    _require_version(found, level)
     return found
 
 

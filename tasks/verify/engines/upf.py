@@ -34,7 +34,7 @@ def require_functional_of(path: Path, level: LevelOfTheory) -> None:
     words = functional_words(path)
     if _WRITTEN.get(words, words) != wanted:
         raise EngineError(
-            FailureKind.MISSING_POTENTIAL,
+            FailureKind.NOT_INSTALLED,
             f"level {level.name} ({level.functional}) is computed with pseudopotentials of "
             f"{wanted}, {path.name} is of {words or 'a functional that its header does not tell'}; "
             f"set SABATIER_QE_POTENTIALS to a folder of {wanted} files",
@@ -47,7 +47,7 @@ def functional_words(path: Path) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise EngineError(
-            FailureKind.MISSING_POTENTIAL,
+            FailureKind.NOT_INSTALLED,
             f"pseudopotential {path} cannot be read ({error.strerror}); mend its permissions or "
             "install it again",
         ) from error
