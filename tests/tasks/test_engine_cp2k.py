@@ -255,7 +255,7 @@ def test_another_potential_or_basis_than_the_levels_is_refused(tmp_path: Path) -
     (tmp_path / "GTH_POTENTIALS").write_text(POTENTIALS.replace("    1\nCu", "    2\nCu"))
     with pytest.raises(EngineError, match="whose potential of H has checksum") as caught:
         admit(HYDROGEN, pinned, cp2k)
-    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+    assert caught.value.kind is FailureKind.NOT_INSTALLED
 
 
 @pytest.mark.parametrize(

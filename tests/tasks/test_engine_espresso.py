@@ -277,7 +277,7 @@ def test_a_pseudopotential_of_another_functional_is_refused_by_its_header(
     rule = rf"pseudopotentials of {functional}, Cu.upf is of (SLA P|PBE|a functional that its)"
     with pytest.raises(EngineError, match=rule) as caught:
         admit(adslab(), theory, espresso)
-    assert caught.value.kind is FailureKind.MISSING_POTENTIAL
+    assert caught.value.kind is FailureKind.NOT_INSTALLED
 
 
 def test_an_element_without_a_checksum_beside_others_is_refused(tmp_path: Path) -> None:
