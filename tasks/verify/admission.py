@@ -12,7 +12,7 @@ from tasks.levels.theory import LevelOfTheory
 from tasks.references import element_counts
 from tasks.verify.engines.base import Engine
 from tasks.verify.engines.failures import EngineError, FailureKind
-from tasks.verify.sampling import is_gas, vacuum_ang
+from tasks.verify.sampling import is_crystal, is_gas, vacuum_ang
 
 
 def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
@@ -27,7 +27,7 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     require_neutral(atoms)
     limits = level.stated().checks
     require_apart(atoms, limits.overlap_ratio)
-    if not is_gas(atoms):
+    if not is_gas(atoms) and not is_crystal(atoms):
         require_vacuum(atoms, limits.min_vacuum_ang)
 
 

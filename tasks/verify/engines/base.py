@@ -70,6 +70,7 @@ class Engine(ABC):
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
+    computes_crystals: ClassVar[bool] = True  # False: it answers for what it was told of alone
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
 
