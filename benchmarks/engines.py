@@ -17,7 +17,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,8 @@ from tasks.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Engine, EngineError, EnginePlace, Job, engine_for
-from tasks.verify.sampling import start_moments
+from tasks.verify.engines import Engine, EngineError, EnginePlace, engine_for
+from tasks.verify.lattice import equilibrium
 from tasks.verify.verify import RelaxedElsewhere, Verified, verify
 
 HERE = Path(__file__).parent
@@ -254,22 +253,11 @@ def lattice_ang(item: Item, theory: LevelOfTheory, engine: Engine, runs: Path) -
         return float(json.loads(file.read_text())["lattice_ang"])
     if source != item.level:
         raise SystemExit(f"{file} is missing: run level {source} first")
-    began_s = cpu_s()
-    tried = START_LATTICE_ANG[item.metal] * np.linspace(0.98, 1.02, 5)
-    energies = [bulk_energy_ev(item.metal, a, theory, engine) for a in tried]
-    cubic = np.polynomial.Polynomial.fit(tried, energies, 3)
-    minima = [a.real for a in cubic.deriv().roots() if cubic.deriv(2)(a.real) > 0]
-    write(file, {"lattice_ang": float(minima[0]), "cpu_s": cpu_s() - began_s})
-    return float(minima[0])
-
-
-def bulk_energy_ev(metal: str, a: float, theory: LevelOfTheory, engine: Engine) -> float:
-    """Return the energy of the primitive cell; the product's own path computes no crystals."""
-    crystal = bulk(metal, "fcc", a=a)
-    crystal.set_initial_magnetic_moments(start_moments(crystal, theory.stated().spin))
-    with tempfile.TemporaryDirectory() as folder:
-        crystal.calc = engine.calculator(Job(crystal, theory, Path(folder)))
-        return float(crystal.get_potential_energy())
+    began_s, start_ang = cpu_s(), START_LATTICE_ANG[item.metal]
+    found = equilibrium(bulk(item.metal, "fcc", a=start_ang), theory, engine)
+    a_ang = start_ang * found.stretch
+    write(file, {"lattice_ang": a_ang, "cpu_s": cpu_s() - began_s})
+    return a_ang
 
 
 def relaxed_elsewhere(item: Item, runs: Path) -> RelaxedElsewhere | None:

@@ -93,6 +93,22 @@ def verify(
 
 
 @app.command()
+def lattice(
+    file: CampaignFile,
+    level: Annotated[str, typer.Option(help="The level of theory (its name, or a YAML file).")],
+    out: Annotated[Path, typer.Option(help="Folder of the crystals' files.")] = Path("crystals"),
+) -> None:
+    """Compute the lattice constants of a campaign's bulks, as files that it can take instead."""
+    with stopped_says(
+        "stopped; the crystals so far are written. Go on with: "
+        f"sabatier lattice {file} --level {level} --out {out}"
+    ):
+        from flows.lattice import start_lattice
+
+        start_lattice(file, level, out)
+
+
+@app.command()
 def predict(
     file: Annotated[Path | None, typer.Argument(help="An adslab: CIF, POSCAR, extxyz.")] = None,
     text: Annotated[str, typer.Option(help="A configuration text instead of a file.")] = "",

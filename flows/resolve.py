@@ -18,7 +18,8 @@ from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.rank import Window
 from tasks.structures import structure_text
-from tasks.verify.engines import Places
+from tasks.verify.admission import unverifiable
+from tasks.verify.engines import Places, check_level, computable_elements
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,18 @@ def resolve(
 ) -> Resolved:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
 
-    ``places`` say where engines are, so that elements without potentials are refused early.
+    ``places`` say where engines are, so that what cannot be verified is refused early.
     ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
 
     Raises:
         CampaignError: nothing is left to screen, or the model cannot serve the level.
+        UserError: the level of verification cannot be computed as it is written.
     """
     level = named_level(campaign.level, folder)
     verified_at = named_level(campaign.verification.level or campaign.level, folder)
     campaign = _by_name(campaign, level, verified_at)
     _check_engine(campaign, verified_at)
+    check_level(verified_at, places)
     place = checkpoint or campaign.model
     found = described(place)
     domain = found.domain
@@ -106,8 +109,9 @@ def resolve(
         campaign.bulks.specs(folder), materials_project_key=materials_project_key
     )
     named = _named_adsorbates(campaign, folder)
-    adsorbates, refused_adsorbates = _known_adsorbates(campaign, named.values(), domain)
-    refused = (*refused_bulks, *refused_adsorbates)
+    known, unknown = _known_adsorbates(campaign, named.values(), domain)
+    adsorbates, unverified = _verifiable_adsorbates(known, verified_at, places)
+    refused = (*refused_bulks, *unknown, *unverified)
     if not bulks or not adsorbates:
         what = "adsorbates" if bulks else "bulks"
         raise CampaignError(
@@ -205,6 +209,20 @@ def _known_adsorbates(
             )
             refused.append(Refused(found.name, "adsorbate", reason))
     return tuple(known), refused
+
+
+def _verifiable_adsorbates(
+    known: Iterable[Adsorbate], level: LevelOfTheory, places: Places | None
+) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+    elements = computable_elements(level, places)
+    kept, refused = [], []
+    for found in known:
+        reason = unverifiable(found.name, found.formula, level, elements)
+        if reason:
+            refused.append(Refused(found.name, "adsorbate", reason))
+        else:
+            kept.append(found)
+    return tuple(kept), refused
 
 
 def _adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:

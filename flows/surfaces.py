@@ -13,23 +13,31 @@ from tasks.verify.engines import computable_elements
 
 @dataclass(frozen=True)
 class CutOrder:
-    """What is done with each bulk; it travels to the workers."""
+    """What is done with each bulk; it travels to the workers.
+
+    ``elements`` are those that each rule lets pass: the model's, and the verifying engine's.
+    """
 
     slabs: SlabSpec
     adsorbates: tuple[Adsorbate, ...]
     placements: PlacementSpec
-    elements: frozenset[str]
+    elements: dict[str, frozenset[str]]
 
     @classmethod
     def of(cls, resolved: Resolved) -> "CutOrder":
         """Return the order of a campaign."""
-        campaign = resolved.campaign
+        campaign, verified_at = resolved.campaign, resolved.verified_at
+        elements = {
+            "element outside the model": resolved.domain.elements[resolved.level.name],
+            f"element that engine {verified_at.engine} has no potential for": computable_elements(
+                verified_at, resolved.places
+            ),
+        }
         return cls(
             campaign.surfaces.spec(),
             resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
-            resolved.domain.elements[resolved.level.name]
-            & computable_elements(resolved.verified_at, resolved.places),
+            elements,
         )
 
 

@@ -19,6 +19,7 @@ from tasks.errors import Refused, UserError
 from tasks.identity import bulk_id
 from tasks.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
 
+CONVENTIONAL = "conventional_cell"  # said in a file's comment: its cell is to be kept
 _SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
 _NAMES = ("POSCAR", "CONTCAR")
 _SYMPREC_ANG = 0.01
@@ -98,15 +99,25 @@ def resolve_bulks(
     return list(bulks.values()), refused
 
 
+def primitive_cell(atoms: Atoms) -> Atoms:
+    """Return a crystal in the smallest cell that repeats it."""
+    return _ordered(_symmetry(atoms).get_primitive_standard_structure())
+
+
 def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
     """Return ``atoms`` as a bulk in its conventional cell; what is no crystal is a UserError."""
     _check_crystal(atoms)
-    structure = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
-    analyzer = SpacegroupAnalyzer(structure, symprec=_SYMPREC_ANG)
-    standard = analyzer.get_conventional_standard_structure()
+    if atoms.info.get(CONVENTIONAL, False):
+        return _bulk(atoms, source)
+    standard = _symmetry(atoms).get_conventional_standard_structure()
     numbers = [site.specie.Z for site in standard]
     cell = standard.lattice.matrix
     return _bulk(Atoms(numbers, scaled_positions=standard.frac_coords, cell=cell), source)
+
+
+def _symmetry(atoms: Atoms) -> SpacegroupAnalyzer:
+    structure = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
+    return SpacegroupAnalyzer(structure, symprec=_SYMPREC_ANG)
 
 
 def _bulk(atoms: Atoms, source: str) -> Bulk:

@@ -1,6 +1,6 @@
 """Count what a campaign will do, and estimate what it costs, before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.adsorbates import Adsorbate
@@ -57,24 +57,31 @@ def surfaces_of(
     slab_spec: SlabSpec,
     adsorbates: Sequence[Adsorbate],
     placement_spec: PlacementSpec,
-    elements: frozenset[str],
+    elements: Mapping[str, frozenset[str]],
 ) -> BulkSurfaces:
     """Cut ``bulk`` and count the placements on each slab.
 
-    A slab with an element outside ``elements`` is refused: nothing is placed on it.
+    ``elements`` are rules and what each lets pass; a slab with another element is refused by the
+    first rule that it breaks, and nothing is placed on it.
     """
     slabs, refused = enumerate_slabs(bulk, slab_spec)
     counted = []
     for slab in slabs:
-        unknown = sorted(set(slab.atoms.get_chemical_symbols()) - elements)
-        if unknown:
-            reason = f"element outside the model: {', '.join(unknown)}"
+        reason = _broken(elements, set(slab.atoms.get_chemical_symbols()))
+        if reason:
             refused.append(Refused(slab.slab_id, "slab", reason))
             continue
         sites = surface_sites(slab)
         count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
         counted.append(CountedSlab(slab, count))
     return BulkSurfaces(bulk, tuple(counted), tuple(refused))
+
+
+def _broken(elements: Mapping[str, frozenset[str]], symbols: set[str]) -> str:
+    for rule, known in elements.items():
+        if not symbols <= known:
+            return f"{rule}: {', '.join(sorted(symbols - known))}"
+    return ""
 
 
 def seconds_of(placements: int, *, model: str, workers: int, known: int = 0) -> float:

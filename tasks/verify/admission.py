@@ -7,11 +7,13 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
+from tasks.errors import UserError
 from tasks.levels.calculation import ONE_FILE
 from tasks.levels.theory import LevelOfTheory
+from tasks.references import element_counts
 from tasks.verify.engines.base import Engine
 from tasks.verify.engines.failures import EngineError, FailureKind
-from tasks.verify.sampling import is_gas, vacuum_ang
+from tasks.verify.sampling import is_crystal, is_gas, vacuum_ang
 
 _TOLD_DIGITS = 16  # of a checksum: what a level has to state
 
@@ -31,8 +33,31 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     require_spins(atoms, level)
     limits = level.stated().checks
     require_apart(atoms, limits.overlap_ratio)
-    if not is_gas(atoms):
+    if not is_gas(atoms) and not is_crystal(atoms):
         require_vacuum(atoms, limits.min_vacuum_ang)
+
+
+def unverifiable(name: str, formula: str, level: LevelOfTheory, elements: frozenset[str]) -> str:
+    """Return why an adsorbate can have no energy at a level, or nothing.
+
+    Its reference must be covered, and it and its reference molecules be of the ``elements`` that
+    the level's engine has potentials for.
+    """
+    cannot = f"adsorbate that level {level.name} cannot verify: "
+    try:
+        weights = level.reference.weights(name, formula)
+    except UserError as fault:
+        return f"{cannot}{fault}, or drop the adsorbate"
+    gas = () if level.reference.kind == "molecule" else tuple(weights)
+    missing = {symbol for part in (formula, *gas) for symbol in element_counts(part)} - elements
+    if not missing:
+        return ""
+    beside = f", measured against {', '.join(gas)}," if gas else ""
+    return (
+        f"{cannot}{name}{beside} needs a potential of {', '.join(sorted(missing))}, which engine "
+        f"{level.engine} does not have here; install it, choose another verification level or drop "
+        "the adsorbate"
+    )
 
 
 def unsupported_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> list[str]:

@@ -26,12 +26,26 @@ def vacuum_ang(atoms: Atoms) -> float:
 
 def is_slab(atoms: Atoms) -> bool:
     """Return True for atoms that repeat in the plane and have vacuum above it."""
-    return bool(atoms.pbc[:2].all()) and not is_gas(atoms) and vacuum_ang(atoms) > _EMPTY_ANG
+    alone = is_gas(atoms) or is_crystal(atoms)
+    return bool(atoms.pbc[:2].all()) and not alone and vacuum_ang(atoms) > _EMPTY_ANG
 
 
 def is_gas(atoms: Atoms) -> bool:
     """Return True for a molecule in a box of its own, as ``boxed`` makes it."""
     return bool(atoms.info.get("gas", False)) or not atoms.pbc.any()
+
+
+def is_crystal(atoms: Atoms) -> bool:
+    """Return True for atoms that ``as_crystal`` says are one, however wide its gaps are."""
+    return bool(atoms.info.get("crystal", False))
+
+
+def as_crystal(atoms: Atoms) -> Atoms:
+    """Return atoms that repeat along each vector of their cell and need no vacuum."""
+    crystal: Atoms = atoms.copy()
+    crystal.info["crystal"] = True
+    crystal.pbc = True
+    return crystal
 
 
 def boxed(molecule: Atoms, vacuum: float | None) -> Atoms:

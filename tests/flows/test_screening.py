@@ -111,9 +111,9 @@ def test_what_is_refused_is_counted_with_its_reason(screened: tuple[Any, Any]) -
 
 
 def test_an_element_that_the_engine_of_the_level_lacks_is_refused(workplace: Any) -> None:
-    workplace.edit("Pt, Fe]", "Pt, Rh]")  # the model knows Rh, but not at the level emt
+    workplace.edit("Pt, Fe]", "Pt, Rh]")  # the model knows Rh
     said = workplace.run("plan", "tiny.yaml")
-    assert said.out.count("element outside the model: Rh") == 3
+    assert said.out.count("element that engine emt has no potential for: Rh") == 3
 
 
 def test_what_is_queued_has_its_structure(screened: tuple[Any, Any]) -> None:

@@ -19,6 +19,7 @@ from tasks.verify.admission import (
 from tasks.verify.engines import EngineError, FailureKind, engine_for
 from tasks.verify.free_molecule import free_molecule
 from tasks.verify.sampling import (
+    as_crystal,
     boxed,
     gamma_centred,
     is_slab,
@@ -58,6 +59,17 @@ def test_k_points_count_from_the_planes_and_not_from_slanted_edges() -> None:
     shear_33[1] = 2 * one.cell.array[0]
     slanted.set_cell(slanted.cell.array + shear_33)
     assert kpoint_mesh(slanted, RULE)[1] == kpoint_mesh(one, RULE)[1]
+
+
+def test_a_crystal_of_layers_is_no_slab_and_needs_no_vacuum() -> None:
+    layers = Atoms("Cu2", positions=[(0, 0, 0), (1.3, 1.3, 1.8)], cell=[2.6, 2.6, 7.8], pbc=True)
+    assert is_slab(layers)
+    crystal = as_crystal(layers)
+    assert not is_slab(crystal)
+    assert kpoint_mesh(crystal, RULE) == (12, 12, 4)
+    emt = level("emt")
+    stated = replace(emt.stated(), checks=replace(emt.stated().checks, min_vacuum_ang=8.0))
+    admit(crystal, replace(emt, calculation=stated), engine_for(emt))
 
 
 def test_the_vacuum_gets_one_k_point_however_short_the_cell_is_there() -> None:

@@ -8,6 +8,7 @@ from tasks.verify.engines.base import Engine, EnginePlace, Job
 from tasks.verify.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verify.engines.registry import (
     Places,
+    check_level,
     computable_elements,
     engine_elsewhere,
     engine_for,
@@ -24,6 +25,7 @@ __all__ = [
     "Places",
     "Rung",
     "ScfTry",
+    "check_level",
     "computable_elements",
     "engine_elsewhere",
     "engine_for",

@@ -77,6 +77,7 @@ class Engine(ABC):
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
     tells_late: ClassVar[bool] = False  # True: what a calculation leaves tells the version
+    computes_crystals: ClassVar[bool] = True  # False: it answers for what it was told of alone
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
 

@@ -79,10 +79,23 @@ def computable_elements(level: LevelOfTheory, places: Places | None = None) -> f
     not on this machine, whose potentials then say nothing.
     """
     everything = frozenset(chemical_symbols[1:])
-    if level.calculation is None or level.engine not in engine_names():
+    if not _is_computed_here(level):
         return everything
     engine = engine_at(level, places)
     return everything if engine.missing() else engine.elements(level)
+
+
+def check_level(level: LevelOfTheory, places: Places | None = None) -> None:
+    """Refuse a level that its engine cannot compute as it is written, installed or not.
+
+    Nothing is known of a level of published labels, and of one whose engine no module is for.
+    """
+    if _is_computed_here(level):
+        engine_at(level, places).check_level(level)
+
+
+def _is_computed_here(level: LevelOfTheory) -> bool:
+    return level.calculation is not None and level.engine in engine_names()
 
 
 def place_of(level: LevelOfTheory, places: Places | None) -> EnginePlace:

@@ -41,6 +41,7 @@ class ReplayEngine(Engine):
     name: ClassVar[str] = REPLAY
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
     functionals: ClassVar[frozenset[str]] = frozenset()  # whichever the table is of
+    computes_crystals: ClassVar[bool] = False
 
     def missing(self) -> str:
         """Return what to set before it can answer."""

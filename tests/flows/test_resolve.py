@@ -1,0 +1,95 @@
+"""What a campaign names is found, and what cannot be verified is refused before it is screened."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.campaign import Campaign
+from flows.campaign_file import parse_campaign
+from flows.errors import CampaignError
+from flows.resolve import resolve
+from flows.surfaces import cut_here
+from model.checkpoint import embedded_names
+from tasks.errors import UserError
+from tasks.verify.engines import EnginePlace
+
+pytestmark = pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint is here")
+
+SULPHUR = """\
+name: sulphur
+bulks: {elements: [Cu]}
+surfaces: {millers: [[1, 1, 1]], min_thickness: 4.0, min_in_plane: 4.0}
+adsorbates: [CH2O, {smiles: CS, binding: [1], name: CH3SH}]
+target: {CH3SH: {window: [-1.0, 0.0]}}
+level: pbe-d2-molecule
+verification: {level: emt}
+"""
+
+
+def stated(old: str = "", new: str = "") -> Campaign:
+    assert old in SULPHUR
+    return parse_campaign(SULPHUR.replace(old, new), Path("sulphur.yaml"))
+
+
+def quantum_espresso(folder: Path, *symbols: str) -> dict[str, EnginePlace]:
+    """Return where a program that is there finds the pseudopotentials of a few elements."""
+    for symbol in symbols:
+        (folder / f"{symbol}.upf").touch()
+    return {"quantum-espresso": EnginePlace(command="true", potentials=str(folder))}
+
+
+def own_level(folder: Path, text: str) -> None:
+    (folder / "own.yaml").write_text(f"name: own\n{text}")
+
+
+def test_an_adsorbate_without_a_reference_is_refused_by_name(tmp_path: Path) -> None:
+    resolved = resolve(stated(), tmp_path, None)
+    assert [a.name for a in resolved.adsorbates] == ["CH2O"]
+    (refused,) = resolved.refused
+    assert (refused.item, refused.stage) == ("CH3SH", "adsorbate")
+    assert refused.reason == (
+        "adsorbate that level emt cannot verify: CH3SH holds S, which has no gas reference among "
+        "CO, H2O, H2, N2; choose a level of theory whose references hold S, or drop the adsorbate"
+    )
+    with pytest.raises(CampaignError, match=r"all of them were refused: CH3SH: .* holds S"):
+        resolve(stated("CH2O, "), tmp_path, None)
+
+
+def test_a_level_of_published_labels_verifies_all_that_it_refers_to(tmp_path: Path) -> None:
+    assert resolve(stated("verification: {level: emt}", ""), tmp_path, None).refused == ()
+
+
+def test_an_adsorbate_or_a_reference_without_a_potential_is_refused(tmp_path: Path) -> None:
+    references = "reference: {kind: reactions, molecules: [CO2, H2O, H2, N2, SH2]}"
+    own_level(tmp_path, f"based_on: qe-pbe\n{references}\n")
+    campaign = stated("level: emt", "level: own.yaml")
+    assert resolve(campaign, tmp_path, None).refused == ()  # an engine that is elsewhere
+    places = quantum_espresso(tmp_path, "Cu", "H", "C", "S")
+    with pytest.raises(CampaignError) as fault:
+        resolve(campaign, tmp_path, None, places)
+    assert (
+        "CH3SH: adsorbate that level own cannot verify: CH3SH, measured against CO2, H2O, H2, SH2, "
+        "needs a potential of O, which engine quantum-espresso does not have here; install it"
+    ) in str(fault.value)
+    assert resolve(campaign, tmp_path, None, quantum_espresso(tmp_path, "O")).refused == ()
+
+
+def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
+    tmp_path: Path,
+) -> None:
+    own_level(tmp_path, "based_on: qe-pbe\n")
+    places = quantum_espresso(tmp_path, "Pt", "H", "C", "O")
+    campaign = stated("level: emt", "level: own.yaml")
+    cut = cut_here(resolve(campaign, tmp_path, None, places))
+    assert {r.reason for surface in cut for r in surface.refused} == {
+        "element that engine quantum-espresso has no potential for: Cu"
+    }
+
+
+def test_a_level_that_its_engine_cannot_compute_is_refused_before_screening(
+    tmp_path: Path,
+) -> None:
+    own_level(tmp_path, "based_on: gpaw-pbe-fast\ncalculation: {dispersion: D3}\n")
+    campaign = stated("level: emt", "level: own.yaml")
+    with pytest.raises(UserError, match="gpaw computes dispersion none; level own states D3"):
+        resolve(campaign, tmp_path, None)
