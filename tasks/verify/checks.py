@@ -46,7 +46,7 @@ def check(
         ("desorbed", _nearest_ratio(relaxed), limits.desorbed_ratio),
         ("dissociated", float(_changed_bonds(start, relaxed, limits.bond_ratio)), 0.0),
         ("intercalated", depth_below_surface(relaxed), limits.depth_ang),
-        ("reconstructed", _largest_slab_move(start, relaxed), limits.slab_move_ang),
+        ("reconstructed", largest_slab_move(start, relaxed), limits.slab_move_ang),
         ("energy_out_of_bounds", abs(energy_ev), limits.energy_ev),
         ("initial_forces", initial_fmax_ev_ang, limits.initial_fmax_ev_ang),
     )
@@ -92,6 +92,13 @@ def depth_below_surface(atoms: Atoms) -> float:
     return float((heights_AK.mean(axis=1) - atoms.positions[adsorbate, 2]).max())
 
 
+def largest_slab_move(start: Atoms, relaxed: Atoms) -> float:
+    """Return how far (Å) the slab atom that moved most has moved."""
+    in_slab = start.get_tags() != 2
+    moves_N3 = relaxed.positions[in_slab] - start.positions[in_slab]
+    return float(np.linalg.norm(moves_N3, axis=1).max())
+
+
 def _touched(atoms: Atoms, slack_ang: float) -> NDArray[np.bool_]:
     """Return which atoms are of the slab and within r_i + r_j + slack of the adsorbate."""
     slab, adsorbate = np.nonzero(atoms.get_tags() != 2)[0], np.nonzero(atoms.get_tags() == 2)[0]
@@ -114,12 +121,6 @@ def _changed_bonds(start: Atoms, relaxed: Atoms, ratio: float) -> int:
     is_adsorbate = start.get_tags() == 2
     before = bond_pairs(start[is_adsorbate], ratio)
     return len(before ^ bond_pairs(relaxed[is_adsorbate], ratio))
-
-
-def _largest_slab_move(start: Atoms, relaxed: Atoms) -> float:
-    in_slab = start.get_tags() != 2
-    moves_N3 = relaxed.positions[in_slab] - start.positions[in_slab]
-    return float(np.linalg.norm(moves_N3, axis=1).max())
 
 
 def _distances(

@@ -9,10 +9,12 @@ from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import Energy, LevelOfTheory
 from tasks.levels.calculation import Mode
+from tasks.verify.checks import largest_slab_move, limits_of
 from tasks.verify.compute import compute
 from tasks.verify.engines import Engine, EngineError, FailureKind
 from tasks.verify.free_molecule import free_molecule
 from tasks.verify.logbook import Logbook
+from tasks.verify.relax import Relaxation
 from tasks.verify.sampling import boxed
 
 
@@ -66,7 +68,7 @@ def gas_energy(
     if kept is None:
         atoms = boxed(free_molecule(name, start), level.stated().gas_vacuum_ang)
         # its geometry is a guess under every level, so it is always relaxed
-        kept = _converged_energy(atoms, f"gas {name}", level, engine, "relaxation", book)
+        kept = _converged(atoms, f"gas {name}", level, engine, "relaxation", book).energy_ev
         cache.put(key, kept)
     return Energy(kept, level)
 
@@ -87,6 +89,8 @@ def slab_energy(
 
     Raises:
         UserError: the level is of single points and nobody relaxed the slab.
+        EngineError: there is no energy, or the slab reconstructed: it is no reference of adslabs
+            that did not.
     """
     stated = level.stated()
     if stated.geometry and relaxed is None:
@@ -99,19 +103,21 @@ def slab_energy(
     if kept is None:
         start = relaxed if relaxed is not None and stated.mode == "single_point" else slab
         item = f"clean slab {slab.get_chemical_formula()}"
-        kept = _converged_energy(start, item, level, engine, stated.mode, book)
+        done = _converged(start, item, level, engine, stated.mode, book)
+        _require_unreconstructed(item, largest_slab_move(slab, done.atoms), level)
+        kept = done.energy_ev
         cache.put(key, kept)
     return Energy(kept, level)
 
 
-def _converged_energy(
+def _converged(
     atoms: Atoms,
     item: str,
     level: LevelOfTheory,
     engine: Engine,
     mode: Mode,
     book: Logbook | None,
-) -> float:
+) -> Relaxation:
     settings = level.stated().relaxation
     done = compute(atoms, level, engine, mode, book)
     if not done.converged:
@@ -121,4 +127,15 @@ def _converged_energy(
             f"{settings.max_steps} steps, got {done.fmax_ev_ang:.3f} eV/Å",
             done.tries,
         )
-    return done.energy_ev
+    return done
+
+
+def _require_unreconstructed(item: str, moved_ang: float, level: LevelOfTheory) -> None:
+    limit_ang = limits_of(level).slab_move_ang
+    if moved_ang > limit_ang:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"{item} must keep its places, got an atom that moved {moved_ang:.2f} Å (limit "
+            f"{limit_ang:g} Å): it reconstructs, so its adslabs have no clean slab to refer to; "
+            "fix more layers, or raise checks.slab_move_ang in a level of your own",
+        )

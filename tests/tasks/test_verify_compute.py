@@ -174,6 +174,18 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
     assert done.site_changed == whole.site_changed
 
 
+def test_a_clean_slab_that_reconstructs_is_no_reference() -> None:
+    how = EMT_LEVEL.stated()
+    strict = replace(how, checks=replace(how.checks, slab_move_ang=0.001))
+    theory = replace(EMT_LEVEL, name="strict", calculation=strict)
+    cache = MemoryCache()
+    with pytest.raises(
+        EngineError, match=r"Cu3 must keep its places, .* \(limit 0.001 Å\)"
+    ) as caught:
+        slab_energy(slab(), theory, engine_for(theory), cache)
+    assert caught.value.kind is FailureKind.BAD_INPUT
+
+
 def test_a_single_point_of_a_mere_placement_is_refused() -> None:
     adslab = slab()
     adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
