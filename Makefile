@@ -15,7 +15,7 @@ screen: $(VENV)/ready
 
 # Files of tests are dealt to two processes: what a file shares is made once.
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

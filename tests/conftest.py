@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, where its binaries are installed."""
+"""The order of the tests, and a PostgreSQL server of their own where its binaries are."""
 
 import os
 import shutil
@@ -12,6 +12,12 @@ import pytest
 
 # As in flows.cli: threads of torch that spin make a busy machine fifty times slower, not twice.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no process is left with the longest at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _postgres_folder() -> Path | None:
