@@ -99,8 +99,8 @@ class Potentials(Stated):
     """Pseudopotentials or setups: the family, and files, kinds and checksums of elements.
 
     ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders.
-    ``checksums`` are the first 16 or more hex digits of the SHA-256 of a
-    file's content (unpacked), ``model`` or ``table`` that of one file for all elements.
+    ``checksums`` are the first 16 or more hex digits of the SHA-256 of a file's content (unpacked),
+    ``model`` or ``table`` that of one file for all elements.
     """
 
     family: str

@@ -1,6 +1,6 @@
 """The lattice constant of a level of theory: the size at which a crystal has its least energy.
 
-Slabs of another size are strained: one per cent costs 0.1-0.2 eV in adsorption energies.
+Slabs of another size are strained, which shifts adsorption energies.
 
 Units   Å, Å³, eV.
 """

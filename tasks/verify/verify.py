@@ -79,10 +79,10 @@ def verify(
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
     With ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``; a
-    level of single points computes these structures as they are.
-    ``engine`` is the level's where it was made before. The same input gives the same energy. With
-    the ``book`` of a queued item, it goes on where an earlier try was stopped, and a sample of the
-    items is relaxed from a second start.
+    level of single points computes these structures as they are. ``engine`` is the level's where it
+    was made before. The same input gives the same energy. With the ``book`` of a queued item, it
+    goes on where an earlier try was stopped, and a sample of the items is relaxed from a second
+    start.
 
     Raises:
         EngineError: there is no energy.
