@@ -27,11 +27,8 @@ class Geometries:
         """
         if not self.level:
             return ()
-        return _there(self.adslabs, candidate_id, self.level), self.of_slab(slab_id)
-
-    def of_slab(self, slab_id: str) -> str:
-        """Return the relaxed clean slab, or nothing where the level needs none."""
-        return _there(self.slabs, slab_id, self.level) if self.level else ""
+        adslab = _there(self.adslabs, candidate_id, self.level)
+        return adslab, _there(self.slabs, slab_id, self.level)
 
 
 def geometries(

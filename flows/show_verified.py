@@ -26,10 +26,7 @@ def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
     """Print a table; labels of another level than the predictions are no measure of these."""
     table = new_table(
         f"{campaign}: labels beside predictions (eV)",
-        (
-            *("id", "surface", "adsorbate", "site"),
-            *("predicted", "label", "error", "counts"),
-        ),
+        ("id", "surface", "adsorbate", "site", "predicted", "label", "error", "counts"),
         right={"predicted", "label", "error"},
     )
     compared = []
@@ -70,9 +67,9 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
     made: Counter[str] = Counter()
     spent_s: dict[str, float] = {}
     for level in sorted({row.level for row in rows}):
-        for tried in results_of(
-            db, level, [row.candidate_id for row in rows if row.level == level]
-        ):
+        ids = [row.candidate_id for row in rows if row.level == level]
+        last = {tried.item: tried for tried in results_of(db, level, ids)}  # that of its label
+        for tried in last.values():
             by = f"{tried.engine} {tried.versions.get(tried.engine, '')}".strip()
             by += f" at {level} ({tried.level_hash[:8]}) on {tried.host}"
             made[by] += 1
