@@ -14,8 +14,8 @@ import pandas as pd
 from pymatgen.core import Composition
 
 from model.metrics import Z90
-from screening_db.engine import open_database
-from screening_db.sql import run_select
+from screening_db.database.engine import open_database
+from screening_db.database.read_only_sql import run_select
 
 # The reactions whose references are those of the level; others of the set are left out.
 REACTIONS = (

@@ -27,11 +27,11 @@ from flows.rows import (
 )
 from model.structure_stream import ADSORBATE_TAG
 from model.text import parse_text
-from screening_db.engine import Database
-from screening_db.lake import write_predictions
-from screening_db.lock import campaign_lock
-from screening_db.queries import campaign as find_campaign
-from screening_db.record import (
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.records.lake import write_predictions
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
     record_campaign,
@@ -41,7 +41,13 @@ from screening_db.record import (
     record_level,
     record_slabs,
 )
-from screening_db.tables import BulkRow, CampaignItemRow, CampaignRow, CheckpointRow, Stage
+from screening_db.tables.screening import (
+    BulkRow,
+    CampaignItemRow,
+    CampaignRow,
+    CheckpointRow,
+    Stage,
+)
 from tasks.adsorbates import adsorbate
 from tasks.design_order import DesignOrder
 from tasks.featurise import site_label

@@ -32,7 +32,7 @@ from flows.environment import environment
 from flows.errors import CampaignError
 from flows.executors import Result, SubmissionError, Work
 from flows.verify_job import Outcome
-from screening_db.lease import Lease
+from screening_db.queue.lease import Lease
 from tasks.verify.engines import FailureKind
 from tasks.verify.engines.failures import kind_of_state, kind_said, last_words
 from tasks.verify.engines.launch import thread_variables

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from flows.campaign import Campaign
-from screening_db.engine import Database
-from screening_db.queries import (
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import (
     bulk_formulas,
     known_slabs,
     labelled_predictions,

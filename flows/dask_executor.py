@@ -13,7 +13,7 @@ from flows.cluster import dask_client
 from flows.executors import Result, Work
 from flows.verify_job import Outcome, verify_group
 from flows.workers import ClusterPlan
-from screening_db.lease import Lease
+from screening_db.queue.lease import Lease
 from tasks.verify.engines import FailureKind
 from tasks.verify.engines.failures import kind_of
 

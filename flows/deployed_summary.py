@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from screening_db.engine import open_database
-from screening_db.new_labels import new_labels
-from screening_db.queries import funnel_counts, top_candidates
+from screening_db.database.engine import open_database
+from screening_db.learning.new_labels import new_labels
+from screening_db.queries.ranking import funnel_counts, top_candidates
 
 
 def screening_summary(database: str, campaign: str) -> str:

@@ -18,12 +18,12 @@ from flows.queue_work import plan_needs
 from flows.verify_job import Outcome
 from flows.verify_record import Counts, record, record_found
 from flows.verify_work import Terms, work_of
-from screening_db.engine import Database
+from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.jobs import jobs_running, leave_jobs, record_jobs, take_over_jobs
-from screening_db.lease import Lease
-from screening_db.queue import claim, heartbeat, release
-from screening_db.queue_view import failed_for_needs, waits_for_others
+from screening_db.queue.batch_jobs import jobs_running, leave_jobs, record_jobs, take_over_jobs
+from screening_db.queue.lease import Lease
+from screening_db.queue.queue import claim, heartbeat, release
+from screening_db.queue.view import failed_for_needs, waits_for_others
 from tasks.verify.engines import FailureKind
 
 

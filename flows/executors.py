@@ -7,7 +7,7 @@ from typing import Protocol
 from flows.errors import CampaignError
 from flows.queue_work import ReferenceJob
 from flows.verify_job import Job, Order, Outcome
-from screening_db.lease import Lease
+from screening_db.queue.lease import Lease
 from tasks.verify.energies import EnergyKey
 from tasks.verify.resources import Resources
 

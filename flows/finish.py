@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from flows.campaign import Campaign
 from flows.choose import choose
 from flows.rows import rank_row
-from screening_db.engine import Database
-from screening_db.queries import best_placements, funnel_counts, pair_minima, slabs
-from screening_db.queue import enqueue
-from screening_db.record import record_ranks, record_triage, set_campaign_status
-from screening_db.verification_tables import QueueRow
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import best_placements, funnel_counts, pair_minima, slabs
+from screening_db.queue.queue import enqueue
+from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
+from screening_db.tables.verification import QueueRow
 from tasks.acquire import Prices
 from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
 from tasks.triage import Chosen

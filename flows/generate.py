@@ -11,7 +11,7 @@ from flows.settings import read_settings
 from model.design import load_designer
 from model.predictor import load_predictor
 from model.stream_sampler import Sampling
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError
 from tasks.generate import generate as write_designs

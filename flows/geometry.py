@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from screening_db.calculations import relaxed_structures
-from screening_db.engine import Database
-from screening_db.queries import labels_of
-from screening_db.tables import CandidateRow
+from screening_db.calculations.attempts import relaxed_structures
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import labels_of
+from screening_db.tables.screening import CandidateRow
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 

@@ -11,10 +11,10 @@ from typing import cast
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
-from screening_db.engine import open_database
-from screening_db.fine_tunings import fine_tunings
-from screening_db.new_labels import new_labels
-from screening_db.queries import campaign as campaign_row
+from screening_db.database.engine import open_database
+from screening_db.learning.fine_tunings import fine_tunings
+from screening_db.learning.new_labels import new_labels
+from screening_db.queries.ranking import campaign as campaign_row
 
 
 def start_when_due(database: str, campaign: str, *, after: int, start: str) -> str:

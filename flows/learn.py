@@ -21,17 +21,17 @@ from model.fine_tune import fine_tune
 from model.gate import Verdict, judge
 from model.kept_rows import held_out_pairs
 from model.recipes import TuneRecipe
-from screening_db.engine import Database
-from screening_db.fine_tunings import (
+from screening_db.database.engine import Database
+from screening_db.learning.fine_tunings import (
     Tuning,
     end_fine_tuning,
     fine_tunings,
     record_fine_tuning,
 )
-from screening_db.learning_tables import FineTuningRow
-from screening_db.serving import promote
-from screening_db.tables import CampaignRow, CheckpointRow
-from screening_db.training_labels import training_labels
+from screening_db.learning.serving import promote
+from screening_db.learning.training_labels import training_labels
+from screening_db.tables.learning import FineTuningRow
+from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.errors import UserError
 from tasks.learn.training_set import TrainingSet, training_rows
 

@@ -18,12 +18,12 @@ from flows.settings import Settings, read_settings
 from flows.show import show_candidates
 from flows.show_learning import show_learnt, show_round, show_rounds
 from flows.start import Asked, cluster_plan, open_campaign, where_of
-from screening_db.engine import Database
-from screening_db.learning_tables import RoundRow
-from screening_db.lock import campaign_lock
-from screening_db.queries import campaign as campaign_row
-from screening_db.rounds import rounds as known_rounds
-from screening_db.stale import model_of
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.learning.rounds import rounds as known_rounds
+from screening_db.learning.stale import model_of
+from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.tables.learning import RoundRow
 
 _SHOWN = 10
 

@@ -20,7 +20,7 @@ def candidates(
     from flows.places import existing_database
     from flows.settings import read_settings
     from flows.show import show_candidates
-    from screening_db.queries import campaign as campaign_row
+    from screening_db.queries.ranking import campaign as campaign_row
 
     db = existing_database(read_settings(), database)
     campaign_row(db, campaign)
@@ -33,7 +33,7 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.places import existing_database
     from flows.settings import read_settings
     from flows.show import show_funnel
-    from screening_db.queries import campaign as campaign_row
+    from screening_db.queries.ranking import campaign as campaign_row
 
     db = existing_database(read_settings(), database)
     campaign_row(db, campaign)
@@ -50,7 +50,7 @@ def sql(
     from flows.places import existing_database
     from flows.settings import read_settings
     from flows.show import show_selected
-    from screening_db.sql import run_select
+    from screening_db.database.read_only_sql import run_select
 
     db = existing_database(read_settings(), database)
     show_selected(run_select(db, query, limit))
@@ -61,9 +61,9 @@ def forget(campaign: Name, database: DatabaseOption = None) -> None:
     """Delete a campaign's states, ranks and waiting calculations; labels stay."""
     from flows.places import existing_database, lake_of
     from flows.settings import read_settings
-    from screening_db.lake import forget_predictions
-    from screening_db.lock import campaign_lock
-    from screening_db.record import forget_campaign
+    from screening_db.database.lock import campaign_lock
+    from screening_db.records.lake import forget_predictions
+    from screening_db.records.screening import forget_campaign
 
     db = existing_database(read_settings(), database)
     with campaign_lock(db, campaign):

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from flows.learn import Learnt
 from flows.round_numbers import ends_of, spent_by, taught, verified
-from screening_db.engine import Database
-from screening_db.learning_tables import RoundRow
-from screening_db.progress import waiting_adslabs
-from screening_db.queries import campaign as campaign_row
-from screening_db.rounds import begin_round, end_round, note_round, rounds
+from screening_db.database.engine import Database
+from screening_db.learning.rounds import begin_round, end_round, note_round, rounds
+from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queue.progress import waiting_adslabs
+from screening_db.tables.learning import RoundRow
 from tasks.learn.stopping import RoundEnd, why_stop
 from tasks.rank import Window
 

@@ -14,8 +14,8 @@ from flows.resolve import Resolved
 from flows.screen import Control
 from flows.verify import InJobs, OnDask, run_verification
 from model.errors import ModelError
-from screening_db.engine import Database
-from screening_db.queries import campaign as campaign_row
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import campaign as campaign_row
 from tasks.errors import UserError
 from tasks.verify.engines import Places
 

@@ -9,13 +9,13 @@ from flows.errors import CampaignError
 from flows.serving import place_of
 from flows.show import new_table, print_table
 from model.checkpoint import embedded_names, open_checkpoint
-from screening_db.engine import Database
-from screening_db.fine_tunings import fine_tunings
-from screening_db.learning_tables import FineTuningRow, PromotionRow
-from screening_db.queries import campaigns
-from screening_db.serving import checkpoints, promotions, serving
-from screening_db.stale import is_stale, model_of
-from screening_db.tables import CheckpointRow
+from screening_db.database.engine import Database
+from screening_db.learning.fine_tunings import fine_tunings
+from screening_db.learning.serving import checkpoints, promotions, serving
+from screening_db.learning.stale import is_stale, model_of
+from screening_db.queries.ranking import campaigns
+from screening_db.tables.learning import FineTuningRow, PromotionRow
+from screening_db.tables.screening import CheckpointRow
 
 _SHORT = 12
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from screening_db.engine import Database
+    from screening_db.database.engine import Database
 
 model_app = typer.Typer(
     no_args_is_help=True, help="Look at the checkpoints of a model, and choose which one serves."
@@ -32,7 +32,7 @@ def list_models(
 def show(checkpoint: Checkpoint, database: DatabaseOption = None) -> None:
     """Show one checkpoint: where it lies, how it was made and judged, when it served what."""
     from flows.model_show import show_checkpoint
-    from screening_db.serving import checkpoint as find_checkpoint
+    from screening_db.learning.serving import checkpoint as find_checkpoint
 
     db = _open(database)
     show_checkpoint(db, find_checkpoint(db, checkpoint))

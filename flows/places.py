@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.settings import DEFAULT_DATABASE, Settings
-from screening_db.engine import Database, open_database
+from screening_db.database.engine import Database, open_database
 from screening_db.errors import NoDatabaseError
 
 

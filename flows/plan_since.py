@@ -12,10 +12,10 @@ from flows.resolve import Resolved, resolve
 from flows.settings import Settings
 from flows.show import duration, new_table, print_table
 from flows.surfaces import cut_here
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.known import stored_contents
-from screening_db.queries import campaign as campaign_row
+from screening_db.queries.contents import stored_contents
+from screening_db.queries.ranking import campaign as campaign_row
 from tasks.plan import BulkSurfaces, seconds_of
 from tasks.plan_difference import (
     Contents,

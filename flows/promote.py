@@ -8,12 +8,12 @@ from flows.errors import CampaignError
 from flows.rerank import new_ranking
 from flows.serving import Served, found, record_served
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
-from screening_db.engine import Database
-from screening_db.lock import campaign_lock
-from screening_db.queries import campaigns
-from screening_db.serving import before, checkpoint, promote, roll_back, serving
-from screening_db.stale import model_of, stale_predictions
-from screening_db.tables import CampaignRow
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.learning.serving import before, checkpoint, promote, roll_back, serving
+from screening_db.learning.stale import model_of, stale_predictions
+from screening_db.queries.ranking import campaigns
+from screening_db.tables.screening import CampaignRow
 
 EMBEDDED = "embedded"
 

@@ -8,9 +8,9 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from screening_db.engine import Database
-    from screening_db.queue_orders import Carried
-    from screening_db.queue_view import ItemKey
+    from screening_db.database.engine import Database
+    from screening_db.queue.commands import Carried
+    from screening_db.queue.view import ItemKey
 
     Order = Callable[[Database, list[ItemKey]], Carried]
 
@@ -51,9 +51,9 @@ def list_items(
 ) -> None:
     """Count the calculations in each state and show the first in line."""
     from flows.queue_show import show_queue
-    from screening_db.queries import campaign as campaign_row
-    from screening_db.queue_view import items_of, items_where
-    from screening_db.steps import running_steps
+    from screening_db.calculations.steps import running_steps
+    from screening_db.queries.ranking import campaign as campaign_row
+    from screening_db.queue.view import items_of, items_where
 
     db = _open(database)
     if campaign is not None:
@@ -76,7 +76,7 @@ def show(
 ) -> None:
     """Show one calculation with every try: what went in and out, where, when, by what."""
     from flows.queue_show import show_item, write_tries
-    from screening_db.queue_view import items_called
+    from screening_db.queue.view import items_called
 
     db = _open(database)
     for found in items_called(db, [item], level):
@@ -93,7 +93,7 @@ def retry(
     database: DatabaseOption = None,
 ) -> None:
     """Put failed, cancelled and unconverged calculations back, with all their tries before them."""
-    from screening_db.queue_orders import retry as order
+    from screening_db.queue.commands import retry as order
 
     _carry_out("retried", order, items, where, level, database)
 
@@ -106,7 +106,7 @@ def hold(
     database: DatabaseOption = None,
 ) -> None:
     """Keep calculations from being begun until they are released."""
-    from screening_db.queue_orders import hold as order
+    from screening_db.queue.commands import hold as order
 
     _carry_out("held", order, items, where, level, database)
 
@@ -119,7 +119,7 @@ def release(
     database: DatabaseOption = None,
 ) -> None:
     """Let calculations go on that were held."""
-    from screening_db.queue_orders import release_held as order
+    from screening_db.queue.commands import release_held as order
 
     _carry_out("released", order, items, where, level, database)
 
@@ -132,7 +132,7 @@ def cancel(
     database: DatabaseOption = None,
 ) -> None:
     """Take calculations out of the queue; the result of one that runs is refused."""
-    from screening_db.queue_orders import cancel as order
+    from screening_db.queue.commands import cancel as order
 
     _carry_out("cancelled", order, items, where, level, database)
 
@@ -147,7 +147,7 @@ def priority(
     database: DatabaseOption = None,
 ) -> None:
     """Give calculations another priority, N; what they need goes along with them."""
-    from screening_db.queue_orders import set_priority
+    from screening_db.queue.commands import set_priority
 
     def order(db: "Database", keys: "list[ItemKey]") -> "Carried":
         return set_priority(db, keys, value)
@@ -175,7 +175,7 @@ def _chosen(
 ) -> "list[ItemKey]":
     """Return the items that ids or a condition name: one of the two, and never none."""
     from flows.errors import CampaignError
-    from screening_db.queue_view import items_called, items_where
+    from screening_db.queue.view import items_called, items_where
 
     if bool(items) == (where is not None):
         raise CampaignError(

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from screening_db.steps import Step
-from screening_db.verification_tables import CalculationRow, LabelRow
+from screening_db.calculations.steps import Step
+from screening_db.tables.verification import CalculationRow, LabelRow
 
 
 def show_steps(tried: CalculationRow, steps: Sequence[Step]) -> None:

@@ -10,13 +10,13 @@ from flows.errors import CampaignError
 from flows.queue_curve import label_lines, show_steps
 from flows.show import new_table, print_table
 from flows.show_verified import SHORT_ID
-from screening_db.calculations import KeptFile, kept_files, tries
-from screening_db.engine import Database
-from screening_db.queries import label
-from screening_db.queue_orders import Carried
-from screening_db.queue_view import ItemKey, QueueItem, items_of
-from screening_db.steps import Step, steps_of
-from screening_db.verification_tables import CalculationRow
+from screening_db.calculations.attempts import KeptFile, kept_files, tries
+from screening_db.calculations.steps import Step, steps_of
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import label
+from screening_db.queue.commands import Carried
+from screening_db.queue.view import ItemKey, QueueItem, items_of
+from screening_db.tables.verification import CalculationRow
 from tasks.report import surface_name
 
 _LEFT_SHOWN = 10

@@ -11,12 +11,12 @@ from ase import Atoms
 
 from flows.geometry import Geometries, geometries
 from flows.try_record import stored_geometry
-from screening_db.calculations import Provenance, StoredGeometry, sha256_of
-from screening_db.engine import Database
-from screening_db.lease import Lease
-from screening_db.queries import slabs
-from screening_db.queue_needs import Need, record_needs, without_needs
-from screening_db.tables import AdsorbateRow, CandidateRow
+from screening_db.calculations.attempts import Provenance, StoredGeometry, sha256_of
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import slabs
+from screening_db.queue.dependencies import Need, record_needs, without_needs
+from screening_db.queue.lease import Lease
+from screening_db.tables.screening import AdsorbateRow, CandidateRow
 from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import LevelOfTheory

@@ -12,8 +12,8 @@ from flows.rows import (
     refused_items,
     slab_row,
 )
-from screening_db.engine import Database
-from screening_db.record import (
+from screening_db.database.engine import Database
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
     record_campaign,
@@ -22,7 +22,7 @@ from screening_db.record import (
     record_level,
     record_slabs,
 )
-from screening_db.tables import CampaignItemRow, Stage
+from screening_db.tables.screening import CampaignItemRow, Stage
 from tasks.plan import BulkSurfaces
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from flows.campaign import Campaign, FileAdsorbate
 from flows.errors import CampaignError
-from screening_db.tables import CampaignRow
+from screening_db.tables.screening import CampaignRow
 from tasks.acquire import Prices
 from tasks.adsorbates import adsorbate, adsorbate_from_smiles
 from tasks.rank import Window

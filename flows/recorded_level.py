@@ -1,8 +1,8 @@
 """The level of theory that a campaign was recorded with."""
 
-from screening_db.engine import Database
+from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables import LevelOfTheoryRow
+from screening_db.tables.screening import LevelOfTheoryRow
 from tasks.levels import LevelOfTheory, level, level_from_record, shipped_levels
 
 

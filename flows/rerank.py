@@ -11,16 +11,16 @@ from flows.choose import choose
 from flows.finish import queue_row, ranked_pairs
 from flows.recorded_campaign import recorded_campaign, recorded_prices, recorded_windows
 from flows.rows import rank_row
-from screening_db.engine import Database
-from screening_db.queries import (
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import (
     best_placements,
     candidates,
     known_slabs,
     slabs,
     tried_candidates,
 )
-from screening_db.rerank import Asked, Ranking, asked_for, replace_ranking
-from screening_db.tables import CampaignRow
+from screening_db.records.ranking import Asked, Ranking, asked_for, replace_ranking
+from screening_db.tables.screening import CampaignRow
 from tasks.acquire import CostRule
 from tasks.rank import RankedPair
 from tasks.triage import Budget, Chosen

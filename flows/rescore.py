@@ -26,12 +26,12 @@ from flows.screen import Control
 from flows.serving import Served, record_served, served
 from flows.stored import stored_adsorbates, stored_slabs
 from flows.workers import device_for
-from screening_db.engine import Database
-from screening_db.lake import write_predictions
-from screening_db.queries import campaign as find_campaign
-from screening_db.record import record_predictions, store_structures
-from screening_db.stale import model_of, require_finished, stale_predictions
-from screening_db.tables import CampaignRow
+from screening_db.database.engine import Database
+from screening_db.learning.stale import model_of, require_finished, stale_predictions
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.records.lake import write_predictions
+from screening_db.records.screening import record_predictions, store_structures
+from screening_db.tables.screening import CampaignRow
 from tasks.adsorbates import Adsorbate
 from tasks.checkpoints import described
 from tasks.identity import content_id

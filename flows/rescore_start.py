@@ -6,11 +6,11 @@ from flows.serving import served
 from flows.settings import Settings, read_settings
 from flows.show import show_candidates, show_funnel
 from flows.start import cluster_plan
-from screening_db.engine import Database
-from screening_db.lock import campaign_lock
-from screening_db.queries import campaign as find_campaign
-from screening_db.stale import is_stale, model_of, require_finished
-from screening_db.tables import CampaignRow
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.learning.stale import is_stale, model_of, require_finished
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.tables.screening import CampaignRow
 
 _SHOWN = 20
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from flows.learn import Learnt
 from model.gate_rules import LABELS
-from screening_db.engine import Database
-from screening_db.learning_tables import RoundRow
-from screening_db.progress import converged_since
-from screening_db.queries import LabelledPrediction, labelled_predictions, queue_counts
-from screening_db.rounds import RoundNumbers
+from screening_db.database.engine import Database
+from screening_db.learning.rounds import RoundNumbers
+from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts
+from screening_db.queue.progress import converged_since
+from screening_db.tables.learning import RoundRow
 from tasks.learn.stopping import RoundEnd
 from tasks.rank import Window
 from tasks.report import Comparison, agreement

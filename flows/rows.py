@@ -9,8 +9,8 @@ import pyarrow as pa
 from flows.resolve import Resolved
 from model.checkpoint import embedded_names
 from model.contract import Prediction
-from screening_db.lake import SCHEMA
-from screening_db.tables import (
+from screening_db.records.lake import SCHEMA
+from screening_db.tables.screening import (
     AdsorbateRow,
     BulkRow,
     CampaignItemRow,

@@ -21,10 +21,10 @@ from flows.rows import (
     prediction_table,
 )
 from model.contract import Prediction
-from screening_db.engine import Database
-from screening_db.known import predictions_of_pairs
-from screening_db.lake import write_predictions
-from screening_db.record import record_chunk, store_structures
+from screening_db.database.engine import Database
+from screening_db.queries.contents import predictions_of_pairs
+from screening_db.records.lake import write_predictions
+from screening_db.records.screening import record_chunk, store_structures
 from tasks.adsorbates import Adsorbate
 from tasks.identity import pair_id
 from tasks.placements import PlacementSpec

@@ -19,8 +19,8 @@ from flows.resolve import Resolved
 from flows.score import ScoreOrder, Store, score_chunk
 from flows.surfaces import CutOrder, cut
 from flows.workers import ClusterPlan, device_for
-from screening_db.engine import Database
-from screening_db.record import done_chunks
+from screening_db.database.engine import Database
+from screening_db.records.screening import done_chunks
 from tasks.plan import BulkSurfaces
 
 

@@ -7,10 +7,10 @@ from flows.campaign import Campaign
 from flows.errors import CampaignError
 from flows.places import models_of
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
-from screening_db.engine import Database
-from screening_db.record import record_checkpoint
-from screening_db.serving import checkpoint, serving
-from screening_db.tables import CampaignRow, CheckpointRow
+from screening_db.database.engine import Database
+from screening_db.learning.serving import checkpoint, serving
+from screening_db.records.screening import record_checkpoint
+from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.checkpoints import described
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from screening_db.engine import Database
-from screening_db.queries import funnel_counts, top_candidates
-from screening_db.sql import Selected
+from screening_db.database.engine import Database
+from screening_db.database.read_only_sql import Selected
+from screening_db.queries.ranking import funnel_counts, top_candidates
 from tasks.plan import Plan
 from tasks.report import funnel_lines, stage_totals, surface_name
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from flows.learn import Learnt
 from flows.show import new_table, print_table
-from screening_db.engine import Database
-from screening_db.learning_tables import RoundRow
-from screening_db.rounds import rounds
+from screening_db.database.engine import Database
+from screening_db.learning.rounds import rounds
+from screening_db.tables.learning import RoundRow
 
 _COLUMNS = (
     *("round", "calculated", "labels", "found", "new labels: MAE, 90 %", "held out before"),

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from flows.show import new_table, print_table
-from screening_db.calculations import results_of
-from screening_db.engine import Database
-from screening_db.queries import LabelledPrediction, labelled_predictions
-from screening_db.queue_view import items_of
+from screening_db.calculations.attempts import results_of
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import LabelledPrediction, labelled_predictions
+from screening_db.queue.view import items_of
 from tasks.report import Comparison, agreement, surface_name
 
 SHORT_ID = 12

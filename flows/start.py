@@ -29,9 +29,9 @@ from flows.show import show_candidates, show_funnel, show_plan
 from flows.show_verified import show_verified
 from flows.surfaces import cut_here
 from flows.workers import ClusterPlan, default_workers
-from screening_db.engine import Database, open_database
-from screening_db.lock import campaign_lock
-from screening_db.queries import campaign as campaign_row
+from screening_db.database.engine import Database, open_database
+from screening_db.database.lock import campaign_lock
+from screening_db.queries.ranking import campaign as campaign_row
 from tasks.plan import plan
 
 if TYPE_CHECKING:

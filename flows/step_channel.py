@@ -15,11 +15,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from screening_db.calculations import sha256_of
-from screening_db.engine import Database
+from screening_db.calculations.attempts import sha256_of
+from screening_db.calculations.steps import Step, ToldStep, record_told
+from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.lease import Lease
-from screening_db.steps import Step, ToldStep, record_told
+from screening_db.queue.lease import Lease
 
 if TYPE_CHECKING:
     from dask.distributed import Client

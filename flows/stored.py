@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 
-from screening_db.engine import Database
-from screening_db.queries import bulk_formulas, candidates, slabs
-from screening_db.tables import AdsorbateRow, CandidateRow, SlabRow
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import bulk_formulas, candidates, slabs
+from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.adsorbates import Adsorbate
 from tasks.predict_again import StoredCandidate, StoredSlab
 from tasks.slabs import Slab

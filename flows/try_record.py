@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flows.step_channel import Teller
-from screening_db.calculations import (
+from screening_db.calculations.attempts import (
     Provenance,
     StoredGeometry,
     last_geometry,
     pack_files,
     sha256_of,
 )
-from screening_db.engine import Database
-from screening_db.lease import Lease
-from screening_db.steps import Step
+from screening_db.calculations.steps import Step
+from screening_db.database.engine import Database
+from screening_db.queue.lease import Lease
 from tasks.structures import structure_from_text, structure_text
 from tasks.verify.checkpoint import Frame
 from tasks.verify.logbook import LastGeometry, Logbook

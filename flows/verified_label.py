@@ -3,10 +3,10 @@
 import math
 
 from model.text import parse_text
-from screening_db.engine import Database
-from screening_db.lease import Lease
-from screening_db.tables import BulkRow, CandidateRow, SlabRow
-from screening_db.verification_tables import LabelRow
+from screening_db.database.engine import Database
+from screening_db.queue.lease import Lease
+from screening_db.tables.screening import BulkRow, CandidateRow, SlabRow
+from screening_db.tables.verification import LabelRow
 from tasks.featurise import configuration_text, site_label
 from tasks.structures import structure_text
 from tasks.verify.verify import Verified

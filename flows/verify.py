@@ -22,10 +22,10 @@ from flows.step_channel import Listener, steps_recorded
 from flows.verify_record import Counts
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan, default_workers
-from screening_db.engine import Database
-from screening_db.progress import waiting_adslabs
-from screening_db.record import record_level
-from screening_db.tables import CampaignRow
+from screening_db.database.engine import Database
+from screening_db.queue.progress import waiting_adslabs
+from screening_db.records.screening import record_level
+from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
 from tasks.verify.engines import Places, engine_elsewhere, engine_for, place_of
 from tasks.verify.resources import Limits

@@ -12,8 +12,8 @@ from flows.queue_work import (
 )
 from flows.step_channel import Teller
 from flows.try_record import logbook, with_logbook
-from screening_db.calculations import Provenance, StoredGeometry
-from screening_db.lease import Lease
+from screening_db.calculations.attempts import Provenance, StoredGeometry
+from screening_db.queue.lease import Lease
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory

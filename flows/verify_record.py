@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from flows.verified_label import label_row
 from flows.verify_job import Outcome
-from screening_db.engine import Database
-from screening_db.failure_policy import after_failure
-from screening_db.lease import Lease
-from screening_db.queue import complete, complete_reference, fail
-from screening_db.record import record_references
-from screening_db.verification_tables import ReferenceEnergyRow, ReferenceKind
+from screening_db.calculations.failure_policy import after_failure
+from screening_db.database.engine import Database
+from screening_db.queue.lease import Lease
+from screening_db.queue.queue import complete, complete_reference, fail
+from screening_db.records.screening import record_references
+from screening_db.tables.verification import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verify.energies import EnergyKey
 from tasks.verify.engines import FailureKind

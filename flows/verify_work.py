@@ -8,10 +8,10 @@ from flows.geometry import Geometries, geometries
 from flows.queue_work import ReferenceJob, reference_jobs
 from flows.try_record import stored_geometry
 from flows.verify_job import Job, Order, Outcome
-from screening_db.engine import Database
-from screening_db.lease import Lease
-from screening_db.queries import candidates, reference_energies, slabs
-from screening_db.tables import AdsorbateRow, CandidateRow, SlabRow
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import candidates, reference_energies, slabs
+from screening_db.queue.lease import Lease
+from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory

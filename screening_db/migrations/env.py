@@ -2,9 +2,9 @@
 
 from alembic import context
 
-import screening_db.learning_tables
-import screening_db.verification_tables  # noqa: F401  puts their tables into the metadata
-from screening_db.tables import Base
+import screening_db.tables.learning
+import screening_db.tables.verification  # noqa: F401  puts their tables into the metadata
+from screening_db.tables.screening import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

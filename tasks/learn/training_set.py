@@ -21,7 +21,7 @@ from model.parts import LABEL_SHARES, TRAIN, dataset_id, part_of
 from model.rows import Row
 from model.text import parse_text
 from model.tune import MIN_LABELS
-from screening_db.training_labels import LabelSet, TrainingLabel
+from screening_db.learning.training_labels import LabelSet, TrainingLabel
 from tasks.errors import UserError
 from tasks.featurise import configuration_text
 from tasks.structures import structure_from_text

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from ase import Atoms
 from ase.build import molecule
 
-from screening_db.training_labels import TrainingLabel
+from screening_db.learning.training_labels import TrainingLabel
 from tasks.errors import UserError
 from tasks.identity import content_id, structure_bytes
 from tasks.references import ReferenceScheme, element_counts

@@ -18,9 +18,9 @@ import yaml
 from ase.build import add_adsorbate, fcc111
 
 from flows.rows import adsorbate_row, level_row
-from screening_db.engine import Database, open_database
-from screening_db.queue import enqueue
-from screening_db.record import record_chunk
+from screening_db.database.engine import Database, open_database
+from screening_db.queue.queue import enqueue
+from screening_db.records.screening import record_chunk
 from tasks.adsorbates import adsorbate
 from tasks.identity import candidate_ids, pair_id, slab_id
 from tasks.levels import LevelOfTheory, read_level
@@ -93,8 +93,8 @@ from pathlib import Path
 from flows.batch_plan import load_profile
 from flows.drive import Pace
 from flows.verify import InJobs, run_verification
-from screening_db.engine import open_database
-from screening_db.queries import campaign
+from screening_db.database.engine import open_database
+from screening_db.queries.ranking import campaign
 
 address, folder, profile, system, jobs, lease_s = sys.argv[1:]
 db = open_database(address)

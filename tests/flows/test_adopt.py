@@ -11,9 +11,9 @@ from flows.generated import Generated
 from model.design import Designer, SeenAdsorbate, SeenLevel
 from model.stream_grammar import decode
 from model.structure_stream import Structure
-from screening_db.engine import Database, open_database
+from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries import candidates, funnel_counts, slabs, top_candidates
+from screening_db.queries.ranking import candidates, funnel_counts, slabs, top_candidates
 from tasks.design_order import DesignOrder, design_order
 from tasks.generate import generate
 from tasks.structures import structure_from_text

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from moody_queue import MoodyQueue, moody_queue
 
-from screening_db.calculations import tries
-from screening_db.queries import queue_items
+from screening_db.calculations.attempts import tries
+from screening_db.queries.ranking import queue_items
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 pytestmark = pytest.mark.slow

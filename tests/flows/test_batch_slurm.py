@@ -15,8 +15,8 @@ from flows.errors import CampaignError
 from flows.executors import SubmissionError
 from flows.verify import InJobs, run_verification
 from flows.verify_work import Terms
-from screening_db.calculations import tries
-from screening_db.queries import campaign, queue_items
+from screening_db.calculations.attempts import tries
+from screening_db.queries.ranking import campaign, queue_items
 from tasks.errors import UserError
 from tasks.verify.engines import plugin
 from tasks.verify.resources import Limits, Resources

@@ -13,8 +13,8 @@ from flows.recorded_campaign import recorded_campaign, recorded_prices
 from flows.rerank import new_ranking
 from flows.resolve import resolve
 from flows.rows import campaign_row
-from screening_db.engine import Database, open_database
-from screening_db.record import record_chunk, record_triage
+from screening_db.database.engine import Database, open_database
+from screening_db.records.screening import record_chunk, record_triage
 from tasks.acquire import Prices, PriceTable
 from tasks.errors import UserError
 from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs

@@ -17,9 +17,9 @@ from flows.executors import Work
 from flows.verify_job import Job, Order
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan
-from screening_db.calculations import tries
-from screening_db.lease import Lease
-from screening_db.queries import queue_items
+from screening_db.calculations.attempts import tries
+from screening_db.queries.ranking import queue_items
+from screening_db.queue.lease import Lease
 from tasks.adsorbates import adsorbate
 from tasks.levels import level
 from tasks.verify.engines import FailureKind

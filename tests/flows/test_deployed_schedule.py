@@ -14,9 +14,9 @@ import httpx
 import pytest
 from web import Listener, listening
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries import campaign, campaigns, funnel_counts
+from screening_db.queries.ranking import campaign, campaigns, funnel_counts
 
 pytestmark = pytest.mark.slow
 

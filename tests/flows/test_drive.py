@@ -20,12 +20,12 @@ from flows.verify_job import verify_group
 from flows.verify_record import Counts
 from flows.verify_work import Terms
 from flows.workers import ClusterPlan
-from screening_db.calculations import tries
-from screening_db.failure_policy import POLICY
-from screening_db.jobs import take_over_jobs
-from screening_db.lease import Lease
-from screening_db.queries import campaign, label, queue_items
-from screening_db.queue_orders import cancel, retry
+from screening_db.calculations.attempts import tries
+from screening_db.calculations.failure_policy import POLICY
+from screening_db.queries.ranking import campaign, label, queue_items
+from screening_db.queue.batch_jobs import take_over_jobs
+from screening_db.queue.commands import cancel, retry
+from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.verify.engines import EnginePlace, FailureKind, plugin
 from tasks.verify.engines.base import LADDER

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flows import cli, start
-from screening_db.engine import open_database
-from screening_db.record import record_adsorbates
-from screening_db.tables import AdsorbateRow
+from screening_db.database.engine import open_database
+from screening_db.records.screening import record_adsorbates
+from screening_db.tables.screening import AdsorbateRow
 
 Complain = Callable[..., str]
 

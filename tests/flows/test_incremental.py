@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from screening_db.lake import read_predictions
+from screening_db.records.lake import read_predictions
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 
 from flows import label_trigger, learn_start
 from flows.deployed_hooks import REFUSED
-from screening_db.new_labels import NewLabels
+from screening_db.learning.new_labels import NewLabels
 
 
 class Asked:

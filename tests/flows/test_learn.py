@@ -14,12 +14,12 @@ from model.errors import ModelError
 from model.gate import Verdict
 from model.predictor import KIND
 from model.rows import Row
-from screening_db.engine import Database, open_database
-from screening_db.fine_tunings import fine_tunings
-from screening_db.queries import campaign as campaign_row
-from screening_db.record import record_campaign, record_checkpoint, record_level
-from screening_db.serving import promotions, serving
-from screening_db.tables import CampaignRow, CheckpointRow, LevelOfTheoryRow
+from screening_db.database.engine import Database, open_database
+from screening_db.learning.fine_tunings import fine_tunings
+from screening_db.learning.serving import promotions, serving
+from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.records.screening import record_campaign, record_checkpoint, record_level
+from screening_db.tables.screening import CampaignRow, CheckpointRow, LevelOfTheoryRow
 from tasks.errors import UserError
 from tasks.learn.training_set import TrainingSet
 

@@ -12,13 +12,13 @@ from flows.learn import Learnt
 from flows.learn_start import start_loop
 from flows.loop import Loop
 from model.gate import Verdict
-from screening_db.engine import Database, open_database
+from screening_db.database.engine import Database, open_database
+from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
-from screening_db.learning_tables import RoundRow
-from screening_db.lock import campaign_lock
-from screening_db.queue import claim, complete, enqueue, fail
-from screening_db.record import record_chunk, record_triage
-from screening_db.rounds import rounds
+from screening_db.learning.rounds import rounds
+from screening_db.queue.queue import claim, complete, enqueue, fail
+from screening_db.records.screening import record_chunk, record_triage
+from screening_db.tables.learning import RoundRow
 from tasks.rank import Window
 
 IDS = [f"c{number:02d}" for number in range(12)]

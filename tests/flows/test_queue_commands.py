@@ -9,11 +9,11 @@ import pytest
 import stored_rows as make
 
 from flows import cli
-from screening_db.calculations import Provenance, pack_files
-from screening_db.engine import Database, open_database
-from screening_db.queue import claim, complete, enqueue, fail
-from screening_db.queue_needs import Need, record_needs
-from screening_db.record import record_chunk
+from screening_db.calculations.attempts import Provenance, pack_files
+from screening_db.database.engine import Database, open_database
+from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.queue import claim, complete, enqueue, fail
+from screening_db.records.screening import record_chunk
 
 IDS = ("aa" * 32, "ab" * 32, "bb" * 32)
 SURFACE = "ce" * 32

@@ -11,9 +11,9 @@ from flows import verify_record
 from flows.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
 from flows.verify_job import KnownEnergies, Order, Outcome, verify_group
 from flows.verify_record import Counts
-from screening_db.calculations import sha256_of
-from screening_db.failure_policy import POLICY
-from screening_db.lease import Lease
+from screening_db.calculations.attempts import sha256_of
+from screening_db.calculations.failure_policy import POLICY
+from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.identity import slab_id
 from tasks.levels import level

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 import flows.rescore as rescoring
-import screening_db.rerank as database_rerank
+import screening_db.records.ranking as database_rerank
 from flows.promote import promote_by_hand, roll_back_model
 from flows.rescore import Again, Rescoring, rescore
 from flows.screen import Control
@@ -17,11 +17,11 @@ from flows.serving import served
 from flows.stored import stored_adsorbates
 from flows.workers import ClusterPlan
 from model.predictor import load_predictor
-from screening_db.engine import Database, open_database
-from screening_db.queries import funnel_counts
-from screening_db.serving import promotions, serving
-from screening_db.stale import is_stale, model_of, stale_predictions
-from screening_db.tables import Base
+from screening_db.database.engine import Database, open_database
+from screening_db.learning.serving import promotions, serving
+from screening_db.learning.stale import is_stale, model_of, stale_predictions
+from screening_db.queries.ranking import funnel_counts
+from screening_db.tables.screening import Base
 from tasks.predict_again import predict_again
 
 pytestmark = pytest.mark.slow

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-import screening_db.learning_tables
-import screening_db.verification_tables  # noqa: F401  registers their tables
-from screening_db.engine import open_database
-from screening_db.lake import read_predictions
-from screening_db.tables import Base
+import screening_db.tables.learning
+import screening_db.tables.verification  # noqa: F401  registers their tables
+from screening_db.database.engine import open_database
+from screening_db.records.lake import read_predictions
+from screening_db.tables.screening import Base
 
 pytestmark = pytest.mark.slow
 

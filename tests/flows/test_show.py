@@ -3,7 +3,7 @@
 import pytest
 
 from flows.show_verified import show_labels
-from screening_db.queries import LabelledPrediction
+from screening_db.queries.ranking import LabelledPrediction
 
 
 def test_a_flagged_label_is_shown_and_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ from dask.distributed import Client, LocalCluster
 
 from flows import step_channel
 from flows.step_channel import Listener, Teller, steps_recorded
-from screening_db.lease import Lease
-from screening_db.steps import Step, ToldStep
+from screening_db.calculations.steps import Step, ToldStep
+from screening_db.queue.lease import Lease
 
 LEASE = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
 

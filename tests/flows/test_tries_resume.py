@@ -22,13 +22,14 @@ from flows.step_channel import Listener
 from flows.try_record import stored_geometry
 from flows.verified_label import label_row
 from flows.verify_job import Job, Order, Outcome, verify_group
-from screening_db.calculations import Provenance, StoredGeometry, tries
-from screening_db.engine import Database, open_database
-from screening_db.lease import Lease
-from screening_db.queries import label
-from screening_db.queue import claim, complete, enqueue, fail
-from screening_db.queue_view import items_of
-from screening_db.record import (
+from screening_db.calculations.attempts import Provenance, StoredGeometry, tries
+from screening_db.calculations.steps import Step, ToldStep, record_told, running_steps, steps_of
+from screening_db.database.engine import Database, open_database
+from screening_db.queries.ranking import label
+from screening_db.queue.lease import Lease
+from screening_db.queue.queue import claim, complete, enqueue, fail
+from screening_db.queue.view import items_of
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
     record_campaign,
@@ -37,9 +38,8 @@ from screening_db.record import (
     record_level,
     record_slabs,
 )
-from screening_db.steps import Step, ToldStep, record_told, running_steps, steps_of
-from screening_db.tables import BulkRow, CampaignRow, CandidateRow, CheckpointRow, SlabRow
-from screening_db.verification_tables import QueueRow
+from screening_db.tables.screening import BulkRow, CampaignRow, CandidateRow, CheckpointRow, SlabRow
+from screening_db.tables.verification import QueueRow
 from tasks.adsorbates import adsorbate
 from tasks.identity import candidate_ids, slab_id
 from tasks.levels import LevelOfTheory, level
@@ -195,7 +195,7 @@ sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from ase.calculators.emt import EMT
 from flows import step_channel
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from tasks.verify.engines import emt
 import test_tries_resume as here
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import stored_rows
 
-from screening_db.engine import Database, open_database
+from screening_db.database.engine import Database, open_database
 
 
 @pytest.fixture

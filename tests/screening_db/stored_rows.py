@@ -7,8 +7,8 @@ that a test reads ``make.slab("other", n_atoms=9)``.
 from collections.abc import Sequence
 from typing import Any
 
-from screening_db.engine import Database
-from screening_db.record import (
+from screening_db.database.engine import Database
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
     record_campaign,
@@ -17,7 +17,7 @@ from screening_db.record import (
     record_level,
     record_slabs,
 )
-from screening_db.tables import (
+from screening_db.tables.screening import (
     AdsorbateRow,
     Base,
     BulkRow,
@@ -30,7 +30,7 @@ from screening_db.tables import (
     RankRow,
     SlabRow,
 )
-from screening_db.verification_tables import LabelRow, QueueRow
+from screening_db.tables.verification import LabelRow, QueueRow
 
 CHECKPOINT = "c" * 64
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from screening_db import calculations
-from screening_db.calculations import (
+from screening_db.calculations import attempts as calculations
+from screening_db.calculations.attempts import (
     KeptFile,
     Provenance,
     StoredGeometry,
@@ -18,16 +18,16 @@ from screening_db.calculations import (
     tries,
 )
 from screening_db.errors import DatabaseError
-from screening_db.queries import labels
-from screening_db.queue import claim, complete, enqueue, fail, release
-from screening_db.queue_orders import cancel
-from screening_db.record import (
+from screening_db.queries.ranking import labels
+from screening_db.queue.commands import cancel
+from screening_db.queue.queue import claim, complete, enqueue, fail, release
+from screening_db.records.screening import (
     forget_campaign,
     record_campaign,
     record_chunk,
     store_structures,
 )
-from screening_db.verification_tables import QueueRow
+from screening_db.tables.verification import QueueRow
 
 TOLD = Provenance(
     host="node7",

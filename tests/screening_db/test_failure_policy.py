@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from screening_db.calculations import Provenance, tries
-from screening_db.failure_policy import POLICY, after_failure
-from screening_db.queries import queue_items
-from screening_db.queue import claim, enqueue, fail
-from screening_db.queue_orders import retry
-from screening_db.record import record_chunk
+from screening_db.calculations.attempts import Provenance, tries
+from screening_db.calculations.failure_policy import POLICY, after_failure
+from screening_db.queries.ranking import queue_items
+from screening_db.queue.commands import retry
+from screening_db.queue.queue import claim, enqueue, fail
+from screening_db.records.screening import record_chunk
 
 # class: tries until it is failed, memory class at the end
 ENDS = {

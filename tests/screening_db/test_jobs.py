@@ -6,19 +6,19 @@ import time
 import pytest
 from sqlalchemy import text
 
-from screening_db.calculations import tries
-from screening_db.engine import open_database
+from screening_db.calculations.attempts import tries
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.jobs import (
+from screening_db.queries.ranking import queue_items
+from screening_db.queue.batch_jobs import (
     JOB_GRACE_S,
     jobs_running,
     leave_jobs,
     record_jobs,
     take_over_jobs,
 )
-from screening_db.queries import queue_items
-from screening_db.queue import claim, complete, enqueue, heartbeat
-from screening_db.record import record_chunk
+from screening_db.queue.queue import claim, complete, enqueue, heartbeat
+from screening_db.records.screening import record_chunk
 
 PLACE = "slurm:/scratch/100%_jobs"
 

@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from screening_db.errors import DatabaseError
-from screening_db.lake import SCHEMA, forget_predictions, read_predictions, write_predictions
+from screening_db.records.lake import (
+    SCHEMA,
+    forget_predictions,
+    read_predictions,
+    write_predictions,
+)
 
 
 def predictions(ids, **changed):

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
+from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
-from screening_db.lock import campaign_lock
 
 REPOSITORY = Path(__file__).parents[2]
 HOLD = """
 import sys, time
-from screening_db.engine import open_database
-from screening_db.lock import campaign_lock
+from screening_db.database.engine import open_database
+from screening_db.database.lock import campaign_lock
 with campaign_lock(open_database(sys.argv[1]), "first"):
     print("held", flush=True)
     time.sleep(60)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from screening_db.new_labels import NewLabels, new_labels
-from screening_db.training_labels import training_labels
-from screening_db.verification_tables import CalculationRow
+from screening_db.learning.new_labels import NewLabels, new_labels
+from screening_db.learning.training_labels import training_labels
+from screening_db.tables.verification import CalculationRow
 
 
 def calculation(item, ended_at, state="converged"):

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries import queue_counts, queue_items
-from screening_db.queue import (
+from screening_db.queries.ranking import queue_counts, queue_items
+from screening_db.queue.queue import (
     claim,
     complete,
     enqueue,
@@ -19,8 +19,8 @@ from screening_db.queue import (
     heartbeat,
     release,
 )
-from screening_db.record import record_campaign, record_chunk, record_triage
-from screening_db.verification_tables import LabelRow, QueueRow
+from screening_db.records.screening import record_campaign, record_chunk, record_triage
+from screening_db.tables.verification import LabelRow, QueueRow
 
 
 def wanted(candidate_id, priority=0.5, why="promising", campaign="first"):

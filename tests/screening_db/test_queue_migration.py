@@ -3,14 +3,14 @@
 import pytest
 from sqlalchemy import text
 
-from screening_db.engine import open_database
-from screening_db.queries import labels, queue_counts, queue_items, top_candidates
-from screening_db.queue import claim, complete, complete_reference, enqueue
-from screening_db.queue_needs import Need, record_needs
-from screening_db.queue_orders import cancel, hold
-from screening_db.record import record_chunk, record_ranks, record_triage
-from screening_db.schema import migrate
-from screening_db.verification_tables import ReferenceEnergyRow
+from screening_db.database.engine import open_database
+from screening_db.database.schema import migrate
+from screening_db.queries.ranking import labels, queue_counts, queue_items, top_candidates
+from screening_db.queue.commands import cancel, hold
+from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.queue import claim, complete, complete_reference, enqueue
+from screening_db.records.screening import record_chunk, record_ranks, record_triage
+from screening_db.tables.verification import ReferenceEnergyRow
 
 FORMER = """
 INSERT INTO queue (candidate_id, level, campaign, priority, why, state, attempts, lease_token,

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from screening_db.errors import DatabaseError
-from screening_db.queries import labels, queue_items, reference_energies
-from screening_db.queue import claim, complete, complete_reference, enqueue, fail
-from screening_db.queue_needs import Need, record_needs, without_needs
-from screening_db.queue_orders import cancel, hold, release_held, retry, set_priority
-from screening_db.queue_view import failed_for_needs, waits_for_others
-from screening_db.record import forget_campaign, record_chunk, record_references
-from screening_db.verification_tables import ReferenceEnergyRow
+from screening_db.queries.ranking import labels, queue_items, reference_energies
+from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
+from screening_db.queue.dependencies import Need, record_needs, without_needs
+from screening_db.queue.queue import claim, complete, complete_reference, enqueue, fail
+from screening_db.queue.view import failed_for_needs, waits_for_others
+from screening_db.records.screening import forget_campaign, record_chunk, record_references
+from screening_db.tables.verification import ReferenceEnergyRow
 
 REPOSITORY = Path(__file__).parents[2]
 SLAB, OTHER, GAS = Need("slab", "slab"), Need("slab", "other"), Need("gas", "H2")
@@ -186,9 +186,9 @@ def test_a_forgotten_campaign_leaves_no_needs(needy):
 
 WORKER = """
 import sys, time
-from screening_db.engine import open_database
-from screening_db.queue import claim, complete, complete_reference
-from screening_db.verification_tables import LabelRow, ReferenceEnergyRow
+from screening_db.database.engine import open_database
+from screening_db.queue.queue import claim, complete, complete_reference
+from screening_db.tables.verification import LabelRow, ReferenceEnergyRow
 
 db, idle = open_database(sys.argv[1]), 0
 while idle < 40:

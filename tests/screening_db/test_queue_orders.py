@@ -3,11 +3,11 @@
 import pytest
 
 from screening_db.errors import DatabaseError
-from screening_db.queries import campaigns, queue_items
-from screening_db.queue import claim, complete, enqueue, fail, heartbeat
-from screening_db.queue_orders import cancel, hold, release_held, retry, set_priority
-from screening_db.queue_view import items_called, items_of, items_where
-from screening_db.record import record_campaign, record_triage
+from screening_db.queries.ranking import campaigns, queue_items
+from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
+from screening_db.queue.queue import claim, complete, enqueue, fail, heartbeat
+from screening_db.queue.view import items_called, items_of, items_where
+from screening_db.records.screening import record_campaign, record_triage
 
 
 @pytest.fixture

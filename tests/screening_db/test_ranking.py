@@ -5,17 +5,17 @@ import time
 import pytest
 from sqlalchemy import text
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries import (
+from screening_db.queries.ranking import (
     best_placements,
     labelled_predictions,
     pair_minima,
     top_candidates,
 )
-from screening_db.queue import claim, complete, enqueue
-from screening_db.record import record_chunk, record_ranks, record_slabs
-from screening_db.tables import SlabRow
+from screening_db.queue.queue import claim, complete, enqueue
+from screening_db.records.screening import record_chunk, record_ranks, record_slabs
+from screening_db.tables.screening import SlabRow
 
 
 def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
+from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.queries import (
+from screening_db.queries.ranking import (
     campaign,
     campaigns,
     candidates,
@@ -24,8 +25,8 @@ from screening_db.queries import (
     reference_energies,
     slabs,
 )
-from screening_db.queue import enqueue
-from screening_db.record import (
+from screening_db.queue.queue import enqueue
+from screening_db.records.screening import (
     done_chunks,
     forget_campaign,
     record_adsorbates,
@@ -39,9 +40,8 @@ from screening_db.record import (
     set_campaign_status,
     store_structures,
 )
-from screening_db.sql import run_select
-from screening_db.tables import Base
-from screening_db.verification_tables import ReferenceEnergyRow
+from screening_db.tables.screening import Base
+from screening_db.tables.verification import ReferenceEnergyRow
 
 
 def everything(db):

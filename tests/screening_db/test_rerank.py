@@ -5,9 +5,12 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, text
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
+from screening_db.database.schema import migrate
 from screening_db.errors import DatabaseError
-from screening_db.queries import (
+from screening_db.learning.serving import promote, roll_back, serving
+from screening_db.learning.stale import model_of, stale_predictions
+from screening_db.queries.ranking import (
     best_placements,
     campaign,
     funnel_counts,
@@ -15,10 +18,11 @@ from screening_db.queries import (
     queue_items,
     top_candidates,
 )
-from screening_db.queue import claim, complete, enqueue
-from screening_db.queue_needs import Need, record_needs
-from screening_db.queue_orders import hold
-from screening_db.record import (
+from screening_db.queue.commands import hold
+from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.queue import claim, complete, enqueue
+from screening_db.records.ranking import Ranking, asked_for, replace_ranking
+from screening_db.records.screening import (
     record_campaign,
     record_checkpoint,
     record_chunk,
@@ -26,11 +30,7 @@ from screening_db.record import (
     record_triage,
     set_campaign_status,
 )
-from screening_db.rerank import Ranking, asked_for, replace_ranking
-from screening_db.schema import migrate
-from screening_db.serving import promote, roll_back, serving
-from screening_db.stale import model_of, stale_predictions
-from screening_db.tables import CampaignItemRow, CheckpointRow, RankRow
+from screening_db.tables.screening import CampaignItemRow, CheckpointRow, RankRow
 
 FIRST, SECOND = "c" * 64, "d" * 64
 ALL = ["a1", "a2", "a3", "b1", "b2", "e1"]

@@ -3,8 +3,8 @@
 import pytest
 
 from screening_db.errors import DatabaseError
-from screening_db.record import forget_campaign
-from screening_db.rounds import RoundNumbers, begin_round, end_round, note_round, rounds
+from screening_db.learning.rounds import RoundNumbers, begin_round, end_round, note_round, rounds
+from screening_db.records.screening import forget_campaign
 
 FIRST = "c" * 64
 

@@ -5,16 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from screening_db.engine import open_database
+from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.fine_tunings import (
+from screening_db.learning.fine_tunings import (
     Tuning,
     end_fine_tuning,
     fine_tunings,
     record_fine_tuning,
 )
-from screening_db.record import record_checkpoint
-from screening_db.serving import (
+from screening_db.learning.serving import (
     before,
     checkpoint,
     checkpoints,
@@ -23,7 +22,8 @@ from screening_db.serving import (
     roll_back,
     serving,
 )
-from screening_db.tables import CheckpointRow
+from screening_db.records.screening import record_checkpoint
+from screening_db.tables.screening import CheckpointRow
 
 FIRST = "c" * 64  # what the fixture's campaign was screened with
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.queries import campaigns
-from screening_db.record import record_chunk
-from screening_db.sql import run_select
+from screening_db.queries.ranking import campaigns
+from screening_db.records.screening import record_chunk
 
 
 def test_a_query_answers_with_its_columns(db):

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from screening_db.calculations import Provenance, StoredGeometry, last_geometry, tries
-from screening_db.queue import claim, complete, enqueue, fail, release
-from screening_db.record import record_chunk
-from screening_db.steps import Step, ToldStep, record_told, running_steps, steps_of
+from screening_db.calculations.attempts import Provenance, StoredGeometry, last_geometry, tries
+from screening_db.calculations.steps import Step, ToldStep, record_told, running_steps, steps_of
+from screening_db.queue.queue import claim, complete, enqueue, fail, release
+from screening_db.records.screening import record_chunk
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from screening_db.errors import DatabaseError
-from screening_db.record import record_level
-from screening_db.tables import LevelOfTheoryRow
-from screening_db.training_labels import training_labels
+from screening_db.learning.training_labels import training_labels
+from screening_db.records.screening import record_level
+from screening_db.tables.screening import LevelOfTheoryRow
 
 HASH = "e" * 64  # of the level that the fixture records
 

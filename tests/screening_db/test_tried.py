@@ -2,10 +2,15 @@
 
 import pytest
 
-from screening_db.queries import bulk_formulas, known_slabs, tried_candidates
-from screening_db.queue import claim, enqueue
-from screening_db.record import record_campaign, record_chunk, record_references, record_triage
-from screening_db.verification_tables import QueueRow, ReferenceEnergyRow
+from screening_db.queries.ranking import bulk_formulas, known_slabs, tried_candidates
+from screening_db.queue.queue import claim, enqueue
+from screening_db.records.screening import (
+    record_campaign,
+    record_chunk,
+    record_references,
+    record_triage,
+)
+from screening_db.tables.verification import QueueRow, ReferenceEnergyRow
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ase import Atoms
 from model.parts import LABEL_SHARES, TRAIN, count_pairs, require_parts
 from model.text import parse_text
 from model.tune import MIN_LABELS
-from screening_db.training_labels import LabelSet, RefusedLabel, TrainingLabel
+from screening_db.learning.training_labels import LabelSet, RefusedLabel, TrainingLabel
 from tasks.adsorbates import adsorbate
 from tasks.bulks import FormulaSpec, resolve_bulks
 from tasks.errors import UserError

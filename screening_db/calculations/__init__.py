@@ -1,0 +1,1 @@
+"""Attempts at a calculation, their steps, and the policy on failures."""

@@ -1,0 +1,266 @@
+"""Every try of a calculation is recorded: what went in, what came out, where, when, by what.
+
+A try begins with its lease and ends with a report, or with the end of a lease that nobody
+renewed. A report that the queue refuses changes nothing of it but is noted.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from sqlalchemy import ColumnElement, case, delete, literal, select, update
+from sqlalchemy.orm import Session
+
+from screening_db.calculations.steps import Step, TryKey, first_fmax, forget_steps, store_steps
+from screening_db.database.bulk import batches, upsert
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.tables.verification import CalculationFileRow, CalculationRow, TryState
+
+FILES_LIMIT_BYTES = 4_000_000  # compressed, of one try
+MESSAGE_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of one try, compressed by gzip; ``content`` is None where it was too large."""
+
+    name: str
+    size_bytes: int  # before
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a worker tells of a try; structures are text, times are seconds since 1970, UTC.
+
+    ``versions`` are of packages, and the checksums of the potentials that were used. ``inputs`` are
+    further texts that the result depends on, such as the clean slab's structure.
+    On a failure ``structure_out`` is the last geometry, from which the next try may go on.
+    """
+
+    host: str = ""
+    engine: str = ""
+    level_hash: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    structure_in: str = ""
+    structure_out: str = ""
+    inputs: tuple[str, ...] = ()
+    started_at: float | None = None
+    ended_at: float | None = None
+    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
+    files: tuple[KeptFile, ...] = ()
+    steps: tuple[Step, ...] = ()  # of the relaxation, those that this try made
+    note: str = ""  # what else happened, such as a checkpoint that was gone on from
+
+    @property
+    def input_sha256(self) -> str:
+        """Return the SHA-256 of the level and all that went in; empty where nothing was told."""
+        if not self.structure_in:
+            return ""
+        return sha256_of(self.level_hash, self.structure_in, *self.inputs)
+
+
+@dataclass(frozen=True)
+class StoredGeometry:
+    """Where the last try that was stopped ended: structure text, and the number of that try.
+
+    ``first_fmax`` is the largest force (eV/Å) at the item's own start, 0 where it is not known.
+    """
+
+    structure: str
+    attempt: int
+    first_fmax: float
+
+
+def sha256_of(*texts: str) -> str:
+    """Return the SHA-256 of texts; their borders count, and one alone is hashed as it is."""
+    if len(texts) == 1:
+        return hashlib.sha256(texts[0].encode()).hexdigest()
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in texts).encode()).hexdigest()
+
+
+def pack_files(
+    files: Mapping[str, bytes], limit_bytes: int = FILES_LIMIT_BYTES
+) -> tuple[KeptFile, ...]:
+    """Compress the files of a try; the first that fit into ``limit_bytes`` are kept.
+
+    Name the most telling first. One that does not fit is left with its name and size alone.
+
+    Raises:
+        DatabaseError: a name is not that of a file in one folder.
+    """
+    left, kept = limit_bytes, []
+    for name, data in files.items():
+        if name in ("", ".", "..") or PurePath(name).name != name or "\\" in name:
+            raise DatabaseError(
+                f"a kept file has a plain name, without folders; got {name!r}; rename it"
+            )
+        content = gzip.compress(data, mtime=0)
+        fits = len(content) <= left
+        left -= len(content) if fits else 0
+        kept.append(KeptFile(name, len(data), content if fits else None))
+    return tuple(kept)
+
+
+def tries(db: Database, item: str, level: str) -> list[CalculationRow]:
+    """Return every try of an item, the first one first."""
+    query = (
+        select(CalculationRow)
+        .where(CalculationRow.item == item, CalculationRow.level == level)
+        .order_by(CalculationRow.started_at, CalculationRow.attempt, CalculationRow.token)
+    )
+    with db.read() as session:
+        return list(session.scalars(query))
+
+
+def kept_files(db: Database, tried: CalculationRow) -> list[KeptFile]:
+    """Return the files of one try by name, compressed as they are kept."""
+    query = (
+        select(CalculationFileRow)
+        .where(
+            CalculationFileRow.item == tried.item,
+            CalculationFileRow.level == tried.level,
+            CalculationFileRow.token == tried.token,
+        )
+        .order_by(CalculationFileRow.name)
+    )
+    with db.read() as session:
+        return [KeptFile(row.name, row.size_bytes, row.content) for row in session.scalars(query)]
+
+
+def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
+    """Return the last geometry of a try without a result, or of an anomaly that is tried again."""
+    for tried in reversed(tries(db, item, level)):
+        if tried.state in ("failed", "anomalous") and tried.structure_out:
+            fmax = first_fmax(db, item, level)
+            return StoredGeometry(tried.structure_out, tried.attempt, fmax)
+    return None
+
+
+def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[str, str]:
+    """Return, by item, the structure (text) that its calculation at a level ended with."""
+    return {
+        row.item: row.structure_out
+        for row in results_of(db, level, items)
+        if row.state == "converged" and row.structure_out
+    }
+
+
+def results_of(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
+    """Return the tries at a level that ended with a result, by item and time."""
+    found: list[CalculationRow] = []
+    with db.read() as session:
+        for ids in batches(items):
+            query = select(CalculationRow).where(
+                CalculationRow.level == level,
+                CalculationRow.item.in_(ids),
+                CalculationRow.state.in_(("converged", "anomalous")),
+            )
+            found += session.scalars(query.order_by(CalculationRow.item, CalculationRow.ended_at))
+    return found
+
+
+def begin_tries(session: Session, rows: Sequence[CalculationRow]) -> None:
+    """Record that items were leased."""
+    upsert(session, rows, overwrite=False)
+
+
+def end_try(
+    session: Session,
+    key: TryKey,
+    state: TryState,
+    now: float,
+    *,
+    failure: tuple[str, str] = ("", ""),
+    provenance: Provenance | None = None,
+) -> None:
+    """Record how a try ended; ``failure`` is its class and message."""
+    values: dict[str, object] = {
+        "state": state,
+        "ended_at": now,
+        "error_class": failure[0],
+        "error_message": failure[1],
+    }
+    if provenance is not None:  # else what was told on the way stays
+        values |= _told(provenance)
+    tried = update(CalculationRow).where(*_is(key)).values(values).returning(CalculationRow.item)
+    if session.execute(tried).first() is None:  # a lease of before tries were recorded has none
+        return
+    if provenance is not None:
+        upsert(session, _file_rows(key, provenance.files), overwrite=True)
+        store_steps(session, key, provenance.steps)
+
+
+def _told(provenance: Provenance) -> dict[str, object]:
+    """Return the columns that a worker tells at the end of a try."""
+    values: dict[str, object] = {
+        "host": provenance.host,
+        "engine": provenance.engine,
+        "level_hash": provenance.level_hash,
+        "versions": dict(provenance.versions),
+        "input_sha256": provenance.input_sha256,
+        "structure_in": provenance.structure_in,
+        "structure_out": provenance.structure_out,
+        "rungs": list(provenance.rungs),
+        "note": provenance.note,
+    }
+    times = {"started_at": provenance.started_at, "ended_at": provenance.ended_at}
+    return values | {name: time for name, time in times.items() if time is not None}
+
+
+def forget_tries(session: Session, keys: Iterable[TryKey]) -> None:
+    """Take back that items were leased: they were given back before they were begun."""
+    for key in keys:
+        forget_steps(session, key)
+        session.execute(delete(CalculationRow).where(*_is(key)))
+
+
+def note_refused(session: Session, key: TryKey, now: float, why: str) -> None:
+    """Note that a report of a try was refused; nothing else of it is kept."""
+    noted = case(
+        (CalculationRow.note == "", ""), else_=CalculationRow.note + literal("; ")
+    ) + literal(f"{why} (at {now:.0f} s)")
+    session.execute(
+        update(CalculationRow)
+        .where(*_is(key))
+        .values(refused=CalculationRow.refused + 1, note=noted)
+    )
+
+
+def one_line(message: str) -> str:
+    """Return a message as one line of bounded length."""
+    return " ".join(message.split())[:MESSAGE_LIMIT]
+
+
+def _is(key: TryKey) -> tuple[ColumnElement[bool], ...]:
+    item, level, token = key
+    return (
+        CalculationRow.item == item,
+        CalculationRow.level == level,
+        CalculationRow.token == token,
+    )
+
+
+def _file_rows(key: TryKey, files: Sequence[KeptFile]) -> list[CalculationFileRow]:
+    """Return the rows of the files of a try, within the limit whoever packed them."""
+    item, level, token = key
+    left, rows = FILES_LIMIT_BYTES, []
+    for file in files:
+        content = file.content
+        if content is not None and len(content) > left:
+            content = None
+        left -= len(content or b"")
+        rows.append(
+            CalculationFileRow(
+                item=item,
+                level=level,
+                token=token,
+                name=file.name,
+                size_bytes=file.size_bytes,
+                content=content,
+            )
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Connections, schema, bulk loading, locks and error messages."""

@@ -1,0 +1,211 @@
+"""Open the screening database: an SQLite file by path, or PostgreSQL by URL.
+
+A write transaction on SQLite begins with BEGIN IMMEDIATE: it waits for the lock at its start,
+where waiting is safe, and never fails half-way because another process wrote in between.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from screening_db.database.error_messages import one_line_faults
+from screening_db.database.schema import current_revision, migrate
+from screening_db.errors import DatabaseError, NoDatabaseError
+
+BUSY_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10
+OLDEST_SQLITE = (3, 35)  # the first with RETURNING
+
+
+@dataclass(frozen=True)
+class Database:
+    """A screening database at the newest schema."""
+
+    url: URL
+    engine: Engine
+
+    @property
+    def where(self) -> str:
+        """Return the path or the URL without its password, for messages."""
+        return where(self.url)
+
+    @property
+    def address(self) -> str:
+        """Return what ``open_database`` takes, password included: give it to workers only."""
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=False)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the SQLite file, or None on PostgreSQL."""
+        return Path(self.url.database or "") if self.is_sqlite else None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell an SQLite file from a PostgreSQL server."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session whose queries see one state of the database."""
+        engine = self.engine
+        if not self.is_sqlite:  # SQLite sees one state in every transaction
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with one_line_faults(self.where), Session(engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session that is stored in full at the end, or not at all on any exception."""
+        engine = self.engine.execution_options(writes=True)
+        with (
+            one_line_faults(self.where),
+            Session(engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+
+def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
+    """Open a database and bring its schema to the newest; ``create`` it where there is none.
+
+    Raises:
+        DatabaseError: it is no database of ours, has a newer schema, or does not answer; or there
+            is none and ``create`` is False.
+    """
+    url = database_url(url_or_path)
+    database = Database(url, _engine(url))
+    try:
+        with one_line_faults(database.where):
+            if not create:
+                _demand(database)
+            elif database.path is not None:
+                _prepare_folder(database.path)
+            migrate(database.engine, database.where)
+            if database.is_sqlite:
+                _let_readers_go_on(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def database_url(url_or_path: str | Path) -> URL:
+    """Return the SQLAlchemy URL of a path, ``sqlite:///...`` or ``postgresql://...``."""
+    text = str(url_or_path)
+    if "://" not in text:
+        return _file_url(text)
+    try:
+        url = make_url(text)
+    except ArgumentError as fault:
+        raise DatabaseError(
+            "a database is a file path or postgresql://user@host/name; this URL cannot be read"
+        ) from fault
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _file_url(url.database or "")
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise DatabaseError(
+        f"a database is an SQLite file or a PostgreSQL server, got {backend}; give a path or "
+        "postgresql://user@host/name"
+    )
+
+
+def where(url: URL) -> str:
+    """Return how messages name a database: its path, or its URL without the password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def _file_url(path: str) -> URL:
+    if path in ("", ":memory:"):
+        raise DatabaseError(
+            "a database needs a file, because several processes share it; give a path such as "
+            "runs/screening.db"
+        )
+    return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise DatabaseError(
+                f"SQLite 3.35 or later is needed, this Python has {sqlite3.sqlite_version}; use "
+                "another Python or a PostgreSQL server"
+            )
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+        )
+    except ModuleNotFoundError as fault:
+        raise DatabaseError(
+            f"PostgreSQL needs the package {fault.name}; pip install 'sabatier[postgres]', or give "
+            "the path of an SQLite file"
+        ) from fault
+
+
+def _demand(database: Database) -> None:
+    """Refuse a database that no campaign has made yet."""
+    if database.path is None or database.path.exists():
+        with database.engine.connect() as connection:
+            if current_revision(connection) is not None:
+                return
+    raise NoDatabaseError(
+        f"there is no screening database at {database.where}; run a campaign first, with: "
+        "sabatier screen FILE, or give another path"
+    )
+
+
+def _prepare_folder(path: Path) -> None:
+    if path.is_dir():
+        raise DatabaseError(f"a database is a file, {path} is a folder; give a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise DatabaseError(
+            f"the folder of database {path} cannot be made ({fault.strerror}); give another path"
+        ) from fault
+
+
+def _let_readers_go_on(database: Database) -> None:
+    """Put an SQLite file into WAL mode, which it keeps: readers go on while one process writes."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    with database.engine.connect() as connection:
+        # By the driver's cursor, because the mode does not change inside a transaction.
+        cursor = connection.connection.cursor()
+        while True:
+            try:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as fault:
+                # two that change it at once are refused at once, whatever the timeout
+                if "locked" not in str(fault) or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver then begins nothing on its own
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

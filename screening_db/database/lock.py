@@ -1,0 +1,70 @@
+"""Let one process at a time screen a campaign. The lock dies with its process, however it dies."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import text
+
+from screening_db.database.engine import Database
+from screening_db.database.error_messages import described, one_line_faults
+from screening_db.errors import DatabaseError
+
+_OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key
+
+
+@contextmanager
+def campaign_lock(db: Database, campaign: str) -> Iterator[None]:
+    """Hold a campaign until the block ends.
+
+    Raises:
+        DatabaseError: another process holds it.
+    """
+    with _file_lock(db, campaign, db.path) if db.path else _server_lock(db, campaign):
+        yield
+
+
+@contextmanager
+def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
+    """Lock an empty SQLite file: the operating system lets go of it when the process ends.
+
+    The file stays. Deleting it would let two processes hold two files of one name.
+    """
+    file = path.with_name(f".{path.name}.{quote(campaign, safe='')}.lock")
+    with one_line_faults(str(file)):
+        lock = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+    with closing(lock):
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as fault:
+            if "locked" in str(fault):
+                raise _held(db, campaign) from None
+            raise described(fault, str(file)) from fault
+        yield
+
+
+@contextmanager
+def _server_lock(db: Database, campaign: str) -> Iterator[None]:
+    """Lock by a session of the server, which ends when its process does."""
+    key = zlib.crc32(campaign.encode()) - 2**31  # a signed 32-bit number
+    engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with one_line_faults(db.where), engine.connect() as session:
+        query = text("SELECT pg_try_advisory_lock(:ours, :key)")
+        values = {"ours": _OURS, "key": key}
+        if not session.execute(query, values).scalar_one():
+            raise _held(db, campaign)
+        try:
+            yield
+        finally:
+            # The connection goes back to the pool, where the lock would live on.
+            session.execute(text("SELECT pg_advisory_unlock(:ours, :key)"), values)
+
+
+def _held(db: Database, campaign: str) -> DatabaseError:
+    return DatabaseError(
+        f"campaign {campaign} is being screened in {db.where} by another process, and one at a "
+        "time may; wait for that one or stop it"
+    )

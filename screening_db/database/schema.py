@@ -1,0 +1,69 @@
+"""Bring a database's schema up or down, by Alembic and without a configuration file."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from screening_db.errors import DatabaseError
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+_LOCK = 8_253_317  # any number that is ours: one PostgreSQL session migrates at a time
+
+
+def migrate(engine: Engine, where: str, revision: str = "head") -> None:
+    """Bring the schema to ``revision``, in one transaction.
+
+    Raises:
+        DatabaseError: the database has a revision that this release does not know, or tables of
+            something else.
+    """
+    with engine.connect() as connection:
+        if current_revision(connection) == newest_revision() and revision == "head":
+            return
+    with engine.execution_options(writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        _refuse_foreign(connection, where)
+        config = _config()
+        config.attributes["connection"] = connection
+        down = revision != "head"
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the schema revision that the database is at, None where it has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_revision() -> str | None:
+    """Return the revision that this release works with."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    # A % begins an interpolation in the configuration, not in a path.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _refuse_foreign(connection: Connection, where: str) -> None:
+    revision = current_revision(connection)
+    if revision is None:
+        tables = inspect(connection).get_table_names()
+        if set(tables) - {"alembic_version"}:
+            raise DatabaseError(
+                f"database {where} belongs to something else (it has the table {tables[0]}); give "
+                "another path or an empty database"
+            )
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision not in known:
+        raise DatabaseError(
+            f"database {where} has schema {revision}, this release knows schemas up to "
+            f"{newest_revision()}; install a newer Sabatier or give another database"
+        )

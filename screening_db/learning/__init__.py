@@ -1,0 +1,1 @@
+"""Checkpoints, fine-tunings, labels for training, rounds and stale predictions."""

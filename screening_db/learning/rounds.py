@@ -1,0 +1,123 @@
+"""Record the rounds of a campaign's loop: one row for each, whatever becomes of its process."""
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from screening_db.database.clock import now_of
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.tables.learning import RoundRow, Verdict
+
+
+@dataclass(frozen=True)
+class RoundNumbers:
+    """What a round has cost, found and gained so far; None is what was not measured.
+
+    ``spent`` is in the unit of the round's budget; errors in eV; coverage is the share of 90 %
+    intervals that hold their label.
+    """
+
+    spent: float = 0.0
+    converged: int = 0
+    anomalous: int = 0
+    failed: int = 0
+    labels: int = 0
+    found: int = 0
+    mae_new_ev: float | None = None
+    coverage_new: float | None = None
+    mae_before_ev: float | None = None
+    mae_after_ev: float | None = None
+    coverage_before: float | None = None
+    coverage_after: float | None = None
+    checkpoint_after: str | None = None
+    verdict: Verdict = ""
+    note: str = ""
+
+
+def begin_round(
+    db: Database, campaign: str, *, budget: float, checkpoint_before: str | None = None
+) -> RoundRow:
+    """Begin the next round of a campaign, or go on with the one that was not ended.
+
+    A round that is gone on with keeps its budget, start and first checkpoint.
+    """
+    with db.write() as session:
+        last = _last(session, campaign)
+        if last is not None and last.state == "running":
+            return last
+        row = RoundRow(
+            campaign=campaign,
+            number=last.number + 1 if last else 1,
+            started_at=now_of(session),
+            budget=budget,
+            checkpoint_before=checkpoint_before,
+        )
+        session.add(row)
+    return row
+
+
+def note_round(db: Database, campaign: str, number: int, numbers: RoundNumbers) -> None:
+    """Store what a running round has come to so far.
+
+    Raises:
+        DatabaseError: the round does not run.
+    """
+    with db.write() as session:
+        if not _store(session, campaign, number, asdict(numbers)):
+            raise _not_running(db, campaign, number)
+
+
+def end_round(
+    db: Database, campaign: str, number: int, numbers: RoundNumbers, *, stopped: str = ""
+) -> None:
+    """End a round with what it came to; ending it again changes nothing.
+
+    ``stopped`` says why the loop ends here, and is empty where it goes on.
+
+    Raises:
+        DatabaseError: there is no such round.
+    """
+    with db.write() as session:
+        end = {"state": "finished", "ended_at": now_of(session), "stopped": stopped}
+        ended = _store(session, campaign, number, asdict(numbers) | end)
+        if not ended and session.get(RoundRow, (campaign, number)) is None:
+            raise _not_running(db, campaign, number)
+
+
+def rounds(db: Database, campaign: str) -> list[RoundRow]:
+    """Return the rounds of a campaign, the first one first."""
+    query = select(RoundRow).where(RoundRow.campaign == campaign).order_by(RoundRow.number)
+    with db.read() as session:
+        return list(session.scalars(query))
+
+
+def _last(session: Session, campaign: str) -> RoundRow | None:
+    query = (
+        select(RoundRow)
+        .where(RoundRow.campaign == campaign)
+        .order_by(RoundRow.number.desc())
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
+def _store(session: Session, campaign: str, number: int, values: dict[str, object]) -> bool:
+    """Change a running round; False where none of that number runs."""
+    changed = session.execute(
+        update(RoundRow)
+        .where(
+            RoundRow.campaign == campaign, RoundRow.number == number, RoundRow.state == "running"
+        )
+        .values(values)
+        .returning(RoundRow.number)
+    )
+    return changed.first() is not None
+
+
+def _not_running(db: Database, campaign: str, number: int) -> DatabaseError:
+    return DatabaseError(
+        f"numbers are those of a round that runs; round {number} of campaign {campaign} does not "
+        f"run in {db.where}; begin one first"
+    )

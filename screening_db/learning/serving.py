@@ -1,0 +1,290 @@
+"""Which checkpoint serves a model in this database: the last line of a log that only grows.
+
+A *model* is the name that campaign files give. Where nothing was promoted, the checkpoint of that
+name serves that is embedded, or lies in the folder that is the name.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, select, text
+from sqlalchemy.orm import Session
+
+from screening_db.database.clock import now_of
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.records.ranking import Ranking, write_ranking
+from screening_db.tables.learning import FineTuningRow, PromotionRow, PromotionWhy
+from screening_db.tables.screening import CampaignRow, CheckpointRow
+
+_OURS = 8_253_320  # any number that is ours: the first half of PostgreSQL's key
+_SHORT = 12
+
+
+def serving(db: Database, model: str) -> str | None:
+    """Return the hash of the checkpoint that was promoted last, None where none ever was."""
+    with db.read() as session:
+        return _serving(session, model)
+
+
+def promotions(db: Database, model: str) -> list[PromotionRow]:
+    """Return the log of a model, the first promotion first."""
+    with db.read() as session:
+        return _log(session, model)
+
+
+def checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
+    """Return the checkpoints known for a model or for all, parents before their children."""
+    query = select(CheckpointRow).order_by(CheckpointRow.model, CheckpointRow.sha256)
+    if model is not None:
+        query = query.where(CheckpointRow.model == model)
+    with db.read() as session:
+        return _parents_first(list(session.scalars(query)))
+
+
+def checkpoint(db: Database, sha256: str) -> CheckpointRow:
+    """Return one checkpoint by its hash or the beginning of it.
+
+    Raises:
+        DatabaseError: there is none, or several begin so.
+    """
+    begins = CheckpointRow.sha256.startswith(sha256, autoescape=True)
+    with db.read() as session:
+        found = list(session.scalars(select(CheckpointRow).where(begins).limit(2)))
+    if len(found) != 1:
+        how_many = "several checkpoints begin" if found else "no checkpoint begins"
+        raise DatabaseError(
+            f"{how_many} with {sha256!r} in {db.where}; see them with: sabatier model list"
+        )
+    return found[0]
+
+
+def promote(
+    db: Database,
+    model: str,
+    checkpoint_sha256: str,
+    why: PromotionWhy,
+    report: Mapping[str, Any],
+    *,
+    expected: str | None,
+    force: bool = False,
+) -> None:
+    """Let a checkpoint serve a model from now on; one that serves already is left so.
+
+    ``expected`` is what the promoter took to be serving: None, or the first checkpoint of the
+    model, where nothing was promoted before. With ``force`` a person's promotion passes where the
+    gate has rejected the checkpoint, or never judged it.
+
+    Raises:
+        DatabaseError: another checkpoint serves than was expected, or this one may not.
+    """
+    with db.write() as session:
+        _lock(session, model)
+        now = _serving(session, model)
+        if now == checkpoint_sha256:
+            return
+        _refuse_unfit(session, model, checkpoint_sha256, why, force=force)
+        previous = _previous(session, model, checkpoint_sha256, now, expected)
+        _append(session, model, checkpoint_sha256, previous, why, report)
+
+
+def before(db: Database, model: str) -> str:
+    """Return the hash of the checkpoint that ``roll_back`` would let serve.
+
+    Raises:
+        DatabaseError: no other one is known to have served before.
+    """
+    with db.read() as session:
+        return _before(session, model)
+
+
+def roll_back(
+    db: Database,
+    model: str,
+    *,
+    expected: str | None = None,
+    rankings: Sequence[Ranking] = (),
+) -> str:
+    """Let the checkpoint serve again that served before, and return its hash.
+
+    Twice goes back two. ``rankings`` of campaigns are restored in the same transaction. Where
+    ``expected`` is given, the model is left as it is if another checkpoint serves by now.
+
+    Raises:
+        DatabaseError: nothing served before, or another checkpoint serves than was expected.
+    """
+    with db.write() as session:
+        _lock(session, model)
+        now = _serving(session, model)
+        if expected is not None and now != expected:
+            raise _moved(model, expected, now)
+        target = _before(session, model)
+        _append(session, model, target, now, "rollback", {})
+        for ranking in rankings:
+            write_ranking(session, ranking)
+    return target
+
+
+def _lock(session: Session, model: str) -> None:
+    """Let one at a time change what serves a model; on SQLite a write transaction does."""
+    if session.get_bind().dialect.name == "postgresql":
+        key = zlib.crc32(model.encode()) - 2**31  # a signed 32-bit number
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(:ours, :key)"), {"ours": _OURS, "key": key}
+        )
+
+
+def _log(session: Session, model: str) -> list[PromotionRow]:
+    query = select(PromotionRow).where(PromotionRow.model == model).order_by(PromotionRow.number)
+    return list(session.scalars(query))
+
+
+def _serving(session: Session, model: str) -> str | None:
+    query = (
+        select(PromotionRow.checkpoint_sha256)
+        .where(PromotionRow.model == model)
+        .order_by(PromotionRow.number.desc())
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
+def _append(
+    session: Session,
+    model: str,
+    sha256: str,
+    previous: str | None,
+    why: PromotionWhy,
+    report: Mapping[str, Any],
+) -> None:
+    session.add(
+        PromotionRow(
+            model=model,
+            number=len(_log(session, model)) + 1,
+            checkpoint_sha256=sha256,
+            previous_sha256=previous,
+            why=why,
+            report=dict(report),
+            at=now_of(session),
+        )
+    )
+    session.flush()
+
+
+def _previous(
+    session: Session, model: str, sha256: str, now: str | None, expected: str | None
+) -> str | None:
+    """Return what a promotion replaces; refuse where it is not what its promoter expected."""
+    if now is not None:
+        if now != expected:
+            raise _moved(model, expected, now)
+        return now
+    if expected is not None:
+        if not _is_first(session, model, expected):
+            raise _moved(model, expected, None)
+        return expected if expected != sha256 else None
+    promoted = session.get(CheckpointRow, sha256)
+    return promoted.parent_sha256 if promoted else None
+
+
+def _is_first(session: Session, model: str, sha256: str) -> bool:
+    """Tell whether a checkpoint is one that serves a model where none was promoted."""
+    row = session.get(CheckpointRow, sha256)
+    return row is not None and row.model == model and row.parent_sha256 is None
+
+
+def _before(session: Session, model: str) -> str:
+    """Return what served before what serves now, with what was rolled back left out."""
+    log = _log(session, model)
+    served: list[str | None] = [line.previous_sha256 for line in log[:1]]
+    for line in log:
+        if line.why == "rollback":
+            served.pop()
+        else:
+            served.append(line.checkpoint_sha256)
+    target = served[-2] if len(served) > 1 else None
+    if target is None:
+        now = f"{log[-1].checkpoint_sha256[:_SHORT]} serves" if log else "nothing was promoted"
+        raise DatabaseError(
+            f"a rollback goes to the checkpoint that served before, and none is recorded for model "
+            f"{model} ({now}); name one with: sabatier model promote {model} CHECKPOINT"
+        )
+    return target
+
+
+def _refuse_unfit(
+    session: Session, model: str, sha256: str, why: PromotionWhy, *, force: bool
+) -> None:
+    """Raise where a checkpoint may not serve a model."""
+    row = session.get(CheckpointRow, sha256)
+    if row is None:
+        raise DatabaseError(
+            f"what serves is recorded first, and checkpoint {sha256[:_SHORT]} is not in this "
+            "database; see those that are with: sabatier model list"
+        )
+    if force and why == "by hand":
+        return
+    if row.model != model:
+        fault = f"it belongs to model {row.model}"
+    else:
+        fault = _unjudged(session, sha256, why)
+    if fault:
+        raise DatabaseError(
+            f"a checkpoint serves model {model} once the gate has accepted it; "
+            f"{sha256[:_SHORT]} may not: {fault}; choose another one, or promote it by hand with "
+            "--force"
+        )
+
+
+def _unjudged(session: Session, sha256: str, why: PromotionWhy) -> str:
+    """Return why the gate does not let a checkpoint serve; empty where it does.
+
+    A person may go back to what a campaign was screened with, or to what has served before.
+    """
+    states = set(
+        session.scalars(
+            select(FineTuningRow.state).where(FineTuningRow.checkpoint_sha256 == sha256)
+        )
+    )
+    if "accepted" in states or (why == "by hand" and _has_served(session, sha256)):
+        return ""
+    if "rejected" in states:
+        return "the gate rejected it"
+    return "the gate never judged it"
+
+
+def _has_served(session: Session, sha256: str) -> bool:
+    screened: ColumnElement[bool] = exists().where(CampaignRow.screened_with == sha256)
+    served: ColumnElement[bool] = exists().where(
+        (PromotionRow.checkpoint_sha256 == sha256) | (PromotionRow.previous_sha256 == sha256)
+    )
+    return bool(session.scalar(select(screened | served)))
+
+
+def _moved(model: str, expected: str | None, now: str | None) -> DatabaseError:
+    return DatabaseError(
+        f"model {model} is served by {_named(now)}, not by {_named(expected)} as was expected: "
+        f"another process changed it in between; look with: sabatier model list {model}, and try "
+        "again"
+    )
+
+
+def _named(sha256: str | None) -> str:
+    return "what it began with" if sha256 is None else sha256[:_SHORT]
+
+
+def _parents_first(rows: list[CheckpointRow]) -> list[CheckpointRow]:
+    """Order checkpoints so that each comes after the one that it was fine-tuned from."""
+    by_parent: dict[str | None, list[CheckpointRow]] = {}
+    known = {row.sha256 for row in rows}
+    for row in rows:
+        parent = row.parent_sha256 if row.parent_sha256 in known else None
+        by_parent.setdefault(parent, []).append(row)
+    ordered: list[CheckpointRow] = []
+    waiting = by_parent.get(None, [])[::-1]
+    while waiting:
+        row = waiting.pop()
+        ordered.append(row)
+        waiting += by_parent.get(row.sha256, [])[::-1]
+    return ordered

@@ -1,0 +1,52 @@
+"""Which predictions of a campaign are of a superseded checkpoint, and matter."""
+
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.learning.serving import serving
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.records.ranking import unpredicted
+from screening_db.tables.screening import CampaignRow, CheckpointRow
+
+
+def model_of(db: Database, campaign: str) -> str:
+    """Return the model that a campaign uses: that of the checkpoint it was screened with."""
+    row = find_campaign(db, campaign)
+    with db.read() as session:
+        return session.get_one(CheckpointRow, row.screened_with).model
+
+
+def stale_predictions(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[str]:
+    """Return the ids of the candidates that the serving checkpoint has yet to predict, in order.
+
+    Those matter that were kept, ranked or queued by any ranking of the campaign: its contenders.
+    ``checkpoint_sha256`` asks for another checkpoint than the serving one. Where nothing was
+    promoted, nothing is stale.
+    """
+    wanted = checkpoint_sha256 or serving(db, model_of(db, campaign))
+    if wanted is None:
+        return []
+    row = find_campaign(db, campaign)
+    with db.read() as session:
+        return list(session.scalars(unpredicted(row, wanted)))
+
+
+def is_stale(db: Database, campaign: str, checkpoint_sha256: str) -> bool:
+    """Tell whether a campaign is ranked by another checkpoint, or lacks predictions of this one."""
+    if find_campaign(db, campaign).checkpoint_sha256 != checkpoint_sha256:
+        return True
+    return bool(stale_predictions(db, campaign, checkpoint_sha256))
+
+
+def require_finished(db: Database, campaign: CampaignRow) -> None:
+    """Raise where a campaign has no ranking yet.
+
+    Raises:
+        DatabaseError: it is still being screened, or its screening was stopped.
+    """
+    if campaign.status != "finished":
+        raise DatabaseError(
+            f"what is ranked is scored again; campaign {campaign.name} in {db.where} is not "
+            "finished; go on with: sabatier screen FILE"
+        )

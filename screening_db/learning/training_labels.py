@@ -1,0 +1,132 @@
+"""Which labels may be trained on: of one level of theory, converged, without a flag."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from screening_db.database.bulk import batches
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.tables.screening import CandidateRow, LevelOfTheoryRow
+from screening_db.tables.verification import LabelRow
+
+
+@dataclass(frozen=True)
+class TrainingLabel:
+    """A verified adsorption energy (eV); structures are text.
+
+    ``start`` is the placement as it was queued, None where it is no longer kept. ``relaxed_text``
+    is the configuration text of where the adsorbate really ended, empty on labels of before it was
+    kept.
+    """
+
+    candidate_id: str
+    slab_id: str
+    adsorbate: str
+    level: str
+    energy_ev: float
+    start: str | None
+    relaxed: str
+    relaxed_text: str
+
+
+@dataclass(frozen=True)
+class RefusedLabel:
+    """A label that is not trained on, and why."""
+
+    candidate_id: str
+    level: str
+    why: str
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of one level that may be trained on, and those that may not."""
+
+    level: str
+    taken: tuple[TrainingLabel, ...]
+    refused: tuple[RefusedLabel, ...]
+
+
+def training_labels(
+    db: Database, level: str, level_hash: str, candidate_ids: Sequence[str] | None = None
+) -> LabelSet:
+    """Return the labels of a level that may be trained on, in the order of their candidates.
+
+    With ``candidate_ids`` those of these alone, and their labels of other levels are refused by
+    name. Energies of two levels never meet in one target, so the level is given with its hash.
+
+    Raises:
+        DatabaseError: the level is not recorded, or with another hash.
+    """
+    _require_level(db, level, level_hash)
+    taken, refused = [], []
+    for row, candidate in _found(db, level, candidate_ids):
+        why = _refusal(row, level, level_hash)
+        if why:
+            refused.append(RefusedLabel(row.candidate_id, row.level, why))
+        else:
+            taken.append(_taken(row, candidate))
+    return LabelSet(level, tuple(taken), tuple(refused))
+
+
+def _require_level(db: Database, level: str, level_hash: str) -> None:
+    with db.read() as session:
+        recorded = session.get(LevelOfTheoryRow, level)
+    if recorded is None:
+        raise DatabaseError(f"no level {level} is recorded in {db.where}; verify something at it")
+    if recorded.level_hash != level_hash:
+        raise DatabaseError(
+            f"labels are trained on at the level they were computed at; {level} is recorded in "
+            f"{db.where} with hash {recorded.level_hash[:12]} and was asked for with "
+            f"{level_hash[:12]}; verify again under another level name"
+        )
+
+
+def _found(
+    db: Database, level: str, candidate_ids: Sequence[str] | None
+) -> list[tuple[LabelRow, CandidateRow]]:
+    query = (
+        select(LabelRow, CandidateRow)
+        .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
+        .order_by(LabelRow.candidate_id, LabelRow.level)
+    )
+    with db.read() as session:
+        if candidate_ids is None:
+            rows = session.execute(query.where(LabelRow.level == level))
+            return [(label, candidate) for label, candidate in rows]
+        return [
+            (label, candidate)
+            for ids in batches(sorted(set(candidate_ids)))
+            for label, candidate in session.execute(query.where(LabelRow.candidate_id.in_(ids)))
+        ]
+
+
+def _refusal(row: LabelRow, level: str, level_hash: str) -> str:
+    """Return why a label is not trained on, or nothing."""
+    if row.level != level:
+        return f"another level of theory: {row.level}, and the training set is of {level}"
+    if row.level_hash not in ("", level_hash):
+        return (
+            f"unlike settings: {row.level} had hash {row.level_hash[:12]} when it was computed, "
+            f"and the training set is of {level_hash[:12]}"
+        )
+    if not row.converged:
+        return f"not converged: {row.fmax:.3f} eV/Å are left"
+    if not row.trainable or row.flags:
+        return f"anomaly: {', '.join(row.flags) or 'not trainable'}"
+    return ""
+
+
+def _taken(row: LabelRow, candidate: CandidateRow) -> TrainingLabel:
+    return TrainingLabel(
+        candidate_id=row.candidate_id,
+        slab_id=candidate.slab_id,
+        adsorbate=candidate.adsorbate,
+        level=row.level,
+        energy_ev=row.energy_ev,
+        start=candidate.structure,
+        relaxed=row.structure,
+        relaxed_text=row.relaxed_text,
+    )

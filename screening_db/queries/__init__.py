@@ -1,0 +1,1 @@
+"""Reading: rankings, labels, enumeration, the funnel."""

@@ -1,0 +1,1 @@
+"""The verification queue: leases, dependencies, commands and its view."""

@@ -1,0 +1,232 @@
+"""What a person orders of items in the queue: hold, release, retry, cancel, another priority.
+
+An order is carried out where the item's state allows it and is one transaction. Items whose state
+does not allow it are left as they are and named with the reason.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from screening_db.calculations.attempts import end_try
+from screening_db.calculations.failure_policy import IONS_NOT_CONVERGED, NEED_FAILED
+from screening_db.database.clock import now_of
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.queue.dependencies import alone, forget_needs, raise_priorities, settle
+from screening_db.queue.lease import unleased
+from screening_db.queue.view import ItemKey
+from screening_db.tables.verification import LabelRow, QueueNeedRow, QueueRow, QueueState
+
+
+@dataclass(frozen=True)
+class Left:
+    """An item that an order did not change, and why."""
+
+    key: ItemKey
+    why: str
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What an order changed, with the state since then, and what it left."""
+
+    changed: tuple[tuple[ItemKey, QueueState], ...]
+    left: tuple[Left, ...]
+
+
+_Change = Callable[[Session, QueueRow, float], None]
+_Test = Callable[[Session, QueueRow], bool]
+
+_DONE = "it is {state}: its result stays"
+_HOLD = {
+    "leased": "it is being calculated; cancel it, or wait",
+    "held": "it is held already",
+    "failed": "it failed; retry it or leave it",
+    "cancelled": "it is cancelled; retry it or leave it",
+}
+_RELEASE = {
+    "queued": "it is not held",
+    "waiting": "it is not held, and waits for what it needs",
+    "leased": "it is not held",
+    "failed": "it failed; retry it",
+    "cancelled": "it is cancelled; retry it",
+}
+_RETRY = {
+    "queued": "it is queued already",
+    "waiting": "it waits already",
+    "leased": "it is being calculated",
+    "held": "it is held; release it",
+}
+_CANCEL = {"failed": "it failed and is not tried again", "cancelled": "it is cancelled already"}
+_AS_URGENT = "it is as urgent as the most urgent adslab that needs it; give that one the priority"
+_PRIORITY = {
+    "slab": _AS_URGENT,
+    "gas": _AS_URGENT,
+    "failed": "it failed; retry it first",
+    "cancelled": "it is cancelled; retry it first",
+}
+
+
+def _has_result(session: Session, row: QueueRow) -> bool:
+    return row.state in ("converged", "anomalous")
+
+
+def _is_converged(session: Session, row: QueueRow) -> bool:
+    """Tell whether an item has a result that another try would not change."""
+    label = select(LabelRow.converged).where(
+        LabelRow.candidate_id == row.item, LabelRow.level == row.level
+    )
+    return _has_result(session, row) and session.execute(label).scalar_one_or_none() is not False
+
+
+def hold(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Keep items that nobody has begun from being claimed."""
+    return _carry_out(db, keys, _HOLD, _set_held)
+
+
+def release_held(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Let items go on that were held."""
+    return _carry_out(db, keys, _RELEASE, _set_going)
+
+
+def retry(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Put failed, cancelled and unconverged items back, with all their tries before them.
+
+    One that ended at its step limit goes on from there: from its start it would end there again.
+    With an adslab what it needs is tried again, and with a slab or molecule the adslabs that
+    failed for want of it.
+    """
+    return _carry_out(db, keys, _RETRY, _set_anew, is_done=_is_converged)
+
+
+def cancel(db: Database, keys: Sequence[ItemKey]) -> Carried:
+    """Take items out of the queue; of one that is being calculated the result is refused."""
+    return _carry_out(db, keys, _CANCEL, _set_cancelled)
+
+
+def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carried:
+    """Give adslabs another priority, the larger first; what they need goes along with them.
+
+    Raises:
+        DatabaseError: the priority is not a finite number.
+    """
+    if not math.isfinite(priority):
+        raise DatabaseError(f"a priority is a finite number, got {priority}; give another one")
+
+    def change(session: Session, row: QueueRow, now: float) -> None:
+        _store(session, row, priority=priority)
+
+    return _carry_out(db, keys, _PRIORITY, change)
+
+
+def _carry_out(
+    db: Database,
+    keys: Sequence[ItemKey],
+    refusals: dict[str, str],
+    change: _Change,
+    is_done: _Test = _has_result,
+) -> Carried:
+    """Change the items that are not done yet and whose state and kind no refusal names."""
+    left, changed = [], []
+    with db.write() as session:
+        alone(session)
+        now = now_of(session)
+        for key in sorted(set(keys)):
+            row = _locked(session, key)
+            if row is None:
+                left.append(Left(key, "it is not in the queue any more"))
+                continue
+            done = is_done(session, row)
+            why = _DONE.format(state=row.state) if done else _refusal(row, refusals)
+            if why:
+                left.append(Left(key, why))
+                continue
+            change(session, row, now)
+            changed.append(key)
+        for level in sorted({level for _, level in changed}):
+            raise_priorities(session, level)
+            settle(session, level)
+        states = [(key, _state(session, key)) for key in changed]
+    return Carried(tuple(states), tuple(left))
+
+
+def _refusal(row: QueueRow, refusals: dict[str, str]) -> str:
+    return refusals.get(row.state) or refusals.get(row.kind, "")
+
+
+def _set_held(session: Session, row: QueueRow, now: float) -> None:
+    _store(session, row, state="held")
+
+
+def _set_going(session: Session, row: QueueRow, now: float) -> None:
+    """Queue an item; an adslab waits until ``settle`` has seen that it has all it needs."""
+    _store(session, row, state="waiting" if _has_needs(session, row) else "queued")
+
+
+def _set_anew(session: Session, row: QueueRow, now: float) -> None:
+    goes_on = row.error_class == IONS_NOT_CONVERGED or _has_result(session, row)
+    error_class = IONS_NOT_CONVERGED if goes_on else ""
+    _store(session, row, failures={}, error_class=error_class, error_message="")
+    _set_going(session, row, now)
+    for other in _bound_to(session, row):  # ends, because each of them is set going by this
+        _set_anew(session, other, now)
+
+
+def _set_cancelled(session: Session, row: QueueRow, now: float) -> None:
+    if row.state == "leased":
+        end_try(session, (row.item, row.level, row.lease_token or ""), "cancelled", now)
+    _store(session, row, **unleased("cancelled"))
+    if row.kind == "adslab":
+        forget_needs(session, row.level, [row.item])
+
+
+def _bound_to(session: Session, row: QueueRow) -> list[QueueRow]:
+    """Return what ended with an item: the needs of an adslab, the adslabs in want of a need."""
+    query = select(QueueRow).where(QueueRow.level == row.level)
+    if row.kind == "adslab":
+        needs = select(QueueNeedRow.needs).where(
+            QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+        )
+        query = query.where(QueueRow.item.in_(needs), QueueRow.state.in_(("failed", "cancelled")))
+    else:
+        wanting = select(QueueNeedRow.item).where(
+            QueueNeedRow.needs == row.item, QueueNeedRow.level == row.level
+        )
+        query = query.where(
+            QueueRow.item.in_(wanting),
+            QueueRow.state == "failed",
+            QueueRow.error_class == NEED_FAILED,
+        )
+    return list(session.scalars(query.order_by(QueueRow.item)))
+
+
+def _has_needs(session: Session, row: QueueRow) -> bool:
+    needs = select(QueueNeedRow.item).where(
+        QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+    )
+    return session.execute(needs.limit(1)).first() is not None
+
+
+def _locked(session: Session, key: ItemKey) -> QueueRow | None:
+    query = select(QueueRow).where(QueueRow.item == key[0], QueueRow.level == key[1])
+    return session.scalars(
+        query.with_for_update().execution_options(populate_existing=True)
+    ).first()
+
+
+def _state(session: Session, key: ItemKey) -> QueueState:
+    query = select(QueueRow.state).where(QueueRow.item == key[0], QueueRow.level == key[1])
+    return session.execute(query).scalar_one()
+
+
+def _store(session: Session, row: QueueRow, **values: object) -> None:
+    session.execute(
+        update(QueueRow)
+        .where(QueueRow.item == row.item, QueueRow.level == row.level)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )

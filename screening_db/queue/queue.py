@@ -1,0 +1,342 @@
+"""The verification queue: nothing is lost, nothing is calculated twice.
+
+A worker claims items for a while (a lease) and proves with the lease's token that an item is
+still its own. A worker that dies lets its lease run out, and the item can be claimed again; what
+a worker reports after that is refused and noted. How often an item is tried is the business of
+``failure_policy``; each try is recorded by ``calculations``.
+
+An item that several campaigns queued is one item: each of them may claim it, and all of them see
+the label. It keeps the priority and the name of the campaign that asked first.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Select, exists, literal_column, select, update
+from sqlalchemy.orm import Session, aliased
+
+from screening_db.calculations.attempts import (
+    Provenance,
+    begin_tries,
+    end_try,
+    forget_tries,
+    note_refused,
+    one_line,
+    sha256_of,
+)
+from screening_db.calculations.failure_policy import KILLED, after_failure
+from screening_db.database.bulk import add_new, batches, upsert
+from screening_db.database.clock import now_of
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.queue.batch_jobs import given_up
+from screening_db.queue.dependencies import settle
+from screening_db.queue.lease import (
+    LEASE_COLUMNS,
+    LEASED,
+    Lease,
+    changed,
+    ended,
+    failed_columns,
+    lease_from,
+    unleased,
+)
+from screening_db.tables.screening import CampaignItemRow, CandidateRow
+from screening_db.tables.verification import (
+    CalculationRow,
+    LabelRow,
+    QueueNeedRow,
+    QueueRow,
+    QueueState,
+    ReferenceEnergyRow,
+)
+
+_QUEUED = QueueRow.state == literal_column("'queued'")  # a literal, as in ``lease.LEASED``
+
+
+def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
+    """Put calculations in the queue and return how many are new.
+
+    One that is there in whatever state, or that has a label at its level, is left as it is. The
+    hash of each structure is kept, so that one that is changed later is found out.
+    """
+    with db.write() as session:
+        return enqueue_in(session, items)
+
+
+def enqueue_in(session: Session, items: Sequence[QueueRow]) -> int:
+    """Do what ``enqueue`` does within a transaction."""
+    new = 0
+    for batch in batches(items):
+        labelled = _labelled(session, batch)
+        wanted = [item for item in batch if (item.item, item.level) not in labelled]
+        hashes = _structure_hashes(session, wanted)
+        for item in wanted:
+            item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
+        new += add_new(session, wanted)
+    return new
+
+
+def claim(
+    db: Database,
+    level: str,
+    *,
+    batch: int,
+    lease_s: float,
+    campaign: str | None = None,
+    adslabs: int | None = None,
+    memory_class: int | None = None,
+) -> list[Lease]:
+    """Lease up to ``batch`` calculations of a level, the larger priority first.
+
+    A slab or molecule goes before the adslabs that need it, and an adslab is claimed once it has
+    all it needs. With ``campaign`` only what that campaign queued, alone or with others, and what
+    this needs. ``adslabs`` leaves out all but the first so many adslabs in line and their needs,
+    ``memory_class`` what needs a larger one. Leases that ran out are taken back first.
+    """
+    if batch < 1 or lease_s <= 0:
+        raise DatabaseError(
+            "a claim takes 1 item or more for longer than 0 s, "
+            f"got {batch} items and {lease_s} s; correct them"
+        )
+    with db.write() as session:
+        now = now_of(session)
+        _take_back(session, now)
+        settle(session, level)
+        ready = (
+            select(QueueRow.item)
+            .where(_QUEUED, QueueRow.level == level, *_in_line(level, campaign, adslabs))
+            # the order of the words is that of the work: slab, gas, adslab
+            .order_by(QueueRow.priority.desc(), QueueRow.kind.desc(), QueueRow.item)
+            .limit(batch)
+            .with_for_update(skip_locked=True)  # of no meaning, and left out, on SQLite
+        )
+        if memory_class is not None:
+            ready = ready.where(QueueRow.memory_class <= memory_class)
+        claimed = list(session.scalars(ready))
+        return [
+            lease
+            for items in batches(claimed)
+            for lease in _lease(session, level, items, now, until=now + lease_s)
+        ]
+
+
+def heartbeat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
+    """Make leases last another ``lease_s`` from now, and return those that are still held."""
+    with db.write() as session:
+        until = now_of(session) + lease_s
+        return [
+            lease for lease in leases if changed(session, lease, {QueueRow.lease_until.key: until})
+        ]
+
+
+def complete(
+    db: Database, lease: Lease, label: LabelRow, provenance: Provenance | None = None
+) -> bool:
+    """Store an adslab's label and end its lease, in one transaction.
+
+    A trainable label makes the item converged, any other anomalous. Returns False, and notes it,
+    where the lease was lost or the result came back before.
+    """
+    if lease.kind != "adslab" or (label.candidate_id, label.level) != (lease.item, lease.level):
+        raise DatabaseError(
+            "a label is of the candidate and level that were leased, "
+            f"{lease.kind} {lease.item[:12]} at {lease.level}; got {label.candidate_id[:12]} at "
+            f"{label.level}; store each label under its own lease"
+        )
+    state: QueueState = "converged" if label.trainable else "anomalous"
+    with db.write() as session:
+        now = now_of(session)
+        if not changed(session, lease, ended(state)):
+            note_refused(session, lease.key, now, "a label came after the lease had ended")
+            return False
+        upsert(session, [label], overwrite=True)
+        end_try(
+            session,
+            lease.key,
+            "converged" if label.trainable else "anomalous",
+            now,
+            provenance=provenance,
+        )
+        return True
+
+
+def complete_reference(
+    db: Database,
+    lease: Lease,
+    energy: ReferenceEnergyRow,
+    provenance: Provenance | None = None,
+) -> bool:
+    """Store the energy of a clean slab or molecule, end its lease, and let its adslabs go on.
+
+    Returns False, and notes it, where the lease was lost or the result came back before.
+    """
+    if (energy.kind, energy.item, energy.level) != (lease.kind, lease.item, lease.level):
+        raise DatabaseError(
+            "an energy is of the slab or molecule and the level that were leased, "
+            f"{lease.kind} {lease.item[:12]} at {lease.level}; got {energy.kind} "
+            f"{energy.item[:12]} at {energy.level}; store each energy under its own lease"
+        )
+    with db.write() as session:
+        now = now_of(session)
+        if not changed(session, lease, ended("converged")):
+            note_refused(session, lease.key, now, "an energy came after the lease had ended")
+            return False
+        upsert(session, [energy], overwrite=False)
+        end_try(session, lease.key, "converged", now, provenance=provenance)
+        settle(session, lease.level)
+        return True
+
+
+def fail(
+    db: Database,
+    lease: Lease,
+    failure: str,
+    message: str,
+    provenance: Provenance | None = None,
+    *,
+    times: int = 1,
+) -> QueueState | None:
+    """End a lease without a result, and return the state that the policy gives the item.
+
+    ``times`` counts the tries that failed in this way under the one lease. Returns None, and
+    notes it, where the lease was lost.
+    """
+    with db.write() as session:
+        now = now_of(session)
+        after = after_failure(failure, lease.failures, lease.memory_class, times)
+        if not changed(session, lease, failed_columns(after, failure, message)):
+            note_refused(session, lease.key, now, f"{failure} was reported after the lease ended")
+            return None
+        end_try(
+            session,
+            lease.key,
+            "failed",
+            now,
+            failure=(failure, one_line(message)),
+            provenance=provenance,
+        )
+        settle(session, lease.level)
+        return after.state
+
+
+def release(
+    db: Database, leases: Sequence[Lease], why: str = "", provenance: Provenance | None = None
+) -> int:
+    """Give back calculations, and return how many; none counts as a try of its item.
+
+    Without ``why`` they were not begun, and it is as if they had not been claimed. Of those that
+    were begun the record of the try stays, cancelled for that reason.
+    """
+    given_back = 0
+    with db.write() as session:
+        now = now_of(session)
+        for lease in leases:
+            values: dict[str, object] = {
+                **unleased("queued"),
+                QueueRow.attempts.key: lease.attempt - 1,
+            }
+            if changed(session, lease, values):
+                given_back += 1
+                if why:
+                    said = ("", one_line(why))
+                    end_try(
+                        session, lease.key, "cancelled", now, failure=said, provenance=provenance
+                    )
+                else:
+                    forget_tries(session, [lease.key])
+    return given_back
+
+
+def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[ColumnElement[bool]]:
+    """Return the condition that an item, or what needs it, is among those that are wanted."""
+    if campaign is None and adslabs is None:
+        return []
+    first = aliased(QueueRow)
+    line: Select[tuple[str]] = (
+        select(first.item)
+        .where(first.level == level, first.kind == "adslab", first.state.in_(("queued", "waiting")))
+        .order_by(first.priority.desc(), first.item)
+        .limit(adslabs)
+    )
+    if campaign is not None:
+        shared = exists().where(
+            CampaignItemRow.campaign == campaign,
+            CampaignItemRow.stage == "placement",
+            CampaignItemRow.item_id == first.item,
+            CampaignItemRow.state == "queued",
+        )
+        line = line.where((first.campaign == campaign) | shared)
+    needs = select(QueueNeedRow.needs).where(
+        QueueNeedRow.level == level, QueueNeedRow.item.in_(line)
+    )
+    return [QueueRow.item.in_(line) | QueueRow.item.in_(needs)]
+
+
+def _lease(
+    session: Session, level: str, items: Sequence[str], now: float, *, until: float
+) -> list[Lease]:
+    """Mark items as leased under one new token, and return them in the order of ``items``."""
+    token = uuid.uuid4().hex
+    statement = (
+        update(QueueRow)
+        .where(QueueRow.level == level, QueueRow.item.in_(items))
+        .values(
+            state="leased",
+            attempts=QueueRow.attempts + 1,
+            lease_token=token,
+            lease_until=until,
+        )
+        .returning(*LEASE_COLUMNS)
+        .execution_options(synchronize_session=False)
+    )
+    leases = {row[0]: lease_from(row) for row in session.execute(statement)}
+    begin_tries(session, [_begun(lease, now) for lease in leases.values()])
+    return [leases[item] for item in items]
+
+
+def _begun(lease: Lease, now: float) -> CalculationRow:
+    return CalculationRow(
+        item=lease.item,
+        level=lease.level,
+        token=lease.token,
+        attempt=lease.attempt,
+        memory_class=lease.memory_class,
+        started_at=now,
+    )
+
+
+def _take_back(session: Session, now: float) -> None:
+    """End the leases that ran out; fail the items that have cost too many workers."""
+    message = "the worker did not report before its lease ran out"
+    expired = (
+        select(QueueRow)
+        .where(LEASED, QueueRow.lease_until < now, given_up(now))
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    for row in session.scalars(expired).all():
+        key = (row.item, row.level, row.lease_token or "")
+        after = after_failure(KILLED, row.failures, row.memory_class)
+        session.execute(
+            update(QueueRow)
+            .where(QueueRow.item == row.item, QueueRow.level == row.level)
+            .values(failed_columns(after, KILLED, message))
+            .execution_options(synchronize_session=False)
+        )
+        end_try(session, key, "failed", now, failure=(KILLED, message))
+
+
+def _labelled(session: Session, items: Sequence[QueueRow]) -> set[tuple[str, str]]:
+    """Return which of the items have a label already."""
+    ids = [item.item for item in items]
+    query = select(LabelRow.candidate_id, LabelRow.level).where(LabelRow.candidate_id.in_(ids))
+    return {(candidate_id, level) for candidate_id, level in session.execute(query)}
+
+
+def _structure_hashes(session: Session, items: Sequence[QueueRow]) -> dict[str, str]:
+    """Return the hash of each stored structure, by candidate id."""
+    query = select(CandidateRow.id, CandidateRow.structure).where(
+        CandidateRow.id.in_([item.item for item in items]), CandidateRow.structure.is_not(None)
+    )
+    return {candidate_id: sha256_of(text or "") for candidate_id, text in session.execute(query)}

@@ -1,0 +1,190 @@
+"""Look at the queue as people do: by campaign, by the beginning of an id, by an SQL condition."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from sqlalchemy import text
+
+from screening_db.calculations.failure_policy import NEED_FAILED
+from screening_db.database.engine import Database
+from screening_db.database.read_only_sql import run_select
+from screening_db.errors import DatabaseError
+
+ItemKey = tuple[str, str]  # item, level
+
+# A string, a quoted name, or one other character: what a condition is read by.
+_TOKENS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--|/\*|.", re.DOTALL)
+# Each of these could hide where a string or the condition ends, on one database or the other.
+_REFUSED = {"--": "a comment", "/*": "a comment", ";": "a semicolon", "'": "an open quote"} | {
+    '"': "an open quote",
+    "\\": "a backslash",
+    "$": "a dollar sign",
+    "`": "a backtick",
+    "[": "a bracket",
+    "]": "a bracket",
+    "\0": "a NUL",
+}
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One line of the view ``verification_queue``; what a slab or molecule lacks is None."""
+
+    item: str
+    kind: str
+    level: str
+    campaign: str
+    state: str
+    priority: float
+    why: str
+    bulk: str | None
+    miller: str | None
+    termination: str | None
+    adsorbate: str | None
+    site: str | None
+    energy_ev: float | None  # predicted
+    sigma_ev: float | None
+    label_ev: float | None
+    attempts: int
+    memory_class: int
+    error_class: str
+    error_message: str
+    lease_until: float | None
+    slab_id: str | None
+
+    @property
+    def key(self) -> ItemKey:
+        """Return what an order names it by."""
+        return self.item, self.level
+
+
+_COLUMNS = ", ".join(field.name for field in fields(QueueItem))
+_ORDER = "ORDER BY priority DESC, kind DESC, item, level"
+# Of a campaign are the adslabs that it queued, alone or with others, and what they need.
+_OF_CAMPAIGN = """
+    SELECT q.item, q.level FROM queue q WHERE q.campaign = :campaign
+    UNION
+    SELECT q.item, q.level FROM queue q
+    JOIN campaign_item i ON i.campaign = :campaign AND i.stage = 'placement'
+        AND i.item_id = q.item AND i.state = 'queued'
+    UNION
+    SELECT n.needs, n.level FROM queue_need n
+    JOIN campaign_item i ON i.campaign = :campaign AND i.stage = 'placement'
+        AND i.item_id = n.item AND i.state = 'queued'
+"""
+
+
+def items_of(db: Database, campaign: str | None = None) -> list[QueueItem]:
+    """Return the queue of one campaign, or of all, in the order in which it is claimed."""
+    query = f"SELECT {_COLUMNS} FROM verification_queue"
+    if campaign is not None:
+        query += f" WHERE (item, level) IN ({_OF_CAMPAIGN})"
+    with db.read() as session:
+        rows = session.execute(text(f"{query} {_ORDER}"), {"campaign": campaign or ""})
+        return [QueueItem(**row) for row in rows.mappings()]
+
+
+def waits_for_others(db: Database, campaign: str) -> bool:
+    """Tell whether adslabs of a campaign wait for a slab or molecule that is being computed."""
+    waiting = _count(db, campaign, "state = 'waiting'")
+    return waiting > 0 and _count(db, campaign, "state = 'leased' AND kind <> 'adslab'") > 0
+
+
+def failed_for_needs(db: Database, campaign: str) -> int:
+    """Return how many adslabs of a campaign failed because their slab or a molecule did."""
+    return _count(db, campaign, f"state = 'failed' AND error_class = '{NEED_FAILED}'")
+
+
+def items_where(db: Database, condition: str) -> list[QueueItem]:
+    """Return the items for which an SQL condition over ``verification_queue`` holds.
+
+    The condition runs on a connection that the database lets read and nothing else.
+
+    Raises:
+        DatabaseError: it is not one expression, or the database does not understand it.
+    """
+    _require_expression(condition)
+    try:
+        found = run_select(
+            db, f"SELECT {_COLUMNS} FROM verification_queue WHERE (\n{condition}\n) {_ORDER}"
+        )
+    except DatabaseError as fault:
+        raise DatabaseError(
+            f"a condition is one SQL expression over the columns {_COLUMNS}; {condition!r} is not "
+            f"understood: {fault}"
+        ) from fault
+    return [QueueItem(*row) for row in found.rows]
+
+
+def items_called(db: Database, names: Sequence[str], level: str | None = None) -> list[QueueItem]:
+    """Return the items whose ids begin with ``names``, at one level or at all.
+
+    Raises:
+        DatabaseError: a name fits no item, or several.
+    """
+    found: dict[ItemKey, QueueItem] = {}
+    for name in names:
+        found |= {item.key: item for item in _called(db, name, level)}
+    return list(found.values())
+
+
+def _count(db: Database, campaign: str, condition: str) -> int:
+    query = text(
+        f"SELECT count(*) FROM queue WHERE {condition} AND (item, level) IN ({_OF_CAMPAIGN})"
+    )
+    with db.read() as session:
+        return int(session.execute(query, {"campaign": campaign}).scalar_one())
+
+
+def _called(db: Database, name: str, level: str | None) -> list[QueueItem]:
+    query = text(
+        f"SELECT {_COLUMNS} FROM verification_queue "
+        "WHERE (item = :name OR substr(item, 1, :length) = :name) "
+        f"AND (level = :level OR :every) {_ORDER}"
+    )
+    values = {
+        "name": name,
+        "length": len(name),
+        "level": level or "",
+        "every": level is None,
+    }
+    with db.read() as session:
+        items = [QueueItem(**row) for row in session.execute(query, values).mappings()]
+    exact = [item for item in items if item.item == name]
+    items = exact or items
+    ids = sorted({item.item for item in items})
+    at = f" at level {level}" if level else ""
+    if not name or not ids:
+        raise DatabaseError(
+            f"an item is named by its id or the beginning of it; none{at} in {db.where} begins "
+            f"with {name!r}; see: sabatier queue list"
+        )
+    if len(ids) > 1:
+        raise DatabaseError(
+            f"{name!r} is the beginning of {len(ids)} items ({', '.join(i[:16] for i in ids[:3])}"
+            f"{', ...' if len(ids) > 3 else ''}); give more of the id, or --where for several"
+        )
+    return items
+
+
+def _require_expression(condition: str) -> None:
+    """Refuse what would not stay inside the parentheses that the query puts around it."""
+    depth = 0
+    for token in _TOKENS.findall(condition):
+        if token in _REFUSED:
+            raise _no_expression(condition, f"it holds {_REFUSED[token]}")
+        depth += (token == "(") - (token == ")")
+        if depth < 0:
+            break
+    if depth:
+        raise _no_expression(condition, "its parentheses do not pair")
+    if not condition.strip():
+        raise _no_expression(condition, "it is empty")
+
+
+def _no_expression(condition: str, why: str) -> DatabaseError:
+    return DatabaseError(
+        f"a condition is one SQL expression such as \"energy_ev < -0.5 and bulk = 'Pt'\"; "
+        f"{condition!r} is not: {why}"
+    )

@@ -1,0 +1,1 @@
+"""Writing a screening: campaigns, enumeration, predictions, ranking."""

@@ -1,0 +1,205 @@
+"""Rank a campaign by another checkpoint: ranks, states, queue and checkpoint change as one.
+
+Items are never lost to it: a placement is queued, kept, passed over or out of the domain after as
+before, each in one state. What was asked for and begun stays queued, whatever the new ranking
+makes of it, and keeps its priority; what only waits follows the new ranking.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from screening_db.database.bulk import batches, upsert
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.queue.dependencies import alone, raise_priorities, settle
+from screening_db.queue.queue import enqueue_in
+from screening_db.queue.withdraw import WAITING, withdraw
+from screening_db.records.screening import set_terminal_states
+from screening_db.tables.screening import CampaignItemRow, CampaignRow, PredictionRow, RankRow
+from screening_db.tables.verification import LabelRow, QueueRow
+
+_WHY = "outside the model's domain"  # where a predictor gave no reason
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The candidates that a campaign has asked verification for, by what may become of them.
+
+    ``waiting`` are its own that nobody has begun and no person holds: they may be taken back.
+    """
+
+    begun: frozenset[str]  # held, computed or being computed, or first asked by another campaign
+    waiting: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All that a campaign is once it is ranked by ``checkpoint_sha256``."""
+
+    campaign: str
+    checkpoint_sha256: str
+    ranks: Sequence[RankRow] = field(repr=False)
+    kept: Collection[str] = field(repr=False)  # candidate ids
+    queued: Sequence[QueueRow] = field(repr=False)  # what is to wait, with its new priority
+
+
+def asked_for(db: Database, campaign: str) -> Asked:
+    """Return what a campaign has asked verification for so far."""
+    find_campaign(db, campaign)
+    with db.read() as session:
+        return _asked(session, session.get_one(CampaignRow, campaign))
+
+
+def replace_ranking(db: Database, ranking: Ranking) -> None:
+    """Rank a campaign anew, in one transaction; readers see it before or after, never between."""
+    with db.write() as session:
+        write_ranking(session, ranking)
+
+
+def write_ranking(session: Session, ranking: Ranking) -> None:
+    """Rank a campaign anew within a transaction.
+
+    Raises:
+        DatabaseError: the campaign is not there, or not finished.
+    """
+    alone(session)
+    campaign = session.get(CampaignRow, ranking.campaign, with_for_update=True)
+    if campaign is None or campaign.status != "finished":
+        raise DatabaseError(
+            f"a ranking is replaced once there is one; campaign {ranking.campaign} is not "
+            "finished; run: sabatier screen FILE"
+        )
+    _refuse_half(session, campaign, ranking.checkpoint_sha256)
+    campaign.checkpoint_sha256 = ranking.checkpoint_sha256
+    session.flush()
+    _replace_ranks(session, ranking)
+    _requeue(session, campaign, ranking)
+    _set_states(session, campaign, ranking)
+
+
+def _refuse_half(session: Session, campaign: CampaignRow, checkpoint_sha256: str) -> None:
+    """Raise where a contender has no prediction of the checkpoint: no ranking is of two."""
+    missing = session.scalars(unpredicted(campaign, checkpoint_sha256)).all()
+    if missing:
+        raise DatabaseError(
+            f"a ranking is of one checkpoint; {checkpoint_sha256[:12]} has yet to predict "
+            f"{len(missing)} contenders of campaign {campaign.name}; run: sabatier rescore "
+            f"{campaign.name}"
+        )
+
+
+def _replace_ranks(session: Session, ranking: Ranking) -> None:
+    session.execute(delete(RankRow).where(RankRow.campaign == ranking.campaign))
+    upsert(session, ranking.ranks, overwrite=False)
+
+
+def _requeue(session: Session, campaign: CampaignRow, ranking: Ranking) -> None:
+    """Let what waits follow the ranking: some leaves, some comes, all have their new priority."""
+    level = campaign.verified_at
+    wanted = {row.item for row in ranking.queued}
+    waiting = _asked(session, campaign).waiting
+    withdraw(session, campaign.name, level, sorted(waiting - wanted))
+    for row in ranking.queued:
+        session.execute(
+            update(QueueRow)
+            .where(
+                QueueRow.item == row.item,
+                QueueRow.level == level,
+                QueueRow.campaign == campaign.name,
+                QueueRow.state.in_(WAITING),
+            )
+            .values(priority=row.priority, why=row.why)
+            .execution_options(synchronize_session=False)
+        )
+    enqueue_in(session, ranking.queued)
+    raise_priorities(session, level)
+    settle(session, level)
+
+
+def _set_states(session: Session, campaign: CampaignRow, ranking: Ranking) -> None:
+    """Give each contender the one state that the checkpoint and the ranking make of it."""
+    begun = sorted(_asked(session, campaign).begun)
+    wanted = [row.item for row in ranking.queued]
+    contenders = (
+        update(CampaignItemRow)
+        .where(*_contenders(campaign.name), CampaignItemRow.state != "refused")
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(contenders.values(state="predicted", reason=""))
+    outside = _predictions(campaign, ranking.checkpoint_sha256).where(~PredictionRow.in_domain)
+    reason = outside.with_only_columns(func.coalesce(func.nullif(PredictionRow.reason, ""), _WHY))
+    session.execute(
+        contenders.where(outside.exists()).values(
+            state="out_of_domain", reason=reason.scalar_subquery()
+        )
+    )
+    for ids in batches(begun):  # it was asked for, whatever the model makes of it now
+        session.execute(
+            contenders.where(CampaignItemRow.item_id.in_(ids)).values(state="predicted", reason="")
+        )
+    set_terminal_states(session, campaign.name, queued=[*wanted, *begun], kept=ranking.kept)
+
+
+def unpredicted(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
+    """Select the contenders of a campaign that a checkpoint has not predicted, in order."""
+    predicted = _predictions(campaign, checkpoint_sha256).exists()
+    return (
+        select(CampaignItemRow.item_id)
+        .where(*_contenders(campaign.name), ~predicted)
+        .order_by(CampaignItemRow.item_id)
+    )
+
+
+def _contenders(campaign: str) -> tuple[ColumnElement[bool] | InstrumentedAttribute[bool], ...]:
+    return (
+        CampaignItemRow.campaign == campaign,
+        CampaignItemRow.stage == "placement",
+        CampaignItemRow.contender,
+    )
+
+
+def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
+    """Select what a checkpoint predicted of the item of the query around it."""
+    return (
+        select(PredictionRow.candidate_id)
+        .where(
+            PredictionRow.candidate_id == CampaignItemRow.item_id,
+            PredictionRow.checkpoint_sha256 == checkpoint_sha256,
+            PredictionRow.level == campaign.level,
+        )
+        .correlate(CampaignItemRow)
+    )
+
+
+def _asked(session: Session, campaign: CampaignRow) -> Asked:
+    level = campaign.verified_at
+    queued = list(
+        session.scalars(
+            select(CampaignItemRow.item_id).where(
+                *_contenders(campaign.name), CampaignItemRow.state == "queued"
+            )
+        )
+    )
+    begun: set[str] = set()
+    waiting: set[str] = set()
+    for ids in batches(queued):
+        rows = session.execute(
+            select(QueueRow.item, QueueRow.campaign, QueueRow.state, QueueRow.attempts).where(
+                QueueRow.level == level, QueueRow.item.in_(ids)
+            )
+        )
+        for item, owner, state, attempts in rows:
+            idle = owner == campaign.name and state in ("queued", "waiting") and not attempts
+            (waiting if idle else begun).add(item)
+        begun |= set(
+            session.scalars(
+                select(LabelRow.candidate_id).where(
+                    LabelRow.level == level, LabelRow.candidate_id.in_(ids)
+                )
+            )
+        )
+    return Asked(frozenset(begun), frozenset(waiting - begun))
