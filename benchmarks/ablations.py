@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from flows.training import read_recipe, train, training_plan
-from model.ensemble import Answers, Ensemble
-from model.fit import split_table
-from model.modes import GRAPH_MODE, TEXT_MODE
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import Row
+from model.data.rows import Row
+from model.network.ensemble import Answers, Ensemble
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.training.run import split_table
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE
 
 RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"
 REFERENCE = "all of it (gated loss, pooled)"

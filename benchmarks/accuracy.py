@@ -23,10 +23,10 @@ import torch
 
 from flows.training import train
 from model.contract import Prediction, Predictor
-from model.metrics import Scores, score
-from model.modes import TEXT_MODE
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import UNRELAXED, Row, read_rows
+from model.data.rows import UNRELAXED, Row, read_rows
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.uncertainty.metrics import Scores, score
+from model.uncertainty.modes import TEXT_MODE
 
 REPORT_FOLD = 4
 SETS = ("fg", "wwl_simple", "wwl_oxygenates", "alloy_gmae", "gaspy_oh", "hea_orr", "oc20_text")

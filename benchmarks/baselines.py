@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from model.baseline import BaselinePredictor, train_baseline
 from model.checkpoint import Checkpoint
 from model.contract import Domain, Predictor
-from model.domain import domain_of
-from model.medians import MedianPredictor, train_medians
-from model.metrics import Scores, score
-from model.rows import Row, read_rows, split
+from model.data.domain import domain_of
+from model.data.rows import Row, read_rows, split
+from model.prediction.baseline import BaselinePredictor, train_baseline
+from model.prediction.medians import MedianPredictor, train_medians
+from model.uncertainty.metrics import Scores, score
 from tasks.training_data.benchmark_tables import PUBLISHED
 
 REPORT_FOLD = 4

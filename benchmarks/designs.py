@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from model.contract import Predictor
-from model.design import Designer, SeenLevel, load_designer
-from model.predictor import load_predictor
-from model.stream_sampler import Sampling
+from model.generation.design import Designer, SeenLevel, load_designer
+from model.generation.stream_sampler import Sampling
+from model.prediction.predictor import load_predictor
 from tasks.design import CAUSES
 from tasks.design_order import DesignOrder, design_order
 from tasks.generate import Design, generate

@@ -22,11 +22,11 @@ from ase.data import atomic_numbers, chemical_symbols, reference_states
 
 from flows.training import read_recipe, train, training_plan
 from model.contract import Configuration
-from model.fit import split_table
-from model.modes import TEXT_MODE
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import UNRELAXED, Row
-from model.text import parse_text
+from model.data.rows import UNRELAXED, Row
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.text.configuration_text import parse_text
+from model.training.run import split_table
+from model.uncertainty.modes import TEXT_MODE
 from tasks.featurise import configuration_text
 from tasks.training_data.table import SCHEMA, Label, text_row, write_table
 

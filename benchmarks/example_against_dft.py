@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from pymatgen.core import Composition
 
-from model.metrics import Z90
+from model.uncertainty.metrics import Z90
 from screening_db.database.engine import open_database
 from screening_db.database.read_only_sql import run_select
 

@@ -26,20 +26,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.batches import Reader
-from model.between import SHARES, between
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
-from model.config import QECatalyticConfig
-from model.ensemble import Ensemble
-from model.fine_tune import TuneRecipe, begun_from, fine_tune, reader_of, train_member
-from model.gate import judge
-from model.kept_rows import read_hold_out
-from model.members import load_members
-from model.parts import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
-from model.qe_catalytic import QECatalytic
-from model.rows import UNRELAXED, Row, read_rows
-from model.tokenizer import GRAPH, load_tokenizer, token_ids
-from model.tuning_job import tuning_job
+from model.data.kept_rows import read_hold_out
+from model.data.rows import UNRELAXED, Row, read_rows
+from model.data.splits import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
+from model.fine_tuning.fine_tune import TuneRecipe, begun_from, fine_tune, reader_of, train_member
+from model.fine_tuning.gate import judge
+from model.fine_tuning.interpolate import SHARES, between
+from model.fine_tuning.job import tuning_job
+from model.network.batches import Reader
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.members import load_members
+from model.network.qe_catalytic import QECatalytic
+from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from tasks.bulks import alloy_specs, resolve_bulks
 from tasks.slabs import SlabSpec, enumerate_slabs
 from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, run

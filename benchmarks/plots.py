@@ -18,15 +18,15 @@ from matplotlib import pyplot as plt
 
 from flows.recipe_file import find_recipe
 from flows.training import read_recipe, training_plan
-from model.align import EVALUATED, retrieval, similarity
-from model.batches import Reader
-from model.fit import split_table, train_member
-from model.metrics import score
-from model.modes import GRAPH_MODE
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import UNRELAXED, read_rows
-from model.samples import make_samples
-from model.tokenizer import load_tokenizer
+from model.data.rows import UNRELAXED, read_rows
+from model.network.batches import Reader
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.text.tokenizer import load_tokenizer
+from model.training.align_stage import EVALUATED, retrieval, similarity
+from model.training.run import split_table, train_member
+from model.training.samples import make_samples
+from model.uncertainty.metrics import score
+from model.uncertainty.modes import GRAPH_MODE
 
 REPORT_FOLD = 4
 

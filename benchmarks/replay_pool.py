@@ -21,8 +21,8 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from model.contract import Configuration
-from model.slab_features import slab_features
-from model.text_features import ADSORBATE_ELEMENTS, composition, text_features
+from model.prediction.slab_features import slab_features
+from model.text.text_features import ADSORBATE_ELEMENTS, composition, text_features
 from tasks.training_data.frames import clean_frame
 
 SHARE = 0.01  # of the pairs of each reaction, those of lowest energy are the ones to find

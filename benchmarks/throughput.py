@@ -17,14 +17,14 @@ import torch
 
 from flows.recipe_file import find_recipe
 from flows.training import read_recipe, training_plan
-from model.batches import Reader
-from model.ensemble import Answers, Ensemble
-from model.fit import new_network, split_table
-from model.modes import GRAPH_MODE
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import UNRELAXED, read_rows
-from model.stream_tokens import stream_tokens
-from model.tokenizer import model_text, train_tokenizer
+from model.data.rows import UNRELAXED, read_rows
+from model.network.batches import Reader
+from model.network.ensemble import Answers, Ensemble
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.text.stream_tokens import stream_tokens
+from model.text.tokenizer import model_text, train_tokenizer
+from model.training.run import new_network, split_table
+from model.uncertainty.modes import GRAPH_MODE
 
 ROWS = 1_000
 TURNS = 3

@@ -25,8 +25,8 @@ from flows.rows import (
     prediction_table,
     slab_row,
 )
-from model.structure_stream import ADSORBATE_TAG
-from model.text import parse_text
+from model.generation.structure_stream import ADSORBATE_TAG
+from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.ranking import campaign as find_campaign

@@ -8,9 +8,9 @@ from flows.campaign import Campaign
 from flows.generated import Generated, show_generated, write_generated
 from flows.places import choose_database
 from flows.settings import read_settings
-from model.design import load_designer
-from model.predictor import load_predictor
-from model.stream_sampler import Sampling
+from model.generation.design import load_designer
+from model.generation.stream_sampler import Sampling
+from model.prediction.predictor import load_predictor
 from screening_db.database.engine import open_database
 from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError

@@ -16,11 +16,11 @@ from flows.campaign_learning import Learning
 from flows.recorded_level import recorded_level
 from flows.serving import Served, record_served, served
 from model.checkpoint import Checkpoint, open_checkpoint
+from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
-from model.fine_tune import fine_tune
-from model.gate import Verdict, judge
-from model.kept_rows import held_out_pairs
-from model.recipes import TuneRecipe
+from model.fine_tuning.fine_tune import fine_tune
+from model.fine_tuning.gate import Verdict, judge
+from model.training.recipes import TuneRecipe
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import (
     Tuning,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.errors import CampaignError
 from model.contract import Configuration, Domain, Prediction
-from model.predictor import load_predictor
-from model.text import EXAMPLE, parse_text
+from model.prediction.predictor import load_predictor
+from model.text.configuration_text import EXAMPLE, parse_text
 from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
 from tasks.levels import level_name
 

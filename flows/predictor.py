@@ -6,7 +6,7 @@ from dask.distributed import Worker, WorkerPlugin, get_worker
 from flows.errors import CampaignError
 from flows.workers import Device
 from model.contract import Predictor
-from model.predictor import load_predictor
+from model.prediction.predictor import load_predictor
 
 _ATTRIBUTE = "sabatier_predictor"
 

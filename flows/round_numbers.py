@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flows.learn import Learnt
-from model.gate_rules import LABELS
+from model.fine_tuning.gate_rules import LABELS
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import RoundNumbers
 from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.errors import CampaignError
 from flows.recipe_file import find_recipe, read_values
-from model.assemble import assemble
-from model.baseline import train_baseline
 from model.checkpoint import Checkpoint
-from model.config import LanguageConfig
-from model.domain import domain_of
-from model.encoders import encoder_from_json
+from model.data.domain import domain_of
+from model.encoders.registry import encoder_from_json
 from model.errors import ModelError
-from model.fit import STAGES, Plan, prepare, split_table, train_members
+from model.network.config import LanguageConfig
+from model.prediction.baseline import train_baseline
+from model.training.assemble import assemble
+from model.training.run import STAGES, Plan, prepare, split_table, train_members
 
 T = TypeVar("T")
 

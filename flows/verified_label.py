@@ -2,7 +2,7 @@
 
 import math
 
-from model.text import parse_text
+from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import BulkRow, CandidateRow, SlabRow

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.checkpoint import open_checkpoint
 from model.contract import Domain
-from model.domain import domain_from_json
+from model.data.domain import domain_from_json
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def described(name_or_path: str | Path) -> Described:
     checkpoint = open_checkpoint(name_or_path)
     if not (checkpoint.folder / f"{checkpoint.kind}.json").is_file():
         # Imported late on purpose: torch takes seconds, and only an odd checkpoint comes here.
-        from model.predictor import load_predictor
+        from model.prediction.predictor import load_predictor
 
         predictor = load_predictor(name_or_path)
         return Described(predictor.checkpoint_sha256, predictor.domain)

@@ -22,7 +22,7 @@ from pymatgen.core.composition import Composition
 from scipy.sparse.csgraph import connected_components
 
 from model.errors import ModelError
-from model.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bonded
 from tasks.cif import read_cif
 from tasks.errors import UserError
 from tasks.find_adsorbate import find_adsorbate

@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from ase import Atoms
 from pymatgen.core.composition import Composition
 
-from model.design import SeenLevel
-from model.prompts import design_prompt
-from model.skeleton import Skeleton, bonded
-from model.stream_grammar import MOST_SLAB_ATOMS, Wanted
+from model.generation.design import SeenLevel
+from model.generation.prompts import design_prompt
+from model.generation.skeleton import Skeleton, bonded
+from model.generation.stream_grammar import MOST_SLAB_ATOMS, Wanted
 from tasks.adsorbates import ALIASES, adsorbate, adsorbate_names
 from tasks.design import Asked, DesignLimits
 from tasks.errors import UserError

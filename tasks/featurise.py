@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from model.contract import Configuration
-from model.text import ConfigurationText, SiteText, kind_of, parse_text
+from model.text.configuration_text import ConfigurationText, SiteText, kind_of, parse_text
 from tasks.contacts import Neighbours, cutoffs, neighbours
 from tasks.errors import Refused, UserError
 from tasks.placements import Adslab

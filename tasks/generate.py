@@ -13,9 +13,9 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from model.contract import Configuration, Prediction, Predictor
-from model.design import Designer
-from model.stream_sampler import Sampling, Written
-from model.structure_stream import ADSORBATE_TAG, Structure
+from model.generation.design import Designer
+from model.generation.stream_sampler import Sampling, Written
+from model.generation.structure_stream import ADSORBATE_TAG, Structure
 from tasks.cif import cif_text
 from tasks.design import Cause, Verdict, judge
 from tasks.design_order import DesignOrder

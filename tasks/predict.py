@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.contract import Configuration, Prediction, Predictor
-from model.text import parse_text
+from model.text.configuration_text import parse_text
 from tasks.adsorbates import Adsorbate
 from tasks.errors import Refused
 from tasks.featurise import featurise_all, site_label

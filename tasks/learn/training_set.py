@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from model.data.rows import Row
+from model.data.splits import LABEL_SHARES, TRAIN, dataset_id, part_of
 from model.errors import ModelError
-from model.parts import LABEL_SHARES, TRAIN, dataset_id, part_of
-from model.rows import Row
-from model.text import parse_text
-from model.tune import MIN_LABELS
+from model.fine_tuning.tune import MIN_LABELS
+from model.text.configuration_text import parse_text
 from screening_db.learning.training_labels import LabelSet, TrainingLabel
 from tasks.errors import UserError
 from tasks.featurise import configuration_text
@@ -58,8 +58,9 @@ def training_rows(
 ) -> TrainingSet:
     """Return the rows of all labels that can be learnt from, in the order of their candidates.
 
-    ``held_out`` are pairs that the checkpoint is judged by (``model.kept_rows.held_out_pairs``):
-    a campaign may well compute one of them, and must not teach it.
+    ``held_out`` are pairs that the checkpoint is judged by
+    (``model.data.kept_rows.held_out_pairs``): a campaign may well compute one of them, and must not
+    teach it.
 
     Raises:
         UserError: no label is left, or one is of another level.

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from ase import Atoms
 
-from model.text import parse_text
+from model.text.configuration_text import parse_text
 from tasks.adsorbates import name_of
 from tasks.errors import Refused, UserError
 from tasks.training_data.frames import (

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
-from model.text import ConfigurationText
+from model.text.configuration_text import ConfigurationText
 from tasks.errors import UserError
 from tasks.featurise import configuration_text
 from tasks.lattice_planes import Miller

@@ -12,9 +12,9 @@ import pytest
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from model import baseline
-from model.domain import domain_of
-from model.rows import Row
+from model.data.domain import domain_of
+from model.data.rows import Row
+from model.prediction import baseline
 
 REPOSITORY = Path(__file__).parents[2]
 METALS = {

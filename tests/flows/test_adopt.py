@@ -8,9 +8,9 @@ from streams import adslab, reread
 from flows.adopt import adopt, designs_campaign
 from flows.errors import CampaignError
 from flows.generated import Generated
-from model.design import Designer, SeenAdsorbate, SeenLevel
-from model.stream_grammar import decode
-from model.structure_stream import Structure
+from model.generation.design import Designer, SeenAdsorbate, SeenLevel
+from model.generation.stream_grammar import decode
+from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import candidates, funnel_counts, slabs, top_candidates

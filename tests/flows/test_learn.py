@@ -10,10 +10,10 @@ from flows import learn as module
 from flows.campaign_learning import Learning
 from flows.learn import learn
 from model.checkpoint import Checkpoint, seal
+from model.data.rows import Row
 from model.errors import ModelError
-from model.gate import Verdict
-from model.predictor import KIND
-from model.rows import Row
+from model.fine_tuning.gate import Verdict
+from model.prediction.predictor import KIND
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving

@@ -11,7 +11,7 @@ from flows.errors import CampaignError
 from flows.learn import Learnt
 from flows.learn_start import start_loop
 from flows.loop import Loop
-from model.gate import Verdict
+from model.fine_tuning.gate import Verdict
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError

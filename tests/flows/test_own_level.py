@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from ase.data import atomic_numbers
 
-from model import baseline
-from model.domain import domain_of
-from model.rows import Row
+from model.data.domain import domain_of
+from model.data.rows import Row
+from model.prediction import baseline
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from flows.screen import Control
 from flows.serving import served
 from flows.stored import stored_adsorbates
 from flows.workers import ClusterPlan
-from model.predictor import load_predictor
+from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving
 from screening_db.learning.stale import is_stale, model_of, stale_predictions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.predictor import load_predictor
+from model.prediction.predictor import load_predictor
 from tasks.checkpoints import described
 
 REPOSITORY = Path(__file__).parents[2]

@@ -14,13 +14,13 @@ import tiny
 from flows.errors import CampaignError
 from flows.recipe_file import PRESETS, find_recipe, preset_names, read_values
 from flows.training import read_recipe, train, training_plan
-from model.encoder_cache import FrozenEncoder
-from model.equiformer_v2 import EquiformerV2Config
+from model.data.rows import Row
+from model.encoders.cache import FrozenEncoder
+from model.encoders.equiformer_v2 import EquiformerV2Config
+from model.encoders.fairchem import FairchemConfig
 from model.errors import ModelError
-from model.fairchem_encoder import FairchemConfig
-from model.fit import Plan
-from model.predictor import QECatalyticPredictor, load_predictor
-from model.rows import Row
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.training.run import Plan
 
 METALS = {"Cu": -0.3, "Pt": -0.7, "Ni": -0.6, "Ag": -0.1, "Pd": -0.5, "Au": 0.2}
 ADSORBATES = {"O": -1.0, "H": -0.2, "N": -0.4, "C": 1.1, "S": -1.3, "F": -2.0}

@@ -12,12 +12,12 @@ from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
-from model.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
-from model.stream_grammar import Wanted
-from model.stream_sampler import Sampling, Written
-from model.stream_tokens import stream_tokens
-from model.structure_stream import Structure, encode
-from model.tokenizer import model_text, save_tokenizer, train_tokenizer
+from model.generation.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
+from model.generation.stream_grammar import Wanted
+from model.generation.stream_sampler import Sampling, Written
+from model.generation.structure_stream import Structure, encode
+from model.text.stream_tokens import stream_tokens
+from model.text.tokenizer import model_text, save_tokenizer, train_tokenizer
 
 
 def designer_checkpoint(folder: Path, kind: str = "qe-catalytic") -> Checkpoint:

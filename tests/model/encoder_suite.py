@@ -14,7 +14,7 @@ from ase.build import add_adsorbate, bcc110, fcc111, molecule
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from model.graph import Graph, GraphBatch, collate, radius_graph
+from model.data.graph import Graph, GraphBatch, collate, radius_graph
 
 NOTHING = Graph(
     numbers_N=np.zeros(0, dtype=np.int64),

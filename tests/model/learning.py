@@ -8,22 +8,22 @@ import synthetic
 import torch
 from tiny import ENCODER
 
-from model.agreement import adsorbate_counts
-from model.batches import Reader
 from model.checkpoint import Checkpoint, seal
-from model.config import LanguageConfig, QECatalyticConfig
-from model.domain import domain_of, domain_to_json, write_json
-from model.ensemble import Ensemble
-from model.fine_tune import TuneRecipe, fine_tune
-from model.kept_rows import keep_rows
-from model.members import save_members
-from model.mode_fit import fit_modes, save_mode
-from model.parts import LABEL_SHARES, TRAIN, part_of
-from model.predictor import KIND
-from model.qe_catalytic import QECatalytic
-from model.rows import Row
-from model.text_features import text_features
-from model.tokenizer import GRAPH, model_text, save_tokenizer, token_ids, train_tokenizer
+from model.data.domain import domain_of, domain_to_json, write_json
+from model.data.kept_rows import keep_rows
+from model.data.rows import Row
+from model.data.splits import LABEL_SHARES, TRAIN, part_of
+from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.consistency import adsorbate_counts
+from model.network.ensemble import Ensemble
+from model.network.members import save_members
+from model.network.qe_catalytic import QECatalytic
+from model.prediction.predictor import KIND
+from model.text.text_features import text_features
+from model.text.tokenizer import GRAPH, model_text, save_tokenizer, token_ids, train_tokenizer
+from model.uncertainty.mode_fit import fit_modes, save_mode
 
 _ATOMS = {"O": [8], "H": [1], "CO": [6, 8]}
 

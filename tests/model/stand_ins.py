@@ -12,7 +12,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from model.equiformer_v2 import EquiformerV2, EquiformerV2Config
+from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config
 
 TEXTS = ["O</s>Cu (1 1 1)</s>[O Cu atop [Cu Cu]]", "beef-vdw-ch4 emt +01.23 -45.67 89"]
 SIZES = {

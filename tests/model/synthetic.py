@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from ase.data import atomic_numbers
 
-from model.rows import Row
+from model.data.rows import Row
 
 METALS = {"Cu": 0.4, "Pt": -0.3, "Ag": 0.8, "Pd": -0.1, "Ni": -0.5}
 BINDING = {"O": 1.0, "H": -0.4, "CO": -1.2}

@@ -12,20 +12,20 @@ import tiny
 import torch
 from safetensors import safe_open
 
-from model.adapters import ExtendedEmbedding, is_adapter
-from model.base_model import base_tokenizer, describe_base
-from model.batches import Reader
-from model.config import LanguageConfig, QECatalyticConfig
-from model.ensemble import Ensemble
 from model.errors import ModelError
-from model.joint import Joint
-from model.language import pretrained_language
-from model.members import load_members, save_members
-from model.qe_catalytic import QECatalytic
-from model.recipes import JointRecipe
-from model.samples import make_samples
-from model.tokenizer import GRAPH, token_ids
-from model.training import STATE, Trainer
+from model.network.adapters import ExtendedEmbedding, is_adapter
+from model.network.base_language_model import base_tokenizer, describe_base
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.language import pretrained_language
+from model.network.members import load_members, save_members
+from model.network.qe_catalytic import QECatalytic
+from model.text.tokenizer import GRAPH, token_ids
+from model.training.joint_stage import Joint
+from model.training.recipes import JointRecipe
+from model.training.samples import make_samples
+from model.training.trainer import STATE, Trainer
 
 CPU = torch.device("cpu")
 RECIPE = JointRecipe(seed=0, epochs=2, batch_size=4, learning_rate=0.01, average=0.5)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from synthetic import rows as made_up
 
-from model import baseline
-from model.baseline import BaselinePredictor, level_base, train_baseline
 from model.checkpoint import open_checkpoint, seal
 from model.contract import Prediction
-from model.domain import domain_of
+from model.data.domain import domain_of
+from model.data.rows import Row, split
 from model.errors import ModelError
-from model.rows import Row, split
+from model.prediction import baseline
+from model.prediction.baseline import BaselinePredictor, level_base, train_baseline
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from synthetic import rows as made_up
 from synthetic import table
 
-from model import baseline
+from model.prediction import baseline
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "baselines.py"
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.calibration import (
+from model.errors import ModelError
+from model.uncertainty.calibration import (
     SIGMA_FLOOR_EV,
     Calibration,
     Doubt,
     head_weight,
     size_class,
 )
-from model.calibration_fit import COMBINED, CONSTANT, fit_calibration
-from model.conformal import reach
-from model.errors import ModelError
-from model.metrics import NORMAL, Z90, miscalibration_area
+from model.uncertainty.calibration_fit import COMBINED, CONSTANT, fit_calibration
+from model.uncertainty.conformal import reach
+from model.uncertainty.metrics import NORMAL, Z90, miscalibration_area
 
 
 def doubts(rng: np.random.Generator, rows: int) -> Doubt:

@@ -10,12 +10,12 @@ from streams import adslab
 from tiny import ROWS, row
 
 from model.checkpoint import seal
-from model.design import SETTINGS, WEIGHTS, Designer, load_designer, seen_levels
 from model.errors import ModelError
-from model.prompts import design_prompt
-from model.skeleton import Skeleton
-from model.stream_grammar import Wanted
-from model.stream_sampler import Sampling, Written
+from model.generation.design import SETTINGS, WEIGHTS, Designer, load_designer, seen_levels
+from model.generation.prompts import design_prompt
+from model.generation.skeleton import Skeleton
+from model.generation.stream_grammar import Wanted
+from model.generation.stream_sampler import Sampling, Written
 
 WATER = Wanted(("Cu",), {"Cu": 1}, (Skeleton.from_text("O2"),), most_slab_atoms=48)
 ATOM = Wanted(("Ag", "Pt"), None, (Skeleton.from_text("C0"),), most_slab_atoms=24)

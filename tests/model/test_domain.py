@@ -7,7 +7,7 @@ import pytest
 from tiny import ROWS
 
 from model.contract import Configuration
-from model.domain import domain_from_json, domain_of, domain_to_json, level_index, why_outside
+from model.data.domain import domain_from_json, domain_of, domain_to_json, level_index, why_outside
 from model.errors import ModelError
 
 DOMAIN = domain_of(ROWS)

@@ -9,23 +9,23 @@ import tiny
 import torch
 from torch import Tensor
 
-from model.batches import Example, Reader, make_batch
 from model.contract import Configuration
-from model.encoder_cache import EncoderCache, FrozenEncoder, separate
-from model.encoders import EncoderConfig, build_encoder, load_encoder
-from model.ensemble import Ensemble
-from model.equiformer_v2 import EquiformerV2
+from model.data.graph import GraphBatch, collate
+from model.encoders.cache import EncoderCache, FrozenEncoder, separate
+from model.encoders.equiformer_v2 import EquiformerV2
+from model.encoders.fairchem import FairchemConfig
+from model.encoders.painn import PainnConfig
+from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
-from model.fairchem_encoder import FairchemConfig
-from model.fit import Plan
-from model.graph import GraphBatch, collate
-from model.joint import Joint
-from model.members import ENCODER, load_members, save_members
-from model.painn import PainnConfig
-from model.qe_catalytic import QECatalytic
-from model.recipes import AlignRecipe, JointRecipe, ReadRecipe
-from model.samples import make_samples
-from model.training import Trainer
+from model.network.batches import Example, Reader, make_batch
+from model.network.ensemble import Ensemble
+from model.network.members import ENCODER, load_members, save_members
+from model.network.qe_catalytic import QECatalytic
+from model.training.joint_stage import Joint
+from model.training.recipes import AlignRecipe, JointRecipe, ReadRecipe
+from model.training.run import Plan
+from model.training.samples import make_samples
+from model.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PAINN = PainnConfig(channels=8, layers=1, max_radius=5.0, max_neighbors=12)
@@ -109,7 +109,7 @@ def test_graphs_of_a_batch_come_apart_as_they_came() -> None:
 
 
 def test_large_batches_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.encoder_cache.EDGES_AT_ONCE", 1)
+    monkeypatch.setattr("model.encoders.registry.cache.EDGES_AT_ONCE", 1)
     frozen = Counted()
     batch = graphs(0, 1, 2)
     with torch.no_grad():

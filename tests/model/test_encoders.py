@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.encoders import build_encoder, encoder_from_json, encoder_to_json
-from model.equiformer_v2 import EquiformerV2, EquiformerV2Config
+from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config
+from model.encoders.painn import Painn, PainnConfig
+from model.encoders.registry import build_encoder, encoder_from_json, encoder_to_json
 from model.errors import ModelError
-from model.painn import Painn, PainnConfig
 
 EQUIFORMER = EquiformerV2Config(
     num_layers=1, sphere_channels=8, lmax=1, mmax=1, grid_resolution=None, max_radius=5.0

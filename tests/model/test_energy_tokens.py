@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.energy_tokens import LIMIT_EV, WIDTH, format_energy
 from model.errors import ModelError
+from model.text.energy_tokens import LIMIT_EV, WIDTH, format_energy
 
 
 @given(st.floats(-LIMIT_EV, LIMIT_EV))

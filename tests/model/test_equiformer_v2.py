@@ -9,16 +9,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.equiformer_v2 import EquiformerV2, EquiformerV2Config
-from model.equiformer_v2.harmonics import (
+from model.data.graph import GraphBatch
+from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config
+from model.encoders.equiformer_v2.harmonics import (
     edge_rotations,
     order_first,
     sphere_grid,
     spherical_harmonics,
 )
-from model.equiformer_v2.weights import backbone_weights, load_backbone
+from model.encoders.equiformer_v2.weights import backbone_weights, load_backbone
 from model.errors import ModelError
-from model.graph import GraphBatch
 from tests.model.encoder_suite import Encoder, EncoderSuite, adslab
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -18,16 +18,16 @@ import tiny
 import torch
 from ase import Atoms
 
-from model.batches import Reader
-from model.config import QECatalyticConfig
-from model.encoder_cache import EncoderCache, FrozenEncoder
-from model.encoders import encoder_from_json, encoder_to_json, load_encoder
-from model.ensemble import Ensemble
+from model.data.graph import GraphBatch, collate, radius_graph
+from model.encoders.cache import EncoderCache, FrozenEncoder
+from model.encoders.fairchem import FairchemConfig, FairchemEncoder
+from model.encoders.registry import encoder_from_json, encoder_to_json, load_encoder
 from model.errors import ModelError
-from model.fairchem_encoder import FairchemConfig, FairchemEncoder
-from model.graph import GraphBatch, collate, radius_graph
-from model.members import ENCODER, load_members, save_members
-from model.qe_catalytic import QECatalytic
+from model.network.batches import Reader
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.members import ENCODER, load_members, save_members
+from model.network.qe_catalytic import QECatalytic
 from tests.model.encoder_suite import adslab
 
 needs_fairchem = pytest.mark.skipif(

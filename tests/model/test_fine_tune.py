@@ -12,13 +12,10 @@ import torch
 from safetensors.torch import load_file
 from tiny import network_and_reader
 
-from model.between import best_share
 from model.checkpoint import Checkpoint, open_checkpoint
-from model.ensemble import Answers
-from model.errors import ModelError
-from model.fine_tune import TuneRecipe, fine_tune
-from model.kept_rows import HOLD_OUT, REPLAY, held_out_pairs, read_hold_out, read_replay
-from model.parts import (
+from model.data.kept_rows import HOLD_OUT, REPLAY, held_out_pairs, read_hold_out, read_replay
+from model.data.rows import Row, read_rows
+from model.data.splits import (
     CALIBRATE,
     GATE,
     HOLD_OUT_SHARES,
@@ -29,11 +26,14 @@ from model.parts import (
     of_part,
     part_of,
 )
-from model.predictor import load_predictor
-from model.qe_catalytic import QECatalytic
-from model.rows import Row, read_rows
-from model.training import STATE, Trainer
-from model.tune import resolved
+from model.errors import ModelError
+from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.fine_tuning.interpolate import best_share
+from model.fine_tuning.tune import resolved
+from model.network.ensemble import Answers
+from model.network.qe_catalytic import QECatalytic
+from model.prediction.predictor import load_predictor
+from model.training.trainer import STATE, Trainer
 
 SHORT = TuneRecipe(method="heads", epochs=3, watch_every=3)
 LABELS = learning.labels(60)
@@ -100,8 +100,8 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
     pytest.importorskip("peft")
     from tiny import ROWS, network_and_reader
 
-    from model.ensemble import Ensemble
-    from model.tune import finish, start
+    from model.fine_tuning.tune import finish, start
+    from model.network.ensemble import Ensemble
 
     torch.manual_seed(0)
     network, reader = network_and_reader()
@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_to_the_same_candidate(
 def test_a_kill_while_the_candidate_is_written_leaves_none(
     base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import model.fine_tune as module
+    import model.fine_tuning.fine_tune as module
 
     def dying(*_: object) -> None:
         raise KilledError

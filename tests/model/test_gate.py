@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import Checkpoint, seal
+from model.data.kept_rows import keep_rows
+from model.data.splits import GATE, of_part
 from model.errors import ModelError
-from model.fine_tune import TuneRecipe, fine_tune
-from model.gate import judge
-from model.gate_rules import Answered, Judged, apply_rules
-from model.kept_rows import keep_rows
-from model.paired import Comparison, Errors, better, compare, further_from, no_worse, opposed
-from model.parts import GATE, of_part
+from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.fine_tuning.gate import judge
+from model.fine_tuning.gate_rules import Answered, Judged, apply_rules
+from model.fine_tuning.paired_bootstrap import (
+    Comparison,
+    Errors,
+    better,
+    compare,
+    further_from,
+    no_worse,
+    opposed,
+)
 
 RNG = np.random.default_rng(0)
 ROWS = [replace(row, part=GATE, pair=f"{i}") for i, row in enumerate(learning.BASE)]

@@ -8,8 +8,7 @@ from ase.build import bulk, fcc111
 from ase.neighborlist import neighbor_list
 
 from model.contract import Configuration
-from model.errors import ModelError
-from model.graph import (
+from model.data.graph import (
     Graph,
     collate,
     configuration_graph,
@@ -17,6 +16,7 @@ from model.graph import (
     near_adsorbate,
     radius_graph,
 )
+from model.errors import ModelError
 from tests.model.encoder_suite import adslab
 
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from tiny import ENCODER, LEVELS, ROWS
 
-from model.batches import Reader
-from model.config import LanguageConfig, QECatalyticConfig
-from model.instruct import Instruct, make_lessons
-from model.prompts import INSTRUCTIONS
-from model.qe_catalytic import QECatalytic
-from model.recipes import InstructRecipe
-from model.stream_tokens import stream_tokens
-from model.tokenizer import END, GRAPH, model_text, token_ids, train_tokenizer
-from model.training import Trainer
+from model.generation.prompts import INSTRUCTIONS
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.qe_catalytic import QECatalytic
+from model.text.stream_tokens import stream_tokens
+from model.text.tokenizer import END, GRAPH, model_text, token_ids, train_tokenizer
+from model.training.instruct_stage import Instruct, make_lessons
+from model.training.recipes import InstructRecipe
+from model.training.trainer import Trainer
 
 RECIPE = InstructRecipe(seed=0, epochs=30, batch_size=8, learning_rate=0.01, average=0.9)
 

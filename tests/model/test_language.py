@@ -12,14 +12,14 @@ import torch
 from huggingface_hub import constants
 from transformers import AutoModel
 
-from model.base_model import base_tokenizer, check_base, describe_base, find_base
-from model.batches import Reader
-from model.config import LanguageConfig, QECatalyticConfig
-from model.ensemble import Ensemble
 from model.errors import ModelError
-from model.language import build_language, pretrained_language
-from model.qe_catalytic import QECatalytic
-from model.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, token_ids
+from model.network.base_language_model import base_tokenizer, check_base, describe_base, find_base
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.language import build_language, pretrained_language
+from model.network.qe_catalytic import QECatalytic
+from model.text.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, token_ids
 
 IDS_BT = torch.tensor([[5, 40, 90, 7, 120]])
 MAKERS: dict[str, Callable[[Path], Path]] = {

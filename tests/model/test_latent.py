@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from model.errors import ModelError
-from model.latent import LatentReference, latent_reference
+from model.uncertainty.latent import LatentReference, latent_reference
 
 
 def islands(rows: int = 600, centres: int = 6, seed: int = 0) -> tuple[np.ndarray, list[str]]:

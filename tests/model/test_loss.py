@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.loss import READINGS, join
+from model.training.loss import READINGS, join
 
 
 def gradients(reading: str, regression: float, tokens: float) -> tuple[float, float]:

@@ -6,10 +6,10 @@ import pytest
 from synthetic import rows as made_up
 
 from model.checkpoint import open_checkpoint
-from model.domain import domain_of
+from model.data.domain import domain_of
+from model.data.rows import Row
 from model.errors import ModelError
-from model.medians import ADSORBATE_KIND, LEVEL_KIND, MedianPredictor, train_medians
-from model.rows import Row
+from model.prediction.medians import ADSORBATE_KIND, LEVEL_KIND, MedianPredictor, train_medians
 
 ROWS = made_up("adslab")
 

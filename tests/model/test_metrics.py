@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import laplace, norm
 
-from model.metrics import (
+from model.uncertainty.metrics import (
     NORMAL,
     Z90,
     IntervalLaw,

@@ -10,11 +10,11 @@ from ase import Atoms
 from scipy.interpolate import BSpline
 from torch import Tensor
 
+from model.data.graph import collate
+from model.encoders.painn import Painn, PainnConfig
+from model.encoders.painn.edges import Edges, cosine_envelope, cubic_splines, edges_of
+from model.encoders.painn.neighbours import NeighbourSum
 from model.errors import ModelError
-from model.graph import collate
-from model.painn import Painn, PainnConfig
-from model.painn.edges import Edges, cosine_envelope, cubic_splines, edges_of
-from model.painn.neighbours import NeighbourSum
 from tests.model.encoder_suite import Encoder, EncoderSuite, adslab
 
 SMALL = PainnConfig(channels=16, layers=2, radial_functions=12, max_radius=5.0, max_neighbors=16)

@@ -5,19 +5,19 @@ import pytest
 from streams import adslab
 from tiny import row
 
+from model.data.rows import Row
 from model.errors import ModelError
-from model.prompts import (
+from model.generation.prompts import (
     READ_GRAPH,
     design_prompt,
     exchange,
     stream_of,
     structure_of,
 )
-from model.rows import Row
-from model.stream_grammar import decode
-from model.stream_tokens import STRUCTURE, stream_tokens
-from model.structure_stream import encode
-from model.tokenizer import GRAPH, token_ids, train_tokenizer
+from model.generation.stream_grammar import decode
+from model.generation.structure_stream import encode
+from model.text.stream_tokens import STRUCTURE, stream_tokens
+from model.text.tokenizer import GRAPH, token_ids, train_tokenizer
 
 ROW = row("O", "Cu", -1.234)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from tiny import ENCODER, ROWS, network_and_reader
 
-from model.batches import by_budget, make_batch
-from model.ensemble import Ensemble
+from model.encoders.painn.config import PainnConfig
 from model.errors import ModelError
-from model.painn.config import PainnConfig
+from model.network.batches import by_budget, make_batch
+from model.network.ensemble import Ensemble
 
 CONFIGURATIONS = [row.configuration() for row in ROWS]
 

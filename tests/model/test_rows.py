@@ -7,8 +7,8 @@ import pytest
 from synthetic import rows as made_up
 from synthetic import table
 
+from model.data.rows import read_rows, split
 from model.errors import ModelError
-from model.rows import read_rows, split
 
 
 def test_a_row_without_structure_is_a_configuration_of_text_alone(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from ase.build import molecule
 
 from model.errors import ModelError
-from model.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bonded
 
 ETHANOL = Skeleton.from_text("C3 C2 O1 0-1 1-2")
 ETHER = Skeleton.from_text("C3 O0 C3 0-1 1-2")

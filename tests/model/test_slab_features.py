@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from synthetic import rows
 
-from model.slab_features import slab_feature_names, slab_features
+from model.prediction.slab_features import slab_feature_names, slab_features
 
 
 def column(name: str) -> int:

@@ -8,11 +8,11 @@ from pymatgen.core.composition import Composition
 from streams import adslab
 
 from model.errors import ModelError
-from model.skeleton import Skeleton
-from model.stream_grammar import Wanted, decode, parse
-from model.stream_tokens import ADSORBATE
-from model.structure_stream import Structure, encode
-from model.tokenizer import END
+from model.generation.skeleton import Skeleton
+from model.generation.stream_grammar import Wanted, decode, parse
+from model.generation.structure_stream import Structure, encode
+from model.text.stream_tokens import ADSORBATE
+from model.text.tokenizer import END
 
 GRAPHS = {
     "CO": ("C0 O0 0-1",),

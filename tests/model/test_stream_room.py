@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from model.stream_room import Molecule, SlabRoom
-from model.stream_tokens import AZIMUTH, DISTANCE
+from model.generation.stream_room import Molecule, SlabRoom
+from model.text.stream_tokens import AZIMUTH, DISTANCE
 
 SQUARE = np.diag([2.6, 2.6])
 COPPER = 1.32  # covalent radius in Å

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from streams import MOLECULES, SLABS, adslab, distances
 
 from model.errors import ModelError
-from model.stream_grammar import decode
-from model.stream_tokens import DISTANCE, FRACTION, SCALES, stream_embeddings, stream_tokens
-from model.structure_stream import Structure, encode
+from model.generation.stream_grammar import decode
+from model.generation.structure_stream import Structure, encode
+from model.text.stream_tokens import DISTANCE, FRACTION, SCALES, stream_embeddings, stream_tokens
 
 angles = st.floats(0.0, 360.0)
 shares = st.floats(0.0, 0.999)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import ModelError
-from model.text import ConfigurationText, SiteText, kind_of, parse_text
+from model.text.configuration_text import ConfigurationText, SiteText, kind_of, parse_text
 
 # Verbatim from OC20's validation set.
 PUBLISHED = [

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from model.text_facts import Named, TextFacts
-from model.text_features import element_counts, text_features
+from model.text.text_facts import Named, TextFacts
+from model.text.text_features import element_counts, text_features
 
 TEXTS = (
     "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu C]]",

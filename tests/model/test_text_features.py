@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.errors import ModelError
-from model.text_features import composition, feature_names, text_features
+from model.text.text_features import composition, feature_names, text_features
 
 CU = "CO</s>Cu (1 1 1)</s>[C Cu Cu bridge [Cu Cu Cu C] [Cu Cu C]]"
 PT = CU.replace("Cu", "Pt")

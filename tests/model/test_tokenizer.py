@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from model.tokenizer import (
+from model.text.tokenizer import (
     ANSWER,
     load_tokenizer,
     model_text,

@@ -10,18 +10,18 @@ import torch
 from tiny import ROWS, network_and_reader
 from torch import Tensor
 
-from model.align import Align, info_nce, retrieval, similarity
-from model.encode import Encode
-from model.ensemble import Ensemble
+from model.data.rows import split
 from model.errors import ModelError
-from model.joint import Joint
-from model.qe_catalytic import QECatalytic
-from model.reading import Read
-from model.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
-from model.rows import split
-from model.samples import make_samples
-from model.scale import fit_scale
-from model.training import Trainer, Watched
+from model.network.ensemble import Ensemble
+from model.network.qe_catalytic import QECatalytic
+from model.network.scale import fit_scale
+from model.training.align_stage import Align, info_nce, retrieval, similarity
+from model.training.encoder_stage import Encode
+from model.training.joint_stage import Joint
+from model.training.language_stage import Read
+from model.training.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
+from model.training.samples import make_samples
+from model.training.trainer import Trainer, Watched
 
 RECIPE = JointRecipe(seed=3, epochs=4, batch_size=3, watch_every=2)
 

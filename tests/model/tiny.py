@@ -3,13 +3,13 @@
 import numpy as np
 from ase.build import add_adsorbate, fcc111
 
-from model.batches import Reader
-from model.config import LanguageConfig, QECatalyticConfig
-from model.encoders import EncoderConfig
-from model.equiformer_v2.config import EquiformerV2Config
-from model.qe_catalytic import QECatalytic
-from model.rows import Row
-from model.tokenizer import GRAPH, model_text, token_ids, train_tokenizer
+from model.data.rows import Row
+from model.encoders.equiformer_v2.config import EquiformerV2Config
+from model.encoders.registry import EncoderConfig
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.qe_catalytic import QECatalytic
+from model.text.tokenizer import GRAPH, model_text, token_ids, train_tokenizer
 
 LEVELS = ("beef-vdw-ch4", "emt")
 ENCODER = EquiformerV2Config(

@@ -263,7 +263,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(db, make):
     work = (
         "import os, signal, sys\n"
         "from sqlalchemy import text\n"
-        "from screening_db.engine import open_database\n"
+        "from screening_db.database.engine import open_database\n"
         "with open_database(sys.argv[1]).write() as session:\n"
         "    session.execute(text(\"INSERT INTO chunk VALUES ('first', 'one', 0)\"))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
-from model.text import parse_text
+from model.text.configuration_text import parse_text
 from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
 from tasks.cif import cif_text
 from tasks.errors import UserError

@@ -11,8 +11,8 @@ from ase.build import fcc111
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from model.rows import read_rows
-from model.text import parse_text
+from model.data.rows import read_rows
+from model.text.configuration_text import parse_text
 from tasks.errors import UserError
 from tasks.training_data import benchmark_tables as command
 from tasks.training_data.assemble import assemble, set_rows

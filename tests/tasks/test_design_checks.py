@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from streams import adslab
 
-from model.skeleton import Skeleton
+from model.generation.skeleton import Skeleton
 from tasks.cif import cif_text, read_cif
 from tasks.design import CAUSES, Asked, DesignLimits, judge
 from tasks.errors import UserError

@@ -1,6 +1,6 @@
 import pytest
 
-from model.design import SeenAdsorbate, SeenLevel
+from model.generation.design import SeenAdsorbate, SeenLevel
 from tasks.design_order import design_order
 from tasks.errors import UserError
 

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
-from model.text import parse_text
+from model.text.configuration_text import parse_text
 from tasks.adsorbates import adsorbate
 from tasks.bulks import FormulaSpec, resolve_bulks
 from tasks.errors import UserError

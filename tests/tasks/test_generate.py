@@ -3,8 +3,8 @@ import pytest
 from designer import LayerPredictor, ScriptedSampler
 from streams import adslab, reread
 
-from model.design import Designer, SeenAdsorbate, SeenLevel
-from model.structure_stream import Structure
+from model.generation.design import Designer, SeenAdsorbate, SeenLevel
+from model.generation.structure_stream import Structure
 from tasks.cif import read_cif
 from tasks.design_order import DesignOrder, design_order
 from tasks.errors import UserError

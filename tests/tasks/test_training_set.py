@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from model.parts import LABEL_SHARES, TRAIN, count_pairs, require_parts
-from model.text import parse_text
-from model.tune import MIN_LABELS
+from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_parts
+from model.fine_tuning.tune import MIN_LABELS
+from model.text.configuration_text import parse_text
 from screening_db.learning.training_labels import LabelSet, RefusedLabel, TrainingLabel
 from tasks.adsorbates import adsorbate
 from tasks.bulks import FormulaSpec, resolve_bulks

@@ -1,0 +1,1 @@
+"""Rows, splits, graphs and the domain that a checkpoint has seen."""

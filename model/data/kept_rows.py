@@ -1,0 +1,121 @@
+"""Rows that travel inside a checkpoint: those it is judged by, and those that keep it in memory.
+
+``hold-out.parquet``  rows that no member learnt from and none of its descendants ever may; their
+                      part says whether sigma is fitted on them or candidates are judged by them.
+``replay.parquet``    a sample of what it learnt from, both views of a placement.
+
+Units: eV, Å. Positions are rounded, those of a replay more: training shakes atoms by 0.05 Å.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.checkpoint import Checkpoint
+from model.data.rows import Row, read_rows
+from model.data.splits import HOLD_OUT_SHARES, part_of
+from model.errors import ModelError
+
+HOLD_OUT, REPLAY = "hold-out.parquet", "replay.parquet"
+REPLAYED = 350  # pairs of a set: what the wheel has room for
+_DECIMALS = {HOLD_OUT: 3, REPLAY: 2}
+
+_PLAIN = ("uid", "pair", "group", "set", "level", "adsorbate", "text", "kind", "part")
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in _PLAIN]
+    + [
+        ("fold", pa.int32()),
+        ("energy_ev", pa.float64()),
+        ("numbers", pa.list_(pa.int16())),
+        ("positions", pa.list_(pa.float32())),
+        ("cell", pa.list_(pa.float32())),
+        ("tags", pa.list_(pa.int8())),
+    ]
+)
+
+
+def keep_rows(folder: Path, train: Sequence[Row], held_out: Sequence[Row]) -> None:
+    """Write both files into a checkpoint's folder, which is sealed after it."""
+    parted = [replace(row, part=part_of(row.pair, HOLD_OUT_SHARES)) for row in held_out]
+    write_rows(folder / HOLD_OUT, parted)
+    write_rows(folder / REPLAY, replay_sample(train))
+
+
+def hand_on(parent: Checkpoint, folder: Path) -> None:
+    """Copy both files of a checkpoint into the folder of one that descends from it."""
+    for name in (HOLD_OUT, REPLAY):
+        shutil.copyfile(parent.folder / name, folder / name)
+
+
+def read_hold_out(checkpoint: Checkpoint) -> list[Row]:
+    """Return the rows that a checkpoint holds out, each with its part.
+
+    Raises:
+        ModelError: the checkpoint has none.
+    """
+    return _read(checkpoint, HOLD_OUT)
+
+
+def read_replay(checkpoint: Checkpoint) -> list[Row]:
+    """Return the rows that a checkpoint keeps of what it learnt from.
+
+    Raises:
+        ModelError: the checkpoint has none.
+    """
+    return _read(checkpoint, REPLAY)
+
+
+def held_out_pairs(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return the pairs that a checkpoint holds out: a label of one is not learnt from.
+
+    Raises:
+        ModelError: the checkpoint has none.
+    """
+    return frozenset(row.pair for row in read_hold_out(checkpoint))
+
+
+def replay_sample(train: Sequence[Row], *, at_most: int = REPLAYED) -> list[Row]:
+    """Return all rows of at most so many pairs of each set, by a lot that is always the same."""
+    pairs: dict[str, set[str]] = {}
+    for row in train:
+        pairs.setdefault(row.set, set()).add(row.pair)
+    kept: set[tuple[str, str]] = set()
+    for name, known in pairs.items():
+        order = np.random.default_rng(0).permutation(len(known))[:at_most]
+        kept |= {(name, str(pair)) for pair in np.array(sorted(known))[order]}
+    return [row for row in train if (row.set, row.pair) in kept]
+
+
+def write_rows(file: Path, rows: Sequence[Row]) -> None:
+    """Write rows as ``model.data.rows.read_rows`` reads them, equal rows as equal files."""
+    decimals = _DECIMALS[file.name]
+    pq.write_table(
+        pa.Table.from_pylist([_values(row, decimals) for row in rows], schema=_SCHEMA),
+        file,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=False,  # slabs that recur pack better as they are: half the size
+    )
+
+
+def _values(row: Row, decimals: int) -> dict[str, object]:
+    return {name: getattr(row, name) for name in (*_PLAIN, "fold", "energy_ev")} | {
+        "numbers": row.numbers_N.tolist(),
+        "positions": row.positions_N3.round(decimals).ravel().tolist(),
+        "cell": row.cell_33.ravel().tolist(),
+        "tags": row.tags_N.tolist(),
+    }
+
+
+def _read(checkpoint: Checkpoint, name: str) -> list[Row]:
+    if not (checkpoint.folder / name).is_file():
+        raise ModelError(
+            f"fine-tuning needs {HOLD_OUT} and {REPLAY}, and checkpoint {checkpoint.sha256[:12]} "
+            f"has no {name}; train it again with this version"
+        )
+    return read_rows(checkpoint.folder / name)

@@ -1,0 +1,1 @@
+"""Graph encoders under one contract: graph in, invariant node features out."""

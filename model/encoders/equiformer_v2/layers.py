@@ -1,0 +1,173 @@
+"""Layers that act on each node or each edge alone.
+
+Node layers also take (N, 1, C), the scalars by themselves, where scalars depend on nothing else.
+
+Shapes  N nodes or edges, K = (lmax+1)^2 coefficients, C channels, E edges, G Gaussians.
+Source  Liao et al. 2023, arXiv:2306.12059; separable layer normalisation in section 4.2.
+"""
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.encoders.equiformer_v2.harmonics import coefficient_degrees
+
+
+@cache
+def degree_index(lmax: int, device: torch.device) -> Tensor:
+    """Return the degree of each coefficient: spreads a value for each degree over its orders."""
+    with torch.inference_mode(False):  # a cached inference tensor could not be trained with
+        return torch.tensor(coefficient_degrees(lmax), device=device)
+
+
+@cache
+def _gaussian_centres(
+    count: int, radius: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.linspace(0.0, radius, count, dtype=torch.float64).to(device, dtype)
+
+
+def gaussian_basis(distances_E: Tensor, radius: float, count: int) -> Tensor:
+    """Return (E, G): Gaussians spread evenly up to ``radius``, twice as wide as they are apart."""
+    centres_G = _gaussian_centres(count, radius, distances_E.dtype, distances_E.device)
+    scale = math.sqrt(0.5) * (count - 1) / (2.0 * radius)
+    return ((distances_E[:, None] - centres_G) * scale).square_().neg_().exp_()
+
+
+def plain_linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
+    """Return a linear layer that starts from a normal distribution and no bias."""
+    layer = nn.Linear(in_features, out_features, bias=bias)
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(in_features))
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class SO3Linear(nn.Module):
+    """A linear map between channels, one for each degree; only degree 0 has a bias."""
+
+    def __init__(self, in_features: int, out_features: int, lmax: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.lmax = in_features, out_features, lmax
+        self.weight = nn.Parameter(torch.empty(lmax + 1, out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(in_features))
+
+    def forward(self, x_NKC: Tensor) -> Tensor:
+        """Return (N, K, out)."""
+        parts = [functional.linear(x_NKC[:, :1], self.weight[0], self.bias)]
+        for degree in range(1, math.isqrt(x_NKC.shape[1])):
+            parts.append(
+                functional.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree])
+            )
+        return torch.cat(parts, dim=1)
+
+
+class EquivariantLayerNorm(nn.Module):
+    """``layer_norm``: each degree is scaled to unit mean square; scalars are centred first."""
+
+    def __init__(self, lmax: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.lmax, self.eps = lmax, eps
+        self.affine_weight = nn.Parameter(torch.ones(lmax + 1, channels))
+        self.affine_bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_NKC: Tensor) -> Tensor:
+        """Return the normalised coefficients."""
+        parts = []
+        for degree in range(math.isqrt(x_NKC.shape[1])):
+            part = x_NKC[:, degree**2 : (degree + 1) ** 2]
+            if degree == 0:
+                part = part - part.mean(2, keepdim=True)
+            scale = (part.square().mean((1, 2), keepdim=True) + self.eps).rsqrt()
+            part = part * (scale * self.affine_weight[degree])
+            parts.append(part + self.affine_bias if degree == 0 else part)
+        return torch.cat(parts, dim=1)
+
+
+class SeparableLayerNorm(nn.Module):
+    """``layer_norm_sh``: scalars by an ordinary layer norm, all higher degrees by one scale."""
+
+    def __init__(self, lmax: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.lmax, self.eps = lmax, eps
+        self.norm_l0 = nn.LayerNorm(channels, eps=eps)
+        self.affine_weight = nn.Parameter(torch.ones(lmax, channels))
+
+    def forward(self, x_NKC: Tensor) -> Tensor:
+        """Return the normalised coefficients."""
+        if x_NKC.shape[1] == 1:
+            scalars_N1C: Tensor = self.norm_l0(x_NKC)
+            return scalars_N1C
+        rest_NKC = x_NKC[:, 1:]
+        degree_K = degree_index(self.lmax, x_NKC.device)[1:]
+        # Every degree counts the same, however many orders it has.
+        balance_K = 1.0 / ((2 * degree_K.to(x_NKC.dtype) + 1) * self.lmax)
+        square_N = rest_NKC.square().mean(2) @ balance_K
+        scale_N11 = (square_N + self.eps).rsqrt()[:, None, None]
+        rest_NKC = rest_NKC * (scale_N11 * self.affine_weight[degree_K - 1])
+        return torch.cat((self.norm_l0(x_NKC[:, :1]), rest_NKC), dim=1)
+
+
+class EquivariantRMSNorm(nn.Module):
+    """``rms_norm_sh``: all degrees share one scale; scalars are centred first."""
+
+    def __init__(self, lmax: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.lmax, self.eps = lmax, eps
+        self.affine_weight = nn.Parameter(torch.ones(lmax + 1, channels))
+        self.affine_bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_NKC: Tensor) -> Tensor:
+        """Return the normalised coefficients."""
+        degree_K = degree_index(self.lmax, x_NKC.device)
+        balance_K = 1.0 / ((2 * degree_K.to(x_NKC.dtype) + 1) * (self.lmax + 1))
+        scalars_N1C = x_NKC[:, :1]
+        x_NKC = torch.cat((scalars_N1C - scalars_N1C.mean(2, keepdim=True), x_NKC[:, 1:]), dim=1)
+        square_N = x_NKC.square().mean(2) @ balance_K
+        scale_N11 = (square_N + self.eps).rsqrt()[:, None, None]
+        x_NKC = x_NKC * (scale_N11 * self.affine_weight[degree_K])
+        return torch.cat((x_NKC[:, :1] + self.affine_bias, x_NKC[:, 1:]), dim=1)
+
+
+def normalisation(norm_type: str, lmax: int, channels: int) -> nn.Module:
+    """Return the normalisation layer that the published name stands for."""
+    layers: dict[str, type[nn.Module]] = {
+        "layer_norm": EquivariantLayerNorm,
+        "layer_norm_sh": SeparableLayerNorm,
+        "rms_norm_sh": EquivariantRMSNorm,
+    }
+    return layers[norm_type](lmax, channels)
+
+
+class DropPath(nn.Module):
+    """Leave out a branch for whole systems, in training only."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x_NKC: Tensor, system_N: Tensor, n_systems: int) -> Tensor:
+        """Return the branch, zeroed for a random share of the systems and scaled for the rest."""
+        if not self.training or self.rate == 0.0:
+            return x_NKC
+        kept_B = torch.rand(n_systems, device=x_NKC.device) >= self.rate
+        return x_NKC * (kept_B.to(x_NKC.dtype) / (1 - self.rate))[system_N][:, None, None]
+
+
+class ChannelDropout(nn.Module):
+    """Drop all coefficients of a channel of a node together, which keeps equivariance."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x_NKC: Tensor) -> Tensor:
+        """Return the coefficients with a random share of the channels zeroed in training."""
+        if not self.training or self.rate == 0.0:
+            return x_NKC
+        return x_NKC * functional.dropout(torch.ones_like(x_NKC[:, :1]), self.rate)

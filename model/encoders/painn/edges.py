@@ -1,0 +1,186 @@
+"""What is computed once for each edge and read by every layer.
+
+Filters are splines, because a spline looks up four rows of a small table where a basis of sines
+or Gaussians is a matrix product.
+
+Shapes  N nodes, E edges, C channels, R radial functions, S = R - 3 spline intervals,
+        D = 3 directions, F = 4 splines that are not zero at a distance.
+Units   distances in Å.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.data.graph import GraphBatch
+from model.encoders.painn.config import ORDER, PainnConfig
+
+
+@dataclass(frozen=True)
+class Backwards:
+    """The orders in which a backward pass gathers edges, and the reverse of each sum."""
+
+    source_order_E: Tensor
+    source_starts_N1: Tensor
+    interval_order_E: Tensor
+    interval_starts_S1: Tensor
+    spline_FE: Tensor  # in the order of the intervals
+    target_rows_ED: Tensor  # of a flattened (D, N, C)
+    direction_ED: Tensor
+
+    def to_sources(self, x_EC: Tensor) -> Tensor:
+        """Return (N, C), the sum of what arrives at each source."""
+        return bag_sums(x_EC, self.source_order_E, self.source_starts_N1)
+
+    def to_table(self, x_EC: Tensor) -> Tensor:
+        """Return (R, C), the sum of what arrives at each row of a filter table."""
+        intervals = len(self.interval_starts_S1) - 1
+        table_RC = x_EC.new_zeros(intervals + ORDER, x_EC.shape[1])
+        for row, weight_E in enumerate(self.spline_FE):
+            table_RC[row : row + intervals] += bag_sums(
+                x_EC, self.interval_order_E, self.interval_starts_S1, weight_E
+            )
+        return table_RC
+
+    def along_edges(self, x_DNC: Tensor) -> Tensor:
+        """Return (E, C), the component along each edge of the vectors of its target."""
+        return functional.embedding_bag(
+            self.target_rows_ED,
+            x_DNC.flatten(0, 1),
+            mode="sum",
+            per_sample_weights=self.direction_ED,
+        )
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of one batch, sorted by target."""
+
+    source_E: Tensor
+    target_E: Tensor
+    order_E: Tensor  # 0, 1, 2, ...
+    starts_N1: Tensor  # of each target's edges
+    rows_EF: Tensor  # of a filter table
+    spline_EF: Tensor  # times the cutoff envelope
+    direction_DE: Tensor
+    # Fresh memory costs a page fault for each 4 kB, more than what is computed there: share it.
+    scratch_2EC: Tensor
+    backwards: Backwards | None  # None where no gradient is asked for
+
+    def filters(self, table_RC: Tensor) -> Tensor:
+        """Return (E, C), a table's splines at the length of each edge."""
+        return functional.embedding_bag(
+            self.rows_EF, table_RC, mode="sum", per_sample_weights=self.spline_EF
+        )
+
+    def gathered(self, x_NC: Tensor, index_E: Tensor, slot: int) -> Tensor:
+        """Return (E, C) rows of ``x_NC``, which last until the slot (0 or 1) is used again."""
+        return torch.index_select(x_NC, 0, index_E, out=self.scratch_2EC[slot])
+
+    def sums(self, x_NC: Tensor, filter_EC: Tensor) -> Tensor:
+        """Return (N, C), the sum over neighbours of their features times the filter."""
+        x_EC = self.gathered(x_NC, self.source_E, 0).mul_(filter_EC)
+        return bag_sums(x_EC, self.order_E, self.starts_N1)
+
+    def directed_sums(self, x_NC: Tensor, filter_EC: Tensor) -> Tensor:
+        """Return (D, N, C), the same times the directions."""
+        x_EC = self.gathered(x_NC, self.source_E, 0).mul_(filter_EC)
+        return torch.stack(
+            [bag_sums(x_EC, self.order_E, self.starts_N1, w_E) for w_E in self.direction_DE]
+        )
+
+
+def bag_sums(
+    x_EC: Tensor, order_E: Tensor, starts: Tensor, weight_E: Tensor | None = None
+) -> Tensor:
+    """Return the (weighted) sums of consecutive groups of rows, taken in an order.
+
+    ``embedding_bag`` gathers, weighs and adds in one pass and makes no (E, C) array.
+    """
+    return functional.embedding_bag(
+        order_E, x_EC, starts, mode="sum", per_sample_weights=weight_E, include_last_offset=True
+    )
+
+
+def edges_of(graph: GraphBatch, config: PainnConfig) -> Edges:
+    """Return what the layers read of a graph; distances and directions carry no gradient."""
+    source_E, target_E = graph.edge_index_2E
+    n_nodes, distance_E = len(graph.numbers_N), graph.edge_distances_E
+    interval_E, spline_EF = cubic_splines(distance_E, config.max_radius, config.radial_functions)
+    spline_EF = spline_EF * cosine_envelope(distance_E, config.max_radius)[:, None]
+    direction_ED = graph.edge_vectors_E3 / distance_E[:, None]
+    return Edges(
+        source_E=source_E,
+        target_E=target_E,
+        order_E=torch.arange(len(target_E), device=target_E.device),
+        starts_N1=_starts(target_E, n_nodes),
+        rows_EF=interval_E[:, None] + torch.arange(ORDER + 1, device=interval_E.device),
+        spline_EF=spline_EF,
+        direction_DE=direction_ED.T.contiguous(),
+        scratch_2EC=spline_EF.new_empty(2, len(source_E), config.channels),
+        backwards=(
+            _backwards(graph, interval_E, spline_EF, direction_ED, config)
+            if torch.is_grad_enabled()
+            else None
+        ),
+    )
+
+
+def _backwards(
+    graph: GraphBatch,
+    interval_E: Tensor,
+    spline_EF: Tensor,
+    direction_ED: Tensor,
+    config: PainnConfig,
+) -> Backwards:
+    source_E, target_E = graph.edge_index_2E
+    n_nodes = len(graph.numbers_N)
+    by_source_E = torch.argsort(source_E, stable=True)
+    by_interval_E = torch.argsort(interval_E, stable=True)
+    starts_D = torch.arange(3, device=target_E.device) * n_nodes
+    return Backwards(
+        source_order_E=by_source_E,
+        source_starts_N1=_starts(source_E[by_source_E], n_nodes),
+        interval_order_E=by_interval_E,
+        interval_starts_S1=_starts(interval_E[by_interval_E], config.radial_functions - ORDER),
+        spline_FE=spline_EF[by_interval_E].T.contiguous(),
+        target_rows_ED=target_E[:, None] + starts_D,
+        direction_ED=direction_ED,
+    )
+
+
+def _starts(sorted_E: Tensor, count: int) -> Tensor:
+    return torch.searchsorted(
+        sorted_E.contiguous(), torch.arange(count + 1, device=sorted_E.device)
+    )
+
+
+def cubic_splines(distance_E: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
+    """Return each distance's interval and the (E, F) values of the B-splines not zero there.
+
+    ``count`` uniform cubic B-splines cover 0 to ``radius``; splines i to i + 3 overlap in
+    interval i. They add up to 1 everywhere and bend smoothly to the second derivative.
+    """
+    intervals = count - ORDER
+    position_E = distance_E * (intervals / radius)
+    interval_E = position_E.long().clamp(0, intervals - 1)
+    u_E = (position_E - interval_E).clamp(0, 1)
+    rest_E = 1 - u_E
+    spline_EF = torch.stack(
+        (
+            rest_E**3,
+            (3 * u_E - 6) * u_E**2 + 4,
+            (3 * rest_E - 6) * rest_E**2 + 4,
+            u_E**3,
+        ),
+        dim=1,
+    )
+    return interval_E, spline_EF / 6
+
+
+def cosine_envelope(distance_E: Tensor, radius: float) -> Tensor:
+    """Return (E,): 1 at no distance, 0 with no slope from ``radius`` on."""
+    return 0.5 * (torch.cos(distance_E.clamp(max=radius) * (math.pi / radius)) + 1)

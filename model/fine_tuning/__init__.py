@@ -1,0 +1,1 @@
+"""Fine-tuning on labels, and the gate that a tuned checkpoint must pass."""

@@ -1,0 +1,207 @@
+"""From a serving checkpoint and new labels to a candidate: trained, calibrated again, sealed.
+
+    folder/tuning.json      what this folder began with
+    folder/member-N/        each member's state after every epoch
+    folder/checkpoint/      the candidate, moved to its place whole
+
+Units: eV.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
+from model.data.domain import domain_from_json, domain_of, domain_to_json, joined, write_json
+from model.data.kept_rows import hand_on, read_hold_out, read_replay
+from model.data.rows import UNRELAXED, Row, count_sets
+from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, of_part
+from model.fine_tuning.extend_vocabulary import fit_new_offsets, grown
+from model.fine_tuning.interpolate import best_share, between
+from model.fine_tuning.job import TuningJob, require_same, tuning_job
+from model.fine_tuning.tune import Tune, finish, start, tuning_samples
+from model.generation.design import WEIGHTS as DESIGNER
+from model.network.batches import Reader
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.members import load_members, save_members
+from model.network.qe_catalytic import QECatalytic
+from model.prediction.predictor import KIND
+from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
+from model.training.recipes import TuneRecipe
+from model.training.samples import make_samples
+from model.training.trainer import Trainer, seconds_spent
+from model.uncertainty.mode_fit import fit_modes, save_mode
+from model.uncertainty.modes import TEXT_MODE
+
+__all__ = ["TuneRecipe", "begun_from", "fine_tune", "reader_of", "train_member"]
+
+
+def fine_tune(
+    parent: str | Path,
+    labels: Sequence[Row],
+    folder: Path,
+    recipe: TuneRecipe | None = None,
+    *,
+    device: str = "cpu",
+    processes: int | None = None,
+) -> Checkpoint:
+    """Return the candidate that ``parent`` becomes on new labels; a killed run goes on.
+
+    ``labels`` carry their parts (``model.data.splits``): those for training are learnt beside the
+    parent's replay, sigma is fitted again on those for calibration and the hold-out's; those for
+    the gate are not read. Both views of a placement share a pair. ``processes`` train members side
+    by side; without it there are as many as cores.
+
+    Raises:
+        ModelError: labels are too few, of a level that the parent does not answer at, no numbers
+            or held out; the parent cannot be tuned; ``folder`` began with something else.
+    """
+    job = tuning_job(open_checkpoint(parent), labels, folder, recipe or TuneRecipe(), device)
+    require_same(job)
+    if not (job.done / MANIFEST).is_file():
+        _train_side_by_side(job, processes or _cores())
+        _assemble(job)
+    return open_checkpoint(job.done)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _train_side_by_side(job: TuningJob, processes: int) -> None:
+    members = range(job.members)
+    if min(processes, job.members) == 1:
+        for member in members:
+            train_member(job, member)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_train_quietly, [job] * job.members, members))
+
+
+def _train_quietly(job: TuningJob, member: int) -> None:
+    """Train a member for what it leaves on disk: networks do not travel between processes."""
+    train_member(job, member)
+
+
+def train_member(job: TuningJob, member: int) -> QECatalytic:
+    """Return a member as fine-tuning leaves it; one that has ended is read from disk."""
+    recipe = replace(job.recipe, seed=job.recipe.seed + member)
+    with _one_thread():
+        network = begun_from(job, member)
+        reader = reader_of(job, network)
+        start(network, recipe)
+        old = read_replay(job.parent)
+        samples = tuning_samples(job.to_learn(), old, reader, recipe.replay_share)
+        aside = make_samples(job.to_calibrate(), reader, {})
+        objective = Tune(samples, aside, reader, recipe)
+        folder, device = job.member_folder(member), torch.device(job.device)
+        return finish(Trainer(network, objective, recipe, folder, device, says=False).run())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let members run side by side, and a run that goes on end with the same numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def begun_from(job: TuningJob, member: int) -> QECatalytic:
+    """Return a member of the parent, with places for what the labels name that is new."""
+    config = QECatalyticConfig.from_json(job.settings()["network"])
+    token = token_ids(load_tokenizer(job.parent.folder / "tokenizer.json"), [GRAPH])[0]
+    members = load_members(config, token, job.parent.folder, torch.device(job.device))
+    network = grown(members[member], job.to_learn())
+    fit_new_offsets(network, job.to_learn(), read_replay(job.parent))
+    return network
+
+
+def reader_of(job: TuningJob, network: QECatalytic) -> Reader:
+    """Return what reads configurations for a member."""
+    return Reader(network.config, load_tokenizer(job.parent.folder / "tokenizer.json"))
+
+
+def _assemble(job: TuningJob) -> None:
+    """Write the candidate beside its place, seal it and move it there whole."""
+    folder = job.folder / "checkpoint.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    networks, share = _as_far_as_it_may(job)
+    save_members(networks, folder)
+    shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
+    hand_on(job.parent, folder)
+    settings = job.settings()
+    domain = joined(domain_from_json(settings["domain"]), domain_of(job.to_learn()))
+    settings |= {
+        "network": networks[0].config.to_json(),
+        "domain": domain_to_json(domain),
+        "modes": _modes(job, networks, folder),
+    }
+    if "designer" in settings:
+        shutil.copyfile(job.parent.folder / DESIGNER, folder / DESIGNER)
+    write_json(folder / "qe-catalytic.json", settings)
+    write_json(folder / "card.json", _card(job, share))
+    seal(folder, KIND)
+    shutil.rmtree(job.done, ignore_errors=True)  # nothing, or one without a manifest
+    folder.replace(job.done)
+
+
+def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
+    """Return the members, and how far they went from the parent to what they learnt."""
+    before = [begun_from(job, member) for member in range(job.members)]
+    after = [train_member(job, member) for member in range(job.members)]
+    known, new = (
+        [row for row in of_part(rows, CALIBRATE) if row.kind in UNRELAXED]
+        for rows in (read_hold_out(job.parent), job.labels)
+    )
+    reader, device = reader_of(job, before[0]), torch.device(job.device)
+
+    def ensemble(members: Sequence[QECatalytic]) -> Ensemble:
+        return Ensemble(members, reader, device)
+
+    share = best_share(before, after, known, new, ensemble, job.recipe.forget)
+    return [between(a, b, share) for a, b in zip(before, after, strict=True)], share
+
+
+def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dict[str, Any]:
+    """Fit sigma again on rows that nobody learnt from; the rows of the gate are left alone."""
+    modes = fit_modes(
+        Ensemble(networks, reader_of(job, networks[0]), torch.device(job.device)),
+        [*read_replay(job.parent), *job.to_learn()],
+        [row for row in job.to_calibrate() if row.kind in UNRELAXED],
+        seed=job.recipe.seed,
+        from_text=TEXT_MODE in job.settings()["modes"],
+    )
+    return {name: save_mode(mode, name, folder) for name, mode in modes.items()}
+
+
+def _card(job: TuningJob, share: float) -> dict[str, Any]:
+    spent = [seconds_spent(job.member_folder(member)) for member in range(job.members)]
+    return {
+        "parent": job.parent.sha256,
+        "dataset": dataset_id(job.labels),
+        "method": job.recipe.method,
+        "share": share,  # of the way from the parent to what was learnt
+        "members": job.members,
+        "labels": {part: count_pairs(of_part(job.labels, part)) for part in LABEL_SHARES},
+        "levels": sorted({row.level for row in job.labels}),
+        "rows": {
+            "train": count_sets(job.to_learn()),
+            "replay": count_sets(read_replay(job.parent)),
+            "held_out": count_sets(of_part(read_hold_out(job.parent), CALIBRATE)),
+        },
+        "stages": {Tune.name: asdict(job.recipe)},
+        "seconds": {Tune.name: spent},
+    }

@@ -1,0 +1,222 @@
+"""The rules of the gate, as pure functions of what two checkpoints say of the same rows.
+
+Shapes  R rows. Units: eV. ``model.fine_tuning.gate`` states the rules.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.rows import Row
+from model.fine_tuning.paired_bootstrap import (
+    Comparison,
+    Errors,
+    better,
+    compare,
+    further_from,
+    no_worse,
+    opposed,
+)
+from model.uncertainty.metrics import coverage
+
+MARGIN = 0.05  # share of the serving checkpoint's mean absolute error
+MARGIN_EV = 0.005  # what no calculation settles is no loss
+LINE_MARGIN = 0.10  # share of the first checkpoint's, for a whole line of fine-tunings
+COVERAGE_POINTS = 0.03
+COVERED = 0.9
+MIN_GATE_LABELS = 5  # fewer say nothing of the region
+HOLD_OUT, OVERALL, AT_LEVEL, LABELS = "hold_out", "overall", "at_level", "labels"
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What one checkpoint says of some rows: energy minus label, and sigma."""
+
+    error_R: NDArray[np.float64]
+    sigma_R: NDArray[np.float64]
+
+    def covers(self, chosen_R: NDArray[np.bool_]) -> float:
+        """Return the share of chosen rows inside their 90 % interval."""
+        return coverage(self.error_R[chosen_R], self.sigma_R[chosen_R])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every answer is a number."""
+        return bool(np.isfinite(self.error_R).all() and np.isfinite(self.sigma_R).all())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Why a candidate may not serve, if it may not, and every number that was looked at."""
+
+    reasons: tuple[str, ...]
+    numbers: dict[str, Any]
+
+
+def apply_rules(
+    rows: Sequence[Row],
+    is_label_R: NDArray[np.bool_],
+    before: Answered,
+    after: Answered,
+    level: str,
+    *,
+    seed: int,
+    first_hold_out_ev: float | None = None,
+) -> Judged:
+    """Judge what two checkpoints say of the gate's rows, ``is_label_R`` of which are new labels.
+
+    ``first_hold_out_ev`` is the error on the hold-out of the checkpoint with which the line of
+    fine-tunings began; None where ``before`` is that checkpoint's.
+    """
+    if not after.is_finite:
+        return Judged(("every answer must be a number, and the candidate gave others",), {})
+    looks = _looks(rows, is_label_R, level)
+    errors = _compared(rows, before, after, looks, level, seed=seed)
+    covered = {name: (before.covers(look), after.covers(look)) for name, look in looks.items()}
+    label_R = np.array([row.energy_ev for row in rows])[is_label_R]
+    rho, turned = opposed(label_R + before.error_R[is_label_R], label_R)
+    reasons = [
+        *_enough(int(is_label_R.sum())),
+        *_no_worse(errors, level),
+        *_line(errors, first_hold_out_ev),
+        *_better(errors, level),
+        *_as_honest(*covered[OVERALL]),
+        *_not_turned(rho, turned),
+    ]
+    numbers = {
+        "margin": MARGIN,
+        "margin_ev": MARGIN_EV,
+        "first_hold_out_ev": _first(errors, first_hold_out_ev),
+        "coverage_points": COVERAGE_POINTS,
+        "errors": {name: found.to_json() for name, found in errors.items()},
+        "coverage_90": {name: {"before": a, "after": b} for name, (a, b) in covered.items()},
+        "labels_follow_serving": rho,
+    }
+    return Judged(tuple(reasons), numbers)
+
+
+def _compared(
+    rows: Sequence[Row],
+    before: Answered,
+    after: Answered,
+    looks: Mapping[str, NDArray[np.bool_]],
+    level: str,
+    *,
+    seed: int,
+) -> dict[str, Comparison]:
+    """Return the errors on each look; at the level, old rows and new labels count a half each."""
+    clusters = _clusters(rows)
+
+    def errors(chosen_R: NDArray[np.bool_]) -> Errors:
+        own = [name for name, here in zip(clusters, chosen_R, strict=True) if here]
+        return Errors(before.error_R[chosen_R], after.error_R[chosen_R], own)
+
+    strata = {name: [chosen_R] for name, chosen_R in looks.items()}
+    if halves := [looks[name] for name in (_known(level), LABELS) if name in looks]:
+        strata[AT_LEVEL] = halves
+    return {
+        name: compare([errors(chosen_R) for chosen_R in chosen], seed=seed)
+        for name, chosen in strata.items()
+    }
+
+
+def _looks(
+    rows: Sequence[Row], is_label_R: NDArray[np.bool_], level: str
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows each number is of; what has none is left out."""
+    level_R = np.array([row.level for row in rows])
+    looks = {
+        HOLD_OUT: ~is_label_R,
+        OVERALL: np.full(len(rows), True),
+        AT_LEVEL: level_R == level,
+        LABELS: is_label_R,
+    }
+    looks |= {_known(name): ~is_label_R & (level_R == name) for name in np.unique(level_R)}
+    return {name: chosen_R for name, chosen_R in looks.items() if chosen_R.any()}
+
+
+def _known(level: str) -> str:
+    """Return how the hold-out's rows at one level are called."""
+    return f"{HOLD_OUT} {level}"
+
+
+def _clusters(rows: Sequence[Row]) -> list[str]:
+    """Return what rows of one cluster share: an adsorbate's sites on one surface err alike."""
+    return [f"{row.level} {row.group or row.pair} {row.adsorbate}" for row in rows]
+
+
+def _enough(labels: int) -> list[str]:
+    if labels >= MIN_GATE_LABELS:
+        return []
+    return [
+        f"the gate needs at least {MIN_GATE_LABELS} labels of its own part, got {labels}; "
+        "verify more candidates"
+    ]
+
+
+def _no_worse(errors: Mapping[str, Comparison], level: str) -> list[str]:
+    looks = {
+        HOLD_OUT: "on the hold-out",
+        _known(level): f"on the hold-out at {level}",
+        OVERALL: "overall",
+    }
+    return [
+        f"{where} the error may grow by {MARGIN:.0%} or {MARGIN_EV} eV at most: "
+        f"{_said(errors[name])}"
+        for name, where in looks.items()
+        if name in errors and not no_worse(errors[name], MARGIN, MARGIN_EV)
+    ]
+
+
+def _first(errors: Mapping[str, Comparison], first_ev: float | None) -> float | None:
+    if first_ev is not None or HOLD_OUT not in errors:
+        return first_ev
+    return errors[HOLD_OUT].mae_before_ev
+
+
+def _line(errors: Mapping[str, Comparison], first_ev: float | None) -> list[str]:
+    """Refuse the last of many small steps down."""
+    if first_ev is None or HOLD_OUT not in errors:
+        return []
+    after_ev = errors[HOLD_OUT].mae_after_ev
+    if after_ev <= (1 + LINE_MARGIN) * first_ev:
+        return []
+    return [
+        f"on the hold-out a line of fine-tunings may lose {LINE_MARGIN:.0%} in all: it began with "
+        f"{first_ev:.4f} eV and would have {after_ev:.4f} eV; train a new model on all labels"
+    ]
+
+
+def _better(errors: Mapping[str, Comparison], level: str) -> list[str]:
+    if AT_LEVEL not in errors:
+        return [f"there is no row at {level} to be better on"]
+    found = errors[AT_LEVEL]
+    return [] if better(found) else [f"at {level} the error must shrink for sure: {_said(found)}"]
+
+
+def _as_honest(before: float, after: float) -> list[str]:
+    if further_from(COVERED, before, after) <= COVERAGE_POINTS + 1e-9:
+        return []
+    return [
+        f"intervals of {COVERED:.0%} may be {100 * COVERAGE_POINTS:.0f} points further from it "
+        f"than before at most: they held {before:.1%} and hold {after:.1%}"
+    ]
+
+
+def _not_turned(rho: float | None, turned: bool) -> list[str]:
+    if not turned:
+        return []
+    return [
+        f"labels must not run against what the serving checkpoint says of them, and their rank "
+        f"correlation is {rho:.2f}; look for a wrong sign or reference"
+    ]
+
+
+def _said(found: Comparison) -> str:
+    return (
+        f"{found.mae_before_ev:.4f} eV before and {found.mae_after_ev:.4f} eV after on "
+        f"{found.rows} rows, change at most {found.upper_ev:+.4f} eV (one-sided 95 %)"
+    )

@@ -1,0 +1,1 @@
+"""Adslabs written by the language model, token by token."""

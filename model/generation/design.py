@@ -1,0 +1,178 @@
+"""The designer of a checkpoint: a language model that writes adslabs to order.
+
+A checkpoint that has one holds, beside its predictor's files:
+
+``designer.safetensors``    the state of the ``Qwen2Model`` that stage 3 trained, by its own names,
+                            in half precision
+``tokenizer.json``          shared with the predictor; it holds every token of streams
+``qe-catalytic.json``       under ``designer`` what ``designer_settings`` returns
+
+Units   energies in eV.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+from safetensors.torch import load_file
+from torch import nn
+from transformers import Qwen2Config, Qwen2Model
+
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.data.rows import UNRELAXED, Row
+from model.errors import ModelError
+from model.generation.prompts import structure_of
+from model.generation.skeleton import Skeleton, bonded
+from model.generation.stream_sampler import StreamSampler
+from model.generation.structure_stream import ADSORBATE_TAG
+from model.text.stream_tokens import stream_tokens
+from model.text.tokenizer import load_tokenizer
+
+WEIGHTS = "designer.safetensors"
+SETTINGS = "qe-catalytic.json"
+_LANGUAGE = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "rope_parameters"),
+)
+
+
+@dataclass(frozen=True)
+class SeenAdsorbate:
+    """What training rows of one level held under one adsorbate's name.
+
+    A name that is a formula may stand for several isomers: bond graphs as ``Skeleton.to_text``.
+    """
+
+    skeletons: tuple[str, ...]
+    rows: int
+    lowest_ev: float
+    highest_ev: float
+
+
+@dataclass(frozen=True)
+class SeenLevel:
+    """What the designer was trained on at one level of theory."""
+
+    lowest_ev: float
+    highest_ev: float
+    elements: tuple[str, ...]  # of slabs
+    adsorbates: dict[str, SeenAdsorbate]
+
+
+def seen_levels(rows: Sequence[Row]) -> dict[str, SeenLevel]:
+    """Return what unrelaxed rows hold, level by level; rows of broken adsorbates are left out."""
+    by_level: dict[str, list[tuple[Row, Skeleton]]] = {}
+    for row in rows:
+        if row.kind in UNRELAXED:
+            try:
+                skeleton = _skeleton(row)
+            except ModelError:  # an adsorbate in pieces is none that could be asked for
+                continue
+            by_level.setdefault(row.level, []).append((row, skeleton))
+    return {level: _seen_level(found) for level, found in sorted(by_level.items())}
+
+
+def _skeleton(row: Row) -> Skeleton:
+    structure = structure_of(row)
+    chosen_N = structure.tags_N == ADSORBATE_TAG
+    return bonded(row.numbers_N[chosen_N], row.positions_N3[chosen_N], row.cell_33).skeleton
+
+
+def _seen_level(found: Sequence[tuple[Row, Skeleton]]) -> SeenLevel:
+    by_name: dict[str, list[tuple[Row, Skeleton]]] = {}
+    for row, skeleton in found:
+        by_name.setdefault(row.adsorbate, []).append((row, skeleton))
+    numbers = {int(z) for row, _ in found for z in row.numbers_N[row.tags_N != ADSORBATE_TAG]}
+    energies = [row.energy_ev for row, _ in found]
+    return SeenLevel(
+        min(energies),
+        max(energies),
+        tuple(chemical_symbols[number] for number in sorted(numbers)),
+        {name: _seen_adsorbate(some) for name, some in sorted(by_name.items())},
+    )
+
+
+def _seen_adsorbate(found: Sequence[tuple[Row, Skeleton]]) -> SeenAdsorbate:
+    distinct: list[Skeleton] = []
+    for _, skeleton in found:
+        if not any(skeleton.is_same(known) for known in distinct):
+            distinct.append(skeleton)
+    energies = [row.energy_ev for row, _ in found]
+    texts = tuple(sorted(skeleton.to_text() for skeleton in distinct))
+    return SeenAdsorbate(texts, len(found), min(energies), max(energies))
+
+
+def designer_settings(language: Qwen2Config, levels: Mapping[str, SeenLevel]) -> dict[str, Any]:
+    """Return what a checkpoint's settings hold under ``designer``, as plain JSON values."""
+    return {
+        "language": {name: getattr(language, name) for name in _LANGUAGE},
+        "levels": {level: asdict(seen) for level, seen in levels.items()},
+    }
+
+
+@dataclass(frozen=True)
+class Designer:
+    """Writes structure streams; knows what it was trained on."""
+
+    checkpoint_sha256: str
+    levels: dict[str, SeenLevel]
+    sampler: StreamSampler
+
+
+def load_designer(name_or_path: str | Path, device: str = "cpu") -> Designer:
+    """Return the designer of an embedded checkpoint or of a folder.
+
+    Raises:
+        ModelError: there is no such checkpoint, it has no designer, or its files do not fit.
+    """
+    checkpoint = open_checkpoint(name_or_path)
+    settings = _settings(checkpoint)
+    tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+    lacking = [t for t in stream_tokens() if t not in tokenizer.get_vocab()]
+    if lacking:
+        raise ModelError(
+            f"the tokenizer of {checkpoint.folder} lacks {len(lacking)} tokens of streams, such as "
+            f"{lacking[0]}: it was trained by another version; train stage 3 again"
+        )
+    language = Qwen2Model(Qwen2Config(**settings["language"]))
+    _load(language, checkpoint.folder / WEIGHTS)
+    levels = {level: _read_level(values) for level, values in settings["levels"].items()}
+    network: nn.Module = language  # whose own types hide the device
+    network.to(device)
+    return Designer(checkpoint.sha256, levels, StreamSampler(language, tokenizer))
+
+
+def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    here = (checkpoint.folder / WEIGHTS).is_file() and (checkpoint.folder / SETTINGS).is_file()
+    stated = checkpoint.read_json(SETTINGS).get("designer") if here else None
+    if stated is None:
+        raise ModelError(
+            f"checkpoint {checkpoint.folder} has no designer ({WEIGHTS}): its training ended "
+            "before stage 3; name a checkpoint that has one, or train that stage"
+        )
+    return dict(stated)
+
+
+def _load(language: Qwen2Model, file: Path) -> None:
+    try:
+        stored = {name: value.float() for name, value in load_file(file).items()}
+        missing, unexpected = language.load_state_dict(stored, strict=False)
+    except RuntimeError as shapes:
+        differs = " ".join(str(shapes).splitlines()[-1].split())
+        raise ModelError(f"{file} is of another architecture: {differs}") from None
+    if missing or unexpected:
+        raise ModelError(
+            f"{file} is of another architecture: lacks {', '.join(missing[:3]) or 'nothing'}, has "
+            f"{', '.join(unexpected[:3]) or 'nothing'} beyond it"
+        )
+
+
+def _read_level(values: Mapping[str, Any]) -> SeenLevel:
+    adsorbates = {
+        name: SeenAdsorbate(**{**seen, "skeletons": tuple(seen["skeletons"])})
+        for name, seen in values["adsorbates"].items()
+    }
+    elements = tuple(values["elements"])
+    return SeenLevel(**{**values, "elements": elements, "adsorbates": adsorbates})

@@ -1,0 +1,189 @@
+"""The adsorbate of a structure stream: what may come next, atom after atom.
+
+Shapes  A atoms, P places for the next one.
+Units   Å, degrees.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.generation.local_frames import GrowingMolecule
+from model.generation.skeleton import Skeleton, SkeletonMatch
+from model.generation.stream_room import Molecule, SlabRoom
+from model.generation.structure_stream import read_bond
+from model.text.stream_tokens import (
+    AZIMUTH,
+    BACK,
+    DISTANCE,
+    ELEMENTS,
+    FRACTION,
+    LABELS,
+    POLAR,
+    RING,
+    Tokens,
+    label_token,
+    read_label,
+)
+
+# A bond of no length has no direction to go on from; the shortest of all, in H2, is 0.74 Å.
+_BONDS = tuple(token for token in DISTANCE.tokens if DISTANCE.value(token) >= 0.5)
+
+
+class _Written:
+    """The heavy atoms of an adsorbate written so far, and what may come next."""
+
+    def __init__(self, graphs: Sequence[Skeleton] | None):
+        self.match = None if graphs is None else SkeletonMatch(graphs)
+        self.labels: list[tuple[str, int, int]] = []
+        self.bonds: list[int] = []  # of each atom, how many are written
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every bond that a label promised is written."""
+        pairs = zip(self.labels, self.bonds, strict=True)
+        return bool(self.labels) and all(label[2] == bonds for label, bonds in pairs)
+
+    def elements(self) -> Tokens:
+        """Return the elements that the next atom may have."""
+        if self.match is None:
+            return ELEMENTS
+        return tuple(sorted({label[0] for label, _ in self.match.next_atoms()}))
+
+    def label_tokens(self, symbol: str) -> Tokens:
+        """Return the labels that an atom of this element may have."""
+        if self.match is None:
+            return LABELS if not self.labels else tuple(t for t in LABELS if read_label(t)[1] > 0)
+        labels = {label for label, _ in self.match.next_atoms() if label[0] == symbol}
+        return tuple(label_token(h, d) for _, h, d in sorted(labels))
+
+    def sources(self, label: tuple[str, int, int]) -> list[int]:
+        """Return the written atoms that the next one may be reached from."""
+        if self.match is None:
+            return [a for a, n in enumerate(self.bonds) if n < self.labels[a][2]]
+        sets = [near for found, near in self.match.next_atoms() if found == label]
+        return sorted({atom for near in sets for atom in near})
+
+    def rings(self, label: tuple[str, int, int], near: Sequence[int]) -> tuple[list[int], bool]:
+        """Return the atoms that a ring may close with, and whether none need be.
+
+        ``near`` are the neighbours written of the new atom: its source, then rings, first to last.
+        """
+        place = len(self.labels)
+        after = max((*near[1:], place - RING.count - 1))
+        later = [a for a in range(max(after + 1, 0), place) if a not in near]
+        if self.match is None:
+            room = len(near) < label[2]
+            return [a for a in later if room and self.bonds[a] < self.labels[a][2]], True
+        sets = [s for found, s in self.match.next_atoms() if found == label and s >= set(near)]
+        # Rings are written first atom to last: what comes before the last one is closed.
+        agree = [s for s in sets if not (s - set(near) - set(later))]
+        return sorted({min(s - set(near)) for s in agree if s > set(near)}), set(near) in agree
+
+    def add(self, label: tuple[str, int, int], near: Sequence[int]) -> None:
+        """Take the next atom, bonded to the written atoms ``near``."""
+        if self.match is not None:
+            self.match = self.match.extended(label, near)
+        self.labels.append(label)
+        self.bonds.append(len(near))
+        for atom in near:
+            self.bonds[atom] += 1
+
+
+@dataclass
+class Adsorbed:
+    """An adsorbate being written onto a slab, heights as in the slab."""
+
+    room: SlabRoom
+    grown: GrowingMolecule = field(default_factory=GrowingMolecule)
+    symbols: list[str] = field(default_factory=list)
+    heavy: list[int] = field(default_factory=list)  # atom of the molecule for each heavy atom
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Return the atoms' positions in the frame of the primitive cell."""
+        return np.array(self.grown.positions)
+
+
+def read_adsorbate(
+    graphs: Sequence[Skeleton] | None, room: SlabRoom
+) -> Generator[Tokens, str, Adsorbed]:
+    """Read the adsorbate of a stream, one of ``graphs`` or any; it ends where it is complete."""
+    written, adsorbed = _Written(graphs), Adsorbed(room)
+    heavy = adsorbed.heavy
+    while not written.is_complete:
+        symbol = yield written.elements()
+        hydrogens, bonds = read_label((yield written.label_tokens(symbol)))
+        label = (symbol, hydrogens, bonds)
+        if not heavy:
+            written.add(label, ())
+            heavy.append((yield from _first(adsorbed, symbol)))
+        else:
+            near, bond = yield from _links(written, label)
+            heavy.append((yield from _bond(adsorbed, symbol, [heavy[a] for a in near], bond)))
+        if len(heavy) > 1 or bonds == 0:
+            yield from _hydrogens(adsorbed, heavy[-1], hydrogens)
+    first, hydrogens, bonds = written.labels[0]
+    if hydrogens and bonds:
+        yield (first,)
+        yield (label_token(hydrogens, bonds),)
+        yield from _hydrogens(adsorbed, heavy[0], hydrogens)
+    return adsorbed
+
+
+def _first(adsorbed: Adsorbed, symbol: str) -> Generator[Tokens, str, int]:
+    room = adsorbed.room
+    u = FRACTION.value((yield FRACTION.tokens))
+    v = FRACTION.value((yield FRACTION.tokens))
+    place_3 = yield from read_height(room, symbol, room.plane(u, v), room.top)
+    adsorbed.symbols.append(symbol)
+    return adsorbed.grown.start(place_3)
+
+
+def _links(
+    written: _Written, label: tuple[str, int, int]
+) -> Generator[Tokens, str, tuple[list[int], str]]:
+    """Read what the next heavy atom is bonded to, its source first, and the bond length's token."""
+    place = len(written.labels)
+    reach = [a for a in written.sources(label) if place - a <= BACK.count]
+    token = yield tuple(BACK.token(place - a) for a in reach)
+    near = [place - int(BACK.value(token))]
+    while True:
+        closing, may_stop = written.rings(label, near)
+        rings = tuple(RING.token(place - a) for a in closing)
+        token = yield (*rings, *_BONDS) if may_stop else rings
+        if token not in rings:
+            written.add(label, near)
+            return near, token
+        near.append(place - int(RING.value(token)))
+
+
+def _hydrogens(adsorbed: Adsorbed, source: int, count: int) -> Generator[Tokens, str, None]:
+    for _ in range(count):
+        length = yield _BONDS
+        yield from _bond(adsorbed, "H", [source], length)
+
+
+def _bond(
+    adsorbed: Adsorbed, symbol: str, near: list[int], length: str
+) -> Generator[Tokens, str, int]:
+    """Read where an atom lies that is bonded to ``near``, seen from the first of them."""
+    polar = yield POLAR.tokens
+    stretch, angle = DISTANCE.value(length), POLAR.value(polar)
+    places_P3 = adsorbed.grown.around(near[0], stretch, angle, AZIMUTH.values)
+    molecule = Molecule(adsorbed.symbols, adsorbed.positions, near)
+    azimuth = yield adsorbed.room.bonding(symbol, AZIMUTH.tokens, places_P3, molecule)
+    adsorbed.symbols.append(symbol)
+    return adsorbed.grown.grow(near[0], read_bond((length, polar, azimuth)))
+
+
+def read_height(
+    room: SlabRoom, symbol: str, plane_2: NDArray[np.float64], base: float
+) -> Generator[Tokens, str, NDArray[np.float64]]:
+    """Read how far above ``base`` an atom lies, and return its position."""
+    steps = DISTANCE.values
+    places_P3 = np.column_stack([np.tile(plane_2, (len(steps), 1)), base + steps])
+    token = yield room.fitting(symbol, DISTANCE.tokens, places_P3)
+    return np.append(plane_2, base + DISTANCE.value(token))

@@ -1,0 +1,1 @@
+"""QE-Catalytic: encoder, language model, heads, and how they are coupled."""

@@ -1,0 +1,123 @@
+"""What fixes the shape of a QE-Catalytic network and of what it reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from model.encoders.fairchem import FairchemConfig
+from model.encoders.registry import EncoderConfig, encoder_from_json, encoder_to_json
+from model.errors import ModelError
+
+FUSIONS = ("pooled", "atoms")
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """The Qwen2.5 decoder: its size or, where ``pretrained`` names one, whose weights it takes."""
+
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    key_value_heads: int = 2
+    feed_forward: int = 384
+    max_tokens: int = 512
+    pretrained: str = ""  # a folder, or a name on the hub; the sizes above are then its own
+    lora_rank: int = 0  # 0 trains every weight; above it, low-rank adapters alone (peft)
+    gradient_checkpointing: bool = False  # compute activations twice rather than keep them
+
+    def __post_init__(self) -> None:
+        if self.lora_rank < 0:
+            raise ModelError(f"lora_rank must be 0 (train all) or more, got {self.lora_rank}")
+        if self.lora_rank and not self.pretrained:
+            raise ModelError(
+                f"lora_rank {self.lora_rank} adapts a pretrained model, got none; name its folder "
+                "in language.pretrained"
+            )
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The pretrained language model that a network took over, as its folder held it."""
+
+    kind: str  # model_type in its configuration
+    settings: dict[str, Any]  # its configuration, the language model's part
+    vocabulary: int  # tokens it knows; ours follow
+    files: dict[str, str]  # configuration and weights: name -> SHA-256
+
+
+@dataclass(frozen=True)
+class QECatalyticConfig:
+    """Everything that fixes the shape of the network and of its input.
+
+    ``fusion`` says what the language model reads of the graph: one pooled token (arXiv:2512.20084)
+    or one token for each atom (its authors' follow-up). ``base`` is recorded when training starts.
+    """
+
+    encoder: EncoderConfig
+    levels: tuple[str, ...]
+    vocabulary: int
+    adsorbates: tuple[str, ...] = ()  # by name, as texts of the training set have them
+    crop_radius_ang: float | None = 6.0  # atoms further from the adsorbate are left out
+    fusion: str = "pooled"
+    text_facts: bool = True  # what the text says in numbers reaches the regression, too
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    encoder_frozen: bool = False  # it never learns, and runs once for each structure
+    base: BaseModel | None = None
+
+    def __post_init__(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise ModelError(f"fusion is one of {', '.join(FUSIONS)}, got {self.fusion!r}")
+        if isinstance(self.encoder, FairchemConfig) and not self.encoder_frozen:
+            raise ModelError("an encoder of fairchem stays as it is: set encoder_frozen to true")
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether the language model stays as it is but for low-rank adapters."""
+        return self.base is not None and self.language.lora_rank > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as :meth:`from_json` reads them."""
+        return asdict(self) | {"encoder": encoder_to_json(self.encoder)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "QECatalyticConfig":
+        """Rebuild the configuration that :meth:`to_json` wrote.
+
+        Raises:
+            ModelError: it holds what this version does not know.
+        """
+        base = values.get("base")
+        try:
+            return cls(
+                **{
+                    **values,
+                    "encoder": encoder_from_json(values["encoder"]),
+                    "language": LanguageConfig(**values["language"]),
+                    "levels": tuple(values["levels"]),
+                    "adsorbates": tuple(values["adsorbates"]),
+                    "base": None if base is None else BaseModel(**base),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"this version cannot read the network's configuration: {error}; install the "
+                "version that wrote the checkpoint"
+            ) from None
+
+
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """Return, field by field, where two configurations (as JSON) differ: left value, then right."""
+    a, b = dict(_flat(left)), dict(_flat(right))
+    return [
+        f"{name} is {a.get(name, 'nothing')!r}, not {b.get(name, 'nothing')!r}"
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,279 @@
+"""QE-Catalytic: a graph encoder coupled to a Qwen2.5 language model.
+
+Shapes  B systems, N atoms, T tokens, C encoder channels, D language width, L levels of theory,
+        V vocabulary, G graph tokens, Z = 95 atomic numbers.
+Units   energies in eV; inside the network a level's energies are standardised.
+Source  arXiv:2512.20084. The graph's invariant features are pooled, projected and read by the
+        language model before the text. Two heads answer: a regression and the energy as tokens.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import DynamicCache
+
+from model.data.graph import GraphBatch
+from model.elements import MAX_ATOMIC_NUMBER, standardised_properties
+from model.encoders.cache import FrozenEncoder
+from model.encoders.equiformer_v2.encoder import EquiformerV2
+from model.encoders.fairchem import FairchemEncoder
+from model.encoders.painn.encoder import Painn
+from model.encoders.registry import build_encoder
+from model.network.adapters import ExtendedEmbedding, is_adapter
+from model.network.config import QECatalyticConfig
+from model.network.language import build_language
+from model.network.pooling import GraphPooling
+from model.network.scale import LevelScale
+from model.network.shared_weights import Borrower
+from model.text.text_facts import Named, TextFacts
+
+Encoder = EquiformerV2 | Painn | FrozenEncoder
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several configurations for one forward pass; texts are padded on the left.
+
+    A system without atoms is known by its text alone. ``adsorbate_BZ`` counts the atoms of the
+    adsorbate that the text names, ``named`` is what else it names.
+    """
+
+    graph: GraphBatch
+    token_ids_BT: Tensor
+    is_token_BT: Tensor
+    level_B: Tensor
+    adsorbate_BZ: Tensor
+    named: Named
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
+        return replace(
+            self,
+            graph=self.graph.to(device),
+            token_ids_BT=self.token_ids_BT.to(device),
+            is_token_BT=self.is_token_BT.to(device),
+            level_B=self.level_B.to(device),
+            adsorbate_BZ=self.adsorbate_BZ.to(device),
+            named=self.named.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class GraphFeatures:
+    """What the encoder says of a batch; rows of systems without atoms mean nothing."""
+
+    node_ND: Tensor
+    pooled_BD: Tensor
+    level_BD: Tensor  # the level of theory, in the words of the pooled features
+    atoms_B: Tensor  # standardised sum over the adsorbate's atoms
+    has_graph_B: Tensor
+
+
+@dataclass(frozen=True)
+class TextSaid:
+    """What texts say without being read: their numbers, and their adsorbates' names."""
+
+    facts_BD: Tensor
+    adsorbate_B: Tensor  # standardised offset of the adsorbate
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the language model holds once graph and text are read."""
+
+    hidden_BTD: Tensor
+    graph: GraphFeatures
+    text: TextSaid
+    cache: DynamicCache | None
+
+
+class QECatalytic(Borrower):
+    """Graph and text, or text alone, in; a regression and energy tokens out.
+
+    An ``encoder`` or a ``language`` model that is given is taken as it is; without them both are
+    as the configuration says. A frozen encoder and the base of adapters are borrowed.
+    """
+
+    def __init__(
+        self,
+        config: QECatalyticConfig,
+        *,
+        graph_token: int,
+        encoder: Encoder | None = None,
+        language: Any = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.graph_token = graph_token
+        self.encoder = new_encoder(config) if encoder is None else encoder
+        self.language = build_language(config) if language is None else language
+        width = self.language.config.hidden_size
+        self.condition = nn.Linear(MAX_ATOMIC_NUMBER + 1, self.encoder.channels, bias=False)
+        self.pooling = GraphPooling(self.encoder.channels, width)
+        self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.facts = TextFacts(width, len(config.levels), len(config.adsorbates))
+        self.level = nn.Embedding(len(config.levels), width)  # which no graph says
+        self.regression = _head(3 * width, width)
+        self.recall = _head(2 * width, width)  # answers where there is no graph
+        self.spread = _head(3 * width, width)
+        # Stage 0 teaches what graph and numbers say; what is read sets in where that ended.
+        _silence(self.regression, slice(0, width), slice(2 * width, None))
+        _silence(self.recall, slice(0, width))
+        self.scale = LevelScale(len(config.levels), len(config.adsorbates))
+        self.graph_side = nn.Linear(width, width, bias=False)
+        self.text_side = nn.Linear(width, width, bias=False)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
+
+    def _is_borrowed(self, name: str) -> bool:
+        part, _, rest = name.partition(".")
+        if part == "language":
+            return self.config.has_adapters and not is_adapter(rest)
+        return part == "encoder" and self.config.encoder_frozen
+
+    def graph_parts(self) -> tuple[nn.Module, ...]:
+        """Return all that turns structures into features."""
+        return (self.encoder, self.condition, self.pooling, self.level)
+
+    def encode(self, batch: Batch) -> GraphFeatures:
+        """Encode the graphs, each with its adsorbate's composition as a condition.
+
+        A frozen encoder's input stays as it is: there the condition joins what it says.
+        """
+        graph = batch.graph
+        condition_NC = self.condition(batch.adsorbate_BZ)[graph.system_N]
+        if isinstance(self.encoder, FrozenEncoder):
+            invariant_NC = self.encoder.invariants(graph) + condition_NC
+        else:
+            invariant_NC = self.encoder.invariants(graph, condition_NC)
+        node_ND, pooled_BD, atoms_B = self.pooling(invariant_NC, graph)
+        has_graph_B = torch.bincount(graph.system_N, minlength=graph.n_systems) > 0
+        pooled_BD = torch.where(has_graph_B[:, None], pooled_BD, 0.0)
+        level_BD = self.level(batch.level_B)
+        return GraphFeatures(node_ND, pooled_BD, level_BD, atoms_B, has_graph_B)
+
+    def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
+        """Encode the graphs, then read graph and text."""
+        graph = self.encode(batch)
+        embedded_BTD = self._vocabulary()(batch.token_ids_BT)
+        is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
+        # Tokens stand in the order of systems and, within one, of atoms: as the rows do.
+        said_GD = self.projection(
+            graph.node_ND if self.config.fusion == "atoms" else graph.pooled_BD[graph.has_graph_B]
+        )
+        embedded_BTD = embedded_BTD.masked_scatter(is_graph_BT1, said_GD.to(embedded_BTD.dtype))
+        read = self.language(
+            inputs_embeds=embedded_BTD,
+            attention_mask=batch.is_token_BT,
+            position_ids=positions(batch.is_token_BT),
+            use_cache=keep_cache,
+        )
+        return Reading(read.last_hidden_state, graph, self.note(batch), read.cache)
+
+    def note(self, batch: Batch) -> TextSaid:
+        """Return what the texts say without being read."""
+        facts_BD = self.facts(batch.named)
+        if not self.config.text_facts:
+            facts_BD = torch.zeros_like(facts_BD)
+        return TextSaid(facts_BD, self.scale.adsorbate_offset(batch))
+
+    def align(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (B, D) graph and (B, D) text features of length one, for stage 1.
+
+        The text is read without its graph, and its features are the mean over its tokens.
+        """
+        graph_BD = self.graph_side(self.encode(batch).pooled_BD)
+        is_text_BT = batch.is_token_BT * (batch.token_ids_BT != self.graph_token)
+        read = self.language(
+            input_ids=batch.token_ids_BT,
+            attention_mask=is_text_BT,
+            position_ids=positions(is_text_BT),
+        )
+        weight_BT1 = is_text_BT[..., None].to(graph_BD.dtype)
+        text_BD = (read.last_hidden_state * weight_BT1).sum(1) / weight_BT1.sum(1)
+        return normalize(graph_BD, dim=-1), normalize(self.text_side(text_BD), dim=-1)
+
+    def temperature(self) -> Tensor:
+        """Return the temperature of the contrastive loss, at least 0.01 (arXiv:2103.00020)."""
+        return self.log_temperature.exp().clamp(min=0.01)
+
+    def regress(self, reading: Reading, question: int) -> tuple[Tensor, Tensor]:
+        """Return (B,) standardised energies and (B,) log of their expected absolute error.
+
+        ``question`` is the position of the token that asks for the energy.
+
+        The spread learns from features it may not bend: accuracy is not traded for doubt.
+        """
+        graph, asked_BD = reading.graph, reading.hidden_BTD[:, question]
+        seen_BD = graph.pooled_BD + graph.level_BD
+        facts_BD = reading.text.facts_BD
+        seen_BE = torch.cat([asked_BD, seen_BD, facts_BD], dim=-1)
+        with_graph_B = graph.atoms_B + self.regression(seen_BE)[:, 0]
+        alone_B = reading.text.adsorbate_B + self.recall(torch.cat([asked_BD, facts_BD], -1))[:, 0]
+        energy_B = torch.where(graph.has_graph_B, with_graph_B, alone_B)
+        return energy_B, self.spread(seen_BE.detach())[:, 0]
+
+    def regress_graph(self, batch: Batch) -> Tensor:
+        """Return (B,) standardised energies of graphs whose texts nobody reads."""
+        graph = self.encode(batch)
+        nothing_BD = torch.zeros_like(graph.pooled_BD)
+        seen_BE = torch.cat([nothing_BD, graph.pooled_BD + graph.level_BD, nothing_BD], dim=-1)
+        energy_B: Tensor = graph.atoms_B + self.regression(seen_BE)[:, 0]
+        return energy_B
+
+    def regress_text(self, batch: Batch) -> Tensor:
+        """Return (B,) standardised energies from what texts say without being read."""
+        text = self.note(batch)
+        nothing_BD = torch.zeros_like(text.facts_BD)
+        energy_B: Tensor = self.recall(torch.cat([nothing_BD, text.facts_BD], dim=-1))[:, 0]
+        return text.adsorbate_B + energy_B
+
+    def _vocabulary(self) -> nn.Embedding | ExtendedEmbedding:
+        table = self.language.get_input_embeddings()
+        assert isinstance(table, nn.Embedding | ExtendedEmbedding)
+        return table
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Return (B, T, V) next-token scores, through the tied embedding, in full precision."""
+        table = self._vocabulary()
+        if isinstance(table, ExtendedEmbedding):
+            return table.logits(hidden_BTD).float()
+        return torch.nn.functional.linear(hidden_BTD, table.weight).float()
+
+
+def _head(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 1))
+
+
+def _silence(head: nn.Sequential, *inputs: slice) -> None:
+    """Let a head begin without some of its inputs."""
+    first = head[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        for each in inputs:
+            first.weight[:, each] = 0.0
+
+
+def new_encoder(config: QECatalyticConfig) -> Encoder:
+    """Return an encoder in which chemically alike elements begin alike.
+
+    So rare ones borrow from common ones. A frozen encoder stays as it is.
+    """
+    encoder = build_encoder(config.encoder)
+    if config.encoder_frozen or isinstance(encoder, FairchemEncoder):
+        return FrozenEncoder(encoder)
+    weight = encoder.elements.weight
+    properties_ZP = torch.from_numpy(standardised_properties()).to(weight)
+    rows = min(len(weight), len(properties_ZP))
+    mixer_PC = torch.randn(properties_ZP.shape[1], weight.shape[1]) / properties_ZP.shape[1]
+    with torch.no_grad():
+        weight[:rows] = 0.1 * weight[:rows] + properties_ZP[:rows] @ mixer_PC
+    return encoder
+
+
+def positions(is_token_BT: Tensor) -> Tensor:
+    """Return (B, T) positions that count real tokens only, padding at 0."""
+    return (is_token_BT.long().cumsum(-1) - 1).clamp(min=0)

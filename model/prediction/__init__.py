@@ -1,0 +1,1 @@
+"""Predictors: QE-Catalytic from a checkpoint, and the baselines beside it."""

@@ -1,0 +1,115 @@
+"""QE-Catalytic behind the ``Predictor`` contract, and how a checkpoint becomes one.
+
+Shapes  B systems, M members, R rows. Units: eV.
+"""
+
+from collections.abc import Sequence
+from itertools import repeat
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.contract import Configuration, Domain, Prediction, Predictor
+from model.data.domain import domain_from_json, prediction_of, why_outside
+from model.errors import ModelError
+from model.network.batches import Reader
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble
+from model.network.members import load_members
+from model.text.configuration_text import parse_text
+from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode_of
+
+KIND = "qe-catalytic"
+BASELINE = "baseline"
+MEDIANS = ("median", "adsorbate-median")
+
+
+def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
+    """Return the predictor of an embedded checkpoint (``mini``, ``baseline``) or of a folder.
+
+    ``device`` is where networks run (``cpu``, ``cuda``); baselines need none.
+
+    Raises:
+        ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
+    """
+    checkpoint = open_checkpoint(name_or_path)
+    if checkpoint.kind == KIND:
+        return QECatalyticPredictor(checkpoint, torch.device(device))
+    # What baselines are made with takes a second to import: only who asks for one waits for it.
+    if checkpoint.kind == BASELINE:
+        from model.prediction.baseline import BaselinePredictor
+
+        return BaselinePredictor(checkpoint)
+    if checkpoint.kind in MEDIANS:
+        from model.prediction.medians import MedianPredictor
+
+        return MedianPredictor(checkpoint)
+    kinds = ", ".join((KIND, BASELINE, *MEDIANS))
+    raise ModelError(f"this version reads {kinds}, got kind {checkpoint.kind!r}")
+
+
+class QECatalyticPredictor:
+    """An ensemble of QE-Catalytic networks that share tokenizer, graphs and calibration."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device):
+        settings = checkpoint.read_json("qe-catalytic.json")
+        self.checkpoint_sha256 = checkpoint.sha256
+        self.domain: Domain = domain_from_json(settings["domain"])
+        self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
+        config = QECatalyticConfig.from_json(settings["network"])
+        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+        graph_token = token_ids(tokenizer, [GRAPH])[0]
+        members = load_members(config, graph_token, checkpoint.folder, device)
+        self.ensemble = Ensemble(members, Reader(config, tokenizer), device)
+
+    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
+        """Return one prediction for each configuration, in order.
+
+        Raises:
+            ModelError: a text or structure cannot be read, they contradict one another, or a level
+                of theory is unknown.
+        """
+        predictions: dict[int, Prediction] = {}
+        for name in (GRAPH_MODE, TEXT_MODE):
+            rows = [r for r, c in enumerate(configurations) if mode_of(c) == name]
+            if rows:
+                said = self._predict([configurations[row] for row in rows], name)
+                predictions |= dict(zip(rows, said, strict=True))
+        return [predictions[row] for row in range(len(configurations))]
+
+    def _predict(self, configurations: Sequence[Configuration], name: str) -> list[Prediction]:
+        mode = self._mode(name, configurations[0])
+        answers = self.ensemble.answer(configurations)
+        energy_R = answers.energy(mode.regression_share)
+        doubt = mode.doubt(answers)
+        levels = [c.level for c in configurations]
+        adsorbates = [parse_text(c.text).adsorbate for c in configurations]
+        sigma_R = mode.calibration.sigma(levels, adsorbates, doubt)
+        limits = [mode.calibration.level(level).distance_limit for level in levels]
+        reasons = map(why_outside, repeat(self.domain), configurations, doubt.distance_R, limits)
+        columns = (energy_R, sigma_R, answers.regression_R, answers.token_R)
+        return [
+            prediction_of(
+                configuration,
+                self.checkpoint_sha256,
+                reason,
+                energy_ev=float(energy),
+                sigma_ev=float(sigma),
+                regression_ev=float(regression),
+                token_ev=float(token),
+            )
+            for configuration, reason, energy, sigma, regression, token in zip(
+                configurations, reasons, *columns, strict=True
+            )
+        ]
+
+    def _mode(self, name: str, configuration: Configuration) -> Mode:
+        if name not in self.modes:
+            raise ModelError(
+                f"checkpoint {self.checkpoint_sha256[:12]} reads {' and '.join(self.modes)}, got "
+                f"{configuration.candidate_id} as {name}; "
+                f"{'give its structure' if name == TEXT_MODE else 'give its text alone'}"
+            )
+        return self.modes[name]

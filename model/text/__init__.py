@@ -1,0 +1,1 @@
+"""Configuration text: writing, reading, tokens and counted features."""

@@ -1,0 +1,1 @@
+"""The stages of training: encoder, alignment, joint, instruction."""

@@ -1,0 +1,103 @@
+"""From trained members to a checkpoint: weights, calibration, domain, card, and rows to keep.
+
+Units: eV.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from model.checkpoint import Checkpoint, seal
+from model.data.domain import domain_of, domain_to_json, write_json
+from model.data.kept_rows import keep_rows
+from model.data.rows import Row, count_sets
+from model.generation.design import WEIGHTS as DESIGNER
+from model.generation.design import designer_settings, seen_levels
+from model.network.batches import Reader
+from model.network.ensemble import Ensemble
+from model.network.members import save_members
+from model.prediction.predictor import KIND
+from model.text.tokenizer import load_tokenizer, save_tokenizer
+from model.training.recipes import JointRecipe
+from model.training.run import (
+    STAGES,
+    Plan,
+    member_folder,
+    split_table,
+    train_designer,
+    train_member,
+)
+from model.training.trainer import seconds_spent
+from model.uncertainty.mode_fit import fit_modes, save_mode
+
+
+def assemble(plan: Plan, *, members: int) -> Checkpoint:
+    """Write ``plan.folder / "checkpoint"`` from members whose stages have all ended, and seal it.
+
+    Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
+    """
+    train, held_out, reported = split_table(plan)
+    tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
+    networks = [train_member(plan, member) for member in range(members)]
+    device = torch.device(plan.device)
+    reader = Reader(networks[0].config, tokenizer)
+    folder = plan.folder / "checkpoint"
+    folder.mkdir(exist_ok=True)
+    save_members(networks, folder)
+    save_tokenizer(tokenizer, folder / "tokenizer.json")
+    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
+    modes = fit_modes(
+        Ensemble(networks, reader, device),
+        train,
+        held_out,
+        seed=plan.stages[0].seed,
+        from_text=any(stage.text_share > 0 for stage in joint),
+    )
+    settings = {
+        "network": networks[0].config.to_json(),
+        "domain": domain_to_json(domain_of([*train, *held_out])),
+        "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
+    }
+    if plan.designs:
+        language = train_designer(plan).language
+        # Half precision: what is written is sampled, and the wheel stays small.
+        halves = {name: value.half() for name, value in language.state_dict().items()}
+        save_file(halves, folder / DESIGNER)
+        settings["designer"] = designer_settings(language.config, seen_levels(train))
+    write_json(folder / "qe-catalytic.json", settings)
+    write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
+    keep_rows(folder, train, held_out)
+    return seal(folder, KIND)
+
+
+def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
+    """Return the wall time of each stage's epochs, member by member."""
+    names = [STAGES[type(stage)] for stage in plan.stages]
+    return {
+        name: [seconds_spent(member_folder(plan, member) / name) for member in range(members)]
+        for name in names
+    }
+
+
+def _card(
+    plan: Plan,
+    members: int,
+    train: Sequence[Row],
+    held_out: Sequence[Row],
+    reported: Sequence[Row],
+) -> dict[str, Any]:
+    return {
+        "members": members,
+        "seconds": _seconds(plan, members),
+        "stages": {STAGES[type(stage)]: asdict(stage) for stage in plan.stages},
+        "rows": {
+            "train": count_sets(train),
+            "held_out": count_sets(held_out),
+            "reported": count_sets(reported),
+        },
+        "report_fold": plan.report_fold,
+        "set_weights": plan.weights,
+    }

@@ -1,0 +1,153 @@
+"""Stage 3: the language model follows instructions, the encoder frozen.
+
+Four instructions (``prompts``) are mixed: energy, description, structure of a text, and structure
+for a target energy. Only answers are learnt.
+
+Shapes  B systems, T tokens, V vocabulary.
+Source  arXiv:2512.20084, stage 3.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.data.rows import UNRELAXED, Row
+from model.errors import ModelError
+from model.generation.prompts import INSTRUCTIONS, READ_GRAPH, Instruction, exchange, stream_of
+from model.network.batches import Example, Reader, make_batch
+from model.network.qe_catalytic import Batch, QECatalytic
+from model.text.tokenizer import END, GRAPH, token_ids
+from model.training.recipes import InstructRecipe
+from model.training.samples import copies
+from model.training.trainer import Watched
+
+EVALUATED = 128  # held-out rows whose loss is watched, under every instruction
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A configuration with its stream; none where the structure cannot be written as one."""
+
+    row: Row
+    example: Example
+    stream: list[str] | None
+
+
+def make_lessons(rows: Sequence[Row], reader: Reader) -> list[Lesson]:
+    """Return one lesson for each unrelaxed structure: what a design is to look like."""
+    chosen = [row for row in rows if row.kind in UNRELAXED and len(row.numbers_N)]
+    examples = reader.read([row.configuration() for row in chosen])
+    return [Lesson(r, e, _stream(r)) for r, e in zip(chosen, examples, strict=True)]
+
+
+def _stream(row: Row) -> list[str] | None:
+    try:
+        return stream_of(row)
+    except ModelError:  # a broken structure teaches energies and descriptions only
+        return None
+
+
+class Instruct:
+    """Ask one of four things of each configuration, and learn the answer."""
+
+    name = "instruct"
+
+    def __init__(
+        self,
+        lessons: Sequence[Lesson],
+        held_out: Sequence[Lesson],
+        reader: Reader,
+        recipe: InstructRecipe,
+    ):
+        self.lessons = lessons
+        self.held_out = held_out
+        self.reader = reader
+        self.recipe = recipe
+        self.pad = int(reader.tokenizer.pad_token_id)
+        self.end = token_ids(reader.tokenizer, [END])
+
+    def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
+        """Return all that turns structures into features."""
+        return network.graph_parts()
+
+    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+        """Yield the positions of one epoch's batches, streams of like length together.
+
+        A lesson comes as often as its set's weight says, on average.
+        """
+        size = self.recipe.batch_size
+        weight_S = np.array([self._weight(lesson) for lesson in self.lessons])
+        shuffled = rng.permutation(copies(weight_S, rng))
+        order = sorted(shuffled, key=lambda i: len(self.lessons[i].stream or ()))
+        starts = np.array(range(0, len(order), size))
+        for start in rng.permutation(starts):
+            yield [int(i) for i in order[start : start + size]]
+
+    def _weight(self, lesson: Lesson) -> float:
+        return self.recipe.weights.get(lesson.row.set, 1.0)
+
+    def names(self, chosen: Sequence[int]) -> list[str]:
+        """Return the names of some rows, for messages."""
+        return [self.lessons[index].row.uid for index in chosen]
+
+    def batch(
+        self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
+    ) -> tuple[Batch, Tensor]:
+        """Return a batch of exchanges, the instruction drawn anew for each row."""
+        return self._asked([self.lessons[index] for index in chosen], rng, device)
+
+    def _asked(
+        self, lessons: Sequence[Lesson], rng: np.random.Generator, device: torch.device
+    ) -> tuple[Batch, Tensor]:
+        """Return the batch and (B, T) which of its tokens are to be learnt."""
+        spoken = [self._exchange(lesson, self._draw(lesson, rng), rng) for lesson in lessons]
+        batch = make_batch(
+            [example for example, _ in spoken], self.pad, answers=[a for _, a in spoken]
+        )
+        is_answer_BT = torch.zeros_like(batch.token_ids_BT, dtype=torch.bool)
+        for row, (_, answer) in enumerate(spoken):
+            is_answer_BT[row, -len(answer) :] = True
+        return batch.to(device), is_answer_BT.to(device)
+
+    def _draw(self, lesson: Lesson, rng: np.random.Generator) -> Instruction:
+        shares = np.array([getattr(self.recipe, f"{name}_share") for name in INSTRUCTIONS])
+        if lesson.stream is None:
+            shares[2:] = 0.0
+        return INSTRUCTIONS[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+    def _exchange(
+        self, lesson: Lesson, instruction: Instruction, rng: np.random.Generator
+    ) -> tuple[Example, list[int]]:
+        """Return what is asked, as an example, and the tokens of the answer."""
+        name_bulk = bool(rng.random() < self.recipe.bulk_share)
+        said = exchange(lesson.row, instruction, stream=lesson.stream, name_bulk=name_bulk)
+        prompt, answer = self.reader.tokenizer([said.prompt.removeprefix(GRAPH), said.answer])[
+            "input_ids"
+        ]
+        example = lesson.example
+        if instruction not in READ_GRAPH:
+            example = example.text_alone()
+        return example.asking(list(prompt)), [*answer, *self.end]
+
+    def loss(
+        self, network: QECatalytic, asked: tuple[Batch, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean cross-entropy of the answers' tokens."""
+        batch, is_answer_BT = asked
+        hidden_BTD = network.read(batch).hidden_BTD[:, :-1]
+        target_BT, wanted_BT = batch.token_ids_BT[:, 1:], is_answer_BT[:, 1:]
+        logits_AV = network.logits(hidden_BTD[wanted_BT])
+        loss = nn.functional.cross_entropy(logits_AV, target_BT[wanted_BT])
+        return loss, {"answers": loss}
+
+    def watch(self, network: QECatalytic) -> Watched:
+        """Return the loss on held-out rows, the same questions at every look."""
+        device = next(network.parameters()).device
+        chosen = self.held_out[:EVALUATED]
+        rng = np.random.default_rng(0)
+        with torch.inference_mode():
+            loss, _ = self.loss(network, self._asked(chosen, rng, device))
+        return Watched(loss.item(), {"answers": loss.item()})

@@ -1,0 +1,342 @@
+"""From a training table to trained members: split, tokenizer, scales, and one stage after another.
+
+Units: eV.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from model.data.domain import write_json
+from model.data.rows import Row, read_rows, split
+from model.encoders.cache import EncoderCache, FrozenEncoder
+from model.encoders.fairchem import FairchemConfig
+from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
+from model.errors import ModelError
+from model.network.base_language_model import base_tokenizer, describe_base, find_base
+from model.network.batches import Reader
+from model.network.config import LanguageConfig, QECatalyticConfig, differences
+from model.network.consistency import adsorbate_counts
+from model.network.language import pretrained_language, start_from_periodic_table, start_streams
+from model.network.qe_catalytic import Encoder, QECatalytic
+from model.text.configuration_text import parse_text
+from model.text.stream_tokens import stream_tokens
+from model.text.text_features import text_features
+from model.text.tokenizer import (
+    GRAPH,
+    load_tokenizer,
+    model_text,
+    save_tokenizer,
+    token_ids,
+    train_tokenizer,
+)
+from model.training.align_stage import Align
+from model.training.encoder_stage import Encode
+from model.training.instruct_stage import Instruct, make_lessons
+from model.training.joint_stage import Joint
+from model.training.language_stage import Read
+from model.training.recipes import (
+    AlignRecipe,
+    EncodeRecipe,
+    InstructRecipe,
+    JointRecipe,
+    ReadRecipe,
+    Recipe,
+)
+from model.training.samples import Sample, make_samples
+from model.training.trainer import Objective, Trainer, ended_weights
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a training run is made from. Stages run in the order given."""
+
+    table: Path
+    folder: Path
+    encoder: EncoderConfig
+    stages: tuple[Recipe, ...]
+    report_fold: int
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    held_out_by: Literal["pair", "surface"] = "pair"  # what is on one side of the split
+    fusion: str = "pooled"
+    text_facts: bool = True  # the text's numbers reach the regression, too
+    crop_radius_ang: float | None = 6.0
+    device: str = "cpu"  # or cuda
+    weights: dict[str, float] = field(default_factory=dict)  # draws of a set in an epoch, else 1
+    texts: Path | None = None  # unlabelled texts to read, one a line: level</s>text
+    encoder_weights: Path | None = None  # what the encoder starts from
+    encoder_frozen: bool = False  # it never learns, and runs once for each structure
+    encoder_cache: Path | None = None  # where a frozen encoder's features are kept between runs
+
+    @property
+    def designs(self) -> bool:
+        """Whether stage 3 is run, and the checkpoint writes structures."""
+        return any(isinstance(stage, InstructRecipe) for stage in self.stages)
+
+    def __post_init__(self) -> None:
+        if self.designs and self.language.pretrained:
+            raise ModelError(
+                "stage instruct teaches a language model of our own to write structures, got "
+                f"language.pretrained {self.language.pretrained}; leave one of them out"
+            )
+        if not self.encoder_frozen:
+            return
+        if self.encoder_weights is None and not isinstance(self.encoder, FairchemConfig):
+            raise ModelError("a frozen encoder has learnt elsewhere: name its encoder_weights")
+        for stage in self.stages:
+            if jitter := getattr(stage, "jitter_ang", 0.0):
+                raise ModelError(
+                    f"a frozen encoder runs once for each structure, so jitter_ang must be 0 in "
+                    f"stage {STAGES[type(stage)]}, got {jitter}"
+                )
+
+
+STAGES: dict[type[Recipe], str] = {
+    ReadRecipe: "read",
+    EncodeRecipe: "encode",
+    AlignRecipe: "align",
+    JointRecipe: "joint",
+    InstructRecipe: "instruct",
+}
+
+
+def split_table(plan: Plan) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return the table's rows to train on, to hold out for calibration, and to report."""
+    return split(read_rows(plan.table), report_fold=plan.report_fold, by=plan.held_out_by)
+
+
+def train_members(plan: Plan, *, members: int, processes: int, until: str = "") -> None:
+    """Train ``members`` networks side by side, each resumed where an earlier run stopped.
+
+    ``until`` names the last stage to run; without it all are.
+    """
+    prepare(plan)
+    _train_side_by_side(plan, members, processes, until)
+    if plan.designs and until in ("", Instruct.name):
+        train_designer(plan)
+
+
+def _train_side_by_side(plan: Plan, members: int, processes: int, until: str) -> None:
+    rest = [[plan] * members, range(members), [until] * members]
+    if members == 1 or processes == 1:
+        list(map(_train_member_quietly, *rest))
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_train_member_quietly, *rest))
+
+
+def _train_member_quietly(plan: Plan, member: int, until: str) -> None:
+    """Train a member for what it leaves on disk: networks do not travel between processes."""
+    train_member(plan, member, until=until)
+
+
+def prepare(plan: Plan) -> None:
+    """Check what the plan takes over, and write the tokenizer, unless an earlier run did.
+
+    Raises:
+        ModelError: a base model or an encoder's weights are not there, or are of another kind.
+    """
+    _pretrained_encoder(plan)
+    if plan.language.pretrained:
+        describe_base(find_base(plan.language.pretrained))
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    tokenizer_file = plan.folder / "tokenizer.json"
+    if not tokenizer_file.exists():
+        train, _, _ = split_table(plan)
+        texts = [model_text(row.level, row.text) for row in train]
+        base = plan.language.pretrained
+        tokenizer = base_tokenizer(find_base(base)) if base else _own_tokenizer(plan, texts)
+        save_tokenizer(tokenizer, tokenizer_file)
+
+
+def _own_tokenizer(plan: Plan, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    return train_tokenizer(texts, whole=stream_tokens() if plan.designs else ())
+
+
+def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
+    """Run the stages of one member but instruction; one thread, so members run side by side.
+
+    A stage that has ended before is read from disk; the next starts from its kept weights.
+    """
+    torch.set_num_threads(1)
+    train, held_out, _ = split_table(plan)
+    tokenizer = load_tokenizer(plan.folder / "tokenizer.json")
+    torch.manual_seed(plan.stages[0].seed + member)
+    network = new_network(plan, train, tokenizer)
+    _check_begun(plan.folder, network.config)
+    reader = Reader(network.config, tokenizer)
+    samples = cache(lambda: make_samples(train, reader, plan.weights))  # made when first needed
+    aside = cache(lambda: make_samples(held_out, reader, {}))
+    for stage in plan.stages:
+        if isinstance(stage, InstructRecipe):
+            continue
+        recipe = replace(stage, seed=stage.seed + member)
+        name = STAGES[type(stage)]
+        folder = member_folder(plan, member) / name
+        ended = ended_weights(folder, recipe)
+        if ended is not None:
+            network.load_state_dict(ended)
+        else:
+            objective = _objective(plan, recipe, samples(), aside(), reader)
+            network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
+            network.thaw()  # the next stage freezes its own
+        if name == until:
+            break
+    return network.to(plan.device).eval()
+
+
+def train_designer(plan: Plan) -> QECatalytic:
+    """Run stage 3 from the first member's weights; the members stay as stage 2 left them.
+
+    Instructions bend the language model, and the prediction has nothing to gain from it.
+    """
+    recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
+    network = train_member(plan, 0)
+    folder = member_folder(plan, 0) / Instruct.name
+    if (ended := ended_weights(folder, recipe)) is not None:
+        network.load_state_dict(ended)
+        return network
+    train, held_out, _ = split_table(plan)
+    reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
+    taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
+    lessons, aside = (make_lessons(rows, reader) for rows in taught)
+    objective = Instruct(lessons, aside, reader, recipe)
+    return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
+
+
+def _objective(
+    plan: Plan,
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    aside: Sequence[Sample],
+    reader: Reader,
+) -> Objective:
+    pad = int(reader.tokenizer.pad_token_id)
+    if isinstance(recipe, JointRecipe):
+        return Joint(samples, aside, reader, recipe)
+    if isinstance(recipe, EncodeRecipe):
+        return Encode(samples, aside, reader, recipe)
+    if isinstance(recipe, AlignRecipe):
+        return Align(samples, aside, reader, recipe)
+    if isinstance(recipe, ReadRecipe):
+        texts = [sample.views[0].text_tokens for sample in samples]
+        return Read(
+            texts + _unlabelled(plan, reader), [s.views[0].text_tokens for s in aside], pad, recipe
+        )
+    raise ModelError(f"stages are {', '.join(STAGES.values())}, got {type(recipe).__name__}")
+
+
+def _unlabelled(plan: Plan, reader: Reader) -> list[list[int]]:
+    if plan.texts is None:
+        return []
+    lines = plan.texts.read_text(encoding="utf-8").splitlines()
+    parts = [line.partition("</s>") for line in lines if line]
+    texts = [model_text(level, text) for level, _, text in parts]
+    return [list(ids) for ids in reader.tokenizer(texts)["input_ids"]]
+
+
+def new_network(
+    plan: Plan, train: Sequence[Row], tokenizer: PreTrainedTokenizerFast
+) -> QECatalytic:
+    """Return a network that has learnt nothing here, its levels scaled to their labels.
+
+    It starts from pretrained weights where the plan names some.
+    """
+    folder = find_base(plan.language.pretrained) if plan.language.pretrained else None
+    config = QECatalyticConfig(
+        encoder=_from_anywhere(plan.encoder, "checkpoint"),
+        levels=tuple(sorted({row.level for row in train})),
+        vocabulary=len(tokenizer),
+        adsorbates=tuple(sorted({parse_text(row.text).adsorbate for row in train})),
+        crop_radius_ang=plan.crop_radius_ang,
+        fusion=plan.fusion,
+        text_facts=plan.text_facts,
+        language=_from_anywhere(plan.language, "pretrained"),
+        encoder_frozen=plan.encoder_frozen,
+        base=describe_base(folder) if folder else None,
+    )
+    network = QECatalytic(
+        config,
+        graph_token=token_ids(tokenizer, [GRAPH])[0],
+        encoder=_pretrained_encoder(plan),
+        language=pretrained_language(config, folder, torch.device(plan.device)) if folder else None,
+    )
+    if folder is None:
+        start_from_periodic_table(network.language, tokenizer)
+        start_streams(network.language, tokenizer)
+    _fit_scales(network, train, Reader(config, tokenizer))
+    network.facts.fit(text_features([row.text for row in train]))
+    return network
+
+
+def _from_anywhere(settings: T, name: str) -> T:
+    """Return settings whose path of that name, if they have one, does not depend on where we are.
+
+    A name on the hub is no path here, and stays.
+    """
+    path = Path(getattr(settings, name, ""))
+    if path == Path() or not path.exists():
+        return settings
+    return replace(settings, **{name: str(path.absolute())})  # type: ignore[type-var]
+
+
+def _pretrained_encoder(plan: Plan) -> Encoder | None:
+    weights, cache = plan.encoder_weights, plan.encoder_cache
+    if plan.encoder_frozen:
+        encoder = load_encoder(plan.encoder, weights) if weights else build_encoder(plan.encoder)
+        return FrozenEncoder(encoder, EncoderCache(cache))
+    return load_encoder(plan.encoder, weights) if weights else None
+
+
+def _fit_scales(network: QECatalytic, train: Sequence[Row], reader: Reader) -> None:
+    pairs = {row.pair: row for row in train}  # both views of a placement have one label
+    for index, level in enumerate(network.config.levels):
+        rows = [row for row in pairs.values() if row.level == level]
+        counts_RZ = np.stack([adsorbate_counts(row.configuration()) for row in rows]).astype(float)
+        adsorbate_R = [reader.adsorbate(row.text) for row in rows]
+        energy_R = np.array([row.energy_ev for row in rows])
+        network.scale.fit(index, counts_RZ, adsorbate_R, energy_R)
+
+
+# What may change between two runs in one folder: places, and how memory is spent.
+_FREE = (
+    "language.pretrained",
+    "language.gradient_checkpointing",
+    "encoder.checkpoint",
+    "base.settings",  # spelt anew by each transformers; the hashes of base.files hold it fast
+)
+
+
+def _check_begun(folder: Path, config: QECatalyticConfig) -> None:
+    """Compare the network with the one that an earlier run in this folder began to train."""
+    file = folder / "network.json"
+    values = config.to_json()
+    if not file.exists():
+        fresh = file.with_suffix(f".{os.getpid()}")  # members begin side by side
+        write_json(fresh, values)
+        fresh.replace(file)
+        return
+    begun = json.loads(file.read_text())
+    odd = [each for each in differences(begun, values) if not each.startswith(_FREE)]
+    if odd:
+        raise ModelError(
+            f"training in {folder} began with another network: {', '.join(odd[:5])}; go on with "
+            "the recipe it began with, or give another folder"
+        )
+
+
+def member_folder(plan: Plan, member: int) -> Path:
+    """Return where one member's stages keep their state."""
+    return plan.folder / f"member-{member}"

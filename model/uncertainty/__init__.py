@@ -1,0 +1,1 @@
+"""Calibrated errors: intervals, latent distance, metrics."""

@@ -1,0 +1,57 @@
+"""How answers become energies and sigma, fitted apart for graphs and for texts alone.
+
+Shapes  R rows. Units: eV.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from model.checkpoint import Checkpoint
+from model.contract import Configuration
+from model.network.ensemble import Answers
+from model.uncertainty.calibration import Calibration, Doubt
+from model.uncertainty.latent import LatentReference
+
+GRAPH_MODE = "graph"
+TEXT_MODE = "text"  # no structure at all
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The heads' weights, sigma, and what the training set looked like to the members."""
+
+    regression_share: float
+    calibration: Calibration
+    reference: LatentReference
+
+    def doubt(self, answers: Answers) -> Doubt:
+        """Return what is known of each answer's uncertainty."""
+        return doubt_of(answers, self.reference)
+
+
+def mode_of(configuration: Configuration) -> str:
+    """Return whether a configuration has a structure or is known by its text alone."""
+    return GRAPH_MODE if len(configuration.numbers_N) else TEXT_MODE
+
+
+def doubt_of(answers: Answers, reference: LatentReference) -> Doubt:
+    """Return what is known of each answer's uncertainty, given the training set's features."""
+    return Doubt(
+        head_R=answers.head_R,
+        disagreement_R=answers.disagreement_R,
+        gap_R=np.abs(answers.regression_R - answers.token_R),
+        distance_R=reference.distance(answers.latent_RF),
+    )
+
+
+def load_mode(checkpoint: Checkpoint, name: str) -> Mode:
+    """Read what ``mode_fit.save_mode`` wrote."""
+    values = checkpoint.read_json("qe-catalytic.json")["modes"][name]
+    arrays = load_file(checkpoint.folder / f"reference-{name}.safetensors")
+    return Mode(
+        values["regression_share"],
+        Calibration.from_json(values["calibration"]),
+        LatentReference.from_arrays(arrays),
+    )
