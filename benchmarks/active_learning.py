@@ -35,7 +35,7 @@ from replay_loop import Contest, Pace, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
 from replay_surrogates import Boosting, GaussianProcess
 
-from tasks.acquire import SCORES, Beliefs, ConfidenceBound, Score
+from tasks.acquisition import SCORES, Beliefs, ConfidenceBound, Score
 
 SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 
-from tasks.orientation import upright
+from tasks.structures.orientation import upright
 
 TARGET = Path(__file__).parents[1] / "tasks" / "adsorbate_structures.json"
 CONFORMERS = 60

@@ -20,9 +20,9 @@ from model.contract import Predictor
 from model.generation.design import Designer, SeenLevel, load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
-from tasks.design import CAUSES
-from tasks.design_order import DesignOrder, design_order
-from tasks.generate import Design, generate
+from tasks.design.checks import CAUSES
+from tasks.design.generate import Design, generate
+from tasks.design.request import DesignOrder, design_order
 
 
 @dataclass(frozen=True)

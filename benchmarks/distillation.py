@@ -27,7 +27,7 @@ from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.configuration_text import parse_text
 from model.training.run import split_table
 from model.uncertainty.modes import TEXT_MODE
-from tasks.featurise import configuration_text
+from tasks.prediction.featurise import configuration_text
 from tasks.training_data.table import SCHEMA, Label, text_row, write_table
 
 RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"

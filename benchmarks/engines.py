@@ -26,13 +26,13 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
-from tasks.structures import structure_from_text, structure_text
-from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Engine, EngineError, EnginePlace, engine_for
-from tasks.verify.lattice import equilibrium
-from tasks.verify.verify import RelaxedElsewhere, Verified, verify
+from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.verification.engines import Engine, EngineError, EnginePlace, engine_for
+from tasks.verification.labels.energies import EnergyKey
+from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.lattice.lattice import equilibrium
 
 HERE = Path(__file__).parent
 METALS = ("Cu", "Pt", "Al", "Ni", "Ag", "Au", "Pd")

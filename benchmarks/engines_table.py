@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from scipy.stats import spearmanr
 
-from tasks.verify.engines import EngineError, engine_for
+from tasks.verification.engines import EngineError, engine_for
 
 PUBLISHED = Path(__file__).parent / "published_adsorption.yaml"
 REFERENCE, PBE = "published", "PBE"

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from time import process_time
 from typing import TypeVar
 
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
-from tasks.featurise import featurise_all
-from tasks.placements import PlacementSpec, enumerate_placements
-from tasks.sites import surface_sites
-from tasks.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import PlacementSpec, enumerate_placements
+from tasks.enumeration.sites import surface_sites
+from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+from tasks.prediction.featurise import featurise_all
 
 METALS = ("Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Rh", "Ir", "Al", "Fe", "W", "Ru")
 ADSORBATES = ("H", "O", "OH", "CO", "CH3", "CHO", "HCOO", "CH3CH2OH")

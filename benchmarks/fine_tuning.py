@@ -40,8 +40,8 @@ from model.network.ensemble import Ensemble
 from model.network.members import load_members
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
-from tasks.bulks import alloy_specs, resolve_bulks
-from tasks.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration.bulks import alloy_specs, resolve_bulks
+from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
 from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, run
 from tasks.training_data.table import read_tables, write_table
 

@@ -16,7 +16,7 @@ from replay_pool import SEEDED, Answers, Pool, wanted_of
 from replay_surrogates import Scale, Surrogate
 from scipy.special import ndtr
 
-from tasks.acquire import Beliefs, Policy, Score, Share, select
+from tasks.acquisition import Beliefs, Policy, Score, Share, select
 
 Floats = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from model.contract import Configuration
 from model.prediction.slab_features import slab_features
 from model.text.text_features import ADSORBATE_ELEMENTS, composition, text_features
-from tasks.training_data.frames import clean_frame
+from tasks.structures.standard_frame import clean_frame
 
 SHARE = 0.01  # of the pairs of each reaction, those of lowest energy are the ones to find
 SEEDED = 0.01  # of the pairs are known from the start, taken by lot

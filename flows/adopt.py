@@ -48,14 +48,14 @@ from screening_db.tables.screening import (
     CheckpointRow,
     Stage,
 )
-from tasks.adsorbates import adsorbate
-from tasks.design_order import DesignOrder
-from tasks.featurise import site_label
-from tasks.generate import Adslab, Design
-from tasks.identity import content_id, pair_id
-from tasks.predict import ScoredCandidate, Scores
-from tasks.slabs import Slab
-from tasks.structures import structure_text
+from tasks.design.generate import Adslab, Design
+from tasks.design.request import DesignOrder
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.slabs import Slab
+from tasks.prediction.featurise import site_label
+from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.structures.identity import content_id, pair_id
+from tasks.structures.json_text import structure_text
 
 SITE_KIND = "designed"  # where others say atop, bridge or hollow: no site was aimed at
 CHUNK = "designs"

@@ -33,10 +33,10 @@ from flows.errors import CampaignError
 from flows.executors import Result, SubmissionError, Work
 from flows.verify_job import Outcome
 from screening_db.queue.lease import Lease
-from tasks.verify.engines import FailureKind
-from tasks.verify.engines.failures import kind_of_state, kind_said, last_words
-from tasks.verify.engines.launch import thread_variables
-from tasks.verify.resources import Resources
+from tasks.verification.engines import FailureKind
+from tasks.verification.engines.failures import kind_of_state, kind_said, last_words
+from tasks.verification.engines.launch import thread_variables
+from tasks.verification.inputs.resources import Resources
 
 _SUBMITTED = "_submitted.pkl"
 _LATE_FILES_S = 30.0  # a file that a node wrote is seen late on a network's file system

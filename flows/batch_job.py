@@ -11,7 +11,7 @@ from submitit.core.job_environment import JobEnvironment
 
 from flows.executors import Result, Work
 from flows.verify_job import Outcome, verify_group
-from tasks.verify.engines import EngineError, FailureKind
+from tasks.verification.engines import EngineError, FailureKind
 
 WARNING = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # of the wall limit, some time before it
 _SIGNALS = "signals"

@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from flows.errors import CampaignError
-from tasks.verify.engines.launch import LAUNCHER
-from tasks.verify.resources import COSTS, EngineCost, Limits
+from tasks.verification.engines.launch import LAUNCHER
+from tasks.verification.inputs.resources import COSTS, EngineCost, Limits
 
 System = Literal["local", "slurm"]
 _OURS = frozenset(  # stated by us for every job, each from what it needs

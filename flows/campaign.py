@@ -17,10 +17,16 @@ from pydantic import (
 from flows.campaign_learning import Learning
 from flows.campaign_triage import Triage
 from flows.strict import Strict, attempt
-from tasks.bulks import BulkSpec, FileSpec, FormulaSpec, MaterialsProjectSpec, alloy_specs
-from tasks.placements import PlacementSpec
-from tasks.rank import Window
-from tasks.slabs import SlabSpec
+from tasks.acquisition.rank import Window
+from tasks.enumeration.bulks import (
+    BulkSpec,
+    FileSpec,
+    FormulaSpec,
+    MaterialsProjectSpec,
+    alloy_specs,
+)
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import SlabSpec
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
 SiteKind = Literal["atop", "bridge", "hollow"]

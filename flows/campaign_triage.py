@@ -1,6 +1,6 @@
 """What a campaign file may say of triage: what is worth a calculation, what it costs, how many.
 
-Units   energies in eV, costs relative (see ``tasks.acquire.costs``).
+Units   energies in eV, costs relative (see ``tasks.acquisition.costs``).
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from flows.strict import Strict, attempt
-from tasks.acquire import (
+from tasks.acquisition import (
     CostRule,
     Limits,
     Policy,
@@ -18,8 +18,8 @@ from tasks.acquire import (
     named_policy,
     price_table,
 )
-from tasks.acquire.diversity import RADIUS
-from tasks.triage import Budget
+from tasks.acquisition.diversity import RADIUS
+from tasks.acquisition.triage import Budget
 
 PolicyName = Literal[
     "batch",

@@ -11,9 +11,9 @@ from screening_db.queries.ranking import (
     slabs,
     tried_candidates,
 )
-from tasks.acquire import Prices
-from tasks.rank import RankedPair, Window
-from tasks.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+from tasks.acquisition import Prices
+from tasks.acquisition.rank import RankedPair, Window
+from tasks.acquisition.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
 
 
 def choose(

@@ -20,7 +20,7 @@ from distributed.utils import LoopRunner
 from flows.environment import environment
 from flows.errors import CampaignError
 from flows.workers import ClusterPlan, Device
-from tasks.verify.engines.launch import thread_variables
+from tasks.verification.engines.launch import thread_variables
 
 CONNECT_TIMEOUT_S = 20
 

@@ -14,8 +14,8 @@ from flows.executors import Result, Work
 from flows.verify_job import Outcome, verify_group
 from flows.workers import ClusterPlan
 from screening_db.queue.lease import Lease
-from tasks.verify.engines import FailureKind
-from tasks.verify.engines.failures import kind_of
+from tasks.verification.engines import FailureKind
+from tasks.verification.engines.failures import kind_of
 
 _MEMORY_TOPIC = "worker-restart-memory"  # as Dask's nannies call it
 

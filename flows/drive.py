@@ -24,7 +24,7 @@ from screening_db.queue.batch_jobs import jobs_running, leave_jobs, record_jobs,
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import claim, heartbeat, release
 from screening_db.queue.view import failed_for_needs, waits_for_others
-from tasks.verify.engines import FailureKind
+from tasks.verification.engines import FailureKind
 
 
 @dataclass(frozen=True)

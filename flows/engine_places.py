@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.verify.engines import EnginePlace, Places, engine_names
+from tasks.verification.engines import EnginePlace, Places, engine_names
 
 
 class EngineSettings(BaseSettings):

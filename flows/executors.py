@@ -8,8 +8,8 @@ from flows.errors import CampaignError
 from flows.queue_work import ReferenceJob
 from flows.verify_job import Job, Order, Outcome
 from screening_db.queue.lease import Lease
-from tasks.verify.energies import EnergyKey
-from tasks.verify.resources import Resources
+from tasks.verification.inputs.resources import Resources
+from tasks.verification.labels.energies import EnergyKey
 
 
 class SubmissionError(CampaignError):

@@ -12,9 +12,9 @@ from screening_db.queries.ranking import best_placements, funnel_counts, pair_mi
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
 from screening_db.tables.verification import QueueRow
-from tasks.acquire import Prices
-from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
-from tasks.triage import Chosen
+from tasks.acquisition import Prices
+from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.triage import Chosen
 
 
 class FunnelError(RuntimeError):

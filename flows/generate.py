@@ -12,9 +12,9 @@ from model.generation.design import load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import open_database
-from tasks.design_order import DesignOrder, design_order
+from tasks.design.generate import generate as write_designs
+from tasks.design.request import DesignOrder, design_order
 from tasks.errors import UserError
-from tasks.generate import generate as write_designs
 from tasks.levels import level_name
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tasks.design import CAUSES
-from tasks.design_order import DesignOrder
-from tasks.generate import Adslab, Design, causes
+from tasks.design.checks import CAUSES
+from tasks.design.generate import Adslab, Design, causes
+from tasks.design.request import DesignOrder
 
 SUMMARY = "designs.csv"
 _COLUMNS = (

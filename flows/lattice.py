@@ -11,13 +11,13 @@ from flows.errors import CampaignError
 from flows.progress import progress_bar
 from flows.settings import read_settings
 from flows.show import new_table, print_table
-from tasks.bulks import Bulk, resolve_bulks
+from tasks.enumeration.bulks import Bulk, resolve_bulks
 from tasks.errors import Refused, UserError
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.verify.engines import Engine, engine_for
-from tasks.verify.lattice import equilibrium, require_crystals
-from tasks.verify.lattice_file import crystal_file, kept_stretch, write_crystal
+from tasks.verification.engines import Engine, engine_for
+from tasks.verification.lattice.lattice import equilibrium, require_crystals
+from tasks.verification.lattice.lattice_file import crystal_file, kept_stretch, write_crystal
 
 
 @dataclass(frozen=True)

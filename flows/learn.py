@@ -33,7 +33,7 @@ from screening_db.learning.training_labels import training_labels
 from screening_db.tables.learning import FineTuningRow
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.errors import UserError
-from tasks.learn.training_set import TrainingSet, training_rows
+from tasks.training_data.from_labels import TrainingSet, training_rows
 
 
 @dataclass(frozen=True)

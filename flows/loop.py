@@ -16,8 +16,8 @@ from screening_db.learning.rounds import begin_round, end_round, note_round, rou
 from screening_db.queries.ranking import campaign as campaign_row
 from screening_db.queue.progress import waiting_adslabs
 from screening_db.tables.learning import RoundRow
-from tasks.learn.stopping import RoundEnd, why_stop
-from tasks.rank import Window
+from tasks.acquisition.rank import Window
+from tasks.acquisition.stopping import RoundEnd, why_stop
 
 
 class Parts(Protocol):

@@ -17,7 +17,7 @@ from model.errors import ModelError
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import campaign as campaign_row
 from tasks.errors import UserError
-from tasks.verify.engines import Places
+from tasks.verification.engines import Places
 
 
 @dataclass(frozen=True)

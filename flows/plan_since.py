@@ -16,8 +16,8 @@ from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.contents import stored_contents
 from screening_db.queries.ranking import campaign as campaign_row
-from tasks.plan import BulkSurfaces, seconds_of
-from tasks.plan_difference import (
+from tasks.reports.plan import BulkSurfaces, seconds_of
+from tasks.reports.plan_difference import (
     Contents,
     Difference,
     compare,

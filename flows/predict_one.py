@@ -8,8 +8,13 @@ from flows.errors import CampaignError
 from model.contract import Configuration, Domain, Prediction
 from model.prediction.predictor import load_predictor
 from model.text.configuration_text import EXAMPLE, parse_text
-from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
 from tasks.levels import level_name
+from tasks.prediction.adslab_file import (
+    Named,
+    adslab_configuration,
+    adslab_from_file,
+    text_configuration,
+)
 
 _Z90 = 1.645
 _MILLER = re.compile(r"(-?\d+)[ ,]+(-?\d+)[ ,]+(-?\d+)\Z")

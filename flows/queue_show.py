@@ -17,7 +17,7 @@ from screening_db.queries.ranking import label
 from screening_db.queue.commands import Carried
 from screening_db.queue.view import ItemKey, QueueItem, items_of
 from screening_db.tables.verification import CalculationRow
-from tasks.report import surface_name
+from tasks.reports.report import surface_name
 
 _LEFT_SHOWN = 10
 

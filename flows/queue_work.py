@@ -18,12 +18,12 @@ from screening_db.queue.dependencies import Need, record_needs, without_needs
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow
 from tasks.errors import UserError
-from tasks.identity import slab_id
 from tasks.levels import LevelOfTheory
-from tasks.structures import structure_from_text
-from tasks.verify.energies import EnergyCache, gas_energy, slab_energy
-from tasks.verify.engines import Engine
-from tasks.verify.logbook import Logbook
+from tasks.structures.identity import slab_id
+from tasks.structures.json_text import structure_from_text
+from tasks.verification.engines import Engine
+from tasks.verification.labels.energies import EnergyCache, gas_energy, slab_energy
+from tasks.verification.relaxation.logbook import Logbook
 
 _TOLD_VERSIONS = ("sabatier", "ase", "numpy", "scipy")
 

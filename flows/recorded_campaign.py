@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from flows.campaign import Campaign, FileAdsorbate
 from flows.errors import CampaignError
 from screening_db.tables.screening import CampaignRow
-from tasks.acquire import Prices
-from tasks.adsorbates import adsorbate, adsorbate_from_smiles
-from tasks.rank import Window
+from tasks.acquisition import Prices
+from tasks.acquisition.rank import Window
+from tasks.enumeration.adsorbates import adsorbate, adsorbate_from_smiles
 
 
 def recorded_campaign(row: CampaignRow) -> Campaign:

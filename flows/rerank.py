@@ -21,9 +21,9 @@ from screening_db.queries.ranking import (
 )
 from screening_db.records.ranking import Asked, Ranking, asked_for, replace_ranking
 from screening_db.tables.screening import CampaignRow
-from tasks.acquire import CostRule
-from tasks.rank import RankedPair
-from tasks.triage import Budget, Chosen
+from tasks.acquisition import CostRule
+from tasks.acquisition.rank import RankedPair
+from tasks.acquisition.triage import Budget, Chosen
 
 
 def rank_again(

@@ -32,11 +32,11 @@ from screening_db.queries.ranking import campaign as find_campaign
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_predictions, store_structures
 from screening_db.tables.screening import CampaignRow
-from tasks.adsorbates import Adsorbate
-from tasks.checkpoints import described
-from tasks.identity import content_id
-from tasks.predict import ScoredCandidate
-from tasks.predict_again import StoredSlab, predict_again
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.predict import ScoredCandidate
+from tasks.prediction.repredict import StoredSlab, predict_again
+from tasks.structures.identity import content_id
 
 CHUNK_PLACEMENTS = 1000
 

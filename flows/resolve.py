@@ -8,18 +8,23 @@ from pathlib import Path
 from flows.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
 from flows.errors import CampaignError
 from model.contract import Domain
-from tasks.acquire import PRICE_TABLES, Prices
-from tasks.adsorbates import Adsorbate, adsorbate, adsorbate_from_file, adsorbate_from_smiles
-from tasks.bulks import Bulk, resolve_bulks
-from tasks.checkpoints import described
+from tasks.acquisition import PRICE_TABLES, Prices
+from tasks.acquisition.rank import Window
+from tasks.enumeration.adsorbates import (
+    Adsorbate,
+    adsorbate,
+    adsorbate_from_file,
+    adsorbate_from_smiles,
+)
+from tasks.enumeration.bulks import Bulk, resolve_bulks
 from tasks.errors import Refused
-from tasks.identity import content_id
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.rank import Window
-from tasks.structures import structure_text
-from tasks.verify.admission import unverifiable
-from tasks.verify.engines import Places, check_level, computable_elements
+from tasks.prediction.checkpoint_domain import described
+from tasks.structures.identity import content_id
+from tasks.structures.json_text import structure_text
+from tasks.verification.engines import Places, check_level, computable_elements
+from tasks.verification.relaxation.admission import unverifiable
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from screening_db.learning.rounds import RoundNumbers
 from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts
 from screening_db.queue.progress import converged_since
 from screening_db.tables.learning import RoundRow
-from tasks.learn.stopping import RoundEnd
-from tasks.rank import Window
-from tasks.report import Comparison, agreement
+from tasks.acquisition.rank import Window
+from tasks.acquisition.stopping import RoundEnd
+from tasks.reports.report import Comparison, agreement
 
 _ENDED = ("converged", "anomalous", "failed")
 

@@ -22,14 +22,14 @@ from screening_db.tables.screening import (
     RankRow,
     SlabRow,
 )
-from tasks.adsorbates import Adsorbate
-from tasks.bulks import Bulk
+from tasks.acquisition.rank import RankedPair
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.slabs import Slab
 from tasks.errors import Refused
 from tasks.levels import LevelOfTheory
-from tasks.predict import ScoredCandidate, Scores
-from tasks.rank import RankedPair
-from tasks.slabs import Slab
-from tasks.structures import structure_text
+from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.structures.json_text import structure_text
 
 
 def bulk_row(bulk: Bulk) -> BulkRow:

@@ -25,11 +25,11 @@ from screening_db.database.engine import Database
 from screening_db.queries.contents import predictions_of_pairs
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_chunk, store_structures
-from tasks.adsorbates import Adsorbate
-from tasks.identity import pair_id
-from tasks.placements import PlacementSpec
-from tasks.predict import Scores, score_slabs
-from tasks.slabs import Slab
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import Slab
+from tasks.prediction.predict import Scores, score_slabs
+from tasks.structures.identity import pair_id
 
 
 @dataclass(frozen=True)

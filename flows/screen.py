@@ -21,7 +21,7 @@ from flows.surfaces import CutOrder, cut
 from flows.workers import ClusterPlan, device_for
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
-from tasks.plan import BulkSurfaces
+from tasks.reports.plan import BulkSurfaces
 
 
 @dataclass(frozen=True)

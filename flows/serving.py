@@ -11,7 +11,7 @@ from screening_db.database.engine import Database
 from screening_db.learning.serving import checkpoint, serving
 from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CampaignRow, CheckpointRow
-from tasks.checkpoints import described
+from tasks.prediction.checkpoint_domain import described
 
 
 @dataclass(frozen=True)

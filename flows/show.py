@@ -10,8 +10,8 @@ from rich.table import Table
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import Selected
 from screening_db.queries.ranking import funnel_counts, top_candidates
-from tasks.plan import Plan
-from tasks.report import funnel_lines, stage_totals, surface_name
+from tasks.reports.plan import Plan
+from tasks.reports.report import funnel_lines, stage_totals, surface_name
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 

@@ -32,7 +32,7 @@ from flows.workers import ClusterPlan, default_workers
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.ranking import campaign as campaign_row
-from tasks.plan import plan
+from tasks.reports.plan import plan
 
 if TYPE_CHECKING:
     from flows.verify import InJobs, OnDask

@@ -7,10 +7,10 @@ from sqlalchemy import select
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import bulk_formulas, candidates, slabs
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
-from tasks.adsorbates import Adsorbate
-from tasks.predict_again import StoredCandidate, StoredSlab
-from tasks.slabs import Slab
-from tasks.structures import structure_from_text
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.slabs import Slab
+from tasks.prediction.repredict import StoredCandidate, StoredSlab
+from tasks.structures.json_text import structure_from_text
 
 
 def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorbate]:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from flows.resolve import Resolved
-from tasks.adsorbates import Adsorbate
-from tasks.bulks import Bulk
-from tasks.placements import PlacementSpec
-from tasks.plan import BulkSurfaces, surfaces_of
-from tasks.slabs import SlabSpec
-from tasks.verify.engines import computable_elements
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import SlabSpec
+from tasks.reports.plan import BulkSurfaces, surfaces_of
+from tasks.verification.engines import computable_elements
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from screening_db.calculations.attempts import (
 from screening_db.calculations.steps import Step
 from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
-from tasks.structures import structure_from_text, structure_text
-from tasks.verify.checkpoint import Frame
-from tasks.verify.logbook import LastGeometry, Logbook
+from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.logbook import LastGeometry, Logbook
 
 
 def stored_geometry(db: Database, lease: Lease) -> StoredGeometry | None:

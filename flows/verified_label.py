@@ -7,9 +7,9 @@ from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import BulkRow, CandidateRow, SlabRow
 from screening_db.tables.verification import LabelRow
-from tasks.featurise import configuration_text, site_label
-from tasks.structures import structure_text
-from tasks.verify.verify import Verified
+from tasks.prediction.featurise import configuration_text, site_label
+from tasks.structures.json_text import structure_text
+from tasks.verification.labels.verify import Verified
 
 
 def label_row(db: Database, lease: Lease, verified: Verified) -> LabelRow:

@@ -27,9 +27,9 @@ from screening_db.queue.progress import waiting_adslabs
 from screening_db.records.screening import record_level
 from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
-from tasks.verify.engines import Places, engine_elsewhere, engine_for, place_of
-from tasks.verify.resources import Limits
-from tasks.verify.work_folder import require_work_folder
+from tasks.verification.engines import Places, engine_elsewhere, engine_for, place_of
+from tasks.verification.inputs.resources import Limits
+from tasks.verification.relaxation.work_folder import require_work_folder
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from flows.step_channel import Teller
 from flows.try_record import logbook, with_logbook
 from screening_db.calculations.attempts import Provenance, StoredGeometry
 from screening_db.queue.lease import Lease
-from tasks.adsorbates import Adsorbate
+from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.structures import structure_from_text, structure_text
-from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Engine, EngineError, FailureKind, Places, engine_for
-from tasks.verify.logbook import Logbook
-from tasks.verify.stored import require_stored
-from tasks.verify.verify import RelaxedElsewhere, Verified, verify
+from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.verification.engines import Engine, EngineError, FailureKind, Places, engine_for
+from tasks.verification.labels.energies import EnergyKey
+from tasks.verification.labels.integrity import require_stored
+from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.relaxation.logbook import Logbook
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from screening_db.queue.queue import complete, complete_reference, fail
 from screening_db.records.screening import record_references
 from screening_db.tables.verification import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
-from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import FailureKind
-from tasks.verify.verify import Verified
-from tasks.verify.work_folder import remove_work_folder
+from tasks.verification.engines import FailureKind
+from tasks.verification.labels.energies import EnergyKey
+from tasks.verification.labels.verify import Verified
+from tasks.verification.relaxation.work_folder import remove_work_folder
 
 _UNCONVERGED = FailureKind.IONS_NOT_CONVERGED.value
 

@@ -12,16 +12,22 @@ from screening_db.database.engine import Database
 from screening_db.queries.ranking import candidates, reference_energies, slabs
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
-from tasks.adsorbates import Adsorbate
+from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.structures import structure_from_text
-from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import Places
-from tasks.verify.engines.launch import LAUNCHER, with_ranks
-from tasks.verify.free_molecule import free_molecule
-from tasks.verify.resources import Demand, Limits, demand_of, molecule_demand, resources
-from tasks.verify.sampling import boxed
+from tasks.structures.json_text import structure_from_text
+from tasks.verification.engines import Places
+from tasks.verification.engines.launch import LAUNCHER, with_ranks
+from tasks.verification.inputs.free_molecule import free_molecule
+from tasks.verification.inputs.resources import (
+    Demand,
+    Limits,
+    demand_of,
+    molecule_demand,
+    resources,
+)
+from tasks.verification.inputs.sampling import boxed
+from tasks.verification.labels.energies import EnergyKey
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The bond graph of an adsorbate: heavy atoms, the hydrogens on each, and their bonds.
 
 Two atoms are bonded when they are nearer than 1.25 (r_i + r_j), covalent radii, as in
-``tasks.orientation``. A hydrogen with one bond, to an atom that is no hydrogen, counts on that
-atom; any other hydrogen (H2, a bridge) is a heavy atom of the graph.
+``tasks.structures.orientation``. A hydrogen with one bond, to an atom that is no hydrogen, counts
+on that atom; any other hydrogen (H2, a bridge) is a heavy atom of the graph.
 
 Shapes  A atoms of the adsorbate.
 Units   Å.

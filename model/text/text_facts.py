@@ -3,7 +3,7 @@
 A language model of this size learns from a few thousand texts that Pt is like Pd; the properties
 of the elements that a text names say so from the start.
 
-Shapes  B systems, R rows, F features and K counts of ``model.text.configuration_text.text_features``, D width.
+Shapes  B systems, R rows, F features and K counts of ``model.text.text_features``, D width.
 """
 
 from dataclasses import dataclass, fields

@@ -13,7 +13,7 @@ from typing import Any
 from tasks.errors import UserError
 from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
-from tasks.references import ReferenceScheme
+from tasks.levels.references import ReferenceScheme
 
 REPLAY = "replay"  # the engine that looks answers up; they are of relaxed structures already
 

@@ -19,15 +19,15 @@ import pyarrow as pa
 from ase import Atoms
 
 from model.text.configuration_text import parse_text
-from tasks.adsorbates import name_of
+from tasks.enumeration.adsorbates import name_of
 from tasks.errors import Refused, UserError
-from tasks.training_data.frames import (
+from tasks.structures.standard_frame import (
     bulk_formula,
     clean_frame,
     joined_adsorbate,
     standard_frame,
 )
-from tasks.training_data.replace import Replaced, Replacer
+from tasks.training_data.re_place import Replaced, Replacer
 from tasks.training_data.sources import (
     BENCHMARKS,
     SETS,

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tasks.training_data.frames import in_plane_vectors
+from tasks.structures.standard_frame import in_plane_vectors
 
 SAME_ANG = 0.12  # a held atom on its image: lattice constants in files are rounded
 _STRAIN = 0.02  # an in-plane operation may stretch the cell by no more

@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tasks.adsorbates import adsorbate
-from tasks.bulks import Bulk, BulkSpec, FormulaSpec, alloy_specs, resolve_bulks
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import Bulk, BulkSpec, FormulaSpec, alloy_specs, resolve_bulks
+from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.sites import SurfaceSites, surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.identity import seed_from
-from tasks.lattice_planes import Miller
 from tasks.levels import LevelOfTheory, level
-from tasks.placements import Adslab, PlacementSpec, enumerate_placements
-from tasks.sites import SurfaceSites, surface_sites
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.structures.identity import seed_from
 from tasks.training_data.table import (
     SCHEMA,
     Label,
@@ -37,9 +37,9 @@ from tasks.training_data.table import (
     training_row,
     write_table,
 )
-from tasks.verify.energies import MemoryCache
-from tasks.verify.engines import EngineError
-from tasks.verify.verify import Verified, verify
+from tasks.verification.engines import EngineError
+from tasks.verification.labels.energies import MemoryCache
+from tasks.verification.labels.verify import Verified, verify
 
 METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 # EMT's toy H leaves C, N and O for the metal: OH, NH, CHO, CH3, H2O and the like dissociate in

@@ -17,9 +17,9 @@ from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from tasks.errors import UserError
-from tasks.identity import fixed_mask
+from tasks.structures.identity import fixed_mask
+from tasks.structures.standard_frame import VACUUM_ANG, in_plane_vectors, surface_mask
 from tasks.training_data.continuation import SAME_ANG, Points, continuations, distinct
-from tasks.training_data.frames import VACUUM_ANG, in_plane_vectors, surface_mask
 
 _SNAP_ANG = 1.1  # a free atom that moved further has reconstructed
 _GOOD_FIT_ANG2 = 0.04  # mean squared move of an ordinary relaxation: no other step is better

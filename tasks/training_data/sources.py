@@ -16,8 +16,8 @@ from ase import Atoms
 from ase.io import iread
 from pymatgen.core.composition import Composition
 
+from tasks.enumeration.lattice_planes import Miller
 from tasks.errors import UserError
-from tasks.lattice_planes import Miller
 
 Form = Literal["initial", "relaxed", "clean", "text"]
 NO_LICENCE = "-"

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from ase import Atoms
 
 from model.text.configuration_text import ConfigurationText
+from tasks.enumeration.lattice_planes import Miller
 from tasks.errors import UserError
-from tasks.featurise import configuration_text
-from tasks.lattice_planes import Miller
+from tasks.prediction.featurise import configuration_text
 
 Kind = Literal["unrelaxed", "relaxed", "initial", "clean", "text"]
 

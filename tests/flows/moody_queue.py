@@ -21,10 +21,10 @@ from flows.rows import adsorbate_row, level_row
 from screening_db.database.engine import Database, open_database
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_chunk
-from tasks.adsorbates import adsorbate
-from tasks.identity import candidate_ids, pair_id, slab_id
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, read_level
-from tasks.structures import structure_text
+from tasks.structures.identity import candidate_ids, pair_id, slab_id
+from tasks.structures.json_text import structure_text
 
 REPOSITORY = Path(__file__).parents[2]
 CAMPAIGN = "tiny"
@@ -40,7 +40,7 @@ from pathlib import Path
 from ase.calculators.emt import EMT
 from threadpoolctl import threadpool_info
 
-from tasks.verify.engines import EngineError, FailureKind
+from tasks.verification.engines import EngineError, FailureKind
 
 
 class Moody:

@@ -14,10 +14,10 @@ from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import candidates, funnel_counts, slabs, top_candidates
-from tasks.design_order import DesignOrder, design_order
-from tasks.generate import generate
-from tasks.structures import structure_from_text
-from tasks.verify.stored import require_stored
+from tasks.design.generate import generate
+from tasks.design.request import DesignOrder, design_order
+from tasks.structures.json_text import structure_from_text
+from tasks.verification.labels.integrity import require_stored
 
 CO = SeenAdsorbate(("C0 O0 0-1",), 10, -1.0, 0.5)
 ETHANOL = SeenAdsorbate(("C3 C2 O1 0-1 1-2",), 10, -1.0, 0.5)

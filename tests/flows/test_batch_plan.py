@@ -10,7 +10,7 @@ from flows.settings import Settings
 from flows.start import Asked, where_of
 from flows.verify import InJobs, OnDask
 from flows.workers import default_workers
-from tasks.verify.resources import COSTS
+from tasks.verification.inputs.resources import COSTS
 
 PROFILE = Path(__file__).parents[2] / "deployments" / "slurm.yaml"
 

@@ -18,8 +18,8 @@ from flows.verify_work import Terms
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import campaign, queue_items
 from tasks.errors import UserError
-from tasks.verify.engines import plugin
-from tasks.verify.resources import Limits, Resources
+from tasks.verification.engines import plugin
+from tasks.verification.inputs.resources import Limits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 from flows import batch_executor

@@ -7,8 +7,8 @@ from flows.campaign import Campaign
 from flows.campaign_file import load_campaign, parse_campaign
 from flows.campaign_triage import PolicyName, ScoreName
 from flows.errors import CampaignError
-from tasks.acquire import POLICIES, SCORES
-from tasks.rank import Window
+from tasks.acquisition import POLICIES, SCORES
+from tasks.acquisition.rank import Window
 
 GOOD = """\
 name: good

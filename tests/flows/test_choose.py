@@ -15,9 +15,9 @@ from flows.resolve import resolve
 from flows.rows import campaign_row
 from screening_db.database.engine import Database, open_database
 from screening_db.records.screening import record_chunk, record_triage
-from tasks.acquire import Prices, PriceTable
+from tasks.acquisition import Prices, PriceTable
+from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
 from tasks.errors import UserError
-from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
 
 REPOSITORY = Path(__file__).parents[2]
 ATOMS = {"Cu": 50, "Pt": 100}

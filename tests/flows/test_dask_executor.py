@@ -20,10 +20,10 @@ from flows.workers import ClusterPlan
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import queue_items
 from screening_db.queue.lease import Lease
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import level
-from tasks.verify.engines import FailureKind
-from tasks.verify.resources import Resources
+from tasks.verification.engines import FailureKind
+from tasks.verification.inputs.resources import Resources
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from screening_db.queue.batch_jobs import take_over_jobs
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
-from tasks.verify.engines import EnginePlace, FailureKind, plugin
-from tasks.verify.engines.base import LADDER
-from tasks.verify.resources import Limits
+from tasks.verification.engines import EnginePlace, FailureKind, plugin
+from tasks.verification.engines.base import LADDER
+from tasks.verification.inputs.resources import Limits
 
 QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
 

@@ -8,10 +8,10 @@ from flows.generate import Wish, generate, start_generate
 from flows.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
-from tasks.design import Verdict
-from tasks.design_order import DesignOrder
+from tasks.design.checks import Verdict
+from tasks.design.generate import Adslab, Design
+from tasks.design.request import DesignOrder
 from tasks.errors import UserError
-from tasks.generate import Adslab, Design
 
 
 class NothingToPredict:

@@ -10,7 +10,7 @@ from flows.lattice import start_lattice
 from flows.resolve import resolve
 from flows.surfaces import cut_here
 from tasks.errors import UserError
-from tasks.verify.lattice import Equilibrium
+from tasks.verification.lattice.lattice import Equilibrium
 
 CAMPAIGN = """\
 name: sized

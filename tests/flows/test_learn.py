@@ -21,7 +21,7 @@ from screening_db.queries.ranking import campaign as campaign_row
 from screening_db.records.screening import record_campaign, record_checkpoint, record_level
 from screening_db.tables.screening import CampaignRow, CheckpointRow, LevelOfTheoryRow
 from tasks.errors import UserError
-from tasks.learn.training_set import TrainingSet
+from tasks.training_data.from_labels import TrainingSet
 
 
 class KilledError(Exception):

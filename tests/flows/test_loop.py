@@ -19,7 +19,7 @@ from screening_db.learning.rounds import rounds
 from screening_db.queue.queue import claim, complete, enqueue, fail
 from screening_db.records.screening import record_chunk, record_triage
 from screening_db.tables.learning import RoundRow
-from tasks.rank import Window
+from tasks.acquisition.rank import Window
 
 IDS = [f"c{number:02d}" for number in range(12)]
 PREDICTED_EV, LABEL_EV = -0.5, -0.3

@@ -9,7 +9,7 @@ from ase.build import add_adsorbate, fcc111
 
 from flows.errors import USER_FAULTS
 from flows.predict_one import predict_file, predict_text, show_predictions
-from tasks.cif import cif_text
+from tasks.structures.cif import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"
 

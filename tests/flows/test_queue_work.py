@@ -15,10 +15,10 @@ from screening_db.calculations.attempts import sha256_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
-from tasks.identity import slab_id
 from tasks.levels import level
-from tasks.structures import structure_text
-from tasks.verify.engines import FailureKind, engine_for
+from tasks.structures.identity import slab_id
+from tasks.structures.json_text import structure_text
+from tasks.verification.engines import FailureKind, engine_for
 
 EMT = level("emt")
 

@@ -22,7 +22,7 @@ from screening_db.learning.serving import promotions, serving
 from screening_db.learning.stale import is_stale, model_of, stale_predictions
 from screening_db.queries.ranking import funnel_counts
 from screening_db.tables.screening import Base
-from tasks.predict_again import predict_again
+from tasks.prediction.repredict import predict_again
 
 pytestmark = pytest.mark.slow
 

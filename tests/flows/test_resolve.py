@@ -11,7 +11,7 @@ from flows.resolve import resolve
 from flows.surfaces import cut_here
 from model.checkpoint import embedded_names
 from tasks.errors import UserError
-from tasks.verify.engines import EnginePlace
+from tasks.verification.engines import EnginePlace
 
 pytestmark = pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint is here")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.prediction.predictor import load_predictor
-from tasks.checkpoints import described
+from tasks.prediction.checkpoint_domain import described
 
 REPOSITORY = Path(__file__).parents[2]
 SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}

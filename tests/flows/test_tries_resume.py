@@ -40,15 +40,15 @@ from screening_db.records.screening import (
 )
 from screening_db.tables.screening import BulkRow, CampaignRow, CandidateRow, CheckpointRow, SlabRow
 from screening_db.tables.verification import QueueRow
-from tasks.adsorbates import adsorbate
-from tasks.identity import candidate_ids, slab_id
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
-from tasks.structures import structure_text
-from tasks.verify.checks import Flag
-from tasks.verify.energies import EnergyKey
-from tasks.verify.engines import EnginePlace, FailureKind
-from tasks.verify.verify import Verified
-from tasks.verify.work_folder import remove_work_folder
+from tasks.structures.identity import candidate_ids, slab_id
+from tasks.structures.json_text import structure_text
+from tasks.verification.engines import EnginePlace, FailureKind
+from tasks.verification.labels.checks import Flag
+from tasks.verification.labels.energies import EnergyKey
+from tasks.verification.labels.verify import Verified
+from tasks.verification.relaxation.work_folder import remove_work_folder
 
 LEVEL = level("emt")
 SAME_EV = 1e-8  # EMT's neighbour list depends on its past
@@ -196,7 +196,7 @@ from pathlib import Path
 from ase.calculators.emt import EMT
 from flows import step_channel
 from screening_db.database.engine import open_database
-from tasks.verify.engines import emt
+from tasks.verification.engines import emt
 import test_tries_resume as here
 
 class Slow(EMT):

@@ -109,7 +109,7 @@ def test_graphs_of_a_batch_come_apart_as_they_came() -> None:
 
 
 def test_large_batches_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.encoders.registry.cache.EDGES_AT_ONCE", 1)
+    monkeypatch.setattr("model.encoders.cache.EDGES_AT_ONCE", 1)
     frozen = Counted()
     batch = graphs(0, 1, 2)
     with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.acquire import (
+from tasks.acquisition import (
     POLICIES,
     SCORES,
     AcquisitionError,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.acquire import AcquisitionError, Beliefs
+from tasks.acquisition import AcquisitionError, Beliefs
 
 TWO = Beliefs.plain(
     ["a", "b"],

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from tasks.acquire import SCORES, AcquisitionError, Beliefs, ConfidenceBound
-from tasks.acquire.normal import expected_gain, probability_between
+from tasks.acquisition import SCORES, AcquisitionError, Beliefs, ConfidenceBound
+from tasks.acquisition.normal import expected_gain, probability_between
 
 energies = st.floats(-5, 5)
 sigmas = st.floats(0.01, 2)

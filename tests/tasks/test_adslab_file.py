@@ -8,9 +8,14 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
 from model.text.configuration_text import parse_text
-from tasks.adslab_file import Named, adslab_configuration, adslab_from_file, text_configuration
-from tasks.cif import cif_text
 from tasks.errors import UserError
+from tasks.prediction.adslab_file import (
+    Named,
+    adslab_configuration,
+    adslab_from_file,
+    text_configuration,
+)
+from tasks.structures.cif import cif_text
 
 CO_ON_COPPER = Named("CO", (1, 1, 1))
 

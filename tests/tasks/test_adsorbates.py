@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 from ase.io import write
 from pymatgen.core.composition import Composition
 
-from tasks.adsorbates import (
+from tasks.enumeration.adsorbates import (
     ALIASES,
     Adsorbate,
     adsorbate,
@@ -20,7 +20,7 @@ from tasks.adsorbates import (
     adsorbate_names,
 )
 from tasks.errors import UserError
-from tasks.orientation import axis_fold, is_connected, molecule_bonds
+from tasks.structures.orientation import axis_fold, is_connected, molecule_bonds
 
 # Bond lengths in Å from the longest triple or double bond to the longest single bond met in gas
 # phase molecules and force fields.

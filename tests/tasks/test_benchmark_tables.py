@@ -14,11 +14,11 @@ from ase.io import write
 from model.data.rows import read_rows
 from model.text.configuration_text import parse_text
 from tasks.errors import UserError
+from tasks.structures.standard_frame import clean_frame, standard_frame
 from tasks.training_data import benchmark_tables as command
 from tasks.training_data.assemble import assemble, set_rows
 from tasks.training_data.assemble import main as assemble_main
 from tasks.training_data.benchmark_tables import PUBLISHED
-from tasks.training_data.frames import clean_frame, standard_frame
 from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, chosen
 from tasks.training_data.table import SCHEMA
 

@@ -6,8 +6,8 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.neighborlist import NeighborList, natural_cutoffs
 
-from tasks.contacts import bonds, coordination, cutoffs, neighbours
 from tasks.errors import UserError
+from tasks.structures.contacts import bonds, coordination, cutoffs, neighbours
 
 
 def test_cutoffs_are_the_natural_ones_and_a_margin() -> None:

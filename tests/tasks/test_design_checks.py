@@ -6,9 +6,9 @@ from ase import Atoms
 from streams import adslab
 
 from model.generation.skeleton import Skeleton
-from tasks.cif import cif_text, read_cif
-from tasks.design import CAUSES, Asked, DesignLimits, judge
+from tasks.design.checks import CAUSES, Asked, DesignLimits, judge
 from tasks.errors import UserError
+from tasks.structures.cif import cif_text, read_cif
 
 METHANOL = Asked("CH3OH", (Skeleton.from_text("C3 O1 0-1"),), ("Cu",), "Cu")
 

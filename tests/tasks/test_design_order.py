@@ -1,7 +1,7 @@
 import pytest
 
 from model.generation.design import SeenAdsorbate, SeenLevel
-from tasks.design_order import design_order
+from tasks.design.request import design_order
 from tasks.errors import UserError
 
 ETHANOL, ETHER = "C3 C2 O1 0-1 1-2", "C3 O0 C3 0-1 1-2"

@@ -12,11 +12,11 @@ from ase.build import add_adsorbate, fcc111, molecule
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Potentials, Smearing
-from tasks.verify.admission import admit
-from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
-from tasks.verify.engines.cp2k import Cp2kEngine, _reduced, cp2k_parameters
-from tasks.verify.sampling import boxed
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines.dft.cp2k import Cp2kEngine, _reduced, cp2k_parameters
+from tasks.verification.inputs.sampling import boxed
+from tasks.verification.relaxation.admission import admit
+from tasks.verification.relaxation.compute import compute
 
 HYDROGEN = boxed(molecule("H2"), 2.0)
 SHELL = """\

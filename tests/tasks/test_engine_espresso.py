@@ -11,12 +11,12 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
-from tasks.verify.admission import admit
-from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung
-from tasks.verify.engines.espresso import EspressoEngine, espresso_parameters
-from tasks.verify.logbook import Logbook
-from tasks.verify.sampling import boxed
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung
+from tasks.verification.engines.dft.espresso import EspressoEngine, espresso_parameters
+from tasks.verification.inputs.sampling import boxed
+from tasks.verification.relaxation.admission import admit
+from tasks.verification.relaxation.compute import compute
+from tasks.verification.relaxation.logbook import Logbook
 
 LEVEL = level("qe-pbe")
 HYDROGEN = boxed(molecule("H2"), 2.0)

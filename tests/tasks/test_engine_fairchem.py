@@ -14,8 +14,9 @@ from ase.calculators.emt import EMT
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, Potentials
-from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, engine_for
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, engine_for
+from tasks.verification.engines.potentials import fairchem
+from tasks.verification.relaxation.compute import compute
 
 WEIGHTS = b"weights"
 
@@ -46,7 +47,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineP
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setitem(sys.modules, "fairchem", ModuleType("fairchem"))
     monkeypatch.setitem(sys.modules, "fairchem.core.units", ModuleType("fairchem.core.units"))
-    monkeypatch.setattr("tasks.verify.engines.fairchem.find_spec", lambda name: name)
+    monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: name)
     (tmp_path / "uma.pt").write_bytes(WEIGHTS)
     return {"fairchem": EnginePlace(potentials=str(tmp_path / "uma.pt"))}
 
@@ -82,7 +83,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(EngineError, match="set SABATIER_FAIRCHEM_CHECKPOINT"):
         engine_for(LEVEL)
-    monkeypatch.setattr("tasks.verify.engines.fairchem.find_spec", lambda name: None)
+    monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'sabatier\[fairchem\]'") as caught:
         engine_for(LEVEL, places=places)
     assert caught.value.kind is FailureKind.NOT_INSTALLED

@@ -14,8 +14,7 @@ from ase.constraints import FixAtoms
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Scf, Smearing
-from tasks.verify.compute import compute
-from tasks.verify.engines import (
+from tasks.verification.engines import (
     EngineError,
     EnginePlace,
     FailureKind,
@@ -24,8 +23,9 @@ from tasks.verify.engines import (
     computable_elements,
     engine_for,
 )
-from tasks.verify.engines.gpaw import GpawEngine, gpaw_parameters
-from tasks.verify.sampling import boxed
+from tasks.verification.engines.dft.gpaw import GpawEngine, gpaw_parameters
+from tasks.verification.inputs.sampling import boxed
+from tasks.verification.relaxation.compute import compute
 
 LEVEL = level("gpaw-rpbe")
 installed = pytest.mark.skipif(
@@ -144,7 +144,7 @@ def test_setups_are_those_of_the_functional_in_the_folder(
 def test_where_gpaw_is_not_the_message_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tasks.verify.engines.gpaw.find_spec", lambda name: None)
+    monkeypatch.setattr("tasks.verification.engines.dft.gpaw.find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'sabatier\[dft\]'") as caught:
         engine_for(LEVEL)
     assert caught.value.kind is FailureKind.NOT_INSTALLED
@@ -153,7 +153,7 @@ def test_where_gpaw_is_not_the_message_says_how_to_install_it(
 
 def test_another_version_than_the_levels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gpaw", ModuleType("gpaw"))
-    monkeypatch.setattr("tasks.verify.engines.gpaw.find_spec", lambda name: name)
+    monkeypatch.setattr("tasks.verification.engines.dft.gpaw.find_spec", lambda name: name)
     monkeypatch.setattr("importlib.metadata.version", lambda name: "22.8.0")
     with pytest.raises(EngineError, match=r"with gpaw >=26.7,<27, found 22.8.0"):
         engine_for(LEVEL)

@@ -10,22 +10,29 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
 from screening_db.learning.training_labels import TrainingLabel
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Potentials
-from tasks.structures import structure_text
-from tasks.verify.compute import compute
-from tasks.verify.energies import MemoryCache
-from tasks.verify.engines import (
+from tasks.structures.json_text import structure_text
+from tasks.verification.engines import (
     EngineError,
     EnginePlace,
     FailureKind,
     computable_elements,
     engine_for,
 )
-from tasks.verify.replay_table import Known, adsorption, gas_zeros, known_id, of_labels, write_table
-from tasks.verify.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.engines.replay_table import (
+    Known,
+    adsorption,
+    gas_zeros,
+    known_id,
+    of_labels,
+    write_table,
+)
+from tasks.verification.labels.energies import MemoryCache
+from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.relaxation.compute import compute
 
 BASE = level("emt")
 PLACED = replace(BASE.stated(), mode="single_point", geometry="as-placed")

@@ -11,10 +11,10 @@ from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
 from tasks.levels.calculation import Spin
-from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
-from tasks.verify.engines.vasp import VaspEngine, vasp_parameters
-from tasks.verify.sampling import boxed
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines.dft.vasp import VaspEngine, vasp_parameters
+from tasks.verification.inputs.sampling import boxed
+from tasks.verification.relaxation.compute import compute
 
 LEVEL = level("vasp-oc20")
 HYDROGEN = boxed(molecule("H2"), 2.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tasks.verify.verify import RelaxedElsewhere
+from tasks.verification.labels.verify import RelaxedElsewhere
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -6,10 +6,13 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
 from model.text.configuration_text import parse_text
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.sites import SurfaceSites, surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.featurise import (
+from tasks.prediction.featurise import (
     SiteMismatchError,
     check_site,
     configuration_text,
@@ -17,9 +20,6 @@ from tasks.featurise import (
     featurise_all,
     site_label,
 )
-from tasks.placements import Adslab, PlacementSpec, enumerate_placements
-from tasks.sites import SurfaceSites, surface_sites
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
 
 Placed = tuple[Slab, SurfaceSites, list[Adslab]]
 

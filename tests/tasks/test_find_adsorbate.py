@@ -3,9 +3,9 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, fcc211
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
-from tasks.find_adsorbate import find_adsorbate
+from tasks.structures.find_adsorbate import find_adsorbate
 
 
 def adslab(name: str = "CH3OH", slab: Atoms | None = None, height: float = 2.0) -> Atoms:

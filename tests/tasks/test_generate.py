@@ -5,10 +5,10 @@ from streams import adslab, reread
 
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.structure_stream import Structure
-from tasks.cif import read_cif
-from tasks.design_order import DesignOrder, design_order
+from tasks.design.generate import AT_ONCE, causes, generate
+from tasks.design.request import DesignOrder, design_order
 from tasks.errors import UserError
-from tasks.generate import AT_ONCE, causes, generate
+from tasks.structures.cif import read_cif
 
 LEVELS = {
     "emt": SeenLevel(-3.0, 2.0, ("Cu", "Pt"), {"CO": SeenAdsorbate(("C0 O0 0-1",), 10, -1.0, 0.5)})

@@ -12,12 +12,12 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
-from tasks.verify.energies import EnergyKey, MemoryCache
-from tasks.verify.engines import engine_for
-from tasks.verify.verify import Verified, verify
+from tasks.verification.engines import engine_for
+from tasks.verification.labels.energies import EnergyKey, MemoryCache
+from tasks.verification.labels.verify import Verified, verify
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,10 +16,10 @@ from ase.constraints import FixAtoms
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
-from tasks.verify.compute import compute
-from tasks.verify.engines import EnginePlace, engine_for
-from tasks.verify.logbook import Logbook
-from tasks.verify.relax import Relaxation
+from tasks.verification.engines import EnginePlace, engine_for
+from tasks.verification.relaxation.compute import compute
+from tasks.verification.relaxation.logbook import Logbook
+from tasks.verification.relaxation.relax import Relaxation
 
 REPOSITORY = Path(__file__).parents[2]
 SAME_EV = 2e-3  # the electrons of a step start elsewhere: twice what they are converged to

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import fcc111
 from ase.constraints import FixAtoms
 
-from tasks.identity import (
+from tasks.structures.identity import (
     bulk_id,
     candidate_ids,
     content_id,

@@ -10,18 +10,18 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
-from tasks.bulks import Bulk, FileSpec, FormulaSpec, resolve_bulks
+from tasks.enumeration.bulks import Bulk, FileSpec, FormulaSpec, resolve_bulks
+from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.levels.calculation import KPoints, Spin
-from tasks.slabs import SlabSpec, enumerate_slabs
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
-from tasks.verify.engines.base import LADDER
-from tasks.verify.engines.emt import EmtEngine
-from tasks.verify.engines.replay import ReplayEngine
-from tasks.verify.lattice import equilibrium
-from tasks.verify.lattice_file import crystal_file, kept_stretch, write_crystal
-from tasks.verify.sampling import kpoint_mesh, start_moments
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines.base import LADDER
+from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.engines.replay import ReplayEngine
+from tasks.verification.inputs.sampling import kpoint_mesh, start_moments
+from tasks.verification.lattice.lattice import equilibrium
+from tasks.verification.lattice.lattice_file import crystal_file, kept_stretch, write_crystal
 
 EMT_LEVEL = level("emt")
 

@@ -15,7 +15,7 @@ from tasks.levels import (
     shipped_levels,
 )
 from tasks.levels.calculation import CheckLimits
-from tasks.references import ReferenceScheme, element_counts
+from tasks.levels.references import ReferenceScheme, element_counts
 
 COMPUTED = ["emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"]
 PUBLISHED = {  # as in databases that hold their labels: these hashes never change

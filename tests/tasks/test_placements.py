@@ -9,12 +9,10 @@ import pytest
 from ase import Atoms
 from ase.data import covalent_radii
 
-from tasks.adsorbates import adsorbate, adsorbate_from_atoms
-from tasks.bulks import FormulaSpec, resolve_bulks
-from tasks.docking import refusal_reasons
-from tasks.errors import UserError
-from tasks.identity import fixed_mask
-from tasks.placements import (
+from tasks.enumeration.adsorbates import adsorbate, adsorbate_from_atoms
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.docking import refusal_reasons
+from tasks.enumeration.placements import (
     Adslab,
     Placement,
     PlacementSpec,
@@ -25,8 +23,10 @@ from tasks.placements import (
     recipe,
     refusal,
 )
-from tasks.sites import Site, SurfaceSites, landscape, surface_sites
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration.sites import Site, SurfaceSites, landscape, surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.errors import UserError
+from tasks.structures.identity import fixed_mask
 
 SPECIES = ("H", "O", "OH", "CO", "CH3", "CHO", "HCOO", "CH2CH2", "CH3CH2OH", "NH2N(CH3)2")
 

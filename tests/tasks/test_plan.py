@@ -1,10 +1,10 @@
 import pytest
 
-from tasks.adsorbates import adsorbate
-from tasks.bulks import Bulk, FormulaSpec, resolve_bulks
-from tasks.placements import PlacementSpec, enumerate_placements, surface_sites
-from tasks.plan import START_S, plan, surfaces_of
-from tasks.slabs import SlabSpec
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import Bulk, FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import PlacementSpec, enumerate_placements, surface_sites
+from tasks.enumeration.slabs import SlabSpec
+from tasks.reports.plan import START_S, plan, surfaces_of
 
 SLABS = SlabSpec(min_thickness_ang=4.0, min_in_plane_ang=4.0, vacuum_ang=10.0)
 PLACEMENTS = PlacementSpec(rotations=2, random=1)

@@ -1,11 +1,11 @@
 import pytest
 
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
-from tasks.placements import PlacementSpec, count_placements, surface_sites
-from tasks.plan import START_S, seconds_of
-from tasks.plan_difference import Contents, Difference, compare, pairs_of, placement_ids
-from tasks.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import PlacementSpec, count_placements, surface_sites
+from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+from tasks.reports.plan import START_S, seconds_of
+from tasks.reports.plan_difference import Contents, Difference, compare, pairs_of, placement_ids
 
 
 def contents(bulks: dict[str, str], adsorbates: str, placements: str, answered: str) -> Contents:

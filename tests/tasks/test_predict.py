@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from model.contract import Configuration, Domain, Prediction
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
-from tasks.placements import PlacementSpec
-from tasks.predict import Scores, score_slabs
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.prediction.predict import Scores, score_slabs
 
 Disturb = Callable[[list[Prediction]], list[Prediction]]
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import pytest
 
 from model.contract import Configuration, Domain, Prediction
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.placements import PlacementSpec
-from tasks.predict import ScoredCandidate, score_slabs
-from tasks.predict_again import StoredCandidate, StoredSlab, predict_again
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
-from tasks.structures import structure_from_text, structure_text
+from tasks.prediction.predict import ScoredCandidate, score_slabs
+from tasks.prediction.repredict import StoredCandidate, StoredSlab, predict_again
+from tasks.structures.json_text import structure_from_text, structure_text
 
 
 class Listener:

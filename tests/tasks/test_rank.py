@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rank import (
+from tasks.acquisition.rank import (
     RankedPair,
     ScoredPlacement,
     Window,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report import Comparison, agreement, funnel_lines, stage_totals, surface_name
+from tasks.reports.report import Comparison, agreement, funnel_lines, stage_totals, surface_name
 
 
 def compared(predicted_ev: float, sigma_ev: float, label_ev: float) -> Comparison:

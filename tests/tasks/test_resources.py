@@ -5,9 +5,9 @@ from ase import Atoms
 from ase.build import fcc111, molecule
 
 from tasks.levels import level
-from tasks.verify.engines import EnginePlace
-from tasks.verify.engines.launch import thread_variables, with_ranks
-from tasks.verify.resources import (
+from tasks.verification.engines import EnginePlace
+from tasks.verification.engines.launch import thread_variables, with_ranks
+from tasks.verification.inputs.resources import (
     COSTS,
     Demand,
     EngineCost,
@@ -17,7 +17,7 @@ from tasks.verify.resources import (
     resources,
     up_to_time_reversal,
 )
-from tasks.verify.sampling import boxed
+from tasks.verification.inputs.sampling import boxed
 
 GPAW, QE = level("gpaw-rpbe"), level("qe-pbe")
 LARGE = Demand(atoms=60, kpoints=8, spins=2)

@@ -9,11 +9,16 @@ from ase.spacegroup import crystal as spacegroup_crystal
 from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from tasks.bulks import Bulk, FormulaSpec, bulk_from_atoms, resolve_bulks
+from tasks.enumeration.bulks import Bulk, FormulaSpec, bulk_from_atoms, resolve_bulks
+from tasks.enumeration.lattice_planes import (
+    crystal_of,
+    distinct_millers,
+    plane_basis,
+    primitive_miller,
+)
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.identity import fixed_mask
-from tasks.lattice_planes import crystal_of, distinct_millers, plane_basis, primitive_miller
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.structures.identity import fixed_mask
 
 
 def bulk_of(formula: str, prototype: str | None = None) -> Bulk:

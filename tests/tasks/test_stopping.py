@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.learn.stopping import RoundEnd, why_stop
+from tasks.acquisition.stopping import RoundEnd, why_stop
 
 FRUITFUL = RoundEnd(calculations=10, labels=9, failed=0, found=2, accepted=True)
 BARREN = RoundEnd(calculations=10, labels=9, failed=0, found=0, accepted=False)

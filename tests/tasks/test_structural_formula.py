@@ -5,9 +5,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tasks.adsorbates import adsorbate, adsorbate_names, name_of
+from tasks.enumeration.adsorbates import adsorbate, adsorbate_names, name_of
 from tasks.errors import UserError
-from tasks.structural_formula import structural_formula
+from tasks.structures.structural_formula import structural_formula
 
 
 @pytest.mark.parametrize(

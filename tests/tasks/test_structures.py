@@ -4,8 +4,8 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from tasks.errors import UserError
-from tasks.identity import slab_id
-from tasks.structures import structure_from_text, structure_text
+from tasks.structures.identity import slab_id
+from tasks.structures.json_text import structure_from_text, structure_text
 
 
 def test_a_structure_survives_being_text() -> None:

@@ -9,13 +9,13 @@ from ase.build import fcc111, fcc211, hcp0001
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import Refused, UserError
+from tasks.structures.standard_frame import bulk_formula, standard_frame
 from tasks.training_data import emt_set
 from tasks.training_data.assemble import set_rows
-from tasks.training_data.frames import bulk_formula, standard_frame
 from tasks.training_data.ideal_slab import ideal_slab
-from tasks.training_data.replace import Replaced, Replacer
+from tasks.training_data.re_place import Replaced, Replacer
 from tasks.training_data.sources import Frame, SetSpec, miller_of, read_frames
 from tasks.training_data.table import SCHEMA, Label, training_row, write_rows
 

@@ -11,15 +11,15 @@ from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_parts
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
 from screening_db.learning.training_labels import LabelSet, RefusedLabel, TrainingLabel
-from tasks.adsorbates import adsorbate
-from tasks.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.sites import surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.featurise import configuration_text, featurise
-from tasks.learn.training_set import LABELS_NEEDED, training_rows
-from tasks.placements import Adslab, PlacementSpec, enumerate_placements
-from tasks.sites import surface_sites
-from tasks.slabs import Slab, SlabSpec, enumerate_slabs
-from tasks.structures import structure_text
+from tasks.prediction.featurise import configuration_text, featurise
+from tasks.structures.json_text import structure_text
+from tasks.training_data.from_labels import LABELS_NEEDED, training_rows
 
 HASH = "e" * 64
 

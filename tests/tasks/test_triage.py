@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.acquire import CostRule, Limits, Policy, Prices, PriceTable, named_policy
-from tasks.rank import RankedPair, ScoredPlacement, Window, rank_pairs
-from tasks.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+from tasks.acquisition import CostRule, Limits, Policy, Prices, PriceTable, named_policy
+from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
 
 WINDOWS = {"CO": Window(-1.0, -0.5), "OH": Window(0.0, 0.5)}
 

@@ -12,16 +12,16 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level, read_level
-from tasks.verify.checks import limits_of
-from tasks.verify.energies import MemoryCache
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job
-from tasks.verify.engines.emt import EmtEngine
-from tasks.verify.logbook import Logbook
-from tasks.verify.two_starts import displaced, is_sampled
-from tasks.verify.verify import Verified, verify
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job
+from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.labels.checks import limits_of
+from tasks.verification.labels.energies import MemoryCache
+from tasks.verification.labels.two_starts import displaced, is_sampled
+from tasks.verification.labels.verify import Verified, verify
+from tasks.verification.relaxation.logbook import Logbook
 
 IDS = [f"{n:064x}" for n in range(2000)]
 

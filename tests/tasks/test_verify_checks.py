@@ -7,15 +7,15 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
-from tasks.identity import candidate_ids, slab_id
 from tasks.levels import level
-from tasks.verify.checks import CheckLimits, Flag, check, left_site, limits_of
-from tasks.verify.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
-from tasks.verify.engines import EngineError, engine_for
-from tasks.verify.stored import require_stored
-from tasks.verify.verify import Verified, verify
+from tasks.structures.identity import candidate_ids, slab_id
+from tasks.verification.engines import EngineError, engine_for
+from tasks.verification.labels.checks import CheckLimits, Flag, check, left_site, limits_of
+from tasks.verification.labels.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
+from tasks.verification.labels.integrity import require_stored
+from tasks.verification.labels.verify import Verified, verify
 
 
 def clean(symbol: str = "Cu") -> Atoms:

@@ -14,16 +14,16 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from tasks.adsorbates import adsorbate
+from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Mode
-from tasks.verify.compute import compute
-from tasks.verify.energies import MemoryCache, gas_energy, slab_energy
-from tasks.verify.engines import EngineError, FailureKind, Job, Rung, engine_for
-from tasks.verify.engines.base import LADDER
-from tasks.verify.engines.emt import EmtEngine
-from tasks.verify.verify import RelaxedElsewhere, verify
+from tasks.verification.engines import EngineError, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines.base import LADDER
+from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.labels.energies import MemoryCache, gas_energy, slab_energy
+from tasks.verification.labels.verify import RelaxedElsewhere, verify
+from tasks.verification.relaxation.compute import compute
 
 EMT_LEVEL = level("emt")
 

@@ -11,9 +11,7 @@ from ase.calculators.emt import EMT
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level, shipped_levels
 from tasks.levels.calculation import Basis, Potentials, Spin
-from tasks.verify.admission import require_checksums, require_elements, unsupported_elements
-from tasks.verify.compute import compute
-from tasks.verify.engines import (
+from tasks.verification.engines import (
     EngineError,
     EnginePlace,
     FailureKind,
@@ -23,9 +21,15 @@ from tasks.verify.engines import (
     engine_names,
     plugin,
 )
-from tasks.verify.engines.base import content_sha256, obeys
-from tasks.verify.engines.failures import kind_of
-from tasks.verify.engines.registry import engine_at
+from tasks.verification.engines.base import content_sha256, obeys
+from tasks.verification.engines.failures import kind_of
+from tasks.verification.engines.registry import engine_at
+from tasks.verification.relaxation.admission import (
+    require_checksums,
+    require_elements,
+    unsupported_elements,
+)
+from tasks.verification.relaxation.compute import compute
 
 NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay")
 

@@ -11,8 +11,14 @@ from ase.constraints import FixAtoms
 
 from tasks.errors import UserError
 from tasks.levels import level
-from tasks.verify.engines import EngineError, FailureKind
-from tasks.verify.relax import Reading, RelaxSettings, relax, relax_settings, single_point
+from tasks.verification.engines import EngineError, FailureKind
+from tasks.verification.relaxation.relax import (
+    Reading,
+    RelaxSettings,
+    relax,
+    relax_settings,
+    single_point,
+)
 
 SETTINGS = RelaxSettings("BFGS", 0.05, 200)
 

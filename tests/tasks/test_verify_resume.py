@@ -22,14 +22,14 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from tasks.levels import LevelOfTheory, level
-from tasks.verify import checkpoint as checkpoint_module
-from tasks.verify.checkpoint import Checkpoint, CheckpointError
-from tasks.verify.compute import compute
-from tasks.verify.engines import EngineError, EnginePlace, FailureKind, Job, Rung
-from tasks.verify.engines.base import LADDER
-from tasks.verify.engines.emt import EmtEngine
-from tasks.verify.logbook import LastGeometry, Logbook
-from tasks.verify.work_folder import remove_work_folder
+from tasks.verification import checkpoint as checkpoint_module
+from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung
+from tasks.verification.engines.base import LADDER
+from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.relaxation.checkpoint import Checkpoint, CheckpointError
+from tasks.verification.relaxation.compute import compute
+from tasks.verification.relaxation.logbook import LastGeometry, Logbook
+from tasks.verification.relaxation.work_folder import remove_work_folder
 
 REPOSITORY = Path(__file__).parents[2]
 # EMT keeps its neighbour list while atoms move little, so its energies depend on its past so much.
@@ -122,8 +122,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_verify_resume import CountingEngine, LEVEL, book, start
-from tasks.verify.compute import compute
-from tasks.verify.engines import EnginePlace
+from tasks.verification.relaxation.compute import compute
+from tasks.verification.engines import EnginePlace
 import time
 
 class Slow(list):

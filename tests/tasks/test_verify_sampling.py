@@ -9,16 +9,9 @@ from ase.build import add_adsorbate, bulk, fcc100, fcc111, molecule
 
 from tasks.levels import level
 from tasks.levels.calculation import KPoints, Spin
-from tasks.verify.admission import (
-    admit,
-    require_apart,
-    require_neutral,
-    require_spins,
-    require_vacuum,
-)
-from tasks.verify.engines import EngineError, FailureKind, engine_for
-from tasks.verify.free_molecule import free_molecule
-from tasks.verify.sampling import (
+from tasks.verification.engines import EngineError, FailureKind, engine_for
+from tasks.verification.inputs.free_molecule import free_molecule
+from tasks.verification.inputs.sampling import (
     as_crystal,
     boxed,
     gamma_centred,
@@ -28,6 +21,13 @@ from tasks.verify.sampling import (
     start_moments,
     vacuum_ang,
     vacuum_middle,
+)
+from tasks.verification.relaxation.admission import (
+    admit,
+    require_apart,
+    require_neutral,
+    require_spins,
+    require_vacuum,
 )
 
 RULE = KPoints(30.0)

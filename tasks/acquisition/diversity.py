@@ -1,0 +1,41 @@
+"""How new a pair is beside those that are chosen already.
+
+Shapes  R pairs, F features.
+"""
+
+import numpy as np
+
+from tasks.acquisition.beliefs import AcquisitionError, Floats
+
+# Of a batch: on 3,106 pairs of the Mamun set (O, OH, N; four universal potentials as ensemble) the
+# promising half of 200 held 67 hits for 68 without it, and 56 with 1.
+DIVERSITY = 0.5
+RADIUS = 0.3  # of likeness, in units of the root mean square distance of two pairs
+
+
+class Novelty:
+    """One minus the likeness to the most alike of the chosen, in [0, 1] for each row.
+
+    The likeness is ``exp(-d^2 / 2 r^2)``, so that what is identical to a chosen one has novelty 0.
+    Damping a score where the batch has been already: González et al. 2016, arXiv:1505.08052. The
+    most alike counts, as in maximal marginal relevance (Carbonell & Goldstein 1998). Without
+    features, or where all lie at one place, everything is new.
+    """
+
+    def __init__(self, features_RF: Floats, radius: float = RADIUS) -> None:
+        if not radius > 0:
+            raise AcquisitionError(f"a radius of likeness must be above 0, got {radius}")
+        self._features_RF = features_RF
+        # Twice the variance is the mean square distance of two rows.
+        spread = 2 * float(features_RF.var(axis=0).sum()) if features_RF.size else 0.0
+        self._two_r2 = 2 * radius**2 * spread
+        self.value_R: Floats = np.ones(len(features_RF))
+
+    def add(self, row: int) -> None:
+        """Count ``row`` among the chosen."""
+        if self._two_r2 == 0:
+            return
+        away_RF = self._features_RF - self._features_RF[row]
+        square_R = np.einsum("rf,rf->r", away_RF, away_RF)
+        # expm1 keeps the digits of small novelties
+        self.value_R = np.minimum(self.value_R, -np.expm1(-square_R / self._two_r2))

@@ -1,0 +1,132 @@
+"""How much a calculation of each pair is worth: one function for each idea of worth.
+
+Shapes  R pairs.
+Units   as each function says; the larger is calculated first, and 0 is worth nothing. A score knows
+        neither costs, penalties nor what else is in the batch: ``batch`` multiplies it by them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from tasks.acquisition.beliefs import AcquisitionError, Beliefs, Floats
+from tasks.acquisition.normal import expected_gain, probability_between
+
+Best = float | Floats | None
+HALF_EV = 0.1  # so far outside, an energy is worth half of one on the border
+
+
+class Score(Protocol):
+    """Beliefs in, one number of at least 0 for each row out; the order of rows changes nothing.
+
+    ``best_ev`` is the smallest verified distance (eV) of an energy to the middle of its window, for
+    all rows or for each; None or NaN where nothing is verified yet. ``seed`` is read by ``random``
+    alone.
+    """
+
+    def __call__(self, beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+        """Return the score of each row."""
+        ...
+
+
+def probability(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return the probability that the energy lies in its window, in [0, 1]."""
+    return probability_between(beliefs.low_R, beliefs.high_R, beliefs.energy_R, beliefs.sigma_R)
+
+
+def expected_improvement(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return by how much the energy is expected to come closer to the middle of its window, in eV.
+
+    Closer than the best that was found. Before anything was, than the best that is predicted: the
+    plug-in of Picheny, Wagner & Ginsbourger 2013, doi 10.1007/s00158-013-0919-4.
+    """
+    best_R = _best(beliefs, best_ev)
+    return expected_gain(beliefs.centre_ev, best_R, beliefs.energy_R, beliefs.sigma_R)
+
+
+def _best(beliefs: Beliefs, best_ev: Best) -> Floats:
+    """Return what each row has to beat: where nothing is verified, the best of its own window."""
+    stated = np.nan if best_ev is None else best_ev
+    best_R = np.broadcast_to(np.asarray(stated, dtype=np.float64), (len(beliefs),)).copy()
+    if (best_R < 0).any():
+        raise AcquisitionError(f"best_ev is a distance of at least 0 eV, got {best_R.min()}")
+    windows = np.stack([beliefs.low_R, beliefs.high_R], axis=1)
+    _, window_R = np.unique(windows, axis=0, return_inverse=True)
+    predicted = np.full(len(beliefs), np.inf)
+    np.minimum.at(predicted, window_R, beliefs.distance_ev)
+    return np.where(np.isnan(best_R), predicted[window_R], best_R)
+
+
+@dataclass(frozen=True)
+class ConfidenceBound:
+    """How deep in its window an energy may lie, ``kappa`` sigma in our favour.
+
+    The depth is negative outside the window and enters as ``_worth``. Cox & John 1992; with
+    ``kappa`` 0 nothing but the prediction counts, and with a large one nothing but sigma.
+    """
+
+    kappa: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kappa < np.inf:
+            raise AcquisitionError(
+                f"kappa is a number of sigmas of at least 0, got {self.kappa}; 1 to 3 are usual"
+            )
+
+    def __call__(self, beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+        """Return what the most optimistic depth of each row is worth, without a unit."""
+        depth_R = np.minimum(beliefs.energy_R - beliefs.low_R, beliefs.high_R - beliefs.energy_R)
+        return _worth(depth_R + self.kappa * beliefs.sigma_R)
+
+
+def uncertainty(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return sigma, in eV: what the model knows least, wherever it lies."""
+    return beliefs.sigma_R.copy()
+
+
+def doubt(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return how much a calculation would settle: ``p (1 - p) sigma``, in eV.
+
+    ``p (1 - p)`` is the variance of "it lies in the window", zero where the answer is known;
+    sigma puts the pairs first of which the model knows least.
+    """
+    p_R = probability(beliefs, best_ev=best_ev, seed=seed)
+    return p_R * (1 - p_R) * beliefs.sigma_R
+
+
+def greedy(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return how near the prediction is to the middle of its window, in (0, 1]."""
+    return _worth(-beliefs.distance_ev)
+
+
+def _worth(depth_R: Floats) -> Floats:
+    """Return a number above 0 that grows with a depth (eV) of either sign.
+
+    Scores are multiplied by what speaks against a pair, so they need a zero: it is far outside.
+    """
+    deep_R = depth_R / HALF_EV
+    return np.where(deep_R < 0, 1 / (1 + np.abs(deep_R)), 1 + np.maximum(deep_R, 0.0))
+
+
+def random(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    """Return a number in [0, 1) for each candidate that depends on ``seed`` alone."""
+    by_id = np.argsort(np.array(beliefs.candidate_ids, dtype=str), kind="stable")
+    drawn_R = np.empty(len(beliefs))
+    drawn_R[by_id] = np.random.default_rng(seed).random(len(beliefs))
+    return drawn_R
+
+
+SCORES: Mapping[str, Score] = MappingProxyType(
+    {
+        "probability": probability,
+        "expected_improvement": expected_improvement,
+        "confidence_bound": ConfidenceBound(),
+        "uncertainty": uncertainty,
+        "doubt": doubt,
+        "greedy": greedy,
+        "random": random,
+    }
+)

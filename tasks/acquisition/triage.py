@@ -1,0 +1,161 @@
+"""Decide which ranked pairs deserve a calculation.
+
+What a pair is worth and how a batch is made is decided in ``tasks.acquisition``; here a ranking
+becomes beliefs, and a choice becomes pairs again. Energies in eV, costs as in
+``tasks.acquisition``.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from pymatgen.core.composition import Composition
+
+from tasks.acquisition import (
+    Beliefs,
+    CostRule,
+    Policy,
+    Prices,
+    Why,
+    features,
+    fractions,
+    one_hot,
+    select,
+)
+from tasks.acquisition.beliefs import Floats
+from tasks.acquisition.rank import RankedPair, Window
+
+
+@dataclass(frozen=True)
+class SlabFacts:
+    """What triage reads of a clean slab."""
+
+    formula: str  # of its bulk
+    miller: tuple[int, int, int]
+    shift: float  # of the cut, in plane spacings
+    n_atoms: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many calculations, and what they may cost together with their clean slabs.
+
+    Where either leaves part of the other unspent, it stays unspent.
+    """
+
+    calculations: int
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What need not be found out again.
+
+    ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
+    those whose clean energy is there, and ``best_ev`` the smallest verified distance of an energy
+    to the middle of its window, for each adsorbate that has one.
+    """
+
+    taken: Collection[str] = frozenset()
+    slabs: Collection[str] = frozenset()
+    best_ev: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A pair that goes to the queue. ``priority`` starts at 1: the first to be calculated.
+
+    ``cost`` is with its clean slab, where that is not known and none before it has paid for it.
+    """
+
+    pair: RankedPair
+    why: Why
+    priority: int
+    cost: float
+
+
+def triage(
+    ranked: Sequence[RankedPair],
+    beliefs: Beliefs,
+    policy: Policy,
+    budget: Budget,
+    *,
+    known: Known | None = None,
+    seed: int = 0,
+) -> list[Chosen]:
+    """Return the pairs of ``ranked`` that ``policy`` spends ``budget`` on.
+
+    ``beliefs`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
+    taken; ties go to the lower ``candidate_id``.
+    """
+    known = known or Known()
+    taken = frozenset(known.taken)
+    chosen = select(
+        beliefs,
+        policy,
+        budget=budget.calculations,
+        cost_budget=budget.cost,
+        known_slabs=known.slabs,
+        best_ev=np.array([known.best_ev.get(r.minimum.adsorbate, np.nan) for r in ranked]),
+        taken=[r.minimum.candidate_id for r in ranked if r.minimum.pair_id in taken] + list(taken),
+        seed=seed,
+    )
+    return [
+        Chosen(ranked[found.row], found.why, at, found.cost) for at, found in enumerate(chosen, 1)
+    ]
+
+
+def beliefs_of(
+    ranked: Sequence[RankedPair],
+    windows: Mapping[str, Window],
+    slabs: Mapping[str, SlabFacts] | None = None,
+    *,
+    costs: CostRule | None = None,
+    prices: Prices | None = None,
+    latent_RD: Floats | None = None,
+) -> Beliefs:
+    """Return what is believed of ``ranked``, row for row.
+
+    ``slabs`` tells where pairs lie (elements, surface, adsorbate), and ``latent_RD`` where a model
+    sees them; without ``slabs`` nothing does. Without ``costs`` every adslab costs 1 and slabs
+    nothing; without ``prices`` no element is too dear.
+    """
+    minima = [r.minimum for r in ranked]
+    beliefs = Beliefs.plain(
+        [m.candidate_id for m in minima],
+        [m.slab_id for m in minima],
+        [m.bulk_id for m in minima],
+        energy_R=[m.energy_ev for m in minima],
+        sigma_R=[m.sigma_ev for m in minima],
+        low_R=[windows[m.adsorbate].low_ev for m in minima],
+        high_R=[windows[m.adsorbate].high_ev for m in minima],
+    )
+    if slabs is None:
+        return beliefs
+    facts = [slabs[m.slab_id] for m in minima]
+    features_RF = _features(facts, [m.adsorbate for m in minima], latent_RD)
+    beliefs = replace(beliefs, features_RF=features_RF)
+    if costs is not None:
+        # An adsorbate's few atoms are left out: the exponent is not known that well.
+        cost_R = costs.cost([f.n_atoms for f in facts])
+        beliefs = replace(beliefs, cost_R=cost_R, slab_cost_R=cost_R)
+    if prices is not None:
+        beliefs = replace(beliefs, penalty_R=prices.penalties([f.formula for f in facts]))
+    return beliefs
+
+
+def _features(
+    facts: Sequence[SlabFacts], adsorbates: Sequence[str], latent_RD: Floats | None
+) -> Floats:
+    """Return elements, surface, adsorbate and latent place of each row, each of equal weight."""
+    parts = {f.formula: Composition(f.formula).fractional_composition for f in facts}
+    shares = {name: {str(e): float(x) for e, x in parts[name].items()} for name in parts}
+    surface = np.array([_direction(f) for f in facts]).reshape(len(facts), 4)
+    blocks = [fractions([shares[f.formula] for f in facts]), surface, one_hot(adsorbates)]
+    return features(blocks if latent_RD is None else [*blocks, latent_RD])
+
+
+def _direction(facts: SlabFacts) -> tuple[float, ...]:
+    """Return the Miller index as a unit vector, and where the planes are cut."""
+    length = float(np.linalg.norm(facts.miller)) or 1.0
+    return (*(index / length for index in facts.miller), facts.shift)

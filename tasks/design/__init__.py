@@ -1,0 +1,1 @@
+"""Generated adslabs: requests, checks and decoding into structures."""

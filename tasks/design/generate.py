@@ -1,0 +1,164 @@
+"""Have adslabs written to order, judge each from its CIF, and predict the valid ones.
+
+Units   energies in eV, lengths in Å.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.constraints import FixAtoms
+
+from model.contract import Configuration, Prediction, Predictor
+from model.generation.design import Designer
+from model.generation.stream_sampler import Sampling, Written
+from model.generation.structure_stream import ADSORBATE_TAG, Structure
+from tasks.design.checks import Cause, Verdict, judge
+from tasks.design.request import DesignOrder
+from tasks.enumeration.lattice_planes import Miller
+from tasks.errors import UserError
+from tasks.prediction.featurise import configuration_text
+from tasks.structures.cif import cif_text
+from tasks.structures.identity import candidate_ids, slab_id
+from tasks.structures.standard_frame import bulk_formula
+
+AT_ONCE = 32  # streams written in one batch
+
+
+@dataclass(frozen=True)
+class Adslab:
+    """A valid design as a screening knows adslabs: tags 0, 1, 2, the lower half of the slab held.
+
+    Its text goes by the Miller index that the designer gave the surface.
+    """
+
+    candidate_id: str
+    slab_id: str
+    bulk_formula: str
+    miller: Miller
+    atoms: Atoms
+    text: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """One attempt: its stream, its CIF where the stream ended, and what became of it."""
+
+    number: int  # from 1
+    tokens: tuple[str, ...]
+    cif: str | None
+    verdict: Verdict
+    adslab: Adslab | None = None
+    prediction: Prediction | None = None
+
+    def error_ev(self, target_ev: float) -> float | None:
+        """Return predicted minus target energy, None where nothing was predicted."""
+        return None if self.prediction is None else self.prediction.energy_ev - target_ev
+
+
+def generate(
+    designer: Designer,
+    predictor: Predictor,
+    order: DesignOrder,
+    *,
+    count: int,
+    seed: int = 0,
+    sampling: Sampling | None = None,
+) -> list[Design]:
+    """Return ``count`` attempts at an order; equal seeds and counts give equal designs.
+
+    Raises:
+        UserError: ``count`` is below 1.
+        ModelError: the predictor does not know the order's level of theory.
+    """
+    if count < 1:
+        raise UserError(f"the number of designs is 1 or more, got {count}")
+    designs = [
+        _judged(number, written, order, designer.checkpoint_sha256, seed)
+        for number, written in enumerate(_written(designer, order, count, seed, sampling), start=1)
+    ]
+    return _predicted(designs, predictor, order)
+
+
+def causes(designs: Sequence[Design]) -> Counter[Cause]:
+    """Return how many designs are invalid by each cause."""
+    return Counter(design.verdict.cause for design in designs if design.verdict.cause is not None)
+
+
+def _written(
+    designer: Designer, order: DesignOrder, count: int, seed: int, sampling: Sampling | None
+) -> list[Written]:
+    draw = torch.Generator(device=designer.sampler.language.device).manual_seed(seed)
+    found: list[Written] = []
+    while len(found) < count:
+        some = min(AT_ONCE, count - len(found))
+        prompts, wanted = [order.prompt] * some, [order.wanted] * some
+        found += designer.sampler.write(prompts, wanted, sampling or Sampling(), draw)
+    return found
+
+
+def _judged(number: int, written: Written, order: DesignOrder, designer: str, seed: int) -> Design:
+    structure = written.structure
+    if structure is None:
+        verdict = Verdict("unfinished", f"no end within {len(written.tokens)} tokens")
+        return Design(number, written.tokens, None, verdict)
+    cif = cif_text(_atoms(structure), _notes(number, structure, order, designer, seed))
+    judged = judge(cif, order.asked)
+    adslab = None
+    if judged.adslab is not None:
+        adslab = _adslab(judged.adslab, order, structure.miller)
+    return Design(number, written.tokens, cif, judged.verdict, adslab)
+
+
+def _atoms(structure: Structure) -> Atoms:
+    return Atoms(structure.numbers_N, structure.positions_N3, cell=structure.cell_33, pbc=True)
+
+
+def _notes(
+    number: int, structure: Structure, order: DesignOrder, designer: str, seed: int
+) -> list[str]:
+    slab = _atoms(structure)[structure.tags_N != ADSORBATE_TAG]
+    h, k, l = structure.miller  # noqa: E741  the names of Miller indices
+    return [
+        f"{order.adsorbate} on {bulk_formula(slab)} ({h} {k} {l}), not relaxed",
+        f"asked for: {order.target_ev:+.2f} eV at {order.level}",
+        f"designer {designer[:12]}, seed {seed}, number {number}",
+    ]
+
+
+def _adslab(framed: Atoms, order: DesignOrder, miller: Miller) -> Adslab:
+    """Return a judged adslab with its ids and text."""
+    atoms = framed.copy()
+    in_slab_N = atoms.get_tags() != ADSORBATE_TAG
+    z_N = atoms.positions[:, 2]
+    middle = 0.5 * (z_N[in_slab_N].min() + z_N[in_slab_N].max())
+    atoms.set_constraint(FixAtoms(indices=np.flatnonzero(in_slab_N & (z_N < middle + 1e-6))))
+    slab = atoms[in_slab_N]
+    slab_key, formula = slab_id(slab), bulk_formula(slab)
+    scaled_A3 = atoms.positions[~in_slab_N] @ np.linalg.inv(atoms.cell.array)
+    name, numbers_A = order.species or order.adsorbate, atoms.numbers[~in_slab_N]
+    (candidate,) = candidate_ids(slab_key, name, numbers_A, scaled_A3[None])
+    text = configuration_text(atoms, order.adsorbate, formula, miller)
+    return Adslab(candidate, slab_key, formula, miller, atoms, text)
+
+
+def _predicted(designs: Sequence[Design], predictor: Predictor, order: DesignOrder) -> list[Design]:
+    valid = {d.number: d.adslab for d in designs if d.adslab is not None}
+    predictions = predictor.predict([_configuration(a, order.level) for a in valid.values()])
+    found = dict(zip(valid, predictions, strict=True))
+    return [replace(design, prediction=found.get(design.number)) for design in designs]
+
+
+def _configuration(adslab: Adslab, level: str) -> Configuration:
+    return Configuration(
+        candidate_id=adslab.candidate_id,
+        level=level,
+        text=adslab.text,
+        numbers_N=adslab.atoms.numbers.astype(np.int64),
+        positions_N3=adslab.atoms.positions.copy(),
+        cell_33=adslab.atoms.cell.array.copy(),
+        tags_N=adslab.atoms.get_tags().astype(np.int64),
+    )

@@ -1,0 +1,1 @@
+"""Bulks to slabs, slabs to sites, sites and adsorbates to placements."""

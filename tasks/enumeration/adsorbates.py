@@ -1,0 +1,182 @@
+"""Adsorbates by name, from a file or from SMILES, each with its binding atoms.
+
+The named ones are stored geometries (``adsorbate_structures.json``, made by
+``benchmarks/build_adsorbates.py``), those of C, H, O, N chemistry that OC20 and the BEEF-vdW
+oxygenate sets use. The binding atoms' centre is at the origin, the rest towards +z. Units: Å.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io import read
+
+from tasks.errors import UserError
+from tasks.levels.references import element_counts
+from tasks.structures.orientation import is_connected, molecule_bonds, upright
+from tasks.structures.structural_formula import structural_formula
+
+# Other spellings of the same species, as OC20 writes them.
+ALIASES = {
+    "OH2": "H2O",
+    "OCH3": "CH3O",
+    "OCH2CH3": "CH3CH2O",
+    "OHCH3": "CH3OH",
+    "OHCH2CH3": "CH3CH2OH",
+    "COCH3": "CH3CO",
+    "COHCH3": "CH3COH",
+    "CHOHCH3": "CH3CHOH",
+    "CHOHCH2": "CH2CHOH",
+    "ONH": "HNO",
+    "OHNH2": "NH2OH",
+    "C2H2": "CHCH",
+    "C2H4": "CH2CH2",
+    "C2H5": "CH2CH3",
+    "HCO": "CHO",
+    "HCHO": "CH2O",
+    "C2H5OH": "CH3CH2OH",
+    "N2O": "NNO",
+    "HO2": "OOH",
+}
+
+
+@dataclass(frozen=True)
+class Adsorbate:
+    """A species to place; ``binding`` are the indices of the atoms that meet the surface."""
+
+    name: str
+    formula: str
+    atoms: Atoms
+    binding: tuple[int, ...]
+
+
+def adsorbate(name: str) -> Adsorbate:
+    """Return the adsorbate called ``name``, or the one it is another spelling of."""
+    stored = _stored().get(ALIASES.get(name, name))
+    if stored is None:
+        known = [*adsorbate_names(), *ALIASES]
+        near = get_close_matches(name, known, n=4, cutoff=0.5) or adsorbate_names()[:6]
+        raise UserError(
+            f"no adsorbate is called {name!r}; the nearest names are {', '.join(near)}. "
+            "Give your own by file or SMILES"
+        )
+    return stored
+
+
+def adsorbate_names() -> list[str]:
+    """Return the names of all stored adsorbates, in alphabetical order."""
+    return sorted(_stored())
+
+
+def name_of(molecule: Atoms) -> str:
+    """Return what texts call a molecule: the stored name of its species, or how it is bonded."""
+    formula = structural_formula(molecule)
+    stored = _stored()
+    if formula in stored:
+        return formula
+    bonds = len(molecule_bonds(molecule))
+    return _named_by_structure().get((formula, bonds), formula)
+
+
+def adsorbate_from_file(
+    path: str | Path, binding: tuple[int, ...], name: str | None = None
+) -> Adsorbate:
+    """Return the molecule in a structure file, turned so that ``binding`` meets the surface."""
+    source = Path(path)
+    try:
+        molecule = read(source)
+    except Exception as error:  # parsers raise anything on a damaged file
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"the adsorbate file {source} cannot be read: {lines[0]}") from error
+    if not isinstance(molecule, Atoms) or len(molecule) == 0:
+        raise UserError(f"the adsorbate file {source} holds no molecule")
+    return adsorbate_from_atoms(molecule, binding, name or source.stem)
+
+
+def adsorbate_from_smiles(
+    smiles: str, binding: tuple[int, ...], name: str | None = None
+) -> Adsorbate:
+    """Return the molecule of a SMILES string with a force-field geometry.
+
+    ``binding`` counts atoms in the order of the string, hydrogens last. Without ``name`` it is
+    called as it is bonded: ``CH3OCH3``.
+    """
+    from tasks.enumeration.smiles import molecule_from_smiles
+
+    molecule = molecule_from_smiles(smiles)
+    return adsorbate_from_atoms(molecule, binding, name or name_of(molecule))
+
+
+def adsorbate_from_atoms(molecule: Atoms, binding: tuple[int, ...], name: str) -> Adsorbate:
+    """Return ``molecule`` as an adsorbate, turned so that ``binding`` meets the surface."""
+    if not name or any(character.isspace() for character in name) or "<" in name:
+        raise UserError(f"an adsorbate's name is one word, as in CH3OH; got {name!r}")
+    if not np.isfinite(molecule.positions).all() or (molecule.numbers < 1).any():
+        raise UserError(f"{name}: every atom needs an element and a finite position")
+    if not is_connected(molecule):
+        raise UserError(f"{name}: an adsorbate is one molecule, these atoms do not hang together")
+    plain = Atoms(molecule.numbers, molecule.positions)
+    _require_name(name, plain)
+    return Adsorbate(name, plain.get_chemical_formula(), upright(plain, binding), binding)
+
+
+def _require_name(name: str, molecule: Atoms) -> None:
+    """Refuse a name that says another species: a model that reads text goes by the name."""
+    stored = _stored().get(ALIASES.get(name, name))
+    if stored is not None:
+        fits = _bonded_to(molecule) == _bonded_to(stored.atoms)
+    else:
+        fits = _reads_as(name) in (None, element_counts(molecule.get_chemical_formula()))
+    if not fits:
+        raise UserError(
+            f"an adsorbate's name says what it is: {name} is another species than this "
+            f"{molecule.get_chemical_formula()}; give yours another name"
+        )
+
+
+def _bonded_to(molecule: Atoms) -> list[tuple[str, list[str]]]:
+    """Return each atom with its neighbours, sorted: isomers such as CHO and COH differ in it."""
+    symbols = molecule.get_chemical_symbols()
+    pairs = molecule_bonds(molecule).tolist()
+    return sorted(
+        (symbol, sorted(symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)))
+        for atom, symbol in enumerate(symbols)
+    )
+
+
+def _reads_as(name: str) -> dict[str, int] | None:
+    """Return the atoms of a name that is a formula, and None of any other name."""
+    try:
+        counts = element_counts(name)
+    except UserError:
+        return None
+    return counts if set(counts) <= set(atomic_numbers) else None
+
+
+@cache
+def _stored() -> Mapping[str, Adsorbate]:
+    text = (
+        files("tasks.enumeration").joinpath("adsorbate_structures.json").read_text(encoding="utf-8")
+    )
+    return {name: _from_entry(name, entry) for name, entry in json.loads(text).items()}
+
+
+@cache
+def _named_by_structure() -> Mapping[tuple[str, int], str]:
+    return {
+        (structural_formula(each.atoms), len(molecule_bonds(each.atoms))): name
+        for name, each in sorted(_stored().items(), reverse=True)
+    }
+
+
+def _from_entry(name: str, entry: Mapping[str, object]) -> Adsorbate:
+    atoms = Atoms(entry["symbols"], positions=entry["positions"])
+    binding = tuple(int(index) for index in entry["binding"])  # type: ignore[attr-defined]
+    return Adsorbate(name, atoms.get_chemical_formula(), atoms, binding)

@@ -1,0 +1,262 @@
+"""Bulk crystals from files, from formula and prototype, or from the Materials Project."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
+from pymatgen.io.cif import CifParser
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from tasks.enumeration.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
+from tasks.errors import Refused, UserError
+from tasks.structures.identity import bulk_id
+
+CONVENTIONAL = "conventional_cell"  # said in a file's comment: its cell is to be kept
+_SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
+_NAMES = ("POSCAR", "CONTCAR")
+_SYMPREC_ANG = 0.01
+_CLOSEST_ANG = 0.5  # nearer atoms are a mistake in the file: an H2 bond is 0.74 Å
+_WIDEST_GAP_ANG = 7.0  # wider empty layers are vacuum: the file holds a slab or a molecule
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """A crystal in its conventional cell; ``source`` says where it comes from."""
+
+    bulk_id: str
+    formula: str
+    source: str
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """A structure file, a folder of them or a glob."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class FormulaSpec:
+    """An element or an A3B or AB alloy; an element without a prototype takes its ground state."""
+
+    formula: str
+    prototype: str | None = None
+
+
+@dataclass(frozen=True)
+class MaterialsProjectSpec:
+    """An entry of the Materials Project, such as mp-30."""
+
+    material_id: str
+
+
+BulkSpec = FileSpec | FormulaSpec | MaterialsProjectSpec
+
+
+def alloy_specs(elements: Iterable[str], prototypes: Iterable[str]) -> list[BulkSpec]:
+    """Return a spec for every pair of ``elements`` in every prototype.
+
+    Alloy prototypes take all ordered pairs; fcc, bcc, hcp and diamond take each element.
+    """
+    symbols = list(dict.fromkeys(elements))
+    specs: list[BulkSpec] = []
+    for prototype in prototypes:
+        alloy = prototype in ALLOY_PROTOTYPES
+        formulas = alloy_formulas(symbols, prototype) if alloy else symbols
+        specs += [FormulaSpec(formula, prototype) for formula in formulas]
+    return specs
+
+
+def resolve_bulks(
+    specs: Sequence[BulkSpec], *, materials_project_key: str | None = None
+) -> tuple[list[Bulk], list[Refused]]:
+    """Return the crystals of ``specs`` in order, and what could not be had, with reasons.
+
+    A crystal that comes twice is kept once and refused the second time.
+    """
+    found: list[Bulk | Refused] = []
+    for spec in specs:
+        found += _resolve(spec, materials_project_key)
+    bulks: dict[str, Bulk] = {}
+    refused: list[Refused] = []
+    for item in found:
+        if isinstance(item, Refused):
+            refused.append(item)
+        elif item.bulk_id in bulks:
+            first = bulks[item.bulk_id].source
+            refused.append(Refused(item.source, "bulk", f"the same crystal as {first}"))
+        else:
+            bulks[item.bulk_id] = item
+    return list(bulks.values()), refused
+
+
+def primitive_cell(atoms: Atoms) -> Atoms:
+    """Return a crystal in the smallest cell that repeats it."""
+    return _ordered(_symmetry(atoms).get_primitive_standard_structure())
+
+
+def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
+    """Return ``atoms`` as a bulk in its conventional cell; what is no crystal is a UserError."""
+    _check_crystal(atoms)
+    if atoms.info.get(CONVENTIONAL, False):
+        return _bulk(atoms, source)
+    standard = _symmetry(atoms).get_conventional_standard_structure()
+    numbers = [site.specie.Z for site in standard]
+    cell = standard.lattice.matrix
+    return _bulk(Atoms(numbers, scaled_positions=standard.frac_coords, cell=cell), source)
+
+
+def _symmetry(atoms: Atoms) -> SpacegroupAnalyzer:
+    structure = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
+    return SpacegroupAnalyzer(structure, symprec=_SYMPREC_ANG)
+
+
+def _bulk(atoms: Atoms, source: str) -> Bulk:
+    # Atoms ordered by electronegativity, as pymatgen writes formulas; site properties such as
+    # magnetic moments and oxidation states stay behind.
+    pull = {z: Element.from_Z(z).X for z in atoms.numbers.tolist()}
+    order = sorted(range(len(atoms)), key=lambda i: (pull[z := int(atoms.numbers[i])], z, i))
+    clean = Atoms(atoms.numbers[order], atoms.positions[order], cell=atoms.cell, pbc=True)
+    formula = Composition(str(clean.symbols)).reduced_formula
+    return Bulk(bulk_id(clean), formula, source, clean)
+
+
+def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refused]:
+    if isinstance(spec, FileSpec):
+        return [item for path in _paths(spec.path) for item in _from_path(path)]
+    if isinstance(spec, MaterialsProjectSpec):
+        return [_from_materials_project(spec.material_id, key)]
+    try:
+        return [_bulk(*crystal(spec.formula, spec.prototype))]
+    except UserError as error:
+        item = f"{spec.formula} {spec.prototype}" if spec.prototype else spec.formula
+        return [Refused(item, "bulk", str(error))]
+
+
+def _paths(pattern: str) -> list[Path | Refused]:
+    expanded = Path(pattern).expanduser()
+    if expanded.is_dir():
+        files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
+        reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
+    elif has_magic(pattern):
+        matches = (Path(name) for name in sorted(glob(str(expanded), recursive=True)))  # noqa: PTH207
+        files = [path for path in matches if path.is_file()]
+        reason = "no file matches"
+    else:
+        files, reason = [expanded] if expanded.is_file() else [], "no such file"
+    return list(files) or [Refused(pattern, "bulk", reason)]
+
+
+def _is_structure(path: Path) -> bool:
+    named = path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(_NAMES)
+    return path.is_file() and named and not path.name.startswith(".")
+
+
+def _from_path(path: Path | Refused) -> list[Bulk | Refused]:
+    if isinstance(path, Refused):
+        return [path]
+    try:
+        frames = _read(path)
+    except Exception as error:  # parsers raise anything on a damaged file
+        return [Refused(str(path), "bulk", f"cannot be read: {_first_line(error)}")]
+    if not frames:
+        return [Refused(str(path), "bulk", "the file holds no structure")]
+    return [_from_frame(atoms, path, i, len(frames)) for i, atoms in enumerate(frames)]
+
+
+def _from_frame(atoms: Atoms, path: Path, index: int, total: int) -> Bulk | Refused:
+    source = str(path) if total == 1 else f"{path}@{index}"
+    try:
+        return bulk_from_atoms(atoms, source)
+    except Exception as error:  # spglib and pymatgen raise their own kinds on odd crystals
+        return Refused(source, "bulk", _first_line(error))
+
+
+def _read(path: Path) -> list[Atoms]:
+    if path.stat().st_size == 0:
+        raise UserError("the file is empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # parsers warn on every rounding; what matters is checked
+        if path.suffix.lower() == ".cif":
+            structures = CifParser(path).parse_structures(primitive=False)
+            return [_ordered(structure) for structure in structures]
+        if path.name.upper().startswith(_NAMES) or path.suffix.lower() in (".poscar", ".contcar"):
+            return _as_list(read(path, format="vasp"))
+        return _as_list(read(path, index=":"))
+
+
+def _as_list(frames: Atoms | list[Atoms]) -> list[Atoms]:
+    return frames if isinstance(frames, list) else [frames]
+
+
+def _ordered(structure: Structure) -> Atoms:
+    if not structure.is_ordered:
+        raise UserError(
+            "every site must hold one element; this crystal is disordered (partial occupancy): "
+            "give an ordered approximant"
+        )
+    numbers = [site.specie.Z for site in structure]
+    return Atoms(numbers, structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
+
+
+def _check_crystal(atoms: Atoms) -> None:
+    if len(atoms) == 0:
+        raise UserError("the file holds no atoms")
+    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+        raise UserError("positions and cell must be finite numbers")
+    if atoms.cell.rank < 3 or abs(atoms.cell.volume) < 1.0:
+        raise UserError("a bulk needs a cell of three vectors, the file has none")
+    if (atoms.numbers < 1).any():
+        raise UserError("every atom needs an element, the file has unknown species")
+    gap_ang = _widest_gap(atoms)
+    if gap_ang > _WIDEST_GAP_ANG:
+        raise UserError(
+            f"a bulk has no empty layer wider than {_WIDEST_GAP_ANG:g} Å, this has one of "
+            f"{gap_ang:.1f} Å: it looks like a slab or a molecule"
+        )
+    periodic = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
+    if not periodic.is_valid(tol=_CLOSEST_ANG):
+        raise UserError(f"two atoms are nearer than {_CLOSEST_ANG} Å")
+
+
+def _widest_gap(atoms: Atoms) -> float:
+    spacing_3 = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    scaled_N3 = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
+    closed = np.vstack([scaled_N3, scaled_N3[:1] + 1.0])
+    return float((np.diff(closed, axis=0).max(axis=0) * spacing_3).max())
+
+
+def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refused:
+    if not key:
+        raise UserError(
+            f"{material_id} needs a Materials Project key: set MP_API_KEY (free at "
+            "materialsproject.org), or save the structure and give its file"
+        )
+    try:
+        from mp_api.client import MPRester
+    except ImportError as error:
+        raise UserError(
+            f"{material_id} needs mp-api: pip install 'sabatier[materials-project]'"
+        ) from error
+    try:
+        with MPRester(key) as rester:
+            structure = rester.get_structure_by_material_id(material_id)
+        return bulk_from_atoms(_ordered(structure), f"Materials Project {material_id}")
+    except Exception as error:  # the client raises its own kinds and those of its HTTP library
+        return Refused(
+            material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

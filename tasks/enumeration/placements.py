@@ -1,0 +1,276 @@
+"""Put an adsorbate on a slab: every distinct site and rotation, and seeded random ones.
+
+A placement is a recipe; ``place`` makes the same adslab from it on any machine. How the adsorbate
+is lowered onto its site, and what is refused, is in ``docking``.
+
+Shapes  P placements, A adsorbate atoms.
+Units   Å, degrees.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import lcm
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.docking import Placement, aim, lowered, refusal_reasons
+from tasks.enumeration.sites import (
+    KINDS,
+    Landscape,
+    Site,
+    SiteKind,
+    SurfaceSites,
+    landscape,
+    surface_sites,
+)
+from tasks.enumeration.slabs import Slab
+from tasks.errors import Refused, UserError
+from tasks.structures.identity import candidate_ids, seed_from
+from tasks.structures.orientation import axis_fold
+
+__all__ = [
+    "Adslab",
+    "Placement",
+    "PlacementSpec",
+    "Site",
+    "SurfaceSites",
+    "adslab_from_recipe",
+    "count_placements",
+    "enumerate_placements",
+    "place",
+    "recipe",
+    "surface_sites",
+]
+
+
+_SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above rounding
+
+
+@dataclass(frozen=True)
+class Adslab:
+    """A slab with one adsorbate; slab atoms first, tags 0/1/2, the slab's fixed atoms kept."""
+
+    candidate_id: str
+    slab_id: str
+    adsorbate: str
+    placement: Placement
+    atoms: Atoms
+
+
+@dataclass(frozen=True)
+class PlacementSpec:
+    """Which placements to make of each adsorbate on each slab.
+
+    ``rotations`` are equally spaced about the normal. Those that the adsorbate's own axis makes
+    equal come once; with ``drop_equivalent`` so do those that the site's axis makes equal.
+    """
+
+    kinds: tuple[SiteKind, ...] = KINDS
+    rotations: int = 3
+    random: int = 0
+    seed: int = 0
+    drop_equivalent: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise UserError(f"sites are {', '.join(KINDS)}, got {', '.join(unknown)}")
+        if self.rotations < 1:
+            raise UserError(f"rotations is at least 1, got {self.rotations}")
+        if self.random < 0:
+            raise UserError(f"random is 0 or more placements, got {self.random}")
+        if not self.kinds and not self.random:
+            raise UserError("placements need sites or random ones: name kinds or raise random")
+
+
+def enumerate_placements(
+    slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
+) -> tuple[list[Adslab], list[Refused]]:
+    """Return the adslabs of one pair, sites first, and what was refused, by candidate id."""
+    placements = _placements(slab, sites, adsorbate, spec)
+    if not placements:
+        return [], []
+    ground = sites.landscape
+    positions_PA3 = lowered(slab, ground, adsorbate, placements)
+    ids = _ids(slab, adsorbate, positions_PA3)
+    reasons = refusal_reasons(slab, ground, adsorbate, placements, positions_PA3)
+    adslabs: list[Adslab] = []
+    refused: list[Refused] = []
+    assemble = _Assembly(slab, adsorbate)
+    for p, (placement, candidate, reason) in enumerate(zip(placements, ids, reasons, strict=True)):
+        if reason:
+            refused.append(Refused(candidate, "placement", reason))
+        else:
+            atoms = assemble(positions_PA3[p])
+            adslabs.append(Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms))
+    return adslabs, refused
+
+
+def count_placements(
+    slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
+) -> int:
+    """Return how many placements ``enumerate_placements`` makes, placed and refused together."""
+    fold = axis_fold(adsorbate.atoms)
+    chosen = _sites_for(slab, sites, adsorbate, spec)
+    return sum(len(_rotations(site, fold, spec)) for site in chosen) + spec.random
+
+
+def place(
+    slab: Slab, adsorbate: Adsorbate, placement: Placement, ground: Landscape | None = None
+) -> Adslab:
+    """Return the adslab of one placement, the same as its enumeration made; nothing is checked.
+
+    ``ground`` is ``SurfaceSites.landscape``, computed here where it is None.
+    """
+    seen = landscape(slab) if ground is None else ground
+    positions_PA3 = lowered(slab, seen, adsorbate, [placement])
+    (candidate,) = _ids(slab, adsorbate, positions_PA3)
+    atoms = _Assembly(slab, adsorbate)(positions_PA3[0])
+    return Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms)
+
+
+def refusal(
+    slab: Slab, adsorbate: Adsorbate, placement: Placement, ground: Landscape | None = None
+) -> str:
+    """Return why a placement is refused, and an empty string where it is good."""
+    seen = landscape(slab) if ground is None else ground
+    positions_PA3 = lowered(slab, seen, adsorbate, [placement])
+    return refusal_reasons(slab, seen, adsorbate, [placement], positions_PA3)[0]
+
+
+def recipe(adslab: Adslab) -> dict[str, object]:
+    """Return what regenerates an adslab from its slab and adsorbate, as plain JSON values."""
+    return {
+        "candidate_id": adslab.candidate_id,
+        "slab_id": adslab.slab_id,
+        "adsorbate": adslab.adsorbate,
+        "placement": asdict(adslab.placement),
+    }
+
+
+def adslab_from_recipe(
+    stored: Mapping[str, object],
+    slab: Slab,
+    adsorbate: Adsorbate,
+    ground: Landscape | None = None,
+) -> Adslab:
+    """Return the adslab of a stored recipe; another id than the stored one is an error."""
+    if (stored["slab_id"], stored["adsorbate"]) != (slab.slab_id, adsorbate.name):
+        raise UserError(
+            f"the recipe is of {stored['adsorbate']} on slab {str(stored['slab_id'])[:12]}, "
+            f"got {adsorbate.name} on {slab.slab_id[:12]}"
+        )
+    adslab = place(slab, adsorbate, placement_from(stored["placement"]), ground)
+    if adslab.candidate_id != stored["candidate_id"]:
+        raise UserError(
+            f"the recipe of candidate {str(stored['candidate_id'])[:12]} gives another structure "
+            f"here ({adslab.candidate_id[:12]}): it was made by another version; enumerate again"
+        )
+    return adslab
+
+
+def placement_from(stored: object) -> Placement:
+    """Return the placement in a recipe."""
+    try:
+        values = dict(stored)  # type: ignore[call-overload]
+        site = dict(values["site"])
+        x, y, z = (float(value) for value in site["position_3"])
+        return Placement(
+            Site(
+                site["kind"],
+                tuple(int(index) for index in site["slab_atoms"]),
+                (x, y, z),
+                float(site["azimuth_deg"]),
+                int(site["fold"]),
+            ),
+            float(values["rotation_deg"]),
+            None if values["seed"] is None else int(values["seed"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"a recipe's placement holds site, rotation_deg and seed, got {stored!r}"
+        ) from error
+
+
+def _placements(
+    slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
+) -> list[Placement]:
+    fold = axis_fold(adsorbate.atoms)
+    ordered = [
+        Placement(site, rotation)
+        for site in _sites_for(slab, sites, adsorbate, spec)
+        for rotation in _rotations(site, fold, spec)
+    ]
+    seeds = [
+        seed_from(slab.slab_id, adsorbate.name, spec.seed, number) for number in range(spec.random)
+    ]
+    return ordered + [_random(slab, sites.landscape, fold, seed) for seed in seeds]
+
+
+def _sites_for(
+    slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
+) -> list[Site]:
+    """Return the sites asked for, without those whose aim is that of an earlier one."""
+    plane_22 = slab.atoms.cell.array[:2, :2]
+    kept: list[Site] = []
+    aims: list[NDArray[np.float64]] = []
+    for site in sites.sites:
+        point_2 = np.array(aim(slab, adsorbate, site)) @ np.linalg.inv(plane_22)
+        if site.kind in spec.kinds and all(
+            np.linalg.norm((point_2 - other - np.rint(point_2 - other)) @ plane_22) > _SAME_AIM_ANG
+            for other in aims
+        ):
+            kept.append(site)
+            aims.append(point_2)
+    return kept
+
+
+def _rotations(site: Site, fold: int, spec: PlacementSpec) -> list[float]:
+    """Return the distinct rotations at a site; ``fold`` is the adsorbate's axis, 0 if linear."""
+    if fold == 0:
+        return [0.0]
+    period = 360.0 / (lcm(fold, site.fold) if spec.drop_equivalent else fold)
+    kept: list[float] = []
+    for k in range(spec.rotations):
+        turn = 360.0 * k / spec.rotations
+        if all(_apart(turn, other, period) > 1e-6 for other in kept):
+            kept.append(turn)
+    return [(site.azimuth_deg + turn) % 360.0 for turn in kept]
+
+
+def _apart(one: float, other: float, period: float) -> float:
+    distance = abs(one - other) % period
+    return min(distance, period - distance)
+
+
+def _random(slab: Slab, ground: Landscape, fold: int, seed: int) -> Placement:
+    u, v, turn = np.random.default_rng(seed).random(3)
+    x, y = (np.array([u, v]) @ slab.atoms.cell.array[:2, :2]).tolist()
+    site = Site("random", (), (x, y, ground.floor_ang))
+    return Placement(site, 0.0 if fold == 0 else float(360.0 * turn), seed)
+
+
+def _ids(slab: Slab, adsorbate: Adsorbate, positions_PA3: NDArray[np.float64]) -> list[str]:
+    scaled_PA3 = positions_PA3 @ np.linalg.inv(slab.atoms.cell.array)
+    return candidate_ids(slab.slab_id, adsorbate.name, adsorbate.atoms.numbers, scaled_PA3)
+
+
+class _Assembly:
+    """Joins one slab and one adsorbate; what all placements share is prepared once."""
+
+    def __init__(self, slab: Slab, adsorbate: Adsorbate) -> None:
+        self._slab_positions_N3 = slab.atoms.positions
+        numbers = np.concatenate([slab.atoms.numbers, adsorbate.atoms.numbers])
+        tags = np.concatenate([slab.atoms.get_tags(), np.full(len(adsorbate.atoms), 2)])
+        self._template = Atoms(
+            numbers, np.zeros((len(numbers), 3)), cell=slab.atoms.cell, pbc=True, tags=tags
+        )
+        self._template.set_constraint([constraint.copy() for constraint in slab.atoms.constraints])
+
+    def __call__(self, positions_A3: NDArray[np.float64]) -> Atoms:
+        atoms: Atoms = self._template.copy()
+        atoms.arrays["positions"] = np.concatenate([self._slab_positions_N3, positions_A3])
+        return atoms

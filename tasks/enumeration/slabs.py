@@ -1,0 +1,257 @@
+"""Slabs: every distinct surface of a bulk, with its working side up.
+
+A slab holds whole repeats of the plane spacing, so it has the composition of its bulk. Its cell is
+right-handed, a along x, b in the xy plane, c along z; the vacuum lies half below and half above.
+Tags are 1 for atoms of the upper surface and 0 below; fixed atoms carry ``FixAtoms``.
+
+Shapes  A atoms of the primitive cell, N atoms of the slab.
+Units   Å.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.lattice_planes import (
+    Crystal,
+    Cut,
+    Miller,
+    Side,
+    crystal_of,
+    distinct_cuts,
+    distinct_millers,
+    plane_basis,
+    plane_spacing,
+    primitive_miller,
+    reduced_miller,
+)
+from tasks.errors import Refused, UserError
+from tasks.structures.contacts import coordination, cutoffs
+from tasks.structures.identity import slab_id
+
+_LAYER_ANG = 0.3  # atoms nearer than this in height are one layer
+# Without a bond by covalent radii (alkali metals), neighbours count up to this factor of r_i + r_j.
+_LOOSE_FACTOR = 1.15
+
+
+@dataclass(frozen=True)
+class SlabSpec:
+    """Which surfaces to make and how thick, wide and empty they are.
+
+    ``millers`` overrides ``max_miller``. ``fixed_layers`` counts atomic layers from below; where it
+    is None the lower ``fixed_fraction`` of the slab's height is fixed.
+    """
+
+    max_miller: int = 1
+    millers: tuple[Miller, ...] | None = None
+    min_thickness_ang: float = 7.0
+    vacuum_ang: float = 15.0
+    min_in_plane_ang: float = 8.0
+    fixed_layers: int | None = None
+    fixed_fraction: float = 0.5
+    layer_tolerance_ang: float = _LAYER_ANG
+    max_atoms: int = 250
+
+    def __post_init__(self) -> None:
+        rules = [
+            (self.max_miller >= 1, "max_miller is at least 1", self.max_miller),
+            (self.min_thickness_ang > 0, "min_thickness_ang is above 0", self.min_thickness_ang),
+            (self.vacuum_ang >= 5, "vacuum_ang is at least 5 Å", self.vacuum_ang),
+            (self.min_in_plane_ang >= 0, "min_in_plane_ang is 0 or more", self.min_in_plane_ang),
+            ((self.fixed_layers or 0) >= 0, "fixed_layers is 0 or more", self.fixed_layers),
+            (0 <= self.fixed_fraction <= 1, "fixed_fraction is 0 to 1", self.fixed_fraction),
+            (
+                self.layer_tolerance_ang > 0,
+                "layer_tolerance_ang is above 0",
+                self.layer_tolerance_ang,
+            ),
+            (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
+            (
+                self.millers is None or (self.millers and all(map(any, self.millers))),
+                "millers are one or more indices such as [1, 1, 1], none of them [0, 0, 0]",
+                self.millers,
+            ),
+        ]
+        for holds, rule, value in rules:
+            if not holds:
+                raise UserError(f"{rule}, got {value}")
+
+
+@dataclass(frozen=True)
+class Slab:
+    """One termination of one plane of one bulk; the surface to use is always at +z.
+
+    ``shift`` is the height of the cut in plane spacings; ``side`` is "bottom" where the surface is
+    the far side of that cut, turned over.
+    """
+
+    slab_id: str
+    bulk_id: str
+    bulk_formula: str
+    miller: Miller
+    shift: float
+    side: Side
+    atoms: Atoms
+
+
+def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refused]]:
+    """Return every symmetry-distinct termination, in order of Miller index, shift and side."""
+    try:
+        crystal = crystal_of(bulk.atoms)
+    except UserError as error:
+        return [], [Refused(bulk.formula, "slab", f"no symmetry: {error}")]
+    millers = _millers(crystal, spec)
+    bulk_bonds_A, radii_A = _bulk_coordination(crystal)
+    slabs: dict[str, Slab] = {}
+    refused: list[Refused] = []
+    for miller in millers:
+        plane = primitive_miller(crystal, miller)
+        for cut in distinct_cuts(crystal, plane, spec.layer_tolerance_ang):
+            size = _slab_size(crystal, plane, spec)
+            if size > spec.max_atoms:
+                item = f"{bulk.formula} {miller} shift {cut.height:.3f} {cut.side}"
+                reason = f"too many atoms: {size}, at most max_atoms = {spec.max_atoms} allowed"
+                refused.append(Refused(item, "slab", reason))
+                continue
+            atoms = _build(crystal, plane, cut, spec, bulk_bonds_A, radii_A)
+            slab = Slab(
+                slab_id(atoms), bulk.bulk_id, bulk.formula, miller, cut.height, cut.side, atoms
+            )
+            slabs.setdefault(slab.slab_id, slab)
+    return list(slabs.values()), refused
+
+
+def _millers(crystal: Crystal, spec: SlabSpec) -> list[Miller]:
+    if spec.millers is None:
+        return distinct_millers(crystal, spec.max_miller)
+    return list(dict.fromkeys(reduced_miller(miller) for miller in spec.millers))
+
+
+def _bulk_coordination(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the bonds of each primitive atom and the radii they were counted with."""
+    positions_A3 = crystal.scaled_A3 @ crystal.cell_33
+    for radii_A in (cutoffs(crystal.numbers_A), covalent_radii[crystal.numbers_A] * _LOOSE_FACTOR):
+        bonds_A = coordination(crystal.numbers_A, positions_A3, crystal.cell_33, radii_A)
+        if bonds_A.min() > 0:
+            break
+    return bonds_A, radii_A
+
+
+def _repeats(crystal: Crystal, plane: Miller, spec: SlabSpec) -> tuple[int, int, int]:
+    basis_33 = plane_basis(plane, crystal.cell_33) @ crystal.cell_33
+    lengths = np.linalg.norm(basis_33[:2], axis=1)
+    # The millionth keeps 3.0000000001 repeats from becoming 4.
+    across = [max(1, int(np.ceil(spec.min_in_plane_ang / length - 1e-6))) for length in lengths]
+    spacing = plane_spacing(crystal, plane)
+    return across[0], across[1], max(1, int(np.ceil(spec.min_thickness_ang / spacing - 1e-6)))
+
+
+def _slab_size(crystal: Crystal, plane: Miller, spec: SlabSpec) -> int:
+    return int(np.prod(_repeats(crystal, plane, spec))) * len(crystal.numbers_A)
+
+
+def _build(
+    crystal: Crystal,
+    plane: Miller,
+    cut: Cut,
+    spec: SlabSpec,
+    bulk_bonds_A: NDArray[np.int64],
+    radii_A: NDArray[np.float64],
+) -> Atoms:
+    up, height = plane, cut.height
+    if cut.side == "bottom":  # the far side of a cut is the top of the planes counted backwards
+        up, height = (-plane[0], -plane[1], -plane[2]), -cut.height
+    repeats = _repeats(crystal, up, spec)
+    scaled_N3, cell_33, source_N = _stack(crystal, up, height, repeats)
+    atoms = _in_vacuum(crystal.numbers_A[source_N], scaled_N3, cell_33, spec.vacuum_ang)
+    depth_N = -np.floor(atoms.positions[:, 2] * 1e3 + 0.37)  # a layer shares one step
+    order = np.lexsort((source_N, depth_N, _rank(crystal)[source_N]))
+    atoms, source_N = atoms[order], source_N[order]
+    atoms.set_tags(
+        _surface_mask(atoms, bulk_bonds_A[source_N], radii_A[source_N], spec).astype(int)
+    )
+    fixed = _fixed(atoms, spec)
+    if len(fixed):
+        atoms.set_constraint(FixAtoms(indices=fixed))
+    return atoms
+
+
+def _rank(crystal: Crystal) -> NDArray[np.int64]:
+    """Return the place of each atom's element in order of first appearance."""
+    first = list(dict.fromkeys(crystal.numbers_A.tolist()))
+    return np.array([first.index(number) for number in crystal.numbers_A.tolist()])
+
+
+def _stack(
+    crystal: Crystal, up: Miller, height: float, repeats: tuple[int, int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return coordinates in the repeated plane basis, that basis, and each atom's primitive atom.
+
+    Atoms lie between the cut at ``height`` and ``repeats[2]`` spacings below it.
+    """
+    basis = plane_basis(up, crystal.cell_33)
+    scaled_A3 = crystal.scaled_A3 @ np.linalg.inv(basis)
+    scaled_A3[:, 2] = (scaled_A3[:, 2] - height) % 1.0
+    shifts_R3 = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), -1).reshape(-1, 3)
+    scaled_N3 = (shifts_R3[:, None, :] + scaled_A3[None, :, :]).reshape(-1, 3)
+    source_N = np.tile(np.arange(len(scaled_A3)), len(shifts_R3))
+    sizes_3 = np.array(repeats, dtype=np.float64)
+    return scaled_N3 / sizes_3, (basis @ crystal.cell_33) * sizes_3[:, None], source_N
+
+
+def _in_vacuum(
+    numbers_N: NDArray[np.int64],
+    scaled_N3: NDArray[np.float64],
+    cell_33: NDArray[np.float64],
+    vacuum_ang: float,
+) -> Atoms:
+    """Return the stack in a cell with a along x and c along z, vacuum half below, half above."""
+    upright_33 = cell_33 @ _frame(cell_33).T
+    upright_33[np.abs(upright_33) < 1e-12] = 0.0
+    positions_N3 = scaled_N3 @ upright_33
+    bottom, top = positions_N3[:, 2].min(), positions_N3[:, 2].max()
+    positions_N3[:, 2] += 0.5 * vacuum_ang - bottom
+    upright_33[2] = (0.0, 0.0, top - bottom + vacuum_ang)
+    plane_22 = upright_33[:2, :2]
+    flat_N2 = np.linalg.solve(plane_22.T, positions_N3[:, :2].T).T
+    positions_N3[:, :2] = ((flat_N2 + 1e-6) % 1.0 - 1e-6) @ plane_22  # 0.9999999 belongs at 0
+    return Atoms(numbers_N, positions_N3, cell=upright_33, pbc=True)
+
+
+def _frame(cell_33: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the axes, as rows, of the frame with a along x and b in the xy plane."""
+    a, b = cell_33[0], cell_33[1]
+    x_3 = a / np.linalg.norm(a)
+    z_3 = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    return np.array([x_3, np.cross(z_3, x_3), z_3])
+
+
+def _surface_mask(
+    atoms: Atoms, bulk_bonds_N: NDArray[np.int64], radii_N: NDArray[np.float64], spec: SlabSpec
+) -> NDArray[np.bool_]:
+    """Return True for the top layer and for upper atoms that miss bonds of the bulk."""
+    bonds_N = coordination(atoms.numbers, atoms.positions, atoms.cell.array, radii_N)
+    z_N = atoms.positions[:, 2]
+    middle = 0.5 * (z_N.min() + z_N.max())
+    exposed_N = (bonds_N < bulk_bonds_N) & (z_N > middle + 1e-6)
+    return np.asarray(exposed_N | (z_N > z_N.max() - spec.layer_tolerance_ang))
+
+
+def _fixed(atoms: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
+    z_N = atoms.positions[:, 2]
+    if spec.fixed_layers is None:
+        limit = z_N.min() + spec.fixed_fraction * (z_N.max() - z_N.min())
+        held_N = (z_N <= limit + 1e-6) & (spec.fixed_fraction > 0)
+    else:
+        layer_N = np.empty(len(z_N), dtype=int)
+        order = np.argsort(z_N)
+        layer_N[order] = np.cumsum(
+            np.diff(z_N[order], prepend=z_N.min()) > spec.layer_tolerance_ang
+        )
+        held_N = layer_N < spec.fixed_layers
+    return np.flatnonzero(held_N)

@@ -1,1 +1,0 @@
-"""What verified labels teach: from the screening database to rows that a model learns from."""

@@ -1,0 +1,1 @@
+"""Adslabs and texts in, predictions out."""

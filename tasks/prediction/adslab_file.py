@@ -1,0 +1,92 @@
+"""Read an adslab that somebody else made, and write it as a model reads it.
+
+Units   Å.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from pymatgen.core.composition import Composition
+
+from model.contract import Configuration
+from tasks.errors import UserError
+from tasks.prediction.featurise import configuration_text
+from tasks.structures.cif import read_cif
+from tasks.structures.find_adsorbate import find_adsorbate
+from tasks.structures.standard_frame import standard_frame
+
+_ADSORBATE_TAG = 2
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a file of atoms does not say: the adsorbate, the surface and, if need be, the bulk."""
+
+    adsorbate: str
+    miller: tuple[int, int, int]
+    bulk: str = ""  # the slab's own formula where empty
+
+
+def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
+    """Return the adslab in the standard frame, tags 0 bulk, 1 surface and 2 adsorbate.
+
+    Tags of 2 in the file say which atoms are the adsorbate; without any it is searched by formula.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold that adsorbate once, on a slab.
+    """
+    atoms = _read(file)
+    tags_N = np.zeros(len(atoms), dtype=np.int64)
+    if (atoms.get_tags() == _ADSORBATE_TAG).any():
+        tags_N[atoms.get_tags() == _ADSORBATE_TAG] = _ADSORBATE_TAG
+    else:
+        tags_N[list(find_adsorbate(atoms, adsorbate))] = _ADSORBATE_TAG
+    atoms.set_tags(tags_N)
+    return standard_frame(atoms, _ADSORBATE_TAG)
+
+
+def adslab_configuration(adslab: Atoms, named: Named, level: str, name: str) -> Configuration:
+    """Return what a predictor reads of a tagged adslab at one level of theory."""
+    slab = adslab[adslab.get_tags() != _ADSORBATE_TAG]
+    bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
+    return Configuration(
+        candidate_id=name,
+        level=level,
+        text=configuration_text(adslab, named.adsorbate, bulk, named.miller),
+        numbers_N=adslab.numbers.astype(np.int64),
+        positions_N3=adslab.positions,
+        cell_33=adslab.cell.array,
+        tags_N=adslab.get_tags().astype(np.int64),
+    )
+
+
+def text_configuration(text: str, level: str) -> Configuration:
+    """Return a configuration that is known by its text alone."""
+    none = np.zeros(0, dtype=np.int64)
+    return Configuration(
+        candidate_id="this configuration",
+        level=level,
+        text=text,
+        numbers_N=none,
+        positions_N3=np.zeros((0, 3)),
+        cell_33=np.zeros((3, 3)),
+        tags_N=none,
+    )
+
+
+def _read(file: Path) -> Atoms:
+    if not file.is_file():
+        raise UserError(f"a structure is read from a file, got {file}, which is none")
+    if file.suffix.lower() == ".cif":
+        return read_cif(file.read_text(encoding="utf-8"))
+    try:
+        atoms = ase.io.read(file)
+    except Exception as error:  # ASE's readers raise anything on a damaged file
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{file} cannot be read as a structure: {lines[0]}") from error
+    if isinstance(atoms, list) or not atoms.pbc[:2].all():
+        raise UserError(f"an adslab is one structure, periodic in its plane; {file} holds another")
+    return atoms

@@ -1,0 +1,1 @@
+"""Plans and summaries as data, before they are shown."""

@@ -1,0 +1,1 @@
+"""Structures: reading, standard forms, identity, contacts and formulas."""

@@ -1,0 +1,94 @@
+"""Name a molecule by its bonds: ``CH3CH2OH`` and ``CH3OCH3``, where a formula says ``C2H6O`` twice.
+
+Shapes  A atoms.
+Units   Å.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+
+from tasks.errors import UserError
+from tasks.structures.orientation import is_connected, molecule_bonds
+
+Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
+
+
+def structural_formula(molecule: Atoms) -> str:
+    """Return a condensed structural formula, the same however the atoms are numbered.
+
+    Hydrogens stand behind their atom and side chains in brackets. Of all atoms that the string
+    may begin with, the one that needs the fewest brackets does, then the first in the alphabet. A
+    ring is written as a chain; the missing hydrogens tell that it is closed.
+    """
+    heavy = molecule[molecule.numbers != 1]
+    if not len(heavy):
+        return str(molecule.get_chemical_formula())
+    if not is_connected(heavy):
+        raise UserError(f"{molecule.get_chemical_formula()} is in pieces: it has no one formula")
+    words = _words(molecule)
+    skeleton = _skeleton(heavy)
+    ranks = _ranks(skeleton, words)
+    spelt = [_spelt(start, skeleton, words, ranks, set()) for start in skeleton]
+    return min(spelt, key=lambda name: (name.count("("), name))
+
+
+def _words(molecule: Atoms) -> list[str]:
+    """Return each heavy atom's symbol with its hydrogens, each hydrogen with its nearest atom."""
+    heavy = np.flatnonzero(molecule.numbers != 1)
+    hydrogens = np.flatnonzero(molecule.numbers == 1)
+    apart_HA = np.linalg.norm(
+        molecule.positions[hydrogens, None] - molecule.positions[None, heavy], axis=2
+    )
+    held = Counter(apart_HA.argmin(axis=1).tolist())
+    symbols = [molecule.symbols[atom] for atom in heavy]
+    return [s + ("H" if held[a] else "") + _count(held[a]) for a, s in enumerate(symbols)]
+
+
+def _skeleton(heavy: Atoms) -> Skeleton:
+    bonded: dict[int, list[int]] = {atom: [] for atom in range(len(heavy))}
+    for i, j in molecule_bonds(heavy).tolist():
+        bonded[i].append(j)
+        bonded[j].append(i)
+    return bonded
+
+
+def _ranks(skeleton: Skeleton, words: Sequence[str]) -> dict[int, int]:
+    """Return the atoms' order by what surrounds them (Weisfeiler and Lehman 1968)."""
+    ranks = _ranked({atom: (words[atom], len(bonded)) for atom, bonded in skeleton.items()})
+    for _ in skeleton:
+        ranks = _ranked(
+            {a: (ranks[a], sorted(ranks[b] for b in bonded)) for a, bonded in skeleton.items()}
+        )
+    return ranks
+
+
+def _ranked(signs: Mapping[int, tuple[object, ...]]) -> dict[int, int]:
+    order = {repr(sign): rank for rank, sign in enumerate(sorted(signs.values()))}
+    return {atom: order[repr(sign)] for atom, sign in signs.items()}
+
+
+def _spelt(
+    atom: int,
+    skeleton: Skeleton,
+    words: Sequence[str],
+    ranks: Mapping[int, int],
+    seen: set[int],
+) -> str:
+    """Return the formula read from ``atom`` on: side chains first, the longest way last."""
+    seen.add(atom)
+    branches = [
+        _spelt(other, skeleton, words, ranks, seen)
+        for other in sorted(skeleton[atom], key=lambda other: ranks[other])
+        if other not in seen
+    ]
+    branches.sort(key=lambda branch: (len(branch), branch))
+    main = branches.pop() if branches else ""
+    sides = [f"({side}){_count(branches.count(side))}" for side in dict.fromkeys(branches)]
+    return words[atom] + "".join(sides) + main
+
+
+def _count(number: int) -> str:
+    return str(number) if number > 1 else ""

@@ -1,0 +1,151 @@
+"""Verified labels of one level of theory as rows that a checkpoint is fine-tuned on.
+
+Each label gives two rows of one pair: the placement as it was queued, which is what a screening
+sees, and where its relaxation ended. Which part a label plays (learnt, calibrated on, judged by)
+follows from its slab and adsorbate, so that it stays as labels are added and sites of one
+adsorbate on one slab are never on two sides.
+
+Units: eV, Å.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from model.data.rows import Row
+from model.data.splits import LABEL_SHARES, TRAIN, dataset_id, part_of
+from model.errors import ModelError
+from model.fine_tuning.tune import MIN_LABELS
+from model.text.configuration_text import parse_text
+from screening_db.learning.training_labels import LabelSet, TrainingLabel
+from tasks.errors import UserError
+from tasks.prediction.featurise import configuration_text
+from tasks.structures.json_text import structure_from_text
+
+SET = "labels"  # what the rows are called beside those of published sets
+NO_FOLD = -1
+# Verified labels of which as many as fine-tuning needs fall into the part that is learnt.
+LABELS_NEEDED = math.ceil(MIN_LABELS / LABEL_SHARES[TRAIN])
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A label that is not learnt from, and why."""
+
+    candidate_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labels of one level of theory as rows; ``dataset_id`` is the hash of names and energies."""
+
+    rows: tuple[Row, ...]
+    dataset_id: str
+    level: str
+    level_hash: str
+    n_labels: int
+    parts: dict[str, int]  # labels, by what they are for
+    aside: tuple[SetAside, ...]  # with those that the database refused
+
+
+def training_rows(
+    labels: LabelSet, level_hash: str, *, held_out: Collection[str] = ()
+) -> TrainingSet:
+    """Return the rows of all labels that can be learnt from, in the order of their candidates.
+
+    ``held_out`` are pairs that the checkpoint is judged by
+    (``model.data.kept_rows.held_out_pairs``): a campaign may well compute one of them, and must not
+    teach it.
+
+    Raises:
+        UserError: no label is left, or one is of another level.
+    """
+    rows: list[Row] = []
+    aside = [SetAside(label.candidate_id, label.why) for label in labels.refused]
+    for label in sorted(labels.taken, key=lambda each: each.candidate_id):
+        _require_level(label, labels.level)
+        if why := _why_aside(label, held_out):
+            aside.append(SetAside(label.candidate_id, why))
+        else:
+            rows += _rows(label)
+    if not rows:
+        raise UserError(_nothing_left(labels.level, aside))
+    return TrainingSet(
+        rows=tuple(rows),
+        dataset_id=dataset_id(rows),
+        level=labels.level,
+        level_hash=level_hash,
+        n_labels=len(rows) // 2,
+        parts={part: sum(row.part == part for row in rows) // 2 for part in LABEL_SHARES},
+        aside=tuple(aside),
+    )
+
+
+def _require_level(label: TrainingLabel, level: str) -> None:
+    if label.level != level:
+        raise UserError(
+            f"energies of two levels never meet in one target: the labels are of {level}, and "
+            f"{label.candidate_id} is of {label.level}"
+        )
+
+
+def _why_aside(label: TrainingLabel, held_out: Collection[str]) -> str:
+    """Return why a label of the level is not learnt from, or nothing."""
+    if label.candidate_id in held_out:
+        return "held out: the checkpoint is judged by it"
+    if label.start is None:
+        return "no placement: where it started is no longer kept"
+    if not label.relaxed_text:
+        return "no text: it was verified before texts were kept; verify it again"
+    if not math.isfinite(label.energy_ev):
+        return f"no number: its energy is {label.energy_ev}"
+    return ""
+
+
+def _rows(label: TrainingLabel) -> list[Row]:
+    """Return the unrelaxed and the relaxed row of a label."""
+    assert label.start is not None  # set aside before
+    start = structure_from_text(label.start)
+    try:
+        named = parse_text(label.relaxed_text)
+    except ModelError as error:
+        raise UserError(f"the text of label {label.candidate_id} cannot be read: {error}") from None
+    text = configuration_text(start, label.adsorbate, named.bulk, named.miller)
+    return [
+        _row(label, "unrelaxed", text, start),
+        _row(label, "relaxed", label.relaxed_text, structure_from_text(label.relaxed)),
+    ]
+
+
+def _row(label: TrainingLabel, kind: str, text: str, atoms: Atoms) -> Row:
+    return Row(
+        uid=f"{label.candidate_id}#{kind}",
+        pair=label.candidate_id,
+        set=SET,
+        level=label.level,
+        adsorbate=label.adsorbate,
+        text=text,
+        kind=kind,
+        fold=NO_FOLD,
+        energy_ev=label.energy_ev,
+        numbers_N=atoms.numbers.astype(np.int64),
+        positions_N3=atoms.positions.copy(),
+        cell_33=atoms.cell.array.copy(),
+        tags_N=atoms.get_tags().astype(np.int64),
+        group=label.slab_id,
+        part=part_of(f"{label.slab_id} {label.adsorbate}", LABEL_SHARES),
+    )
+
+
+def _nothing_left(level: str, aside: list[SetAside]) -> str:
+    reasons = Counter(each.why.partition(":")[0] for each in aside)
+    said = ", ".join(f"{count} {why}" for why, count in reasons.most_common())
+    return (
+        f"no label at {level} is left to learn from ({said or 'there is none'}); fine-tuning "
+        f"needs about {LABELS_NEEDED}: verify more candidates"
+    )

@@ -1,0 +1,238 @@
+"""Put the adsorbate of a relaxed adslab back where a screening would have started it.
+
+Screening predicts relaxed energies from unrelaxed placements, so that is what a model must be
+trained on. The ideal clean slab is recovered, the site nearest to the relaxed adsorbate is found
+among all images of the slab's sites, and the stored geometry of the species is placed there by the
+enumerator, turned to the rotation nearest to the relaxed one.
+
+Shapes  A adsorbate atoms, K sites.
+Units   Å, degrees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from tasks.enumeration.adsorbates import Adsorbate, adsorbate
+from tasks.enumeration.docking import Placement, aim
+from tasks.enumeration.placements import place, refusal
+from tasks.enumeration.sites import Site, SurfaceSites, in_plane_symmetry, surface_sites, to_cell
+from tasks.enumeration.slabs import Slab
+from tasks.errors import Refused, UserError
+from tasks.structures.identity import content_id, slab_id
+from tasks.structures.orientation import molecule_bonds
+from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
+from tasks.training_data.ideal_slab import ideal_slab
+from tasks.training_data.sources import Frame, SetSpec
+
+_SITE_REACH_ANG = 1.3  # sites farther from the binding atom than this are not its site
+_ROTATION_STEP_DEG = 15.0
+_NEVER = 1e6
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A relaxed frame beside the placement it is the end of.
+
+    ``moved_ang`` is the root mean square distance between the two adsorbates, ``shifted_ang`` the
+    in-plane distance of the binding atoms from the site.
+    """
+
+    unrelaxed: Atoms
+    relaxed: Atoms
+    bulk_formula: str
+    moved_ang: float
+    shifted_ang: float
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """An ideal slab with all images of its distinct sites."""
+
+    slab: Slab
+    sites: SurfaceSites
+    images: tuple[Site, ...]
+
+
+class Replacer:
+    """Re-places relaxed frames; what frames on one slab share is computed once."""
+
+    def __init__(self, spec: SetSpec) -> None:
+        self._spec = spec
+        self._grounds: dict[str, _Ground] = {}
+
+    def __call__(self, frame: Frame) -> Replaced | Refused:
+        """Return the unrelaxed placement of a relaxed frame, or why there is none."""
+        try:
+            return self._replaced(frame)
+        except UserError as error:
+            return Refused(frame.uid, "placement", str(error))
+
+    def _replaced(self, frame: Frame) -> Replaced:
+        relaxed = standard_frame(frame.atoms, self._spec.adsorbate_tag)
+        in_slab = relaxed.get_tags() != 2
+        ground = self._ground(ideal_slab(relaxed[in_slab]), frame)
+        species = adsorbate(frame.adsorbate)
+        end_A3 = _matched(species, relaxed[~in_slab])
+        placement, shifted = _nearest_placement(ground, species, end_A3)
+        reason = refusal(ground.slab, species, placement, ground.sites.landscape)
+        if reason:
+            raise UserError(reason)
+        unrelaxed = place(ground.slab, species, placement, ground.sites.landscape).atoms
+        moved = _rms_distance(unrelaxed[unrelaxed.get_tags() == 2], species, end_A3)
+        return Replaced(unrelaxed, relaxed, ground.slab.bulk_formula, moved, shifted)
+
+    def _ground(self, atoms: Atoms, frame: Frame) -> _Ground:
+        # Sites name atoms by index and the id ignores the order of atoms, so positions join it.
+        key = slab_id(atoms) + content_id(np.round(atoms.positions, 3).tobytes())
+        if key not in self._grounds:
+            slab = Slab(slab_id(atoms), "", bulk_formula(atoms), frame.miller, 0.0, "top", atoms)
+            self._grounds[key] = _ground_of(slab)
+        return self._grounds[key]
+
+
+def species_colours(atoms: Atoms) -> list[str]:
+    """Return, for each atom of a molecule, its element and its bonded surroundings.
+
+    Two rounds of refinement: atoms with equal colours are interchangeable in small molecules.
+    """
+    pairs = molecule_bonds(atoms).tolist()
+    colours: list[str] = list(atoms.get_chemical_symbols())
+    for _ in range(2):
+        around: list[list[str]] = [[] for _ in colours]
+        for i, j in pairs:
+            around[i].append(colours[j])
+            around[j].append(colours[i])
+        colours = [f"{own}({','.join(sorted(a))})" for own, a in zip(colours, around, strict=True)]
+    return colours
+
+
+def _matched(species: Adsorbate, relaxed: Atoms) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the relaxed positions in one image, and their colours, refusing another molecule."""
+    positions_A3 = joined_adsorbate(relaxed)
+    colours = species_colours(Atoms(relaxed.numbers, positions_A3))
+    if sorted(colours) != sorted(species_colours(species.atoms)):
+        raise UserError(
+            f"the relaxed adsorbate is not {species.name} any more: dissociated or rearranged"
+        )
+    return positions_A3, colours
+
+
+def _ground_of(slab: Slab) -> _Ground:
+    """Return all symmetry images of the distinct sites of a slab."""
+    sites = surface_sites(slab)
+    rotations_S22, translations_S2 = in_plane_symmetry(slab)
+    images: dict[tuple[str, tuple[int, ...], tuple[float, ...]], Site] = {}
+    for site in sites.sites:
+        for rotation_22, shift_2 in zip(rotations_S22, translations_S2, strict=True):
+            image = _image(slab, site, rotation_22, shift_2)
+            images.setdefault((image.kind, image.slab_atoms, _rounded(image)), image)
+    return _Ground(slab, sites, tuple(images.values()))
+
+
+def _rounded(site: Site) -> tuple[float, ...]:
+    return tuple(round(value, 2) for value in site.position_3)
+
+
+def _image(
+    slab: Slab, site: Site, rotation_22: NDArray[np.int64], shift_2: NDArray[np.float64]
+) -> Site:
+    """Return a site carried by one in-plane operation, with the atoms it is carried to."""
+    plane_22 = slab.atoms.cell.array[:2, :2]
+    inverse_22 = np.linalg.inv(plane_22)
+    corners = slab.atoms.positions[list(site.slab_atoms)]
+    moved_C2 = (corners[:, :2] @ inverse_22) @ rotation_22.T + shift_2
+    apart_CN2 = moved_C2[:, None] - (slab.atoms.positions[:, :2] @ inverse_22)[None]
+    apart_CN2 = (apart_CN2 - np.rint(apart_CN2)) @ plane_22
+    apart_CN = (apart_CN2**2).sum(axis=2) + (corners[:, 2, None] - slab.atoms.positions[:, 2]) ** 2
+    atoms = tuple(sorted(apart_CN.argmin(axis=1).tolist()))
+    flat_2 = (np.array(site.position_3[:2]) @ inverse_22) @ rotation_22.T + shift_2
+    x, y = to_cell((flat_2 @ plane_22)[None], plane_22)[0].tolist()
+    return Site(site.kind, atoms, (x, y, site.position_3[2]), site.azimuth_deg, site.fold)
+
+
+def _nearest_placement(
+    ground: _Ground, species: Adsorbate, end: tuple[NDArray[np.float64], list[str]]
+) -> tuple[Placement, float]:
+    """Return the site and rotation whose adsorbate comes nearest to the relaxed one."""
+    end_A3, colours = end
+    centre_3 = _binding_centre(species, end_A3, colours)
+    offsets_K2 = _offsets(ground, species, centre_3)
+    distance_K = np.linalg.norm(offsets_K2, axis=1)
+    near = np.flatnonzero(distance_K < _SITE_REACH_ANG)
+    if len(near) == 0:
+        raise UserError(
+            f"no site is near {species.name}: it must lie within {_SITE_REACH_ANG} Å, the nearest "
+            f"is {distance_K.min():.2f} Å away"
+        )
+    best = (np.inf, -1, 0.0)
+    for k in near.tolist():
+        start_A3 = end_A3 - np.append(centre_3[:2] - offsets_K2[k], centre_3[2])
+        cost, angle = _best_rotation(species, start_A3, colours)
+        best = min(best, (cost, k, angle))
+    _, k, angle = best
+    return Placement(ground.images[k], angle), float(distance_K[k])
+
+
+def _binding_centre(
+    species: Adsorbate, end_A3: NDArray[np.float64], colours: list[str]
+) -> NDArray[np.float64]:
+    """Return the centre of the binding atoms; of interchangeable ones the lowest count."""
+    own = species_colours(species.atoms)
+    taken: list[int] = []
+    for index in species.binding:
+        same = [a for a, colour in enumerate(colours) if colour == own[index] and a not in taken]
+        taken.append(min(same, key=lambda a: float(end_A3[a, 2])))
+    return np.asarray(end_A3[taken].mean(axis=0))
+
+
+def _offsets(
+    ground: _Ground, species: Adsorbate, centre_3: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the shortest in-plane vectors from where each site aims to the binding centre."""
+    plane_22 = ground.slab.atoms.cell.array[:2, :2]
+    aims_K2 = np.array([aim(ground.slab, species, site) for site in ground.images])
+    apart_K2 = centre_3[:2] - aims_K2
+    shifts = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ plane_22
+    scaled_K2 = apart_K2 @ np.linalg.inv(plane_22)
+    reduced_K2 = (scaled_K2 - np.rint(scaled_K2)) @ plane_22
+    all_KI2 = reduced_K2[:, None] + shifts[None]
+    nearest_K = np.linalg.norm(all_KI2, axis=2).argmin(axis=1)
+    return np.asarray(all_KI2[np.arange(len(all_KI2)), nearest_K])
+
+
+def _best_rotation(
+    species: Adsorbate, start_A3: NDArray[np.float64], colours: list[str]
+) -> tuple[float, float]:
+    """Return the mean squared distance and the angle of the rotation nearest to ``start_A3``."""
+    own = species_colours(species.atoms)
+    forbidden_AA = _NEVER * (np.array(own)[:, None] != np.array(colours)[None])
+    best = (np.inf, 0.0)
+    for angle in np.arange(0.0, 360.0, _ROTATION_STEP_DEG):
+        cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        turn_33 = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+        turned_A3 = species.atoms.positions @ turn_33.T
+        apart_AA = ((turned_A3[:, None] - start_A3[None]) ** 2).sum(axis=2) + forbidden_AA
+        rows, columns = linear_sum_assignment(apart_AA)
+        # Rounded, so that of the equal angles of a symmetric species the smallest is taken.
+        best = min(best, (round(float(apart_AA[rows, columns].mean()), 6), float(angle)))
+    return best
+
+
+def _rms_distance(
+    placed: Atoms, species: Adsorbate, end: tuple[NDArray[np.float64], list[str]]
+) -> float:
+    """Return the root mean square distance (Å) between placed and relaxed adsorbate."""
+    end_A3, colours = end
+    plane_33 = placed.cell.array
+    centre_3 = placed.positions.mean(axis=0) - end_A3.mean(axis=0)
+    scaled_2 = np.rint(np.linalg.solve(plane_33.T, centre_3))[:2]
+    moved_A3 = end_A3 + scaled_2 @ plane_33[:2]
+    own = species_colours(species.atoms)
+    forbidden_AA = _NEVER * (np.array(own)[:, None] != np.array(colours)[None])
+    apart_AA = ((placed.positions[:, None] - moved_A3[None]) ** 2).sum(axis=2) + forbidden_AA
+    rows, columns = linear_sum_assignment(apart_AA)
+    return float(np.sqrt(apart_AA[rows, columns].mean()))

@@ -1,0 +1,34 @@
+"""Engines: the programs that compute energies, behind one protocol.
+
+A module an engine; ``base`` is the protocol, ``registry`` finds the engine of a level, ``failures``
+holds the classes of what goes wrong. Nothing is imported of a program before it is used.
+"""
+
+from tasks.verification.engines.base import Engine, EnginePlace, Job
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.verification.engines.registry import (
+    Places,
+    check_level,
+    computable_elements,
+    engine_elsewhere,
+    engine_for,
+    engine_names,
+    place_of,
+)
+
+__all__ = [
+    "Engine",
+    "EngineError",
+    "EnginePlace",
+    "FailureKind",
+    "Job",
+    "Places",
+    "Rung",
+    "ScfTry",
+    "check_level",
+    "computable_elements",
+    "engine_elsewhere",
+    "engine_for",
+    "engine_names",
+    "place_of",
+]

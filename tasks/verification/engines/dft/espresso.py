@@ -1,0 +1,246 @@
+"""Quantum ESPRESSO: ``pw.x`` through ASE.
+
+Its exit status tells: 1 bad input or a missing pseudopotential (the file CRASH says which), 2 the
+electrons, 3 a step limit, 255 the wall limit. With ``scf_must_converge = .false.`` it ends well on
+unconverged electrons and prints a wrong energy, so that is forbidden.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from ase.calculators.calculator import Calculator
+from ase.calculators.espresso import Espresso, EspressoProfile
+from ase.data import atomic_numbers
+from ase.units import Ry
+
+from tasks.levels.added import added_by
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import (
+    DFT_SETTINGS,
+    Engine,
+    Job,
+    content_sha256,
+    failure_of,
+    program_missing,
+    require_dispersion,
+    require_energy_key,
+    require_free_keywords,
+    require_functional,
+    require_parts,
+    require_read,
+    version_in,
+)
+from tasks.verification.engines.dft.upf import require_functional_of
+from tasks.verification.engines.failures import (
+    EngineError,
+    FailureKind,
+    Rung,
+    kind_of,
+    last_words,
+)
+from tasks.verification.inputs.sampling import (
+    gamma_centred,
+    kpoint_mesh,
+    needs_dipole,
+    start_moments,
+    vacuum_middle,
+)
+
+_INPUT, _OUTPUT = "espresso.pwi", "espresso.pwo"
+_ERRORS, _CRASH = "espresso.err", "CRASH"
+_SMEARINGS = {
+    "fermi-dirac": "fd",
+    "methfessel-paxton": "mp",
+    "gaussian": "gaussian",
+    "marzari-vanderbilt": "mv",
+}
+_DISPERSION: dict[str, dict[str, Any]] = {
+    "none": {},
+    "D2": {"vdw_corr": "dft-d"},
+    "D3": {"vdw_corr": "dft-d3", "dftd3_version": 3},
+    "D3BJ": {"vdw_corr": "dft-d3", "dftd3_version": 4},
+}
+_WIDE_EV = 0.4
+_MIXING = 0.7  # the program's own; a rung further it is
+_GENTLE_MIXING = 0.2
+_MORE_STEPS = 3
+_TAKEN = (
+    *("scf_must_converge", "tot_charge", "calculation", "ecutwfc", "ecutrho", "input_dft"),
+    *("occupations", "smearing", "degauss", "nspin", "tefield", "dipfield", "edir", "emaxpos"),
+    *("eopreg", "eamp", "vdw_corr", "dftd3_version", "conv_thr", "electron_maxstep"),
+    *("mixing_beta", "startingpot", "startingwfc", "outdir", "pseudo_dir", "tprnfor"),
+)
+_STATUS = {
+    2: (FailureKind.SCF_NOT_CONVERGED, "the electrons did not converge"),
+    3: (FailureKind.IONS_NOT_CONVERGED, "the step limit was reached"),
+    255: (FailureKind.WALL_LIMIT, "the wall limit was reached; it can go on from there"),
+}
+
+
+@dataclass(frozen=True)
+class EspressoEngine(Engine):
+    """Quantum ESPRESSO; ``potentials`` of its place is the folder of pseudopotentials."""
+
+    name: ClassVar[str] = "quantum-espresso"
+    outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, _INPUT, _CRASH, _ERRORS)
+    tells_late: ClassVar[bool] = True
+    functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "PBEsol", "BEEF-vdW"})
+    extrapolates: ClassVar[bool] = False
+
+    @property
+    def command(self) -> str:
+        """Return the command that starts ``pw.x``."""
+        return self.place.command or "pw.x"
+
+    def missing(self) -> str:
+        """Return what to install or set before it can run."""
+        program = program_missing(
+            self.command,
+            "apt-get install quantum-espresso, or pip install qepy and set SABATIER_QE_COMMAND="
+            "'python -m qepy --pw.x'",
+        )
+        if program or self.place.potentials:
+            return program
+        return "no pseudopotentials: set SABATIER_QE_POTENTIALS to the folder of the .upf files"
+
+    def version(self) -> str:
+        """Return the version that ``pw.x`` prints when it starts, or nothing where it does not."""
+        try:
+            return str(EspressoProfile(self.command, self.place.potentials).version())
+        except (AssertionError, OSError):  # ASE asserts that the first line is the version's
+            return ""
+
+    def version_told(self, folder: Path) -> str:
+        """Return the version that ``pw.x`` wrote."""
+        return version_in(folder / _OUTPUT, r"Program PWSCF v\.(\S+)")
+
+    def elements(self, level: LevelOfTheory) -> frozenset[str]:
+        """Return the elements whose pseudopotential files lie in the folder."""
+        return frozenset(self._files(level))
+
+    def check_level(self, level: LevelOfTheory) -> None:
+        """Refuse what Quantum ESPRESSO or this module cannot do."""
+        require_functional(self, level)
+        require_energy_key(self, level)
+        require_parts(self, level, "potentials")
+        require_dispersion(self, level, [kind for kind in _DISPERSION if kind != "none"])
+        require_free_keywords(self, level, _TAKEN)
+        require_read(self, level, *DFT_SETTINGS, "basis.density_cutoff_ev", "potentials.files")
+
+    def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of the pseudopotential of each element that has one."""
+        files, folder = self._files(level), Path(self.place.potentials)
+        return {s: content_sha256(folder / files[s]) for s in symbols if s in files}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse pseudopotentials that were made with another functional than the level's."""
+        files, folder = self._files(level), Path(self.place.potentials)
+        for symbol in symbols:
+            if symbol in files:
+                require_functional_of(folder / files[symbol], level)
+
+    def calculator(self, job: Job) -> Calculator:
+        """Return a calculator of ``pw.x``; a smeared start leaves its density in the folder."""
+        if job.rung is Rung.SMEARED_START:
+            wide = self._espresso(job, {"degauss": _WIDE_EV / Ry})
+            wide.get_potential_energy(job.atoms.copy())
+            return self._espresso(job, {"startingpot": "file", "startingwfc": "file"})
+        return self._espresso(job, {})
+
+    def failure(self, error: Exception, folder: Path) -> EngineError:
+        """Return what ``pw.x`` said, by its exit status and its file CRASH."""
+        words = f"{last_words(folder / _OUTPUT)} {last_words(folder / _ERRORS)}"
+        if not isinstance(error, subprocess.CalledProcessError):
+            return failure_of(self, error, words)
+        crash = last_words(folder / _CRASH)
+        kind, said = _STATUS.get(error.returncode, (kind_of(error, words), ""))
+        if error.returncode == 1 and kind is FailureKind.ENGINE:
+            lost = re.search(r"pseudo|readpp|upf", crash, re.IGNORECASE)
+            kind = FailureKind.MISSING_POTENTIAL if lost else FailureKind.BAD_INPUT
+        told = said or crash or words.strip() or "it said nothing"
+        return EngineError(
+            kind, f"quantum-espresso ended with status {error.returncode}: {told[-400:]}"
+        )
+
+    def _espresso(self, job: Job, changes: dict[str, Any]) -> Calculator:
+        folder = Path(self.place.potentials).resolve()
+        made = Espresso(
+            profile=EspressoProfile(self.command, folder),
+            directory=job.folder,
+            pseudopotentials=self._files(job.level),
+            **espresso_parameters(job, changes),
+        )
+        return cast(Calculator, made)  # one in all but its base class
+
+    def _files(self, level: LevelOfTheory) -> dict[str, str]:
+        """Return the file of each element: as the level names it, else by the symbol it begins."""
+        folder = self.place.potentials
+        if not folder or not Path(folder).is_dir():
+            return {}
+        here = sorted(p.name for p in Path(folder).iterdir() if p.suffix.lower() == ".upf")
+        potentials = level.stated().potentials
+        if potentials is not None and potentials.files:
+            return {s: name for s, name in potentials.files.items() if name in here}
+        return _by_symbol(here)
+
+
+def _by_symbol(names: Iterable[str]) -> dict[str, str]:
+    """Return one file an element; two of one element are none, because neither was chosen."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        match = re.match(r"([A-Za-z]{1,2})[._-]", name)
+        symbol = match[1].capitalize() if match else ""
+        if symbol in atomic_numbers:
+            found.setdefault(symbol, []).append(name)
+    return {symbol: files[0] for symbol, files in found.items() if len(files) == 1}
+
+
+def espresso_parameters(job: Job, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of ASE's calculator: input_data by namelist, k-points, shift."""
+    c = job.calculation
+    if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:
+        raise ValueError(f"level {job.level.name} was not checked for engine quantum-espresso")
+    gentle = job.rung is not Rung.AS_STATED
+    flat: dict[str, Any] = {
+        "calculation": "scf",
+        "outdir": "./scratch",
+        "tprnfor": True,
+        "ecutwfc": c.basis.cutoff_ev / Ry,
+        "input_dft": job.level.functional,
+        "occupations": "smearing",
+        "smearing": _SMEARINGS[c.smearing.kind],
+        "degauss": c.smearing.width_ev / Ry,
+        "conv_thr": c.scf.energy_ev / Ry,
+        "electron_maxstep": c.scf.max_steps * (_MORE_STEPS if gentle else 1),
+        "mixing_beta": _GENTLE_MIXING if gentle else _MIXING,
+        **_DISPERSION[c.dispersion],
+        **c.keywords,
+    }
+    if c.basis.density_cutoff_ev is not None:
+        flat["ecutrho"] = c.basis.density_cutoff_ev / Ry
+    if start_moments(job.atoms, c.spin).any():
+        flat["nspin"] = 2
+    if needs_dipole(job.atoms, c):
+        flat |= _dipole(job)
+    shift = 0 if gamma_centred(job.atoms, c.kpoints) else 1
+    mesh = kpoint_mesh(job.atoms, c.kpoints)
+    offsets = tuple(shift if count % 2 == 0 else 0 for count in mesh)
+    return {"input_data": flat | changes, "kpts": mesh, "koffset": offsets}
+
+
+def _dipole(job: Job) -> dict[str, Any]:
+    """Return a saw-tooth that jumps in the middle of the vacuum and has no field of its own."""
+    added = added_by("quantum-espresso")
+    width = float(added["dipole_width"])
+    return {
+        "tefield": True,
+        "dipfield": True,
+        "edir": 3,
+        "emaxpos": round((vacuum_middle(job.atoms) - width / 2) % 1.0, 6),
+        "eopreg": width,
+        "eamp": added["dipole_amplitude_au"],
+    }

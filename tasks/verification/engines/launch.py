@@ -1,0 +1,52 @@
+"""Start an engine's program on MPI ranks, and give ranks and libraries their threads.
+
+A program that runs inside the worker's own process has no command and is left as it is.
+"""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import EnginePlace
+from tasks.verification.engines.registry import Places, engine_at
+
+LAUNCHER = "mpirun -n {ranks}"
+_MPI = frozenset({"mpirun", "mpiexec", "srun"})
+# Each library reads its own, once, when it is loaded.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def with_ranks(
+    places: Places | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
+) -> Places:
+    """Return the places with the program of the level's engine on ``ranks`` ranks.
+
+    A command that holds ``{ranks}`` is filled in, one that has a launcher of its own stays, and a
+    serial calculation starts the program alone.
+    """
+    places = places or {}
+    command = engine_at(level, places).command
+    words = shlex.split(command)
+    if "{ranks}" in command:
+        command = command.replace("{ranks}", str(ranks))
+    elif ranks > 1 and words and not any(Path(word).name in _MPI for word in words):
+        command = f"{launcher.replace('{ranks}', str(ranks))} {command}"
+    else:
+        return places
+    place = places.get(level.engine, EnginePlace())
+    return {**places, level.engine: replace(place, command=command)}
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment that numerical libraries take their number of threads from.
+
+    Without it every process takes all cores of the machine for itself.
+    """
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))

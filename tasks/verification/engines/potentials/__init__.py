@@ -1,0 +1,1 @@
+"""Engines without electrons: EMT and universal potentials."""

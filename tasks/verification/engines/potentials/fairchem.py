@@ -1,0 +1,85 @@
+"""UMA and its kin through fairchem: an engine that is itself a model.
+
+Its oc20 task predicts total energies, so references and clean slabs are computed as with any other
+engine. Importing fairchem takes 5 to 9 seconds, so it is imported when a calculator is made.
+"""
+
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+
+from tasks.errors import UserError
+from tasks.levels.added import added_by
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import (
+    Engine,
+    Job,
+    content_sha256,
+    require_functional,
+    require_read,
+)
+from tasks.verification.engines.failures import Rung
+
+_MODEL = "model"  # under which a level states the checksum of the one file
+# What UMA was trained on: no Po, At, Rn, Fr and Ra, and nothing beyond plutonium.
+_ELEMENTS = frozenset([*chemical_symbols[1:84], *chemical_symbols[89:95]])
+
+
+@dataclass(frozen=True)
+class FairchemEngine(Engine):
+    """A checkpoint of fairchem; ``potentials`` of its place is its file."""
+
+    name: ClassVar[str] = "fairchem"
+    ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
+    functionals: ClassVar[frozenset[str]] = frozenset({"RPBE"})  # of the labels of its oc20 task
+
+    def missing(self) -> str:
+        """Return what to install or set before it can run."""
+        if find_spec("fairchem") is None:
+            return "fairchem is not installed: pip install 'sabatier[fairchem]'"
+        if not Path(self.place.potentials or "-").is_file():
+            return "no checkpoint: set SABATIER_FAIRCHEM_CHECKPOINT to the file of a UMA model"
+        return ""
+
+    def version(self) -> str:
+        """Return fairchem's version, or nothing where it was not installed as a package."""
+        try:
+            return importlib.metadata.version("fairchem-core")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def elements(self, level: LevelOfTheory) -> frozenset[str]:
+        """Return the elements that UMA was trained on; a checkpoint does not list them."""
+        return _ELEMENTS
+
+    def check_level(self, level: LevelOfTheory) -> None:
+        """Refuse a level that does not say which model it is, or states what a model has not."""
+        require_functional(self, level)
+        require_read(self, level, "potentials", "gas_vacuum_ang")
+        potentials = level.stated().potentials
+        if potentials is None or _MODEL not in potentials.checksums:
+            raise UserError(
+                f"level {level.name} must state which model it is: potentials: {{family: uma-s-1p1,"
+                f" checksums: {{{_MODEL}: ...}}}} with the SHA-256 of its file"
+            )
+
+    def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of the checkpoint, which holds the potentials of all elements."""
+        path = Path(self.place.potentials)
+        return {_MODEL: content_sha256(path)} if path.is_file() else {}
+
+    def calculator(self, job: Job) -> Calculator:
+        """Return fairchem's calculator for adsorption on surfaces."""
+        from fairchem.core import FAIRChemCalculator
+        from fairchem.core.units.mlip_unit import load_predict_unit
+
+        unit = load_predict_unit(self.place.potentials, device="cpu")
+        task = str(added_by(self.name)["task"])
+        made: Calculator = FAIRChemCalculator(unit, task_name=task)
+        return made

@@ -1,0 +1,126 @@
+"""Which engine computes a level of theory on this machine."""
+
+from collections.abc import Mapping
+
+from ase.data import chemical_symbols
+
+from tasks.errors import UserError
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import Engine, EnginePlace, obeys, require_version
+from tasks.verification.engines.dft.cp2k import Cp2kEngine
+from tasks.verification.engines.dft.espresso import EspressoEngine
+from tasks.verification.engines.dft.gpaw import GpawEngine
+from tasks.verification.engines.dft.vasp import VaspEngine
+from tasks.verification.engines.failures import EngineError, FailureKind
+from tasks.verification.engines.plugin import plugin, plugin_names
+from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.engines.potentials.fairchem import FairchemEngine
+from tasks.verification.engines.replay import ReplayEngine
+
+Places = Mapping[str, EnginePlace]
+
+_BUILT_IN: dict[str, type[Engine]] = {
+    engine.name: engine
+    for engine in (
+        *(EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine),
+        ReplayEngine,
+    )
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the engines that levels can name: the built-in ones, then users' own."""
+    return (*_BUILT_IN, *(name for name in plugin_names() if name not in _BUILT_IN))
+
+
+def engine_for(
+    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+) -> Engine:
+    """Return the engine of a level, which it can compute and which is installed.
+
+    Raises:
+        UserError: ``engine`` is not the level's, the level is of published labels, or the engine
+            cannot compute it as it is written.
+        EngineError: the engine is not installed, or of a version that the level excludes.
+    """
+    found = engine_elsewhere(level, engine, places)
+    missing = found.missing()
+    if missing:
+        raise EngineError(
+            FailureKind.NOT_INSTALLED, f"level {level.name} needs {found.name}; {missing}"
+        )
+    _require_version(found, level)
+    return found
+
+
+def engine_elsewhere(
+    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+) -> Engine:
+    """Return the engine of a level, which it can compute where it is installed.
+
+    Raises:
+        UserError: as ``engine_for`` does.
+    """
+    if engine is not None and engine != level.engine:
+        raise UserError(
+            f"level {level.name} is computed with {level.engine}, got engine {engine}: its "
+            f"labels would be of another level; set engine to {level.engine} or change the level"
+        )
+    level.stated()
+    found = engine_at(level, places)
+    found.check_level(level)
+    return found
+
+
+def computable_elements(level: LevelOfTheory, places: Places | None = None) -> frozenset[str]:
+    """Return the elements that can have energies at a level.
+
+    All of them where the level is computed elsewhere: it holds published labels, or its engine is
+    not on this machine, whose potentials then say nothing.
+    """
+    everything = frozenset(chemical_symbols[1:])
+    if not _is_computed_here(level):
+        return everything
+    engine = engine_at(level, places)
+    return everything if engine.missing() else engine.elements(level)
+
+
+def check_level(level: LevelOfTheory, places: Places | None = None) -> None:
+    """Refuse a level that its engine cannot compute as it is written, installed or not.
+
+    Nothing is known of a level of published labels, and of one whose engine no module is for.
+    """
+    if _is_computed_here(level):
+        engine_at(level, places).check_level(level)
+
+
+def _is_computed_here(level: LevelOfTheory) -> bool:
+    return level.calculation is not None and level.engine in engine_names()
+
+
+def place_of(level: LevelOfTheory, places: Places | None) -> EnginePlace:
+    """Return where the engine of a level is and works on this machine."""
+    return (places or {}).get(level.engine, EnginePlace())
+
+
+def engine_at(level: LevelOfTheory, places: Places | None) -> Engine:
+    """Return the engine of a level as it is placed, whether or not it can run here."""
+    place = place_of(level, places)
+    if level.engine in _BUILT_IN:
+        return _BUILT_IN[level.engine](place)
+    if level.engine in plugin_names():
+        return plugin(level.engine, place)
+    raise UserError(
+        f"level {level.name} ({level.functional}) needs the engine {level.engine}, and this "
+        f"installation runs {', '.join(engine_names())}; leave the queue filled, or choose a level "
+        "of these engines"
+    )
+
+
+def _require_version(engine: Engine, level: LevelOfTheory) -> None:
+    """Refuse a version that the level excludes; one that is told late is compared then."""
+    policy = level.stated().engine_version
+    obeys("", policy)  # refuses bounds that cannot be read, also where no version is known
+    version = "" if policy == "any" else engine.version()
+    if version or not engine.tells_late:
+        require_version(engine, level, version, FailureKind.NOT_INSTALLED)

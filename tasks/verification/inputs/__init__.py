@@ -1,0 +1,1 @@
+"""What a calculation starts from: sampling, magnetic moments, molecules, resources."""

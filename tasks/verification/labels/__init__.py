@@ -1,0 +1,1 @@
+"""From calculations to a checked adsorption energy."""

@@ -1,0 +1,1 @@
+"""Bulks at a level's own lattice constants."""

@@ -1,0 +1,121 @@
+"""The lattice constant of a level of theory: the size at which a crystal has its least energy.
+
+Slabs of another size are strained, which shifts adsorption energies.
+
+Units   Å, Å³, eV.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.eos import EquationOfState
+
+from tasks.enumeration.bulks import primitive_cell
+from tasks.errors import UserError
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines import Engine
+from tasks.verification.inputs.sampling import as_crystal
+from tasks.verification.relaxation.compute import compute
+from tasks.verification.relaxation.logbook import Logbook
+
+_STEP = 0.01  # of length, between two sizes: five of them reach over 12 % of volume
+_REACH = 2  # steps to either side of the middle
+_SHIFTS = 3
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """A crystal at its least energy: ``stretch`` is its length over that of the start.
+
+    ``energy_ev`` and ``points`` (volume in Å³, energy in eV) are of the primitive cell with
+    ``atoms`` atoms; ``version`` is the engine's.
+    """
+
+    stretch: float
+    energy_ev: float
+    atoms: int
+    points: tuple[tuple[float, float], ...]
+    version: str
+
+
+def require_crystals(engine: Engine) -> None:
+    """Refuse an engine that has no energy of a crystal in any size."""
+    if not engine.computes_crystals:
+        raise UserError(
+            f"a lattice constant needs energies of crystals, engine {engine.name} knows those of "
+            "adslabs alone; choose a level of another engine"
+        )
+
+
+def equilibrium(crystal: Atoms, level: LevelOfTheory, engine: Engine) -> Equilibrium:
+    """Return where ``crystal`` has its least energy when all its lengths change alike.
+
+    Five sizes, one per cent apart in length, are fitted by the equation of state of Birch and
+    Murnaghan (Birch 1947); they move along where the lowest energy is at their border. The shape
+    of the cell and the places in it stay.
+
+    Raises:
+        UserError: the engine knows no crystals, or has no minimum of energy near this size.
+        EngineError: there is no energy.
+    """
+    require_crystals(engine)
+    cell, book = primitive_cell(crystal), Logbook()
+    energies_ev: dict[int, float] = {}  # by steps from the start
+    middle = 0
+    for _ in range(1 + _SHIFTS):
+        window = range(middle - _REACH, middle + _REACH + 1)
+        for step in window:
+            if step not in energies_ev:
+                energies_ev[step] = _energy_ev(cell, 1 + _STEP * step, level, engine, book)
+        middle = min(window, key=lambda step: energies_ev[step])
+        if middle not in (window[0], window[-1]):
+            points = tuple((_volume(cell, step), energies_ev[step]) for step in window)
+            fitted = _minimum(points)
+            if fitted is None:
+                break
+            stretch = (fitted[0] / float(cell.cell.volume)) ** (1 / 3)
+            version = book.versions.get(engine.name, "")
+            return Equilibrium(stretch, fitted[1], len(cell), points, version)
+    raise UserError(
+        f"a crystal needs a size of least energy, {cell.symbols} at level {level.name} has none "
+        f"from {100 * _STEP * min(energies_ev):+.0f} to {100 * _STEP * max(energies_ev):+.0f} % in "
+        "length; give a structure file of about the right size"
+    )
+
+
+def _energy_ev(
+    cell: Atoms, factor: float, level: LevelOfTheory, engine: Engine, book: Logbook
+) -> float:
+    sized = as_crystal(cell)
+    sized.set_cell(cell.cell.array * factor, scale_atoms=True)
+    sized.set_constraint(FixAtoms(range(len(sized))))  # energies alone are asked for
+    return compute(sized, _same_mesh(level, factor), engine, "single_point", book).energy_ev
+
+
+def _same_mesh(level: LevelOfTheory, factor: float) -> LevelOfTheory:
+    """Return the level with the k-points that the start has: one more would move the minimum."""
+    stated = level.stated()
+    if stated.kpoints is None:
+        return level
+    kpoints = replace(stated.kpoints, length_ang=stated.kpoints.length_ang * factor)
+    return replace(level, calculation=replace(stated, kpoints=kpoints))
+
+
+def _volume(cell: Atoms, step: int) -> float:
+    return float(cell.cell.volume) * (1 + _STEP * step) ** 3
+
+
+def _minimum(points: tuple[tuple[float, float], ...]) -> tuple[float, float] | None:
+    """Return the volume (Å³) and the energy (eV) at the minimum of a fitted curve, or None."""
+    volumes, energies_ev = zip(*points, strict=True)
+    curve = EquationOfState(volumes, energies_ev, eos="birchmurnaghan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scipy, about fits; what comes of them is looked at
+        try:
+            volume, energy_ev, stiffness = (float(value) for value in curve.fit(warn=False))
+        except RuntimeError:  # scipy gives up
+            return None
+    found = volumes[0] < volume < volumes[-1] and stiffness > 0
+    return (volume, energy_ev) if found else None

@@ -1,0 +1,1 @@
+"""A relaxation that can be stopped, continued and traced step by step."""

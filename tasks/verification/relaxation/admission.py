@@ -1,0 +1,172 @@
+"""What is refused before a calculation begins, because its energy could not be right."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.geometry import get_distances
+
+from tasks.errors import UserError
+from tasks.levels.calculation import ONE_FILE
+from tasks.levels.references import element_counts
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import Engine
+from tasks.verification.engines.failures import EngineError, FailureKind
+from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang
+
+_TOLD_DIGITS = 16  # of a checksum: what a level has to state
+
+
+def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
+    """Refuse atoms that the engine cannot compute, or that no engine should.
+
+    Raises:
+        EngineError: a missing potential, none or those of another family on this machine, a charge,
+            free spins under a level without them, overlapping atoms, a slab without vacuum.
+    """
+    symbols = sorted(set(atoms.get_chemical_symbols()))
+    require_elements(engine, level, symbols)
+    engine.check_potentials(level, symbols)
+    require_checksums(engine, level, symbols)
+    require_neutral(atoms)
+    require_spins(atoms, level)
+    limits = level.stated().checks
+    require_apart(atoms, limits.overlap_ratio)
+    if not is_gas(atoms) and not is_crystal(atoms):
+        require_vacuum(atoms, limits.min_vacuum_ang)
+
+
+def unverifiable(name: str, formula: str, level: LevelOfTheory, elements: frozenset[str]) -> str:
+    """Return why an adsorbate can have no energy at a level, or nothing.
+
+    Its reference must be covered, and it and its reference molecules be of the ``elements`` that
+    the level's engine has potentials for.
+    """
+    cannot = f"adsorbate that level {level.name} cannot verify: "
+    try:
+        weights = level.reference.weights(name, formula)
+    except UserError as fault:
+        return f"{cannot}{fault}, or drop the adsorbate"
+    gas = () if level.reference.kind == "molecule" else tuple(weights)
+    missing = {symbol for part in (formula, *gas) for symbol in element_counts(part)} - elements
+    if not missing:
+        return ""
+    beside = f", measured against {', '.join(gas)}," if gas else ""
+    return (
+        f"{cannot}{name}{beside} needs a potential of {', '.join(sorted(missing))}, which engine "
+        f"{level.engine} does not have here; install it, choose another verification level or drop "
+        "the adsorbate"
+    )
+
+
+def unsupported_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> list[str]:
+    """Return, sorted, the elements that an engine has no potential for."""
+    return sorted(set(symbols) - engine.elements(level))
+
+
+def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+    """Refuse, by name, elements that an engine has no potential for."""
+    missing = unsupported_elements(engine, level, symbols)
+    if missing:
+        there = sorted(engine.elements(level))
+        raise EngineError(
+            FailureKind.MISSING_POTENTIAL if there else FailureKind.NOT_INSTALLED,
+            f"engine {engine.name} has no potential for {', '.join(missing)}; it has "
+            f"{', '.join(there) or 'none at all'}",
+        )
+
+
+def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+    """Refuse potentials that are not the files which the level states, where it states any."""
+    potentials = level.stated().potentials
+    if potentials is None or not potentials.checksums:
+        return
+    found = engine.checksums(level, sorted(set(symbols)))
+    for key in sorted(set(found) & ONE_FILE or set(symbols)):
+        listed = potentials.checksums.get(key, "")  # else the level is at fault, not this machine
+        fault = _fault(key, listed, found.get(key, ""))
+        if fault:
+            raise EngineError(
+                FailureKind.NOT_INSTALLED if listed else FailureKind.MISSING_POTENTIAL,
+                f"level {level.name} is computed with {potentials.family}, {fault}",
+            )
+
+
+def _fault(key: str, stated: str, found: str) -> str:
+    """Return what is wrong with the checksum of one potential and the way out, or nothing."""
+    if not stated:
+        told = f": its file has {found[:_TOLD_DIGITS]}" if found else ""
+        return (
+            f"whose checksums leave out {key}, so that any file would pass; add it to "
+            f"potentials.checksums in a level of your own{told}"
+        )
+    if not found:
+        return (
+            f"whose potential of {key} has checksum {stated}, and this engine shows no file to "
+            "compare; leave potentials.checksums out in a level of your own"
+        )
+    if not found.startswith(stated):
+        return (
+            f"whose potential of {key} has checksum {stated}; found {found[: len(stated)]}; "
+            "install that family, or make a level of your own with the checksums found"
+        )
+    return ""
+
+
+def require_neutral(atoms: Atoms) -> None:
+    """Refuse charges: a charged cell repeats and its energy has no zero."""
+    charge = float(atoms.get_initial_charges().sum()) + float(atoms.info.get("charge", 0.0))
+    if abs(charge) > 1e-6:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a periodic cell must be neutral, got charge {charge:+g} e; remove the charge",
+        )
+
+
+def require_spins(atoms: Atoms, level: LevelOfTheory) -> None:
+    """Refuse a molecule with unpaired electrons at a level that pairs them all.
+
+    An engine without electrons, of whose convergence its level states nothing, has none to pair.
+    """
+    stated = level.stated()
+    if stated.spin.policy != "none" or stated.scf is None or not is_gas(atoms):
+        return
+    free = round(float(np.abs(atoms.get_initial_magnetic_moments()).sum()))
+    free = free or int(atoms.numbers.sum()) % 2
+    if free:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a molecule with unpaired electrons is computed with free spins, "
+            f"{atoms.get_chemical_formula()} has {free} and level {level.name} states spin: "
+            "{policy: none}; make a level of your own with spin: {policy: magnetic-elements, "
+            "moments: {Fe: 3.0, ...}}, or with gas references whose electrons are paired",
+        )
+
+
+def require_apart(atoms: Atoms, ratio: float) -> None:
+    """Refuse atoms nearer than ``ratio`` times the sum of their covalent radii."""
+    if len(atoms) < 2:
+        return
+    _, distances_NN = get_distances(atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    radii_N = covalent_radii[atoms.numbers]
+    near_NN = np.triu(distances_NN < ratio * (radii_N[:, None] + radii_N[None, :]), 1)
+    if near_NN.any():
+        i, j = (int(index) for index in np.argwhere(near_NN)[0])
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"two atoms must be {ratio:g} (r_i + r_j) apart or more, {atoms.symbols[i]} {i} and "
+            f"{atoms.symbols[j]} {j} are {distances_NN[i, j]:.2f} Å; move one of these overlapping "
+            "atoms",
+        )
+
+
+def require_vacuum(atoms: Atoms, least_ang: float) -> None:
+    """Refuse a slab that would feel its own image."""
+    found = vacuum_ang(atoms)
+    if found < least_ang:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"a slab needs {least_ang:g} Å of vacuum along c, got {found:.1f} Å; enlarge the "
+            "campaign's surfaces.vacuum",
+        )

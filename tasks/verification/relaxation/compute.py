@@ -1,0 +1,178 @@
+"""Compute one structure at a level: admitted first, then up the SCF ladder, each try recorded."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from tasks.levels.calculation import Mode
+from tasks.levels.theory import LevelOfTheory
+from tasks.verification.engines.base import Engine, Job, require_version
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.verification.inputs.sampling import start_moments
+from tasks.verification.relaxation.admission import admit
+from tasks.verification.relaxation.artifacts import keep
+from tasks.verification.relaxation.logbook import Logbook
+from tasks.verification.relaxation.relax import Reading, Relaxation, relax, single_point
+from tasks.verification.relaxation.track import Track
+from tasks.verification.relaxation.work_folder import WorkFolder, work_folder
+
+
+def compute(
+    atoms: Atoms,
+    level: LevelOfTheory,
+    engine: Engine,
+    mode: Mode | None = None,
+    book: Logbook | None = None,
+    part: str = "",
+) -> Relaxation:
+    """Return the energy of ``atoms``, relaxed or as they are; ``mode`` is the level's unless given.
+
+    Each rung of the ladder starts from ``atoms`` again, so the same input gives the same energy.
+    With a ``book`` the relaxation goes on where an earlier try of the item was stopped, on the rung
+    that it had come to; a ``part`` names one that is not the item's own.
+
+    Raises:
+        EngineError: there is no energy; its class and every try are in the error.
+    """
+    admit(atoms, level, engine)
+    book, mode = book or Logbook(), mode or level.stated().mode
+    book.start = book.start or atoms
+    book.versions |= _potentials_used(engine, level, atoms)
+    tries: list[ScfTry] = []
+    with work_folder(engine.place.work, level.name, book) as folder:
+        wanted = _Wanted(atoms, level, engine, mode, folder, part)
+        for number, rung in enumerate(engine.ladder, start=1):
+            done = wanted.tried(f"{part}rung{number}", rung)
+            tries.append(_scf_try(rung, done))
+            book.tried(part, tries[-1])
+            if isinstance(done, Relaxation):
+                if not part:
+                    book.atoms = done.atoms
+                return replace(done, tries=tuple(tries))
+            if done.kind is not FailureKind.SCF_NOT_CONVERGED:
+                raise EngineError(done.kind, str(done), tuple(tries)) from done
+        folder.forget_stuck(part)
+    raise EngineError(
+        FailureKind.SCF_NOT_CONVERGED,
+        f"the electrons of {atoms.get_chemical_formula()} did not converge in {len(tries)} tries "
+        f"({', '.join(t.rung.value for t in tries)}); the last: {tries[-1].message}",
+        tuple(tries),
+    )
+
+
+def _potentials_used(engine: Engine, level: LevelOfTheory, atoms: Atoms) -> dict[str, str]:
+    """Return the checksums of the potentials of these atoms, for what is told of the try."""
+    found = engine.checksums(level, sorted(set(atoms.get_chemical_symbols())))
+    return {f"potential of {key}": sha256 for key, sha256 in found.items()}
+
+
+def _scf_try(rung: Rung, done: Relaxation | EngineError) -> ScfTry:
+    return ScfTry(rung, done.kind, str(done)) if isinstance(done, EngineError) else ScfTry(rung)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One structure to compute, in its work folder."""
+
+    atoms: Atoms
+    level: LevelOfTheory
+    engine: Engine
+    mode: Mode
+    folder: WorkFolder
+    part: str
+
+    def tried(self, name: str, rung: Rung) -> Relaxation | EngineError:
+        """Return what one rung comes to; one that an earlier try was stuck on is passed over."""
+        before = self.folder.stuck(name)
+        if before is not None:
+            return EngineError(FailureKind.SCF_NOT_CONVERGED, f"in an earlier try: {before}")
+        try:
+            return self.on_rung(name, rung)
+        except EngineError as failure:
+            if failure.kind is FailureKind.SCF_NOT_CONVERGED:
+                self.folder.mark_stuck(name, str(failure))
+            return failure
+
+    def on_rung(self, name: str, rung: Rung) -> Relaxation:
+        """Return what one rung of the ladder gives; what it leaves is kept, however it ends."""
+        start, track = self._begun(name)
+        prepared = self.engine.prepared(_magnetised(start, self.level))
+        job = Job(prepared, self.level, self.folder.run / name, rung)
+        try:
+            done = _computed(job, self.engine, self.mode, track)
+        finally:
+            keep(self.folder.book, self.engine, job.folder, name, self.atoms, track.frames)
+        if not done.converged:
+            track.forget()  # the next try has its steps before it again, and begins at the end
+        return replace(
+            done,
+            atoms=_moved(self.atoms, done.atoms),
+            initial_fmax_ev_ang=max(done.initial_fmax_ev_ang, self._former_fmax()),
+        )
+
+    def _begun(self, name: str) -> tuple[Atoms, Track]:
+        if self.mode == "single_point":
+            return self.atoms, Track()
+        return self.folder.begin(self.atoms, name, own=not self.part)
+
+    def _former_fmax(self) -> float:
+        last = self.folder.book.last
+        return 0.0 if last is None or self.part else last.initial_fmax_ev_ang
+
+
+def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
+    """Return what one try gives; whatever the program raises becomes a failure with a class."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    calculator = None
+    try:
+        calculator = made = engine.calculator(job)
+        reading = Reading(job.calculation.energy_key, lambda: _answered(job, engine, made))
+        if mode == "single_point":
+            return single_point(job.atoms, calculator, reading)
+        return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
+    except EngineError:
+        raise
+    except Exception as error:  # a program may raise anything
+        if not job.folder.is_dir():
+            raise EngineError(
+                FailureKind.KILLED,
+                f"the work folder {job.folder} vanished while {engine.name} ran; it is computed "
+                "again in a new one",
+            ) from error
+        raise engine.failure(error, job.folder) from error
+    finally:
+        _close(calculator)
+
+
+def _answered(job: Job, engine: Engine, calculator: Calculator) -> bool:
+    """Return whether the electrons converged; refuse the version that the program tells by now."""
+    if engine.tells_late and job.calculation.engine_version != "any":
+        told = engine.version_told(job.folder) or engine.version()
+        require_version(engine, job.level, told, FailureKind.BAD_INPUT)
+    return engine.electrons_converged(calculator, job.folder)
+
+
+def _close(calculator: object) -> None:
+    """End the process of a calculator that keeps one, such as CP2K's shell."""
+    close = getattr(calculator, "close", None)
+    if callable(close):
+        try:
+            close()
+        except (AssertionError, OSError, ValueError):
+            return  # it had died before: how is in the failure already
+
+
+def _magnetised(atoms: Atoms, level: LevelOfTheory) -> Atoms:
+    moments_N = start_moments(atoms, level.stated().spin)
+    start: Atoms = atoms.copy()
+    start.set_initial_magnetic_moments(moments_N if moments_N.any() else None)
+    return start
+
+
+def _moved(atoms: Atoms, end: Atoms) -> Atoms:
+    """Return ``atoms`` as they were, at the positions of the end."""
+    moved: Atoms = atoms.copy()
+    moved.positions = np.asarray(end.positions)
+    return moved

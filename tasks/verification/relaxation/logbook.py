@@ -1,0 +1,85 @@
+"""What one try of one item goes on from, tells on its way, and leaves beside its energy."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+
+from tasks.verification.engines.failures import ScfTry
+from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.track import Watch
+
+_SAME_CELL_ANG = 1e-6
+
+
+@dataclass(frozen=True)
+class LastGeometry:
+    """Where an earlier try of the item ended, as others know it.
+
+    ``attempt`` is the number of that try and ``initial_fmax_ev_ang`` the largest force at the very
+    first start, which a start from here does not show.
+    """
+
+    atoms: Atoms
+    attempt: int
+    initial_fmax_ev_ang: float = 0.0
+
+
+@dataclass
+class Logbook:
+    """One try of an item, by its candidate or slab id or its molecule.
+
+    ``folder`` names its place under the engine's work folder: it follows from item, level and
+    input, so that the next try finds it; without it nothing can be gone on from.
+    """
+
+    item: str = ""
+    folder: str = ""
+    attempt: int = 1
+    last: LastGeometry | None = None
+    watch: Watch | None = None
+    notes: list[str] = field(default_factory=list)
+    rungs: list[str] = field(default_factory=list)  # what each rung of an SCF ladder came to
+    frames: list[Frame] = field(default_factory=list)  # new ones of the item's own relaxation
+    atoms: Atoms | None = None  # at the last of them, or at the end
+    start: Atoms | None = None  # what was to be computed
+    files: dict[str, bytes] = field(default_factory=dict)  # the most telling first
+    versions: dict[str, str] = field(default_factory=dict)
+    place: str = ""  # the folder itself, once it is there
+
+    @property
+    def last_attempt(self) -> int:
+        """Return which try left the last geometry, 0 where none did."""
+        return 0 if self.last is None else self.last.attempt
+
+    def note(self, what: str) -> None:
+        """Note something that happened, once."""
+        if what not in self.notes:
+            self.notes.append(what)
+
+    def tried(self, part: str, one: ScfTry) -> None:
+        """Keep what a rung came to; ``part`` names a relaxation beside the item's own."""
+        self.rungs.append(f"{part.replace('-', ' ')}{one}")
+
+    def geometry(self, atoms: Atoms) -> Atoms | None:
+        """Return ``atoms`` at the last geometry that is known, where it is one of theirs."""
+        if self.last is None:
+            return None
+        known = self.last.atoms
+        fits = np.array_equal(known.numbers, atoms.numbers) and np.allclose(
+            known.cell.array, atoms.cell.array, rtol=0, atol=_SAME_CELL_ANG
+        )
+        if not fits:
+            self.note("the last geometry is of other atoms and was left out")
+            return None
+        moved: Atoms = atoms.copy()
+        moved.set_positions(known.positions)  # fixed atoms stay
+        return moved
+
+    def step(self, atoms: Atoms, frame: Frame) -> None:
+        """Add a step of the item's own relaxation of ``atoms``."""
+        self.frames.append(frame)
+        self.atoms = atoms.copy()
+        self.atoms.positions = frame.positions_N3
+        if self.watch is not None:
+            self.watch(frame)

@@ -1,0 +1,185 @@
+"""Relax a structure: fixed atoms stay, forces fall below fmax, steps and time are limited."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.optimize import BFGS, FIRE, LBFGS
+from ase.optimize.optimize import Optimizer
+
+from tasks.levels.calculation import EnergyKeyName
+from tasks.levels.calculation import RelaxSettings as RelaxSettings
+from tasks.levels.theory import LevelOfTheory
+from tasks.structures.identity import fixed_mask
+from tasks.verification.engines.failures import EngineError, FailureKind, ScfTry
+from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.track import Track
+
+_OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
+_ABSURD_FORCE_EV_ANG = 1e4  # beyond this the atoms sit on each other and no step is meaningful
+_ABSURD_ENERGY_EV = 1e5  # for each atom: no valence electrons are worth that much
+
+
+def relax_settings(level: LevelOfTheory) -> RelaxSettings:
+    """Return the relaxation settings that a level of theory states."""
+    return level.stated().relaxation
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The end of a relaxation; ``atoms`` carry no calculator.
+
+    ``energy_ev`` is of the level's energy key, ``free_energy_ev`` the one that forces belong to
+    (None where the calculator knows one energy alone). ``tries`` are those at the electrons.
+    """
+
+    energy_ev: float
+    fmax_ev_ang: float
+    initial_fmax_ev_ang: float
+    steps: int
+    converged: bool
+    atoms: Atoms
+    free_energy_ev: float | None = None
+    tries: tuple[ScfTry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How results are read: under which key the energy, and whether its electrons converged."""
+
+    energy_key: EnergyKeyName = "energy"
+    electrons_converged: Callable[[], bool] = lambda: True
+
+
+def relax(
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: RelaxSettings,
+    reading: Reading | None = None,
+    track: Track | None = None,
+) -> Relaxation:
+    """Return the relaxed structure; the input is left as it is.
+
+    ``track`` brings the steps that are known from before and takes the new ones. Not converging
+    within the step limit is a result (``converged`` is False). Exceptions of the calculator pass.
+
+    Raises:
+        EngineError: energies or forces are not finite, the electrons did not converge, or the wall
+            limit was reached; the steps so far are in ``track``.
+    """
+    reading, track = reading or Reading(), track or Track()
+    if bool(fixed_mask(atoms).all()):
+        return single_point(atoms, calculator, reading)
+    work, started = atoms.copy(), time.monotonic()
+    work.calc = track.answering(calculator)
+    reading = _of_new_steps(reading, track)
+    optimiser = _OPTIMISERS[settings.optimiser](work, logfile=None)
+    for _ in optimiser.irun(fmax=settings.fmax_ev_ang, steps=settings.max_steps):
+        frame = _frame(work, reading, int(optimiser.nsteps))
+        if track.add(frame) and frame.fmax_ev_ang > settings.fmax_ev_ang:
+            _require_time(settings, started, frame.step)
+    work.calc, last = None, track.frames[-1]
+    return Relaxation(
+        last.energy_ev,
+        last.fmax_ev_ang,
+        track.frames[0].fmax_ev_ang,
+        last.step,
+        last.fmax_ev_ang <= settings.fmax_ev_ang,
+        work,
+        last.free_energy_ev,
+    )
+
+
+def _of_new_steps(reading: Reading, track: Track) -> Reading:
+    """Return a reading that asks about electrons only where the engine has just answered."""
+    asked = reading.electrons_converged
+    return replace(reading, electrons_converged=lambda: track.replaying or asked())
+
+
+def _frame(work: Atoms, reading: Reading, step: int) -> Frame:
+    fmax = _checked_fmax(work, reading)
+    energy_ev, free_energy_ev = _energies(work, reading)
+    return Frame(
+        step=step,
+        energy_ev=energy_ev,
+        free_energy_ev=free_energy_ev,
+        fmax_ev_ang=fmax,
+        at=time.time(),
+        positions_N3=work.positions.copy(),
+        forces_N3=np.array(work.get_forces(apply_constraint=False)),
+    )
+
+
+def single_point(
+    atoms: Atoms, calculator: Calculator, reading: Reading | None = None
+) -> Relaxation:
+    """Return the energy of a structure as it is; forces are asked for where an atom is free."""
+    reading, work = reading or Reading(), atoms.copy()
+    work.calc = calculator
+    # pw.x has no forces to give where every atom is fixed
+    fmax = 0.0 if bool(fixed_mask(work).all()) else _checked_fmax(work, reading)
+    energy_ev, free_energy_ev = _energies(work, reading)
+    work.calc = None
+    return Relaxation(energy_ev, fmax, fmax, 0, True, work, free_energy_ev)
+
+
+def _energies(atoms: Atoms, reading: Reading) -> tuple[float, float | None]:
+    """Return the energy (eV) of the level's key, and the free energy."""
+    energy_ev = float(atoms.get_potential_energy())
+    _require_electrons(reading)
+    free_ev = atoms.calc.results.get("free_energy")
+    if reading.energy_key == "free_energy":
+        if free_ev is None:
+            raise EngineError(
+                FailureKind.BAD_INPUT,
+                "the level takes the free energy, which this calculator does not give; write "
+                "energy_key: energy",
+            )
+        energy_ev = float(free_ev)
+    _require_sane_energy(energy_ev, len(atoms))
+    return energy_ev, None if free_ev is None else float(free_ev)
+
+
+def _checked_fmax(atoms: Atoms, reading: Reading) -> float:
+    """Return the largest force (eV/Å) on a free atom, refusing what is not a number."""
+    forces_N3 = atoms.get_forces()
+    _require_electrons(reading)
+    energy_ev = float(atoms.get_potential_energy())
+    fmax = float(np.linalg.norm(forces_N3, axis=1).max())
+    if not (np.isfinite(fmax) and np.isfinite(energy_ev)) or fmax > _ABSURD_FORCE_EV_ANG:
+        raise EngineError(
+            FailureKind.NUMERICAL,
+            f"energy and forces must be finite and below {_ABSURD_FORCE_EV_ANG:.0e} eV/Å, got "
+            f"{energy_ev:.4g} eV and {fmax:.4g} eV/Å; look for overlapping atoms",
+        )
+    return fmax
+
+
+def _require_sane_energy(energy_ev: float, count: int) -> None:
+    if not abs(energy_ev) <= _ABSURD_ENERGY_EV * count:
+        raise EngineError(
+            FailureKind.NUMERICAL,
+            f"an energy must be finite and within {_ABSURD_ENERGY_EV:.0e} eV an atom, got "
+            f"{energy_ev:.4g} eV for {count} atoms; look into the engine's output",
+        )
+
+
+def _require_electrons(reading: Reading) -> None:
+    if not reading.electrons_converged():
+        raise EngineError(
+            FailureKind.SCF_NOT_CONVERGED,
+            "the engine gave an energy and says that its electrons did not converge",
+        )
+
+
+def _require_time(settings: RelaxSettings, started: float, steps: int) -> None:
+    limit_s = settings.wall_limit_s
+    if limit_s is not None and time.monotonic() - started > limit_s:
+        raise EngineError(
+            FailureKind.WALL_LIMIT,
+            f"a relaxation may take {limit_s:g} s, which were over after {steps} steps; raise "
+            "relaxation.wall_limit_s or go on from there",
+        )

@@ -1,0 +1,173 @@
+"""The folder in which one item is computed: kept between its tries, held by one process at a time.
+
+WORK/LEVEL/ITEM/.lock           held by the process that computes
+WORK/LEVEL/ITEM/*.steps         the checkpoint of each relaxation
+WORK/LEVEL/ITEM/*.stuck         why the electrons did not converge on a rung of the ladder
+WORK/LEVEL/ITEM/run-*/rung1/    the engine's files, of this process alone
+"""
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from ase import Atoms
+
+from tasks.errors import UserError
+from tasks.verification.relaxation.checkpoint import Checkpoint, CheckpointError, Read
+from tasks.verification.relaxation.logbook import Logbook
+from tasks.verification.relaxation.track import Track
+
+_LOCK = ".lock"
+_RUN = "run-"
+_STUCK = ".stuck"
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """Where one calculation runs (``run``), and where its checkpoints stay, if anywhere."""
+
+    run: Path
+    kept: Path | None
+    book: Logbook
+
+    def begin(self, atoms: Atoms, name: str, *, own: bool = True) -> tuple[Atoms, Track]:
+        """Return where a relaxation of ``atoms`` starts, and its steps so far.
+
+        It goes on from its checkpoint; the item's ``own`` relaxation goes on from the last geometry
+        where there is none, or where a later try left that geometry elsewhere.
+        """
+        last = self.book.geometry(atoms) if own else None
+        watch = partial(self.book.step, atoms) if own else None
+        if self.kept is None:
+            return self._start(atoms, last), Track(watch=watch)
+        checkpoint = Checkpoint(self.kept / f"{name}.steps", self.kept.name, self.book.attempt)
+        found = self._read(checkpoint, len(atoms))
+        if found is None or (last is not None and found.attempt < self.book.last_attempt):
+            start = self._start(atoms, last)
+            checkpoint.begin(start.positions)
+            return start, Track((), checkpoint, watch)
+        start = atoms.copy()
+        start.positions = found.start_N3
+        if found.frames:
+            self.book.note(f"{name} goes on after step {found.frames[-1].step}")
+        return start, Track(found.frames, checkpoint, watch)
+
+    def stuck(self, name: str) -> str | None:
+        """Return why an earlier try's electrons did not converge on a rung, or None."""
+        if self.kept is None:
+            return None
+        try:
+            return (self.kept / f"{name}{_STUCK}").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def mark_stuck(self, name: str, why: str) -> None:
+        """Let the next try of the item begin on the rung after this one."""
+        if self.kept is not None:
+            with suppress(OSError):  # it then begins on this one again
+                (self.kept / f"{name}{_STUCK}").write_text(why, encoding="utf-8")
+
+    def forget_stuck(self, part: str) -> None:
+        """Let the next try begin on the first rung: all of them are behind this one."""
+        for mark in self.kept.glob(f"{part}rung*{_STUCK}") if self.kept is not None else ():
+            with suppress(OSError):
+                mark.unlink()
+
+    def _start(self, atoms: Atoms, last: Atoms | None) -> Atoms:
+        if last is None:
+            return atoms
+        self.book.note(f"begun at the last geometry of try {self.book.last_attempt}")
+        return last
+
+    def _read(self, checkpoint: Checkpoint, atoms: int) -> Read | None:
+        try:
+            found = checkpoint.read()
+            if found is not None and not _fits(found, atoms):
+                raise CheckpointError(f"{checkpoint.path.name} is of another number of atoms")
+        except (CheckpointError, OSError) as fault:
+            self.book.note(f"begun again without its checkpoint: {fault}")
+            return None
+        return found
+
+
+@contextmanager
+def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
+    """Yield the folder of an item under ``work``; a temporary one where it has none.
+
+    What another process holds is left to it, and what an engine left there before is removed: an
+    old output would be read as the new one's.
+    """
+    with _held(Path(work).absolute() / level / book.folder, book, work=work) as kept:
+        if kept is None:
+            with tempfile.TemporaryDirectory(prefix="sabatier-", ignore_cleanup_errors=True) as run:
+                yield WorkFolder(Path(run), None, book)
+            return
+        for old in kept.glob(f"{_RUN}*"):
+            shutil.rmtree(old, ignore_errors=True)
+        book.place = str(kept)
+        run = tempfile.mkdtemp(prefix=_RUN, dir=kept)
+        try:
+            yield WorkFolder(Path(run), kept, book)
+        finally:
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def remove_work_folder(place: str) -> None:
+    """Remove the folder of an item that has ended well; what is no such folder stays."""
+    folder = Path(place)
+    with suppress(OSError):  # a folder that may not be looked into
+        if place and (folder / _LOCK).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_work_folder(work: str) -> None:
+    """Refuse a place for work folders that cannot be made or written; empty is none.
+
+    Raises:
+        UserError: it lies under a file, or this user may not write there.
+    """
+    if not work:
+        return
+    try:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work):
+            return
+    except OSError as fault:
+        raise UserError(
+            f"calculations keep their steps in a folder that can be written, {work} cannot "
+            f"({fault.strerror}); set SABATIER_ENGINE_WORK to one that can"
+        ) from None
+
+
+@contextmanager
+def _held(folder: Path, book: Logbook, *, work: str) -> Iterator[Path | None]:
+    """Yield the folder while this process alone has it, or None where that cannot be."""
+    if not work or not book.folder:
+        yield None
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (folder / _LOCK).open("w")
+    except OSError as fault:
+        book.note(f"no checkpoint is kept: {folder} cannot be written ({fault.strerror})")
+        yield None
+        return
+    with lock:  # closing it, or the end of the process, lets go
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            book.note(f"no checkpoint is kept: {folder} is held by a process ({fault.strerror})")
+            yield None
+            return
+        yield folder
+
+
+def _fits(found: Read, atoms: int) -> bool:
+    arrays = [found.start_N3, *(frame.positions_N3 for frame in found.frames)]
+    return all(len(array) == atoms for array in arrays)
