@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flows.training import read_recipe, train, training_plan
+from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import Row
 from model.network.ensemble import Answers, Ensemble
 from model.prediction.predictor import QECatalyticPredictor, load_predictor

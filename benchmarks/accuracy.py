@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flows.training import train
+from flows.learning.training import train
 from model.contract import Prediction, Predictor
 from model.data.rows import UNRELAXED, Row, read_rows
 from model.prediction.predictor import QECatalyticPredictor, load_predictor

@@ -20,7 +20,7 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, reference_states
 
-from flows.training import read_recipe, train, training_plan
+from flows.learning.training import read_recipe, train, training_plan
 from model.contract import Configuration
 from model.data.rows import UNRELAXED, Row
 from model.prediction.predictor import QECatalyticPredictor, load_predictor

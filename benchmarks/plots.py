@@ -16,8 +16,8 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from flows.recipe_file import find_recipe
-from flows.training import read_recipe, training_plan
+from flows.config.training_recipe import find_recipe
+from flows.learning.training import read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.prediction.predictor import QECatalyticPredictor, load_predictor

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from flows.recipe_file import find_recipe
-from flows.training import read_recipe, training_plan
+from flows.config.training_recipe import find_recipe
+from flows.learning.training import read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.network.ensemble import Answers, Ensemble

@@ -7,6 +7,6 @@
 ``prefect.yaml``     ``local.yaml`` for Prefect's own command
 ``slurm.yaml``       how jobs are submitted (``sabatier verify --on slurm --profile``)
 
-The flows that are deployed are in ``flows.deployed``; ``flows.deployments_file`` says what a file
-may state.
+The flows that are deployed are in ``flows.deployment.flows``; ``flows.config.deployments`` says
+what a file may state.
 """

@@ -138,7 +138,7 @@ class Workplace:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments],
+            [sys.executable, "-m", "flows.cli.app", *arguments],
             cwd=self.folder,
             env=_environment(self.folder, variables),
             stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ import stored_rows as make
 import yaml
 from ase.build import add_adsorbate, fcc111
 
-from flows.rows import adsorbate_row, level_row
+from flows.records.to_rows import adsorbate_row, level_row
 from screening_db.database.engine import Database, open_database
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_chunk
@@ -90,9 +90,9 @@ def act(mood):
 DRIVE = """
 import sys
 from pathlib import Path
-from flows.batch_plan import load_profile
-from flows.drive import Pace
-from flows.verify import InJobs, run_verification
+from flows.config.batch_profile import load_profile
+from flows.verification.driver import Pace
+from flows.verification.flow import InJobs, run_verification
 from screening_db.database.engine import open_database
 from screening_db.queries.ranking import campaign
 

@@ -5,9 +5,9 @@ import pytest
 from designer import LayerPredictor, ScriptedSampler
 from streams import adslab, reread
 
-from flows.adopt import adopt, designs_campaign
 from flows.errors import CampaignError
-from flows.generated import Generated
+from flows.screening.adopt_designs import adopt, designs_campaign
+from flows.screening.generated import Generated
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.stream_grammar import decode
 from model.generation.structure_stream import Structure

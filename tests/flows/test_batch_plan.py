@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.batch_plan import Profile, load_profile
+from flows.cluster.workers import default_workers
+from flows.config.batch_profile import Profile, load_profile
+from flows.config.settings import Settings
 from flows.errors import CampaignError
-from flows.settings import Settings
-from flows.start import Asked, where_of
-from flows.verify import InJobs, OnDask
-from flows.workers import default_workers
+from flows.screening.start import Asked, where_of
+from flows.verification.flow import InJobs, OnDask
 from tasks.verification.inputs.resources import COSTS
 
 PROFILE = Path(__file__).parents[2] / "deployments" / "slurm.yaml"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
-from flows.batch_plan import Profile, load_profile
-from flows.drive import Driver, Pace, Wanted
+from flows.config.batch_profile import Profile, load_profile
 from flows.errors import CampaignError
-from flows.executors import SubmissionError
-from flows.verify import InJobs, run_verification
-from flows.verify_work import Terms
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import SubmissionError
+from flows.verification.flow import InJobs, run_verification
+from flows.verification.work_items import Terms
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import campaign, queue_items
 from tasks.errors import UserError
@@ -22,7 +22,7 @@ from tasks.verification.engines import plugin
 from tasks.verification.inputs.resources import Limits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
-from flows import batch_executor
+from flows.verification import batch_executor
 
 REPOSITORY = Path(__file__).parents[2]
 _HUNDREDS = count(100, 100)

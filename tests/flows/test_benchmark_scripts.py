@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 
-from flows.training import read_recipe, training_plan
+from flows.learning.training import read_recipe, training_plan
 from model.data.rows import Row
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -3,9 +3,9 @@ from typing import get_args
 
 import pytest
 
-from flows.campaign import Campaign
-from flows.campaign_file import load_campaign, parse_campaign
-from flows.campaign_triage import PolicyName, ScoreName
+from flows.config.campaign import Campaign
+from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES
 from tasks.acquisition.rank import Window

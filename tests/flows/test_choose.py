@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import stored_rows as make
 
-from flows.campaign_file import load_campaign, parse_campaign
-from flows.choose import best_found, choose
+from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.resolve import resolve
 from flows.errors import CampaignError
-from flows.recorded_campaign import recorded_campaign, recorded_prices
-from flows.rerank import new_ranking
-from flows.resolve import resolve
-from flows.rows import campaign_row
+from flows.learning.rerank import new_ranking
+from flows.records.recorded_campaign import recorded_campaign, recorded_prices
+from flows.records.to_rows import campaign_row
+from flows.screening.triage import best_found, choose
 from screening_db.database.engine import Database, open_database
 from screening_db.records.screening import record_chunk, record_triage
 from tasks.acquisition import Prices, PriceTable

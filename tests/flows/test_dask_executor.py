@@ -11,12 +11,12 @@ import pytest
 from distributed.scheduler import KilledWorker
 from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
-from flows.dask_executor import DaskExecutor, dask_executor
-from flows.drive import Driver, Pace, Wanted
-from flows.executors import Work
-from flows.verify_job import Job, Order
-from flows.verify_work import Terms
-from flows.workers import ClusterPlan
+from flows.cluster.workers import ClusterPlan
+from flows.verification.dask_executor import DaskExecutor, dask_executor
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import Work
+from flows.verification.work_items import Terms
+from flows.verification.worker import Job, Order
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import queue_items
 from screening_db.queue.lease import Lease

@@ -10,12 +10,12 @@ from prefect.cli.deploy._config import _load_deploy_configs_and_actions
 from prefect.flows import load_flow_from_entrypoint
 from rich.console import Console
 
-from flows.batch_plan import load_profile
-from flows.deploy import SHIPPED
-from flows.deploy_plan import Entry, Site, entries, job_variables
-from flows.deployments_file import Deployments, Pool, load_deployments
+from flows.config.batch_profile import load_profile
+from flows.config.deployments import Deployments, Pool, load_deployments
+from flows.config.settings import Settings
+from flows.deployment.plan import Entry, Site, entries, job_variables
+from flows.deployment.register import SHIPPED
 from flows.errors import CampaignError
-from flows.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "deployments"

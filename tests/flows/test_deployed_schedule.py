@@ -110,7 +110,7 @@ def test_a_scheduled_campaign_fills_the_database(deployed: tuple[Any, str], told
 
 def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> None:
     workplace, server = deployed
-    expected = ["flows.deployed.screen_campaign", "flows.deployed.verify_campaign"]
+    expected = ["flows.deployment.flows.screen_campaign", "flows.deployment.flows.verify_campaign"]
     assert _until(lambda: _names(server) == expected)
     again = workplace.run("deploy", "deployments.yaml", SABATIER_PREFECT_API_URL=server)
     assert again.status == 0, again.err

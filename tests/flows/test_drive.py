@@ -12,14 +12,14 @@ import pytest
 from moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 from sqlalchemy import text
 
-from flows.drive import Driver, Pace, Wanted
+from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
-from flows.executors import Result, SubmissionError, Work
-from flows.verify import OnDask, run_verification
-from flows.verify_job import verify_group
-from flows.verify_record import Counts
-from flows.verify_work import Terms
-from flows.workers import ClusterPlan
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import Result, SubmissionError, Work
+from flows.verification.flow import OnDask, run_verification
+from flows.verification.recording import Counts
+from flows.verification.work_items import Terms
+from flows.verification.worker import verify_group
 from screening_db.calculations.attempts import tries
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queries.ranking import campaign, label, queue_items

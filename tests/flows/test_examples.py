@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flows.campaign_file import load_campaign, parse_campaign
-from flows.resolve import resolve
-from flows.surfaces import cut_here
+from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.resolve import resolve
+from flows.screening.surfaces import cut_here
 from model.checkpoint import embedded_names
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

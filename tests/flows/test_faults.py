@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flows import cli, start
+from flows.cli import app as cli
+from flows.screening import start
 from screening_db.database.engine import open_database
 from screening_db.records.screening import record_adsorbates
 from screening_db.tables.screening import AdsorbateRow
@@ -125,7 +126,7 @@ def test_a_file_that_is_no_database(workplace: Any, complaint: Complain) -> None
 def test_no_scheduler_at_the_address(
     workplace: Any, complaint: Complain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.cluster.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("flows.cluster.dask.CONNECT_TIMEOUT_S", 1)
     workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9'")
     line = complaint("screen", "tiny.yaml")
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line

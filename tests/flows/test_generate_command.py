@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from designer import designer_checkpoint
 
-from flows.generate import Wish, generate, start_generate
-from flows.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
+from flows.screening.generate import Wish, generate, start_generate
+from flows.screening.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
 from tasks.design.checks import Verdict
@@ -26,7 +26,7 @@ class NothingToPredict:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("flows.generate.load_predictor", lambda name: NothingToPredict())
+    monkeypatch.setattr("flows.screening.generate.load_predictor", lambda name: NothingToPredict())
     return str(designer_checkpoint(tmp_path / "checkpoint").folder)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from flows import label_trigger, learn_start
-from flows.deployed_hooks import REFUSED
+from flows.deployment import label_trigger
+from flows.deployment.hooks import REFUSED
+from flows.learning import start as learn_start
 from screening_db.learning.new_labels import NewLabels
 
 
@@ -77,7 +78,7 @@ def test_the_next_one_counts_from_the_last(asked: Asked, monkeypatch: pytest.Mon
 def test_a_refusal_completes_the_run_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from flows import deployed
+    from flows.deployment import flows as deployed
 
     (tmp_path / "tiny.yaml").write_text(
         "name: tiny\nlevel: emt\nbulks: {elements: [Cu]}\nadsorbates: [O]\n"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.campaign_file import load_campaign
+from flows.config.campaign_file import load_campaign
+from flows.config.resolve import resolve
 from flows.errors import CampaignError
-from flows.lattice import start_lattice
-from flows.resolve import resolve
-from flows.surfaces import cut_here
+from flows.screening.lattice import start_lattice
+from flows.screening.surfaces import cut_here
 from tasks.errors import UserError
 from tasks.verification.lattice.lattice import Equilibrium
 
@@ -44,7 +44,7 @@ def test_bulks_are_computed_once_and_a_campaign_takes_them(
     def nothing(*_: object) -> Equilibrium:
         raise CampaignError("it is computed again")
 
-    monkeypatch.setattr("flows.lattice.equilibrium", nothing)
+    monkeypatch.setattr("flows.screening.lattice.equilibrium", nothing)
     start_lattice(file, "emt", out)
     assert "refused bulk Fe: it is computed again" in capsys.readouterr().out
 

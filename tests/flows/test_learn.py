@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import learn as module
-from flows.campaign_learning import Learning
-from flows.learn import learn
+from flows.config.campaign_learning import Learning
+from flows.learning import fine_tuning as module
+from flows.learning.fine_tuning import learn
 from model.checkpoint import Checkpoint, seal
 from model.data.rows import Row
 from model.errors import ModelError

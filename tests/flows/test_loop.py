@@ -8,9 +8,9 @@ import pytest
 import stored_rows as make
 
 from flows.errors import CampaignError
-from flows.learn import Learnt
-from flows.learn_start import start_loop
-from flows.loop import Loop
+from flows.learning.fine_tuning import Learnt
+from flows.learning.loop import Loop
+from flows.learning.start import start_loop
 from model.fine_tuning.gate import Verdict
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock

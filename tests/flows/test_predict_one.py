@@ -8,7 +8,7 @@ import pytest
 from ase.build import add_adsorbate, fcc111
 
 from flows.errors import USER_FAULTS
-from flows.predict_one import predict_file, predict_text, show_predictions
+from flows.screening.predict_one import predict_file, predict_text, show_predictions
 from tasks.structures.cif import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> N
 
 def test_the_command_says_in_one_line_what_is_wrong() -> None:
     said = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "predict", "--text", "nothing"],
+        [sys.executable, "-m", "flows.cli.app", "predict", "--text", "nothing"],
         capture_output=True,
         text=True,
     )

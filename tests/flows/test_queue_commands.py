@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import stored_rows as make
 
-from flows import cli
+from flows.cli import app as cli
 from screening_db.calculations.attempts import Provenance, pack_files
 from screening_db.database.engine import Database, open_database
 from screening_db.queue.dependencies import Need, record_needs

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from ase.build import add_adsorbate, fcc111
 
-from flows import verify_record
-from flows.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
-from flows.verify_job import KnownEnergies, Order, Outcome, verify_group
-from flows.verify_record import Counts
+from flows.verification import recording as verify_record
+from flows.verification.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
+from flows.verification.recording import Counts
+from flows.verification.worker import KnownEnergies, Order, Outcome, verify_group
 from screening_db.calculations.attempts import sha256_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queue.lease import Lease

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-import flows.rescore as rescoring
+import flows.learning.rescore as rescoring
 import screening_db.records.ranking as database_rerank
-from flows.promote import promote_by_hand, roll_back_model
-from flows.rescore import Again, Rescoring, rescore
-from flows.screen import Control
-from flows.serving import served
-from flows.stored import stored_adsorbates
-from flows.workers import ClusterPlan
+from flows.cluster.workers import ClusterPlan
+from flows.learning.promotion import promote_by_hand, roll_back_model
+from flows.learning.rescore import Again, Rescoring, rescore
+from flows.records.checkpoints import served
+from flows.records.from_rows import stored_adsorbates
+from flows.screening.flow import Control
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.campaign import Campaign
-from flows.campaign_file import parse_campaign
+from flows.config.campaign import Campaign
+from flows.config.campaign_file import parse_campaign
+from flows.config.resolve import resolve
 from flows.errors import CampaignError
-from flows.resolve import resolve
-from flows.surfaces import cut_here
+from flows.screening.surfaces import cut_here
 from model.checkpoint import embedded_names
 from tasks.errors import UserError
 from tasks.verification.engines import EnginePlace

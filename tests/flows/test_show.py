@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.show_verified import show_labels
+from flows.display.labels import show_labels
 from screening_db.queries.ranking import LabelledPrediction
 
 

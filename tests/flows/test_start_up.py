@@ -14,7 +14,13 @@ SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.cli", "flows.start", "flows.show", "screening_db.database.read_only_sql"]
+    "module",
+    [
+        "flows.cli.app",
+        "flows.screening.start",
+        "flows.display.tables",
+        "screening_db.database.read_only_sql",
+    ],
 )
 def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from flows import step_channel
-from flows.step_channel import Listener, Teller, steps_recorded
+from flows.verification import step_events as step_channel
+from flows.verification.step_events import Listener, Teller, steps_recorded
 from screening_db.calculations.steps import Step, ToldStep
 from screening_db.queue.lease import Lease
 

@@ -11,9 +11,9 @@ import pytest
 import stand_ins
 import tiny
 
+from flows.config.training_recipe import PRESETS, find_recipe, preset_names, read_values
 from flows.errors import CampaignError
-from flows.recipe_file import PRESETS, find_recipe, preset_names, read_values
-from flows.training import read_recipe, train, training_plan
+from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import Row
 from model.encoders.cache import FrozenEncoder
 from model.encoders.equiformer_v2 import EquiformerV2Config

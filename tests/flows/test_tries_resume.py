@@ -16,12 +16,12 @@ from ase.build import fcc111
 from ase.constraints import FixAtoms
 from ase.io import read
 
-from flows import queue_show
-from flows.rows import adsorbate_row, level_row
-from flows.step_channel import Listener
-from flows.try_record import stored_geometry
-from flows.verified_label import label_row
-from flows.verify_job import Job, Order, Outcome, verify_group
+from flows.display import queue as queue_show
+from flows.records.to_rows import adsorbate_row, level_row
+from flows.verification.attempts import stored_geometry
+from flows.verification.step_events import Listener
+from flows.verification.verified_label import label_row
+from flows.verification.worker import Job, Order, Outcome, verify_group
 from screening_db.calculations.attempts import Provenance, StoredGeometry, tries
 from screening_db.calculations.steps import Step, ToldStep, record_told, running_steps, steps_of
 from screening_db.database.engine import Database, open_database
@@ -194,7 +194,7 @@ import sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from ase.calculators.emt import EMT
-from flows import step_channel
+from flows.verification import step_events as step_channel
 from screening_db.database.engine import open_database
 from tasks.verification.engines import emt
 import test_tries_resume as here

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from web import free_port, listening
 
-from flows.deployed_hooks import REFUSED, tell_webhook
-from flows.notify import Message, Patience, tell
+from flows.deployment.hooks import REFUSED, tell_webhook
+from flows.deployment.webhook import Message, Patience, tell
 
 QUICK = Patience(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
 MESSAGE = Message("finished", "tiny: screen finished", "screen", "tiny")

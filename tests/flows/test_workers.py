@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows import cluster, predictor, workers
+from flows.cluster import dask as cluster
+from flows.cluster import predictor_plugin as predictor
+from flows.cluster import workers
+from flows.cluster.workers import ClusterPlan, Cuda, count_gpus, device_for
 from flows.errors import CampaignError
-from flows.workers import ClusterPlan, Cuda, count_gpus, device_for
 
 HERE = ClusterPlan(workers=2)
 

@@ -1,0 +1,200 @@
+"""Commands that look at the verification queue, and those that change what is in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from screening_db.database.engine import Database
+    from screening_db.queue.commands import Carried
+    from screening_db.queue.view import ItemKey
+
+    Order = Callable[[Database, list[ItemKey]], Carried]
+
+
+class QueueGroup(TyperGroup):
+    """Reads ``sabatier queue NAME`` as ``sabatier queue list NAME``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``list`` before a campaign's name."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+queue_app = typer.Typer(
+    cls=QueueGroup,
+    no_args_is_help=True,
+    help="Look at the verification queue and change it; queue NAME is short for queue list NAME.",
+)
+
+Items = Annotated[
+    list[str] | None, typer.Argument(help="Ids of candidates, slabs, or the beginning of them.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option(help="Or all for which this holds: \"energy_ev < -0.5 and bulk = 'Pt'\"."),
+]
+Level = Annotated[str | None, typer.Option(help="At this level of theory; else at all.")]
+DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
+
+
+@queue_app.command("list")
+def list_items(
+    campaign: Annotated[str | None, typer.Argument(help="The campaign's name; else all.")] = None,
+    where: Where = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 20,
+    database: DatabaseOption = None,
+) -> None:
+    """Count the calculations in each state and show the first in line."""
+    from flows.display.queue import show_queue
+    from screening_db.calculations.steps import running_steps
+    from screening_db.queries.ranking import campaign as campaign_row
+    from screening_db.queue.view import items_of, items_where
+
+    db = _open(database)
+    if campaign is not None:
+        campaign_row(db, campaign)
+    items = items_of(db, campaign)
+    if where is not None:
+        wanted = {item.key for item in items_where(db, where)}
+        items = [item for item in items if item.key in wanted]
+    show_queue(campaign or "all campaigns", items, number, running_steps(db))
+
+
+@queue_app.command()
+def show(
+    item: Annotated[str, typer.Argument(help="An id or the beginning of it.")],
+    level: Level = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the kept files and structures to this folder.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Show one calculation with every try: what went in and out, where, when, by what."""
+    from flows.display.queue import show_item, write_tries
+    from screening_db.queue.view import items_called
+
+    db = _open(database)
+    for found in items_called(db, [item], level):
+        show_item(db, found)
+        if out is not None:
+            write_tries(db, found, out)
+
+
+@queue_app.command()
+def retry(
+    items: Items = None,
+    where: Where = None,
+    level: Level = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Put failed, cancelled and unconverged calculations back, with all their tries before them."""
+    from screening_db.queue.commands import retry as order
+
+    _carry_out("retried", order, items, where, level, database)
+
+
+@queue_app.command()
+def hold(
+    items: Items = None,
+    where: Where = None,
+    level: Level = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Keep calculations from being begun until they are released."""
+    from screening_db.queue.commands import hold as order
+
+    _carry_out("held", order, items, where, level, database)
+
+
+@queue_app.command()
+def release(
+    items: Items = None,
+    where: Where = None,
+    level: Level = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Let calculations go on that were held."""
+    from screening_db.queue.commands import release_held as order
+
+    _carry_out("released", order, items, where, level, database)
+
+
+@queue_app.command()
+def cancel(
+    items: Items = None,
+    where: Where = None,
+    level: Level = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Take calculations out of the queue; the result of one that runs is refused."""
+    from screening_db.queue.commands import cancel as order
+
+    _carry_out("cancelled", order, items, where, level, database)
+
+
+@queue_app.command(context_settings={"ignore_unknown_options": True})  # -3 is a priority
+def priority(
+    items: Items = None,
+    *,
+    value: Annotated[float, typer.Argument(metavar="N", help="The larger goes first.")],
+    where: Where = None,
+    level: Level = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Give calculations another priority, N; what they need goes along with them."""
+    from screening_db.queue.commands import set_priority
+
+    def order(db: "Database", keys: "list[ItemKey]") -> "Carried":
+        return set_priority(db, keys, value)
+
+    _carry_out(f"given priority {value:g}", order, items, where, level, database)
+
+
+def _carry_out(
+    done: str,
+    order: "Order",
+    items: list[str] | None,
+    where: str | None,
+    level: str | None,
+    database: str | None,
+) -> None:
+    from flows.display.queue import show_carried
+
+    db = _open(database)
+    keys = _chosen(db, items, where, level)
+    show_carried(db, done, order(db, keys))
+
+
+def _chosen(
+    db: "Database", items: list[str] | None, where: str | None, level: str | None
+) -> "list[ItemKey]":
+    """Return the items that ids or a condition name: one of the two, and never none."""
+    from flows.errors import CampaignError
+    from screening_db.queue.view import items_called, items_where
+
+    if bool(items) == (where is not None):
+        raise CampaignError(
+            "an order names items by id or by --where, one of the two; see: sabatier queue list"
+        )
+    if items:
+        return [item.key for item in items_called(db, items, level)]
+    found = items_where(db, where or "")
+    keys = [item.key for item in found if level in (None, item.level)]
+    if not keys:
+        raise CampaignError(
+            f"an order names at least one item; the condition {where!r} holds for none"
+            f"{f' at level {level}' if level else ''}; try it with: sabatier queue list --where"
+        )
+    return keys
+
+
+def _open(database: str | None) -> "Database":
+    from flows.config.settings import read_settings
+    from flows.records.locations import existing_database
+
+    return existing_database(read_settings(), database)

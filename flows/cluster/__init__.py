@@ -1,0 +1,1 @@
+"""Processes that a run starts: Dask workers and the Prefect server."""

@@ -1,0 +1,173 @@
+"""Dask workers for a run: processes here, one for each GPU, or a cluster that is already there."""
+
+import logging
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import dask
+from dask.distributed import (
+    Client,
+    Future,
+    LocalCluster,
+    WorkerPlugin,
+    as_completed,
+)
+from distributed.utils import LoopRunner
+
+from flows.cluster.environment import environment
+from flows.cluster.workers import ClusterPlan, Device
+from flows.errors import CampaignError
+from tasks.verification.engines.launch import thread_variables
+
+CONNECT_TIMEOUT_S = 20
+
+
+@contextmanager
+def dask_client(
+    plan: ClusterPlan,
+    device: Device = "cpu",
+    plugin: WorkerPlugin | None = None,
+    *,
+    threads: int | None = None,
+) -> Iterator[Client]:
+    """Yield a client whose workers have loaded ``plugin``; what was started is stopped after.
+
+    Workers are started on cores, or on GPUs where ``device`` is ``cuda``; their numerical libraries
+    compute on ``threads`` threads, or as Dask sets them.
+    """
+    for name in ("distributed", "distributed.nanny", "distributed.worker"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if plan.address is not None:
+        with _connect(plan.address) as client:
+            yield _prepared(client, plugin)
+        return
+    with (
+        _event_loop() as loop,
+        _threads_each(threads),
+        stopped_after(_started(plan, device, loop)) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield _prepared(client, plugin)
+
+
+def _connect(address: str) -> Client:
+    try:
+        return Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, TimeoutError):
+        raise CampaignError(
+            f"no Dask scheduler answers at {address} within {CONNECT_TIMEOUT_S} s; start one there "
+            "or leave the address out to start workers on this machine"
+        ) from None
+
+
+def _prepared(client: Client, plugin: WorkerPlugin | None) -> Client:
+    if plugin is not None:
+        client.register_plugin(plugin)
+    return client
+
+
+@contextmanager
+def _event_loop() -> Iterator[Any]:
+    """Run Dask's event loop in a thread that holds back Ctrl-C.
+
+    A terminal sends the signal to every process of the group. Workers inherit what the thread
+    that starts them holds back, so that they leave it to the run from their first moment on.
+    """
+    resource_tracker.ensure_running()  # started later, it would let the signal through again
+    runner = LoopRunner()
+    with _interrupt_held_back():
+        runner.start()
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _threads_each(threads: int | None) -> Iterator[None]:
+    """Give worker processes of the block their numbers of threads before they load a library.
+
+    Dask hands these variables to a worker as it spawns one, and takes them from this process's
+    environment where they are set there: a number meant for one process would be that of each.
+    """
+    if threads is None:
+        yield
+        return
+    variables = thread_variables(threads)
+    spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | variables
+    with (
+        environment(variables),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}),
+    ):
+        yield
+
+
+def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    try:
+        return _local_cluster(plan, device, loop)
+    except BaseException:
+        # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit. Workers
+        # end by themselves when this process does.
+        for cluster in list(LocalCluster._instances):
+            cluster.shutdown_on_close = False
+        raise
+
+
+@contextmanager
+def stopped_after(cluster: Any) -> Iterator[Any]:
+    """Yield a cluster and close it after.
+
+    The work is done by then: a worker that a busy machine ends too slowly is no fault of the run.
+    It ends when this process does.
+    """
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except TimeoutError:
+            cluster.shutdown_on_close = False  # else Dask would try again at exit
+
+
+def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    stated = {
+        "threads_per_worker": 1,
+        "dashboard_address": "127.0.0.1:0",  # None still asks for port 8787 and warns if taken
+        "silence_logs": logging.CRITICAL,  # else each worker reports the end of the run as a fault
+        "loop": loop,
+    }
+    if device == "cuda":
+        # Imported late on purpose: it belongs to the extra "gpu" and does not import without one.
+        try:
+            from dask_cuda import LocalCUDACluster
+        except ImportError as fault:
+            raise CampaignError(
+                f"dask-cuda does not import ({fault}); pip install 'sabatier[gpu]', or set cuda: "
+                "false in the campaign's cluster"
+            ) from fault
+        return LocalCUDACluster(**stated)
+    return LocalCluster(n_workers=plan.workers, processes=True, **stated)
+
+
+def finished(
+    client: Client, futures: Iterable["Future[Any]"]
+) -> Iterator[tuple["Future[Any]", Any]]:
+    """Yield each future and its result as it is done, then let go of the result.
+
+    A lost worker then costs the work that it was on, not all that it had held.
+    """
+    for future, result in as_completed(futures, loop=client.loop, with_results=True):
+        yield future, result
+        future.release()

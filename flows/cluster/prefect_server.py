@@ -1,0 +1,145 @@
+"""One Prefect server for a whole run, embedded unless one is configured.
+
+Prefect is the control plane and never the record: the embedded server keeps its data in a folder
+that is thrown away, so that the user's own Prefect is left as it was.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT_S = 120.0
+# Batches cut the server's work five-fold and keep its SQLite file from locking.
+_RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_"
+SERVER_ENVIRONMENT: Mapping[str, str] = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    f"{_RECORDER}BATCH_SIZE": "200",
+    f"{_RECORDER}READ_BATCH_SIZE": "200",
+    f"{_RECORDER}FLUSH_INTERVAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+}
+# Of a server for one run: no scheduler and none of the other services.
+_ONE_RUN: Mapping[str, str] = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+
+class ServerError(RuntimeError):
+    """The embedded Prefect server did not come up."""
+
+
+@dataclass
+class EmbeddedServer:
+    """A Prefect server in a process of its own, started at once and waited for later."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def api_url(self) -> str:
+        """The address that Prefect's client wants."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> str:
+        """Return the address once the server answers."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.api_url}/health", timeout=5).is_success:
+                    return self.api_url
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise ServerError(
+            f"the embedded Prefect server did not answer within {timeout_s:.0f} s:\n"
+            + self.log.read_text(errors="replace")[-2000:]
+        )
+
+    def stop(self) -> None:
+        """End the process, at once if it will not end by itself."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def embedded_server() -> Iterator[EmbeddedServer]:
+    """Yield a Prefect server that is starting; its data go when the block ends."""
+    with tempfile.TemporaryDirectory(
+        prefix="sabatier-prefect-", ignore_cleanup_errors=True
+    ) as home:
+        server = _start(Path(home), _ONE_RUN)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def scheduling_server(home: Path) -> Iterator[EmbeddedServer]:
+    """Yield a server that is starting and keeps schedules and history in ``home``."""
+    home.mkdir(parents=True, exist_ok=True)
+    server = _start(home.absolute(), {})
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
+    port, log = _free_port(), home / "server.log"
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cluster.prefect_server", str(port)],
+            env={**inherited, **SERVER_ENVIRONMENT, **variables, "PREFECT_HOME": str(home)},
+            stdin=subprocess.PIPE,  # it closes when this process dies, however it dies
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C is for the run, which then stops its server
+        )
+    return EmbeddedServer(process, port, log)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(port: int) -> None:
+    """Serve Prefect's API until the process that started this one is gone."""
+    import uvicorn  # only this process needs it, and the command line should start at once
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="on",
+    )
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # returns at the end of the pipe
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Files that users write: campaigns, recipes, profiles, deployments; checked before a run."""

@@ -1,0 +1,266 @@
+"""What a campaign file may say. Units: Å, degrees, eV.
+
+Every model refuses keys it does not know; ``flows.config.campaign_file`` turns a refusal into one
+line.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from flows.config.campaign_learning import Learning
+from flows.config.strict import Strict, attempt
+from flows.config.triage import Triage
+from tasks.acquisition.rank import Window
+from tasks.enumeration.bulks import (
+    BulkSpec,
+    FileSpec,
+    FormulaSpec,
+    MaterialsProjectSpec,
+    alloy_specs,
+)
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import SlabSpec
+
+Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
+SiteKind = Literal["atop", "bridge", "hollow"]
+Miller = Annotated[list[int], Field(min_length=3, max_length=3)]
+
+
+class Alloy(Strict):
+    """One alloy: its formula, and the crystal structure it is built in."""
+
+    formula: str
+    prototype: Prototype
+
+
+class Combination(Strict):
+    """Every ordered choice of two elements, in each of the prototypes."""
+
+    elements: list[str] = Field(min_length=2)
+    prototypes: list[Prototype] = Field(min_length=1)
+
+
+class Bulks(Strict):
+    """Where bulk crystals come from. Paths are relative to the campaign file."""
+
+    elements: list[str] = Field(default=[])
+    alloys: list[Alloy] = Field(default=[])
+    combine: list[Combination] = Field(default=[])
+    structures: list[str] = Field(default=[])
+    materials_project: list[str] = Field(default=[])
+
+    def specs(self, folder: Path) -> list[BulkSpec]:
+        """Return what is asked for, in the order of the file, files found from ``folder``."""
+        found: list[BulkSpec] = [FormulaSpec(symbol) for symbol in self.elements]
+        found += [FormulaSpec(alloy.formula, alloy.prototype) for alloy in self.alloys]
+        for choice in self.combine:
+            found += alloy_specs(choice.elements, choice.prototypes)
+        found += [FileSpec(str(folder / path)) for path in self.structures]
+        found += [MaterialsProjectSpec(name) for name in self.materials_project]
+        return found
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Bulks":
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError(
+                "a campaign needs at least one bulk, got none; "
+                "give elements, alloys, combine, structures or materials_project"
+            )
+        return self
+
+
+class Surfaces(Strict):
+    """Which surfaces are cut, and how thick and wide the slabs are.
+
+    Without ``fixed_layers`` the lower half of each slab is fixed.
+    """
+
+    max_miller: int = Field(default=1, ge=1, le=4)
+    millers: list[Miller] | None = None
+    min_thickness: float = 7.0
+    vacuum: float = 15.0
+    min_in_plane: float = 8.0
+    fixed_layers: int | None = None
+    max_atoms: int = 250
+
+    def spec(self) -> SlabSpec:
+        """Return these values as the slab enumerator reads them."""
+        millers = None if self.millers is None else tuple((m[0], m[1], m[2]) for m in self.millers)
+        return SlabSpec(
+            max_miller=self.max_miller,
+            millers=millers,
+            min_thickness_ang=self.min_thickness,
+            vacuum_ang=self.vacuum,
+            min_in_plane_ang=self.min_in_plane,
+            fixed_layers=self.fixed_layers,
+            max_atoms=self.max_atoms,
+        )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Surfaces":
+        attempt(self.spec)
+        return self
+
+
+class FileAdsorbate(Strict):
+    """Your own adsorbate from a structure file; ``binding`` counts its atoms from 0."""
+
+    file: str
+    binding: list[int] = Field(min_length=1)
+    name: str | None = None
+
+
+class SmilesAdsorbate(Strict):
+    """Your own adsorbate from a SMILES string; ``binding`` counts its atoms from 0."""
+
+    smiles: str
+    binding: list[int] = Field(min_length=1)
+    name: str | None = None
+
+
+def _kind_of_adsorbate(value: Any) -> str:
+    if isinstance(value, FileAdsorbate | SmilesAdsorbate):
+        return "file" if isinstance(value, FileAdsorbate) else "smiles"
+    if isinstance(value, dict):
+        return "smiles" if "smiles" in value else "file"
+    return "name"
+
+
+# The tags keep an error to the one form that was meant.
+AnyAdsorbate = Annotated[
+    Annotated[str, Tag("name")]
+    | Annotated[FileAdsorbate, Tag("file")]
+    | Annotated[SmilesAdsorbate, Tag("smiles")],
+    Discriminator(_kind_of_adsorbate),
+]
+
+
+def _adsorbate_name(adsorbate: AnyAdsorbate) -> str:
+    if isinstance(adsorbate, str):
+        return adsorbate
+    if adsorbate.name is not None:
+        return adsorbate.name
+    return Path(adsorbate.file).stem if isinstance(adsorbate, FileAdsorbate) else adsorbate.smiles
+
+
+class Placements(Strict):
+    """Where and how each adsorbate is put on a slab."""
+
+    kinds: list[SiteKind] = Field(default=["atop", "bridge", "hollow"])
+    rotations: int = 3
+    random: int = 0
+
+    def spec(self, seed: int) -> PlacementSpec:
+        """Return these values as the placement enumerator reads them."""
+        return PlacementSpec(
+            kinds=tuple(self.kinds), rotations=self.rotations, random=self.random, seed=seed
+        )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Placements":
+        attempt(lambda: self.spec(seed=0))
+        return self
+
+
+class Target(Strict):
+    """The energies wanted of one adsorbate: a window, or an optimum and a width either side."""
+
+    window: tuple[float, float] | None = None
+    optimum: float | None = None
+    width: float | None = None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Target":
+        given = (self.window is not None, self.optimum is not None, self.width is not None)
+        if given not in {(True, False, False), (False, True, True)}:
+            raise ValueError(
+                "a target is either a window or an optimum with a width, got "
+                f"{self.model_dump(exclude_none=True)}; write window: [low, high], "
+                "or optimum: x and width: w (eV)"
+            )
+        self.as_window()
+        return self
+
+    def as_window(self) -> Window:
+        """Return the window of energies, whichever way it was written."""
+        if self.window is not None:
+            return Window(*self.window)
+        return Window.around(self.optimum or 0.0, self.width or 0.0)
+
+
+class Verification(Strict):
+    """What drains the queue: a level of theory, the campaign's own if none, and its engine."""
+
+    level: str | None = None
+    engine: str | None = None
+
+
+class Cluster(Strict):
+    """Where the work runs.
+
+    ``cuda: auto`` takes one worker for each GPU where there are any, ``false`` never, and ``true``
+    refuses to run without one.
+    """
+
+    workers: int | None = Field(default=None, ge=1)
+    address: str | None = None
+    cuda: Literal["auto"] | bool = "auto"
+    chunk_placements: int = Field(default=1000, ge=1)
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("tcp://", "tls://", "ucx://")):
+            raise ValueError(
+                f"a scheduler's address starts with tcp://, tls:// or ucx://, got {value!r}; "
+                "leave it out to start workers on this machine"
+            )
+        return value
+
+
+class Campaign(Strict):
+    """One screening campaign, as its file states it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
+    bulks: Bulks
+    surfaces: Surfaces = Surfaces()
+    adsorbates: list[AnyAdsorbate] = Field(min_length=1)
+    placements: Placements = Placements()
+    target: dict[str, Target] = Field(min_length=1)
+    level: str
+    model: str = "mini"
+    triage: Triage = Triage()
+    verification: Verification = Verification()
+    learning: Learning = Learning()
+    cluster: Cluster = Cluster()
+    database: str | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _targets_are_screened(self) -> "Campaign":
+        names = self.adsorbate_names()
+        if len(names) != len(set(names)):
+            raise ValueError(f"adsorbates must differ in name, got {names}; give each one once")
+        for name in self.target:
+            if name not in names:
+                raise ValueError(
+                    f"a target needs an adsorbate of the campaign, got {name!r}; "
+                    f"add it to adsorbates or choose from {', '.join(names)}"
+                )
+        return self
+
+    def adsorbate_names(self) -> list[str]:
+        """Return the adsorbates' names in the order of the file."""
+        return [_adsorbate_name(a) for a in self.adsorbates]
+
+    def windows(self) -> dict[str, Window]:
+        """Return the target window of each adsorbate that has one."""
+        return {name: target.as_window() for name, target in self.target.items()}

@@ -1,0 +1,24 @@
+"""Read a campaign file; whatever is wrong with it becomes one line that names the place."""
+
+from pathlib import Path
+
+from flows.config.campaign import Campaign
+from flows.config.yaml_model import Form, Place, load_form, parse_form
+
+
+def load_campaign(path: Path) -> Campaign:
+    """Return the campaign that the file at ``path`` states."""
+    return load_form(path, _FORM)
+
+
+def parse_campaign(text: str, path: Path) -> Campaign:
+    """Return the campaign that ``text`` states; ``path`` is named in errors."""
+    return parse_form(text, path, _FORM)
+
+
+def _without_tag(place: Place) -> Place:
+    """Return ``place`` without the tag that pydantic adds for the form of an adsorbate."""
+    return place[:2] + place[3:] if place[:1] == ("adsorbates",) else place
+
+
+_FORM = Form(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)

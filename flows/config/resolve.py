@@ -1,0 +1,242 @@
+"""Turn a campaign file into bulks, adsorbates, a level of theory and a checked predictor."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.config.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
+from flows.errors import CampaignError
+from model.contract import Domain
+from tasks.acquisition import PRICE_TABLES, Prices
+from tasks.acquisition.rank import Window
+from tasks.enumeration.adsorbates import (
+    Adsorbate,
+    adsorbate,
+    adsorbate_from_file,
+    adsorbate_from_smiles,
+)
+from tasks.enumeration.bulks import Bulk, resolve_bulks
+from tasks.errors import Refused
+from tasks.levels import LevelOfTheory
+from tasks.levels import level as named_level
+from tasks.prediction.checkpoint_domain import described
+from tasks.structures.identity import content_id
+from tasks.structures.json_text import structure_text
+from tasks.verification.engines import Places, check_level, computable_elements
+from tasks.verification.relaxation.admission import unverifiable
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All that a campaign names, found and checked; nothing has been enumerated yet."""
+
+    campaign: Campaign
+    bulks: tuple[Bulk, ...]
+    adsorbates: tuple[Adsorbate, ...]
+    refused: tuple[Refused, ...]
+    windows: dict[str, Window]
+    level: LevelOfTheory
+    verified_at: LevelOfTheory
+    checkpoint_sha256: str
+    domain: Domain
+    places: Places = field(default_factory=dict)
+    prices: Prices | None = None
+    checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
+
+    @property
+    def work(self) -> str:
+        """Return the id of what is done with each slab: the same work need not be done twice."""
+        c = self.campaign
+        return content_id(
+            "work",
+            *(part for a in self.adsorbates for part in _identity(a)),
+            json.dumps([c.placements.model_dump(), c.seed, c.triage.keep_per_pair]),
+            self.level.level_hash,
+            self.checkpoint_sha256,
+        )
+
+    @property
+    def config_sha256(self) -> str:
+        """Return the id of all that decides the campaign's results."""
+        prices = (self.prices.content_id,) if self.prices else ()
+        bulks = (b.bulk_id for b in self.bulks)
+        return content_id("campaign", self.config, self.work, *bulks, *prices)
+
+    @property
+    def config(self) -> str:
+        """Return the campaign as text, without what changes only where and how fast it runs."""
+        stated = self.campaign.model_dump(
+            mode="json",
+            exclude={
+                "cluster": True,
+                "database": True,
+                "learning": True,
+                "verification": {"engine"},
+            },
+            exclude_defaults=True,
+        )
+        if not stated.get("verification"):  # verified at the level it predicts at
+            stated.pop("verification", None)
+        return json.dumps(stated, sort_keys=True, indent=1)
+
+
+def resolve(
+    campaign: Campaign,
+    folder: Path,
+    materials_project_key: str | None,
+    places: Places | None = None,
+    checkpoint: str | None = None,
+) -> Resolved:
+    """Find what ``campaign`` names; paths in it are relative to ``folder``.
+
+    ``places`` say where engines are, so that what cannot be verified is refused early.
+    ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
+
+    Raises:
+        CampaignError: nothing is left to screen, or the model cannot serve the level.
+        UserError: the level of verification cannot be computed as it is written.
+    """
+    level = named_level(campaign.level, folder)
+    verified_at = named_level(campaign.verification.level or campaign.level, folder)
+    campaign = _by_name(campaign, level, verified_at)
+    _check_engine(campaign, verified_at)
+    check_level(verified_at, places)
+    place = checkpoint or campaign.model
+    found = described(place)
+    domain = found.domain
+    if campaign.level not in domain.levels:
+        raise CampaignError(
+            f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
+            f"{campaign.level!r}; choose one of these or train a model at that level"
+        )
+    bulks, refused_bulks = resolve_bulks(
+        campaign.bulks.specs(folder), materials_project_key=materials_project_key
+    )
+    named = _named_adsorbates(campaign, folder)
+    known, unknown = _known_adsorbates(campaign, named.values(), domain)
+    adsorbates, unverified = _verifiable_adsorbates(known, verified_at, places)
+    refused = (*refused_bulks, *unknown, *unverified)
+    if not bulks or not adsorbates:
+        what = "adsorbates" if bulks else "bulks"
+        raise CampaignError(
+            f"a campaign needs {what}, all of them were refused: "
+            f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
+        )
+    prices = _prices(campaign, folder, bulks)
+    return Resolved(
+        _with_content(campaign, prices),
+        tuple(sorted(bulks, key=lambda b: b.bulk_id)),
+        adsorbates,
+        refused,
+        {named[name].name: window for name, window in campaign.windows().items()},
+        level,
+        verified_at,
+        found.sha256,
+        domain,
+        places or {},
+        prices,
+        place,
+    )
+
+
+def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices | None:
+    """Return the prices that triage counts; the table must have every element."""
+    stated = campaign.triage.prices
+    if stated is None:
+        return None
+    prices = stated.read(folder)
+    missing = prices.table.missing([b.formula for b in bulks])
+    if missing:
+        raise CampaignError(
+            "triage.prices needs every element of the bulks, "
+            f"{stated.table if isinstance(stated.table, str) else 'its table'} has no "
+            f"{', '.join(missing)}; add them to a table of your own or leave prices out"
+        )
+    return prices
+
+
+def _with_content(campaign: Campaign, prices: Prices | None) -> Campaign:
+    """Return the campaign with the content of a file of prices: the file may change, or be gone."""
+    stated = campaign.triage.prices
+    if prices is None or stated is None or stated.table in PRICE_TABLES:
+        return campaign
+    whole = stated.model_copy(update={"table": prices.table})
+    triage = campaign.triage.model_copy(update={"prices": whole})
+    return campaign.model_copy(update={"triage": triage})
+
+
+def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheory) -> Campaign:
+    """Return the campaign with levels by name, also those from files; one level is stated once."""
+    own = None if verified_at.name == level.name else verified_at.name
+    verification = campaign.verification.model_copy(update={"level": own})
+    return campaign.model_copy(update={"level": level.name, "verification": verification})
+
+
+def _check_engine(campaign: Campaign, level: LevelOfTheory) -> None:
+    engine = campaign.verification.engine
+    if engine not in (None, level.engine):
+        raise CampaignError(
+            f"level {level.name} is computed with {level.engine}, got verification engine "
+            f"{engine!r}; leave verification.engine out or change the level"
+        )
+
+
+def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:
+    """Return the adsorbates by the names that the file gives them; ``HCO`` may be ``CHO``."""
+    named = {
+        name: _adsorbate(stated, folder)
+        for name, stated in zip(campaign.adsorbate_names(), campaign.adsorbates, strict=True)
+    }
+    spellings: dict[str, str] = {}
+    for name, found in named.items():
+        if found.name in spellings:
+            raise CampaignError(
+                f"each adsorbate is given once; {spellings[found.name]} and {name} are both "
+                f"{found.name}; remove one"
+            )
+        spellings[found.name] = name
+    return named
+
+
+def _known_adsorbates(
+    campaign: Campaign, named: Iterable[Adsorbate], domain: Domain
+) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+    known, refused = [], []
+    seen = domain.adsorbates[campaign.level]
+    for found in named:
+        if found.name in seen:
+            known.append(found)
+        else:
+            reason = (
+                f"adsorbate outside the model: {found.name} at level {campaign.level}, which knows "
+                f"{', '.join(sorted(seen))}"
+            )
+            refused.append(Refused(found.name, "adsorbate", reason))
+    return tuple(known), refused
+
+
+def _verifiable_adsorbates(
+    known: Iterable[Adsorbate], level: LevelOfTheory, places: Places | None
+) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+    elements = computable_elements(level, places)
+    kept, refused = [], []
+    for found in known:
+        reason = unverifiable(found.name, found.formula, level, elements)
+        if reason:
+            refused.append(Refused(found.name, "adsorbate", reason))
+        else:
+            kept.append(found)
+    return tuple(kept), refused
+
+
+def _adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:
+    if isinstance(stated, str):
+        return adsorbate(stated)
+    if isinstance(stated, FileAdsorbate):
+        return adsorbate_from_file(folder / stated.file, tuple(stated.binding), stated.name)
+    return adsorbate_from_smiles(stated.smiles, tuple(stated.binding), stated.name)
+
+
+def _identity(a: Adsorbate) -> tuple[str, ...]:
+    return a.name, structure_text(a.atoms), json.dumps(a.binding)

@@ -1,0 +1,1 @@
+"""Campaigns on a schedule: registration with Prefect, deployed flows, triggers and webhooks."""

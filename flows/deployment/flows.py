@@ -1,0 +1,158 @@
+"""The flows that are deployed: each begins what the command of its name begins, and nothing else.
+
+They take a campaign file and simple values, so that a server can store them. Where a run computes
+is decided inside it, as on the command line; a task runner bound to a deployed flow would be lost.
+Each ends with one line about what it did, which the server shows and the webhook is told.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from prefect import Flow, flow
+from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
+from prefect.states import Completed
+
+from flows.config.campaign import Campaign
+from flows.config.campaign_file import load_campaign
+from flows.config.deployments import EVENTS, Event
+from flows.config.settings import read_settings
+from flows.deployment.deployed_summary import label_summary, screening_summary
+from flows.deployment.hooks import REFUSED, tell_webhook
+from flows.deployment.label_trigger import start_when_due
+from flows.errors import CampaignError
+from flows.records.locations import choose_database
+from flows.screening.start import Asked, start_screening, start_verification
+
+VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow[_P, _T]]:
+    """Return the decorator of a flow of whose every end the webhook is told."""
+    return flow(
+        name=name,
+        flow_run_name=flow_run_name,
+        on_completion=[tell_webhook],
+        on_failure=[tell_webhook],
+        on_crashed=[tell_webhook],
+    )
+
+
+@_told_of(name="screen-campaign", flow_run_name="screen {campaign}")
+def screen_campaign(
+    file: Path,
+    campaign: str,
+    database: str | None = None,
+    webhook: str | None = None,
+    tell: Sequence[Event] = EVENTS,
+) -> State[None]:
+    """Run a campaign, or go on with one that was stopped: ``sabatier screen FILE``."""
+    stated = _require_name(file, campaign)
+    start_screening(file, database)
+    return Completed(message=screening_summary(_database(stated, database), campaign))
+
+
+@_told_of(name="verify-campaign", flow_run_name="verify {campaign}")
+def verify_campaign(
+    file: Path,
+    campaign: str,
+    database: str | None = None,
+    limit: int | None = None,
+    on: str | None = None,
+    workers: int | None = None,
+    jobs: int | None = None,
+    profile: Path | None = None,
+    webhook: str | None = None,
+    tell: Sequence[Event] = EVENTS,
+) -> State[None]:
+    """Drain the queue of a campaign: ``sabatier verify CAMPAIGN``.
+
+    Runs of all campaigns share the limit ``sabatier-verifications`` and wait for their turn.
+    """
+    where = _database(_require_name(file, campaign), database)
+    asked = Asked(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file names the places
+    with concurrency(VERIFICATIONS):
+        start_verification(campaign, limit, None, asked, where)
+    return Completed(message=label_summary(where, campaign))
+
+
+@_told_of(name="loop-campaign", flow_run_name="loop {campaign}")
+def loop_campaign(
+    file: Path,
+    campaign: str,
+    rounds: int = 3,
+    budget: int | None = None,
+    database: str | None = None,
+    webhook: str | None = None,
+    tell: Sequence[Event] = EVENTS,
+) -> State[None]:
+    """Screen, verify, learn and re-score in rounds: ``sabatier loop FILE``."""
+    from flows.learning.start import start_loop  # torch takes seconds, and registering should not
+
+    where = _database(_require_name(file, campaign), database)
+    with concurrency(VERIFICATIONS):
+        last = start_loop(file, rounds, budget, database)
+    refused = last.note if last.verdict == "rejected" else ""
+    return _ended(refused, label_summary(where, campaign))
+
+
+@_told_of(name="fine-tune-campaign", flow_run_name="fine-tune {campaign}")
+def fine_tune_campaign(
+    file: Path,
+    campaign: str,
+    database: str | None = None,
+    webhook: str | None = None,
+    tell: Sequence[Event] = EVENTS,
+) -> State[None]:
+    """Fine-tune on a campaign's labels: ``sabatier fine-tune CAMPAIGN``."""
+    from flows.learning.start import start_fine_tuning  # torch takes seconds
+
+    where = _database(_require_name(file, campaign), database)
+    verdict = start_fine_tuning(campaign, where).verdict
+    refused = "; ".join(verdict.reasons) if verdict else ""
+    return _ended(refused, label_summary(where, campaign))
+
+
+@flow(
+    name="count-labels-campaign",
+    flow_run_name="count labels of {campaign}",
+    on_failure=[tell_webhook],
+    on_crashed=[tell_webhook],
+)
+def count_labels_campaign(
+    file: Path,
+    campaign: str,
+    after: int,
+    start: str,
+    database: str | None = None,
+    webhook: str | None = None,
+    tell: Sequence[Event] = EVENTS,
+) -> State[None]:
+    """Run the deployment ``start`` once ``after`` labels are new since the last fine-tuning."""
+    where = _database(_require_name(file, campaign), database)
+    return Completed(message=start_when_due(where, campaign, after=after, start=start))
+
+
+def _require_name(file: Path, campaign: str) -> Campaign:
+    """Return what the file states; runs and limits go by the name that it had when deployed."""
+    stated = load_campaign(file)
+    if stated.name != campaign:
+        raise CampaignError(
+            f"{file} was deployed as campaign {campaign} and now names {stated.name}; deploy it "
+            "again, or give it its name back"
+        )
+    return stated
+
+
+def _database(campaign: Campaign, option: str | None) -> str:
+    return choose_database(read_settings(), campaign.database, option)
+
+
+def _ended(refused: str, summary: str) -> State[None]:
+    if refused:
+        return Completed(name=REFUSED, message=f"the gate refused: {refused}")
+    return Completed(message=summary)

@@ -1,0 +1,46 @@
+"""What is done when a deployed run has ended: its webhook is told."""
+
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.logging import get_logger
+
+from flows.config.deployments import EVENTS, Event
+from flows.config.settings import read_settings
+from flows.deployment.webhook import Message, tell
+
+REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothing failed
+
+
+def tell_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Tell the run's webhook, where it has one, what became of it; what goes wrong is logged."""
+    given = flow_run.parameters
+    try:
+        url = given.get("webhook") or read_settings().webhook
+        event: Event = "finished"
+        if not state.is_completed():
+            event = "failed"
+        elif state.name == REFUSED:
+            event = "refused"
+        if not url or event not in given.get("tell", EVENTS):
+            return
+        fault = tell(url, _message(flow.name, event, flow_run, state))
+    except Exception as error:  # whatever it is, the run has ended and is not harmed
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        get_logger("sabatier").warning("the webhook was not told: %s", fault)
+
+
+def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> Message:
+    what, campaign = flow_name.removesuffix("-campaign"), str(run.parameters.get("campaign", ""))
+    detail = (state.message or "").strip()
+    return Message(
+        event=event,
+        text=f"{campaign}: {what} {event}" + (f": {detail}" if detail else ""),
+        what=what,
+        campaign=campaign,
+        run=run.name,
+        run_id=str(run.id),
+        detail=detail,
+    )

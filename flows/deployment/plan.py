@@ -1,0 +1,180 @@
+"""What a deployments file becomes: one deployment for each thing that is done with a campaign."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from prefect.flows import Flow
+from prefect.schedules import Cron, Interval, Schedule
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from flows.config.campaign import Campaign
+from flows.config.campaign_file import load_campaign
+from flows.config.deployments import DeployedCampaign, Deployments, Pool, Scheduled
+from flows.config.settings import Settings
+from flows.deployment import flows as deployed
+from flows.errors import CampaignError
+
+_ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)  # so that deploying again moves no schedule
+_QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One deployment: a flow with parameters and perhaps a schedule, under a campaign's name."""
+
+    flow: Flow[Any, Any]
+    campaign: str
+    parameters: dict[str, Any]
+    schedule: Schedule | None
+    when: str  # as people read it
+
+    @property
+    def name(self) -> str:
+        """Return the name by which Prefect knows it."""
+        return f"{self.flow.name}/{self.campaign}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a deployments file is used: its folder, the working folder, what the settings say."""
+
+    folder: Path
+    here: Path
+    settings: Settings
+
+
+def entries(stated: Deployments, site: Site) -> list[Entry]:
+    """Return the deployments that a file states.
+
+    Raises:
+        CampaignError: a campaign file is bad, two campaigns have one name, or a password would be
+            shown in Prefect.
+    """
+    found: dict[str, str] = {}
+    made: list[Entry] = []
+    for wanted in stated.campaigns:
+        campaign = load_campaign(site.folder / wanted.file)
+        if campaign.name in found:
+            raise CampaignError(
+                f"a campaign is deployed once, {campaign.name} is named by {found[campaign.name]} "
+                f"and {wanted.file}; remove one or rename it"
+            )
+        found[campaign.name] = wanted.file
+        made += _of_campaign(wanted, campaign, stated, site)
+    return made
+
+
+def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
+    """Return what Prefect's pool is told of each run.
+
+    A run of a process pool works in the folder of the deployment, as a command there would. Its
+    command is stated, because Prefect would start ``uv run`` in a folder with a pyproject.toml.
+    """
+    env = _QUIET | dict(pool.variables.get("env") or {})
+    if pool.type == "process":
+        own: dict[str, Any] = {
+            "working_dir": str(here),
+            "command": f"{sys.executable} -m prefect.engine",
+        }
+    else:
+        own = {"image": pool.image}
+    return own | pool.variables | {"env": env}
+
+
+def _of_campaign(
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: Site
+) -> Iterator[Entry]:
+    common = _common(wanted, campaign, stated, site)
+
+    def entry(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> Entry:
+        own = {name: value for name, value in own.items() if value is not None}
+        schedule, told = _schedule(when, stated.timezone)
+        return Entry(flow, campaign.name, common | own, schedule, told)
+
+    if wanted.screen is not None:
+        yield entry(deployed.screen_campaign, wanted.screen)
+    if wanted.verify is not None:
+        options = wanted.verify.model_dump(exclude={"cron", "every_s", "profile"})
+        profile = _seen(wanted.verify.profile, stated.pool, site)
+        yield entry(deployed.verify_campaign, wanted.verify, **options, profile=profile)
+    if wanted.loop is not None:
+        rounds = wanted.loop.model_dump(exclude={"cron", "every_s"})
+        yield entry(deployed.loop_campaign, wanted.loop, **rounds)
+    if wanted.fine_tune_after is not None:
+        tuning = entry(deployed.fine_tune_campaign, Scheduled())
+        yield tuning
+        yield entry(
+            deployed.count_labels_campaign,
+            Scheduled(every_s=wanted.count_labels_s),
+            after=wanted.fine_tune_after,
+            start=tuning.name,
+        )
+
+
+def _common(
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: Site
+) -> dict[str, Any]:
+    given = {
+        "file": _seen(wanted.file, stated.pool, site),
+        "campaign": campaign.name,
+        "database": _database(wanted, campaign, stated.pool, site),
+        "webhook": stated.webhook,
+        "tell": stated.tell,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _seen(path: str | None, pool: Pool, site: Site) -> str | None:
+    """Return a path of the file as the runs see it."""
+    if path is None:
+        return None
+    if pool.folder is not None:
+        return str(PurePosixPath(pool.folder) / path)
+    return os.path.normpath(site.folder.absolute() / path)
+
+
+def _database(wanted: DeployedCampaign, campaign: Campaign, pool: Pool, site: Site) -> str | None:
+    """Return the database that runs are given; None where each finds it as a command would.
+
+    What is given is shown in Prefect, so a URL with a password is not.
+    """
+    if wanted.database is not None:
+        if _has_password(wanted.database):
+            raise CampaignError(
+                f"the database of {campaign.name} has a password, which everyone who sees the "
+                "Prefect server would read; set SABATIER_DATABASE where the workers run instead"
+            )
+        is_file = "://" not in wanted.database
+        return _seen(wanted.database, pool, site) if is_file else wanted.database
+    told = site.settings.database
+    if campaign.database is not None or told is None or pool.type != "process":
+        return None
+    if "://" in told:
+        return None if _has_password(told) else told
+    return os.path.normpath(site.here / told)
+
+
+def _has_password(address: str) -> bool:
+    if "://" not in address:
+        return False
+    try:
+        return make_url(address).password is not None
+    except ArgumentError:
+        raise CampaignError(
+            f"a database is a path or a URL, got {address!r}; write postgresql://host/name"
+        ) from None
+
+
+def _schedule(when: Scheduled, timezone: str) -> tuple[Schedule | None, str]:
+    if when.cron is not None:
+        return Cron(when.cron, timezone=timezone), f"{when.cron} ({timezone})"
+    if when.every_s is not None:
+        every = timedelta(seconds=when.every_s)
+        return Interval(every, anchor_date=_ANCHOR, timezone=timezone), f"every {every}"
+    return None, "when told"

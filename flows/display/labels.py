@@ -1,0 +1,91 @@
+"""Print what a verification has come to: labels beside predictions, where from, what failed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from flows.display.tables import new_table, print_table
+from screening_db.calculations.attempts import results_of
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import LabelledPrediction, labelled_predictions
+from screening_db.queue.view import items_of
+from tasks.reports.report import Comparison, agreement, surface_name
+
+SHORT_ID = 12
+_FAILURES_SHOWN = 10
+
+
+def show_verified(db: Database, campaign: str) -> None:
+    """Print the labels of a campaign, by what they were computed, and its failures with reasons."""
+    rows = labelled_predictions(db, campaign)
+    show_labels(rows, campaign)
+    _show_provenance(db, rows)
+    _show_failures(db, campaign)
+
+
+def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
+    """Print a table; labels of another level than the predictions are no measure of these."""
+    table = new_table(
+        f"{campaign}: labels beside predictions (eV)",
+        ("id", "surface", "adsorbate", "site", "predicted", "label", "error", "counts"),
+        right={"predicted", "label", "error"},
+    )
+    compared = []
+    for row in rows:
+        pair = Comparison(
+            row.candidate_id, row.adsorbate, row.predicted_ev, row.sigma_ev, row.label_ev
+        )
+        comparable = row.level == row.predicted_level
+        if row.trainable and comparable:
+            compared.append(pair)
+        table.add_row(
+            row.candidate_id[:SHORT_ID],
+            surface_name(row.bulk, row.miller, row.termination),
+            row.adsorbate,
+            row.site,
+            f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
+            f"{pair.label_ev:+.2f}",
+            f"{pair.error_ev:+.2f}" if comparable else "-",
+            "yes" if row.trainable else "no (flagged)",
+        )
+    print_table(table)
+    for first in rows[:1]:
+        if first.level != first.predicted_level:
+            print(
+                f"predicted at {first.predicted_level}, labels at {first.level}: energies of two "
+                "levels of theory are not compared"
+            )
+    found = agreement(compared)
+    if found.count:
+        print(
+            f"{found.count} labels count: MAE {found.mae_ev:.3f} eV, "
+            f"90 % intervals hold {100 * found.coverage_90:.0f} % of them"
+        )
+
+
+def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
+    """Print by what, at which level and where labels were computed, as their tries tell."""
+    made: Counter[str] = Counter()
+    spent_s: dict[str, float] = {}
+    for level in sorted({row.level for row in rows}):
+        ids = [row.candidate_id for row in rows if row.level == level]
+        last = {tried.item: tried for tried in results_of(db, level, ids)}  # that of its label
+        for tried in last.values():
+            by = f"{tried.engine} {tried.versions.get(tried.engine, '')}".strip()
+            by += f" at {level} ({tried.level_hash[:8]}) on {tried.host}"
+            made[by] += 1
+            took_s = (tried.ended_at or tried.started_at) - tried.started_at
+            spent_s[by] = spent_s.get(by, 0.0) + took_s
+    for by, count in made.most_common():
+        print(f"{count} computed by {by}, {spent_s[by]:,.1f} s of work")
+    if made:
+        print("inputs, steps, versions and files of one: sabatier queue show ID")
+
+
+def _show_failures(db: Database, campaign: str) -> None:
+    failed = [i for i in items_of(db, campaign) if i.kind == "adslab" and i.state == "failed"]
+    for item in failed[:_FAILURES_SHOWN]:
+        surface = surface_name(item.bulk or "", item.miller or "", item.termination or "")
+        what = f"{item.item[:SHORT_ID]}, {item.adsorbate} on {surface}"
+        print(f"failed: {what}: {item.error_class}: {item.error_message}")
+    if len(failed) > _FAILURES_SHOWN:
+        print(f"{len(failed) - _FAILURES_SHOWN} more have failed: sabatier queue list {campaign}")

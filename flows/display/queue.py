@@ -1,0 +1,197 @@
+"""Print the verification queue: what is in it, one item with every try, what an order changed."""
+
+import gzip
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.display.labels import SHORT_ID
+from flows.display.queue_curve import label_lines, show_steps
+from flows.display.tables import new_table, print_table
+from flows.errors import CampaignError
+from screening_db.calculations.attempts import KeptFile, kept_files, tries
+from screening_db.calculations.steps import Step, steps_of
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import label
+from screening_db.queue.commands import Carried
+from screening_db.queue.view import ItemKey, QueueItem, items_of
+from screening_db.tables.verification import CalculationRow
+from tasks.reports.report import surface_name
+
+_LEFT_SHOWN = 10
+
+
+def show_queue(
+    name: str, items: Sequence[QueueItem], number: int, running: Mapping[ItemKey, Step]
+) -> None:
+    """Print how many items are in each state, and the first ``number`` of them.
+
+    ``running`` holds the last step of those that are being computed.
+    """
+    counts = Counter((item.level, item.kind, item.state) for item in items)
+    table = new_table(f"{name}: verification queue", ("level", "kind", "state", "count"), {"count"})
+    for (level, kind, state), count in sorted(counts.items()):
+        table.add_row(level, kind, state, f"{count:,}")
+    print_table(table)
+    if not items:
+        return
+    title = "all of them" if len(items) <= number else f"first {number} of {len(items):,} in line"
+    table = new_table(
+        title,
+        ("id", "what", "adsorbate", "site", "energy (eV)", "state", "tries", "priority", "failure"),
+        {"energy (eV)", "tries", "priority"},
+    )
+    for item in items[:number]:
+        table.add_row(
+            item.item[:SHORT_ID],
+            _what(item),
+            item.adsorbate or "",
+            item.site or "",
+            _energy(item),
+            _state(item, running.get(item.key)),
+            str(item.attempts),
+            f"{item.priority:g}",
+            item.error_class,
+        )
+    print_table(table)
+    if len(items) > number:
+        print("more with --number; one alone, with every try: sabatier queue show ID")
+
+
+def show_item(db: Database, item: QueueItem) -> None:
+    """Print one item and the provenance of each of its tries."""
+    lines = [
+        ("item", item.item),
+        ("what", " ".join(filter(None, (_what(item), item.adsorbate, item.site)))),
+        ("level", item.level),
+        ("state", f"{item.state}, priority {item.priority:g}, memory class {item.memory_class}"),
+        ("asked by", f"{item.campaign} ({item.why})"),
+        ("predicted", _energy(item)),
+        *label_lines(label(db, item.item, item.level)),
+        ("failure", ": ".join(filter(None, (item.error_class, item.error_message)))),
+    ]
+    for name, value in lines:
+        if value:
+            print(f"{name:<11}{value}")
+    tried = tries(db, item.item, item.level)
+    if not tried:
+        print("tries      none yet")
+    for row in tried:
+        _show_try(row, kept_files(db, row))
+        show_steps(row, steps_of(db, (row.item, row.level, row.token)))
+
+
+def write_tries(db: Database, item: QueueItem, folder: Path) -> None:
+    """Write the structures and the kept files of every try, one folder for each."""
+    for number, row in enumerate(tries(db, item.item, item.level), start=1):
+        own = folder / f"{item.item[:SHORT_ID]}-{_plain(item.level)}-{number:02d}"
+        files = {
+            "structure_in.json": row.structure_in.encode(),
+            "structure_out.json": row.structure_out.encode(),
+        }
+        for kept in kept_files(db, row):
+            if kept.content is not None:
+                files[kept.name] = gzip.decompress(kept.content)
+        _write(own, {name: data for name, data in files.items() if data})
+        print(f"written    {own}")
+
+
+def show_carried(db: Database, done: str, carried: Carried) -> None:
+    """Print what an order changed, and what it left and why."""
+    items = {item.key: item for item in items_of(db)}
+    table = new_table(f"{len(carried.changed):,} {done}", ("id", "what", "adsorbate", "state now"))
+    for key, state in carried.changed[:_LEFT_SHOWN]:
+        found = items.get(key)
+        what, adsorbate = (_what(found), found.adsorbate or "") if found else ("", "")
+        table.add_row(key[0][:SHORT_ID], what, adsorbate, state)
+    if carried.changed:
+        print_table(table)
+        if len(carried.changed) > _LEFT_SHOWN:
+            print(f"and {len(carried.changed) - _LEFT_SHOWN:,} more")
+    for left in carried.left[:_LEFT_SHOWN]:
+        print(f"left as it was: {left.key[0][:SHORT_ID]} at {left.key[1]}: {left.why}")
+    if len(carried.left) > _LEFT_SHOWN:
+        print(f"and {len(carried.left) - _LEFT_SHOWN:,} more left as they were")
+    if not carried.changed:
+        raise CampaignError(
+            f"nothing was {done}: no state of the {len(carried.left)} items named allows it; "
+            "choose others, see: sabatier queue list"
+        )
+
+
+def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
+    until = _time(row.ended_at) if row.ended_at is not None else "now"
+    seconds = "" if row.ended_at is None else f" ({row.ended_at - row.started_at:.1f} s)"
+    versions = ", ".join(f"{name} {value}" for name, value in sorted(row.versions.items()))
+    kept = ", ".join(
+        f"{file.name} ({file.size_bytes:,} bytes{'' if file.content else ', too large to keep'})"
+        for file in files
+    )
+    lines = [
+        ("state", f"{row.state}, memory class {row.memory_class}"),
+        ("time", f"{_time(row.started_at)} to {until}{seconds}"),
+        ("host", row.host),
+        ("job", row.job),
+        ("engine", row.engine),
+        ("level", f"hash {row.level_hash}" if row.level_hash else ""),
+        ("versions", versions),
+        ("input", f"hash {row.input_sha256}" if row.input_sha256 else ""),
+        ("structures", _structures(row)),
+        *(("ladder", rung) for rung in row.rungs),
+        ("failure", ": ".join(filter(None, (row.error_class, row.error_message)))),
+        ("files", kept),
+        ("refused", f"{row.refused} times" if row.refused else ""),
+        ("note", row.note),
+    ]
+    print(f"try {row.attempt}")
+    for name, value in lines:
+        if value:
+            print(f"  {name:<11}{value}")
+
+
+def _structures(row: CalculationRow) -> str:
+    stored = [name for name, text in (("in", row.structure_in), ("out", row.structure_out)) if text]
+    return f"{' and '.join(stored)}; write them with --out FOLDER" if stored else ""
+
+
+def _what(item: QueueItem) -> str:
+    """Return the surface of an adslab or slab, or the molecule."""
+    if item.bulk is None or item.miller is None:
+        return f"{item.item} gas"
+    surface = surface_name(item.bulk, item.miller, item.termination or "")
+    return surface if item.kind == "adslab" else f"{surface} clean"
+
+
+def _state(item: QueueItem, last: Step | None) -> str:
+    """Return the state of an item, and how far its relaxation is where one runs."""
+    if item.state != "leased" or last is None:
+        return item.state
+    return f"{item.state}, step {last.step}, fmax {last.fmax:.2f}"
+
+
+def _energy(item: QueueItem) -> str:
+    if item.energy_ev is None or item.sigma_ev is None:
+        return ""
+    return f"{item.energy_ev:+.2f} ± {item.sigma_ev:.2f}"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _plain(level: str) -> str:
+    """Return a level's name as part of a folder's name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in level)
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except (FileExistsError, NotADirectoryError, PermissionError) as fault:
+        raise CampaignError(
+            f"files are written into a folder; {folder} cannot be one ({fault.strerror}); give "
+            "another --out"
+        ) from fault

@@ -1,0 +1,1 @@
+"""Fine-tuning, gate, promotion, re-scoring, and the active-learning loop around them."""

@@ -1,0 +1,206 @@
+"""Fine-tune the serving checkpoint on what was verified; it serves only if the gate lets it.
+
+A fine-tuning is named by what goes into it (parent, training set, recipe), so one that was killed
+goes on in its folder, and one that has ended is not begun again. Its checkpoint, the verdict and
+the promotion are stored in that order: whatever is killed, one checkpoint serves, and the next
+call ends what is left.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from flows.config.campaign_learning import Learning
+from flows.records.checkpoints import Served, record_served, served
+from flows.records.recorded_level import recorded_level
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.data.kept_rows import held_out_pairs
+from model.errors import ModelError
+from model.fine_tuning.fine_tune import fine_tune
+from model.fine_tuning.gate import Verdict, judge
+from model.training.recipes import TuneRecipe
+from screening_db.database.engine import Database
+from screening_db.learning.fine_tunings import (
+    Tuning,
+    end_fine_tuning,
+    fine_tunings,
+    record_fine_tuning,
+)
+from screening_db.learning.serving import promote
+from screening_db.learning.training_labels import training_labels
+from screening_db.tables.learning import FineTuningRow
+from screening_db.tables.screening import CampaignRow, CheckpointRow
+from tasks.errors import UserError
+from tasks.training_data.from_labels import TrainingSet, training_rows
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of a fine-tuning: the verdict with its numbers, and what serves now.
+
+    ``verdict`` is None where nothing was trained; ``why`` then says what was missing.
+    """
+
+    serving: str  # SHA-256
+    labels: int
+    method: str = ""
+    verdict: Verdict | None = None
+    why: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the gate let the candidate serve."""
+        return self.verdict is not None and self.verdict.accepted
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a fine-tuning is made of."""
+
+    campaign: CampaignRow
+    model: str
+    parent: Served
+    labels: TrainingSet
+    recipe: TuneRecipe
+
+    @property
+    def tuning(self) -> Tuning:
+        """Return the content that names it; equal ones are one fine-tuning."""
+        return Tuning(
+            campaign=self.campaign.name,
+            model=self.model,
+            parent_sha256=self.parent.sha256,
+            training_set=self.labels.dataset_id,
+            level=self.campaign.verified_at,
+            method=json.dumps(asdict(self.recipe), sort_keys=True),
+        )
+
+
+def learn(
+    db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path
+) -> Learnt:
+    """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
+
+    ``models`` is the folder in which checkpoints are kept.
+
+    Raises:
+        UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned;
+            nothing was begun.
+    """
+    require_one_level(campaign)
+    parent = served(db, model)
+    record_served(db, model, parent)
+    labels = labels_of(db, campaign, parent)
+    if trained_on(parent, labels):
+        return _learnt_before(db, model, parent, labels)
+    recipe = TuneRecipe(
+        method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
+    )
+    lesson = Lesson(campaign, model, parent, labels, recipe)
+    return _tune(db, lesson, models / lesson.tuning.id[:16])
+
+
+def require_one_level(campaign: CampaignRow) -> None:
+    """Refuse to teach a level with the labels of another.
+
+    Raises:
+        UserError: the campaign is verified at another level than it is predicted at.
+    """
+    if campaign.verified_at != campaign.level:
+        raise UserError(
+            f"a model learns the level it predicts at; campaign {campaign.name} predicts at "
+            f"{campaign.level} and its labels are of {campaign.verified_at}; verify at "
+            f"{campaign.level}, or train a model at {campaign.verified_at} and name it in the "
+            "campaign"
+        )
+
+
+def labels_of(db: Database, campaign: CampaignRow, parent: Served) -> TrainingSet:
+    """Return every label of the campaign's level that may be trained on, whoever asked for it."""
+    level = recorded_level(db, campaign.verified_at)
+    found = training_labels(db, level.name, level.level_hash)
+    held_out = held_out_pairs(open_checkpoint(parent.place))
+    return training_rows(found, level.level_hash, held_out=held_out)
+
+
+def trained_on(parent: Served, labels: TrainingSet) -> bool:
+    """Return whether a checkpoint was fine-tuned on this very training set."""
+    card = open_checkpoint(parent.place).read_json("card.json")
+    return bool(card.get("dataset") == labels.dataset_id)
+
+
+def _learnt_before(db: Database, model: str, parent: Served, labels: TrainingSet) -> Learnt:
+    """Return what came of the fine-tuning whose checkpoint serves already."""
+    for row in fine_tunings(db, model=model):
+        if row.checkpoint_sha256 == parent.sha256 and row.training_set == labels.dataset_id:
+            return _learnt(row, parent.sha256)
+    why = "the serving checkpoint was fine-tuned on these labels before"
+    return Learnt(parent.sha256, labels.n_labels, why=why)
+
+
+def _learnt(row: FineTuningRow, serving: str) -> Learnt:
+    verdict = Verdict.from_json(row.report)
+    return Learnt(serving, row.n_labels, json.loads(row.method)["method"], verdict)
+
+
+def _tune(db: Database, lesson: Lesson, folder: Path) -> Learnt:
+    row = record_fine_tuning(db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder))
+    if row.state == "running":
+        row = _train_and_judge(db, lesson, row, folder)
+    if row.state != "accepted" or row.checkpoint_sha256 is None:
+        return _learnt(row, lesson.parent.sha256)
+    parent, candidate = lesson.parent.sha256, row.checkpoint_sha256
+    promote(db, lesson.model, candidate, "gate", row.report, expected=parent)
+    return _learnt(row, candidate)
+
+
+def _train_and_judge(
+    db: Database, lesson: Lesson, row: FineTuningRow, folder: Path
+) -> FineTuningRow:
+    place, rows, recipe = lesson.parent.place, lesson.labels.rows, lesson.recipe
+    level = lesson.campaign.verified_at
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        candidate = fine_tune(place, rows, folder, recipe, device=device)
+        verdict = judge(
+            place,
+            candidate.folder,
+            rows,
+            level,
+            seed=recipe.seed,
+            before=_verdict_on(db, lesson),
+            device=device,
+        )
+    except ModelError as fault:
+        end_fine_tuning(db, row.id, "failed", error=str(fault))
+        raise
+    end_fine_tuning(
+        db,
+        row.id,
+        "accepted" if verdict.accepted else "rejected",
+        checkpoint=_checkpoint_row(candidate, lesson),
+        report=verdict.to_json(),
+    )
+    return next(ended for ended in fine_tunings(db, model=lesson.model) if ended.id == row.id)
+
+
+def _verdict_on(db: Database, lesson: Lesson) -> Verdict | None:
+    """Return the verdict by which the parent came to serve, None where it was never fine-tuned."""
+    for row in fine_tunings(db, model=lesson.model):
+        if row.checkpoint_sha256 == lesson.parent.sha256:
+            return Verdict.from_json(row.report)
+    return None
+
+
+def _checkpoint_row(candidate: Checkpoint, lesson: Lesson) -> CheckpointRow:
+    return CheckpointRow(
+        sha256=candidate.sha256,
+        name=lesson.model,
+        kind=candidate.kind,
+        card=candidate.read_json("card.json"),
+        model=lesson.model,
+        folder=str(candidate.folder.absolute()),
+        parent_sha256=lesson.parent.sha256,
+    )

@@ -1,0 +1,99 @@
+"""The learning loop of a campaign: verify, fine-tune, judge, score again, round after round.
+
+A row of the database for each round says what it cost, found and taught. Every part can be run
+alone and can be run again, so a loop that was killed goes on in the round, and in the part of it,
+that it was in. Why it ends follows from what is stored: the same command once more adds nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flows.learning.fine_tuning import Learnt
+from flows.learning.round_metrics import ends_of, spent_by, taught, verified
+from screening_db.database.engine import Database
+from screening_db.learning.rounds import begin_round, end_round, note_round, rounds
+from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queue.progress import waiting_adslabs
+from screening_db.tables.learning import RoundRow
+from tasks.acquisition.rank import Window
+from tasks.acquisition.stopping import RoundEnd, why_stop
+
+
+class Parts(Protocol):
+    """What a round is made of; each part stores what it does and may be run again."""
+
+    def verify(self, limit: int) -> None:
+        """Verify up to ``limit`` queued candidates."""
+        ...
+
+    def learn(self) -> Learnt:
+        """Fine-tune the serving checkpoint, and let the candidate serve if the gate does."""
+        ...
+
+    def rank_again(self, calculations: int) -> None:
+        """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How many rounds a campaign has in all, what they may cost in all, how patient it is.
+
+    ``budget`` and ``per_round`` count adslabs that are calculated; ``told`` hears of each round.
+    """
+
+    db: Database
+    campaign: str
+    windows: Mapping[str, Window]
+    rounds: int
+    budget: int
+    per_round: int
+    patience: int
+    told: Callable[[RoundRow], None]
+
+    def run(self, parts: Parts) -> str:
+        """Run the rounds that are left; return why the last one was the last."""
+        known = rounds(self.db, self.campaign)
+        while not (why := self._why_over(known)):
+            self._round(parts)
+            known = rounds(self.db, self.campaign)
+            self.told(known[-1])
+        return why
+
+    def _round(self, parts: Parts) -> None:
+        before = [row for row in rounds(self.db, self.campaign) if row.state == "finished"]
+        left = self.budget - _calculations(ends_of(before))
+        row = begin_round(
+            self.db,
+            self.campaign,
+            budget=min(self.per_round, left),
+            checkpoint_before=campaign_row(self.db, self.campaign).checkpoint_sha256,
+        )
+        parts.verify(int(row.budget) - spent_by(self.db, before, self.campaign))
+        numbers = verified(self.db, before, row, self.windows)
+        note_round(self.db, self.campaign, row.number, numbers)
+        learnt = parts.learn()
+        parts.rank_again(min(self.per_round, left - int(numbers.spent)))
+        numbers = taught(row, numbers, learnt)
+        why = self._why_stop(ends_of([*before, numbers]))
+        end_round(self.db, self.campaign, row.number, numbers, stopped=why)
+
+    def _why_over(self, known: Sequence[RoundRow]) -> str:
+        """Return why no round is begun or gone on with, or nothing."""
+        begins = not known or known[-1].state == "running"
+        return "" if begins else self._why_stop(ends_of(known))
+
+    def _why_stop(self, ends: Sequence[RoundEnd]) -> str:
+        if len(ends) >= self.rounds:
+            return f"{len(ends)} rounds are done"
+        return why_stop(
+            ends,
+            budget_left=self.budget - _calculations(ends),
+            waiting=waiting_adslabs(self.db, self.campaign),
+            patience=self.patience,
+        )
+
+
+def _calculations(ends: Sequence[RoundEnd]) -> int:
+    return sum(end.calculations for end in ends)

@@ -1,0 +1,84 @@
+"""What a round of a campaign's loop is made of, each part as a Prefect task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.config.resolve import Resolved
+from flows.learning.fine_tuning import Learnt, learn
+from flows.learning.loop import Loop
+from flows.learning.rescore import rescore
+from flows.screening.flow import Control
+from flows.verification.flow import InJobs, OnDask, run_verification
+from model.errors import ModelError
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import campaign as campaign_row
+from tasks.errors import UserError
+from tasks.verification.engines import Places
+
+
+@dataclass(frozen=True)
+class CampaignParts:
+    """The parts of one campaign's loop, and where they run."""
+
+    db: Database
+    resolved: Resolved
+    control: Control
+    where: OnDask | InJobs
+    places: Places
+    models: Path
+
+    @property
+    def name(self) -> str:
+        """Return the campaign's name."""
+        return self.resolved.campaign.name
+
+    def verify(self, limit: int) -> None:
+        """Verify up to ``limit`` queued candidates."""
+
+        @task(name="verify", cache_policy=NO_CACHE)
+        def verify_task(limit: int) -> str:
+            campaign = campaign_row(self.db, self.name)
+            counts = run_verification(
+                self.db, campaign, limit=limit, engine=None, where=self.where, places=self.places
+            )
+            return str(counts)
+
+        if limit > 0:
+            verify_task(limit)
+
+    def learn(self) -> Learnt:
+        """Fine-tune and judge; where there is too little to learn from, say so and go on."""
+
+        @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
+        def learn_task() -> Learnt:
+            stated = self.resolved.campaign
+            campaign = campaign_row(self.db, self.name)
+            try:
+                return learn(self.db, campaign, stated.model, stated.learning, self.models)
+            except (UserError, ModelError) as fault:
+                return Learnt(campaign.checkpoint_sha256, 0, why=str(fault))
+
+        return learn_task()
+
+    def rank_again(self, calculations: int) -> None:
+        """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+
+        @task(name="rank again", cache_policy=NO_CACHE)
+        def rank_task(calculations: int) -> int:
+            return rescore(self.db, self.name, self.control, calculations=calculations).predicted
+
+        rank_task(calculations)
+
+
+def loop_flow(loop: Loop, parts: CampaignParts) -> Callable[[str, int], str]:
+    """Return a campaign's loop as a Prefect flow; what is done is known from the database."""
+
+    @flow(name="loop", flow_run_name="{campaign}")
+    def run(campaign: str, rounds: int) -> str:
+        return loop.run(parts)
+
+    return run

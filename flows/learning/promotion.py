@@ -1,0 +1,102 @@
+"""Choose by hand which checkpoint serves a model, and go back to the one before."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.errors import CampaignError
+from flows.learning.rerank import new_ranking
+from flows.records.checkpoints import Served, found, record_served
+from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.learning.serving import before, checkpoint, promote, roll_back, serving
+from screening_db.learning.stale import model_of, stale_predictions
+from screening_db.queries.ranking import campaigns
+from screening_db.tables.screening import CampaignRow
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback did."""
+
+    now: str  # SHA-256
+    before: str
+    restored: tuple[str, ...]  # campaigns
+
+
+def promote_by_hand(db: Database, model: str, wanted: str, *, force: bool) -> str:
+    """Let a checkpoint serve that a person names by hash, by folder or as embedded.
+
+    Raises:
+        CampaignError: its folder is gone, or the model is not an embedded one.
+        DatabaseError: it may not serve this model.
+    """
+    now = serving(db, model)
+    sha256 = _named(db, model, wanted)
+    served = found(db, sha256)
+    if now is None:
+        now = _first(db, model)
+    promote(db, model, served.sha256, "by hand", {}, expected=now, force=force)
+    return sha256
+
+
+def roll_back_model(db: Database, model: str) -> RolledBack:
+    """Let the checkpoint serve that served before, with the rankings that it had made.
+
+    Nothing is predicted: a campaign of which it has yet to predict something keeps its ranking.
+
+    Raises:
+        CampaignError: the checkpoint's folder is gone.
+        DatabaseError: nothing served before, or a campaign of the model is being screened.
+    """
+    now = serving(db, model)
+    target = found(db, before(db, model)).sha256
+    with ExitStack() as held:
+        rankings = []
+        for row in _ranked_otherwise(db, model, target):
+            held.enter_context(campaign_lock(db, row.name))
+            rankings.append(new_ranking(db, row, target))
+        roll_back(db, model, expected=now, rankings=rankings)
+    return RolledBack(target, now or "", tuple(r.campaign for r in rankings))
+
+
+def _ranked_otherwise(db: Database, model: str, target: str) -> list[CampaignRow]:
+    """Return the campaigns of a model that another checkpoint ranks, and ``target`` could."""
+    return [
+        row
+        for row in campaigns(db)
+        if row.status == "finished"
+        and row.checkpoint_sha256 != target
+        and model_of(db, row.name) == model
+        and not stale_predictions(db, row.name, target)
+    ]
+
+
+def _named(db: Database, model: str, wanted: str) -> str:
+    """Return the hash of the checkpoint that a person means; one from outside is recorded."""
+    if wanted == EMBEDDED:
+        if model not in embedded_names():
+            raise CampaignError(
+                f"embedded models are {', '.join(embedded_names())}, got {model!r}; name a "
+                "checkpoint by its hash or folder"
+            )
+        return _from_outside(db, model, model)
+    if (Path(wanted) / MANIFEST).is_file():
+        return _from_outside(db, model, str(Path(wanted).absolute()))
+    return checkpoint(db, wanted).sha256
+
+
+def _first(db: Database, model: str) -> str | None:
+    """Return what serves where nothing was promoted, recorded so that a rollback finds it."""
+    if model in embedded_names() or (Path(model) / MANIFEST).is_file():
+        return _from_outside(db, model, model)
+    return None
+
+
+def _from_outside(db: Database, model: str, place: str) -> str:
+    at = Served(place, open_checkpoint(place).sha256)
+    record_served(db, model, at)
+    return at.sha256

@@ -1,0 +1,110 @@
+"""Rank a campaign by another checkpoint, from predictions that are stored; nothing is predicted.
+
+What was asked for and begun stays asked for. As many calculations wait after as the campaign's
+budget leaves, and never fewer than before, where triage finds so many that are worth it.
+"""
+
+from dataclasses import replace
+
+from flows.config.campaign import Campaign
+from flows.records.recorded_campaign import recorded_campaign, recorded_prices, recorded_windows
+from flows.records.to_rows import rank_row
+from flows.screening.ranking import queue_row, ranked_pairs
+from flows.screening.triage import choose
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import (
+    best_placements,
+    candidates,
+    known_slabs,
+    slabs,
+    tried_candidates,
+)
+from screening_db.records.ranking import Asked, Ranking, asked_for, replace_ranking
+from screening_db.tables.screening import CampaignRow
+from tasks.acquisition import CostRule
+from tasks.acquisition.rank import RankedPair
+from tasks.acquisition.triage import Budget, Chosen
+
+
+def rank_again(
+    db: Database,
+    row: CampaignRow,
+    checkpoint_sha256: str,
+    *,
+    calculations: int | None = None,
+) -> Ranking:
+    """Make ``checkpoint_sha256`` the one that a campaign is ranked by, in one transaction.
+
+    ``calculations`` says how many are to wait after, in place of what the budget leaves; what they
+    may cost is the whole of the budget then.
+
+    Raises:
+        DatabaseError: it has yet to predict some contender, or the campaign is not finished.
+    """
+    ranking = new_ranking(db, row, checkpoint_sha256, calculations=calculations)
+    replace_ranking(db, ranking)
+    return ranking
+
+
+def new_ranking(
+    db: Database,
+    row: CampaignRow,
+    checkpoint_sha256: str,
+    *,
+    calculations: int | None = None,
+) -> Ranking:
+    """Return the ranking of a campaign by one checkpoint; nothing is stored."""
+    campaign = recorded_campaign(row)
+    asked = asked_for(db, row.name)
+    ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)
+    budget = _budget(db, campaign, asked, calculations)
+    best = best_placements(db, row.name, campaign.triage.keep_per_pair, checkpoint_sha256)
+    return Ranking(
+        campaign=row.name,
+        checkpoint_sha256=checkpoint_sha256,
+        ranks=[rank_row(row.name, r) for r in ranked],
+        kept=[candidate for ids in best.values() for candidate in ids],
+        queued=[
+            queue_row(campaign, chosen) for chosen in _chosen(db, campaign, asked, ranked, budget)
+        ],
+    )
+
+
+def _budget(db: Database, campaign: Campaign, asked: Asked, calculations: int | None) -> Budget:
+    """Return what the campaign's budget leaves, or the whole of it for a round of its own."""
+    whole = campaign.triage.as_budget()
+    if calculations is not None:
+        return replace(whole, calculations=calculations)
+    left = max(len(asked.waiting), whole.calculations - len(asked.begun))
+    costs = campaign.triage.costs
+    if costs is None or costs.budget is None:
+        return Budget(left)
+    return Budget(left, max(costs.budget - _spent(db, campaign.name, asked.begun, costs.rule()), 0))
+
+
+def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -> float:
+    """Return what has been begun costs, clean slabs included; what others paid is free."""
+    own = begun - tried_candidates(db, campaign, but_own=True)
+    slab_ids = [row.slab_id for row in candidates(db, sorted(own)).values()]
+    paid = set(slab_ids) - known_slabs(db, campaign, but_own=True)
+    atoms = {name: slab.n_atoms for name, slab in slabs(db, sorted(set(slab_ids))).items()}
+    return float(rule.cost([atoms[name] for name in [*slab_ids, *sorted(paid)]]).sum())
+
+
+def _chosen(
+    db: Database,
+    campaign: Campaign,
+    asked: Asked,
+    ranked: list[RankedPair],
+    budget: Budget,
+) -> list[Chosen]:
+    """Return what triage chooses of the pairs whose lowest placement nobody has begun."""
+    return choose(
+        db,
+        campaign,
+        recorded_windows(campaign),
+        [r for r in ranked if r.minimum.candidate_id not in asked.begun],
+        prices=recorded_prices(campaign),
+        budget=budget,
+        paid={row.slab_id for row in candidates(db, sorted(asked.begun)).values()},
+    )

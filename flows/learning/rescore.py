@@ -1,0 +1,201 @@
+"""Predict again what a superseded checkpoint predicted and what matters, then rank by the new one.
+
+Predictions are stored chunk by chunk, and asked for by what is missing: a run that was killed goes
+on. The ranking, the states, the queue and the campaign's checkpoint change in one transaction at
+the end; until then the campaign is what it was.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dask.distributed import Client
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.cluster.dask import dask_client, finished
+from flows.cluster.predictor_plugin import PredictorPlugin, worker_predictor
+from flows.cluster.prefect_client import control_plane
+from flows.cluster.workers import device_for
+from flows.display.progress import Advance, progress_bar
+from flows.errors import CampaignError
+from flows.learning.rerank import rank_again
+from flows.records.checkpoints import Served, record_served, served
+from flows.records.from_rows import stored_adsorbates, stored_slabs
+from flows.records.locations import lake_of
+from flows.records.to_rows import prediction_row, prediction_table
+from flows.screening.chunks import GROUP_PLACEMENTS
+from flows.screening.flow import Control
+from screening_db.database.engine import Database
+from screening_db.learning.stale import model_of, require_finished, stale_predictions
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.records.lake import write_predictions
+from screening_db.records.screening import record_predictions, store_structures
+from screening_db.tables.screening import CampaignRow
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.predict import ScoredCandidate
+from tasks.prediction.repredict import StoredSlab, predict_again
+from tasks.structures.identity import content_id
+
+CHUNK_PLACEMENTS = 1000
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What a re-scoring did: how much it predicted, and which checkpoint ranks the campaign."""
+
+    campaign: str
+    predicted: int
+    before_sha256: str
+    checkpoint_sha256: str
+    ranked: bool  # anew; False where nothing was stale
+
+
+@dataclass(frozen=True)
+class Again:
+    """What every prediction of a run has in common; it travels to the workers."""
+
+    adsorbates: dict[str, Adsorbate]
+    level: str
+
+
+@dataclass
+class Rescoring:
+    """One run: what is predicted again, by what, and where it goes."""
+
+    database: Database
+    lake: Path
+    campaign: CampaignRow
+    checkpoint: Served
+    chunks: dict[str, tuple[StoredSlab, ...]]
+
+    @property
+    def placements(self) -> int:
+        """How many placements are predicted."""
+        return sum(len(slab.candidates) for slabs in self.chunks.values() for slab in slabs)
+
+
+def rescore(
+    db: Database,
+    campaign: str,
+    control: Control,
+    *,
+    calculations: int | None = None,
+    chunk_placements: int = CHUNK_PLACEMENTS,
+) -> Rescored:
+    """Let the serving checkpoint predict what is stale, and rank the campaign by it.
+
+    ``calculations`` says how many are to wait for verification after, in place of what the
+    campaign's budget leaves; the campaign is then ranked again even where nothing is stale.
+
+    Raises:
+        CampaignError: the serving checkpoint is not where it was, or does not know the level.
+        DatabaseError: the campaign is unknown or not finished.
+    """
+    row = find_campaign(db, campaign)
+    require_finished(db, row)
+    model = model_of(db, campaign)
+    checkpoint = served(db, model)
+    record_served(db, model, checkpoint)  # a new release may have embedded another one
+    _require_level(checkpoint, row)
+    stale = stale_predictions(db, campaign, checkpoint.sha256)
+    if stale:
+        chunks = again_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
+        _predict(Rescoring(db, lake_of(db), row, checkpoint, chunks), control)
+    ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
+    if ranked:
+        rank_again(db, row, checkpoint.sha256, calculations=calculations)
+    return Rescored(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
+
+
+def _require_level(checkpoint: Served, row: CampaignRow) -> None:
+    levels = described(checkpoint.place).domain.levels
+    if row.level not in levels:
+        raise CampaignError(
+            f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
+            f"{row.name} is of level {row.level}; let one serve that knows this level"
+        )
+
+
+def again_chunks(
+    slabs: Sequence[StoredSlab], checkpoint: Served, size: int
+) -> dict[str, tuple[StoredSlab, ...]]:
+    """Return chunks of about ``size`` placements by their ids, slabs in the order of theirs."""
+    chunks = {}
+    for members in _filled(slabs, size):
+        ids = [c.candidate_id for slab in members for c in slab.candidates]
+        chunks[content_id("again", checkpoint.sha256, *ids)] = tuple(members)
+    return chunks
+
+
+def _filled(slabs: Sequence[StoredSlab], size: int) -> Iterator[list[StoredSlab]]:
+    members: list[StoredSlab] = []
+    for slab in slabs:
+        members.append(slab)
+        if sum(len(s.candidates) for s in members) >= size:
+            yield members
+            members = []
+    if members:
+        yield members
+
+
+def _predict(run: Rescoring, control: Control) -> None:
+    device = device_for(control.cluster)
+    plugin = PredictorPlugin(run.checkpoint.place, run.checkpoint.sha256, device)
+    with (
+        control_plane(control.prefect_api_url) as plane,  # starts while the workers do
+        dask_client(control.cluster, device, plugin) as client,
+        plane.connected(),
+    ):
+        prefect_flow(run, client)(run.campaign.name, run.checkpoint.sha256)
+
+
+def prefect_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
+    """Return the predictions of ``run`` as a Prefect flow, one task run for each chunk."""
+    adsorbates = stored_adsorbates(
+        run.database,
+        {c.adsorbate for slabs in run.chunks.values() for s in slabs for c in s.candidates},
+    )
+    order = Again(adsorbates, run.campaign.level)
+
+    @flow(name="rescore", flow_run_name="{campaign} again")
+    def again(campaign: str, checkpoint: str) -> None:
+        with progress_bar(campaign, run.placements, 0, "placements") as advance:
+
+            @task(name="predict again", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
+            def chunk_task(chunk_id: str) -> None:
+                scored = _score(client, run.chunks[chunk_id], order, advance)
+                _store(run, chunk_id, scored)
+
+            for chunk_id in run.chunks:
+                chunk_task(chunk_id)
+
+    return again
+
+
+def predict_on_worker(slabs: Sequence[StoredSlab], order: Again) -> tuple[ScoredCandidate, ...]:
+    """Predict with the predictor that the worker has loaded."""
+    return predict_again(slabs, order.adsorbates, level=order.level, predictor=worker_predictor())
+
+
+def _score(
+    client: Client, slabs: Sequence[StoredSlab], order: Again, advance: Advance
+) -> list[ScoredCandidate]:
+    futures = {
+        client.submit(predict_on_worker, group, order, pure=False): number
+        for number, group in enumerate(_filled(slabs, GROUP_PLACEMENTS))
+    }
+    done: dict[int, tuple[ScoredCandidate, ...]] = {}
+    for future, scored in finished(client, futures):
+        done[futures[future]] = scored
+        advance(len(scored))
+    return [one for number in sorted(done) for one in done[number]]
+
+
+def _store(run: Rescoring, chunk_id: str, scored: Sequence[ScoredCandidate]) -> None:
+    """Write the file first: what is predicted in the database is in the lake."""
+    write_predictions(run.lake, run.campaign.name, chunk_id, prediction_table(scored))
+    missing = {c.candidate_id: c.structure for c in scored if c.structure is not None}
+    store_structures(run.database, missing)
+    record_predictions(run.database, [prediction_row(c.prediction) for c in scored])

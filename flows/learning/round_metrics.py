@@ -1,0 +1,108 @@
+"""What a round of the loop came to: calculations, labels, hits, and errors before and after.
+
+The error of a round's own labels is that of predictions made before anything was calculated, by the
+checkpoint that the round began with; the errors before and after are of labels that neither
+checkpoint learnt from, as the gate compared them. Units: eV.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flows.learning.fine_tuning import Learnt
+from model.fine_tuning.gate_rules import LABELS
+from screening_db.database.engine import Database
+from screening_db.learning.rounds import RoundNumbers
+from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts
+from screening_db.queue.progress import converged_since
+from screening_db.tables.learning import RoundRow
+from tasks.acquisition.rank import Window
+from tasks.acquisition.stopping import RoundEnd
+from tasks.reports.report import Comparison, agreement
+
+_ENDED = ("converged", "anomalous", "failed")
+
+
+def ends_of(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
+    """Return rounds as what decides whether another follows; ``found`` counts what is new."""
+    ends, found = [], 0
+    for row in rounds:
+        calculations = row.converged + row.anomalous + row.failed
+        new = row.found - found
+        found = row.found
+        accepted = row.verdict == "accepted"
+        ends.append(RoundEnd(calculations, row.converged, row.failed, new, accepted))
+    return ends
+
+
+def spent_by(db: Database, before: Sequence[RoundRow], campaign: str) -> int:
+    """Return how many adslabs have ended since the rounds ``before``."""
+    return sum(_ended_since(db, before, campaign).values())
+
+
+def verified(
+    db: Database, before: Sequence[RoundRow], row: RoundRow, windows: Mapping[str, Window]
+) -> RoundNumbers:
+    """Return what is known of a round once its calculations have ended."""
+    ended = _ended_since(db, before, row.campaign)
+    labels = [
+        label
+        for label in labelled_predictions(db, row.campaign, row.checkpoint_before)
+        if label.trainable and label.level == label.predicted_level
+    ]
+    since = (before[-1].ended_at or 0.0) if before else 0.0
+    new = converged_since(db, row.campaign, since)
+    errors = agreement([_compared(label) for label in labels if label.candidate_id in new])
+    return RoundNumbers(
+        spent=float(sum(ended.values())),
+        converged=ended["converged"],
+        anomalous=ended["anomalous"],
+        failed=ended["failed"],
+        labels=len(labels),
+        found=sum(_is_hit(label, windows) for label in labels),
+        mae_new_ev=errors.mae_ev if errors.count else None,
+        coverage_new=errors.coverage_90 if errors.count else None,
+    )
+
+
+def taught(row: RoundRow, numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers:
+    """Return the numbers of a round with what the gate said of its fine-tuning."""
+    numbers = replace(numbers, checkpoint_after=learnt.serving)
+    if learnt.verdict is None:
+        return replace(numbers, note=learnt.why)
+    if learnt.accepted and learnt.serving == row.checkpoint_before:
+        return replace(numbers, note="no new label: the serving checkpoint learnt from all before")
+    errors = learnt.verdict.numbers.get("errors", {}).get(LABELS, {})
+    coverage = learnt.verdict.numbers.get("coverage_90", {}).get(LABELS, {})
+    return replace(
+        numbers,
+        mae_before_ev=errors.get("mae_before_ev"),
+        mae_after_ev=errors.get("mae_after_ev"),
+        coverage_before=coverage.get("before"),
+        coverage_after=coverage.get("after"),
+        verdict="accepted" if learnt.accepted else "rejected",
+        note="; ".join(learnt.verdict.reasons),
+    )
+
+
+def _ended_since(db: Database, before: Sequence[RoundRow], campaign: str) -> Counter[str]:
+    """Return how many adslabs have ended in which state since the rounds ``before``."""
+    ended = Counter(dict.fromkeys(_ENDED, 0))
+    for row in queue_counts(db, campaign):
+        if row.kind == "adslab" and row.state in _ENDED:
+            ended[row.state] += row.count
+    for earlier in before:
+        for state in _ENDED:
+            ended[state] -= getattr(earlier, state)
+    return ended
+
+
+def _compared(label: LabelledPrediction) -> Comparison:
+    return Comparison(
+        label.candidate_id, label.adsorbate, label.predicted_ev, label.sigma_ev, label.label_ev
+    )
+
+
+def _is_hit(label: LabelledPrediction, windows: Mapping[str, Window]) -> bool:
+    window = windows.get(label.adsorbate)
+    return window is not None and window.low_ev <= label.label_ev <= window.high_ev

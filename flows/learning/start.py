@@ -1,0 +1,103 @@
+"""Begin a fine-tuning or a loop: read file and settings, run, print the end."""
+
+from pathlib import Path
+
+from flows.cluster.prefect_client import control_plane
+from flows.config.campaign_file import load_campaign
+from flows.config.campaign_learning import Learning
+from flows.config.engines import read_places
+from flows.config.resolve import Resolved
+from flows.config.settings import Settings, read_settings
+from flows.display.tables import show_candidates
+from flows.errors import CampaignError
+from flows.learning.fine_tuning import Learnt, learn, require_one_level
+from flows.learning.loop import Loop
+from flows.learning.loop_flow import CampaignParts, loop_flow
+from flows.learning.show_learning import show_learnt, show_round, show_rounds
+from flows.records.campaign_start import record_start
+from flows.records.locations import choose_database, existing_database, lake_of, models_of, work_of
+from flows.screening.flow import Control, run_screening
+from flows.screening.start import Asked, cluster_plan, open_campaign, where_of
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.learning.rounds import rounds as known_rounds
+from screening_db.learning.stale import model_of
+from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.tables.learning import RoundRow
+
+_SHOWN = 10
+
+
+def start_fine_tuning(
+    campaign: str, database: str | None, learning: Learning | None = None
+) -> Learnt:
+    """Fine-tune what serves a campaign's model on its level's labels, and print the verdict."""
+    settings = read_settings()
+    db = existing_database(settings, database)
+    try:
+        row = campaign_row(db, campaign)
+        model = model_of(db, campaign)
+        with campaign_lock(db, campaign):
+            learnt = learn(db, row, model, learning or Learning(), models_of(db))
+        show_learnt(learnt, model)
+        if learnt.accepted:
+            print(f"rank by it with: sabatier rescore {campaign}")
+        return learnt
+    finally:
+        db.close()
+
+
+def start_loop(file: Path, rounds: int, budget: int | None, database: str | None) -> RoundRow:
+    """Run the loop of the campaign in ``file``, or go on with it; return its last round."""
+    settings = read_settings()
+    campaign = load_campaign(file)
+    calculations = rounds * campaign.triage.budget if budget is None else budget
+    if calculations < 1:
+        raise CampaignError(
+            f"a loop spends at least 1 calculation, got a budget of {calculations}; raise "
+            "--budget, or triage.budget of the campaign"
+        )
+    address = choose_database(settings, campaign.database, database)
+    db, resolved = open_campaign(address, campaign, file.parent, settings)
+    try:
+        with campaign_lock(db, campaign.name):
+            record_start(db, resolved)
+            require_one_level(campaign_row(db, campaign.name))
+            why = _run(db, resolved, settings, rounds, calculations)
+        show_rounds(db, campaign.name)
+        show_candidates(db, campaign.name, _SHOWN)
+        print(f"stopped: {why}")
+        print(f"database     {db.where}")
+        return known_rounds(db, campaign.name)[-1]
+    finally:
+        db.close()
+
+
+def _run(
+    db: Database, resolved: Resolved, settings: Settings, rounds: int, calculations: int
+) -> str:
+    campaign = resolved.campaign
+    cluster = cluster_plan(campaign, settings)
+    loop = Loop(
+        db=db,
+        campaign=campaign.name,
+        windows=resolved.windows,
+        rounds=rounds,
+        budget=calculations,
+        per_round=campaign.triage.budget,
+        patience=campaign.learning.patience,
+        told=show_round,
+    )
+    with control_plane(settings.prefect_api_url) as plane, plane.connected():
+        control = Control(cluster, plane.api_url)
+        if campaign_row(db, campaign.name).status != "finished":
+            run_screening(resolved, db, lake_of(db), control)
+        parts = CampaignParts(
+            db=db,
+            resolved=resolved,
+            control=control,
+            where=where_of(Asked(), settings, lake_of(db) / "jobs"),
+            places=read_places(work_of(db)),
+            models=models_of(db),
+        )
+        return loop_flow(loop, parts)(campaign.name, rounds)

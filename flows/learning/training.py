@@ -1,0 +1,143 @@
+"""Train a checkpoint from a recipe (a preset or a YAML file) and a training table (Parquet)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.config.training_recipe import find_recipe, read_values
+from flows.errors import CampaignError
+from model.checkpoint import Checkpoint
+from model.data.domain import domain_of
+from model.encoders.registry import encoder_from_json
+from model.errors import ModelError
+from model.network.config import LanguageConfig
+from model.prediction.baseline import train_baseline
+from model.training.assemble import assemble
+from model.training.run import STAGES, Plan, prepare, split_table, train_members
+
+T = TypeVar("T")
+
+
+class TrainingFile(BaseModel):
+    """What a recipe file states; ``encoder``, ``language`` and stages take their classes' fields.
+
+    The stages that are named run, in the order in which they stand here.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    report_fold: int = Field(ge=0, le=4)  # never trained on
+    held_out_by: Literal["pair", "surface"] = "pair"  # surface: as folds that split surfaces
+    members: int = Field(default=1, ge=1, le=8)
+    processes: int = Field(default=1, ge=1)
+    crop_radius_ang: float | None = Field(default=6.0, gt=0)
+    fusion: str = "pooled"
+    text_facts: bool = True
+    encoder: dict[str, Any]
+    encoder_weights: Path | None = None  # pretrained: .pt as published, or .safetensors
+    encoder_frozen: bool = False  # it never learns, and runs once for each structure
+    encoder_cache: Path | None = None  # folder in which a frozen encoder's features stay
+    language: dict[str, Any] = Field(default_factory=dict)
+    weights: dict[str, float] = Field(default_factory=dict)  # draws of a set in an epoch
+    texts: Path | None = None  # unlabelled texts for the stage read, one a line
+    read: dict[str, Any] | None = None
+    encode: dict[str, Any] | None = None
+    align: dict[str, Any] | None = None
+    joint: dict[str, Any] | None = None
+    instruct: dict[str, Any] | None = None
+
+
+def train(
+    recipe: str | Path,
+    table: Path,
+    folder: Path,
+    *,
+    until: str = "",
+    changes: Sequence[str] = (),
+) -> list[Checkpoint]:
+    """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
+
+    ``recipe`` is the name of a preset or a file, and ``changes`` are made to it. ``until`` names
+    the last stage to run: the others wait for the next call. Returns what is finished:
+    ``folder/baseline`` and, once every stage has ended, ``folder/checkpoint``.
+    """
+    recipe_file = find_recipe(recipe)
+    settings = read_recipe(recipe_file, changes)
+    plan = training_plan(settings, recipe_file, table, folder)
+    if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
+        raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
+    prepare(plan)
+    seen, held_out, _ = split_table(plan)
+    domain = domain_of([*seen, *held_out])
+    seed = plan.stages[0].seed
+    baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=seed)
+    train_members(plan, members=settings.members, processes=settings.processes, until=until)
+    if until and until != STAGES[type(plan.stages[-1])]:
+        return [baseline]
+    return [baseline, assemble(plan, members=settings.members)]
+
+
+def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> Plan:
+    """Return what the recipe file asks for, on the device that is there."""
+    stages = tuple(
+        _build(kind, values, file, name)
+        for kind, name in STAGES.items()
+        if (values := getattr(settings, name)) is not None
+    )
+    if not stages:
+        raise CampaignError(f"{file} names no stage; name at least one of {_stage_names()}")
+    return Plan(
+        table=table,
+        folder=folder,
+        encoder=_encoder(settings.encoder, file),
+        stages=stages,
+        report_fold=settings.report_fold,
+        language=_build(LanguageConfig, settings.language, file, "language"),
+        fusion=settings.fusion,
+        text_facts=settings.text_facts,
+        held_out_by=settings.held_out_by,
+        crop_radius_ang=settings.crop_radius_ang,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        weights=settings.weights,
+        texts=settings.texts,
+        encoder_weights=settings.encoder_weights,
+        encoder_frozen=settings.encoder_frozen,
+        encoder_cache=settings.encoder_cache,
+    )
+
+
+def _stage_names() -> str:
+    return ", ".join(STAGES.values())
+
+
+def _encoder(values: dict[str, Any], file: Path) -> Any:
+    try:
+        return encoder_from_json(values)
+    except ModelError as error:
+        raise CampaignError(f"{file}: encoder: {error}") from None
+
+
+def read_recipe(file: Path, changes: Sequence[str] = ()) -> TrainingFile:
+    """Return what a recipe file states, with ``changes`` made."""
+    try:
+        return TrainingFile.model_validate(read_values(file, changes))
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        valid = ", ".join(TrainingFile.model_fields)
+        raise CampaignError(f"{file}: {place}: {first['msg']}; keys are {valid}") from None
+
+
+def _build(kind: type[T], values: dict[str, Any], file: Path, place: str) -> T:
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise CampaignError(
+            f"{file}: {place}: {str(error).partition(' ')[2]}; fields are "
+            f"{', '.join(kind.__dataclass_fields__)}"  # type: ignore[attr-defined]
+        ) from None
+    except ModelError as error:
+        raise CampaignError(f"{file}: {place}: {error}") from None

@@ -1,0 +1,1 @@
+"""Between the domain and the database: locations, rows written and rows read back."""

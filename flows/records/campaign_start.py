@@ -1,0 +1,79 @@
+"""Store what a campaign names and what its bulks were cut into."""
+
+from collections.abc import Iterable, Sequence
+
+from flows.config.resolve import Resolved
+from flows.records.to_rows import (
+    adsorbate_row,
+    bulk_row,
+    campaign_row,
+    checkpoint_row,
+    level_row,
+    refused_items,
+    slab_row,
+)
+from screening_db.database.engine import Database
+from screening_db.records.screening import (
+    record_adsorbates,
+    record_bulks,
+    record_campaign,
+    record_checkpoint,
+    record_items,
+    record_level,
+    record_slabs,
+)
+from screening_db.tables.screening import CampaignItemRow, Stage
+from tasks.reports.plan import BulkSurfaces
+
+
+def record_start(db: Database, resolved: Resolved) -> None:
+    """Store what a campaign names, before anything is placed.
+
+    What may be refused comes before the campaign, so that no campaign is left half begun.
+
+    Raises:
+        DatabaseError: the name of the campaign, its level or an adsorbate stands for something
+            else in this database.
+    """
+    name = resolved.campaign.name
+    for level in (resolved.level, resolved.verified_at):
+        record_level(db, level_row(level))
+    record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
+    record_checkpoint(db, checkpoint_row(resolved))
+    record_campaign(db, campaign_row(resolved))
+    record_bulks(db, [bulk_row(bulk) for bulk in resolved.bulks])
+    used = _used(name, "adsorbate", (a.name for a in resolved.adsorbates))
+    record_items(db, [*used, *refused_items(name, resolved.refused)])
+
+
+def record_surfaces(db: Database, campaign: str, surfaces: Sequence[BulkSurfaces]) -> None:
+    """Store the slabs and the one state of each bulk and slab."""
+    slabs = [counted.slab for cut in surfaces for counted in cut.slabs]
+    record_slabs(db, [slab_row(slab) for slab in slabs])
+    items = _used(campaign, "slab", (slab.slab_id for slab in slabs))
+    for cut in surfaces:
+        items += refused_items(campaign, cut.refused)
+        items += _bulk_state(campaign, cut)
+    record_items(db, items)
+
+
+def _bulk_state(campaign: str, cut: BulkSurfaces) -> list[CampaignItemRow]:
+    if cut.slabs:
+        return _used(campaign, "bulk", [cut.bulk.bulk_id])
+    reasons = sorted({r.reason for r in cut.refused}) or ["no slab could be cut"]
+    return [
+        CampaignItemRow(
+            campaign=campaign,
+            stage="bulk",
+            item_id=cut.bulk.bulk_id,
+            state="refused",
+            reason="no slab is left: " + "; ".join(reasons[:3]),
+        )
+    ]
+
+
+def _used(campaign: str, stage: Stage, items: Iterable[str]) -> list[CampaignItemRow]:
+    return [
+        CampaignItemRow(campaign=campaign, stage=stage, item_id=item, state="used", reason="")
+        for item in items
+    ]

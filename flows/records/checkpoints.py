@@ -1,0 +1,94 @@
+"""Where the checkpoint lies that serves a model in a database, verified hash by hash."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.config.campaign import Campaign
+from flows.errors import CampaignError
+from flows.records.locations import models_of
+from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
+from screening_db.database.engine import Database
+from screening_db.learning.serving import checkpoint, serving
+from screening_db.records.screening import record_checkpoint
+from screening_db.tables.screening import CampaignRow, CheckpointRow
+from tasks.prediction.checkpoint_domain import described
+
+
+@dataclass(frozen=True)
+class Served:
+    """A checkpoint that was found: its hash, and the name or folder that it is loaded from."""
+
+    place: str
+    sha256: str
+
+
+def served(db: Database, model: str) -> Served:
+    """Return the checkpoint that serves ``model``: the promoted one, else that of the name.
+
+    Raises:
+        CampaignError: it is not where it was.
+        ModelError: one of its files is missing or differs.
+    """
+    sha256 = serving(db, model)
+    if sha256 is None:
+        return Served(model, open_checkpoint(model).sha256)
+    return found(db, sha256)
+
+
+def found(db: Database, sha256: str) -> Served:
+    """Return a checkpoint of the database, wherever it lies.
+
+    Raises:
+        CampaignError: it is not where it was.
+        ModelError: one of its files is missing or differs.
+    """
+    row = checkpoint(db, sha256)
+    place = place_of(db, row)
+    if row.folder and not (Path(place) / MANIFEST).is_file():
+        raise CampaignError(
+            f"checkpoint {sha256[:12]} of model {row.model} is to lie in {place}, which holds no "
+            f"{MANIFEST}; bring the folder back, or let the one before serve: sabatier model "
+            f"rollback {row.model}"
+        )
+    here = open_checkpoint(place).sha256
+    if here != sha256:
+        raise CampaignError(
+            f"checkpoint {sha256[:12]} of model {row.model} is to be {place!r}, which is "
+            f"{here[:12]} here; install the release it came with, or let another one serve: "
+            f"sabatier model promote {row.model} CHECKPOINT"
+        )
+    return Served(place, sha256)
+
+
+def record_served(db: Database, model: str, at: Served) -> None:
+    """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
+    if serving(db, model) == at.sha256:
+        return
+    domain = described(at.place).domain
+    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
+    card = {"elements": elements, "levels": sorted(domain.levels)}
+    folder = "" if at.place in embedded_names() else str(Path(at.place).absolute())
+    row = CheckpointRow(sha256=at.sha256, name=model, kind="predictor", card=card, folder=folder)
+    record_checkpoint(db, row)
+
+
+def place_of(db: Database, row: CheckpointRow) -> str:
+    """Return the embedded name of a checkpoint, or its folder; a relative one is beside ``db``."""
+    return str((models_of(db) / row.folder).absolute()) if row.folder else row.name
+
+
+def checkpoint_for(db: Database, campaign: Campaign) -> str | None:
+    """Return what a campaign is screened with, or None where it is what its file names.
+
+    One that was begun goes on with the checkpoint it was begun with, whatever serves by now.
+    """
+    with db.read() as session:
+        begun = session.get(CampaignRow, campaign.name)
+        first = session.get(CheckpointRow, begun.screened_with) if begun else None
+    if first is None or first.model != campaign.model:
+        sha256 = serving(db, campaign.model)
+    else:
+        # what the file itself names is read by that name: if it is another one, the file changed
+        itself = first.folder in ("", str(Path(campaign.model).absolute()))
+        sha256 = None if itself else first.sha256
+    return found(db, sha256).place if sha256 else None

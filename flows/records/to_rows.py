@@ -1,0 +1,216 @@
+"""Domain values as rows of the screening database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+
+from flows.config.resolve import Resolved
+from model.checkpoint import embedded_names
+from model.contract import Prediction
+from screening_db.records.lake import SCHEMA
+from screening_db.tables.screening import (
+    AdsorbateRow,
+    BulkRow,
+    CampaignItemRow,
+    CampaignRow,
+    CandidateRow,
+    CheckpointRow,
+    LevelOfTheoryRow,
+    PredictionRow,
+    RankRow,
+    SlabRow,
+)
+from tasks.acquisition.rank import RankedPair
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.slabs import Slab
+from tasks.errors import Refused
+from tasks.levels import LevelOfTheory
+from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.structures.json_text import structure_text
+
+
+def bulk_row(bulk: Bulk) -> BulkRow:
+    """Return a bulk as a row."""
+    return BulkRow(
+        id=bulk.bulk_id,
+        formula=bulk.formula,
+        source=bulk.source,
+        structure=structure_text(bulk.atoms),
+    )
+
+
+def slab_row(slab: Slab) -> SlabRow:
+    """Return a slab as a row."""
+    h, k, l = slab.miller  # noqa: E741  the names of Miller indices
+    return SlabRow(
+        id=slab.slab_id,
+        bulk_id=slab.bulk_id,
+        miller_h=h,
+        miller_k=k,
+        miller_l=l,
+        shift=slab.shift,
+        side=slab.side,
+        n_atoms=len(slab.atoms),
+        elements=sorted(set(slab.atoms.get_chemical_symbols())),
+        structure=structure_text(slab.atoms),
+    )
+
+
+def adsorbate_row(adsorbate: Adsorbate) -> AdsorbateRow:
+    """Return an adsorbate as a row."""
+    return AdsorbateRow(
+        name=adsorbate.name,
+        formula=adsorbate.formula,
+        structure=structure_text(adsorbate.atoms),
+        binding=list(adsorbate.binding),
+    )
+
+
+def level_row(level: LevelOfTheory) -> LevelOfTheoryRow:
+    """Return a level of theory as a row."""
+    return LevelOfTheoryRow(
+        name=level.name,
+        level_hash=level.level_hash,
+        engine=level.engine,
+        functional=level.functional,
+        settings=dict(level.settings),
+        reference={
+            "kind": level.reference.kind,
+            "molecules": list(level.reference.molecules),
+        },
+    )
+
+
+def checkpoint_row(resolved: Resolved) -> CheckpointRow:
+    """Return the checkpoint of a campaign as a row."""
+    domain = resolved.domain
+    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
+    card = {"elements": elements, "levels": sorted(domain.levels)}
+    return CheckpointRow(
+        sha256=resolved.checkpoint_sha256,
+        name=resolved.campaign.model,
+        kind="predictor",
+        card=card,
+        folder=_folder(resolved.checkpoint),
+    )
+
+
+def _folder(checkpoint: str) -> str:
+    """Return where a checkpoint lies; nothing for one that is embedded and has a name alone."""
+    return "" if checkpoint in embedded_names() else str(Path(checkpoint).absolute())
+
+
+def campaign_row(resolved: Resolved) -> CampaignRow:
+    """Return a campaign that is running as a row."""
+    return CampaignRow(
+        name=resolved.campaign.name,
+        config_sha256=resolved.config_sha256,
+        config=resolved.config,
+        level=resolved.level.name,
+        checkpoint_sha256=resolved.checkpoint_sha256,
+        seed=resolved.campaign.seed,
+        verification_level=resolved.campaign.verification.level,
+    )
+
+
+def refused_items(campaign: str, refused: Iterable[Refused]) -> list[CampaignItemRow]:
+    """Return what was refused, once for each item, with its reason."""
+    unique = {(r.stage, r.item): r for r in refused}
+    return [
+        CampaignItemRow(
+            campaign=campaign, stage=r.stage, item_id=r.item, state="refused", reason=r.reason
+        )
+        for r in unique.values()
+    ]
+
+
+def candidate_row(scored: ScoredCandidate) -> CandidateRow:
+    """Return a candidate as a row: its recipe, and the structure where it is kept."""
+    return CandidateRow(
+        id=scored.candidate_id,
+        pair_id=scored.pair_id,
+        slab_id=scored.slab_id,
+        adsorbate=scored.adsorbate,
+        site_kind=scored.site_kind,
+        site=scored.site,
+        recipe=scored.recipe,
+        structure=scored.structure,
+    )
+
+
+def prediction_row(prediction: Prediction) -> PredictionRow:
+    """Return a prediction as a row."""
+    return PredictionRow(
+        candidate_id=prediction.candidate_id,
+        checkpoint_sha256=prediction.checkpoint_sha256,
+        level=prediction.level,
+        energy_ev=prediction.energy_ev,
+        sigma_ev=prediction.sigma_ev,
+        regression_ev=prediction.regression_ev,
+        token_ev=prediction.token_ev,
+        in_domain=prediction.in_domain,
+        reason=prediction.reason,
+    )
+
+
+def prediction(row: PredictionRow) -> Prediction | None:
+    """Return a stored prediction; None where it lacks a head that predictions have."""
+    if row.regression_ev is None or row.token_ev is None:
+        return None
+    return Prediction(
+        candidate_id=row.candidate_id,
+        level=row.level,
+        checkpoint_sha256=row.checkpoint_sha256,
+        energy_ev=row.energy_ev,
+        sigma_ev=row.sigma_ev,
+        regression_ev=row.regression_ev,
+        token_ev=row.token_ev,
+        in_domain=row.in_domain,
+        reason=row.reason,
+    )
+
+
+def placement_items(campaign: str, scores: Scores) -> list[CampaignItemRow]:
+    """Return the one state of each placement of a chunk."""
+    items = refused_items(campaign, scores.refused)
+    for scored in scores.candidates:
+        prediction = scored.prediction
+        items.append(
+            CampaignItemRow(
+                campaign=campaign,
+                stage="placement",
+                item_id=scored.candidate_id,
+                state="predicted" if prediction.in_domain else "out_of_domain",
+                reason=prediction.reason,
+            )
+        )
+    return items
+
+
+def prediction_table(candidates: Sequence[ScoredCandidate]) -> pa.Table:
+    """Return the predictions of a chunk in the columns of the Parquet lake."""
+    rows = []
+    for c in candidates:
+        row = asdict(c.prediction)
+        row |= {"pair_id": c.pair_id, "slab_id": c.slab_id, "adsorbate": c.adsorbate}
+        rows.append(row | {"text": c.text})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def rank_row(campaign: str, ranked: RankedPair) -> RankRow:
+    """Return a ranked pair as a row."""
+    minimum = ranked.minimum
+    return RankRow(
+        campaign=campaign,
+        rank=ranked.rank,
+        rank_group=ranked.group,
+        pair_id=minimum.pair_id,
+        candidate_id=minimum.candidate_id,
+        adsorbate=minimum.adsorbate,
+        energy_ev=minimum.energy_ev,
+        sigma_ev=minimum.sigma_ev,
+        probability=ranked.probability,
+    )

@@ -1,0 +1,1 @@
+"""From a campaign file to a ranked list and a filled verification queue."""

@@ -1,0 +1,204 @@
+"""Let generated adslabs enter the screening database as a campaign of their own.
+
+They become candidates like any other: predicted, ranked by the probability of lying around the
+target, kept, and queued for verification. No crystal is known of a generated slab, so the slab
+itself stands as its bulk, and says where it comes from.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from pydantic import ValidationError
+
+from flows.config.campaign import Bulks, Campaign, Target
+from flows.errors import CampaignError
+from flows.records.locations import lake_of
+from flows.records.recorded_level import recorded_level
+from flows.records.to_rows import (
+    adsorbate_row,
+    candidate_row,
+    level_row,
+    placement_items,
+    prediction_row,
+    prediction_table,
+    slab_row,
+)
+from flows.screening.generated import Generated
+from flows.screening.ranking import Expected, finish
+from model.generation.structure_stream import ADSORBATE_TAG
+from model.text.configuration_text import parse_text
+from screening_db.database.engine import Database
+from screening_db.database.lock import campaign_lock
+from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.records.lake import write_predictions
+from screening_db.records.screening import (
+    record_adsorbates,
+    record_bulks,
+    record_campaign,
+    record_checkpoint,
+    record_chunk,
+    record_items,
+    record_level,
+    record_slabs,
+)
+from screening_db.tables.screening import (
+    BulkRow,
+    CampaignItemRow,
+    CampaignRow,
+    CheckpointRow,
+    Stage,
+)
+from tasks.design.generate import Adslab, Design
+from tasks.design.request import DesignOrder
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration.slabs import Slab
+from tasks.prediction.featurise import site_label
+from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.structures.identity import content_id, pair_id
+from tasks.structures.json_text import structure_text
+
+SITE_KIND = "designed"  # where others say atop, bridge or hollow: no site was aimed at
+CHUNK = "designs"
+WIDTH_EV = 0.1  # of the target's window, either side: what the ranking counts as a hit
+
+
+def designs_campaign(
+    name: str, order: DesignOrder, *, model: str, seed: int, width_ev: float = WIDTH_EV
+) -> Campaign:
+    """Return the campaign that designs of an order enter; its target is the order's energy.
+
+    Raises:
+        CampaignError: the name cannot be one, or the order is of a formula, not of a molecule
+            that a verification could compute.
+    """
+    if order.species is None:
+        raise CampaignError(
+            f"candidates of a campaign name a stored adsorbate, {order.adsorbate} is a formula of "
+            "one or more; leave the campaign out, or design an adsorbate by its name"
+        )
+    target = Target(optimum=order.target_ev, width=width_ev)
+    try:
+        return Campaign(
+            name=name,
+            bulks=Bulks(elements=list(order.asked.elements)),
+            adsorbates=[order.species],
+            target={order.species: target},
+            level=order.level,
+            model=model,
+            seed=seed,
+        )
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        raise CampaignError(f"campaign {name!r}: {first['loc'][0]}: {first['msg']}") from None
+
+
+def adopt(generated: Generated, campaign: Campaign, db: Database) -> int:
+    """Store the valid designs as the candidates of ``campaign``; return how many there are.
+
+    Equal designs are one candidate, and a rerun adds nothing.
+
+    Raises:
+        CampaignError: no design is valid.
+        DatabaseError: the campaign's name was run with another order.
+    """
+    made = {c.candidate_id: (c, design) for design in generated.valid for c in [design.adslab] if c}
+    scored = [_scored(adslab, design, campaign) for adslab, design in made.values()]
+    if not scored:
+        raise CampaignError("a campaign needs at least one valid design, got none; raise -n")
+    slabs = {adslab.slab_id: _slab(adslab) for adslab, _ in made.values()}
+    with campaign_lock(db, campaign.name):
+        _record_start(db, generated, campaign, scored)
+        if find_campaign(db, campaign.name).status == "finished":
+            return len(scored)
+        record_bulks(db, [_bulk_row(generated, slab) for slab in slabs.values()])
+        record_slabs(db, [slab_row(slab) for slab in slabs.values()])
+        record_items(db, _used(campaign, slabs.values()))
+        _record_candidates(db, campaign.name, scored)
+        finish(db, campaign, campaign.windows(), Expected(len(slabs), len(slabs), len(scored)))
+    return len(scored)
+
+
+def _scored(made: Adslab, design: Design, campaign: Campaign) -> ScoredCandidate:
+    if design.prediction is None:
+        raise ValueError(f"design {design.number} is valid and was not predicted")
+    (name,) = campaign.adsorbate_names()
+    return ScoredCandidate(
+        candidate_id=made.candidate_id,
+        pair_id=pair_id(made.slab_id, name),
+        slab_id=made.slab_id,
+        adsorbate=name,
+        site_kind=SITE_KIND,
+        site=site_label(parse_text(made.text)),
+        # the stream builds the structure again, and the text is what a model reads of it
+        recipe={"stream": " ".join(design.tokens), "text": made.text},
+        text=made.text,
+        prediction=design.prediction,
+        structure=structure_text(made.atoms),
+    )
+
+
+def _slab(made: Adslab) -> Slab:
+    """Return the clean slab of a design; its bulk goes by the slab's id."""
+    slab = made.atoms[made.atoms.get_tags() != ADSORBATE_TAG]
+    bulk = content_id("designed", made.slab_id)
+    return Slab(made.slab_id, bulk, made.bulk_formula, made.miller, 0.0, "top", slab)
+
+
+def _bulk_row(generated: Generated, slab: Slab) -> BulkRow:
+    return BulkRow(
+        id=slab.bulk_id,
+        formula=slab.bulk_formula,
+        source=f"designer {generated.designer_sha256[:12]}: a slab without a crystal",
+        structure=structure_text(slab.atoms),
+    )
+
+
+def _record_start(
+    db: Database, generated: Generated, campaign: Campaign, scored: Sequence[ScoredCandidate]
+) -> None:
+    level = recorded_level(db, campaign.level)
+    sha256 = scored[0].prediction.checkpoint_sha256
+    config = json.dumps(
+        {"designed": campaign.model_dump(mode="json", exclude={"cluster", "database"})},
+        sort_keys=True,
+        indent=1,
+    )
+    designs = content_id("designs", config, generated.designer_sha256, len(generated.designs))
+    record_level(db, level_row(level))
+    record_adsorbates(db, [adsorbate_row(adsorbate(name)) for name in campaign.adsorbate_names()])
+    checkpoint = CheckpointRow(sha256=sha256, name=campaign.model, kind="predictor", card={})
+    record_checkpoint(db, checkpoint)
+    record_campaign(
+        db,
+        CampaignRow(
+            name=campaign.name,
+            config_sha256=designs,
+            config=config,
+            level=campaign.level,
+            checkpoint_sha256=sha256,
+            seed=campaign.seed,
+        ),
+    )
+
+
+def _used(campaign: Campaign, slabs: Iterable[Slab]) -> list[CampaignItemRow]:
+    items: list[tuple[Stage, str]] = [("adsorbate", name) for name in campaign.adsorbate_names()]
+    for slab in slabs:
+        items += [("bulk", slab.bulk_id), ("slab", slab.slab_id)]
+    return [
+        CampaignItemRow(campaign=campaign.name, stage=stage, item_id=item, state="used", reason="")
+        for stage, item in items
+    ]
+
+
+def _record_candidates(db: Database, campaign: str, scored: Sequence[ScoredCandidate]) -> None:
+    """Write the file of the lake first: what is done in the database has its file."""
+    write_predictions(lake_of(db), campaign, CHUNK, prediction_table(scored))
+    record_chunk(
+        db,
+        campaign,
+        CHUNK,
+        [candidate_row(candidate) for candidate in scored],
+        [prediction_row(candidate.prediction) for candidate in scored],
+        placement_items(campaign, Scores(tuple(scored), ())),
+    )

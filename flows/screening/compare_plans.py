@@ -1,0 +1,140 @@
+"""Compare a campaign file with an earlier campaign: what is new, and how long it takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.config.campaign_file import load_campaign
+from flows.config.engines import read_places
+from flows.config.resolve import Resolved, resolve
+from flows.config.settings import Settings
+from flows.display.tables import duration, new_table, print_table
+from flows.errors import CampaignError
+from flows.records.locations import choose_database
+from flows.screening.surfaces import cut_here
+from screening_db.database.engine import open_database
+from screening_db.errors import DatabaseError
+from screening_db.queries.contents import stored_contents
+from screening_db.queries.ranking import campaign as campaign_row
+from tasks.reports.plan import BulkSurfaces, seconds_of
+from tasks.reports.plan_difference import (
+    Contents,
+    Difference,
+    compare,
+    pairs_of,
+    placement_ids,
+)
+
+_NAMED = 10  # of what is new or gone; the rest is counted
+
+
+@dataclass(frozen=True)
+class Since:
+    """The earlier campaign: a file, or a name in the database that the command line gives."""
+
+    other: str
+    database: str | None = None
+
+
+def show_since(
+    since: Since,
+    resolved: Resolved,
+    surfaces: Sequence[BulkSurfaces],
+    settings: Settings,
+    workers: int,
+) -> None:
+    """Print how a campaign differs from an earlier one, and the time of what is new in it."""
+    campaign = resolved.campaign
+    old = _of_file(since, resolved, settings) or _of_stored(since, resolved, settings)
+    found = compare(contents(resolved, surfaces, answered=False), old)
+    _show_lines(found.lines, campaign.name, since.other)
+    seconds = seconds_of(found.to_predict, model=campaign.model, workers=workers, known=found.known)
+    print(
+        f"{found.to_predict:,} placements to predict, {found.known:,} known from {since.other}: "
+        f"about {duration(seconds)} with {workers} workers"
+    )
+    if old.placements and not old.answered:
+        print(
+            f"{since.other} is of another level or checkpoint than {resolved.level.name} "
+            f"{resolved.checkpoint_sha256[:12]}: nothing that it predicted is used again"
+        )
+
+
+def contents(resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: bool) -> Contents:
+    """Return what a campaign file holds; with ``answered`` all of it counts as screened."""
+    campaign = resolved.campaign
+    cut = {s.slab.slab_id: s.slab for surface in surfaces for s in surface.slabs}
+    slabs, names = frozenset(cut), frozenset(a.name for a in resolved.adsorbates)
+    spec = campaign.placements.spec(campaign.seed)
+    placements = placement_ids(list(cut.values()), resolved.adsorbates, spec)
+    return Contents(
+        {b.bulk_id: b.formula for b in resolved.bulks},
+        names,
+        slabs,
+        pairs_of(slabs, names),
+        placements,
+        placements if answered else frozenset(),
+    )
+
+
+def _of_file(since: Since, resolved: Resolved, settings: Settings) -> Contents | None:
+    """Return what the other file holds, or None where a stored campaign is meant."""
+    path = Path(since.other)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        return None
+    earlier = resolve(load_campaign(path), path.parent, settings.mp_api_key, read_places())
+    same = (earlier.level.level_hash, earlier.checkpoint_sha256) == (
+        resolved.level.level_hash,
+        resolved.checkpoint_sha256,
+    )
+    return contents(earlier, cut_here(earlier), answered=same)
+
+
+def _of_stored(since: Since, resolved: Resolved, settings: Settings) -> Contents:
+    """Return what a stored campaign holds, as far as it was run."""
+    place = choose_database(settings, resolved.campaign.database, since.database)
+    try:
+        db = open_database(place, create=False)
+    except DatabaseError as fault:
+        raise CampaignError(
+            f"--since is a campaign file or the name of a stored campaign, got {since.other!r}: "
+            f"there is no such file, and {fault}"
+        ) from fault
+    try:
+        campaign_row(db, since.other)
+        stored = stored_contents(
+            db,
+            since.other,
+            level=resolved.level.name,
+            checkpoint_sha256=resolved.checkpoint_sha256,
+        )
+    finally:
+        db.close()
+    return Contents(
+        stored.bulks,
+        stored.adsorbates,
+        stored.slabs,
+        pairs_of(stored.slabs, stored.adsorbates),
+        stored.placements,
+        stored.answered,
+    )
+
+
+def _show_lines(lines: Sequence[Difference], name: str, other: str) -> None:
+    numbers = ("new", "gone", "unchanged")
+    table = new_table(f"{name} since {other}", ("", *numbers), right=set(numbers))
+    for line in lines:
+        counts = (len(line.new), len(line.gone), line.unchanged)
+        table.add_row(line.what, *(f"{count:,}" for count in counts))
+    print_table(table)
+    for line in lines:
+        if line.what in ("bulks", "adsorbates"):  # people know these by name
+            _say_names(f"new {line.what}", line.new)
+            _say_names(f"gone {line.what}", line.gone)
+
+
+def _say_names(what: str, names: Sequence[str]) -> None:
+    if names:
+        more = len(names) - _NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        print(f"{what}: {', '.join(names[:_NAMED])}{rest}")

@@ -1,0 +1,155 @@
+"""The screening flow: bulks to a filled verification queue, one Prefect task run for each chunk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dask.distributed import Client
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.cluster.dask import dask_client, finished
+from flows.cluster.predictor_plugin import PredictorPlugin
+from flows.cluster.prefect_client import control_plane
+from flows.cluster.workers import ClusterPlan, device_for
+from flows.config.resolve import Resolved
+from flows.display.progress import progress_bar
+from flows.records.campaign_start import record_surfaces
+from flows.screening.chunks import Chunk, make_chunks
+from flows.screening.ranking import Expected, finish
+from flows.screening.score import ScoreOrder, Store, score_chunk
+from flows.screening.surfaces import CutOrder, cut
+from screening_db.database.engine import Database
+from screening_db.records.screening import done_chunks
+from tasks.reports.plan import BulkSurfaces
+
+
+@dataclass(frozen=True)
+class Control:
+    """Where a run's control plane and workers are."""
+
+    cluster: ClusterPlan
+    prefect_api_url: str | None = None
+
+
+@dataclass
+class Screening:
+    """One run of a campaign: what it works on, and where the results go."""
+
+    resolved: Resolved
+    store: Store
+    client: Client
+    chunks: list[Chunk] = field(default_factory=list)
+    surfaces: list[BulkSurfaces] = field(default_factory=list)
+
+    def cut(self) -> None:
+        """Cut the bulks, store the slabs and split them into chunks."""
+        campaign = self.resolved.campaign
+        self.surfaces = cut_on(self.client, self.resolved)
+        record_surfaces(self.store.database, campaign.name, self.surfaces)
+        self.chunks = make_chunks(
+            [s for cut in self.surfaces for s in cut.slabs],
+            size=campaign.cluster.chunk_placements,
+            work=self.resolved.work,
+        )
+
+    def missing(self) -> list[Chunk]:
+        """Return the chunks that no earlier run stored."""
+        done = done_chunks(self.store.database, self.store.campaign)
+        return [chunk for chunk in self.chunks if chunk.chunk_id not in done]
+
+    def order(self) -> ScoreOrder:
+        """Return what is done with each slab."""
+        campaign = self.resolved.campaign
+        return ScoreOrder(
+            self.resolved.adsorbates,
+            campaign.placements.spec(campaign.seed),
+            campaign.level,
+            self.resolved.checkpoint_sha256,
+            campaign.triage.keep_per_pair,
+        )
+
+    def finish(self) -> None:
+        """Rank, triage and fill the queue."""
+        resolved = self.resolved
+        expected = expected_items(resolved, self.surfaces, self.chunks)
+        finish(self.store.database, resolved.campaign, resolved.windows, expected, resolved.prices)
+
+
+def expected_items(
+    resolved: Resolved, surfaces: Sequence[BulkSurfaces], chunks: Sequence[Chunk]
+) -> Expected:
+    """Return how many items of each stage a campaign has, from what was enumerated."""
+    bulks = {b.bulk_id for b in resolved.bulks}
+    bulks |= {r.item for r in resolved.refused if r.stage == "bulk"}
+    slabs = {s.slab.slab_id for cut in surfaces for s in cut.slabs}
+    slabs |= {r.item for cut in surfaces for r in cut.refused if r.stage == "slab"}
+    return Expected(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
+
+
+def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
+    """Cut every bulk on the workers, one future each; the order is that of the bulks."""
+    order = CutOrder.of(resolved)
+    futures = [client.submit(cut, bulk, order, pure=False) for bulk in resolved.bulks]
+    done = {}
+    for _, surfaces in finished(client, futures):
+        done[surfaces.bulk.bulk_id] = surfaces
+    return [done[bulk.bulk_id] for bulk in resolved.bulks]
+
+
+def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> None:
+    """Run what is left of a campaign whose start is recorded."""
+    name = resolved.campaign.name
+    store = Store(database, lake, name)
+    device = device_for(control.cluster)
+    plugin = PredictorPlugin(resolved.checkpoint, resolved.checkpoint_sha256, device)
+    with (
+        control_plane(control.prefect_api_url) as plane,  # starts while the workers do
+        dask_client(control.cluster, device, plugin) as client,
+        plane.connected(),
+    ):
+        prefect_flow(Screening(resolved, store, client))(
+            name, resolved.level.name, resolved.checkpoint_sha256
+        )
+
+
+def prefect_flow(screening: Screening) -> Callable[[str, str, str], None]:
+    """Return ``screening`` as a Prefect flow.
+
+    Prefect sees names and hashes; structures, the client and the database stay here. What is done
+    is known from the chunk table, so Prefect caches nothing and may lose its history.
+    """
+
+    @task(name="cut surfaces", cache_policy=NO_CACHE)
+    def cut_task() -> int:
+        screening.cut()
+        return len(screening.chunks)
+
+    @task(name="finish", cache_policy=NO_CACHE)
+    def finish_task() -> None:
+        screening.finish()
+
+    @flow(name="screen", flow_run_name="{campaign}")
+    def screen(campaign: str, level: str, checkpoint: str) -> None:
+        cut_task()
+        _score_missing(screening)
+        finish_task()
+
+    return screen
+
+
+def _score_missing(screening: Screening) -> None:
+    missing = {chunk.chunk_id: chunk for chunk in screening.missing()}
+    order = screening.order()
+    total = sum(chunk.placements for chunk in screening.chunks)
+    left = sum(chunk.placements for chunk in missing.values())
+    with progress_bar(screening.store.campaign, total, total - left, "placements") as advance:
+
+        @task(name="score chunk", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
+        def chunk_task(chunk_id: str) -> int:
+            chunk = missing[chunk_id]
+            return score_chunk(screening.client, chunk, order, screening.store, advance)
+
+        known = sum(chunk_task(chunk_id) for chunk_id in missing)
+    if known:
+        print(f"{known:,} placements were predicted before: these predictions are used again")

@@ -1,0 +1,92 @@
+"""Design adslabs for a target energy: what ``sabatier generate`` runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.config.campaign import Campaign
+from flows.config.settings import read_settings
+from flows.records.locations import choose_database
+from flows.screening.adopt_designs import adopt, designs_campaign
+from flows.screening.generated import Generated, show_generated, write_generated
+from model.generation.design import load_designer
+from model.generation.stream_sampler import Sampling
+from model.prediction.predictor import load_predictor
+from screening_db.database.engine import open_database
+from tasks.design.generate import generate as write_designs
+from tasks.design.request import DesignOrder, design_order
+from tasks.errors import UserError
+from tasks.levels import level_name
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks ``sabatier generate`` for; ``campaign`` is what valid designs enter."""
+
+    adsorbate: str
+    target_ev: float
+    count: int
+    out: Path
+    bulk: str | None = None
+    level: str | None = None
+    model: str = "mini"
+    seed: int = 0
+    sampling: Sampling | None = None
+    campaign: str | None = None
+
+
+def start_generate(wish: Wish, database: str | None = None) -> None:
+    """Write designs, print what came of them, and let the valid ones enter the campaign."""
+    made = generate(wish)
+    show_generated(made)
+    if wish.campaign is not None:
+        _enter(made, _campaign(wish.campaign, wish, made.order), database)
+
+
+def _campaign(name: str, wish: Wish, order: DesignOrder) -> Campaign:
+    return designs_campaign(name, order, model=wish.model, seed=wish.seed)
+
+
+def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
+    db = open_database(choose_database(read_settings(), None, database))
+    try:
+        entered = adopt(made, campaign, db)
+        print(f"campaign     {campaign.name}: {entered} candidates in {db.where}")
+    finally:
+        db.close()
+
+
+def generate(wish: Wish) -> Generated:
+    """Write adslabs, check and predict them, and keep the valid ones as CIFs in ``wish.out``.
+
+    A campaign that they cannot enter is refused before any is made.
+
+    Raises:
+        UserError: the order cannot be met, or ``out`` holds files already.
+        ModelError: the checkpoint has no designer.
+    """
+    if wish.count < 1:
+        raise UserError(f"the number of designs is 1 or more, got {wish.count}")
+    _require_empty(wish.out)
+    designer = load_designer(wish.model)
+    level = None if wish.level is None else level_name(wish.level)
+    order = design_order(
+        designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=level
+    )
+    if wish.campaign is not None:
+        _campaign(wish.campaign, wish, order)
+    designs = write_designs(
+        designer,
+        load_predictor(wish.model),
+        order,
+        count=wish.count,
+        seed=wish.seed,
+        sampling=wish.sampling,
+    )
+    generated = Generated(order, tuple(designs), wish.out, designer.checkpoint_sha256)
+    write_generated(generated)
+    return generated
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"designs go to a folder that is new or empty, got {folder}")

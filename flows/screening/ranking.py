@@ -1,0 +1,116 @@
+"""Rank, triage and fill the queue once every chunk is stored; check that the funnel adds up."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flows.config.campaign import Campaign
+from flows.records.to_rows import rank_row
+from flows.screening.triage import choose
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import best_placements, funnel_counts, pair_minima, slabs
+from screening_db.queue.queue import enqueue
+from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
+from screening_db.tables.verification import QueueRow
+from tasks.acquisition import Prices
+from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.triage import Chosen
+
+
+class FunnelError(RuntimeError):
+    """Items were lost or counted twice: a fault of the program, never of the user."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How many items of each stage must be in a terminal state."""
+
+    bulks: int
+    slabs: int
+    placements: int
+
+
+def finish(
+    db: Database,
+    campaign: Campaign,
+    windows: Mapping[str, Window],
+    expected: Expected,
+    prices: Prices | None = None,
+) -> None:
+    """Give every item its terminal state and fill the queue; a rerun changes nothing."""
+    ranked = ranked_pairs(db, campaign.name, windows)
+    record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
+    chosen = choose(db, campaign, windows, ranked, prices=prices, again=True)
+    best = best_placements(db, campaign.name, campaign.triage.keep_per_pair)
+    record_triage(
+        db,
+        campaign.name,
+        queued=[c.pair.minimum.candidate_id for c in chosen],
+        kept=[candidate for ids in best.values() for candidate in ids],
+    )
+    enqueue(db, [queue_row(campaign, c) for c in chosen])
+    check_funnel(db, campaign.name, expected)
+    set_campaign_status(db, campaign.name, "finished")
+
+
+def check_funnel(db: Database, campaign: str, expected: Expected) -> None:
+    """Raise unless each bulk, slab and placement is in exactly one terminal state."""
+    found: Counter[str] = Counter()
+    waiting = 0
+    for row in funnel_counts(db, campaign):
+        found[row.stage] += row.count
+        waiting += row.count if row.state == "predicted" else 0
+    stages = (
+        ("bulk", expected.bulks, found["bulk"]),
+        ("slab", expected.slabs, found["slab"]),
+        ("placement", expected.placements, found["placement"]),
+    )
+    for stage, wanted, counted in stages:
+        if wanted != counted:
+            raise FunnelError(f"{wanted} items entered stage {stage}, {counted} have a state")
+    if waiting:
+        raise FunnelError(f"{waiting} placements are in no terminal state")
+
+
+def ranked_pairs(
+    db: Database,
+    campaign: str,
+    windows: Mapping[str, Window],
+    checkpoint_sha256: str | None = None,
+) -> list[RankedPair]:
+    """Return the ranking of a campaign by its present checkpoint, or by another one."""
+    return rank_pairs(_minima(db, campaign, checkpoint_sha256), windows).ranked
+
+
+def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[ScoredPlacement]:
+    minima = pair_minima(db, campaign, checkpoint_sha256)
+    bulk_of = {
+        key: row.bulk_id for key, row in slabs(db, _unique(m.slab_id for m in minima)).items()
+    }
+    return [
+        ScoredPlacement(
+            candidate_id=m.candidate_id,
+            pair_id=m.pair_id,
+            slab_id=m.slab_id,
+            bulk_id=bulk_of[m.slab_id],
+            adsorbate=m.adsorbate,
+            energy_ev=m.energy_ev,
+            sigma_ev=m.sigma_ev,
+        )
+        for m in minima
+    ]
+
+
+def queue_row(campaign: Campaign, chosen: Chosen) -> QueueRow:
+    """Return a chosen pair as an item of the queue."""
+    return QueueRow(
+        candidate_id=chosen.pair.minimum.candidate_id,
+        level=campaign.verification.level or campaign.level,
+        campaign=campaign.name,
+        priority=-float(chosen.priority),  # the queue takes the larger first, triage counts from 1
+        why=chosen.why,
+    )
+
+
+def _unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))

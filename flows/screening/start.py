@@ -1,0 +1,176 @@
+"""Begin what a command asks for: read file and settings, run, print the end.
+
+What runs work (Prefect, Dask, torch) is imported where there is work: those imports take seconds,
+and to find that nothing is left to do should not.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from flows.cluster.workers import ClusterPlan, default_workers
+from flows.config.batch_profile import load_profile
+from flows.config.campaign import Campaign
+from flows.config.campaign_file import load_campaign
+from flows.config.engines import read_places
+from flows.config.resolve import Resolved, resolve
+from flows.config.settings import Settings, read_settings
+from flows.display.labels import show_verified
+from flows.display.tables import show_candidates, show_funnel, show_plan
+from flows.records.campaign_start import record_start
+from flows.records.checkpoints import checkpoint_for
+from flows.records.locations import (
+    choose_database,
+    database_if_there,
+    existing_database,
+    lake_of,
+    work_of,
+)
+from flows.screening.compare_plans import Since, show_since
+from flows.screening.surfaces import cut_here
+from screening_db.database.engine import Database, open_database
+from screening_db.database.lock import campaign_lock
+from screening_db.queries.ranking import campaign as campaign_row
+from tasks.reports.plan import plan
+
+if TYPE_CHECKING:
+    from flows.verification.flow import InJobs, OnDask
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where the command asks to compute; what it leaves out the settings say."""
+
+    on: Literal["dask", "local", "slurm"] | None = None
+    workers: int | None = None
+    jobs: int | None = None
+    profile: Path | None = None
+
+
+def start_screening(file: Path, database: str | None) -> None:
+    """Run the campaign in ``file`` and print its ranking and funnel."""
+    settings = read_settings()
+    campaign = load_campaign(file)
+    address = choose_database(settings, campaign.database, database)
+    db, resolved = open_campaign(address, campaign, file.parent, settings)
+    try:
+        with campaign_lock(db, campaign.name):
+            record_start(db, resolved)
+            if campaign_row(db, campaign.name).status == "finished":
+                print(f"{campaign.name} was finished before; nothing is left to run")
+            else:
+                _run(resolved, db, settings)
+        show_candidates(db, campaign.name, _SHOWN)
+        show_funnel(db, campaign.name)
+        print(f"database     {db.where}")
+        print(f"predictions  {lake_of(db) / 'predictions'}")
+    finally:
+        db.close()
+
+
+def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
+    from flows.screening.flow import Control, run_screening
+
+    control = Control(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
+    run_screening(resolved, db, lake_of(db), control)
+
+
+def start_plan(file: Path, since: Since | None = None) -> None:
+    """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
+    settings = read_settings()
+    campaign, resolved = _read(file, settings)
+    workers = cluster_plan(campaign, settings).workers
+    surfaces = cut_here(resolved)
+    planned = plan(
+        surfaces,
+        len(resolved.adsorbates),
+        model=campaign.model,
+        workers=workers,
+        keep_per_pair=campaign.triage.keep_per_pair,
+        refused=resolved.refused,
+    )
+    show_plan(campaign.name, planned, workers)
+    if since is not None:
+        show_since(since, resolved, surfaces, settings, workers)
+    if resolved.verified_at != resolved.level:
+        print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+
+
+def start_verification(
+    campaign: str, limit: int | None, engine: str | None, asked: Asked, database: str | None
+) -> None:
+    """Drain the queue of ``campaign`` and print labels beside predictions."""
+    from flows.verification.flow import run_verification
+
+    settings = read_settings()
+    db, began = existing_database(settings, database), time.monotonic()
+    try:
+        counts = run_verification(
+            db,
+            campaign_row(db, campaign),
+            limit=limit,
+            engine=engine,
+            where=where_of(asked, settings, lake_of(db) / "jobs"),
+            places=read_places(work_of(db)),
+        )
+        show_verified(db, campaign)
+        print(f"{counts} in this run, {_rate(counts.ended, time.monotonic() - began)}")
+    finally:
+        db.close()
+
+
+def _rate(ended: int, seconds: float) -> str:
+    return f"{seconds:.0f} s, {60 * ended / seconds:.1f} a minute"
+
+
+def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
+    """Return where verification computes: as the command asks, else as the settings say."""
+    from flows.verification.flow import InJobs, OnDask
+
+    on = asked.on or settings.on
+    if on == "dask":
+        workers = asked.workers or settings.workers or default_workers()
+        return OnDask(ClusterPlan(workers, settings.cluster), settings.memory_class)
+    stated = asked.profile or settings.profile
+    profile = load_profile(stated)
+    jobs = asked.jobs or settings.jobs
+    if jobs is None:  # a machine of one's own has as many places as cores, unless a profile counts
+        jobs = default_workers() if on == "local" and stated is None else profile.jobs
+    return InJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
+
+
+def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
+    campaign = load_campaign(file)
+    return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
+
+
+def open_campaign(
+    address: str, campaign: Campaign, folder: Path, settings: Settings
+) -> tuple[Database, Resolved]:
+    """Open the database and resolve the campaign with the checkpoint that serves in it.
+
+    A database is made once nothing of the campaign is refused.
+    """
+    db = database_if_there(address)
+    try:
+        checkpoint = checkpoint_for(db, campaign) if db else None
+        resolved = resolve(campaign, folder, settings.mp_api_key, read_places(), checkpoint)
+        return db or open_database(address), resolved
+    except BaseException:
+        if db:
+            db.close()
+        raise
+
+
+def cluster_plan(campaign: Campaign, settings: Settings) -> ClusterPlan:
+    """Return which workers a campaign wants, as its file and the settings say."""
+    stated = campaign.cluster
+    hidden = settings.cuda_visible_devices in ("", "-1")
+    return ClusterPlan(
+        workers=stated.workers or settings.workers or default_workers(),
+        address=stated.address or settings.cluster,
+        cuda=False if hidden and stated.cuda == "auto" else stated.cuda,
+    )

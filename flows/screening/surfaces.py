@@ -1,0 +1,52 @@
+"""Cut the bulks of a campaign and count what can be placed."""
+
+from dataclasses import dataclass
+
+from flows.config.resolve import Resolved
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.placements import PlacementSpec
+from tasks.enumeration.slabs import SlabSpec
+from tasks.reports.plan import BulkSurfaces, surfaces_of
+from tasks.verification.engines import computable_elements
+
+
+@dataclass(frozen=True)
+class CutOrder:
+    """What is done with each bulk; it travels to the workers.
+
+    ``elements`` are those that each rule lets pass: the model's, and the verifying engine's.
+    """
+
+    slabs: SlabSpec
+    adsorbates: tuple[Adsorbate, ...]
+    placements: PlacementSpec
+    elements: dict[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, resolved: Resolved) -> "CutOrder":
+        """Return the order of a campaign."""
+        campaign, verified_at = resolved.campaign, resolved.verified_at
+        elements = {
+            "element outside the model": resolved.domain.elements[resolved.level.name],
+            f"element that engine {verified_at.engine} has no potential for": computable_elements(
+                verified_at, resolved.places
+            ),
+        }
+        return cls(
+            campaign.surfaces.spec(),
+            resolved.adsorbates,
+            campaign.placements.spec(campaign.seed),
+            elements,
+        )
+
+
+def cut(bulk: Bulk, order: CutOrder) -> BulkSurfaces:
+    """Cut one bulk; this runs on a worker."""
+    return surfaces_of(bulk, order.slabs, order.adsorbates, order.placements, order.elements)
+
+
+def cut_here(resolved: Resolved) -> list[BulkSurfaces]:
+    """Cut every bulk in this process."""
+    order = CutOrder.of(resolved)
+    return [cut(bulk, order) for bulk in resolved.bulks]

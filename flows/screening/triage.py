@@ -1,0 +1,89 @@
+"""Choose what a campaign verifies next, with all that its database knows."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from flows.config.campaign import Campaign
+from screening_db.database.engine import Database
+from screening_db.queries.ranking import (
+    bulk_formulas,
+    known_slabs,
+    labelled_predictions,
+    slabs,
+    tried_candidates,
+)
+from tasks.acquisition import Prices
+from tasks.acquisition.rank import RankedPair, Window
+from tasks.acquisition.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+
+
+def choose(
+    db: Database,
+    campaign: Campaign,
+    windows: Mapping[str, Window],
+    ranked: Sequence[RankedPair],
+    *,
+    prices: Prices | None = None,
+    budget: Budget | None = None,
+    paid: Collection[str] = (),
+    again: bool = False,
+) -> list[Chosen]:
+    """Return the pairs of ``ranked`` that are to be calculated, as the campaign's file says.
+
+    What has a label or was tried at the level is not chosen; slabs with an energy, or ``paid`` for
+    by what is begun, are free. ``again`` counts neither labels, tries nor energies that are the
+    campaign's own work: the choice of the screening, made again after a kill, is then the same.
+    ``budget`` replaces the file's, for one round.
+    """
+    stated = campaign.triage
+    beliefs = beliefs_of(
+        ranked,
+        windows,
+        _facts(db, ranked),
+        costs=stated.costs.rule() if stated.costs else None,
+        prices=prices,
+    )
+    taken = tried_candidates(db, campaign.name, but_own=again)
+    known = Known(
+        taken=taken,
+        slabs={*known_slabs(db, campaign.name, but_own=again), *paid},
+        best_ev=best_found(db, campaign.name, windows, taken),
+    )
+    return triage(
+        ranked,
+        beliefs,
+        stated.as_policy(),
+        budget or stated.as_budget(),
+        known=known,
+        seed=campaign.seed,
+    )
+
+
+def best_found(
+    db: Database, campaign: str, windows: Mapping[str, Window], among: Collection[str]
+) -> dict[str, float]:
+    """Return, by adsorbate, the smallest distance (eV) of a clean label to its window's middle.
+
+    Labels of ``among`` count. Windows are of the level that is predicted, so labels of another say
+    nothing of them.
+    """
+    best: dict[str, float] = {}
+    for row in labelled_predictions(db, campaign):
+        clean = row.trainable and row.level == row.predicted_level
+        if clean and row.candidate_id in among and row.adsorbate in windows:
+            distance = abs(row.label_ev - windows[row.adsorbate].centre_ev)
+            best[row.adsorbate] = min(distance, best.get(row.adsorbate, distance))
+    return best
+
+
+def _facts(db: Database, ranked: Sequence[RankedPair]) -> dict[str, SlabFacts]:
+    found = slabs(db, sorted({r.minimum.slab_id for r in ranked}))
+    formulas = bulk_formulas(db, {row.bulk_id for row in found.values()})
+    return {
+        slab_id: SlabFacts(
+            formulas[row.bulk_id],
+            (row.miller_h, row.miller_k, row.miller_l),
+            row.shift,
+            row.n_atoms,
+        )
+        for slab_id, row in found.items()
+    }

@@ -1,0 +1,1 @@
+"""Works off the verification queue on Dask, on local processes or on Slurm."""

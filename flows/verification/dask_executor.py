@@ -1,0 +1,119 @@
+"""Verification on Dask workers, one calculation on each at a time; they end with this process."""
+
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dask
+from dask.distributed import Client, Future
+from distributed.scheduler import KilledWorker
+
+from flows.cluster.dask import dask_client
+from flows.cluster.workers import ClusterPlan
+from flows.verification.executor import Result, Work
+from flows.verification.worker import Outcome, verify_group
+from screening_db.queue.lease import Lease
+from tasks.verification.engines import FailureKind
+from tasks.verification.engines.failures import kind_of
+
+_MEMORY_TOPIC = "worker-restart-memory"  # as Dask's nannies call it
+
+
+@contextmanager
+def dask_executor(plan: ClusterPlan, threads: int) -> Iterator["DaskExecutor"]:
+    """Yield an executor on the workers of ``plan``, with ``threads`` for each one's libraries.
+
+    Dask's own policy would run a calculation four times that kills its worker, before it tells;
+    how often it is tried is the queue's policy alone.
+    """
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask_client(plan, threads=threads) as client,
+    ):
+        yield DaskExecutor(client)
+
+
+class DaskExecutor:
+    """Sends work to Dask's workers as they are free.
+
+    No more is in flight than there are workers: one that dies takes with it, as Dask counts, all
+    that it was given, begun or not.
+    """
+
+    place = ""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._futures: dict[object, tuple[Lease, Future[Any]]] = {}
+        self._over_memory: set[str] = set()  # addresses of workers that their nannies ended for it
+        client.subscribe_topic(_MEMORY_TOPIC, self._hear)
+
+    @property
+    def capacity(self) -> int:
+        """Return the number of workers, which a cluster's owner may change."""
+        threads: dict[str, int] = self.client.nthreads()
+        return max(1, sum(threads.values()))
+
+    def job_of(self, lease: Lease) -> str:
+        """Return nothing: these jobs do not outlive this process."""
+        return ""
+
+    def submit(self, work: Work) -> None:
+        """Send one calculation to a worker."""
+        future = self.client.submit(
+            verify_group, [work.job], work.order, dict(work.known), pure=False
+        )
+        self._futures[future.key] = (work.lease, future)
+        future.add_done_callback(self._ended.put)
+
+    def collect(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Return the leases: none of them has a job here."""
+        return list(leases)
+
+    def ended(self, wait_s: float) -> list[Result]:
+        """Return what has ended; wait at most so long where nothing has."""
+        futures = []
+        with suppress(queue.Empty):
+            futures.append(self._ended.get(timeout=wait_s))
+            while True:
+                futures.append(self._ended.get_nowait())
+        return [self._result(*self._futures.pop(f.key)) for f in futures if f.key in self._futures]
+
+    def recorded(self, result: Result) -> None:
+        """Do nothing: the result was let go of when it was read."""
+
+    def drop(self, lease: Lease) -> None:
+        """Forget a calculation; one that a worker has begun is computed to its end for nothing."""
+        for key, (held, future) in list(self._futures.items()):
+            if held.key == lease.key:
+                del self._futures[key]
+                future.cancel()
+
+    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        self._over_memory.add(str(event[1]["worker"]))
+
+    def _result(self, lease: Lease, future: "Future[Any]") -> Result:
+        if future.status == "finished":
+            (outcome,), found = future.result()
+            future.release()  # a lost worker then costs the work that it was on, not all it held
+            return Result(outcome, found)
+        error = future.exception() if future.status == "error" else None
+        if error is None or isinstance(error, KilledWorker):
+            return Result(self._killed(lease, error))
+        message = f"{type(error).__name__}: {error}"
+        return Result(Outcome(lease, failure=kind_of(error), message=message))
+
+    def _killed(self, lease: Lease, error: KilledWorker | None) -> Outcome:
+        """Return how a worker died: Dask's nanny tells of its memory limit, the system nothing."""
+        address = "" if error is None else str(getattr(error.last_worker, "address", ""))
+        if address in self._over_memory:
+            self._over_memory.remove(address)  # the next worker may have it again
+            said = (
+                "the worker went over its memory limit and was ended; Dask gives every try the "
+                "same: start fewer workers, or take --on local or slurm"
+            )
+            return Outcome(lease, failure=FailureKind.OUT_OF_MEMORY, message=said)
+        said = "the worker process was killed, and by whom is not told; it may be for its memory"
+        return Outcome(lease, failure=FailureKind.KILLED, message=said)

@@ -1,0 +1,125 @@
+"""Verify what a campaign queued, with the engine of the level it is verified at.
+
+Clean slabs and gas molecules are computed once each, then the adslabs that need them. What a worker
+finds comes back as values; only this process writes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from flows.cluster.workers import ClusterPlan, default_workers
+from flows.config.batch_profile import Profile, System
+from flows.display.progress import progress_bar
+from flows.errors import CampaignError
+from flows.records.recorded_level import recorded_level
+from flows.records.to_rows import level_row
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import Executor
+from flows.verification.queue_work import plan_needs
+from flows.verification.recording import Counts
+from flows.verification.step_events import Listener, steps_recorded
+from flows.verification.work_items import Terms
+from screening_db.database.engine import Database
+from screening_db.queue.progress import waiting_adslabs
+from screening_db.records.screening import record_level
+from screening_db.tables.screening import CampaignRow
+from tasks.levels import LevelOfTheory
+from tasks.verification.engines import Places, engine_elsewhere, engine_for, place_of
+from tasks.verification.inputs.resources import Limits
+from tasks.verification.relaxation.work_folder import require_work_folder
+
+
+@dataclass(frozen=True)
+class OnDask:
+    """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others.
+
+    Workers have one memory each, and no item gets more of it: a larger class of an item is only
+    what it is left to others by.
+    """
+
+    cluster: ClusterPlan
+    memory_class: int | None = None
+
+
+@dataclass(frozen=True)
+class InJobs:
+    """Jobs of a batch system, which outlive this process; ``folder`` keeps what they exchange."""
+
+    system: System
+    profile: Profile
+    folder: Path
+    jobs: int
+    memory_class: int | None = None
+
+
+def run_verification(
+    db: Database,
+    campaign: CampaignRow,
+    *,
+    limit: int | None,
+    engine: str | None,
+    where: OnDask | InJobs,
+    places: Places | None = None,
+    pace: Pace | None = None,
+) -> Counts:
+    """Verify up to ``limit`` queued candidates, the first in line first.
+
+    Raises:
+        UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
+            computed here, or the work folder not be written.
+        DatabaseError: the level was recorded with other settings than it has in this release.
+    """
+    level = recorded_level(db, campaign.verified_at)
+    # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
+    on_slurm = isinstance(where, InJobs) and where.system == "slurm"
+    (engine_elsewhere if on_slurm else engine_for)(level, engine, places)
+    record_level(db, level_row(level))  # labels and references go by the level's name
+    plan_needs(db, level)
+    waiting = waiting_adslabs(db, campaign.name)
+    total = waiting if limit is None else min(limit, waiting)
+    if total == 0:
+        return Counts()
+    require_work_folder(place_of(level, places).work)
+    terms = _terms(level, places or {}, where)
+    wanted = Wanted(campaign.name, total, where.memory_class)
+    with (
+        steps_recorded(db, place_of(level, places).work) as listener,
+        _executor(where, terms, listener) as executor,
+        progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
+    ):
+        return Driver(db, terms, executor, wanted, pace or Pace()).run(advance)
+
+
+def _terms(level: LevelOfTheory, places: Places, where: OnDask | InJobs) -> Terms:
+    """Return what all calculations share; those on this machine share its cores as well."""
+    if isinstance(where, OnDask):
+        return Terms(level, places, Limits(max_cpus=_cores_each(where.cluster.workers)))
+    limits = where.profile.limits
+    if where.system == "local":
+        limits = replace(limits, max_cpus=min(limits.max_cpus, _cores_each(where.jobs)))
+    return Terms(level, places, limits, where.profile.launcher)
+
+
+def _cores_each(workers: int) -> int:
+    return max(1, default_workers() // workers)
+
+
+@contextmanager
+def _executor(where: OnDask | InJobs, terms: Terms, listener: Listener) -> Iterator[Executor]:
+    """Yield what computes. Dask and submitit take seconds to import, and one of them is used."""
+    if isinstance(where, OnDask):
+        from flows.verification.dask_executor import dask_executor
+
+        threads = min(terms.limits.cost(terms.level.engine).threads, terms.limits.max_cpus)
+        with dask_executor(where.cluster, threads) as on_dask:
+            listener.listen(on_dask.client)
+            yield on_dask
+        return
+    if find_spec("submitit") is None:
+        raise CampaignError("jobs are submitted by submitit: pip install 'sabatier[hpc]'")
+    from flows.verification.batch_executor import BatchExecutor
+
+    yield BatchExecutor(where.system, where.profile, where.folder, where.jobs)
