@@ -38,7 +38,7 @@ checkpoint: $(VENV)/ready
 SETS ?= oc20_text fg
 bench-accuracy: $(VENV)/ready
 	$(BIN)/python -m tasks.training_data.benchmark_tables --data $(DATA) --out runs/benchmarks/tables --sets $(SETS)
-	$(BIN)/python benchmarks/accuracy.py --tables runs/benchmarks/tables --sets $(SETS)
+	$(BIN)/python benchmarks/accuracy/accuracy.py --tables runs/benchmarks/tables --sets $(SETS)
 
 # Torch comes first: where there is no NVIDIA driver a CPU build, several GB smaller, is taken from
 # pip's own sources or, failing that, from PyTorch's CPU index, which uv knows by name.

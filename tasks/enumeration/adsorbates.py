@@ -1,7 +1,7 @@
 """Adsorbates by name, from a file or from SMILES, each with its binding atoms.
 
 The named ones are stored geometries (``adsorbate_structures.json``, made by
-``benchmarks/build_adsorbates.py``), those of C, H, O, N chemistry that OC20 and the BEEF-vdW
+``benchmarks/tools/build_adsorbates.py``), those of C, H, O, N chemistry that OC20 and the BEEF-vdW
 oxygenate sets use. The binding atoms' centre is at the origin, the rest towards +z. Units: Å.
 """
 

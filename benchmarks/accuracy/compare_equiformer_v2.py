@@ -6,7 +6,7 @@ The two fairchem lines share a package name, so this runs in an environment of i
     /tmp/oracle/bin/pip install --no-deps fairchem-core==1.10.0
     /tmp/oracle/bin/pip install torch-geometric e3nn ase pymatgen safetensors pyyaml tqdm lmdb \
         numba orjson submitit hydra-core tensorboard wandb requests huggingface_hub
-    OMP_NUM_THREADS=1 /tmp/oracle/bin/python benchmarks/compare_equiformer_v2.py
+    OMP_NUM_THREADS=1 /tmp/oracle/bin/python benchmarks/accuracy/compare_equiformer_v2.py
 
 fairchem turns each edge's frame about the edge at random. The comparison gives it the frames that
 ours uses, and states beside it how far fairchem is from itself under two random turns. Its
@@ -27,7 +27,7 @@ from ase.build import add_adsorbate, bcc110, fcc111, fcc211, molecule
 from safetensors.torch import save_file
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from model.data.graph import Graph, GraphBatch, collate, radius_graph  # noqa: E402

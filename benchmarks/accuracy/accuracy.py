@@ -2,12 +2,12 @@
 
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES \\
         --sets fg wwl_simple wwl_oxygenates alloy_gmae oc20_text gaspy_oh hea_orr
-    python benchmarks/accuracy.py --tables TABLES                     every set
-    python benchmarks/accuracy.py --tables TABLES --sets fg           one set, a minute
-    python benchmarks/accuracy.py --table train.parquet --sets emt    from a training table
+    python benchmarks/accuracy/accuracy.py --tables TABLES                     every set
+    python benchmarks/accuracy/accuracy.py --tables TABLES --sets fg           one set, a minute
+    python benchmarks/accuracy/accuracy.py --table train.parquet --sets emt    from a training table
 
 Sets that the embedded checkpoint was trained on are answered by it; for the others, whose licence
-keeps weights from shipping, one is trained first by ``benchmarks/recipes/SET.yaml`` and kept under
+keeps weights from shipping, one is trained first by ``benchmarks/accuracy/recipes/SET.yaml`` and kept under
 ``--runs``. ``--train`` trains for every set. Fold 4 is reported: it took part in neither training
 nor calibration. Inputs are what a screening sees; relaxed geometries stand beside them.
 """
@@ -138,7 +138,9 @@ def _predictor(name: str, table: Path, options: argparse.Namespace) -> QECatalyt
 
 def _qe_catalytic(predictor: Predictor) -> QECatalyticPredictor:
     if not isinstance(predictor, QECatalyticPredictor):
-        raise SystemExit("--model is a QE-Catalytic checkpoint; baselines: benchmarks/baselines.py")
+        raise SystemExit(
+            "--model is a QE-Catalytic checkpoint; baselines: benchmarks/accuracy/baselines.py"
+        )
     return predictor
 
 

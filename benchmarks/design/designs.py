@@ -1,6 +1,6 @@
 """Print how many structures written to order are valid, and how near they come to their targets.
 
-    python benchmarks/designs.py --model mini --level pbe-d2-molecule
+    python benchmarks/design/designs.py --model mini --level pbe-d2-molecule
 
 Orders are drawn by lot: an adsorbate of the level, a target within the energies seen for it, and
 half of the time a bulk of the level: a metal or, with ``--alloys``, AB or A3B of two of them. Each

@@ -1,9 +1,9 @@
 """How much fine-tuning betters a region that the model has not seen, and what it forgets.
 
-    python benchmarks/fine_tuning.py labels --out DIR            (EMT, minutes)
-    python benchmarks/fine_tuning.py methods --out DIR           (hours; resumable)
-    python benchmarks/fine_tuning.py rounds --out DIR
-    python benchmarks/fine_tuning.py table --out DIR
+    python benchmarks/accuracy/fine_tuning.py labels --out DIR            (EMT, minutes)
+    python benchmarks/accuracy/fine_tuning.py methods --out DIR           (hours; resumable)
+    python benchmarks/accuracy/fine_tuning.py rounds --out DIR
+    python benchmarks/accuracy/fine_tuning.py table --out DIR
 
 The region: stepped (211) surfaces of A3B (L1_2) alloys. The embedded checkpoint has learnt from
 these alloys' flat surfaces and from the stepped surfaces of pure metals alone. Labels are EMT

@@ -1,6 +1,6 @@
 """Print what texts learn from a graph model's answers to placements that nobody has calculated.
 
-    python benchmarks/distillation.py --table TABLES/fg.parquet --teacher mini
+    python benchmarks/accuracy/distillation.py --table TABLES/fg.parquet --teacher mini
 
 Every training placement of FG is put on other metals of its lattice: elements exchanged, the cell
 scaled by the metals' nearest-neighbour distances, the molecule rigid. The teacher answers them

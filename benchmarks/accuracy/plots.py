@@ -1,7 +1,7 @@
 """Draw how graphs and texts align after stage 1, and predictions with error bars against labels.
 
-    python benchmarks/plots.py alignment --recipe mini --table TABLE --run RUN --out alignment.png
-    python benchmarks/plots.py parity --table TABLE --set fg --out parity.png
+    python benchmarks/accuracy/plots.py alignment --recipe mini --table TABLE --run RUN --out alignment.png
+    python benchmarks/accuracy/plots.py parity --table TABLE --set fg --out parity.png
 
 ``RUN`` is the folder of ``sabatier train``. Alignment is that of held-out rows; parity that of
 fold 4, which took part in neither training nor calibration.

@@ -1,7 +1,7 @@
 """Print how many placements a second one core answers: graph, text, both heads and sigma included.
 
-    python benchmarks/throughput.py --table train.parquet --models mini CHECKPOINT_FOLDER
-    python benchmarks/throughput.py --table train.parquet --presets mini mini-eqv2 small
+    python benchmarks/speed/throughput.py --table train.parquet --models mini CHECKPOINT_FOLDER
+    python benchmarks/speed/throughput.py --table train.parquet --presets mini mini-eqv2 small
 
 CPU time of one thread; all take turns, so that their ratio holds on a noisy machine. A preset is
 measured untrained and as one member: speed does not depend on what the weights are.

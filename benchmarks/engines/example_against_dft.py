@@ -1,6 +1,6 @@
 """Compare a screened campaign with published minima that took no part in training.
 
-    python benchmarks/example_against_dft.py --data DIR --database runs/screening.db
+    python benchmarks/engines/example_against_dft.py --data DIR --database runs/screening.db
 
 MamunHighT2019 holds BEEF-vdW energies relative to CH4, H2O and H2, as ``beef-vdw-ch4`` does. For
 each surface and adsorbate that both hold, the lowest prediction meets the lowest published energy.

@@ -1,4 +1,4 @@
-"""Make ``tasks/adsorbate_structures.json``: needs rdkit; run once when the list changes.
+"""Make ``tasks/enumeration/adsorbate_structures.json``: needs rdkit; run once when the list changes.
 
 A fragment is built as the molecule with its open valences closed by deuterium ([2H]), relaxed with
 MMFF94; the deuterium atoms are then taken away, and the bonds of the first atom that bore one point
@@ -19,7 +19,7 @@ from rdkit.Chem import AllChem
 
 from tasks.structures.orientation import upright
 
-TARGET = Path(__file__).parents[1] / "tasks" / "adsorbate_structures.json"
+TARGET = Path(__file__).parents[2] / "tasks" / "enumeration" / "adsorbate_structures.json"
 CONFORMERS = 60
 
 # Name: SMILES with [2H] for each bond to the surface. The first atom that bears one binds.

@@ -1,13 +1,13 @@
 """Adsorption energies of H, O, OH and CO on close-packed metals: engines and published values.
 
-    python benchmarks/engines.py                 whatever is missing, level by level
-    python benchmarks/engines.py --levels gpaw-pbe-fast --metals Cu --adsorbates H
-    python benchmarks/engines.py --table         print what is there, compute nothing
+    python benchmarks/engines/engines.py                 whatever is missing, level by level
+    python benchmarks/engines/engines.py --levels gpaw-pbe-fast --metals Cu --adsorbates H
+    python benchmarks/engines/engines.py --table         print what is there, compute nothing
 
 fcc(111), p(2x2), three layers, all held; one adsorbate at the site that the published energies are
 of; each level at its own lattice constant, from five volumes. What is finished is a small JSON file
 under ``--runs``: a run that was killed goes on, and ``--table`` prints again what the repository
-keeps in ``engine_results``, hours of GPAW. Each adslab has a process of its own, so that its memory
+keeps in ``results``, hours of GPAW. Each adslab has a process of its own, so that its memory
 is its own.
 """
 
@@ -123,7 +123,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description="Engines against published adsorption energies.")
-    parser.add_argument("--runs", type=Path, default=HERE / "engine_results")
+    parser.add_argument("--runs", type=Path, default=HERE / "results")
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=list(LEVELS))
     parser.add_argument("--metals", nargs="+", default=["Cu", "Pt", "Ni", "Al"], choices=METALS)
     parser.add_argument("--adsorbates", nargs="+", default=list(ADSORBATES), choices=ADSORBATES)

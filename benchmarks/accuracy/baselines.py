@@ -2,8 +2,8 @@
 
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES \\
         --sets fg wwl_simple wwl_oxygenates alloy_gmae oc20_text gaspy_oh hea_orr
-    python benchmarks/baselines.py --tables TABLES
-    python benchmarks/baselines.py --tables TABLES --sets alloy_gmae --folds 0 1 2 3 4
+    python benchmarks/accuracy/baselines.py --tables TABLES
+    python benchmarks/accuracy/baselines.py --tables TABLES --sets alloy_gmae --folds 0 1 2 3 4
 
 Trained on the other folds less a tenth of their rows, which calibrates: surfaces that training
 never saw where the folds are split by surface, else any. Inputs are what a screening sees.

@@ -1,9 +1,9 @@
 """Print what each part of QE-Catalytic is worth: one thing changed at a time, over seeds.
 
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES --sets fg
-    python benchmarks/ablations.py --table TABLES/fg.parquet
+    python benchmarks/accuracy/ablations.py --table TABLES/fg.parquet
 
-Every run is one network trained by ``benchmarks/recipes/ablation.yaml`` with the changes of its
+Every run is one network trained by ``benchmarks/accuracy/recipes/ablation.yaml`` with the changes of its
 variant, kept under ``--runs``. Defaults are chosen by the held-out rows; fold 4 stands beside them.
 MAE in eV, mean over seeds and half their range.
 """
