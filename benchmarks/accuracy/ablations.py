@@ -3,9 +3,9 @@
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES --sets fg
     python benchmarks/accuracy/ablations.py --table TABLES/fg.parquet
 
-Every run is one network trained by ``benchmarks/accuracy/recipes/ablation.yaml`` with the changes of its
-variant, kept under ``--runs``. Defaults are chosen by the held-out rows; fold 4 stands beside them.
-MAE in eV, mean over seeds and half their range.
+Every run is one network trained by ``recipes/ablation.yaml`` (beside this file) with the changes of
+its variant, kept under ``--runs``. Defaults are chosen by the held-out rows; fold 4 stands beside
+them. MAE in eV, mean over seeds and half their range.
 """
 
 import argparse

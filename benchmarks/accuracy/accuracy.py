@@ -7,8 +7,8 @@
     python benchmarks/accuracy/accuracy.py --table train.parquet --sets emt    from a training table
 
 Sets that the embedded checkpoint was trained on are answered by it; for the others, whose licence
-keeps weights from shipping, one is trained first by ``benchmarks/accuracy/recipes/SET.yaml`` and kept under
-``--runs``. ``--train`` trains for every set. Fold 4 is reported: it took part in neither training
+keeps weights from shipping, one is trained first by ``recipes/SET.yaml`` (beside this file) and kept
+under ``--runs``. ``--train`` trains for every set. Fold 4 is reported: it took part in neither training
 nor calibration. Inputs are what a screening sees; relaxed geometries stand beside them.
 """
 
@@ -139,7 +139,7 @@ def _predictor(name: str, table: Path, options: argparse.Namespace) -> QECatalyt
 def _qe_catalytic(predictor: Predictor) -> QECatalyticPredictor:
     if not isinstance(predictor, QECatalyticPredictor):
         raise SystemExit(
-            "--model is a QE-Catalytic checkpoint; baselines: benchmarks/accuracy/baselines.py"
+            "--model is a QE-Catalytic checkpoint; for baselines: accuracy/baselines.py"
         )
     return predictor
 

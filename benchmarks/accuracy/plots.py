@@ -1,7 +1,8 @@
 """Draw how graphs and texts align after stage 1, and predictions with error bars against labels.
 
-    python benchmarks/accuracy/plots.py alignment --recipe mini --table TABLE --run RUN --out alignment.png
-    python benchmarks/accuracy/plots.py parity --table TABLE --set fg --out parity.png
+    cd benchmarks/accuracy
+    python plots.py alignment --recipe mini --table TABLE --run RUN --out alignment.png
+    python plots.py parity --table TABLE --set fg --out parity.png
 
 ``RUN`` is the folder of ``sabatier train``. Alignment is that of held-out rows; parity that of
 fold 4, which took part in neither training nor calibration.

@@ -1,8 +1,9 @@
 """Replay active learning on the Mamun rows: how many calculations until the best are found.
 
-    python benchmarks/active_learning/active_learning.py --data DIR                what is missing, then the table
-    python benchmarks/active_learning/active_learning.py --data DIR --goals lowest --contests probability --seeds 2
-    python benchmarks/active_learning/active_learning.py --table                   print and draw what is stored
+    cd benchmarks/active_learning
+    python active_learning.py --data DIR           what is missing, then the table
+    python active_learning.py --data DIR --goals lowest --contests probability --seeds 2
+    python active_learning.py --table              print and draw what is stored
 
 A *call* answers one pair of a surface and a reaction with its global minimum, the lowest energy of
 its rows (its adsorption sites); how many rows stand behind the calls is counted beside it. Goals:

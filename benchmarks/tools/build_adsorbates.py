@@ -1,4 +1,4 @@
-"""Make ``tasks/enumeration/adsorbate_structures.json``: needs rdkit; run once when the list changes.
+"""Make ``adsorbate_structures.json`` of the enumeration: run once when the list changes (rdkit).
 
 A fragment is built as the molecule with its open valences closed by deuterium ([2H]), relaxed with
 MMFF94; the deuterium atoms are then taken away, and the bonds of the first atom that bore one point

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import atomic_numbers
+from support.paths import REPOSITORY
 
 from model.data.domain import domain_of
 from model.data.rows import Row
 from model.prediction import baseline
 
-REPOSITORY = Path(__file__).parents[2]
 METALS = {
     **{"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Co": -0.6, "Cu": -0.3, "Ir": -0.7, "Ni": -0.6},
     **{"Pd": -0.5, "Pt": -0.7, "Rh": -0.6, "Ru": -0.7},

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import stored_rows
+from support import stored_rows
 
 from screening_db.database.engine import Database, open_database
 

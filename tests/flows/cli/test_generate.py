@@ -1,0 +1,124 @@
+import csv
+from pathlib import Path
+
+import pytest
+from support.designer import designer_checkpoint
+
+from flows.screening.generate import Wish, generate, start_generate
+from flows.screening.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
+from model.contract import Domain, Prediction
+from model.errors import ModelError
+from tasks.design.checks import Verdict
+from tasks.design.generate import Adslab, Design
+from tasks.design.request import DesignOrder
+from tasks.errors import UserError
+
+
+class NothingToPredict:
+    """A predictor for runs of an untrained designer, in which nothing is valid."""
+
+    checkpoint_sha256 = "0" * 64
+    domain = Domain({}, {}, frozenset({"emt"}))
+
+    def predict(self, configurations: object) -> list[Prediction]:
+        return []
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("flows.screening.generate.load_predictor", lambda name: NothingToPredict())
+    return str(designer_checkpoint(tmp_path / "checkpoint").folder)
+
+
+def run(checkpoint: str, out: Path, **wishes: object) -> Generated:
+    asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
+    return generate(Wish(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
+
+
+def test_every_attempt_is_in_the_table(checkpoint: str, tmp_path: Path) -> None:
+    generated = run(checkpoint, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / SUMMARY).open()))
+    assert [row["number"] for row in rows] == ["1", "2", "3"]
+    assert [row["cause"] for row in rows] == [d.verdict.cause or "" for d in generated.designs]
+    assert rows[0]["stream"].split()[0].startswith("<m:")
+
+
+def test_one_seed_makes_one_table(checkpoint: str, tmp_path: Path) -> None:
+    tables = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(checkpoint, tmp_path / name, seed=seed)
+        tables.append((tmp_path / name / SUMMARY).read_text())
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_a_folder_that_holds_something_is_left_alone(checkpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.cif").write_text("mine")
+    with pytest.raises(UserError, match="new or empty"):
+        run(checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "error", "says"),
+    [
+        ({"count": 0}, UserError, "1 or more, got 0"),
+        ({"adsorbate": "Q"}, UserError, "has not seen the adsorbate Q"),
+        ({"bulk": "Zr"}, UserError, "got Zr"),
+        ({"target_ev": 99.0}, UserError, "lie within its labels"),
+        ({"model": "baseline"}, ModelError, "has no designer"),
+        ({"campaign": "no spaces"}, UserError, "campaign 'no spaces': name"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_written(
+    checkpoint: str, tmp_path: Path, wishes: dict[str, object], error: type[Exception], says: str
+) -> None:
+    folder = wishes.pop("model", checkpoint)
+    with pytest.raises(error, match=says):
+        run(str(folder), tmp_path / "out", **wishes)
+    assert not (tmp_path / "out").exists()
+
+
+def valid(number: int, energy_ev: float, order: DesignOrder, key: str) -> Design:
+    made = Adslab(key, "slab", "Cu", (1, 1, -1), None, "")  # type: ignore[arg-type]
+    said = Prediction(key, order.level, "0" * 64, energy_ev, 0.1, energy_ev, energy_ev, True)
+    return Design(number, (), "", Verdict(), made, said)
+
+
+def test_what_is_printed_counts_valid_distinct_and_causes(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = run(checkpoint, tmp_path / "out").order
+    designs = (
+        valid(1, 0.9, order, "a"),
+        valid(2, 0.6, order, "b"),
+        valid(3, 0.6, order, "b"),
+        Design(4, (), None, Verdict("unfinished", "")),
+    )
+    generated = Generated(order, designs, tmp_path, "d" * 64)
+    assert [d.number for d in generated.valid] == [2, 3, 1]
+    assert cif_name(designs[0], order) == "001-O-Cu-11-1.cif"
+    lines = summary_lines(generated)
+    assert lines[0] == "valid        3 of 4 (75%)"
+    assert lines[1] == "distinct     2 of 3"
+    assert lines[2].startswith("unfinished   1: ")
+    assert lines[3] == "off target   0.10 eV median, 0.10 eV best"
+    show_generated(generated)
+    assert "+0.60 ± 0.10" in capsys.readouterr().out
+
+
+def test_a_run_without_a_valid_design_makes_no_campaign(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="at least one valid design"):
+        start_generate(
+            Wish(
+                adsorbate="O",
+                target_ev=0.5,
+                count=2,
+                out=tmp_path / "out",
+                level="emt",
+                model=checkpoint,
+                campaign="mine",
+            ),
+            database=str(tmp_path / "designs.db"),
+        )
+    assert "valid        0 of 2 (0%)" in capsys.readouterr().out

@@ -1,0 +1,43 @@
+"""What starts at once: commands that find nothing to run load neither torch, Prefect nor Dask."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paths import REPOSITORY
+
+from model.prediction.predictor import load_predictor
+from tasks.prediction.checkpoint_domain import described
+
+SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "flows.cli.app",
+        "flows.screening.start",
+        "flows.display.tables",
+        "screening_db.database.read_only_sql",
+    ],
+)
+def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert SLOW & set(found.stdout.split()) == set()
+
+
+def test_verification_does_not_load_the_model() -> None:
+    code = "import sys, flows.verify; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert {"torch", "transformers", "prefect"} & set(found.stdout.split()) == set()
+
+
+def test_a_checkpoint_is_described_as_its_predictor_describes_it(checkpoint: Path) -> None:
+    predictor, found = load_predictor(checkpoint), described(checkpoint)
+    assert (found.sha256, found.domain) == (predictor.checkpoint_sha256, predictor.domain)

@@ -1,0 +1,164 @@
+"""What a deployments file may say, what it becomes, and how it is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.cli.deploy._config import _load_deploy_configs_and_actions
+from prefect.flows import load_flow_from_entrypoint
+from rich.console import Console
+from support.paths import REPOSITORY
+
+from flows.config.batch_profile import load_profile
+from flows.config.deployments import Deployments, Pool, load_deployments
+from flows.config.settings import Settings
+from flows.deployment.plan import Entry, Site, entries, job_variables
+from flows.deployment.register import SHIPPED
+from flows.errors import CampaignError
+
+FOLDER = REPOSITORY / "deployments"
+FILES = ["docker", "kubernetes", "local", "login-node"]
+CAMPAIGN = "campaigns: [{file: laptop-emt.yaml, screen: {}}]\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(REPOSITORY / "examples" / "laptop-emt.yaml", tmp_path)
+    return tmp_path
+
+
+def stated(folder: Path, text: str) -> Deployments:
+    file = folder / "deployments.yaml"
+    file.write_text(text)
+    return load_deployments(file)
+
+
+def planned(folder: Path, text: str, **settings: Any) -> list[Entry]:
+    site = Site(folder, folder, Settings(**settings))
+    return entries(stated(folder, text), site)
+
+
+def test_every_file_that_ships_is_read_by_a_test() -> None:
+    found = {file.stem for file in FOLDER.glob("*.yaml")}
+    assert found == {*FILES, "prefect", "slurm"}
+    assert load_profile(FOLDER / "slurm.yaml").jobs == 50
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_ships_deploys_what_it_says(name: str) -> None:
+    file = FOLDER / f"{name}.yaml"
+    found = load_deployments(file)
+    made = entries(found, Site(FOLDER, REPOSITORY, Settings()))
+    assert made
+    for entry in made:
+        entry.flow.validate_parameters(entry.parameters)
+        if found.pool.type == "process":
+            assert Path(entry.parameters["file"]).is_file()
+
+
+def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    configs, _ = _load_deploy_configs_and_actions(
+        prefect_file=FOLDER / "prefect.yaml", console=Console(quiet=True)
+    )
+    ours = entries(load_deployments(SHIPPED), Site(FOLDER, REPOSITORY, Settings()))
+    assert len(configs) == len(ours)
+    for config, entry in zip(configs, ours, strict=True):
+        flow = load_flow_from_entrypoint(config["entrypoint"])
+        assert f"{flow.name}/{config['name']}" == entry.name
+        flow.validate_parameters(config["parameters"])
+        here = {**config["parameters"], "file": str(REPOSITORY / config["parameters"]["file"])}
+        assert here == {k: v for k, v in entry.parameters.items() if k != "tell"}
+        told = config.get("schedules") or [None]
+        assert bool(told[0]) == (entry.schedule is not None)
+
+
+def test_steps_become_deployments_named_after_the_campaign(folder: Path) -> None:
+    text = (
+        "timezone: Europe/Berlin\ncampaigns:\n  - file: laptop-emt.yaml\n"
+        '    screen: {cron: "0 2 * * *"}\n    loop: {every_s: 3600, rounds: 5, budget: 100}\n'
+        "    fine_tune_after: 7\n"
+    )
+    made = {entry.name: entry for entry in planned(folder, text)}
+    assert list(made) == [
+        *("screen-campaign/laptop-emt", "loop-campaign/laptop-emt"),
+        *("fine-tune-campaign/laptop-emt", "count-labels-campaign/laptop-emt"),
+    ]
+    assert made["screen-campaign/laptop-emt"].when == "0 2 * * * (Europe/Berlin)"
+    assert made["loop-campaign/laptop-emt"].parameters["budget"] == 100
+    counting = made["count-labels-campaign/laptop-emt"].parameters
+    assert (counting["after"], counting["start"]) == (7, "fine-tune-campaign/laptop-emt")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("campaigns: [{file: laptop-emt.yaml, screen: {cron: daily}}]", "five fields.*'daily'"),
+        ("campaigns: [{file: laptop-emt.yaml, screen: {corn: 1}}]", "nearest valid key is 'cron'"),
+        ("campaigns: [{file: laptop-emt.yaml}]", "does nothing; give screen"),
+        ("campaigns: []", "at least 1 item"),
+        ("timezone: Mars/Base\n" + CAMPAIGN, "IANA database, got 'Mars/Base'"),
+        ("webhook: ftp://x\n" + CAMPAIGN, "http:// or https:// address, got 'ftp://x'"),
+        ("pool: {type: docker}\n" + CAMPAIGN, "image and folder is missing"),
+        ("pool: {type: slurm}\n" + CAMPAIGN, "got 'slurm'"),
+        ("campaigns: [{file: laptop-emt.yaml, fine_tune_after: 0}]", "greater than or equal to 1"),
+        (
+            'campaigns: [{file: laptop-emt.yaml, screen: {cron: "0 2 * * *", every_s: 9}}]',
+            "remove one of them",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_the_place(folder: Path, text: str, line: str) -> None:
+    with pytest.raises(CampaignError, match=line) as refused:
+        stated(folder, text)
+    assert "\n" not in str(refused.value)
+    assert "deployments.yaml, line 1" in str(refused.value)
+
+
+def test_a_campaign_file_that_is_missing_is_named(folder: Path) -> None:
+    with pytest.raises(CampaignError, match=r"nowhere\.yaml does not exist"):
+        planned(folder, "campaigns: [{file: nowhere.yaml, screen: {}}]")
+
+
+def test_one_campaign_is_deployed_once(folder: Path) -> None:
+    twice = "{file: laptop-emt.yaml, screen: {}}"
+    with pytest.raises(CampaignError, match="laptop-emt is named by"):
+        planned(folder, f"campaigns: [{twice}, {twice}]")
+
+
+def test_a_password_is_not_shown_in_prefect(folder: Path) -> None:
+    address = "postgresql://me:secret@host/screening"
+    with pytest.raises(CampaignError, match="has a password") as refused:
+        planned(folder, CAMPAIGN.replace("screen:", f"database: '{address}', screen:"))
+    assert "secret" not in str(refused.value)
+    (entry,) = planned(folder, CAMPAIGN, database=address)
+    assert "database" not in entry.parameters
+    (entry,) = planned(folder, CAMPAIGN, database="own.db")
+    assert entry.parameters["database"] == str(folder / "own.db")
+
+
+def test_a_run_works_where_it_was_deployed(folder: Path) -> None:
+    told = job_variables(Pool(), folder)
+    assert told["working_dir"] == str(folder)
+    assert (
+        told["command"].endswith("python -m prefect.engine") or "prefect.engine" in told["command"]
+    )
+    assert told["env"]["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+
+
+def test_containers_see_the_folder_by_their_own_name(folder: Path) -> None:
+    pool = "pool: {type: docker, image: sabatier, folder: /campaigns}\n"
+    (entry,) = planned(folder, pool + CAMPAIGN)
+    assert entry.parameters["file"] == "/campaigns/laptop-emt.yaml"
+
+
+@pytest.mark.slow
+def test_without_a_server_the_command_says_how_to_have_one(
+    new_workplace: Callable[[], Any],
+) -> None:
+    said = new_workplace().run("deploy")
+    assert said.status == 2
+    assert said.err.startswith("sabatier: schedules are kept by a Prefect server")
+    assert "--serve" in said.err

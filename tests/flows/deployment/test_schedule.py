@@ -1,0 +1,156 @@
+"""A scheduled campaign really runs: server, schedule, worker, and rows in the database."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.paths import REPOSITORY
+from support.web import Listener, listening
+
+from screening_db.database.engine import open_database
+from screening_db.errors import DatabaseError
+from screening_db.queries.ranking import campaign, campaigns, funnel_counts
+
+pytestmark = pytest.mark.slow
+
+DEPLOYMENTS = """\
+pool: {name: test}
+webhook: WEBHOOK
+campaigns:
+  - {file: tiny.yaml, screen: {every_s: 5}, verify: {limit: 1}}
+"""
+WAIT_S = 240  # on a machine that does nothing else a quarter of it
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def deployed(new_workplace: Callable[[], Any], told: Listener) -> Iterator[tuple[Any, str]]:
+    """Deploy the tiny campaign every five seconds, with a server and a worker; say its address."""
+    workplace = new_workplace()
+    text = DEPLOYMENTS.replace("WEBHOOK", told.url)
+    (workplace.folder / "deployments.yaml").write_text(text)
+    worker = workplace.start(
+        "deploy", "deployments.yaml", "--serve", PREFECT_WORKER_QUERY_SECONDS="2"
+    )
+    try:
+        yield workplace, _address(worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        if worker.poll() is None:
+            worker.kill()
+
+
+def _address(worker: subprocess.Popen[str]) -> str:
+    """Return the address that is printed, and read on, so that no pipe ever fills."""
+    assert worker.stdout is not None
+    assert worker.stderr is not None
+    threading.Thread(target=worker.stderr.read, daemon=True).start()
+    for line in worker.stdout:
+        if " deployments in pool " in line:
+            threading.Thread(target=worker.stdout.read, daemon=True).start()
+            return line.split()[-1]
+    raise AssertionError("the command ended before it deployed anything")
+
+
+def _until(is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if is_so():
+            return True
+        time.sleep(0.5)
+    return is_so()
+
+
+def _finished(path: Path) -> bool:
+    try:
+        db = open_database(path, create=False)
+    except DatabaseError:  # not there yet, or being made
+        return False
+    try:
+        return [row.status for row in campaigns(db)] == ["finished"]
+    finally:
+        db.close()
+
+
+def _names(server: str) -> list[str]:
+    found = httpx.post(f"{server}/deployments/filter", json={}).json()
+    return sorted(row["entrypoint"] for row in found)
+
+
+def test_a_scheduled_campaign_fills_the_database(deployed: tuple[Any, str], told: Listener) -> None:
+    workplace, _ = deployed
+    assert _until(lambda: _finished(workplace.database))
+    db = open_database(workplace.database, create=False)
+    try:
+        assert campaign(db, "tiny").level == "emt"
+        states = {(c.stage, c.state) for c in funnel_counts(db, "tiny")}
+    finally:
+        db.close()
+    assert ("placement", "queued") in states
+    assert _until(lambda: bool(told.named("finished")))
+    message = told.named("finished")[0]
+    assert message["campaign"] == "tiny"
+    assert message["text"].startswith("tiny: screen finished: ")
+    assert told.named("failed") == []
+
+
+def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> None:
+    workplace, server = deployed
+    expected = ["flows.deployment.flows.screen_campaign", "flows.deployment.flows.verify_campaign"]
+    assert _until(lambda: _names(server) == expected)
+    again = workplace.run("deploy", "deployments.yaml", SABATIER_PREFECT_API_URL=server)
+    assert again.status == 0, again.err
+    assert _names(server) == expected
+    found = httpx.post(f"{server}/deployments/filter", json={}).json()
+    assert sorted(len(row["schedules"]) for row in found) == [0, 1]
+
+
+def test_what_a_file_no_longer_schedules_is_not_scheduled(deployed: tuple[Any, str]) -> None:
+    workplace, server = deployed
+    file = workplace.folder / "by-hand.yaml"
+    text = (workplace.folder / "deployments.yaml").read_text()
+    file.write_text(text.replace("{every_s: 5}", "{}").replace(", verify: {limit: 1}", ""))
+    said = workplace.run("deploy", "by-hand.yaml", SABATIER_PREFECT_API_URL=server)
+    assert said.status == 0, said.err
+    assert "verify-campaign/tiny: not in this file" in said.out
+    found = httpx.post(f"{server}/deployments/filter", json={}).json()
+    assert [row["schedules"] for row in found] == [[], []]
+
+
+def test_prefects_own_command_deploys_the_file_that_ships(deployed: tuple[Any, str]) -> None:
+    _, server = deployed
+    environment = {**os.environ, "PREFECT_API_URL": server, "NO_COLOR": "1"}
+    for words in (
+        ("work-pool", "create", "sabatier", "--type", "process"),
+        ("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *words],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    asked = {"deployments": {"name": {"any_": ["laptop-emt"]}}}
+    found = httpx.post(f"{server}/deployments/filter", json=asked).json()
+    assert {row["work_pool_name"] for row in found} == {"sabatier"}
+    assert {row["entrypoint"].rsplit(".", 1)[1]: len(row["schedules"]) for row in found} == {
+        **{"screen_campaign": 1, "verify_campaign": 1},
+        **{"fine_tune_campaign": 0, "count_labels_campaign": 1},
+    }

@@ -1,0 +1,98 @@
+"""A webhook is told of a run's end, and whatever it does the run goes on."""
+
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from support.web import free_port, listening
+
+from flows.deployment.hooks import REFUSED, tell_webhook
+from flows.deployment.webhook import Message, Patience, tell
+
+QUICK = Patience(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
+MESSAGE = Message("finished", "tiny: screen finished", "screen", "tiny")
+
+
+def hook(
+    url: str | None, state: str, *, message: str = "", events: list[str] | None = None
+) -> None:
+    """Call the hook as Prefect does at the end of a run."""
+    given = {"campaign": "tiny", "webhook": url} | ({"tell": events} if events else {})
+    run = SimpleNamespace(parameters=given, name="screen tiny", id=UUID(int=1))
+    ended = SimpleNamespace(
+        name=state, message=message, is_completed=lambda: state in ("Completed", REFUSED)
+    )
+    flow = SimpleNamespace(name="screen-campaign")
+    tell_webhook(cast(Any, flow), cast(Any, run), cast(Any, ended))
+
+
+def test_a_message_is_json_that_slack_shows_as_text() -> None:
+    with listening() as listener:
+        assert tell(listener.url, MESSAGE, QUICK) == ""
+    (got,) = listener.got
+    assert got["text"] == "tiny: screen finished"
+    assert (got["event"], got["what"], got["campaign"]) == ("finished", "screen", "tiny")
+
+
+def test_a_server_in_trouble_is_asked_again() -> None:
+    with listening(500, 503) as listener:
+        assert tell(listener.url, MESSAGE, QUICK) == ""
+    assert len(listener.got) == 3
+
+
+def test_a_server_that_stays_in_trouble_is_given_up() -> None:
+    with listening(500, 500, 500, 500) as listener:
+        assert tell(listener.url, MESSAGE, QUICK) == "status 500"
+    assert len(listener.got) == QUICK.tries
+
+
+def test_a_refusal_is_not_repeated() -> None:
+    with listening(404) as listener:
+        assert tell(listener.url, MESSAGE, QUICK) == "status 404"
+    assert len(listener.got) == 1
+
+
+def test_a_server_that_is_down_is_given_up() -> None:
+    assert "ConnectError" in tell(f"http://127.0.0.1:{free_port()}/", MESSAGE, QUICK)
+
+
+def test_a_slow_server_holds_nobody_past_the_deadline() -> None:
+    patient = Patience(try_s=30.0, tries=3, pause_s=0.0, deadline_s=0.5)
+    with listening(wait_s=5.0) as listener:
+        began = time.monotonic()
+        assert "no answer within 0.5 s" in tell(listener.url, MESSAGE, patient)
+        assert time.monotonic() - began < 4.0
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [("Completed", "finished"), (REFUSED, "refused"), ("Failed", "failed"), ("Crashed", "failed")],
+)
+def test_each_end_has_its_event(state: str, event: str) -> None:
+    with listening() as listener:
+        hook(listener.url, state, message="because")
+    assert [message["event"] for message in listener.got] == [event]
+    assert listener.got[0]["text"] == f"tiny: screen {event}: because"
+
+
+def test_only_what_is_asked_for_is_told() -> None:
+    with listening() as listener:
+        hook(listener.url, "Completed", events=["failed"])
+        hook(listener.url, "Failed", events=["failed"])
+    assert [message["event"] for message in listener.got] == ["failed"]
+
+
+def test_a_secret_webhook_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as listener:
+        monkeypatch.setenv("SABATIER_WEBHOOK", listener.url)
+        hook(None, "Completed")
+    assert len(listener.got) == 1
+
+
+def test_a_hook_raises_nothing_whatever_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook("no address at all", "Completed")
+    hook(None, "Completed")
+    monkeypatch.setenv("SABATIER_WORKERS", "none")  # settings that cannot be read
+    hook(None, "Completed")

@@ -1,0 +1,79 @@
+"""Every example campaign is valid, sized as it says, and knows only what the model knows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.paths import REPOSITORY
+
+from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.resolve import resolve
+from flows.screening.surfaces import cut_here
+from model.checkpoint import embedded_names
+
+EXAMPLES = REPOSITORY / "examples"
+CAMPAIGNS = sorted(f for f in EXAMPLES.glob("*.yaml") if "\nbulks:" in f.read_text())
+
+
+def test_the_examples_are_there() -> None:
+    assert {"co-oh-beef.yaml", "laptop-emt.yaml"} <= {file.name for file in CAMPAIGNS}
+
+
+@pytest.mark.parametrize("file", CAMPAIGNS, ids=lambda file: file.stem)
+def test_an_example_is_named_as_its_file(file: Path) -> None:
+    assert load_campaign(file).name == file.stem
+
+
+@pytest.mark.parametrize(
+    ("name", "bulks", "adsorbates", "placements"),
+    [("co-oh-beef", 24, 6, (3_000, 12_000)), ("laptop-emt", 8, 4, (500, 3_000))],
+)
+def test_an_example_is_as_large_as_it_should_be(
+    name: str, bulks: int, adsorbates: int, placements: tuple[int, int], checkpoint: Path
+) -> None:
+    text = (EXAMPLES / f"{name}.yaml").read_text()
+    campaign = parse_campaign(text.replace("model: mini", f"model: {checkpoint}"), Path(name))
+    resolved = resolve(campaign, EXAMPLES, None)
+    surfaces = cut_here(resolved)
+    assert len(surfaces) >= bulks
+    assert len(resolved.adsorbates) >= adsorbates
+    assert (resolved.refused, [r for cut in surfaces for r in cut.refused]) == ((), [])
+    low, high = placements
+    assert low <= sum(s.placements for cut in surfaces for s in cut.slabs) <= high
+
+
+@pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint has been trained here")
+@pytest.mark.parametrize("file", CAMPAIGNS, ids=lambda file: file.stem)
+def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
+    resolved = resolve(load_campaign(file), EXAMPLES, None)
+    elements = {symbol for bulk in resolved.bulks for symbol in bulk.atoms.get_chemical_symbols()}
+    assert resolved.refused == ()
+    assert elements <= resolved.domain.elements[resolved.level.name]
+
+
+@pytest.mark.slow
+def test_the_laptop_example_runs_to_its_end(
+    new_workplace: Callable[[], Any], checkpoint: Path
+) -> None:
+    """Fewer metals and adsorbates, all else as it stands."""
+    text = (EXAMPLES / "laptop-emt.yaml").read_text()
+    for old, new in (
+        ("model: mini", f"model: {checkpoint}"),
+        ("elements: [Ag, Al, Au, Cu, Ni, Pd, Pt]", "elements: [Cu]"),
+        ("elements: [Cu, Pd, Pt], prototypes", "elements: [Cu, Pt], prototypes"),
+        ("[H, O, N, CO]", "[H, CO]"),
+        ("max_miller: 1", "millers: [[1, 1, 1]]"),
+        ("optimum: -0.45, width: 0.03", "optimum: -0.6, width: 0.2"),
+        ("window: [-0.7, -0.5]", "window: [-2.0, -1.0]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    workplace = new_workplace()
+    (workplace.folder / "laptop.yaml").write_text(text)
+    screened = workplace.run("screen", "laptop.yaml")
+    assert screened.status == 0, screened.err
+    verified = workplace.run("verify", "laptop-emt", "--limit", "50")
+    assert verified.status == 0, verified.err
+    assert "MAE" in verified.out
+    assert "queued" not in workplace.run("queue", "laptop-emt").out

@@ -1,0 +1,94 @@
+"""Dask's workers under the driver: one calculation each, one thread each, a death is one try."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from distributed.scheduler import KilledWorker
+from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
+
+from flows.cluster.workers import ClusterPlan
+from flows.verification.dask_executor import DaskExecutor, dask_executor
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import Work
+from flows.verification.work_items import Terms
+from flows.verification.worker import Job, Order
+from screening_db.calculations.attempts import tries
+from screening_db.queries.ranking import queue_items
+from screening_db.queue.lease import Lease
+from tasks.enumeration.adsorbates import adsorbate
+from tasks.levels import level
+from tasks.verification.engines import FailureKind
+from tasks.verification.inputs.resources import Resources
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MoodyQueue:
+    """Give a queue whose engine kills a worker once, in a session of seven threads."""
+    site = str(tmp_path / "site")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(site)
+    address = str(tmp_path / "screening.db")
+    return moody_queue(tmp_path, address, mood="die", at="Cu3H", metals=("Cu", "Ag"))
+
+
+@dataclass
+class Told:
+    """A client whose nannies tell of workers over their memory."""
+
+    hear: Callable[[tuple[float, dict[str, str]]], None] = lambda event: None
+
+    def subscribe_topic(self, topic: str, handler: Any) -> None:
+        self.hear = handler
+
+
+class Lost:
+    """A future of a worker that died."""
+
+    key, status = "one", "error"
+
+    def add_done_callback(self, call: Callable[["Lost"], None]) -> None:
+        call(self)
+
+    def exception(self) -> KilledWorker:
+        return KilledWorker("one", SimpleNamespace(address="tcp://worker:1"), 0)
+
+
+def test_a_worker_over_its_memory_is_known_by_what_its_nanny_tells() -> None:
+    client = Told()
+    executor = DaskExecutor(client)  # type: ignore[arg-type]
+    client.submit = lambda *_, **__: Lost()  # type: ignore[attr-defined]
+    lease = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
+    work = Work(
+        Job(lease, "", "", "", adsorbate("H")), Order(level("emt"), {}), {}, Resources(1, 1, 1, 1)
+    )
+    executor.submit(work)
+    (killed,) = executor.ended(0.0)
+    client.hear((0.0, {"worker": "tcp://worker:1"}))
+    executor.submit(work)
+    (over,) = executor.ended(0.0)
+    assert killed.outcome.failure is FailureKind.KILLED
+    assert over.outcome.failure is FailureKind.OUT_OF_MEMORY
+    assert "start fewer workers" in over.outcome.message
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_one_try_and_its_neighbour_goes_on(queue: MoodyQueue) -> None:
+    with dask_executor(ClusterPlan(2), threads=1) as workers:
+        assert workers.capacity == 2
+        wanted, pace = Wanted(CAMPAIGN, 9), Pace(poll_s=0.1, look_s=0.1)
+        counts = Driver(queue.db, Terms(queue.level), workers, wanted, pace).run(lambda _: None)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert (counts.ended, counts.failed, counts.retried) == (2, 0, 1)
+    told = [
+        [done.error_class for done in tries(queue.db, row.item, "moody")]
+        for row in queue_items(queue.db)
+    ]
+    assert sorted(told) == [[""], [""], [""], [""], ["killed", ""]]
+    assert queue.tries()["Ag3H"] == 1
+    assert (queue.notes / "threads").read_text().split() == ["1"] * 4

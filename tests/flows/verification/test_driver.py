@@ -1,0 +1,294 @@
+"""The driver's policy, with an executor that computes in this process: nothing is done twice."""
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
+
+from flows.cluster.workers import ClusterPlan
+from flows.errors import CampaignError
+from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.executor import Result, SubmissionError, Work
+from flows.verification.flow import OnDask, run_verification
+from flows.verification.recording import Counts
+from flows.verification.work_items import Terms
+from flows.verification.worker import verify_group
+from screening_db.calculations.attempts import tries
+from screening_db.calculations.failure_policy import POLICY
+from screening_db.queries.ranking import campaign, label, queue_items
+from screening_db.queue.batch_jobs import take_over_jobs
+from screening_db.queue.commands import cancel, retry
+from screening_db.queue.lease import Lease
+from tasks.errors import UserError
+from tasks.verification.engines import EnginePlace, FailureKind, plugin
+from tasks.verification.engines.base import LADDER
+from tasks.verification.inputs.resources import Limits
+
+QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
+
+
+@dataclass
+class Inline:
+    """Computes one at a time, when it is asked what has ended; the last one begun goes first."""
+
+    place: str = ""
+    capacity: int = 2
+    room: int = 99  # how many are taken before jobs are refused
+    begun: list[Work] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    most: int = 0
+    dropped: list[Lease] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    def job_of(self, lease: Lease) -> str:
+        return f"{self.place}#{lease.item}"
+
+    def submit(self, work: Work) -> None:
+        if len(self.begun) >= self.room:
+            raise SubmissionError("full")
+        self.begun.append(work)
+        self.most = max(self.most, len(self.begun))
+
+    def collect(self, leases: Sequence[Lease]) -> list[Lease]:
+        return list(leases)
+
+    def ended(self, wait_s: float) -> list[Result]:
+        self.meanwhile()
+        if not self.begun:
+            return []
+        work = self.begun.pop()
+        self.order.append(work.lease.kind)
+        (outcome,), found = verify_group([work.job], work.order, dict(work.known))
+        return [Result(outcome, found)]
+
+    def recorded(self, result: Result) -> None:
+        return None
+
+    def drop(self, lease: Lease) -> None:
+        self.dropped.append(lease)
+        self.begun = [work for work in self.begun if work.lease != lease]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MoodyQueue]:
+    """Return a function that makes a queue whose engine this process finds."""
+
+    def queue(**how: Any) -> MoodyQueue:
+        found = moody_queue(tmp_path, str(tmp_path / "screening.db"), **how)
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        point = EntryPoint("moody", "moody:Moody", plugin.GROUP)
+        monkeypatch.setattr(plugin, "_found", lambda: {"moody": point})
+        return found
+
+    return queue
+
+
+def drive(queue: MoodyQueue, executor: Inline, adslabs: int = 99, pace: Pace = QUICK) -> Counts:
+    terms = Terms(queue.level, limits=Limits())
+    return Driver(queue.db, terms, executor, Wanted(CAMPAIGN, adslabs), pace).run(lambda _: None)
+
+
+def states(queue: MoodyQueue) -> dict[str, int]:
+    found = [row.state for row in queue_items(queue.db)]
+    return {state: found.count(state) for state in found}
+
+
+@pytest.mark.parametrize("kind", [FailureKind(name) for name in POLICY])
+def test_each_class_of_failure_ends_in_its_state_after_its_tries(
+    make: Callable[..., MoodyQueue], kind: FailureKind
+) -> None:
+    queue = make(mood=kind.value, at="Cu3H", times=99)
+    counts = drive(queue, Inline())
+    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    rule = POLICY[kind.value]
+    told = tries(queue.db, adslab.item, queue.level.name)
+    assert (adslab.state, adslab.error_class) == ("failed", kind.value)
+    assert len(told) == rule.tries == queue.tries()["Cu3H"]
+    assert adslab.memory_class == (rule.tries - 1 if rule.larger_memory else 0)
+    assert counts == Counts(failed=1, retried=rule.tries - 1)
+
+
+def test_a_failure_that_passes_ends_in_a_label(make: Callable[..., MoodyQueue]) -> None:
+    queue = make(mood="wall_limit", at="Cu3H", times=3)
+    counts = drive(queue, Inline())
+    assert counts.ended == 1
+    assert counts.retried == 3
+    assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 4}
+
+
+def test_slabs_and_molecules_come_first_and_room_is_bounded(
+    make: Callable[..., MoodyQueue],
+) -> None:
+    queue, executor = make(metals=("Cu", "Ag", "Au")), Inline(capacity=3)
+    assert drive(queue, executor).ended == 3
+    assert executor.most <= 3
+    assert executor.order.index("adslab") > executor.order.index("gas")
+    assert len(executor.order) == 7
+    assert set(queue.tries().values()) == {1}
+
+
+def test_a_place_is_filled_as_soon_as_one_ends(make: Callable[..., MoodyQueue]) -> None:
+    queue = make(metals=("Cu", "Ag", "Au"))
+    seen: list[int] = []
+    executor = Inline(capacity=2)
+    executor.meanwhile = lambda: seen.append(len(executor.begun))
+    drive(queue, executor)
+    assert seen[:4] == [2, 2, 2, 2]  # seven in all; none waits for the end of a batch
+
+
+def test_the_limit_counts_adslabs_in_flight(make: Callable[..., MoodyQueue]) -> None:
+    queue = make(metals=("Cu", "Ag", "Au"))
+    assert drive(queue, Inline(capacity=9), adslabs=2).ended == 2
+    assert sum(queue.tries()[f"{metal}3H"] for metal in ("Cu", "Ag", "Au")) == 2
+
+
+def test_a_failed_slab_fails_its_adslabs_and_no_others(make: Callable[..., MoodyQueue]) -> None:
+    queue = make(mood="bad_input", at="Cu3", times=9, metals=("Cu", "Ag"))
+    counts = drive(queue, Inline())
+    assert (counts.in_want, counts.failed, counts.ended) == (1, 0, 2)
+    assert queue.tries()["Cu3H"] == 0
+
+
+def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue]) -> None:
+    queue = make(mood="out_of_memory", at="Cu3H", times=1)
+    wanted = Wanted(CAMPAIGN, 9, memory_class=0)
+    Driver(queue.db, Terms(queue.level), Inline(), wanted, QUICK).run(lambda _: None)
+    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    assert (adslab.state, adslab.memory_class) == ("queued", 1)
+    executor = Inline()
+    drive(queue, executor)
+    assert states(queue)["converged"] + states(queue).get("anomalous", 0) == 3
+
+
+def test_what_is_not_taken_is_given_back_and_tried_later(make: Callable[..., MoodyQueue]) -> None:
+    queue, executor = make(metals=("Cu", "Ag", "Au")), Inline(capacity=5, room=1)
+    assert drive(queue, executor).ended == 3
+    rows = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+    assert {row.attempt for row in rows} == {1}  # a refused job is no try
+
+
+def test_where_nothing_is_taken_the_refusal_is_told(make: Callable[..., MoodyQueue]) -> None:
+    queue = make()
+    with pytest.raises(SubmissionError, match="full"):
+        drive(queue, Inline(room=0))
+    assert set(states(queue)) <= {"queued", "waiting"}
+
+
+@pytest.mark.parametrize("place", ["", "here"])
+def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
+    make: Callable[..., MoodyQueue], place: str
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    queue = make()
+    with pytest.raises(KeyboardInterrupt):
+        drive(queue, Inline(place=place, meanwhile=interrupt))
+    if place:
+        assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
+    else:
+        assert set(states(queue)) <= {"queued", "waiting"}
+        told = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+        assert {(tried.state, tried.attempt) for tried in told} == {("cancelled", 1)}
+        assert {row.attempts for row in queue_items(queue.db)} == {0}
+
+
+def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
+    queue, executor = make(metals=("Cu", "Ag")), Inline(capacity=9)
+    cancelled, ready = [], threading.Event()
+
+    def order() -> None:
+        if not cancelled and executor.begun:
+            cancelled.append(executor.begun[0].lease.item)
+            cancel(queue.db, [(cancelled[0], "moody")])
+        if not executor.dropped:
+            ready.wait(0.2)  # the next heartbeat finds it out
+
+    executor.meanwhile = order
+    drive(queue, executor, pace=Pace(lease_s=0.3, poll_s=0.0, look_s=0.0))
+    assert [lease.item for lease in executor.dropped] == cancelled
+    assert executor.begun == []
+
+
+def test_a_candidate_without_a_structure_fails_and_the_rest_goes_on(
+    make: Callable[..., MoodyQueue],
+) -> None:
+    queue = make(metals=("Cu", "Ag"))
+    with queue.db.write() as session:
+        session.execute(text("UPDATE candidate SET structure = NULL WHERE site = 'hollow Cu'"))
+    counts = drive(queue, Inline())
+    assert (counts.failed, counts.ended) == (1, 2)
+
+
+def test_an_adslab_at_its_step_limit_goes_on_and_is_an_anomaly_after_its_tries(
+    make: Callable[..., MoodyQueue],
+) -> None:
+    queue = make(relaxation={"max_steps": 4})  # the slab and the gas end within them
+    counts = drive(queue, Inline())
+    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    first, second = tries(queue.db, adslab.item, queue.level.name)
+    assert (adslab.state, counts.anomalous, counts.retried) == ("anomalous", 1, 1)
+    assert (first.error_class, second.state) == ("ions_not_converged", "anomalous")
+    assert second.note == "begun at the last geometry of try 1"
+    found = label(queue.db, adslab.item, queue.level.name)
+    assert found is not None
+    assert found.flags == ["ions_not_converged"]
+    assert found.flag_numbers == {"ions_not_converged": [found.fmax, 0.05]}
+    key = (adslab.item, queue.level.name)
+    assert [changed for changed, _ in retry(queue.db, [key]).changed] == [key]
+    assert drive(queue, Inline()).converged == 1
+    assert tries(queue.db, *key)[2].note == "begun at the last geometry of try 2"
+    assert retry(queue.db, [key]).left[0].why == "it is converged: its result stays"
+
+
+def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin.PluginEngine, "ladder", LADDER)
+    queue = make(mood="scf_not_converged", at="all", times=1)
+    assert drive(queue, Inline()).ended == 1
+    for item in queue_items(queue.db):
+        (tried,) = tries(queue.db, item.item, queue.level.name)
+        assert tried.rungs == [
+            "as stated: scf_not_converged in a mood of scf_not_converged",
+            "gentle mixing: converged",
+        ]
+
+
+@pytest.mark.parametrize("place", ["", "here"])
+def test_a_place_without_the_engine_costs_no_item_its_tries(
+    make: Callable[..., MoodyQueue], place: str
+) -> None:
+    queue = make(mood="not_installed", at="Cu3", times=1, metals=("Cu", "Ag"))
+    with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
+        drive(queue, Inline(place=place))
+    assert "failed" not in states(queue)
+    (slab,) = [row for row in queue_items(queue.db) if row.attempts == 0 and row.kind == "slab"]
+    (tried,) = tries(queue.db, slab.item, queue.level.name)
+    assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
+    assert "in a mood of not_installed" in tried.error_message
+    assert drive(queue, Inline(place=place)).ended == 2
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
+    make: Callable[..., MoodyQueue], tmp_path: Path
+) -> None:
+    queue = make()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/x cannot \(Not a directory\); set SABATIER_ENGINE"):
+        run_verification(
+            queue.db,
+            campaign(queue.db, CAMPAIGN),
+            limit=None,
+            engine=None,
+            where=OnDask(ClusterPlan(1)),
+            places={"moody": EnginePlace(work=str(tmp_path / "file" / "x"))},
+        )
+    assert queue.tries() == {}

@@ -1,0 +1,80 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support.synthetic import rows as made_up
+from support.synthetic import table
+
+from model.data.rows import read_rows, split
+from model.errors import ModelError
+
+
+def test_a_row_without_structure_is_a_configuration_of_text_alone(tmp_path: Path) -> None:
+    pq.write_table(table(made_up("text")[:2]), tmp_path / "t.parquet")
+    configuration = read_rows(tmp_path / "t.parquet")[0].configuration()
+    assert configuration.numbers_N.shape == (0,)
+    assert configuration.positions_N3.shape == (0, 3)
+    assert configuration.cell_33.shape == (3, 3)
+    assert configuration.text.startswith("O</s>Cu3Cu (1 1 1)</s>[O Cu atop")
+
+
+def test_a_clean_slab_has_atoms_and_no_adsorbate_among_them(tmp_path: Path) -> None:
+    pq.write_table(table(made_up("clean")[:1]), tmp_path / "t.parquet")
+    configuration = read_rows(tmp_path / "t.parquet")[0].configuration()
+    assert configuration.tags_N.tolist() == [0] * 4 + [1] * 4
+    assert configuration.text == "O</s>Cu3Cu (1 1 1)</s>[]"
+
+
+@pytest.mark.parametrize(
+    ("extra", "group"),
+    [({"group": ["g"]}, "g"), ({"bulk": ["CuPt"]}, "CuPt"), ({}, "clean0")],
+)
+def test_tables_without_groups_are_read_too(
+    tmp_path: Path, extra: dict[str, list[str]], group: str
+) -> None:
+    pq.write_table(table(made_up("clean")[:1], **extra), tmp_path / "t.parquet")
+    assert read_rows(tmp_path / "t.parquet")[0].group == group
+
+
+def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
+    pq.write_table(table(made_up("clean")[:1]).drop_columns(["text"]), tmp_path / "t.parquet")
+    with pytest.raises(ModelError, match="lacks the columns text"):
+        read_rows(tmp_path / "t.parquet")
+
+
+def test_a_label_that_is_not_a_number_is_named(tmp_path: Path) -> None:
+    pq.write_table(table([replace(made_up("text")[0], energy_ev=np.nan)]), tmp_path / "t.parquet")
+    with pytest.raises(ModelError, match=r"row text0 .* not finite"):
+        read_rows(tmp_path / "t.parquet")
+
+
+def test_by_surface_no_surface_is_on_both_sides() -> None:
+    train, held_out, _ = split(made_up("adslab"), report_fold=4, by="surface")
+    assert held_out
+    assert {row.group for row in train}.isdisjoint(row.group for row in held_out)
+
+
+def test_by_surface_every_set_gives_its_share() -> None:
+    rows = made_up("adslab") + made_up("text")
+    _, held_out, _ = split(rows, report_fold=4, by="surface")
+    counts = {name: sum(row.set == name for row in held_out) for name in ("adslab", "text")}
+    # A fifth of 180 rows, and whole surfaces only: these sets are small.
+    assert all(36 <= count < 54 for count in counts.values())
+
+
+def test_a_set_on_one_surface_keeps_it_to_train_on() -> None:
+    rows = [replace(row, group="one") for row in made_up("clean")]
+    train, held_out, _ = split(rows, report_fold=4, by="surface")
+    assert train
+    assert not held_out
+
+
+def test_by_pair_both_views_of_a_pair_stay_together() -> None:
+    rows = made_up("adslab")
+    ends = [replace(row, uid=f"{row.uid}#end", kind="relaxed") for row in rows]
+    train, held_out, reported = split(rows + ends, report_fold=4)
+    assert {row.pair for row in train}.isdisjoint(row.pair for row in held_out)
+    assert {row.kind for row in held_out + reported} == {"unrelaxed"}
+    assert {row.fold for row in reported} == {4}

@@ -1,0 +1,1 @@
+"""What several tests share: small models, stored rows, stand-ins, servers."""
