@@ -7,9 +7,9 @@
     python benchmarks/accuracy/accuracy.py --table train.parquet --sets emt    from a training table
 
 Sets that the embedded checkpoint was trained on are answered by it; for the others, whose licence
-keeps weights from shipping, one is trained first by ``recipes/SET.yaml`` (beside this file) and kept
-under ``--runs``. ``--train`` trains for every set. Fold 4 is reported: it took part in neither training
-nor calibration. Inputs are what a screening sees; relaxed geometries stand beside them.
+keeps weights from shipping, one is trained first by ``recipes/SET.yaml`` (beside this file) and
+kept under ``--runs``. ``--train`` trains for every set. Fold 4 is reported: it took part in neither
+training nor calibration. Inputs are what a screening sees; relaxed geometries stand beside them.
 """
 
 import argparse
