@@ -25,7 +25,7 @@ from flows.learning.training import train
 from model.contract import Prediction, Predictor
 from model.data.rows import UNRELAXED, Row, read_rows
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
-from model.uncertainty.metrics import Scores, score
+from model.uncertainty.metrics import AccuracyScores, score
 from model.uncertainty.modes import TEXT_MODE
 
 REPORT_FOLD = 4
@@ -52,7 +52,7 @@ class Line:
     set: str
     input: str  # unrelaxed, relaxed
     answer: str  # mean, regression, tokens, text alone
-    scores: Scores
+    scores: AccuracyScores
     has_sigma: bool  # a single head has none of its own
 
     def __str__(self) -> str:

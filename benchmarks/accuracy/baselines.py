@@ -27,7 +27,7 @@ from model.data.domain import domain_of
 from model.data.rows import Row, read_rows, split
 from model.prediction.baseline import BaselinePredictor, train_baseline
 from model.prediction.medians import MedianPredictor, train_medians
-from model.uncertainty.metrics import Scores, score
+from model.uncertainty.metrics import AccuracyScores, score
 from tasks.training_data.benchmark_tables import PUBLISHED
 
 REPORT_FOLD = 4
@@ -143,7 +143,7 @@ def _published_lines(said: dict[str, list[Answered]], ours: Sequence[Answered]) 
         yield f"  boosting on the same rows{_mae(shared):>42.3f} of {len(shared)} rows"
 
 
-def _scores(answers: Sequence[Answered]) -> Scores:
+def _scores(answers: Sequence[Answered]) -> AccuracyScores:
     return score(
         np.array([answer.energy_ev for answer in answers]),
         np.array([answer.sigma_ev for answer in answers]),

@@ -31,7 +31,7 @@ from model.data.kept_rows import read_hold_out
 from model.data.rows import UNRELAXED, Row, read_rows
 from model.data.splits import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
 from model.fine_tuning.fine_tune import TuneRecipe, begun_from, fine_tune, reader_of, train_member
-from model.fine_tuning.gate import judge
+from model.fine_tuning.gate import judge_candidate
 from model.fine_tuning.interpolate import SHARES, between
 from model.fine_tuning.job import tuning_job
 from model.network.batches import Reader
@@ -227,7 +227,9 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
         started, spent = time.monotonic(), _cpu_seconds()
         candidate = fine_tune(serving.folder, rows, folder, TuneRecipe(seed=seed + number))
         seconds, spent = time.monotonic() - started, _cpu_seconds() - spent
-        verdict = judge(serving.folder, candidate.folder, rows, "emt", seed=seed, before=before)
+        verdict = judge_candidate(
+            serving.folder, candidate.folder, rows, "emt", seed=seed, before=before
+        )
         line = {
             "round": number,
             "labels": len(known),

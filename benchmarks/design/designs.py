@@ -21,15 +21,15 @@ from model.generation.design import Designer, SeenLevel, load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
 from tasks.design.checks import CAUSES
-from tasks.design.generate import Design, generate
-from tasks.design.request import DesignOrder, design_order
+from tasks.design.generate import Design, generate_designs
+from tasks.design.request import DesignRequest, design_request
 
 
 @dataclass(frozen=True)
 class Wished:
     """One order and what became of it."""
 
-    order: DesignOrder
+    order: DesignRequest
     has_bulk: bool
     designs: tuple[Design, ...]
 
@@ -66,7 +66,7 @@ def _wished(
     seen = designer.levels[options.level]
     for number in range(options.orders):
         order, has_bulk = _draw(designer, seen, options, rng)
-        designs = generate(
+        designs = generate_designs(
             designer,
             predictor,
             order,
@@ -79,12 +79,12 @@ def _wished(
 
 def _draw(
     designer: Designer, seen: SeenLevel, options: argparse.Namespace, rng: np.random.Generator
-) -> tuple[DesignOrder, bool]:
+) -> tuple[DesignRequest, bool]:
     name = str(rng.choice(sorted(seen.adsorbates)))
     known = seen.adsorbates[name]
     target_ev = round(float(rng.uniform(known.lowest_ev, known.highest_ev)), 2)
     bulk = _bulk(seen, options.alloys, rng) if rng.random() < 0.5 else None
-    order = design_order(designer.levels, name, target_ev, bulk=bulk, level=options.level)
+    order = design_request(designer.levels, name, target_ev, bulk=bulk, level=options.level)
     return order, bulk is not None
 
 

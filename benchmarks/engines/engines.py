@@ -29,9 +29,9 @@ from ase.constraints import FixAtoms
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.json_text import structure_from_text, structure_text
-from tasks.verification.engines import Engine, EngineError, EnginePlace, engine_for
+from tasks.verification.engines import Engine, EngineError, EngineLocation, engine_for
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
 from tasks.verification.lattice.lattice import equilibrium
 
 HERE = Path(__file__).parent
@@ -164,7 +164,7 @@ def compute_item(item: Item, runs: Path) -> None:
         slab, adslab = structures(item, lattice)
         began_cpu_s, began_s = cpu_s(), time.monotonic()
         cache = FileCache(runs / item.level)
-        found = verify(
+        found = verify_adslab(
             adslab,
             slab,
             adsorbate(item.adsorbate),
@@ -184,7 +184,7 @@ def compute_item(item: Item, runs: Path) -> None:
 
 
 def report(
-    item: Item, found: Verified, lattice: float, engine: Engine
+    item: Item, found: VerifiedEnergy, lattice: float, engine: Engine
 ) -> dict[str, str | float | list[str]]:
     """Return what is kept of one energy."""
     return {
@@ -213,11 +213,11 @@ def stated(name: str) -> LevelOfTheory:
     return level(str(own) if own.exists() else name)
 
 
-def places() -> dict[str, EnginePlace]:
+def places() -> dict[str, EngineLocation]:
     """Return where engines are, as the product's settings name it."""
     command = os.environ.get("SABATIER_QE_COMMAND", "")
     potentials = os.environ.get("SABATIER_QE_POTENTIALS", "")
-    return {"quantum-espresso": EnginePlace(command=command, potentials=potentials)}
+    return {"quantum-espresso": EngineLocation(command=command, potentials=potentials)}
 
 
 def structures(item: Item, lattice: float) -> tuple[Atoms, Atoms]:

@@ -86,9 +86,9 @@ def verify(
         "stopped; labels so far are stored, and jobs that were submitted run on. Go on with the "
         f"same command: sabatier verify {campaign}"
     ):
-        from flows.screening.start import Asked, start_verification
+        from flows.screening.start import VerificationRequest, start_verification
 
-        asked = Asked(on, workers, jobs, profile)
+        asked = VerificationRequest(on, workers, jobs, profile)
         start_verification(campaign, limit, engine, asked, database)
 
 
@@ -146,9 +146,9 @@ def generate(
     database: DatabaseOption = None,
 ) -> None:
     """Write adslabs for a target energy; each is checked, predicted and kept as a CIF."""
-    from flows.screening.generate import Wish, start_generate
+    from flows.screening.generate import GenerationRequest, start_generate
 
-    wish = Wish(
+    wish = GenerationRequest(
         adsorbate=adsorbate,
         target_ev=target,
         count=number,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from flows.errors import CampaignError
 from tasks.verification.engines.launch import LAUNCHER
-from tasks.verification.inputs.resources import COSTS, EngineCost, Limits
+from tasks.verification.inputs.resources import COSTS, EngineCost, ResourceLimits
 
 System = Literal["local", "slurm"]
 _OURS = frozenset(  # stated by us for every job, each from what it needs
@@ -41,7 +41,7 @@ class Profile(BaseModel):
     setup: list[str] = []
     launcher: str = LAUNCHER
     warning_s: Annotated[int, Field(ge=1)] = 120
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
 
     @field_validator("limits", mode="before")
     @classmethod

@@ -80,11 +80,11 @@ class Scheduled(Strict):
         return value
 
 
-class Screen(Scheduled):
+class ScreenSchedule(Scheduled):
     """Screen the campaign, or go on where it was stopped."""
 
 
-class Verify(Scheduled):
+class VerifySchedule(Scheduled):
     """Drain the campaign's queue; as ``sabatier verify`` with the options of these names."""
 
     limit: int | None = Field(default=None, ge=1)
@@ -94,7 +94,7 @@ class Verify(Scheduled):
     profile: str | None = None
 
 
-class Loop(Scheduled):
+class LoopSchedule(Scheduled):
     """Screen, verify, fine-tune, judge and re-score in rounds, up to a budget of calculations."""
 
     rounds: int = Field(default=3, ge=1)
@@ -110,9 +110,9 @@ class DeployedCampaign(Strict):
 
     file: str
     database: str | None = None
-    screen: Screen | None = None
-    verify: Verify | None = None
-    loop: Loop | None = None
+    screen: ScreenSchedule | None = None
+    verify: VerifySchedule | None = None
+    loop: LoopSchedule | None = None
     fine_tune_after: int | None = Field(default=None, ge=1)
     count_labels_s: float = Field(default=600.0, ge=1)
 

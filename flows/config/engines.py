@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.verification.engines import EnginePlace, Places, engine_names
+from tasks.verification.engines import EngineLocation, EngineLocations, engine_names
 
 
 class EngineSettings(BaseSettings):
@@ -38,7 +38,7 @@ class EngineSettings(BaseSettings):
     replay_table: str = Field(default="", validation_alias="SABATIER_REPLAY_TABLE")
 
 
-def read_places(work: Path | None = None) -> Places:
+def read_engine_locations(work: Path | None = None) -> EngineLocations:
     """Return where each engine is; what is not said is the program's own default.
 
     ``work`` is the folder of calculations that go on after a kill, unless the environment says
@@ -46,12 +46,12 @@ def read_places(work: Path | None = None) -> Places:
     """
     said = EngineSettings()
     folder = said.work or (str(work.absolute()) if work else "")
-    places = {name: EnginePlace(work=folder) for name in engine_names()}
+    places = {name: EngineLocation(work=folder) for name in engine_names()}
     return places | {
-        "gpaw": EnginePlace(potentials=said.gpaw_setups, work=folder),
-        "quantum-espresso": EnginePlace(said.qe_command, said.qe_potentials, folder),
-        "cp2k": EnginePlace(said.cp2k_command, said.cp2k_data, folder),
-        "vasp": EnginePlace(said.vasp_command, said.vasp_potentials, folder),
-        "fairchem": EnginePlace(potentials=said.fairchem_checkpoint, work=folder),
-        "replay": EnginePlace(potentials=said.replay_table, work=folder),
+        "gpaw": EngineLocation(potentials=said.gpaw_setups, work=folder),
+        "quantum-espresso": EngineLocation(said.qe_command, said.qe_potentials, folder),
+        "cp2k": EngineLocation(said.cp2k_command, said.cp2k_data, folder),
+        "vasp": EngineLocation(said.vasp_command, said.vasp_potentials, folder),
+        "fairchem": EngineLocation(potentials=said.fairchem_checkpoint, work=folder),
+        "replay": EngineLocation(potentials=said.replay_table, work=folder),
     }

@@ -20,10 +20,10 @@ from tasks.enumeration.bulks import Bulk, resolve_bulks
 from tasks.errors import Refused
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.structures.identity import content_id
 from tasks.structures.json_text import structure_text
-from tasks.verification.engines import Places, check_level, computable_elements
+from tasks.verification.engines import EngineLocations, check_level, computable_elements
 from tasks.verification.relaxation.admission import unverifiable
 
 
@@ -40,7 +40,7 @@ class Resolved:
     verified_at: LevelOfTheory
     checkpoint_sha256: str
     domain: Domain
-    places: Places = field(default_factory=dict)
+    places: EngineLocations = field(default_factory=dict)
     prices: Prices | None = None
     checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
 
@@ -85,7 +85,7 @@ def resolve(
     campaign: Campaign,
     folder: Path,
     materials_project_key: str | None,
-    places: Places | None = None,
+    places: EngineLocations | None = None,
     checkpoint: str | None = None,
 ) -> Resolved:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
@@ -103,7 +103,7 @@ def resolve(
     _check_engine(campaign, verified_at)
     check_level(verified_at, places)
     place = checkpoint or campaign.model
-    found = described(place)
+    found = checkpoint_domain(place)
     domain = found.domain
     if campaign.level not in domain.levels:
         raise CampaignError(
@@ -217,7 +217,7 @@ def _known_adsorbates(
 
 
 def _verifiable_adsorbates(
-    known: Iterable[Adsorbate], level: LevelOfTheory, places: Places | None
+    known: Iterable[Adsorbate], level: LevelOfTheory, places: EngineLocations | None
 ) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
     elements = computable_elements(level, places)
     kept, refused = [], []

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from flows.config.strict import Strict, attempt
 from tasks.acquisition import (
     CostRule,
-    Limits,
     Policy,
     Prices,
     PriceTable,
+    SelectionLimits,
     named_policy,
     price_table,
 )
@@ -143,7 +143,7 @@ class Triage(Strict):
             diversity=stated.diversity,
             radius=stated.radius,
             cost_weight=self.costs.weight if self.costs else 0.0,
-            limits=Limits(self.per_slab, self.per_bulk, self.min_probability),
+            limits=SelectionLimits(self.per_slab, self.per_bulk, self.min_probability),
         )
 
     def as_budget(self) -> Budget:

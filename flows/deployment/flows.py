@@ -23,7 +23,7 @@ from flows.deployment.hooks import REFUSED, tell_webhook
 from flows.deployment.label_trigger import start_when_due
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
-from flows.screening.start import Asked, start_screening, start_verification
+from flows.screening.start import VerificationRequest, start_screening, start_verification
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 
@@ -74,7 +74,7 @@ def verify_campaign(
     Runs of all campaigns share the limit ``sabatier-verifications`` and wait for their turn.
     """
     where = _database(_require_name(file, campaign), database)
-    asked = Asked(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file names the places
+    asked = VerificationRequest(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file names the places
     with concurrency(VERIFICATIONS):
         start_verification(campaign, limit, None, asked, where)
     return Completed(message=label_summary(where, campaign))

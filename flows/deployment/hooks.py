@@ -8,7 +8,7 @@ from prefect.logging import get_logger
 
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
-from flows.deployment.webhook import Message, tell
+from flows.deployment.webhook import WebhookMessage, send_message
 
 REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothing failed
 
@@ -25,17 +25,17 @@ def tell_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
             event = "refused"
         if not url or event not in given.get("tell", EVENTS):
             return
-        fault = tell(url, _message(flow.name, event, flow_run, state))
+        fault = send_message(url, _message(flow.name, event, flow_run, state))
     except Exception as error:  # whatever it is, the run has ended and is not harmed
         fault = f"{type(error).__name__}: {error}"
     if fault:
         get_logger("sabatier").warning("the webhook was not told: %s", fault)
 
 
-def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> Message:
+def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> WebhookMessage:
     what, campaign = flow_name.removesuffix("-campaign"), str(run.parameters.get("campaign", ""))
     detail = (state.message or "").strip()
-    return Message(
+    return WebhookMessage(
         event=event,
         text=f"{campaign}: {what} {event}" + (f": {detail}" if detail else ""),
         what=what,

@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Site:
+class DeploymentContext:
     """Where a deployments file is used: its folder, the working folder, what the settings say."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Site:
     settings: Settings
 
 
-def entries(stated: Deployments, site: Site) -> list[Entry]:
+def entries(stated: Deployments, site: DeploymentContext) -> list[Entry]:
     """Return the deployments that a file states.
 
     Raises:
@@ -88,7 +88,7 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
 
 
 def _of_campaign(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: Site
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: DeploymentContext
 ) -> Iterator[Entry]:
     common = _common(wanted, campaign, stated, site)
 
@@ -118,7 +118,7 @@ def _of_campaign(
 
 
 def _common(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: Site
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: DeploymentContext
 ) -> dict[str, Any]:
     given = {
         "file": _seen(wanted.file, stated.pool, site),
@@ -130,7 +130,7 @@ def _common(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _seen(path: str | None, pool: Pool, site: Site) -> str | None:
+def _seen(path: str | None, pool: Pool, site: DeploymentContext) -> str | None:
     """Return a path of the file as the runs see it."""
     if path is None:
         return None
@@ -139,7 +139,9 @@ def _seen(path: str | None, pool: Pool, site: Site) -> str | None:
     return os.path.normpath(site.folder.absolute() / path)
 
 
-def _database(wanted: DeployedCampaign, campaign: Campaign, pool: Pool, site: Site) -> str | None:
+def _database(
+    wanted: DeployedCampaign, campaign: Campaign, pool: Pool, site: DeploymentContext
+) -> str | None:
     """Return the database that runs are given; None where each finds it as a command would.
 
     What is given is shown in Prefect, so a URL with a password is not.

@@ -29,7 +29,7 @@ from flows.cluster.prefect_server import scheduling_server
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import DEFAULT_DATABASE, Settings, read_settings
 from flows.deployment.flows import VERIFICATIONS
-from flows.deployment.plan import Entry, Site, entries, job_variables
+from flows.deployment.plan import DeploymentContext, Entry, entries, job_variables
 from flows.errors import CampaignError
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "local.yaml"
@@ -55,7 +55,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
     path = file or _shipped()
     settings = read_settings()
     stated = load_deployments(path)
-    site = Site(path.parent, Path.cwd(), settings)
+    site = DeploymentContext(path.parent, Path.cwd(), settings)
     wanted = entries(stated, site)  # whatever is wrong with a file is said before a server is asked
     if serve and stated.pool.type != "process":
         raise CampaignError(

@@ -26,7 +26,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Message:
+class WebhookMessage:
     """What is told; ``text`` is one line for people, which Slack and its like show as it is."""
 
     event: str  # finished, failed or refused
@@ -51,7 +51,7 @@ class Message:
         }
 
 
-def tell(url: str, message: Message, patience: Patience | None = None) -> str:
+def send_message(url: str, message: WebhookMessage, patience: Patience | None = None) -> str:
     """Send ``message`` and return why it did not arrive, or nothing where it did.
 
     The sender is a thread that is left behind at the deadline: a server that answers one byte at a

@@ -8,7 +8,7 @@ from screening_db.calculations.attempts import results_of
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import LabelledPrediction, labelled_predictions
 from screening_db.queue.view import items_of
-from tasks.reports.report import Comparison, agreement, surface_name
+from tasks.reports.report import LabelComparison, agreement, surface_name
 
 SHORT_ID = 12
 _FAILURES_SHOWN = 10
@@ -31,7 +31,7 @@ def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
     )
     compared = []
     for row in rows:
-        pair = Comparison(
+        pair = LabelComparison(
             row.candidate_id, row.adsorbate, row.predicted_ev, row.sigma_ev, row.label_ev
         )
         comparable = row.level == row.predicted_level

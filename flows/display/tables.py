@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from screening_db.database.engine import Database
-from screening_db.database.read_only_sql import Selected
+from screening_db.database.read_only_sql import SelectResult
 from screening_db.queries.ranking import funnel_counts, top_candidates
-from tasks.reports.plan import Plan
+from tasks.reports.plan import CampaignPlan
 from tasks.reports.report import funnel_lines, stage_totals, surface_name
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
@@ -66,7 +66,7 @@ def show_funnel(db: Database, campaign: str) -> None:
     print_table(table)
 
 
-def show_plan(name: str, plan: Plan, workers: int) -> None:
+def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
     """Print exact counts, and estimates with the rates they rest on."""
     print(
         f"{name}: {plan.bulks:,} bulks, {plan.slabs:,} slabs, {plan.pairs:,} pairs, "
@@ -83,7 +83,7 @@ def show_plan(name: str, plan: Plan, workers: int) -> None:
     )
 
 
-def show_selected(selected: Selected) -> None:
+def show_selected(selected: SelectResult) -> None:
     """Print an answer: a table on a terminal, comma-separated values into a pipe."""
     if not sys.stdout.isatty():
         writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -19,7 +19,7 @@ from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
 from model.fine_tuning.fine_tune import fine_tune
-from model.fine_tuning.gate import Verdict, judge
+from model.fine_tuning.gate import GateVerdict, judge_candidate
 from model.training.recipes import TuneRecipe
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import (
@@ -37,7 +37,7 @@ from tasks.training_data.from_labels import TrainingSet, training_rows
 
 
 @dataclass(frozen=True)
-class Learnt:
+class FineTuningResult:
     """What came of a fine-tuning: the verdict with its numbers, and what serves now.
 
     ``verdict`` is None where nothing was trained; ``why`` then says what was missing.
@@ -46,7 +46,7 @@ class Learnt:
     serving: str  # SHA-256
     labels: int
     method: str = ""
-    verdict: Verdict | None = None
+    verdict: GateVerdict | None = None
     why: str = ""
 
     @property
@@ -56,7 +56,7 @@ class Learnt:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FineTuningInputs:
     """What a fine-tuning is made of."""
 
     campaign: CampaignRow
@@ -78,9 +78,9 @@ class Lesson:
         )
 
 
-def learn(
+def fine_tune_on_labels(
     db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path
-) -> Learnt:
+) -> FineTuningResult:
     """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
 
     ``models`` is the folder in which checkpoints are kept.
@@ -98,7 +98,7 @@ def learn(
     recipe = TuneRecipe(
         method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
     )
-    lesson = Lesson(campaign, model, parent, labels, recipe)
+    lesson = FineTuningInputs(campaign, model, parent, labels, recipe)
     return _tune(db, lesson, models / lesson.tuning.id[:16])
 
 
@@ -131,21 +131,23 @@ def trained_on(parent: Served, labels: TrainingSet) -> bool:
     return bool(card.get("dataset") == labels.dataset_id)
 
 
-def _learnt_before(db: Database, model: str, parent: Served, labels: TrainingSet) -> Learnt:
+def _learnt_before(
+    db: Database, model: str, parent: Served, labels: TrainingSet
+) -> FineTuningResult:
     """Return what came of the fine-tuning whose checkpoint serves already."""
     for row in fine_tunings(db, model=model):
         if row.checkpoint_sha256 == parent.sha256 and row.training_set == labels.dataset_id:
             return _learnt(row, parent.sha256)
     why = "the serving checkpoint was fine-tuned on these labels before"
-    return Learnt(parent.sha256, labels.n_labels, why=why)
+    return FineTuningResult(parent.sha256, labels.n_labels, why=why)
 
 
-def _learnt(row: FineTuningRow, serving: str) -> Learnt:
-    verdict = Verdict.from_json(row.report)
-    return Learnt(serving, row.n_labels, json.loads(row.method)["method"], verdict)
+def _learnt(row: FineTuningRow, serving: str) -> FineTuningResult:
+    verdict = GateVerdict.from_json(row.report)
+    return FineTuningResult(serving, row.n_labels, json.loads(row.method)["method"], verdict)
 
 
-def _tune(db: Database, lesson: Lesson, folder: Path) -> Learnt:
+def _tune(db: Database, lesson: FineTuningInputs, folder: Path) -> FineTuningResult:
     row = record_fine_tuning(db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder))
     if row.state == "running":
         row = _train_and_judge(db, lesson, row, folder)
@@ -157,14 +159,14 @@ def _tune(db: Database, lesson: Lesson, folder: Path) -> Learnt:
 
 
 def _train_and_judge(
-    db: Database, lesson: Lesson, row: FineTuningRow, folder: Path
+    db: Database, lesson: FineTuningInputs, row: FineTuningRow, folder: Path
 ) -> FineTuningRow:
     place, rows, recipe = lesson.parent.place, lesson.labels.rows, lesson.recipe
     level = lesson.campaign.verified_at
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         candidate = fine_tune(place, rows, folder, recipe, device=device)
-        verdict = judge(
+        verdict = judge_candidate(
             place,
             candidate.folder,
             rows,
@@ -186,15 +188,15 @@ def _train_and_judge(
     return next(ended for ended in fine_tunings(db, model=lesson.model) if ended.id == row.id)
 
 
-def _verdict_on(db: Database, lesson: Lesson) -> Verdict | None:
+def _verdict_on(db: Database, lesson: FineTuningInputs) -> GateVerdict | None:
     """Return the verdict by which the parent came to serve, None where it was never fine-tuned."""
     for row in fine_tunings(db, model=lesson.model):
         if row.checkpoint_sha256 == lesson.parent.sha256:
-            return Verdict.from_json(row.report)
+            return GateVerdict.from_json(row.report)
     return None
 
 
-def _checkpoint_row(candidate: Checkpoint, lesson: Lesson) -> CheckpointRow:
+def _checkpoint_row(candidate: Checkpoint, lesson: FineTuningInputs) -> CheckpointRow:
     return CheckpointRow(
         sha256=candidate.sha256,
         name=lesson.model,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from flows.learning.fine_tuning import Learnt
+from flows.learning.fine_tuning import FineTuningResult
 from flows.learning.round_metrics import ends_of, spent_by, taught, verified
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import begin_round, end_round, note_round, rounds
@@ -20,14 +20,14 @@ from tasks.acquisition.rank import Window
 from tasks.acquisition.stopping import RoundEnd, why_stop
 
 
-class Parts(Protocol):
+class LoopSteps(Protocol):
     """What a round is made of; each part stores what it does and may be run again."""
 
     def verify(self, limit: int) -> None:
         """Verify up to ``limit`` queued candidates."""
         ...
 
-    def learn(self) -> Learnt:
+    def fine_tune(self) -> FineTuningResult:
         """Fine-tune the serving checkpoint, and let the candidate serve if the gate does."""
         ...
 
@@ -52,7 +52,7 @@ class Loop:
     patience: int
     told: Callable[[RoundRow], None]
 
-    def run(self, parts: Parts) -> str:
+    def run(self, parts: LoopSteps) -> str:
         """Run the rounds that are left; return why the last one was the last."""
         known = rounds(self.db, self.campaign)
         while not (why := self._why_over(known)):
@@ -61,7 +61,7 @@ class Loop:
             self.told(known[-1])
         return why
 
-    def _round(self, parts: Parts) -> None:
+    def _round(self, parts: LoopSteps) -> None:
         before = [row for row in rounds(self.db, self.campaign) if row.state == "finished"]
         left = self.budget - _calculations(ends_of(before))
         row = begin_round(
@@ -73,7 +73,7 @@ class Loop:
         parts.verify(int(row.budget) - spent_by(self.db, before, self.campaign))
         numbers = verified(self.db, before, row, self.windows)
         note_round(self.db, self.campaign, row.number, numbers)
-        learnt = parts.learn()
+        learnt = parts.fine_tune()
         parts.rank_again(min(self.per_round, left - int(numbers.spent)))
         numbers = taught(row, numbers, learnt)
         why = self._why_stop(ends_of([*before, numbers]))

@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.config.resolve import Resolved
-from flows.learning.fine_tuning import Learnt, learn
+from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
 from flows.learning.loop import Loop
 from flows.learning.rescore import rescore
 from flows.screening.flow import Control
@@ -17,18 +17,18 @@ from model.errors import ModelError
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import campaign as campaign_row
 from tasks.errors import UserError
-from tasks.verification.engines import Places
+from tasks.verification.engines import EngineLocations
 
 
 @dataclass(frozen=True)
-class CampaignParts:
+class CampaignLoopSteps:
     """The parts of one campaign's loop, and where they run."""
 
     db: Database
     resolved: Resolved
     control: Control
     where: OnDask | InJobs
-    places: Places
+    places: EngineLocations
     models: Path
 
     @property
@@ -50,17 +50,19 @@ class CampaignParts:
         if limit > 0:
             verify_task(limit)
 
-    def learn(self) -> Learnt:
+    def fine_tune(self) -> FineTuningResult:
         """Fine-tune and judge; where there is too little to learn from, say so and go on."""
 
         @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
-        def learn_task() -> Learnt:
+        def learn_task() -> FineTuningResult:
             stated = self.resolved.campaign
             campaign = campaign_row(self.db, self.name)
             try:
-                return learn(self.db, campaign, stated.model, stated.learning, self.models)
+                return fine_tune_on_labels(
+                    self.db, campaign, stated.model, stated.learning, self.models
+                )
             except (UserError, ModelError) as fault:
-                return Learnt(campaign.checkpoint_sha256, 0, why=str(fault))
+                return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
 
         return learn_task()
 
@@ -74,7 +76,7 @@ class CampaignParts:
         rank_task(calculations)
 
 
-def loop_flow(loop: Loop, parts: CampaignParts) -> Callable[[str, int], str]:
+def loop_flow(loop: Loop, parts: CampaignLoopSteps) -> Callable[[str, int], str]:
     """Return a campaign's loop as a Prefect flow; what is done is known from the database."""
 
     @flow(name="loop", flow_run_name="{campaign}")

@@ -19,11 +19,16 @@ from screening_db.queries.ranking import (
     slabs,
     tried_candidates,
 )
-from screening_db.records.ranking import Asked, Ranking, asked_for, replace_ranking
+from screening_db.records.ranking import (
+    CampaignRanking,
+    VerificationRequests,
+    replace_ranking,
+    verification_requests,
+)
 from screening_db.tables.screening import CampaignRow
 from tasks.acquisition import CostRule
 from tasks.acquisition.rank import RankedPair
-from tasks.acquisition.triage import Budget, Chosen
+from tasks.acquisition.triage import Budget, Selection
 
 
 def rank_again(
@@ -32,7 +37,7 @@ def rank_again(
     checkpoint_sha256: str,
     *,
     calculations: int | None = None,
-) -> Ranking:
+) -> CampaignRanking:
     """Make ``checkpoint_sha256`` the one that a campaign is ranked by, in one transaction.
 
     ``calculations`` says how many are to wait after, in place of what the budget leaves; what they
@@ -52,14 +57,14 @@ def new_ranking(
     checkpoint_sha256: str,
     *,
     calculations: int | None = None,
-) -> Ranking:
+) -> CampaignRanking:
     """Return the ranking of a campaign by one checkpoint; nothing is stored."""
     campaign = recorded_campaign(row)
-    asked = asked_for(db, row.name)
+    asked = verification_requests(db, row.name)
     ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)
     budget = _budget(db, campaign, asked, calculations)
     best = best_placements(db, row.name, campaign.triage.keep_per_pair, checkpoint_sha256)
-    return Ranking(
+    return CampaignRanking(
         campaign=row.name,
         checkpoint_sha256=checkpoint_sha256,
         ranks=[rank_row(row.name, r) for r in ranked],
@@ -70,7 +75,9 @@ def new_ranking(
     )
 
 
-def _budget(db: Database, campaign: Campaign, asked: Asked, calculations: int | None) -> Budget:
+def _budget(
+    db: Database, campaign: Campaign, asked: VerificationRequests, calculations: int | None
+) -> Budget:
     """Return what the campaign's budget leaves, or the whole of it for a round of its own."""
     whole = campaign.triage.as_budget()
     if calculations is not None:
@@ -94,10 +101,10 @@ def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -
 def _chosen(
     db: Database,
     campaign: Campaign,
-    asked: Asked,
+    asked: VerificationRequests,
     ranked: list[RankedPair],
     budget: Budget,
-) -> list[Chosen]:
+) -> list[Selection]:
     """Return what triage chooses of the pairs whose lowest placement nobody has begun."""
     return choose(
         db,

@@ -33,7 +33,7 @@ from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_predictions, store_structures
 from screening_db.tables.screening import CampaignRow
 from tasks.enumeration.adsorbates import Adsorbate
-from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.prediction.predict import ScoredCandidate
 from tasks.prediction.repredict import StoredSlab, predict_again
 from tasks.structures.identity import content_id
@@ -53,7 +53,7 @@ class Rescored:
 
 
 @dataclass(frozen=True)
-class Again:
+class RescoringRequest:
     """What every prediction of a run has in common; it travels to the workers."""
 
     adsorbates: dict[str, Adsorbate]
@@ -110,7 +110,7 @@ def rescore(
 
 
 def _require_level(checkpoint: Served, row: CampaignRow) -> None:
-    levels = described(checkpoint.place).domain.levels
+    levels = checkpoint_domain(checkpoint.place).domain.levels
     if row.level not in levels:
         raise CampaignError(
             f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
@@ -157,7 +157,7 @@ def prefect_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
         run.database,
         {c.adsorbate for slabs in run.chunks.values() for s in slabs for c in s.candidates},
     )
-    order = Again(adsorbates, run.campaign.level)
+    order = RescoringRequest(adsorbates, run.campaign.level)
 
     @flow(name="rescore", flow_run_name="{campaign} again")
     def again(campaign: str, checkpoint: str) -> None:
@@ -174,13 +174,15 @@ def prefect_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
     return again
 
 
-def predict_on_worker(slabs: Sequence[StoredSlab], order: Again) -> tuple[ScoredCandidate, ...]:
+def predict_on_worker(
+    slabs: Sequence[StoredSlab], order: RescoringRequest
+) -> tuple[ScoredCandidate, ...]:
     """Predict with the predictor that the worker has loaded."""
     return predict_again(slabs, order.adsorbates, level=order.level, predictor=worker_predictor())
 
 
 def _score(
-    client: Client, slabs: Sequence[StoredSlab], order: Again, advance: Advance
+    client: Client, slabs: Sequence[StoredSlab], order: RescoringRequest, advance: Advance
 ) -> list[ScoredCandidate]:
     futures = {
         client.submit(predict_on_worker, group, order, pure=False): number

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flows.learning.fine_tuning import Learnt
+from flows.learning.fine_tuning import FineTuningResult
 from model.fine_tuning.gate_rules import LABELS
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import RoundNumbers
@@ -18,7 +18,7 @@ from screening_db.queue.progress import converged_since
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.stopping import RoundEnd
-from tasks.reports.report import Comparison, agreement
+from tasks.reports.report import LabelComparison, agreement
 
 _ENDED = ("converged", "anomalous", "failed")
 
@@ -65,7 +65,7 @@ def verified(
     )
 
 
-def taught(row: RoundRow, numbers: RoundNumbers, learnt: Learnt) -> RoundNumbers:
+def taught(row: RoundRow, numbers: RoundNumbers, learnt: FineTuningResult) -> RoundNumbers:
     """Return the numbers of a round with what the gate said of its fine-tuning."""
     numbers = replace(numbers, checkpoint_after=learnt.serving)
     if learnt.verdict is None:
@@ -97,8 +97,8 @@ def _ended_since(db: Database, before: Sequence[RoundRow], campaign: str) -> Cou
     return ended
 
 
-def _compared(label: LabelledPrediction) -> Comparison:
-    return Comparison(
+def _compared(label: LabelledPrediction) -> LabelComparison:
+    return LabelComparison(
         label.candidate_id, label.adsorbate, label.predicted_ev, label.sigma_ev, label.label_ev
     )
 

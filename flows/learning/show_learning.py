@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from flows.display.tables import new_table, print_table
-from flows.learning.fine_tuning import Learnt
+from flows.learning.fine_tuning import FineTuningResult
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import rounds
 from screening_db.tables.learning import RoundRow
@@ -41,7 +41,7 @@ def show_round(row: RoundRow) -> None:
     )
 
 
-def show_learnt(learnt: Learnt, model: str) -> None:
+def show_learnt(learnt: FineTuningResult, model: str) -> None:
     """Print what came of one fine-tuning."""
     if learnt.verdict is None:
         print(f"nothing was trained: {learnt.why}")

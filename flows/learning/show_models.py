@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
-from flows.records.checkpoints import place_of
+from flows.records.checkpoints import checkpoint_location
 from model.checkpoint import embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
@@ -44,7 +44,7 @@ def show_checkpoint(db: Database, row: CheckpointRow) -> None:
         ("checkpoint", row.sha256),
         ("model", f"{row.model}{serves}"),
         ("kind", row.kind),
-        ("lies in", place_of(db, row) if row.folder else f"embedded as {row.name}"),
+        ("lies in", checkpoint_location(db, row) if row.folder else f"embedded as {row.name}"),
         ("parent", row.parent_sha256 or ""),
         ("ranks", ", ".join(c.name for c in campaigns(db) if c.checkpoint_sha256 == row.sha256)),
     ]

@@ -5,19 +5,19 @@ from pathlib import Path
 from flows.cluster.prefect_client import control_plane
 from flows.config.campaign_file import load_campaign
 from flows.config.campaign_learning import Learning
-from flows.config.engines import read_places
+from flows.config.engines import read_engine_locations
 from flows.config.resolve import Resolved
 from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates
 from flows.errors import CampaignError
-from flows.learning.fine_tuning import Learnt, learn, require_one_level
+from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels, require_one_level
 from flows.learning.loop import Loop
-from flows.learning.loop_flow import CampaignParts, loop_flow
+from flows.learning.loop_flow import CampaignLoopSteps, loop_flow
 from flows.learning.show_learning import show_learnt, show_round, show_rounds
 from flows.records.campaign_start import record_start
 from flows.records.locations import choose_database, existing_database, lake_of, models_of, work_of
 from flows.screening.flow import Control, run_screening
-from flows.screening.start import Asked, cluster_plan, open_campaign, where_of
+from flows.screening.start import VerificationRequest, cluster_plan, open_campaign, where_of
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as known_rounds
@@ -30,7 +30,7 @@ _SHOWN = 10
 
 def start_fine_tuning(
     campaign: str, database: str | None, learning: Learning | None = None
-) -> Learnt:
+) -> FineTuningResult:
     """Fine-tune what serves a campaign's model on its level's labels, and print the verdict."""
     settings = read_settings()
     db = existing_database(settings, database)
@@ -38,7 +38,7 @@ def start_fine_tuning(
         row = campaign_row(db, campaign)
         model = model_of(db, campaign)
         with campaign_lock(db, campaign):
-            learnt = learn(db, row, model, learning or Learning(), models_of(db))
+            learnt = fine_tune_on_labels(db, row, model, learning or Learning(), models_of(db))
         show_learnt(learnt, model)
         if learnt.accepted:
             print(f"rank by it with: sabatier rescore {campaign}")
@@ -92,12 +92,12 @@ def _run(
         control = Control(cluster, plane.api_url)
         if campaign_row(db, campaign.name).status != "finished":
             run_screening(resolved, db, lake_of(db), control)
-        parts = CampaignParts(
+        parts = CampaignLoopSteps(
             db=db,
             resolved=resolved,
             control=control,
-            where=where_of(Asked(), settings, lake_of(db) / "jobs"),
-            places=read_places(work_of(db)),
+            where=where_of(VerificationRequest(), settings, lake_of(db) / "jobs"),
+            places=read_engine_locations(work_of(db)),
             models=models_of(db),
         )
         return loop_flow(loop, parts)(campaign.name, rounds)

@@ -16,7 +16,7 @@ from model.errors import ModelError
 from model.network.config import LanguageConfig
 from model.prediction.baseline import train_baseline
 from model.training.assemble import assemble
-from model.training.run import STAGES, Plan, prepare, split_table, train_members
+from model.training.run import STAGES, TrainingPlan, prepare, split_table, train_members
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def train(
     return [baseline, assemble(plan, members=settings.members)]
 
 
-def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> Plan:
+def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> TrainingPlan:
     """Return what the recipe file asks for, on the device that is there."""
     stages = tuple(
         _build(kind, values, file, name)
@@ -89,7 +89,7 @@ def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path)
     )
     if not stages:
         raise CampaignError(f"{file} names no stage; name at least one of {_stage_names()}")
-    return Plan(
+    return TrainingPlan(
         table=table,
         folder=folder,
         encoder=_encoder(settings.encoder, file),

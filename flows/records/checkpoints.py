@@ -11,7 +11,7 @@ from screening_db.database.engine import Database
 from screening_db.learning.serving import checkpoint, serving
 from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CampaignRow, CheckpointRow
-from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def found(db: Database, sha256: str) -> Served:
         ModelError: one of its files is missing or differs.
     """
     row = checkpoint(db, sha256)
-    place = place_of(db, row)
+    place = checkpoint_location(db, row)
     if row.folder and not (Path(place) / MANIFEST).is_file():
         raise CampaignError(
             f"checkpoint {sha256[:12]} of model {row.model} is to lie in {place}, which holds no "
@@ -64,7 +64,7 @@ def record_served(db: Database, model: str, at: Served) -> None:
     """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
     if serving(db, model) == at.sha256:
         return
-    domain = described(at.place).domain
+    domain = checkpoint_domain(at.place).domain
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
     card = {"elements": elements, "levels": sorted(domain.levels)}
     folder = "" if at.place in embedded_names() else str(Path(at.place).absolute())
@@ -72,7 +72,7 @@ def record_served(db: Database, model: str, at: Served) -> None:
     record_checkpoint(db, row)
 
 
-def place_of(db: Database, row: CheckpointRow) -> str:
+def checkpoint_location(db: Database, row: CheckpointRow) -> str:
     """Return the embedded name of a checkpoint, or its folder; a relative one is beside ``db``."""
     return str((models_of(db) / row.folder).absolute()) if row.folder else row.name
 

@@ -28,7 +28,7 @@ from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refused
 from tasks.levels import LevelOfTheory
-from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.json_text import structure_text
 
 
@@ -173,7 +173,7 @@ def prediction(row: PredictionRow) -> Prediction | None:
     )
 
 
-def placement_items(campaign: str, scores: Scores) -> list[CampaignItemRow]:
+def placement_items(campaign: str, scores: SlabScores) -> list[CampaignItemRow]:
     """Return the one state of each placement of a chunk."""
     items = refused_items(campaign, scores.refused)
     for scored in scores.candidates:

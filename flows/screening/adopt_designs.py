@@ -49,11 +49,11 @@ from screening_db.tables.screening import (
     Stage,
 )
 from tasks.design.generate import Adslab, Design
-from tasks.design.request import DesignOrder
+from tasks.design.request import DesignRequest
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.featurise import site_label
-from tasks.prediction.predict import ScoredCandidate, Scores
+from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.identity import content_id, pair_id
 from tasks.structures.json_text import structure_text
 
@@ -63,7 +63,7 @@ WIDTH_EV = 0.1  # of the target's window, either side: what the ranking counts a
 
 
 def designs_campaign(
-    name: str, order: DesignOrder, *, model: str, seed: int, width_ev: float = WIDTH_EV
+    name: str, order: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
 ) -> Campaign:
     """Return the campaign that designs of an order enter; its target is the order's energy.
 
@@ -200,5 +200,5 @@ def _record_candidates(db: Database, campaign: str, scored: Sequence[ScoredCandi
         CHUNK,
         [candidate_row(candidate) for candidate in scored],
         [prediction_row(candidate.prediction) for candidate in scored],
-        placement_items(campaign, Scores(tuple(scored), ())),
+        placement_items(campaign, SlabScores(tuple(scored), ())),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config.campaign_file import load_campaign
-from flows.config.engines import read_places
+from flows.config.engines import read_engine_locations
 from flows.config.resolve import Resolved, resolve
 from flows.config.settings import Settings
 from flows.display.tables import duration, new_table, print_table
@@ -20,7 +20,7 @@ from tasks.reports.plan import BulkSurfaces, seconds_of
 from tasks.reports.plan_difference import (
     Contents,
     Difference,
-    compare,
+    compare_plans,
     pairs_of,
     placement_ids,
 )
@@ -46,7 +46,7 @@ def show_since(
     """Print how a campaign differs from an earlier one, and the time of what is new in it."""
     campaign = resolved.campaign
     old = _of_file(since, resolved, settings) or _of_stored(since, resolved, settings)
-    found = compare(contents(resolved, surfaces, answered=False), old)
+    found = compare_plans(contents(resolved, surfaces, answered=False), old)
     _show_lines(found.lines, campaign.name, since.other)
     seconds = seconds_of(found.to_predict, model=campaign.model, workers=workers, known=found.known)
     print(
@@ -82,7 +82,9 @@ def _of_file(since: Since, resolved: Resolved, settings: Settings) -> Contents |
     path = Path(since.other)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         return None
-    earlier = resolve(load_campaign(path), path.parent, settings.mp_api_key, read_places())
+    earlier = resolve(
+        load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations()
+    )
     same = (earlier.level.level_hash, earlier.checkpoint_sha256) == (
         resolved.level.level_hash,
         resolved.checkpoint_sha256,

@@ -17,8 +17,8 @@ from flows.display.progress import progress_bar
 from flows.records.campaign_start import record_surfaces
 from flows.screening.chunks import Chunk, make_chunks
 from flows.screening.ranking import Expected, finish
-from flows.screening.score import ScoreOrder, Store, score_chunk
-from flows.screening.surfaces import CutOrder, cut
+from flows.screening.score import ScoringRequest, Store, score_chunk
+from flows.screening.surfaces import SlabRequest, cut
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
 from tasks.reports.plan import BulkSurfaces
@@ -58,10 +58,10 @@ class Screening:
         done = done_chunks(self.store.database, self.store.campaign)
         return [chunk for chunk in self.chunks if chunk.chunk_id not in done]
 
-    def order(self) -> ScoreOrder:
+    def order(self) -> ScoringRequest:
         """Return what is done with each slab."""
         campaign = self.resolved.campaign
-        return ScoreOrder(
+        return ScoringRequest(
             self.resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
             campaign.level,
@@ -89,7 +89,7 @@ def expected_items(
 
 def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
     """Cut every bulk on the workers, one future each; the order is that of the bulks."""
-    order = CutOrder.of(resolved)
+    order = SlabRequest.of(resolved)
     futures = [client.submit(cut, bulk, order, pure=False) for bulk in resolved.bulks]
     done = {}
     for _, surfaces in finished(client, futures):

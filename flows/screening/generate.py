@@ -12,14 +12,14 @@ from model.generation.design import load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import open_database
-from tasks.design.generate import generate as write_designs
-from tasks.design.request import DesignOrder, design_order
+from tasks.design.generate import generate_designs as write_designs
+from tasks.design.request import DesignRequest, design_request
 from tasks.errors import UserError
 from tasks.levels import level_name
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """What a user asks ``sabatier generate`` for; ``campaign`` is what valid designs enter."""
 
     adsorbate: str
@@ -34,15 +34,15 @@ class Wish:
     campaign: str | None = None
 
 
-def start_generate(wish: Wish, database: str | None = None) -> None:
+def start_generate(wish: GenerationRequest, database: str | None = None) -> None:
     """Write designs, print what came of them, and let the valid ones enter the campaign."""
-    made = generate(wish)
+    made = generate_designs(wish)
     show_generated(made)
     if wish.campaign is not None:
         _enter(made, _campaign(wish.campaign, wish, made.order), database)
 
 
-def _campaign(name: str, wish: Wish, order: DesignOrder) -> Campaign:
+def _campaign(name: str, wish: GenerationRequest, order: DesignRequest) -> Campaign:
     return designs_campaign(name, order, model=wish.model, seed=wish.seed)
 
 
@@ -55,7 +55,7 @@ def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
         db.close()
 
 
-def generate(wish: Wish) -> Generated:
+def generate_designs(wish: GenerationRequest) -> Generated:
     """Write adslabs, check and predict them, and keep the valid ones as CIFs in ``wish.out``.
 
     A campaign that they cannot enter is refused before any is made.
@@ -69,7 +69,7 @@ def generate(wish: Wish) -> Generated:
     _require_empty(wish.out)
     designer = load_designer(wish.model)
     level = None if wish.level is None else level_name(wish.level)
-    order = design_order(
+    order = design_request(
         designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=level
     )
     if wish.campaign is not None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tasks.design.checks import CAUSES
 from tasks.design.generate import Adslab, Design, causes
-from tasks.design.request import DesignOrder
+from tasks.design.request import DesignRequest
 
 SUMMARY = "designs.csv"
 _COLUMNS = (
@@ -24,7 +24,7 @@ _SHOWN = 20
 class Generated:
     """What came of an order: every attempt in order, and the folder of the valid ones' CIFs."""
 
-    order: DesignOrder
+    order: DesignRequest
     designs: tuple[Design, ...]
     folder: Path
     designer_sha256: str
@@ -53,7 +53,7 @@ def write_generated(generated: Generated) -> None:
         table.writerows(_line(design, generated.order) for design in generated.designs)
 
 
-def cif_name(design: Design, order: DesignOrder) -> str:
+def cif_name(design: Design, order: DesignRequest) -> str:
     """Return the name of a valid design's file, such as ``007-CO-Cu3Pt-111.cif``."""
     if design.adslab is None:
         raise ValueError(f"design {design.number} is not valid and has no file")
@@ -62,7 +62,7 @@ def cif_name(design: Design, order: DesignOrder) -> str:
     return f"{design.number:03d}-{name}-{design.adslab.bulk_formula}-{indices}.cif"
 
 
-def _line(design: Design, order: DesignOrder) -> list[object]:
+def _line(design: Design, order: DesignRequest) -> list[object]:
     said, made = design.prediction, design.adslab
     error = design.error_ev(order.target_ev)
     return [

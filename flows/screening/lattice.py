@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config.campaign_file import load_campaign
-from flows.config.engines import read_places
+from flows.config.engines import read_engine_locations
 from flows.config.settings import read_settings
 from flows.display.progress import progress_bar
 from flows.display.tables import new_table, print_table
@@ -38,7 +38,7 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
         UserError: the level's engine computes no crystals or is not here, a file of ``out`` is of
             another level, or no bulk is left.
     """
-    at, places = named_level(level), read_places()
+    at, places = named_level(level), read_engine_locations()
     engine = engine_for(at, places=places)
     require_crystals(engine)
     specs = load_campaign(file).bulks.specs(file.parent)

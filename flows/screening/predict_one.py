@@ -10,7 +10,7 @@ from model.prediction.predictor import load_predictor
 from model.text.configuration_text import EXAMPLE, parse_text
 from tasks.levels import level_name
 from tasks.prediction.adslab_file import (
-    Named,
+    AdslabDescription,
     adslab_configuration,
     adslab_from_file,
     text_configuration,
@@ -32,7 +32,7 @@ def predict_file(
     file: Path, adsorbate: str, miller: str, bulk: str, model: str, level: str | None
 ) -> tuple[str, list[Prediction]]:
     """Return the configuration text of an adslab in a file, and what a checkpoint says of it."""
-    named = Named(adsorbate, _miller(miller), bulk)
+    named = AdslabDescription(adsorbate, _miller(miller), bulk)
     adslab = adslab_from_file(file, adsorbate)
     predictor = load_predictor(model)
     levels = _levels(predictor.domain, level, adsorbate)

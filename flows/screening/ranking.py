@@ -8,13 +8,13 @@ from flows.config.campaign import Campaign
 from flows.records.to_rows import rank_row
 from flows.screening.triage import choose
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import best_placements, funnel_counts, pair_minima, slabs
+from screening_db.queries.ranking import best_placements, funnel_counts, lowest_placements, slabs
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
 from screening_db.tables.verification import QueueRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
-from tasks.acquisition.triage import Chosen
+from tasks.acquisition.triage import Selection
 
 
 class FunnelError(RuntimeError):
@@ -83,7 +83,7 @@ def ranked_pairs(
 
 
 def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[ScoredPlacement]:
-    minima = pair_minima(db, campaign, checkpoint_sha256)
+    minima = lowest_placements(db, campaign, checkpoint_sha256)
     bulk_of = {
         key: row.bulk_id for key, row in slabs(db, _unique(m.slab_id for m in minima)).items()
     }
@@ -101,7 +101,7 @@ def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[
     ]
 
 
-def queue_row(campaign: Campaign, chosen: Chosen) -> QueueRow:
+def queue_row(campaign: Campaign, chosen: Selection) -> QueueRow:
     """Return a chosen pair as an item of the queue."""
     return QueueRow(
         candidate_id=chosen.pair.minimum.candidate_id,

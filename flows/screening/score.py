@@ -28,12 +28,12 @@ from screening_db.records.screening import record_chunk, store_structures
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import Slab
-from tasks.prediction.predict import Scores, score_slabs
+from tasks.prediction.predict import SlabScores, score_slabs
 from tasks.structures.identity import pair_id
 
 
 @dataclass(frozen=True)
-class ScoreOrder:
+class ScoringRequest:
     """What is done with each slab; it travels to the workers."""
 
     adsorbates: tuple[Adsorbate, ...]
@@ -53,8 +53,8 @@ class Store:
 
 
 def score_on_worker(
-    slabs: Sequence[Slab], order: ScoreOrder, known: Mapping[str, Prediction]
-) -> Scores:
+    slabs: Sequence[Slab], order: ScoringRequest, known: Mapping[str, Prediction]
+) -> SlabScores:
     """Score ``slabs`` with the predictor that the worker has loaded."""
     return score_slabs(
         slabs,
@@ -68,7 +68,7 @@ def score_on_worker(
 
 
 def score_chunk(
-    client: Client, chunk: Chunk, order: ScoreOrder, store: Store, advance: Advance
+    client: Client, chunk: Chunk, order: ScoringRequest, store: Store, advance: Advance
 ) -> int:
     """Score and store ``chunk``, and return how many of its candidates were predicted before."""
     members = groups(chunk)
@@ -77,7 +77,7 @@ def score_chunk(
         client.submit(score_on_worker, group, order, known[number], pure=False): number
         for number, group in enumerate(members)
     }
-    done: dict[int, Scores] = {}
+    done: dict[int, SlabScores] = {}
     for future, scores in finished(client, futures):
         done[futures[future]] = scores
         advance(len(scores.candidates) + len(scores.refused))
@@ -87,7 +87,9 @@ def score_chunk(
     return sum(c.candidate_id in before for c in scores.candidates)
 
 
-def _known(database: Database, slabs: Sequence[Slab], order: ScoreOrder) -> dict[str, Prediction]:
+def _known(
+    database: Database, slabs: Sequence[Slab], order: ScoringRequest
+) -> dict[str, Prediction]:
     """Return the stored predictions of what ``order`` places on ``slabs``, by candidate id."""
     pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in order.adsorbates]
     rows = predictions_of_pairs(
@@ -96,14 +98,14 @@ def _known(database: Database, slabs: Sequence[Slab], order: ScoreOrder) -> dict
     return {row.candidate_id: stored for row in rows if (stored := prediction(row)) is not None}
 
 
-def _joined(parts: Sequence[Scores]) -> Scores:
-    return Scores(
+def _joined(parts: Sequence[SlabScores]) -> SlabScores:
+    return SlabScores(
         tuple(c for part in parts for c in part.candidates),
         tuple(r for part in parts for r in part.refused),
     )
 
 
-def _store(store: Store, chunk_id: str, scores: Scores) -> None:
+def _store(store: Store, chunk_id: str, scores: SlabScores) -> None:
     """Write the file first: a chunk that is done in the database has its file."""
     write_predictions(store.lake, store.campaign, chunk_id, prediction_table(scores.candidates))
     # Candidates that another campaign stored without a structure get theirs; new ones bring it.

@@ -13,7 +13,7 @@ from flows.cluster.workers import ClusterPlan, default_workers
 from flows.config.batch_profile import load_profile
 from flows.config.campaign import Campaign
 from flows.config.campaign_file import load_campaign
-from flows.config.engines import read_places
+from flows.config.engines import read_engine_locations
 from flows.config.resolve import Resolved, resolve
 from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
@@ -32,7 +32,7 @@ from flows.screening.surfaces import cut_here
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.ranking import campaign as campaign_row
-from tasks.reports.plan import plan
+from tasks.reports.plan import plan_campaign
 
 if TYPE_CHECKING:
     from flows.verification.flow import InJobs, OnDask
@@ -41,7 +41,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class VerificationRequest:
     """Where the command asks to compute; what it leaves out the settings say."""
 
     on: Literal["dask", "local", "slurm"] | None = None
@@ -84,7 +84,7 @@ def start_plan(file: Path, since: Since | None = None) -> None:
     campaign, resolved = _read(file, settings)
     workers = cluster_plan(campaign, settings).workers
     surfaces = cut_here(resolved)
-    planned = plan(
+    planned = plan_campaign(
         surfaces,
         len(resolved.adsorbates),
         model=campaign.model,
@@ -100,7 +100,11 @@ def start_plan(file: Path, since: Since | None = None) -> None:
 
 
 def start_verification(
-    campaign: str, limit: int | None, engine: str | None, asked: Asked, database: str | None
+    campaign: str,
+    limit: int | None,
+    engine: str | None,
+    asked: VerificationRequest,
+    database: str | None,
 ) -> None:
     """Drain the queue of ``campaign`` and print labels beside predictions."""
     from flows.verification.flow import run_verification
@@ -114,7 +118,7 @@ def start_verification(
             limit=limit,
             engine=engine,
             where=where_of(asked, settings, lake_of(db) / "jobs"),
-            places=read_places(work_of(db)),
+            places=read_engine_locations(work_of(db)),
         )
         show_verified(db, campaign)
         print(f"{counts} in this run, {_rate(counts.ended, time.monotonic() - began)}")
@@ -126,7 +130,7 @@ def _rate(ended: int, seconds: float) -> str:
     return f"{seconds:.0f} s, {60 * ended / seconds:.1f} a minute"
 
 
-def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs":
+def where_of(asked: VerificationRequest, settings: Settings, folder: Path) -> "OnDask | InJobs":
     """Return where verification computes: as the command asks, else as the settings say."""
     from flows.verification.flow import InJobs, OnDask
 
@@ -144,7 +148,7 @@ def where_of(asked: Asked, settings: Settings, folder: Path) -> "OnDask | InJobs
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
     campaign = load_campaign(file)
-    return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_places())
+    return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_engine_locations())
 
 
 def open_campaign(
@@ -157,7 +161,9 @@ def open_campaign(
     db = database_if_there(address)
     try:
         checkpoint = checkpoint_for(db, campaign) if db else None
-        resolved = resolve(campaign, folder, settings.mp_api_key, read_places(), checkpoint)
+        resolved = resolve(
+            campaign, folder, settings.mp_api_key, read_engine_locations(), checkpoint
+        )
         return db or open_database(address), resolved
     except BaseException:
         if db:

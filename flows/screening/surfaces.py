@@ -12,7 +12,7 @@ from tasks.verification.engines import computable_elements
 
 
 @dataclass(frozen=True)
-class CutOrder:
+class SlabRequest:
     """What is done with each bulk; it travels to the workers.
 
     ``elements`` are those that each rule lets pass: the model's, and the verifying engine's.
@@ -24,7 +24,7 @@ class CutOrder:
     elements: dict[str, frozenset[str]]
 
     @classmethod
-    def of(cls, resolved: Resolved) -> "CutOrder":
+    def of(cls, resolved: Resolved) -> "SlabRequest":
         """Return the order of a campaign."""
         campaign, verified_at = resolved.campaign, resolved.verified_at
         elements = {
@@ -41,12 +41,12 @@ class CutOrder:
         )
 
 
-def cut(bulk: Bulk, order: CutOrder) -> BulkSurfaces:
+def cut(bulk: Bulk, order: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
     return surfaces_of(bulk, order.slabs, order.adsorbates, order.placements, order.elements)
 
 
 def cut_here(resolved: Resolved) -> list[BulkSurfaces]:
     """Cut every bulk in this process."""
-    order = CutOrder.of(resolved)
+    order = SlabRequest.of(resolved)
     return [cut(bulk, order) for bulk in resolved.bulks]

@@ -13,7 +13,7 @@ from screening_db.queries.ranking import (
 )
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import RankedPair, Window
-from tasks.acquisition.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+from tasks.acquisition.triage import Budget, KnownResults, Selection, SlabFacts, beliefs_of, triage
 
 
 def choose(
@@ -26,7 +26,7 @@ def choose(
     budget: Budget | None = None,
     paid: Collection[str] = (),
     again: bool = False,
-) -> list[Chosen]:
+) -> list[Selection]:
     """Return the pairs of ``ranked`` that are to be calculated, as the campaign's file says.
 
     What has a label or was tried at the level is not chosen; slabs with an energy, or ``paid`` for
@@ -43,7 +43,7 @@ def choose(
         prices=prices,
     )
     taken = tried_candidates(db, campaign.name, but_own=again)
-    known = Known(
+    known = KnownResults(
         taken=taken,
         slabs={*known_slabs(db, campaign.name, but_own=again), *paid},
         best_ev=best_found(db, campaign.name, windows, taken),

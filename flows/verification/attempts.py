@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flows.verification.step_events import Teller
+from flows.verification.step_events import StepReporter
 from screening_db.calculations.attempts import (
     Provenance,
     StoredGeometry,
@@ -15,7 +15,7 @@ from screening_db.calculations.steps import Step
 from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
 from tasks.structures.json_text import structure_from_text, structure_text
-from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.checkpoint import RelaxationFrame
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
 
 
@@ -25,7 +25,11 @@ def stored_geometry(db: Database, lease: Lease) -> StoredGeometry | None:
 
 
 def logbook(
-    lease: Lease, level_hash: str, texts: Sequence[str], last: StoredGeometry | None, teller: Teller
+    lease: Lease,
+    level_hash: str,
+    texts: Sequence[str],
+    last: StoredGeometry | None,
+    teller: StepReporter,
 ) -> Logbook:
     """Return the logbook of a try; ``texts`` are the structures that go in."""
     key = sha256_of(lease.item, level_hash, *texts)[:16]
@@ -65,7 +69,7 @@ def _read(last: StoredGeometry) -> LastGeometry:
     return LastGeometry(structure_from_text(last.structure), last.attempt, last.first_fmax)
 
 
-def _step(frame: Frame) -> Step:
+def _step(frame: RelaxationFrame) -> Step:
     return Step(frame.step, frame.energy_ev, frame.fmax_ev_ang, frame.at)
 
 

@@ -31,7 +31,7 @@ from flows.config.batch_profile import Profile, System
 from flows.errors import CampaignError
 from flows.verification.batch_job import run_job, was_warned
 from flows.verification.executor import Result, SubmissionError, Work
-from flows.verification.worker import Outcome
+from flows.verification.worker import WorkResult
 from screening_db.queue.lease import Lease
 from tasks.verification.engines import FailureKind
 from tasks.verification.engines.failures import kind_of_state, kind_said, last_words
@@ -270,17 +270,19 @@ def _read(watched: _Watched) -> Result:
     kind = kind_said(said) or FailureKind.ENGINE
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("--")]
     reason = next((line for line in reversed(lines) if "Error" in line), said)
-    return Result(Outcome(lease, failure=kind, message=f"the job stopped: {reason}; see {where}"))
+    return Result(
+        WorkResult(lease, failure=kind, message=f"the job stopped: {reason}; see {where}")
+    )
 
 
-def _ended_without(watched: _Watched, state: str, kind: FailureKind) -> Outcome:
+def _ended_without(watched: _Watched, state: str, kind: FailureKind) -> WorkResult:
     words = _words(watched, _LOG_LINES)
     if kind is FailureKind.KILLED:
         told = kind_said(words)
         warned = told is not FailureKind.OUT_OF_MEMORY and was_warned(watched.folder)
         kind = FailureKind.WALL_LIMIT if warned else told or kind
     said = f"job {watched.job.job_id} ended as {state} without a result; {words[-400:].strip()}"
-    return Outcome(watched.lease, failure=kind, message=said)
+    return WorkResult(watched.lease, failure=kind, message=said)
 
 
 def _words(watched: _Watched, lines: int) -> str:

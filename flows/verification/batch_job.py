@@ -10,7 +10,7 @@ from types import FrameType
 from submitit.core.job_environment import JobEnvironment
 
 from flows.verification.executor import Result, Work
-from flows.verification.worker import Outcome, verify_group
+from flows.verification.worker import WorkResult, verify_group
 from tasks.verification.engines import EngineError, FailureKind
 
 WARNING = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # of the wall limit, some time before it
@@ -23,7 +23,7 @@ def run_job(work: Work, folder: Path) -> Result:
         with _warned(folder):
             (outcome,), found = verify_group([work.job], work.order, dict(work.known))
     except EngineError as stopped:  # the warning came where nothing was being computed
-        return Result(Outcome(work.lease, failure=stopped.kind, message=str(stopped)))
+        return Result(WorkResult(work.lease, failure=stopped.kind, message=str(stopped)))
     return Result(outcome, found)
 
 

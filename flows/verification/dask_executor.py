@@ -12,7 +12,7 @@ from distributed.scheduler import KilledWorker
 from flows.cluster.dask import dask_client
 from flows.cluster.workers import ClusterPlan
 from flows.verification.executor import Result, Work
-from flows.verification.worker import Outcome, verify_group
+from flows.verification.worker import WorkResult, verify_group
 from screening_db.queue.lease import Lease
 from tasks.verification.engines import FailureKind
 from tasks.verification.engines.failures import kind_of
@@ -103,9 +103,9 @@ class DaskExecutor:
         if error is None or isinstance(error, KilledWorker):
             return Result(self._killed(lease, error))
         message = f"{type(error).__name__}: {error}"
-        return Result(Outcome(lease, failure=kind_of(error), message=message))
+        return Result(WorkResult(lease, failure=kind_of(error), message=message))
 
-    def _killed(self, lease: Lease, error: KilledWorker | None) -> Outcome:
+    def _killed(self, lease: Lease, error: KilledWorker | None) -> WorkResult:
         """Return how a worker died: Dask's nanny tells of its memory limit, the system nothing."""
         address = "" if error is None else str(getattr(error.last_worker, "address", ""))
         if address in self._over_memory:
@@ -114,6 +114,6 @@ class DaskExecutor:
                 "the worker went over its memory limit and was ended; Dask gives every try the "
                 "same: start fewer workers, or take --on local or slurm"
             )
-            return Outcome(lease, failure=FailureKind.OUT_OF_MEMORY, message=said)
+            return WorkResult(lease, failure=FailureKind.OUT_OF_MEMORY, message=said)
         said = "the worker process was killed, and by whom is not told; it may be for its memory"
-        return Outcome(lease, failure=FailureKind.KILLED, message=said)
+        return WorkResult(lease, failure=FailureKind.KILLED, message=said)

@@ -17,7 +17,7 @@ from flows.verification.executor import Executor, Result, SubmissionError, Work
 from flows.verification.queue_work import plan_needs
 from flows.verification.recording import Counts, record, record_found
 from flows.verification.work_items import Terms, work_of
-from flows.verification.worker import Outcome
+from flows.verification.worker import WorkResult
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.queue.batch_jobs import jobs_running, leave_jobs, record_jobs, take_over_jobs
@@ -37,7 +37,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WorkFilter:
     """What a run is to verify: a campaign's adslabs, the first so many, up to a memory class."""
 
     campaign: str
@@ -52,7 +52,7 @@ class Driver:
     db: Database
     terms: Terms
     executor: Executor
-    wanted: Wanted
+    wanted: WorkFilter
     pace: Pace = Pace()
     counts: Counts = field(default_factory=Counts)
     _in_flight: dict[str, Lease] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class Driver:
         self._in_flight.pop(result.outcome.lease.item, None)
         self._next_look = 0.0  # an end makes room, and may be what others waited for
 
-    def _record_place(self, outcome: Outcome) -> None:
+    def _record_place(self, outcome: WorkResult) -> None:
         """Give back what a place could not compute: no fault of the item."""
         told = outcome.provenance
         where = f"host {told.host}" if told and told.host else "the place of work"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from flows.errors import CampaignError
 from flows.verification.queue_work import ReferenceJob
-from flows.verification.worker import Job, Order, Outcome
+from flows.verification.worker import WorkItem, WorkRequest, WorkResult
 from screening_db.queue.lease import Lease
 from tasks.verification.inputs.resources import Resources
 from tasks.verification.labels.energies import EnergyKey
@@ -20,8 +20,8 @@ class SubmissionError(CampaignError):
 class Work:
     """One calculation on its way to a worker: its inputs, what it needs known, what it is given."""
 
-    job: Job | ReferenceJob
-    order: Order
+    job: WorkItem | ReferenceJob
+    order: WorkRequest
     known: Mapping[EnergyKey, float]
     resources: Resources
 
@@ -35,7 +35,7 @@ class Work:
 class Result:
     """How one calculation ended, and the reference energies that were found on the way."""
 
-    outcome: Outcome
+    outcome: WorkResult
     found: Mapping[EnergyKey, float] = field(default_factory=dict)
 
 

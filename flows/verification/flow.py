@@ -16,19 +16,24 @@ from flows.display.progress import progress_bar
 from flows.errors import CampaignError
 from flows.records.recorded_level import recorded_level
 from flows.records.to_rows import level_row
-from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.driver import Driver, Pace, WorkFilter
 from flows.verification.executor import Executor
 from flows.verification.queue_work import plan_needs
 from flows.verification.recording import Counts
-from flows.verification.step_events import Listener, steps_recorded
+from flows.verification.step_events import StepListener, steps_recorded
 from flows.verification.work_items import Terms
 from screening_db.database.engine import Database
 from screening_db.queue.progress import waiting_adslabs
 from screening_db.records.screening import record_level
 from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
-from tasks.verification.engines import Places, engine_elsewhere, engine_for, place_of
-from tasks.verification.inputs.resources import Limits
+from tasks.verification.engines import (
+    EngineLocations,
+    engine_elsewhere,
+    engine_for,
+    engine_location,
+)
+from tasks.verification.inputs.resources import ResourceLimits
 from tasks.verification.relaxation.work_folder import require_work_folder
 
 
@@ -62,7 +67,7 @@ def run_verification(
     limit: int | None,
     engine: str | None,
     where: OnDask | InJobs,
-    places: Places | None = None,
+    places: EngineLocations | None = None,
     pace: Pace | None = None,
 ) -> Counts:
     """Verify up to ``limit`` queued candidates, the first in line first.
@@ -82,21 +87,21 @@ def run_verification(
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return Counts()
-    require_work_folder(place_of(level, places).work)
+    require_work_folder(engine_location(level, places).work)
     terms = _terms(level, places or {}, where)
-    wanted = Wanted(campaign.name, total, where.memory_class)
+    wanted = WorkFilter(campaign.name, total, where.memory_class)
     with (
-        steps_recorded(db, place_of(level, places).work) as listener,
+        steps_recorded(db, engine_location(level, places).work) as listener,
         _executor(where, terms, listener) as executor,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
         return Driver(db, terms, executor, wanted, pace or Pace()).run(advance)
 
 
-def _terms(level: LevelOfTheory, places: Places, where: OnDask | InJobs) -> Terms:
+def _terms(level: LevelOfTheory, places: EngineLocations, where: OnDask | InJobs) -> Terms:
     """Return what all calculations share; those on this machine share its cores as well."""
     if isinstance(where, OnDask):
-        return Terms(level, places, Limits(max_cpus=_cores_each(where.cluster.workers)))
+        return Terms(level, places, ResourceLimits(max_cpus=_cores_each(where.cluster.workers)))
     limits = where.profile.limits
     if where.system == "local":
         limits = replace(limits, max_cpus=min(limits.max_cpus, _cores_each(where.jobs)))
@@ -108,7 +113,7 @@ def _cores_each(workers: int) -> int:
 
 
 @contextmanager
-def _executor(where: OnDask | InJobs, terms: Terms, listener: Listener) -> Iterator[Executor]:
+def _executor(where: OnDask | InJobs, terms: Terms, listener: StepListener) -> Iterator[Executor]:
     """Yield what computes. Dask and submitit take seconds to import, and one of them is used."""
     if isinstance(where, OnDask):
         from flows.verification.dask_executor import dask_executor

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows.verification.verified_label import label_row
-from flows.verification.worker import Outcome
+from flows.verification.worker import WorkResult
 from screening_db.calculations.failure_policy import after_failure
 from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
@@ -14,7 +14,7 @@ from screening_db.tables.verification import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import FailureKind
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.verify import Verified
+from tasks.verification.labels.verify import VerifiedEnergy
 from tasks.verification.relaxation.work_folder import remove_work_folder
 
 _UNCONVERGED = FailureKind.IONS_NOT_CONVERGED.value
@@ -46,7 +46,7 @@ class Counts:
         return f"{said}, {self.retried} to be tried again" if self.retried else said
 
 
-def record(db: Database, outcome: Outcome, counts: Counts) -> None:
+def record(db: Database, outcome: WorkResult, counts: Counts) -> None:
     """Store one outcome; one whose lease was lost was reported by another worker.
 
     An adslab at its step limit is a failure while it has tries left, and then an anomaly.
@@ -73,7 +73,7 @@ def _goes_on(lease: Lease) -> bool:
     return after_failure(_UNCONVERGED, lease.failures, lease.memory_class).state == "queued"
 
 
-def _why(verified: Verified) -> str:
+def _why(verified: VerifiedEnergy) -> str:
     limit = next(flag.limit for flag in verified.flags if flag.name == _UNCONVERGED)
     return (
         f"an adslab must reach forces of {limit:g} eV/Å, got {verified.fmax_ev_ang:.3f} eV/Å after "

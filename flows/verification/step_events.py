@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from screening_db.calculations.attempts import sha256_of
-from screening_db.calculations.steps import Step, ToldStep, record_told
+from screening_db.calculations.steps import ReportedStep, Step, record_reported_steps
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.queue.lease import Lease
@@ -31,7 +31,7 @@ _TOLD = _FOLDER = "told"
 _OLD_S = 86_400.0
 
 
-class Teller:
+class StepReporter:
     """Tells the driver of the steps of one try; this is on a worker."""
 
     def __init__(self, lease: Lease, work: str) -> None:
@@ -45,7 +45,7 @@ class Teller:
         self._last = time.monotonic()
         from dask.distributed import get_worker  # takes long, and short relaxations tell nothing
 
-        told = asdict(ToldStep(*self._key, step, structure()))
+        told = asdict(ReportedStep(*self._key, step, structure()))
         try:
             get_worker().log_event(TOPIC, {_TOLD: told})  # Dask adds words of its own
         except ValueError:  # no worker of Dask's
@@ -66,7 +66,7 @@ class Teller:
                 file.write(json.dumps(told) + "\n")
 
 
-class Listener:
+class StepListener:
     """Hears what workers tell; ``store`` puts it into the database."""
 
     def __init__(self, db: Database, work: str) -> None:
@@ -82,17 +82,17 @@ class Listener:
         """Store what was told since the last time."""
         steps = [_told_step(values) for values in _taken(self._told)]
         if steps:
-            record_told(self._db, steps)
+            record_reported_steps(self._db, steps)
         for path, news in self._folder.news() if self._folder else ():
-            running = record_told(self._db, [_told_step(values) for values in news])
+            running = record_reported_steps(self._db, [_told_step(values) for values in news])
             if not running:
                 _remove_old(path)
 
 
 @contextmanager
-def steps_recorded(db: Database, work: str) -> Iterator[Listener]:
+def steps_recorded(db: Database, work: str) -> Iterator[StepListener]:
     """Store the steps that workers tell until the block ends; ``work`` is their work folder."""
-    listener, ended = Listener(db, work), threading.Event()
+    listener, ended = StepListener(db, work), threading.Event()
 
     def store() -> None:
         while not ended.wait(POLL_S):
@@ -121,8 +121,8 @@ def _taken(told: "SimpleQueue[dict[str, Any]]") -> Iterator[dict[str, Any]]:
             yield told.get_nowait()
 
 
-def _told_step(values: Mapping[str, Any]) -> ToldStep:
-    return ToldStep(**{**values, "step": Step(**values["step"])})
+def _told_step(values: Mapping[str, Any]) -> ReportedStep:
+    return ReportedStep(**{**values, "step": Step(**values["step"])})
 
 
 class _ToldFolder:

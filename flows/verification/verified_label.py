@@ -9,10 +9,10 @@ from screening_db.tables.screening import BulkRow, CandidateRow, SlabRow
 from screening_db.tables.verification import LabelRow
 from tasks.prediction.featurise import configuration_text, site_label
 from tasks.structures.json_text import structure_text
-from tasks.verification.labels.verify import Verified
+from tasks.verification.labels.verify import VerifiedEnergy
 
 
-def label_row(db: Database, lease: Lease, verified: Verified) -> LabelRow:
+def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
     """Return the label of a leased adslab."""
     with db.read() as session:
         candidate = session.get_one(CandidateRow, lease.candidate_id)

@@ -7,7 +7,7 @@ from flows.verification.attempts import stored_geometry
 from flows.verification.executor import Result, Work
 from flows.verification.queue_work import ReferenceJob, reference_jobs
 from flows.verification.source_geometries import Geometries, geometries
-from flows.verification.worker import Job, Order, Outcome
+from flows.verification.worker import WorkItem, WorkRequest, WorkResult
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import candidates, reference_energies, slabs
 from screening_db.queue.lease import Lease
@@ -16,12 +16,12 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures.json_text import structure_from_text
-from tasks.verification.engines import Places
+from tasks.verification.engines import EngineLocations
 from tasks.verification.engines.launch import LAUNCHER, with_ranks
 from tasks.verification.inputs.free_molecule import free_molecule
 from tasks.verification.inputs.resources import (
-    Demand,
-    Limits,
+    ResourceDemand,
+    ResourceLimits,
     demand_of,
     molecule_demand,
     resources,
@@ -35,8 +35,8 @@ class Terms:
     """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
 
     level: LevelOfTheory
-    places: Places = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    places: EngineLocations = field(default_factory=dict)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     launcher: str = LAUNCHER
 
 
@@ -52,7 +52,7 @@ def work_of(db: Database, terms: Terms, leases: Sequence[Lease]) -> tuple[list[W
             job = references.get(lease.item) or stored.job(db, lease)
             work.append(_work(terms, job, known))
         except UserError as fault:
-            unreadable.append(Result(Outcome(lease, message=str(fault))))
+            unreadable.append(Result(WorkResult(lease, message=str(fault))))
     return work, unreadable
 
 
@@ -70,11 +70,11 @@ class _Adslabs:
         of_slabs = slabs(db, sorted({row.slab_id for row in rows.values()}))
         return cls(rows, of_slabs, geometries(db, level, rows.values()))
 
-    def job(self, db: Database, lease: Lease) -> Job:
+    def job(self, db: Database, lease: Lease) -> WorkItem:
         row = self.candidates[lease.candidate_id]
         if row.structure is None:
             raise UserError("no structure is stored for this candidate")
-        return Job(
+        return WorkItem(
             lease,
             row.structure,
             self.slabs[row.slab_id].structure,
@@ -85,22 +85,22 @@ class _Adslabs:
         )
 
 
-def _work(terms: Terms, job: Job | ReferenceJob, known: dict[EnergyKey, float]) -> Work:
+def _work(terms: Terms, job: WorkItem | ReferenceJob, known: dict[EnergyKey, float]) -> Work:
     level = terms.level
     needed = resources(
         level.engine, _demand(job, level), terms.limits, memory_class=job.lease.memory_class
     )
     places = with_ranks(terms.places, level, needed.ranks, terms.launcher)
     mine = {key: energy for key, energy in known.items() if _serves(key, job)}
-    return Work(job, Order(level, places), mine, needed)
+    return Work(job, WorkRequest(level, places), mine, needed)
 
 
-def _serves(key: EnergyKey, job: Job | ReferenceJob) -> bool:
-    return isinstance(job, Job) and (key.kind == "gas" or key.item == job.slab_id)
+def _serves(key: EnergyKey, job: WorkItem | ReferenceJob) -> bool:
+    return isinstance(job, WorkItem) and (key.kind == "gas" or key.item == job.slab_id)
 
 
-def _demand(job: Job | ReferenceJob, level: LevelOfTheory) -> Demand:
-    if isinstance(job, Job):
+def _demand(job: WorkItem | ReferenceJob, level: LevelOfTheory) -> ResourceDemand:
+    if isinstance(job, WorkItem):
         return demand_of(structure_from_text(job.adslab), level)
     if not job.structure:
         return molecule_demand(job.lease.item, level)

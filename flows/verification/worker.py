@@ -11,22 +11,22 @@ from flows.verification.queue_work import (
     reference_energy_ev,
     require_unchanged,
 )
-from flows.verification.step_events import Teller
+from flows.verification.step_events import StepReporter
 from screening_db.calculations.attempts import Provenance, StoredGeometry
 from screening_db.queue.lease import Lease
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures.json_text import structure_from_text, structure_text
-from tasks.verification.engines import Engine, EngineError, FailureKind, Places, engine_for
+from tasks.verification.engines import Engine, EngineError, EngineLocations, FailureKind, engine_for
 from tasks.verification.labels.energies import EnergyKey
 from tasks.verification.labels.integrity import require_stored
-from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkItem:
     """One adslab to verify, as it travels to a worker; structures are text."""
 
     lease: Lease
@@ -39,19 +39,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkRequest:
     """At which level, and where its engine is; it travels to the workers."""
 
     level: LevelOfTheory
-    places: Places
+    places: EngineLocations
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkResult:
     """A verified adslab, the energy of a slab or molecule, or why there is neither."""
 
     lease: Lease
-    verified: Verified | None = None
+    verified: VerifiedEnergy | None = None
     failure: FailureKind = FailureKind.BAD_INPUT
     message: str = ""
     energy_ev: float | None = None
@@ -78,8 +78,8 @@ class KnownEnergies:
 
 
 def verify_group(
-    jobs: Sequence[Job | ReferenceJob], order: Order, recorded: dict[EnergyKey, float]
-) -> tuple[list[Outcome], dict[EnergyKey, float]]:
+    jobs: Sequence[WorkItem | ReferenceJob], order: WorkRequest, recorded: dict[EnergyKey, float]
+) -> tuple[list[WorkResult], dict[EnergyKey, float]]:
     """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
 
     Also returns the reference energies that had to be computed on the way.
@@ -93,50 +93,50 @@ def verify_group(
 
 
 def _verify_one(
-    job: Job | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
-) -> Outcome:
-    began, teller = time.time(), Teller(job.lease, engine.place.work)
+    job: WorkItem | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
+) -> WorkResult:
+    began, teller = time.time(), StepReporter(job.lease, engine.place.work)
     book = logbook(job.lease, level.level_hash, _texts(job), job.last, teller)
     try:
         outcome = _computed(job, level, known, engine, book)
     except EngineError as failure:
         outcome = _failed(job.lease, failure)
     except UserError as error:
-        outcome = Outcome(job.lease, None, FailureKind.BAD_INPUT, str(error))
+        outcome = WorkResult(job.lease, None, FailureKind.BAD_INPUT, str(error))
     teller.end()
     told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
     return replace(outcome, provenance=with_logbook(told, book), work=book.place)
 
 
-def _not_here(job: Job | ReferenceJob, level: LevelOfTheory, message: str) -> Outcome:
-    outcome = Outcome(job.lease, failure=FailureKind.NOT_INSTALLED, message=message)
+def _not_here(job: WorkItem | ReferenceJob, level: LevelOfTheory, message: str) -> WorkResult:
+    outcome = WorkResult(job.lease, failure=FailureKind.NOT_INSTALLED, message=message)
     return replace(outcome, provenance=_provenance(job, level, outcome, time.time()))
 
 
-def _texts(job: Job | ReferenceJob) -> tuple[str, ...]:
+def _texts(job: WorkItem | ReferenceJob) -> tuple[str, ...]:
     """Return the structures that go in, the one that is computed first."""
     if isinstance(job, ReferenceJob):
         return (job.structure, job.relaxed) if job.relaxed else (job.structure,)
     return (job.adslab, job.slab, *job.relaxed)
 
 
-def _failed(lease: Lease, failure: EngineError) -> Outcome:
+def _failed(lease: Lease, failure: EngineError) -> WorkResult:
     """Return a failure with every rung of the engine's ladder, which count as tries."""
     rungs = tuple(str(done) for done in failure.tries)
     times = sum(done.kind == failure.kind for done in failure.tries)
-    return Outcome(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
+    return WorkResult(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
 
 
 def _computed(
-    job: Job | ReferenceJob,
+    job: WorkItem | ReferenceJob,
     level: LevelOfTheory,
     known: KnownEnergies,
     engine: Engine,
     book: Logbook,
-) -> Outcome:
+) -> WorkResult:
     if isinstance(job, ReferenceJob):
         own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
-        return Outcome(job.lease, energy_ev=reference_energy_ev(job, level, engine, own, book))
+        return WorkResult(job.lease, energy_ev=reference_energy_ev(job, level, engine, own, book))
     require_unchanged(job.lease, job.adslab)
     adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
     require_stored(
@@ -147,12 +147,14 @@ def _computed(
         slab_id=job.slab_id,
     )
     relaxed = RelaxedElsewhere(*map(structure_from_text, job.relaxed)) if job.relaxed else None
-    found = verify(adslab, slab, job.adsorbate, level, known, engine, relaxed=relaxed, book=book)
-    return Outcome(job.lease, found)
+    found = verify_adslab(
+        adslab, slab, job.adsorbate, level, known, engine, relaxed=relaxed, book=book
+    )
+    return WorkResult(job.lease, found)
 
 
 def _provenance(
-    job: Job | ReferenceJob, level: LevelOfTheory, outcome: Outcome, began: float
+    job: WorkItem | ReferenceJob, level: LevelOfTheory, outcome: WorkResult, began: float
 ) -> Provenance:
     start, *inputs = _texts(job)
     relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""

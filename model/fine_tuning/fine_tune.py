@@ -27,7 +27,7 @@ from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, 
 from model.fine_tuning.extend_vocabulary import fit_new_offsets, grown
 from model.fine_tuning.interpolate import best_share, between
 from model.fine_tuning.job import TuningJob, require_same, tuning_job
-from model.fine_tuning.tune import Tune, finish, start, tuning_samples
+from model.fine_tuning.tune import Tune, merge_adapters_of_parent, start, tuning_samples
 from model.generation.design import WEIGHTS as DESIGNER
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
@@ -104,7 +104,9 @@ def train_member(job: TuningJob, member: int) -> QECatalytic:
         aside = make_samples(job.to_calibrate(), reader, {})
         objective = Tune(samples, aside, reader, recipe)
         folder, device = job.member_folder(member), torch.device(job.device)
-        return finish(Trainer(network, objective, recipe, folder, device, says=False).run())
+        return merge_adapters_of_parent(
+            Trainer(network, objective, recipe, folder, device, says=False).run()
+        )
 
 
 @contextmanager

@@ -33,12 +33,12 @@ from model.data.kept_rows import HOLD_OUT, read_hold_out
 from model.data.rows import UNRELAXED, Row
 from model.data.splits import GATE, of_part
 from model.errors import ModelError
-from model.fine_tuning.gate_rules import Answered, Judged, apply_rules
+from model.fine_tuning.gate_rules import Answered, GateFindings, apply_rules
 from model.prediction.predictor import load_predictor
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Whether a candidate may serve, why not, and every number that was looked at."""
 
     accepted: bool
@@ -50,21 +50,21 @@ class Verdict:
         return {"accepted": self.accepted, "reasons": list(self.reasons), "numbers": self.numbers}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Verdict":
+    def from_json(cls, values: dict[str, Any]) -> "GateVerdict":
         """Return what ``to_json`` gave."""
         return cls(values["accepted"], tuple(values["reasons"]), values["numbers"])
 
 
-def judge(
+def judge_candidate(
     serving: str | Path,
     candidate: str | Path,
     labels: Sequence[Row],
     level: str,
     *,
     seed: int,
-    before: Verdict | None = None,
+    before: GateVerdict | None = None,
     device: str = "cpu",
-) -> Verdict:
+) -> GateVerdict:
     """Return whether ``candidate`` may take the place of ``serving``.
 
     ``labels`` are all labels of the fine-tuning; those of the part ``gate`` are looked at, as a
@@ -86,14 +86,14 @@ def judge(
     try:
         new_said = _answered(new, rows, device)
     except ModelError as error:  # a weight is no number
-        judged = Judged((f"the candidate does not answer: {error}",), {})
+        judged = GateFindings((f"the candidate does not answer: {error}",), {})
     else:
         first_ev = None if before is None else before.numbers.get("first_hold_out_ev")
         judged = apply_rules(
             rows, is_label_R, old_said, new_said, level, seed=seed, first_hold_out_ev=first_ev
         )
     names = {"serving": old.sha256, "candidate": new.sha256, "level": level, "seed": seed}
-    return Verdict(not judged.reasons, judged.reasons, names | judged.numbers)
+    return GateVerdict(not judged.reasons, judged.reasons, names | judged.numbers)
 
 
 def _require_same_hold_out(old: Checkpoint, new: Checkpoint) -> None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from model.data.rows import Row
 from model.fine_tuning.paired_bootstrap import (
-    Comparison,
     Errors,
+    PairedComparison,
     better,
-    compare,
+    compare_errors,
     further_from,
     no_worse,
     opposed,
@@ -49,7 +49,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GateFindings:
     """Why a candidate may not serve, if it may not, and every number that was looked at."""
 
     reasons: tuple[str, ...]
@@ -65,14 +65,14 @@ def apply_rules(
     *,
     seed: int,
     first_hold_out_ev: float | None = None,
-) -> Judged:
+) -> GateFindings:
     """Judge what two checkpoints say of the gate's rows, ``is_label_R`` of which are new labels.
 
     ``first_hold_out_ev`` is the error on the hold-out of the checkpoint with which the line of
     fine-tunings began; None where ``before`` is that checkpoint's.
     """
     if not after.is_finite:
-        return Judged(("every answer must be a number, and the candidate gave others",), {})
+        return GateFindings(("every answer must be a number, and the candidate gave others",), {})
     looks = _looks(rows, is_label_R, level)
     errors = _compared(rows, before, after, looks, level, seed=seed)
     covered = {name: (before.covers(look), after.covers(look)) for name, look in looks.items()}
@@ -95,7 +95,7 @@ def apply_rules(
         "coverage_90": {name: {"before": a, "after": b} for name, (a, b) in covered.items()},
         "labels_follow_serving": rho,
     }
-    return Judged(tuple(reasons), numbers)
+    return GateFindings(tuple(reasons), numbers)
 
 
 def _compared(
@@ -106,7 +106,7 @@ def _compared(
     level: str,
     *,
     seed: int,
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Return the errors on each look; at the level, old rows and new labels count a half each."""
     clusters = _clusters(rows)
 
@@ -118,7 +118,7 @@ def _compared(
     if halves := [looks[name] for name in (_known(level), LABELS) if name in looks]:
         strata[AT_LEVEL] = halves
     return {
-        name: compare([errors(chosen_R) for chosen_R in chosen], seed=seed)
+        name: compare_errors([errors(chosen_R) for chosen_R in chosen], seed=seed)
         for name, chosen in strata.items()
     }
 
@@ -157,7 +157,7 @@ def _enough(labels: int) -> list[str]:
     ]
 
 
-def _no_worse(errors: Mapping[str, Comparison], level: str) -> list[str]:
+def _no_worse(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
     looks = {
         HOLD_OUT: "on the hold-out",
         _known(level): f"on the hold-out at {level}",
@@ -171,13 +171,13 @@ def _no_worse(errors: Mapping[str, Comparison], level: str) -> list[str]:
     ]
 
 
-def _first(errors: Mapping[str, Comparison], first_ev: float | None) -> float | None:
+def _first(errors: Mapping[str, PairedComparison], first_ev: float | None) -> float | None:
     if first_ev is not None or HOLD_OUT not in errors:
         return first_ev
     return errors[HOLD_OUT].mae_before_ev
 
 
-def _line(errors: Mapping[str, Comparison], first_ev: float | None) -> list[str]:
+def _line(errors: Mapping[str, PairedComparison], first_ev: float | None) -> list[str]:
     """Refuse the last of many small steps down."""
     if first_ev is None or HOLD_OUT not in errors:
         return []
@@ -190,7 +190,7 @@ def _line(errors: Mapping[str, Comparison], first_ev: float | None) -> list[str]
     ]
 
 
-def _better(errors: Mapping[str, Comparison], level: str) -> list[str]:
+def _better(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
     if AT_LEVEL not in errors:
         return [f"there is no row at {level} to be better on"]
     found = errors[AT_LEVEL]
@@ -215,7 +215,7 @@ def _not_turned(rho: float | None, turned: bool) -> list[str]:
     ]
 
 
-def _said(found: Comparison) -> str:
+def _said(found: PairedComparison) -> str:
     return (
         f"{found.mae_before_ev:.4f} eV before and {found.mae_after_ev:.4f} eV after on "
         f"{found.rows} rows, change at most {found.upper_ev:+.4f} eV (one-sided 95 %)"

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95  # one-sided
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """Mean absolute errors (eV) on the same rows, and between what limits they differ."""
 
     rows: int
@@ -56,13 +56,13 @@ class Errors:
         return np.asarray(np.abs(self.after_R) - np.abs(self.before_R))
 
 
-def compare(strata: Sequence[Errors], *, seed: int) -> Comparison:
+def compare_errors(strata: Sequence[Errors], *, seed: int) -> PairedComparison:
     """Compare mean absolute errors; strata count alike, however many rows each has."""
     drawn_B = np.mean(
         [resampled_means(one.growth, one.clusters, seed=seed + i) for i, one in enumerate(strata)],
         axis=0,
     )
-    return Comparison(
+    return PairedComparison(
         rows=sum(len(one.growth) for one in strata),
         mae_before_ev=float(np.mean([np.abs(one.before_R).mean() for one in strata])),
         mae_after_ev=float(np.mean([np.abs(one.after_R).mean() for one in strata])),
@@ -85,12 +85,12 @@ def resampled_means(
     return np.asarray((times_BC @ total_C) / (times_BC @ size_C))
 
 
-def no_worse(found: Comparison, margin: float, margin_ev: float) -> bool:
+def no_worse(found: PairedComparison, margin: float, margin_ev: float) -> bool:
     """Return whether errors grew by less than a share or so many eV, 95 % sure."""
     return found.upper_ev <= max(margin * found.mae_before_ev, margin_ev)
 
 
-def better(found: Comparison) -> bool:
+def better(found: PairedComparison) -> bool:
     """Return whether errors shrank, 95 % sure."""
     return found.upper_ev < 0
 

@@ -49,7 +49,7 @@ def start(network: QECatalytic, recipe: TuneRecipe) -> None:
         add_adapters(network.language, recipe.lora_rank)
 
 
-def finish(network: QECatalytic) -> QECatalytic:
+def merge_adapters_of_parent(network: QECatalytic) -> QECatalytic:
     """Return a trained network in the form of its parent: adapters of ours are merged."""
     if not network.config.has_adapters:
         merge_adapters(network.language)

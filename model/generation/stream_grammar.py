@@ -56,7 +56,7 @@ _NOT_ZERO = tuple(token for token in REPEAT.tokens if REPEAT.value(token) != 0)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StreamConstraints:
     """What a stream may hold; the default admits every well-formed one.
 
     ``slab`` are the elements of the slab; ``ratio`` their counts in the bulk's formula, None where
@@ -98,7 +98,7 @@ def decode(tokens: Iterable[str]) -> Structure:
     Raises:
         ModelError: a token stands where it may not, or the stream ends early.
     """
-    parser = parse(Wanted())
+    parser = parse(StreamConstraints())
     admitted = next(parser)
     try:
         for place, token in enumerate([*tokens, END]):
@@ -113,7 +113,7 @@ def decode(tokens: Iterable[str]) -> Structure:
     raise ModelError("a stream ends with its adsorbate; more tokens follow this one's")
 
 
-def parse(wanted: Wanted) -> Parser:
+def parse(wanted: StreamConstraints) -> Parser:
     """Return a parser of one stream: start it with ``next``, then ``send`` token after token."""
     miller = yield from _miller()
     lengths: list[float] = []
@@ -140,7 +140,7 @@ def _miller() -> Generator[Tokens, str, tuple[int, int, int]]:
     return read[0], read[1], read[2]
 
 
-def _repeats(wanted: Wanted) -> Generator[Tokens, str, NDArray[np.int64]]:
+def _repeats(wanted: StreamConstraints) -> Generator[Tokens, str, NDArray[np.int64]]:
     """Read four multiples whose determinant, the number of primitive cells, is 1 or more."""
     smallest = sum((wanted.ratio or {"any": 1}).values())
     most = max(wanted.most_slab_atoms // smallest, 1)
@@ -167,7 +167,9 @@ def _can_become_cell(read: Sequence[int], most: int) -> bool:
     return bool(((determinants >= 1) & (determinants <= most)).any())
 
 
-def _slab(wanted: Wanted, room: SlabRoom, cells: int) -> Generator[Tokens, str, list[_Site]]:
+def _slab(
+    wanted: StreamConstraints, room: SlabRoom, cells: int
+) -> Generator[Tokens, str, list[_Site]]:
     sites: list[_Site] = []
     height = 0.0
     while True:
@@ -187,14 +189,16 @@ def _slab(wanted: Wanted, room: SlabRoom, cells: int) -> Generator[Tokens, str, 
         sites.append(_Site(symbol, tag, u, v, height))
 
 
-def _is_slab(counts: Counter[str], wanted: Wanted) -> bool:
+def _is_slab(counts: Counter[str], wanted: StreamConstraints) -> bool:
     """Return whether the atoms written so far are a slab of the stoichiometry asked for."""
     if not counts or wanted.ratio is None:
         return bool(counts)
     return len({counts[e] / wanted.ratio[e] for e in wanted.ratio}) == 1
 
 
-def _can_become_slab(counts: Counter[str], more: str, wanted: Wanted, cells: int) -> bool:
+def _can_become_slab(
+    counts: Counter[str], more: str, wanted: StreamConstraints, cells: int
+) -> bool:
     """Return whether a slab with one more atom can still be completed within the limit."""
     most = wanted.most_slab_atoms // cells
     if wanted.ratio is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2Model
 
 from model.errors import ModelError
-from model.generation.stream_grammar import Parser, Wanted, parse
+from model.generation.stream_grammar import Parser, StreamConstraints, parse
 from model.generation.structure_stream import Structure
 from model.text.stream_tokens import Tokens
 from model.text.tokenizer import END, token_ids
@@ -53,7 +53,7 @@ class StreamSampler:
     def write(
         self,
         prompts: Sequence[str],
-        wanted: Sequence[Wanted],
+        wanted: Sequence[StreamConstraints],
         sampling: Sampling,
         generator: torch.Generator,
     ) -> list[Written]:

@@ -20,7 +20,7 @@ from model.errors import ModelError
 from model.network.config import QECatalyticConfig
 from model.network.consistency import adsorbate_counts
 from model.network.qe_catalytic import Batch
-from model.text.text_facts import Named
+from model.text.text_facts import NamedFacts
 from model.text.text_features import element_counts, text_features
 from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
@@ -137,7 +137,7 @@ def make_batch(
         is_token_BT=is_token_BT,
         level_B=torch.tensor([example.level for example in examples]),
         adsorbate_BZ=torch.from_numpy(np.stack([example.adsorbate_Z for example in examples])),
-        named=Named(
+        named=NamedFacts(
             level_B=torch.tensor([example.level for example in examples]),
             adsorbate_B=torch.tensor([example.adsorbate for example in examples]),
             features_BF=torch.from_numpy(np.stack([example.features_F for example in examples])),

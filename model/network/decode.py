@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
-from model.network.qe_catalytic import Batch, QECatalytic, Reading, positions
+from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, positions
 from model.text.energy_tokens import PLACES
 from model.text.tokenizer import token_ids
 
@@ -24,7 +24,7 @@ class EnergyDecoder:
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.ids = [torch.tensor(token_ids(tokenizer, place)) for place in PLACES]
 
-    def decode(self, network: QECatalytic, batch: Batch, reading: Reading) -> Tensor:
+    def decode(self, network: QECatalytic, batch: Batch, reading: LanguageStates) -> Tensor:
         """Return (B,) energies in eV; ``reading`` was made with its cache kept."""
         if reading.cache is None:
             raise ValueError("decoding continues a reading: read with keep_cache=True")

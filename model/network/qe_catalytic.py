@@ -29,7 +29,7 @@ from model.network.language import build_language
 from model.network.pooling import GraphPooling
 from model.network.scale import LevelScale
 from model.network.shared_weights import Borrower
-from model.text.text_facts import Named, TextFacts
+from model.text.text_facts import NamedFacts, TextFacts
 
 Encoder = EquiformerV2 | Painn | FrozenEncoder
 
@@ -47,7 +47,7 @@ class Batch:
     is_token_BT: Tensor
     level_B: Tensor
     adsorbate_BZ: Tensor
-    named: Named
+    named: NamedFacts
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
@@ -82,7 +82,7 @@ class TextSaid:
 
 
 @dataclass(frozen=True)
-class Reading:
+class LanguageStates:
     """What the language model holds once graph and text are read."""
 
     hidden_BTD: Tensor
@@ -155,7 +155,7 @@ class QECatalytic(Borrower):
         level_BD = self.level(batch.level_B)
         return GraphFeatures(node_ND, pooled_BD, level_BD, atoms_B, has_graph_B)
 
-    def read(self, batch: Batch, *, keep_cache: bool = False) -> Reading:
+    def read(self, batch: Batch, *, keep_cache: bool = False) -> LanguageStates:
         """Encode the graphs, then read graph and text."""
         graph = self.encode(batch)
         embedded_BTD = self._vocabulary()(batch.token_ids_BT)
@@ -171,7 +171,7 @@ class QECatalytic(Borrower):
             position_ids=positions(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        return Reading(read.last_hidden_state, graph, self.note(batch), read.cache)
+        return LanguageStates(read.last_hidden_state, graph, self.note(batch), read.cache)
 
     def note(self, batch: Batch) -> TextSaid:
         """Return what the texts say without being read."""
@@ -200,7 +200,7 @@ class QECatalytic(Borrower):
         """Return the temperature of the contrastive loss, at least 0.01 (arXiv:2103.00020)."""
         return self.log_temperature.exp().clamp(min=0.01)
 
-    def regress(self, reading: Reading, question: int) -> tuple[Tensor, Tensor]:
+    def regress(self, reading: LanguageStates, question: int) -> tuple[Tensor, Tensor]:
         """Return (B,) standardised energies and (B,) log of their expected absolute error.
 
         ``question`` is the position of the token that asks for the energy.

@@ -32,7 +32,7 @@ from model.errors import ModelError
 from model.prediction.slab_features import slab_features
 from model.text.configuration_text import parse_text
 from model.text.text_features import text_features
-from model.uncertainty.calibration import Calibration, Doubt
+from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.calibration_fit import fit_calibration
 
 KIND = "baseline"
@@ -205,13 +205,15 @@ class _Model:
     energy: lgb.Booster
     error: lgb.Booster
 
-    def answer(self, configurations: Sequence[Configuration]) -> tuple[NDArray[np.float64], Doubt]:
+    def answer(
+        self, configurations: Sequence[Configuration]
+    ) -> tuple[NDArray[np.float64], UncertaintySignal]:
         """Return energies (R,) in eV and how far off they may be."""
         features_RF = _features(configurations, self.base, self.view)
         rest_R = np.asarray(self.energy.predict(features_RF, num_threads=1), np.float64)
         error_R = np.maximum(np.asarray(self.error.predict(features_RF, num_threads=1)), 0.0)
         nothing_R = np.zeros(len(error_R))
-        doubt = Doubt(error_R * self.base.scale_ev, nothing_R, nothing_R, nothing_R)
+        doubt = UncertaintySignal(error_R * self.base.scale_ev, nothing_R, nothing_R, nothing_R)
         return self.base.energies(configurations) + rest_R * self.base.scale_ev, doubt
 
 
@@ -283,7 +285,7 @@ def _calibrated(
             [row.level for row in rows],
             [row.adsorbate for row in rows],
             error_R,
-            Doubt(head_R, *(np.zeros(len(rows)) for _ in range(3))),
+            UncertaintySignal(head_R, *(np.zeros(len(rows)) for _ in range(3))),
             seed=seed,
             groups=[row.group or row.pair for row in rows],
         )

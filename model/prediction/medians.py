@@ -24,7 +24,7 @@ from model.data.domain import (
 from model.data.rows import Row
 from model.errors import ModelError
 from model.text.configuration_text import parse_text
-from model.uncertainty.calibration import Calibration, Doubt
+from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.calibration_fit import fit_calibration
 
 LEVEL_KIND = "median"
@@ -146,9 +146,9 @@ def _energies(
 
 def _doubt(
     levels: Mapping[str, LevelMedians], names: Sequence[str], adsorbates: Sequence[str]
-) -> Doubt:
+) -> UncertaintySignal:
     """Return the training rows' spread as the error to expect; the rest is not known."""
     pairs = zip(names, adsorbates, strict=True)
     spread_R = np.array([levels[name].spread(adsorbate) for name, adsorbate in pairs])
     nothing_R = np.zeros(len(spread_R))
-    return Doubt(spread_R, nothing_R, nothing_R, nothing_R)
+    return UncertaintySignal(spread_R, nothing_R, nothing_R, nothing_R)

@@ -20,7 +20,7 @@ _FAR = 4.0  # standard deviations; what lies beyond was hardly seen in training
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedFacts:
     """What the texts of a batch name."""
 
     level_B: Tensor
@@ -28,9 +28,9 @@ class Named:
     features_BF: Tensor  # model.text_features.text_features
     elements_BK: Tensor  # model.text_features.element_counts
 
-    def to(self, device: torch.device) -> "Named":
+    def to(self, device: torch.device) -> "NamedFacts":
         """Return the same on another device."""
-        return Named(*(getattr(self, each.name).to(device) for each in fields(self)))
+        return NamedFacts(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 class TextFacts(nn.Module):
@@ -60,7 +60,7 @@ class TextFacts(nn.Module):
     mean_F: Tensor
     spread_F: Tensor
 
-    def forward(self, named: Named) -> Tensor:
+    def forward(self, named: NamedFacts) -> Tensor:
         """Return (B, D) what is known of each text at its level of theory."""
         known_BF = torch.isfinite(named.features_BF)
         standard_BF = ((named.features_BF - self.mean_F) / self.spread_F).clamp(-_FAR, _FAR)

@@ -24,7 +24,7 @@ from model.text.tokenizer import load_tokenizer, save_tokenizer
 from model.training.recipes import JointRecipe
 from model.training.run import (
     STAGES,
-    Plan,
+    TrainingPlan,
     member_folder,
     split_table,
     train_designer,
@@ -34,7 +34,7 @@ from model.training.trainer import seconds_spent
 from model.uncertainty.mode_fit import fit_modes, save_mode
 
 
-def assemble(plan: Plan, *, members: int) -> Checkpoint:
+def assemble(plan: TrainingPlan, *, members: int) -> Checkpoint:
     """Write ``plan.folder / "checkpoint"`` from members whose stages have all ended, and seal it.
 
     Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
@@ -73,7 +73,7 @@ def assemble(plan: Plan, *, members: int) -> Checkpoint:
     return seal(folder, KIND)
 
 
-def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
+def _seconds(plan: TrainingPlan, members: int) -> dict[str, list[float]]:
     """Return the wall time of each stage's epochs, member by member."""
     names = [STAGES[type(stage)] for stage in plan.stages]
     return {
@@ -83,7 +83,7 @@ def _seconds(plan: Plan, members: int) -> dict[str, list[float]]:
 
 
 def _card(
-    plan: Plan,
+    plan: TrainingPlan,
     members: int,
     train: Sequence[Row],
     held_out: Sequence[Row],

@@ -28,7 +28,7 @@ EVALUATED = 128  # held-out rows whose loss is watched, under every instruction
 
 
 @dataclass(frozen=True)
-class Lesson:
+class InstructionExample:
     """A configuration with its stream; none where the structure cannot be written as one."""
 
     row: Row
@@ -36,11 +36,11 @@ class Lesson:
     stream: list[str] | None
 
 
-def make_lessons(rows: Sequence[Row], reader: Reader) -> list[Lesson]:
+def instruction_examples(rows: Sequence[Row], reader: Reader) -> list[InstructionExample]:
     """Return one lesson for each unrelaxed structure: what a design is to look like."""
     chosen = [row for row in rows if row.kind in UNRELAXED and len(row.numbers_N)]
     examples = reader.read([row.configuration() for row in chosen])
-    return [Lesson(r, e, _stream(r)) for r, e in zip(chosen, examples, strict=True)]
+    return [InstructionExample(r, e, _stream(r)) for r, e in zip(chosen, examples, strict=True)]
 
 
 def _stream(row: Row) -> list[str] | None:
@@ -57,8 +57,8 @@ class Instruct:
 
     def __init__(
         self,
-        lessons: Sequence[Lesson],
-        held_out: Sequence[Lesson],
+        lessons: Sequence[InstructionExample],
+        held_out: Sequence[InstructionExample],
         reader: Reader,
         recipe: InstructRecipe,
     ):
@@ -86,7 +86,7 @@ class Instruct:
         for start in rng.permutation(starts):
             yield [int(i) for i in order[start : start + size]]
 
-    def _weight(self, lesson: Lesson) -> float:
+    def _weight(self, lesson: InstructionExample) -> float:
         return self.recipe.weights.get(lesson.row.set, 1.0)
 
     def names(self, chosen: Sequence[int]) -> list[str]:
@@ -100,7 +100,7 @@ class Instruct:
         return self._asked([self.lessons[index] for index in chosen], rng, device)
 
     def _asked(
-        self, lessons: Sequence[Lesson], rng: np.random.Generator, device: torch.device
+        self, lessons: Sequence[InstructionExample], rng: np.random.Generator, device: torch.device
     ) -> tuple[Batch, Tensor]:
         """Return the batch and (B, T) which of its tokens are to be learnt."""
         spoken = [self._exchange(lesson, self._draw(lesson, rng), rng) for lesson in lessons]
@@ -112,14 +112,14 @@ class Instruct:
             is_answer_BT[row, -len(answer) :] = True
         return batch.to(device), is_answer_BT.to(device)
 
-    def _draw(self, lesson: Lesson, rng: np.random.Generator) -> Instruction:
+    def _draw(self, lesson: InstructionExample, rng: np.random.Generator) -> Instruction:
         shares = np.array([getattr(self.recipe, f"{name}_share") for name in INSTRUCTIONS])
         if lesson.stream is None:
             shares[2:] = 0.0
         return INSTRUCTIONS[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
     def _exchange(
-        self, lesson: Lesson, instruction: Instruction, rng: np.random.Generator
+        self, lesson: InstructionExample, instruction: Instruction, rng: np.random.Generator
     ) -> tuple[Example, list[int]]:
         """Return what is asked, as an example, and the tokens of the answer."""
         name_bulk = bool(rng.random() < self.recipe.bulk_share)

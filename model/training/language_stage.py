@@ -16,7 +16,7 @@ from model.training.recipes import ReadRecipe
 from model.training.trainer import Watched
 
 
-class Read:
+class LanguageStage:
     """Next-token prediction on configuration texts."""
 
     name = "read"

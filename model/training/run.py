@@ -42,9 +42,9 @@ from model.text.tokenizer import (
 )
 from model.training.align_stage import Align
 from model.training.encoder_stage import Encode
-from model.training.instruct_stage import Instruct, make_lessons
+from model.training.instruct_stage import Instruct, instruction_examples
 from model.training.joint_stage import Joint
-from model.training.language_stage import Read
+from model.training.language_stage import LanguageStage
 from model.training.recipes import (
     AlignRecipe,
     EncodeRecipe,
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Everything that a training run is made from. Stages run in the order given."""
 
     table: Path
@@ -112,12 +112,12 @@ STAGES: dict[type[Recipe], str] = {
 }
 
 
-def split_table(plan: Plan) -> tuple[list[Row], list[Row], list[Row]]:
+def split_table(plan: TrainingPlan) -> tuple[list[Row], list[Row], list[Row]]:
     """Return the table's rows to train on, to hold out for calibration, and to report."""
     return split(read_rows(plan.table), report_fold=plan.report_fold, by=plan.held_out_by)
 
 
-def train_members(plan: Plan, *, members: int, processes: int, until: str = "") -> None:
+def train_members(plan: TrainingPlan, *, members: int, processes: int, until: str = "") -> None:
     """Train ``members`` networks side by side, each resumed where an earlier run stopped.
 
     ``until`` names the last stage to run; without it all are.
@@ -128,7 +128,7 @@ def train_members(plan: Plan, *, members: int, processes: int, until: str = "") 
         train_designer(plan)
 
 
-def _train_side_by_side(plan: Plan, members: int, processes: int, until: str) -> None:
+def _train_side_by_side(plan: TrainingPlan, members: int, processes: int, until: str) -> None:
     rest = [[plan] * members, range(members), [until] * members]
     if members == 1 or processes == 1:
         list(map(_train_member_quietly, *rest))
@@ -137,12 +137,12 @@ def _train_side_by_side(plan: Plan, members: int, processes: int, until: str) ->
         list(pool.map(_train_member_quietly, *rest))
 
 
-def _train_member_quietly(plan: Plan, member: int, until: str) -> None:
+def _train_member_quietly(plan: TrainingPlan, member: int, until: str) -> None:
     """Train a member for what it leaves on disk: networks do not travel between processes."""
     train_member(plan, member, until=until)
 
 
-def prepare(plan: Plan) -> None:
+def prepare(plan: TrainingPlan) -> None:
     """Check what the plan takes over, and write the tokenizer, unless an earlier run did.
 
     Raises:
@@ -161,11 +161,11 @@ def prepare(plan: Plan) -> None:
         save_tokenizer(tokenizer, tokenizer_file)
 
 
-def _own_tokenizer(plan: Plan, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def _own_tokenizer(plan: TrainingPlan, texts: Sequence[str]) -> PreTrainedTokenizerFast:
     return train_tokenizer(texts, whole=stream_tokens() if plan.designs else ())
 
 
-def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
+def train_member(plan: TrainingPlan, member: int, *, until: str = "") -> QECatalytic:
     """Run the stages of one member but instruction; one thread, so members run side by side.
 
     A stage that has ended before is read from disk; the next starts from its kept weights.
@@ -197,7 +197,7 @@ def train_member(plan: Plan, member: int, *, until: str = "") -> QECatalytic:
     return network.to(plan.device).eval()
 
 
-def train_designer(plan: Plan) -> QECatalytic:
+def train_designer(plan: TrainingPlan) -> QECatalytic:
     """Run stage 3 from the first member's weights; the members stay as stage 2 left them.
 
     Instructions bend the language model, and the prediction has nothing to gain from it.
@@ -211,13 +211,13 @@ def train_designer(plan: Plan) -> QECatalytic:
     train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
     taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
-    lessons, aside = (make_lessons(rows, reader) for rows in taught)
+    lessons, aside = (instruction_examples(rows, reader) for rows in taught)
     objective = Instruct(lessons, aside, reader, recipe)
     return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
 
 
 def _objective(
-    plan: Plan,
+    plan: TrainingPlan,
     recipe: Recipe,
     samples: Sequence[Sample],
     aside: Sequence[Sample],
@@ -232,13 +232,13 @@ def _objective(
         return Align(samples, aside, reader, recipe)
     if isinstance(recipe, ReadRecipe):
         texts = [sample.views[0].text_tokens for sample in samples]
-        return Read(
+        return LanguageStage(
             texts + _unlabelled(plan, reader), [s.views[0].text_tokens for s in aside], pad, recipe
         )
     raise ModelError(f"stages are {', '.join(STAGES.values())}, got {type(recipe).__name__}")
 
 
-def _unlabelled(plan: Plan, reader: Reader) -> list[list[int]]:
+def _unlabelled(plan: TrainingPlan, reader: Reader) -> list[list[int]]:
     if plan.texts is None:
         return []
     lines = plan.texts.read_text(encoding="utf-8").splitlines()
@@ -248,7 +248,7 @@ def _unlabelled(plan: Plan, reader: Reader) -> list[list[int]]:
 
 
 def new_network(
-    plan: Plan, train: Sequence[Row], tokenizer: PreTrainedTokenizerFast
+    plan: TrainingPlan, train: Sequence[Row], tokenizer: PreTrainedTokenizerFast
 ) -> QECatalytic:
     """Return a network that has learnt nothing here, its levels scaled to their labels.
 
@@ -292,7 +292,7 @@ def _from_anywhere(settings: T, name: str) -> T:
     return replace(settings, **{name: str(path.absolute())})  # type: ignore[type-var]
 
 
-def _pretrained_encoder(plan: Plan) -> Encoder | None:
+def _pretrained_encoder(plan: TrainingPlan) -> Encoder | None:
     weights, cache = plan.encoder_weights, plan.encoder_cache
     if plan.encoder_frozen:
         encoder = load_encoder(plan.encoder, weights) if weights else build_encoder(plan.encoder)
@@ -337,6 +337,6 @@ def _check_begun(folder: Path, config: QECatalyticConfig) -> None:
         )
 
 
-def member_folder(plan: Plan, member: int) -> Path:
+def member_folder(plan: TrainingPlan, member: int) -> Path:
     """Return where one member's stages keep their state."""
     return plan.folder / f"member-{member}"

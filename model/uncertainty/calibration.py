@@ -28,7 +28,7 @@ _SOFTENING = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Doubt:
+class UncertaintySignal:
     """What a predictor knows of its own uncertainty, row by row; nothing is calibrated yet."""
 
     head_R: NDArray[np.float64]  # absolute error that the network expects, mean over members, eV
@@ -48,16 +48,16 @@ class Doubt:
                 )
 
     @classmethod
-    def none(cls, rows: int) -> "Doubt":
+    def none(cls, rows: int) -> "UncertaintySignal":
         """Return the doubt of a predictor that has none: its sigma is constant."""
         return cls(*(np.zeros(rows) for _ in INGREDIENTS))
 
     def __len__(self) -> int:
         return len(self.head_R)
 
-    def at(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Doubt":
+    def at(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "UncertaintySignal":
         """Return the chosen rows."""
-        return Doubt(*(getattr(self, f"{name}_R")[rows] for name in INGREDIENTS))
+        return UncertaintySignal(*(getattr(self, f"{name}_R")[rows] for name in INGREDIENTS))
 
     def matrix(self) -> NDArray[np.float64]:
         """Return (R, I), in the order of ``INGREDIENTS``."""
@@ -97,7 +97,7 @@ class LevelSigma:
         """Whether doubting did not pay here, so that sigma knows no more than the size."""
         return not any(self.exponents)
 
-    def sigma(self, sizes: Sequence[str], doubt: Doubt) -> NDArray[np.float64]:
+    def sigma(self, sizes: Sequence[str], doubt: UncertaintySignal) -> NDArray[np.float64]:
         """Return (R,) one standard deviation for rows of this level, by their size classes."""
         factor_R = np.array([self.factors.get(size, self.factors[ANY_SIZE]) for size in sizes])
         log_RI = log_ingredients(doubt.matrix(), np.array(self.typical))
@@ -112,7 +112,7 @@ class Calibration:
     levels: Mapping[str, LevelSigma]
 
     def sigma(
-        self, levels: Sequence[str], adsorbates: Sequence[str], doubt: Doubt
+        self, levels: Sequence[str], adsorbates: Sequence[str], doubt: UncertaintySignal
     ) -> NDArray[np.float64]:
         """Return (R,) one standard deviation in eV; ``adsorbates`` are formulas as texts name them.
 

@@ -21,9 +21,9 @@ from model.uncertainty.calibration import (
     ANY_SIZE,
     INGREDIENTS,
     Calibration,
-    Doubt,
     Evidence,
     LevelSigma,
+    UncertaintySignal,
     log_ingredients,
     size_class,
 )
@@ -60,7 +60,7 @@ class _Rows:
     level_R: NDArray[np.str_]
     size_R: NDArray[np.str_]
     error_R: NDArray[np.float64]
-    doubt: Doubt
+    doubt: UncertaintySignal
 
     def at(self, chosen_R: NDArray[np.bool_]) -> "_Rows":
         return _Rows(
@@ -75,7 +75,7 @@ def fit_calibration(
     levels: Sequence[str],
     adsorbates: Sequence[str],
     error_R: NDArray[np.float64],
-    doubt: Doubt,
+    doubt: UncertaintySignal,
     *,
     seed: int,
     groups: Sequence[str] | None = None,
@@ -102,7 +102,7 @@ def _checked(
     levels: Sequence[str],
     adsorbates: Sequence[str],
     error_R: NDArray[np.float64],
-    doubt: Doubt,
+    doubt: UncertaintySignal,
 ) -> _Rows:
     sizes = [size_class(adsorbate) for adsorbate in adsorbates]
     rows = _Rows(np.asarray(levels), np.asarray(sizes), np.asarray(error_R, np.float64), doubt)

@@ -39,7 +39,7 @@ NORMAL = IntervalLaw((0.9,), (Z90,))
 
 
 @dataclass(frozen=True)
-class Scores:
+class AccuracyScores:
     """Accuracy and calibration on one set of rows."""
 
     rows: int
@@ -63,7 +63,7 @@ def score(
     sigma_R: NDArray[np.float64],
     truth_R: NDArray[np.float64],
     law: IntervalLaw = NORMAL,
-) -> Scores:
+) -> AccuracyScores:
     """Compare predictions with labels.
 
     Raises:
@@ -77,7 +77,7 @@ def score(
     if sigma_R.min() < 0:
         raise ValueError(f"sigma is a standard deviation, at least 0 eV; got {sigma_R.min():.3g}")
     spread = float(((truth_R - truth_R.mean()) ** 2).sum())
-    return Scores(
+    return AccuracyScores(
         rows=len(truth_R),
         mae_ev=float(np.abs(error_R).mean()),
         rmse_ev=float(np.sqrt((error_R**2).mean())),

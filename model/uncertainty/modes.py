@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from model.checkpoint import Checkpoint
 from model.contract import Configuration
 from model.network.ensemble import Answers
-from model.uncertainty.calibration import Calibration, Doubt
+from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.latent import LatentReference
 
 GRAPH_MODE = "graph"
@@ -26,7 +26,7 @@ class Mode:
     calibration: Calibration
     reference: LatentReference
 
-    def doubt(self, answers: Answers) -> Doubt:
+    def doubt(self, answers: Answers) -> UncertaintySignal:
         """Return what is known of each answer's uncertainty."""
         return doubt_of(answers, self.reference)
 
@@ -36,9 +36,9 @@ def mode_of(configuration: Configuration) -> str:
     return GRAPH_MODE if len(configuration.numbers_N) else TEXT_MODE
 
 
-def doubt_of(answers: Answers, reference: LatentReference) -> Doubt:
+def doubt_of(answers: Answers, reference: LatentReference) -> UncertaintySignal:
     """Return what is known of each answer's uncertainty, given the training set's features."""
-    return Doubt(
+    return UncertaintySignal(
         head_R=answers.head_R,
         disagreement_R=answers.disagreement_R,
         gap_R=np.abs(answers.regression_R - answers.token_R),

@@ -24,7 +24,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class ToldStep:
+class ReportedStep:
     """A step of a running try, with the geometry there as structure text."""
 
     item: str
@@ -39,12 +39,12 @@ class ToldStep:
         return self.item, self.level, self.token
 
 
-def record_told(db: Database, told: Sequence[ToldStep]) -> set[TryKey]:
+def record_reported_steps(db: Database, told: Sequence[ReportedStep]) -> set[TryKey]:
     """Store steps and the last geometry of tries that are running; return which of them are.
 
     What is told of a try that has ended, or of one of another database, is left out.
     """
-    by_try: dict[TryKey, list[ToldStep]] = {}
+    by_try: dict[TryKey, list[ReportedStep]] = {}
     for one in told:
         by_try.setdefault(one.key, []).append(one)
     running: set[TryKey] = set()

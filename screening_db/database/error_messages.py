@@ -29,7 +29,7 @@ _KNOWN = (
 )
 
 
-def described(fault: Exception, where: str) -> DatabaseError:
+def describe_fault(fault: Exception, where: str) -> DatabaseError:
     """Return the one-line error for a fault met in the database ``where``."""
     cause = getattr(fault, "orig", None) or fault
     detail = " ".join(str(cause).split())[:300]
@@ -52,4 +52,4 @@ def one_line_faults(where: str) -> Iterator[None]:
     except DatabaseError:
         raise
     except (SQLAlchemyError, sqlite3.Error) as fault:
-        raise described(fault, where) from fault
+        raise describe_fault(fault, where) from fault

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import text
 
 from screening_db.database.engine import Database
-from screening_db.database.error_messages import described, one_line_faults
+from screening_db.database.error_messages import describe_fault, one_line_faults
 from screening_db.errors import DatabaseError
 
 _OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key
@@ -42,7 +42,7 @@ def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
         except sqlite3.OperationalError as fault:
             if "locked" in str(fault):
                 raise _held(db, campaign) from None
-            raise described(fault, str(file)) from fault
+            raise describe_fault(fault, str(file)) from fault
         yield
 
 

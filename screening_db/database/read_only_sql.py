@@ -16,7 +16,7 @@ _READS = ("select", "with", "values", "explain")
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectResult:
     """The columns and the first rows of an answer; ``more`` tells that the limit cut it."""
 
     columns: tuple[str, ...]
@@ -24,7 +24,7 @@ class Selected:
     more: bool
 
 
-def run_select(db: Database, sql: str, limit: int | None = None) -> Selected:
+def run_select(db: Database, sql: str, limit: int | None = None) -> SelectResult:
     """Return what one SELECT answers, at most ``limit`` rows of it.
 
     Raises:
@@ -39,7 +39,7 @@ def run_select(db: Database, sql: str, limit: int | None = None) -> Selected:
             raise DatabaseError(f"the query was not answered: {_reason(fault)}") from fault
         columns = tuple(column[0] for column in cursor.description or ())
     kept = rows if limit is None else rows[:limit]
-    return Selected(columns, tuple(tuple(row) for row in kept), more=len(kept) < len(rows))
+    return SelectResult(columns, tuple(tuple(row) for row in kept), more=len(kept) < len(rows))
 
 
 def _refuse_writes(sql: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from screening_db.database.clock import now_of
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.records.ranking import Ranking, write_ranking
+from screening_db.records.ranking import CampaignRanking, write_ranking
 from screening_db.tables.learning import FineTuningRow, PromotionRow, PromotionWhy
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 
@@ -104,7 +104,7 @@ def roll_back(
     model: str,
     *,
     expected: str | None = None,
-    rankings: Sequence[Ranking] = (),
+    rankings: Sequence[CampaignRanking] = (),
 ) -> str:
     """Let the checkpoint serve again that served before, and return its hash.
 

@@ -127,7 +127,7 @@ _STANDING = """
 """
 
 
-def pair_minima(
+def lowest_placements(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[PairMinimum]:
     """Return the lowest placement of each pair of a campaign, by pair id.
@@ -160,7 +160,7 @@ def best_placements(
 ) -> dict[str, list[str]]:
     """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first.
 
-    Placements count as in ``pair_minima``.
+    Placements count as in ``lowest_placements``.
     """
     query = text(
         f"""

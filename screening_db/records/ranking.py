@@ -26,7 +26,7 @@ _WHY = "outside the model's domain"  # where a predictor gave no reason
 
 
 @dataclass(frozen=True)
-class Asked:
+class VerificationRequests:
     """The candidates that a campaign has asked verification for, by what may become of them.
 
     ``waiting`` are its own that nobody has begun and no person holds: they may be taken back.
@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class CampaignRanking:
     """All that a campaign is once it is ranked by ``checkpoint_sha256``."""
 
     campaign: str
@@ -47,20 +47,20 @@ class Ranking:
     queued: Sequence[QueueRow] = field(repr=False)  # what is to wait, with its new priority
 
 
-def asked_for(db: Database, campaign: str) -> Asked:
+def verification_requests(db: Database, campaign: str) -> VerificationRequests:
     """Return what a campaign has asked verification for so far."""
     find_campaign(db, campaign)
     with db.read() as session:
         return _asked(session, session.get_one(CampaignRow, campaign))
 
 
-def replace_ranking(db: Database, ranking: Ranking) -> None:
+def replace_ranking(db: Database, ranking: CampaignRanking) -> None:
     """Rank a campaign anew, in one transaction; readers see it before or after, never between."""
     with db.write() as session:
         write_ranking(session, ranking)
 
 
-def write_ranking(session: Session, ranking: Ranking) -> None:
+def write_ranking(session: Session, ranking: CampaignRanking) -> None:
     """Rank a campaign anew within a transaction.
 
     Raises:
@@ -92,12 +92,12 @@ def _refuse_half(session: Session, campaign: CampaignRow, checkpoint_sha256: str
         )
 
 
-def _replace_ranks(session: Session, ranking: Ranking) -> None:
+def _replace_ranks(session: Session, ranking: CampaignRanking) -> None:
     session.execute(delete(RankRow).where(RankRow.campaign == ranking.campaign))
     upsert(session, ranking.ranks, overwrite=False)
 
 
-def _requeue(session: Session, campaign: CampaignRow, ranking: Ranking) -> None:
+def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
     """Let what waits follow the ranking: some leaves, some comes, all have their new priority."""
     level = campaign.verified_at
     wanted = {row.item for row in ranking.queued}
@@ -120,7 +120,7 @@ def _requeue(session: Session, campaign: CampaignRow, ranking: Ranking) -> None:
     settle(session, level)
 
 
-def _set_states(session: Session, campaign: CampaignRow, ranking: Ranking) -> None:
+def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
     """Give each contender the one state that the checkpoint and the ranking make of it."""
     begun = sorted(_asked(session, campaign).begun)
     wanted = [row.item for row in ranking.queued]
@@ -175,7 +175,7 @@ def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[
     )
 
 
-def _asked(session: Session, campaign: CampaignRow) -> Asked:
+def _asked(session: Session, campaign: CampaignRow) -> VerificationRequests:
     level = campaign.verified_at
     queued = list(
         session.scalars(
@@ -202,4 +202,4 @@ def _asked(session: Session, campaign: CampaignRow) -> Asked:
                 )
             )
         )
-    return Asked(frozenset(begun), frozenset(waiting - begun))
+    return VerificationRequests(frozenset(begun), frozenset(waiting - begun))

@@ -4,11 +4,11 @@ A module a subject: ``beliefs`` what is known, ``scores`` ideas of worth, ``batc
 ``diversity``, ``costs`` and ``prices`` what it weighs, ``policies`` all of it by name.
 """
 
-from tasks.acquisition.batch import Policy, Selected, Share, Why, select
+from tasks.acquisition.batch import Policy, SelectedRow, Share, Why, select
 from tasks.acquisition.beliefs import AcquisitionError, Beliefs
 from tasks.acquisition.costs import CostRule
 from tasks.acquisition.features import features, fractions, one_hot
-from tasks.acquisition.policies import POLICIES, Limits, named_policy
+from tasks.acquisition.policies import POLICIES, SelectionLimits, named_policy
 from tasks.acquisition.prices import PRICE_TABLES, Prices, PriceTable, price_table
 from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
 
@@ -20,12 +20,12 @@ __all__ = [
     "Beliefs",
     "ConfidenceBound",
     "CostRule",
-    "Limits",
     "Policy",
     "PriceTable",
     "Prices",
     "Score",
-    "Selected",
+    "SelectedRow",
+    "SelectionLimits",
     "Share",
     "Why",
     "features",

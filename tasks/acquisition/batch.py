@@ -69,7 +69,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectedRow:
     """A row of the beliefs that is calculated; ``cost`` is with its clean slab if that is new."""
 
     row: int
@@ -89,7 +89,7 @@ def select(
     cost_budget: float | None = None,
     best_ev: Best = None,
     taken: Collection[str] = (),
-) -> list[Selected]:
+) -> list[SelectedRow]:
     """Return at most ``budget`` pairs, the first to be calculated first.
 
     ``cost_budget`` limits the sum of their costs as well, clean slabs included. The slabs of
@@ -144,7 +144,7 @@ class _Batch:
         cost_budget: float | None,
         taken: Collection[str],
     ) -> None:
-        self.chosen: list[Selected] = []
+        self.chosen: list[SelectedRow] = []
         self._beliefs, self._policy = beliefs, policy
         self._left = math.inf if cost_budget is None else cost_budget
         self._novelty = Novelty(beliefs.features_RF, policy.radius)
@@ -181,7 +181,7 @@ class _Batch:
 
     def _add(self, row: int, score: float, why: Why) -> None:
         cost = float(self._cost_R[row])
-        self.chosen.append(Selected(row, self._beliefs.candidate_ids[row], why, score, cost))
+        self.chosen.append(SelectedRow(row, self._beliefs.candidate_ids[row], why, score, cost))
         self._left -= cost
         self._novelty.add(row)
         self._open_R[row] = False

@@ -13,7 +13,7 @@ _UNCERTAIN = ("uncertainty", "doubt", "random")  # they look for what is not kno
 
 
 @dataclass(frozen=True)
-class Limits:
+class SelectionLimits:
     """What holds whatever the policy is: see ``Policy``."""
 
     per_slab: int | None = None
@@ -31,7 +31,7 @@ def named_policy(
     diversity: float | None = None,
     radius: float = RADIUS,
     cost_weight: float = 0.0,
-    limits: Limits | None = None,
+    limits: SelectionLimits | None = None,
 ) -> Policy:
     """Return the policy ``name``: a score by its own name, or ``batch``, which mixes two.
 
@@ -49,7 +49,7 @@ def named_policy(
     else:
         why: Why = "uncertain" if name in _UNCERTAIN else "promising"
         shares = (Share(_score(name, kappa), 1.0, why),)
-    bounds = limits or Limits()
+    bounds = limits or SelectionLimits()
     usual = DIVERSITY if name == BATCH else 0.0
     return Policy(
         shares,

@@ -48,7 +48,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownResults:
     """What need not be found out again.
 
     ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
@@ -62,7 +62,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """A pair that goes to the queue. ``priority`` starts at 1: the first to be calculated.
 
     ``cost`` is with its clean slab, where that is not known and none before it has paid for it.
@@ -80,15 +80,15 @@ def triage(
     policy: Policy,
     budget: Budget,
     *,
-    known: Known | None = None,
+    known: KnownResults | None = None,
     seed: int = 0,
-) -> list[Chosen]:
+) -> list[Selection]:
     """Return the pairs of ``ranked`` that ``policy`` spends ``budget`` on.
 
     ``beliefs`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
     taken; ties go to the lower ``candidate_id``.
     """
-    known = known or Known()
+    known = known or KnownResults()
     taken = frozenset(known.taken)
     chosen = select(
         beliefs,
@@ -101,7 +101,8 @@ def triage(
         seed=seed,
     )
     return [
-        Chosen(ranked[found.row], found.why, at, found.cost) for at, found in enumerate(chosen, 1)
+        Selection(ranked[found.row], found.why, at, found.cost)
+        for at, found in enumerate(chosen, 1)
     ]
 
 

@@ -62,7 +62,7 @@ class DesignLimits:
 
 
 @dataclass(frozen=True)
-class Asked:
+class DesignRequirements:
     """What a structure has to be: ``bulk`` is None where any of ``elements`` may make the slab."""
 
     adsorbate: str
@@ -77,7 +77,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DesignVerdict:
     """Why a structure is not valid, with the number that says so; ``cause`` is None if it is."""
 
     cause: Cause | None = None
@@ -90,27 +90,29 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckedDesign:
     """A verdict and, where it is good, the adslab in the standard frame with tags 0, 1, 2."""
 
-    verdict: Verdict
+    verdict: DesignVerdict
     adslab: Atoms | None = None
 
 
-def judge(cif: str, asked: Asked, limits: DesignLimits | None = None) -> Judged:
+def check_design(
+    cif: str, asked: DesignRequirements, limits: DesignLimits | None = None
+) -> CheckedDesign:
     """Return whether the structure in a CIF is what was asked for."""
     try:
         atoms = read_cif(cif)
     except UserError as error:
-        return Judged(Verdict("unreadable", str(error)))
+        return CheckedDesign(DesignVerdict("unreadable", str(error)))
     return judge_atoms(atoms, asked, limits or DesignLimits())
 
 
-def judge_atoms(atoms: Atoms, asked: Asked, limits: DesignLimits) -> Judged:
+def judge_atoms(atoms: Atoms, asked: DesignRequirements, limits: DesignLimits) -> CheckedDesign:
     """Return whether a structure without tags is what was asked for."""
     detail = composition_fault(atoms, asked)
     if detail:
-        return Judged(Verdict("composition", detail))
+        return CheckedDesign(DesignVerdict("composition", detail))
     # Composition was checked, so the adsorbate's elements are nowhere but in it.
     is_adsorbate_N = np.isin(atoms.get_chemical_symbols(), list(asked.formula))
     checks: tuple[tuple[Cause, Callable[[], str]], ...] = (
@@ -122,11 +124,11 @@ def judge_atoms(atoms: Atoms, asked: Asked, limits: DesignLimits) -> Judged:
     for cause, check in checks:
         detail = check()
         if detail:
-            return Judged(Verdict(cause, detail))
-    return Judged(Verdict(), _framed(atoms, is_adsorbate_N))
+            return CheckedDesign(DesignVerdict(cause, detail))
+    return CheckedDesign(DesignVerdict(), _framed(atoms, is_adsorbate_N))
 
 
-def composition_fault(atoms: Atoms, asked: Asked) -> str:
+def composition_fault(atoms: Atoms, asked: DesignRequirements) -> str:
     """Return how the composition differs from the one asked for; empty where it does not."""
     counts = Counter(atoms.get_chemical_symbols())
     adsorbate = {symbol: counts[symbol] for symbol in asked.formula}
@@ -201,7 +203,7 @@ def _volume_fault(atoms: Atoms, is_adsorbate_N: NDArray[np.bool_], limits: Desig
     return ""
 
 
-def _adsorbate_fault(atoms: Atoms, asked: Asked) -> str:
+def _adsorbate_fault(atoms: Atoms, asked: DesignRequirements) -> str:
     """Return how the adsorbate found in the structure differs from the species asked for."""
     formula = str(Formula.from_dict(asked.formula).convert("hill"))
     try:

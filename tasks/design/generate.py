@@ -16,8 +16,8 @@ from model.contract import Configuration, Prediction, Predictor
 from model.generation.design import Designer
 from model.generation.stream_sampler import Sampling, Written
 from model.generation.structure_stream import ADSORBATE_TAG, Structure
-from tasks.design.checks import Cause, Verdict, judge
-from tasks.design.request import DesignOrder
+from tasks.design.checks import Cause, DesignVerdict, check_design
+from tasks.design.request import DesignRequest
 from tasks.enumeration.lattice_planes import Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
@@ -50,7 +50,7 @@ class Design:
     number: int  # from 1
     tokens: tuple[str, ...]
     cif: str | None
-    verdict: Verdict
+    verdict: DesignVerdict
     adslab: Adslab | None = None
     prediction: Prediction | None = None
 
@@ -59,10 +59,10 @@ class Design:
         return None if self.prediction is None else self.prediction.energy_ev - target_ev
 
 
-def generate(
+def generate_designs(
     designer: Designer,
     predictor: Predictor,
-    order: DesignOrder,
+    order: DesignRequest,
     *,
     count: int,
     seed: int = 0,
@@ -89,7 +89,7 @@ def causes(designs: Sequence[Design]) -> Counter[Cause]:
 
 
 def _written(
-    designer: Designer, order: DesignOrder, count: int, seed: int, sampling: Sampling | None
+    designer: Designer, order: DesignRequest, count: int, seed: int, sampling: Sampling | None
 ) -> list[Written]:
     draw = torch.Generator(device=designer.sampler.language.device).manual_seed(seed)
     found: list[Written] = []
@@ -100,13 +100,15 @@ def _written(
     return found
 
 
-def _judged(number: int, written: Written, order: DesignOrder, designer: str, seed: int) -> Design:
+def _judged(
+    number: int, written: Written, order: DesignRequest, designer: str, seed: int
+) -> Design:
     structure = written.structure
     if structure is None:
-        verdict = Verdict("unfinished", f"no end within {len(written.tokens)} tokens")
+        verdict = DesignVerdict("unfinished", f"no end within {len(written.tokens)} tokens")
         return Design(number, written.tokens, None, verdict)
     cif = cif_text(_atoms(structure), _notes(number, structure, order, designer, seed))
-    judged = judge(cif, order.asked)
+    judged = check_design(cif, order.asked)
     adslab = None
     if judged.adslab is not None:
         adslab = _adslab(judged.adslab, order, structure.miller)
@@ -118,7 +120,7 @@ def _atoms(structure: Structure) -> Atoms:
 
 
 def _notes(
-    number: int, structure: Structure, order: DesignOrder, designer: str, seed: int
+    number: int, structure: Structure, order: DesignRequest, designer: str, seed: int
 ) -> list[str]:
     slab = _atoms(structure)[structure.tags_N != ADSORBATE_TAG]
     h, k, l = structure.miller  # noqa: E741  the names of Miller indices
@@ -129,7 +131,7 @@ def _notes(
     ]
 
 
-def _adslab(framed: Atoms, order: DesignOrder, miller: Miller) -> Adslab:
+def _adslab(framed: Atoms, order: DesignRequest, miller: Miller) -> Adslab:
     """Return a judged adslab with its ids and text."""
     atoms = framed.copy()
     in_slab_N = atoms.get_tags() != ADSORBATE_TAG
@@ -145,7 +147,9 @@ def _adslab(framed: Atoms, order: DesignOrder, miller: Miller) -> Adslab:
     return Adslab(candidate, slab_key, formula, miller, atoms, text)
 
 
-def _predicted(designs: Sequence[Design], predictor: Predictor, order: DesignOrder) -> list[Design]:
+def _predicted(
+    designs: Sequence[Design], predictor: Predictor, order: DesignRequest
+) -> list[Design]:
     valid = {d.number: d.adslab for d in designs if d.adslab is not None}
     predictions = predictor.predict([_configuration(a, order.level) for a in valid.values()])
     found = dict(zip(valid, predictions, strict=True))

@@ -15,18 +15,18 @@ from pymatgen.core.composition import Composition
 from model.generation.design import SeenLevel
 from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton, bonded
-from model.generation.stream_grammar import MOST_SLAB_ATOMS, Wanted
-from tasks.design.checks import Asked, DesignLimits
+from model.generation.stream_grammar import MOST_SLAB_ATOMS, StreamConstraints
+from tasks.design.checks import DesignLimits, DesignRequirements
 from tasks.enumeration.adsorbates import ALIASES, adsorbate, adsorbate_names
 from tasks.errors import UserError
-from tasks.levels.references import element_counts
+from tasks.levels.references import formula_counts
 
 _NEAREST_SLAB = DesignLimits().nearest_slab
 _TOY_LEVEL = "emt"  # no chemistry: taken only where it is asked for or nothing else is left
 
 
 @dataclass(frozen=True)
-class DesignOrder:
+class DesignRequest:
     """One design, ready to be written as often as wanted.
 
     ``adsorbate`` is the name under which the level's rows hold the species, ``species`` the stored
@@ -38,18 +38,18 @@ class DesignOrder:
     species: str | None
     target_ev: float
     prompt: str
-    wanted: Wanted
-    asked: Asked
+    wanted: StreamConstraints
+    asked: DesignRequirements
 
 
-def design_order(
+def design_request(
     levels: Mapping[str, SeenLevel],
     adsorbate_name: str,
     target_ev: float,
     *,
     bulk: str | None = None,
     level: str | None = None,
-) -> DesignOrder:
+) -> DesignRequest:
     """Return the order of an adsorbate on ``bulk`` (any, where None) with a target energy.
 
     Without ``level`` the one is taken whose labels of this adsorbate enclose the target, then the
@@ -72,14 +72,16 @@ def design_order(
             f"{seen.highest_ev:+.2f} eV; got {target_ev:+.2f} eV"
         )
     elements = tuple(ratio) if ratio else tuple(set(seen.elements) - set(skeletons[0].formula))
-    return DesignOrder(
+    return DesignRequest(
         chosen,
         name,
         _stored(adsorbate_name),
         target_ev,
         design_prompt(chosen, name, formula, target_ev),
-        Wanted(tuple(sorted(elements)), ratio, skeletons, MOST_SLAB_ATOMS, _NEAREST_SLAB),
-        Asked(name, skeletons, elements, formula),
+        StreamConstraints(
+            tuple(sorted(elements)), ratio, skeletons, MOST_SLAB_ATOMS, _NEAREST_SLAB
+        ),
+        DesignRequirements(name, skeletons, elements, formula),
     )
 
 
@@ -96,7 +98,7 @@ def _level(
                 f"the designer writes at {', '.join(sorted(levels))}; got level {stated!r}"
             )
         return stated
-    elements = set() if formula is None else set(element_counts(formula))
+    elements = set() if formula is None else set(formula_counts(formula))
     fitting = [
         (
             level == _TOY_LEVEL,
@@ -171,7 +173,7 @@ def _unknown_adsorbate(levels: Mapping[str, SeenLevel], name: str, level: str | 
 def _reduced(bulk: str) -> str:
     """Return the reduced formula of a bulk, as texts name it."""
     try:
-        counts = element_counts(bulk)
+        counts = formula_counts(bulk)
         if min(counts.values()) < 1:
             raise ValueError("counts are 1 or more")
         return str(Composition(counts).reduced_formula)
@@ -180,7 +182,7 @@ def _reduced(bulk: str) -> str:
 
 
 def _ratio(formula: str, seen: SeenLevel, level: str, adsorbed: Skeleton) -> dict[str, int]:
-    ratio = element_counts(formula)
+    ratio = formula_counts(formula)
     strange = sorted(set(ratio) - set(seen.elements))
     if strange:
         raise UserError(

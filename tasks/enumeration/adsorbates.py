@@ -19,7 +19,7 @@ from ase.data import atomic_numbers
 from ase.io import read
 
 from tasks.errors import UserError
-from tasks.levels.references import element_counts
+from tasks.levels.references import formula_counts
 from tasks.structures.orientation import is_connected, molecule_bonds, upright
 from tasks.structures.structural_formula import structural_formula
 
@@ -133,7 +133,7 @@ def _require_name(name: str, molecule: Atoms) -> None:
     if stored is not None:
         fits = _bonded_to(molecule) == _bonded_to(stored.atoms)
     else:
-        fits = _reads_as(name) in (None, element_counts(molecule.get_chemical_formula()))
+        fits = _reads_as(name) in (None, formula_counts(molecule.get_chemical_formula()))
     if not fits:
         raise UserError(
             f"an adsorbate's name says what it is: {name} is another species than this "
@@ -154,7 +154,7 @@ def _bonded_to(molecule: Atoms) -> list[tuple[str, list[str]]]:
 def _reads_as(name: str) -> dict[str, int] | None:
     """Return the atoms of a name that is a formula, and None of any other name."""
     try:
-        counts = element_counts(name)
+        counts = formula_counts(name)
     except UserError:
         return None
     return counts if set(counts) <= set(atomic_numbers) else None

@@ -1,7 +1,7 @@
 """Put an adsorbate on a slab: every distinct site and rotation, and seeded random ones.
 
-A placement is a recipe; ``place`` makes the same adslab from it on any machine. How the adsorbate
-is lowered onto its site, and what is refused, is in ``docking``.
+A placement is a recipe; ``place_adsorbate`` makes the same adslab from it on any machine. How the
+adsorbate is lowered onto its site, and what is refused, is in ``docking``.
 
 Shapes  P placements, A adsorbate atoms.
 Units   Å, degrees.
@@ -40,7 +40,7 @@ __all__ = [
     "adslab_from_recipe",
     "count_placements",
     "enumerate_placements",
-    "place",
+    "place_adsorbate",
     "recipe",
     "surface_sites",
 ]
@@ -118,7 +118,7 @@ def count_placements(
     return sum(len(_rotations(site, fold, spec)) for site in chosen) + spec.random
 
 
-def place(
+def place_adsorbate(
     slab: Slab, adsorbate: Adsorbate, placement: Placement, ground: Landscape | None = None
 ) -> Adslab:
     """Return the adslab of one placement, the same as its enumeration made; nothing is checked.
@@ -163,7 +163,7 @@ def adslab_from_recipe(
             f"the recipe is of {stored['adsorbate']} on slab {str(stored['slab_id'])[:12]}, "
             f"got {adsorbate.name} on {slab.slab_id[:12]}"
         )
-    adslab = place(slab, adsorbate, placement_from(stored["placement"]), ground)
+    adslab = place_adsorbate(slab, adsorbate, placement_from(stored["placement"]), ground)
     if adslab.candidate_id != stored["candidate_id"]:
         raise UserError(
             f"the recipe of candidate {str(stored['candidate_id'])[:12]} gives another structure "

@@ -21,7 +21,7 @@ from tasks.errors import UserError
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d*)")
 
 
-def element_counts(formula: str) -> dict[str, int]:
+def formula_counts(formula: str) -> dict[str, int]:
     """Return how many atoms of each element a formula such as ``CH3OH`` holds."""
     parts = _SYMBOL.findall(formula)
     if not parts or "".join(symbol + count for symbol, count in parts) != formula:
@@ -53,7 +53,7 @@ class ReferenceScheme:
     @cached_property
     def potentials(self) -> dict[str, dict[str, Fraction]]:
         """Return, for each element, the molecule energies that add up to its potential."""
-        counts = [element_counts(molecule) for molecule in self.molecules]
+        counts = [formula_counts(molecule) for molecule in self.molecules]
         elements = sorted({symbol for count in counts for symbol in count})
         if len(elements) != len(counts):
             raise UserError(
@@ -79,7 +79,7 @@ class ReferenceScheme:
         if self.kind == "molecule":
             return {adsorbate: Fraction(1)}
         weights: dict[str, Fraction] = {}
-        for symbol, count in element_counts(formula).items():
+        for symbol, count in formula_counts(formula).items():
             for molecule, weight in self._potential(symbol, adsorbate).items():
                 weights[molecule] = weights.get(molecule, Fraction(0)) + count * weight
         return {molecule: weight for molecule, weight in weights.items() if weight}

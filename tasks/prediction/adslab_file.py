@@ -22,7 +22,7 @@ _ADSORBATE_TAG = 2
 
 
 @dataclass(frozen=True)
-class Named:
+class AdslabDescription:
     """What a file of atoms does not say: the adsorbate, the surface and, if need be, the bulk."""
 
     adsorbate: str
@@ -48,7 +48,9 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
     return standard_frame(atoms, _ADSORBATE_TAG)
 
 
-def adslab_configuration(adslab: Atoms, named: Named, level: str, name: str) -> Configuration:
+def adslab_configuration(
+    adslab: Atoms, named: AdslabDescription, level: str, name: str
+) -> Configuration:
     """Return what a predictor reads of a tagged adslab at one level of theory."""
     slab = adslab[adslab.get_tags() != _ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)

@@ -16,7 +16,7 @@ class Described:
     domain: Domain
 
 
-def described(name_or_path: str | Path) -> Described:
+def checkpoint_domain(name_or_path: str | Path) -> Described:
     """Return what the checkpoint of that name or folder states, every hash of it verified.
 
     Raises:

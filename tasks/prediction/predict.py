@@ -48,7 +48,7 @@ class ScoredCandidate:
 
 
 @dataclass(frozen=True)
-class Scores:
+class SlabScores:
     """What became of every placement: predicted, or refused with a reason."""
 
     candidates: tuple[ScoredCandidate, ...]
@@ -64,7 +64,7 @@ def score_slabs(
     keep_per_pair: int,
     predictor: Predictor,
     known: Mapping[str, Prediction] | None = None,
-) -> Scores:
+) -> SlabScores:
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
     The best ``keep_per_pair`` of each pair carry their structure. ``known`` are predictions of the
@@ -91,7 +91,7 @@ def score_slabs(
     structures = {
         a.candidate_id: structure_text(a.atoms) for a in adslabs if a.candidate_id in kept
     }
-    return Scores(
+    return SlabScores(
         tuple(replace(c, structure=structures.get(c.candidate_id)) for c in scored), tuple(refused)
     )
 

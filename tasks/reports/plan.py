@@ -39,7 +39,7 @@ class BulkSurfaces:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CampaignPlan:
     """Exact counts, and estimates that follow from the stated rates."""
 
     bulks: int
@@ -90,7 +90,7 @@ def seconds_of(placements: int, *, model: str, workers: int, known: int = 0) -> 
     return START_S + (placements / rate + known / KNOWN_PLACEMENTS_PER_CORE_S) / workers
 
 
-def plan(
+def plan_campaign(
     surfaces: Sequence[BulkSurfaces],
     adsorbates: int,
     *,
@@ -98,14 +98,14 @@ def plan(
     workers: int,
     keep_per_pair: int,
     refused: Sequence[Refused] = (),
-) -> Plan:
+) -> CampaignPlan:
     """Add up ``surfaces`` and estimate disk, and the time that ``workers`` cores take."""
     slabs = [s for surface in surfaces for s in surface.slabs]
     placements = sum(s.placements for s in slabs)
     pairs = len(slabs) * adsorbates
     rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     kept = min(pairs * keep_per_pair, placements)
-    return Plan(
+    return CampaignPlan(
         bulks=len(surfaces),
         slabs=len(slabs),
         pairs=pairs,

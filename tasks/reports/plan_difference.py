@@ -67,7 +67,7 @@ def placement_ids(
     return frozenset(found)
 
 
-def compare(new: Contents, old: Contents) -> PlanDifference:
+def compare_plans(new: Contents, old: Contents) -> PlanDifference:
     """Return how ``new`` differs from ``old``."""
     known = new.placements & old.answered
     return PlanDifference(

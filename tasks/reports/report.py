@@ -12,7 +12,7 @@ NORMAL_90 = 1.6448536269514722  # standard deviations either side that hold 90 %
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LabelComparison:
     """A verified energy beside its prediction."""
 
     candidate_id: str
@@ -51,7 +51,7 @@ class FunnelLine:
     reasons: tuple[tuple[str, int], ...] = ()
 
 
-def agreement(pairs: Sequence[Comparison]) -> Agreement:
+def agreement(pairs: Sequence[LabelComparison]) -> Agreement:
     """Return the mean absolute error and the share of labels inside the 90 % intervals."""
     if not pairs:
         return Agreement(0, math.nan, math.nan)

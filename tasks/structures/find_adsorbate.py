@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from tasks.errors import UserError
-from tasks.levels.references import element_counts
+from tasks.levels.references import formula_counts
 
 _BOND_FACTOR = 1.25  # as tasks.orientation bonds the atoms of a molecule
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
@@ -29,7 +29,7 @@ def find_adsorbate(atoms: Atoms, formula: str) -> tuple[int, ...]:
         UserError: no group of bonded atoms has the formula, all atoms belong to it, or several
             groups could be it.
     """
-    wanted = element_counts(formula)
+    wanted = formula_counts(formula)
     _require_atoms(atoms, formula, wanted)
     symbols = np.array(atoms.get_chemical_symbols())
     candidates_C = np.flatnonzero(np.isin(symbols, list(wanted)))

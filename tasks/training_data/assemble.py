@@ -31,7 +31,7 @@ from tasks.training_data.re_place import Replaced, Replacer
 from tasks.training_data.sources import (
     BENCHMARKS,
     SETS,
-    Frame,
+    LabelledStructure,
     SetSpec,
     chosen,
     miller_of,
@@ -111,7 +111,7 @@ def shipped_sets(names: Sequence[str]) -> list[SetSpec]:
     return specs
 
 
-def assemble(
+def assemble_table(
     data: Path, emt: Path | None, out: Path, names: Sequence[str] = DEFAULT
 ) -> Iterator[SetReport]:
     """Write the training table to ``out``, yielding the report of each set on the way."""
@@ -129,7 +129,7 @@ def assemble(
     write_table(out, pa.concat_tables(tables))
 
 
-def _as_stored(frame: Frame, spec: SetSpec) -> list[TrainingRow] | Refused:
+def _as_stored(frame: LabelledStructure, spec: SetSpec) -> list[TrainingRow] | Refused:
     """Return the rows of a frame that needs no placement: unrelaxed already, or a clean slab."""
     try:
         if spec.form == "clean":
@@ -174,7 +174,7 @@ def _text(record: dict[str, object], spec: SetSpec) -> TrainingRow:
     return text_row(label, str(record["text"]))
 
 
-def _label(frame: Frame, bulk_formula: str) -> Label:
+def _label(frame: LabelledStructure, bulk_formula: str) -> Label:
     return Label(
         pair=frame.uid,
         group=frame.group,
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", default=DEFAULT, help="published sets to take")
     options = parser.parse_args(arguments)
     try:
-        for report in assemble(options.data, options.emt, options.out, options.sets):
+        for report in assemble_table(options.data, options.emt, options.out, options.sets):
             print("\n".join(report.lines()), flush=True)
     except UserError as error:
         print(f"sabatier: {error}", file=sys.stderr)

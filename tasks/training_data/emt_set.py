@@ -39,7 +39,7 @@ from tasks.training_data.table import (
 )
 from tasks.verification.engines import EngineError
 from tasks.verification.labels.energies import MemoryCache
-from tasks.verification.labels.verify import Verified, verify
+from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 # EMT's toy H leaves C, N and O for the metal: OH, NH, CHO, CH3, H2O and the like dissociate in
@@ -72,7 +72,7 @@ OUTCOMES = pa.schema(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EmtOutcome:
     """How one relaxation ended."""
 
     pair: str
@@ -103,7 +103,7 @@ def emt_bulks() -> list[Bulk]:
     return bulks
 
 
-def plan(n: int, seed: int) -> list[SlabJob]:
+def plan_emt_set(n: int, seed: int) -> list[SlabJob]:
     """Return jobs that make ``n`` placements or a little more, balanced over the adsorbates.
 
     Which adsorbates each slab gets follows from the seed and the slab's id alone. Jobs are in the
@@ -121,16 +121,18 @@ def plan(n: int, seed: int) -> list[SlabJob]:
     ]
 
 
-def relax_slab(job: SlabJob, *, seed: int) -> tuple[list[TrainingRow], list[Outcome]]:
+def relax_slab(job: SlabJob, *, seed: int) -> tuple[list[TrainingRow], list[EmtOutcome]]:
     """Return training rows of what passed every check, and the outcomes of all."""
     theory, cache, sites = level("emt"), MemoryCache(), surface_sites(job.slab)
     rows: list[TrainingRow] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[EmtOutcome] = []
     for name, count in job.counts:
         for adslab in _sampled(job.slab, sites, name, count, seed):
             started = time.perf_counter()
             try:
-                verified = verify(adslab.atoms, job.slab.atoms, adsorbate(name), theory, cache)
+                verified = verify_adslab(
+                    adslab.atoms, job.slab.atoms, adsorbate(name), theory, cache
+                )
             except EngineError as error:
                 outcomes.append(_failed(adslab, job.slab, error))
                 continue
@@ -244,8 +246,8 @@ def _label(adslab: Adslab, slab: Slab, theory: LevelOfTheory, energy_ev: float) 
     )
 
 
-def _outcome(adslab: Adslab, slab: Slab, verified: Verified, seconds: float) -> Outcome:
-    return Outcome(
+def _outcome(adslab: Adslab, slab: Slab, verified: VerifiedEnergy, seconds: float) -> EmtOutcome:
+    return EmtOutcome(
         pair=adslab.candidate_id,
         adsorbate=adslab.adsorbate,
         bulk=slab.bulk_formula,
@@ -258,8 +260,8 @@ def _outcome(adslab: Adslab, slab: Slab, verified: Verified, seconds: float) -> 
     )
 
 
-def _failed(adslab: Adslab, slab: Slab, error: EngineError) -> Outcome:
-    return Outcome(
+def _failed(adslab: Adslab, slab: Slab, error: EngineError) -> EmtOutcome:
+    return EmtOutcome(
         pair=adslab.candidate_id,
         adsorbate=adslab.adsorbate,
         bulk=slab.bulk_formula,
@@ -281,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        jobs = plan(options.n, options.seed)
+        jobs = plan_emt_set(options.n, options.seed)
         parts = run(jobs, out=options.out, seed=options.seed, processes=options.processes)
         for done, _ in enumerate(parts, 1):
             if done % 20 == 0 or done == len(jobs):

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tasks.enumeration.adsorbates import Adsorbate, adsorbate
 from tasks.enumeration.docking import Placement, aim
-from tasks.enumeration.placements import place, refusal
+from tasks.enumeration.placements import place_adsorbate, refusal
 from tasks.enumeration.sites import Site, SurfaceSites, in_plane_symmetry, surface_sites, to_cell
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refused, UserError
@@ -26,7 +26,7 @@ from tasks.structures.identity import content_id, slab_id
 from tasks.structures.orientation import molecule_bonds
 from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
 from tasks.training_data.ideal_slab import ideal_slab
-from tasks.training_data.sources import Frame, SetSpec
+from tasks.training_data.sources import LabelledStructure, SetSpec
 
 _SITE_REACH_ANG = 1.3  # sites farther from the binding atom than this are not its site
 _ROTATION_STEP_DEG = 15.0
@@ -64,14 +64,14 @@ class Replacer:
         self._spec = spec
         self._grounds: dict[str, _Ground] = {}
 
-    def __call__(self, frame: Frame) -> Replaced | Refused:
+    def __call__(self, frame: LabelledStructure) -> Replaced | Refused:
         """Return the unrelaxed placement of a relaxed frame, or why there is none."""
         try:
             return self._replaced(frame)
         except UserError as error:
             return Refused(frame.uid, "placement", str(error))
 
-    def _replaced(self, frame: Frame) -> Replaced:
+    def _replaced(self, frame: LabelledStructure) -> Replaced:
         relaxed = standard_frame(frame.atoms, self._spec.adsorbate_tag)
         in_slab = relaxed.get_tags() != 2
         ground = self._ground(ideal_slab(relaxed[in_slab]), frame)
@@ -81,11 +81,11 @@ class Replacer:
         reason = refusal(ground.slab, species, placement, ground.sites.landscape)
         if reason:
             raise UserError(reason)
-        unrelaxed = place(ground.slab, species, placement, ground.sites.landscape).atoms
+        unrelaxed = place_adsorbate(ground.slab, species, placement, ground.sites.landscape).atoms
         moved = _rms_distance(unrelaxed[unrelaxed.get_tags() == 2], species, end_A3)
         return Replaced(unrelaxed, relaxed, ground.slab.bulk_formula, moved, shifted)
 
-    def _ground(self, atoms: Atoms, frame: Frame) -> _Ground:
+    def _ground(self, atoms: Atoms, frame: LabelledStructure) -> _Ground:
         # Sites name atoms by index and the id ignores the order of atoms, so positions join it.
         key = slab_id(atoms) + content_id(np.round(atoms.positions, 3).tobytes())
         if key not in self._grounds:

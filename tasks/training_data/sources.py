@@ -130,7 +130,7 @@ BENCHMARKS = (
 
 
 @dataclass(frozen=True)
-class Frame:
+class LabelledStructure:
     """One labelled structure as its set stores it; ``adsorbate`` is the species as texts name it.
 
     ``group`` is the surface that a split keeps on one side. ``end`` is the relaxed structure of a
@@ -158,7 +158,7 @@ def chosen(names: Sequence[str], among: Sequence[SetSpec]) -> list[SetSpec]:
     return [spec for spec in among if spec.name in names]
 
 
-def read_frames(folder: Path, spec: SetSpec) -> Iterator[Frame]:
+def read_frames(folder: Path, spec: SetSpec) -> Iterator[LabelledStructure]:
     """Yield the frames of one set of structures in file order."""
     ends = {}
     if spec.ends:
@@ -196,10 +196,10 @@ def _structures(path: Path, spec: SetSpec) -> Iterator[Atoms]:
         raise UserError(f"the set {spec.name} cannot be read from {path}: {error}") from error
 
 
-def _frame(atoms: Atoms, spec: SetSpec, end: Atoms | None) -> Frame:
+def _frame(atoms: Atoms, spec: SetSpec, end: Atoms | None) -> LabelledStructure:
     info = atoms.info
     surface, facet = str(info["surface"]), str(info["facet"])
-    return Frame(
+    return LabelledStructure(
         uid=str(info["uid"]),
         set=spec.name,
         level=spec.level,

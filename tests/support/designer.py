@@ -12,7 +12,7 @@ from transformers import Qwen2Config, Qwen2Model
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
 from model.generation.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
-from model.generation.stream_grammar import Wanted
+from model.generation.stream_grammar import StreamConstraints
 from model.generation.stream_sampler import Sampling, Written
 from model.generation.structure_stream import Structure, encode
 from model.text.stream_tokens import stream_tokens
@@ -54,12 +54,12 @@ class ScriptedSampler:
 
     script: Sequence[Structure | None]
     language: Language = field(default_factory=Language)
-    asked: list[tuple[str, Wanted]] = field(default_factory=list)
+    asked: list[tuple[str, StreamConstraints]] = field(default_factory=list)
 
     def write(
         self,
         prompts: Sequence[str],
-        wanted: Sequence[Wanted],
+        wanted: Sequence[StreamConstraints],
         sampling: Sampling,
         draw: torch.Generator,
     ) -> list[Written]:

@@ -17,7 +17,7 @@ from model.encoders.painn.neighbours import NeighbourSum
 from model.errors import ModelError
 
 
-class Message(nn.Module):
+class MessageBlock(nn.Module):
     """What neighbours tell an atom (equations 7 and 8)."""
 
     def __init__(self, config: PainnConfig, *, is_first: bool) -> None:
@@ -44,7 +44,7 @@ class Message(nn.Module):
         return sums
 
 
-class Update(nn.Module):
+class UpdateBlock(nn.Module):
     """What an atom makes of its own scalars and vectors (equation 9)."""
 
     def __init__(self, config: PainnConfig, *, is_last: bool) -> None:
@@ -79,11 +79,11 @@ class Painn(nn.Module):
         self.elements = nn.Embedding(config.max_num_elements, config.channels)
         self.tags = nn.Embedding(ADSORBATE_TAG + 1, config.channels)
         self.messages = nn.ModuleList(
-            Message(config, is_first=layer == 0) for layer in range(config.layers)
+            MessageBlock(config, is_first=layer == 0) for layer in range(config.layers)
         )
         last = config.layers - 1
         self.updates = nn.ModuleList(
-            Update(config, is_last=layer == last) for layer in range(config.layers)
+            UpdateBlock(config, is_last=layer == last) for layer in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.channels)
 

@@ -4,31 +4,31 @@ A module an engine; ``base`` is the protocol, ``registry`` finds the engine of a
 holds the classes of what goes wrong. Nothing is imported of a program before it is used.
 """
 
-from tasks.verification.engines.base import Engine, EnginePlace, Job
+from tasks.verification.engines.base import CalculationJob, Engine, EngineLocation
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verification.engines.registry import (
-    Places,
+    EngineLocations,
     check_level,
     computable_elements,
     engine_elsewhere,
     engine_for,
+    engine_location,
     engine_names,
-    place_of,
 )
 
 __all__ = [
+    "CalculationJob",
     "Engine",
     "EngineError",
-    "EnginePlace",
+    "EngineLocation",
+    "EngineLocations",
     "FailureKind",
-    "Job",
-    "Places",
     "Rung",
     "ScfTry",
     "check_level",
     "computable_elements",
     "engine_elsewhere",
     "engine_for",
+    "engine_location",
     "engine_names",
-    "place_of",
 ]

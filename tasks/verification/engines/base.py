@@ -37,7 +37,7 @@ _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
 
 @dataclass(frozen=True)
-class EnginePlace:
+class EngineLocation:
     """Where an engine is on this machine; empty is the program's own default.
 
     ``potentials`` is a folder, or the one file of a model. ``work`` is where calculations keep
@@ -50,7 +50,7 @@ class EnginePlace:
 
 
 @dataclass(frozen=True)
-class Job:
+class CalculationJob:
     """One calculation: a structure at a level, in a folder, on a rung of the SCF ladder.
 
     ``atoms`` are prepared for the engine and carry the magnetic moments that they start from.
@@ -71,7 +71,7 @@ class Job:
 class Engine(ABC):
     """A program behind ASE's calculator interface."""
 
-    place: EnginePlace = EnginePlace()
+    place: EngineLocation = EngineLocation()
 
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
@@ -99,7 +99,7 @@ class Engine(ABC):
         """Return the elements with potentials at a level, from the files where they are seen."""
 
     @abstractmethod
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator for one structure at one level; k-points and spins follow from it."""
 
     def check_level(self, level: LevelOfTheory) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import EnginePlace
-from tasks.verification.engines.registry import Places, engine_at
+from tasks.verification.engines.base import EngineLocation
+from tasks.verification.engines.registry import EngineLocations, engine_at
 
 LAUNCHER = "mpirun -n {ranks}"
 _MPI = frozenset({"mpirun", "mpiexec", "srun"})
@@ -24,8 +24,8 @@ _THREAD_VARIABLES = (
 
 
 def with_ranks(
-    places: Places | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
-) -> Places:
+    places: EngineLocations | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
+) -> EngineLocations:
     """Return the places with the program of the level's engine on ``ranks`` ranks.
 
     A command that holds ``{ranks}`` is filled in, one that has a launcher of its own stays, and a
@@ -40,7 +40,7 @@ def with_ranks(
         command = f"{launcher.replace('{ranks}', str(ranks))} {command}"
     else:
         return places
-    place = places.get(level.engine, EnginePlace())
+    place = places.get(level.engine, EngineLocation())
     return {**places, level.engine: replace(place, command=command)}
 
 

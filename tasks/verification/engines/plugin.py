@@ -23,7 +23,7 @@ from ase.data import chemical_symbols
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import Engine, EnginePlace, Job
+from tasks.verification.engines.base import CalculationJob, Engine, EngineLocation
 from tasks.verification.engines.failures import Rung
 
 GROUP = "sabatier.engines"
@@ -60,7 +60,7 @@ class PluginEngine(Engine):
         """Let the engine check its level."""
         self.engine.check_level(level)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return the calculator that the engine makes."""
         made: Calculator = self.engine.calculator(job.atoms, job.level, job.folder)
         return made
@@ -71,7 +71,7 @@ def plugin_names() -> tuple[str, ...]:
     return tuple(sorted(_found()))
 
 
-def plugin(name: str, place: EnginePlace) -> PluginEngine:
+def plugin(name: str, place: EngineLocation) -> PluginEngine:
     """Return a user's engine.
 
     Raises:

@@ -6,7 +6,7 @@ from ase.data import chemical_symbols
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import Engine, EnginePlace, obeys, require_version
+from tasks.verification.engines.base import Engine, EngineLocation, obeys, require_version
 from tasks.verification.engines.dft.cp2k import Cp2kEngine
 from tasks.verification.engines.dft.espresso import EspressoEngine
 from tasks.verification.engines.dft.gpaw import GpawEngine
@@ -17,7 +17,7 @@ from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.potentials.fairchem import FairchemEngine
 from tasks.verification.engines.replay import ReplayEngine
 
-Places = Mapping[str, EnginePlace]
+EngineLocations = Mapping[str, EngineLocation]
 
 _BUILT_IN: dict[str, type[Engine]] = {
     engine.name: engine
@@ -34,7 +34,7 @@ def engine_names() -> tuple[str, ...]:
 
 
 def engine_for(
-    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+    level: LevelOfTheory, engine: str | None = None, places: EngineLocations | None = None
 ) -> Engine:
     """Return the engine of a level, which it can compute and which is installed.
 
@@ -54,7 +54,7 @@ def engine_for(
 
 
 def engine_elsewhere(
-    level: LevelOfTheory, engine: str | None = None, places: Places | None = None
+    level: LevelOfTheory, engine: str | None = None, places: EngineLocations | None = None
 ) -> Engine:
     """Return the engine of a level, which it can compute where it is installed.
 
@@ -72,7 +72,9 @@ def engine_elsewhere(
     return found
 
 
-def computable_elements(level: LevelOfTheory, places: Places | None = None) -> frozenset[str]:
+def computable_elements(
+    level: LevelOfTheory, places: EngineLocations | None = None
+) -> frozenset[str]:
     """Return the elements that can have energies at a level.
 
     All of them where the level is computed elsewhere: it holds published labels, or its engine is
@@ -85,7 +87,7 @@ def computable_elements(level: LevelOfTheory, places: Places | None = None) -> f
     return everything if engine.missing() else engine.elements(level)
 
 
-def check_level(level: LevelOfTheory, places: Places | None = None) -> None:
+def check_level(level: LevelOfTheory, places: EngineLocations | None = None) -> None:
     """Refuse a level that its engine cannot compute as it is written, installed or not.
 
     Nothing is known of a level of published labels, and of one whose engine no module is for.
@@ -98,14 +100,14 @@ def _is_computed_here(level: LevelOfTheory) -> bool:
     return level.calculation is not None and level.engine in engine_names()
 
 
-def place_of(level: LevelOfTheory, places: Places | None) -> EnginePlace:
+def engine_location(level: LevelOfTheory, places: EngineLocations | None) -> EngineLocation:
     """Return where the engine of a level is and works on this machine."""
-    return (places or {}).get(level.engine, EnginePlace())
+    return (places or {}).get(level.engine, EngineLocation())
 
 
-def engine_at(level: LevelOfTheory, places: Places | None) -> Engine:
+def engine_at(level: LevelOfTheory, places: EngineLocations | None) -> Engine:
     """Return the engine of a level as it is placed, whether or not it can run here."""
-    place = place_of(level, places)
+    place = engine_location(level, places)
     if level.engine in _BUILT_IN:
         return _BUILT_IN[level.engine](place)
     if level.engine in plugin_names():

@@ -27,9 +27,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tasks.errors import UserError
 from tasks.levels.theory import REPLAY, LevelOfTheory
-from tasks.verification.engines.base import Engine, Job, content_sha256, require_energy_key
+from tasks.verification.engines.base import (
+    CalculationJob,
+    Engine,
+    content_sha256,
+    require_energy_key,
+)
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
-from tasks.verification.engines.replay_table import EnergyTable, known_id, read_table
+from tasks.verification.engines.replay_table import EnergyTable, energy_id, read_table
 
 _TABLE = "table"  # under which a level states the checksum of the one file
 
@@ -77,19 +82,19 @@ class ReplayEngine(Engine):
         path = Path(self.place.potentials)
         return {_TABLE: content_sha256(path)} if path.is_file() else {}
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return the table's answer to one structure.
 
         Raises:
             EngineError: the table does not have it.
         """
-        energy_ev = self._table().energies_ev.get(known_id(job.atoms))
+        energy_ev = self._table().energies_ev.get(energy_id(job.atoms))
         if energy_ev is None:
             raise EngineError(
                 FailureKind.BAD_INPUT,
                 f"level {job.level.name} answers from {self.place.potentials}, which has no "
                 f"energy of {job.atoms.get_chemical_formula()} as it is placed "
-                f"({known_id(job.atoms)[:12]}); add it, which makes another level",
+                f"({energy_id(job.atoms)[:12]}); add it, which makes another level",
             )
         # Structures of a table rest where they are known.
         at_rest_N3 = np.zeros((len(job.atoms), 3))

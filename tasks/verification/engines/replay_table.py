@@ -27,7 +27,7 @@ from ase.build import molecule
 
 from screening_db.learning.training_labels import TrainingLabel
 from tasks.errors import UserError
-from tasks.levels.references import ReferenceScheme, element_counts
+from tasks.levels.references import ReferenceScheme, formula_counts
 from tasks.structures.identity import content_id, structure_bytes
 from tasks.structures.json_text import structure_from_text
 from tasks.verification.inputs.sampling import boxed, is_gas
@@ -38,14 +38,14 @@ _SCHEMA = pa.schema([("id", pa.string()), ("formula", pa.string()), ("energy_ev"
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownEnergy:
     """A structure and its energy (eV); a molecule is boxed (see ``inputs.sampling.boxed``)."""
 
     atoms: Atoms
     energy_ev: float
 
 
-def known_id(atoms: Atoms) -> str:
+def energy_id(atoms: Atoms) -> str:
     """Return the id under which a table keeps a structure."""
     if not is_gas(atoms):
         return content_id("structure", structure_bytes(atoms))
@@ -55,20 +55,20 @@ def known_id(atoms: Atoms) -> str:
     return content_id("gas", atoms.numbers[order].astype("<i4").tobytes(), steps_P.tobytes())
 
 
-def adsorption(adslab: Atoms, energy_ev: float) -> tuple[Known, Known]:
+def adsorption(adslab: Atoms, energy_ev: float) -> tuple[KnownEnergy, KnownEnergy]:
     """Return what a table says of an adsorption energy: the adslab at it, its slab at zero."""
-    return Known(adslab, energy_ev), Known(adslab[adslab.get_tags() != 2], 0.0)
+    return KnownEnergy(adslab, energy_ev), KnownEnergy(adslab[adslab.get_tags() != 2], 0.0)
 
 
-def gas_zeros(scheme: ReferenceScheme, adsorbates: Iterable[Atoms] = ()) -> Iterator[Known]:
+def gas_zeros(scheme: ReferenceScheme, adsorbates: Iterable[Atoms] = ()) -> Iterator[KnownEnergy]:
     """Yield the gas molecules of a reference at zero; with a molecule scheme, the adsorbates'."""
     for name in scheme.molecules:
-        yield Known(boxed(molecule(name), None), 0.0)
+        yield KnownEnergy(boxed(molecule(name), None), 0.0)
     for atoms in adsorbates:
-        yield Known(boxed(atoms, None), 0.0)
+        yield KnownEnergy(boxed(atoms, None), 0.0)
 
 
-def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[Known]:
+def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[KnownEnergy]:
     """Yield what labels of a screening database say of their placements.
 
     Raises:
@@ -83,7 +83,7 @@ def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[Known]:
         yield from adsorption(structure_from_text(label.start), label.energy_ev)
 
 
-def write_table(path: Path, known: Iterable[Known]) -> None:
+def write_energy_table(path: Path, known: Iterable[KnownEnergy]) -> None:
     """Write energies by id, in the order of the ids: the same energies are the same file.
 
     Raises:
@@ -94,7 +94,7 @@ def write_table(path: Path, known: Iterable[Known]) -> None:
         formula = one.atoms.get_chemical_formula()
         if not np.isfinite(one.energy_ev):
             raise UserError(f"an energy is finite, got {one.energy_ev} of {formula}; leave it out")
-        found = rows.setdefault(known_id(one.atoms), (formula, float(one.energy_ev)))
+        found = rows.setdefault(energy_id(one.atoms), (formula, float(one.energy_ev)))
         if found[1] != one.energy_ev:
             raise UserError(
                 f"a structure has one energy, got {found[1]} and {one.energy_ev} eV of {formula}; "
@@ -133,5 +133,5 @@ def _read(path: Path, changed_ns: int, size: int) -> EnergyTable:
             f"got {path} ({error}); write it with tasks.verify.replay_table.write_table"
         ) from error
     energies = dict(zip(columns["id"], columns["energy_ev"], strict=True))
-    elements = {symbol for formula in set(columns["formula"]) for symbol in element_counts(formula)}
+    elements = {symbol for formula in set(columns["formula"]) for symbol in formula_counts(formula)}
     return EnergyTable(energies, frozenset(elements))

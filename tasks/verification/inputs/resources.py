@@ -79,7 +79,7 @@ _UNKNOWN = EngineCost()
 
 
 @dataclass(frozen=True)
-class Limits(Stated):
+class ResourceLimits(Stated):
     """What a machine gives one calculation, and engines that cost other than ``COSTS`` says."""
 
     min_wall_h: Positive = 0.5
@@ -95,7 +95,7 @@ class Limits(Stated):
 
 
 @dataclass(frozen=True)
-class Demand:
+class ResourceDemand:
     """What of a structure and its level decides the cost.
 
     ``kpoints`` are up to time reversal, and None where the level samples none.
@@ -124,10 +124,10 @@ class Resources:
 
 
 def resources(
-    engine: str, demand: Demand, limits: Limits | None = None, memory_class: int = 0
+    engine: str, demand: ResourceDemand, limits: ResourceLimits | None = None, memory_class: int = 0
 ) -> Resources:
     """Return what a calculation is given; each memory class doubles the memory of the last."""
-    limits = limits or Limits()
+    limits = limits or ResourceLimits()
     cost = limits.cost(engine)
     sampled = (demand.kpoints or _CASE_KPOINTS) / _CASE_KPOINTS * demand.spins
     relative = demand.atoms / _CASE_ATOMS
@@ -146,21 +146,21 @@ def resources(
     return Resources(ranks, threads, round(memory_gb, 1), _whole_minutes(wall_s), cost.gpus)
 
 
-def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> Demand:
+def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> ResourceDemand:
     """Return what ``atoms`` ask for at a level; ``mode`` is the level's unless given."""
     stated = level.stated()
     rule = stated.kpoints
     kpoints = None if rule is None else up_to_time_reversal(kpoint_mesh(atoms, rule))
     spins = 2 if start_moments(atoms, stated.spin).any() else 1
     mode = mode or ("relaxation" if is_gas(atoms) else stated.mode)
-    return Demand(len(atoms), kpoints, spins, mode)
+    return ResourceDemand(len(atoms), kpoints, spins, mode)
 
 
-def molecule_demand(name: str, level: LevelOfTheory) -> Demand:
+def molecule_demand(name: str, level: LevelOfTheory) -> ResourceDemand:
     """Return what a gas molecule asks for that is known by its formula; it may have free spins."""
     stated = level.stated()
     atoms = sum(Formula(name).count().values())
-    return Demand(
+    return ResourceDemand(
         atoms, None if stated.kpoints is None else 1, 1 if stated.spin.policy == "none" else 2
     )
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
-from tasks.levels.references import element_counts
+from tasks.levels.references import formula_counts
 from tasks.structures.identity import fixed_mask
 from tasks.verification.engines import Engine, FailureKind, ScfTry, engine_for
 from tasks.verification.labels.checks import Flag, check, left_site, limits_of
@@ -23,7 +23,7 @@ _SAME_POSITION_ANG = 1e-6
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedEnergy:
     """A computed adsorption energy and everything that decides whether it counts.
 
     All parts are of the level's energy key; ``free_energy_ev`` is the adslab's free energy beside
@@ -65,7 +65,7 @@ class RelaxedElsewhere:
     slab: Atoms
 
 
-def verify(
+def verify_adslab(
     adslab: Atoms,
     slab: Atoms,
     adsorbate: Adsorbate,
@@ -75,7 +75,7 @@ def verify(
     *,
     relaxed: RelaxedElsewhere | None = None,
     book: Logbook | None = None,
-) -> Verified:
+) -> VerifiedEnergy:
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
 
     With ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``; a
@@ -119,7 +119,7 @@ def _verified(
     e_slab: Energy,
     gas: dict[str, Energy],
     reference_ev: float,
-) -> Verified:
+) -> VerifiedEnergy:
     flags = check(
         adslab,
         relaxation.atoms,
@@ -131,7 +131,7 @@ def _verified(
         limit_ev_ang = energy.level.stated().relaxation.fmax_ev_ang
         unconverged = FailureKind.IONS_NOT_CONVERGED.value
         flags = (*flags, Flag(unconverged, relaxation.fmax_ev_ang, limit_ev_ang))
-    return Verified(
+    return VerifiedEnergy(
         level=energy.level.name,
         level_hash=energy.level.level_hash,
         energy_ev=energy.energy_ev,
@@ -193,7 +193,7 @@ def _same_positions(first: Atoms, second: Atoms) -> bool:
 def _require_adsorbate(adslab: Atoms, adsorbate: Adsorbate) -> None:
     """Refuse an adslab whose adsorbate is not the one that the gas reference is taken for."""
     placed = adslab[adslab.get_tags() == 2].get_chemical_formula()
-    if element_counts(placed) != element_counts(adsorbate.formula):
+    if formula_counts(placed) != formula_counts(adsorbate.formula):
         raise UserError(
             f"an adslab holds the adsorbate that its reference is of, {adsorbate.name} "
             f"({adsorbate.formula}); got {placed}"

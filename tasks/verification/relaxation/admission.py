@@ -9,7 +9,7 @@ from ase.geometry import get_distances
 
 from tasks.errors import UserError
 from tasks.levels.calculation import ONE_FILE
-from tasks.levels.references import element_counts
+from tasks.levels.references import formula_counts
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import Engine
 from tasks.verification.engines.failures import EngineError, FailureKind
@@ -49,7 +49,7 @@ def unverifiable(name: str, formula: str, level: LevelOfTheory, elements: frozen
     except UserError as fault:
         return f"{cannot}{fault}, or drop the adsorbate"
     gas = () if level.reference.kind == "molecule" else tuple(weights)
-    missing = {symbol for part in (formula, *gas) for symbol in element_counts(part)} - elements
+    missing = {symbol for part in (formula, *gas) for symbol in formula_counts(part)} - elements
     if not missing:
         return ""
     beside = f", measured against {', '.join(gas)}," if gas else ""

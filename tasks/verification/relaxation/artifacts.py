@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
 from tasks.verification.engines.base import Engine
-from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.checkpoint import RelaxationFrame
 from tasks.verification.relaxation.logbook import Logbook
 
 _READ_LIMIT_BYTES = 64_000_000
@@ -17,7 +17,12 @@ _TAIL_BYTES = 1_000_000  # of a file beyond the limit: how it ended
 
 
 def keep(
-    book: Logbook, engine: Engine, folder: Path, name: str, atoms: Atoms, frames: Sequence[Frame]
+    book: Logbook,
+    engine: Engine,
+    folder: Path,
+    name: str,
+    atoms: Atoms,
+    frames: Sequence[RelaxationFrame],
 ) -> None:
     """Add the files that an engine left in ``folder``, and the steps that ``atoms`` took."""
     files = {f"{name}.extxyz": trajectory(atoms, frames)} if frames else {}
@@ -31,7 +36,7 @@ def keep(
         book.versions[engine.name] = version
 
 
-def trajectory(atoms: Atoms, frames: Sequence[Frame]) -> bytes:
+def trajectory(atoms: Atoms, frames: Sequence[RelaxationFrame]) -> bytes:
     """Return steps as extended XYZ, with energies (eV) and forces (eV/Å)."""
     images = []
     for frame in frames:

@@ -31,7 +31,7 @@ class CheckpointError(UserError):
 
 
 @dataclass(frozen=True)
-class Frame:
+class RelaxationFrame:
     """One step: the geometry, and what the engine found there.
 
     ``energy_ev`` is of the level's energy key, ``free_energy_ev`` the one that forces belong to.
@@ -47,15 +47,15 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Read:
+class CheckpointContents:
     """What a checkpoint holds: where its relaxation began, its steps, and who wrote last."""
 
     start_N3: NDArray[np.float64]
-    frames: tuple[Frame, ...]
+    frames: tuple[RelaxationFrame, ...]
     attempt: int
 
 
-class Checkpoint:
+class RelaxationCheckpoint:
     """The file of one relaxation; ``attempt`` says which try of the item writes."""
 
     def __init__(self, path: Path, key: str, attempt: int) -> None:
@@ -63,7 +63,7 @@ class Checkpoint:
         self._digest = ""
         self._synced = time.monotonic()
 
-    def read(self) -> Read | None:
+    def read(self) -> CheckpointContents | None:
         """Return what the file holds, or None where there is none; new steps then go after it.
 
         Raises:
@@ -81,7 +81,7 @@ class Checkpoint:
             os.truncate(self.path, len(whole))
         return found
 
-    def begin(self, start_N3: NDArray[np.float64], frames: Sequence[Frame] = ()) -> None:
+    def begin(self, start_N3: NDArray[np.float64], frames: Sequence[RelaxationFrame] = ()) -> None:
         """Write the file anew, whole or not at all, with what is known so far."""
         self._digest = ""
         header = {"format": _FORMAT, "key": self.key, "attempt": self.attempt}
@@ -91,7 +91,7 @@ class Checkpoint:
         draft.write_bytes(b"".join(lines))
         draft.replace(self.path)
 
-    def append(self, frame: Frame) -> None:
+    def append(self, frame: RelaxationFrame) -> None:
         """Write one step more."""
         with self.path.open("ab") as file:
             file.write(self._line(self._written(frame)))
@@ -121,7 +121,7 @@ class Checkpoint:
         self._digest = _chained(self._digest, text)
         return f"{self._digest} {text}\n".encode()
 
-    def _written(self, frame: Frame) -> dict[str, Any]:
+    def _written(self, frame: RelaxationFrame) -> dict[str, Any]:
         return {
             "attempt": self.attempt,
             "step": frame.step,
@@ -138,22 +138,22 @@ def _chained(digest: str, text: str) -> str:
     return hashlib.sha256(f"{digest} {text}".encode()).hexdigest()[:_DIGITS]
 
 
-def _read(contents: Sequence[dict[str, Any]], key: str) -> Read:
+def _read(contents: Sequence[dict[str, Any]], key: str) -> CheckpointContents:
     header, *steps = contents
     if header.get("format") != _FORMAT or header.get("key") != key:
         raise CheckpointError("the checkpoint is of another calculation or release")
     try:
         start_N3 = _array(header["start"])
         frames = tuple(_frame(step, number) for number, step in enumerate(steps))
-        return Read(start_N3, frames, int(contents[-1]["attempt"]))
+        return CheckpointContents(start_N3, frames, int(contents[-1]["attempt"]))
     except (KeyError, TypeError, ValueError) as fault:
         raise CheckpointError(f"the checkpoint does not hold steps ({fault!r})") from fault
 
 
-def _frame(step: dict[str, Any], number: int) -> Frame:
+def _frame(step: dict[str, Any], number: int) -> RelaxationFrame:
     if step["step"] != number:
         raise ValueError(f"step {step['step']} stands where {number} should")
-    return Frame(
+    return RelaxationFrame(
         step=number,
         energy_ev=float(step["energy"]),
         free_energy_ev=None if step["free"] is None else float(step["free"]),

@@ -8,13 +8,13 @@ from ase.calculators.calculator import Calculator
 
 from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import Engine, Job, require_version
+from tasks.verification.engines.base import CalculationJob, Engine, require_version
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
 from tasks.verification.inputs.sampling import start_moments
 from tasks.verification.relaxation.admission import admit
 from tasks.verification.relaxation.artifacts import keep
 from tasks.verification.relaxation.logbook import Logbook
-from tasks.verification.relaxation.relax import Reading, Relaxation, relax, single_point
+from tasks.verification.relaxation.relax import Relaxation, ResultReader, relax, single_point
 from tasks.verification.relaxation.track import Track
 from tasks.verification.relaxation.work_folder import WorkFolder, work_folder
 
@@ -99,7 +99,7 @@ class _Wanted:
         """Return what one rung of the ladder gives; what it leaves is kept, however it ends."""
         start, track = self._begun(name)
         prepared = self.engine.prepared(_magnetised(start, self.level))
-        job = Job(prepared, self.level, self.folder.run / name, rung)
+        job = CalculationJob(prepared, self.level, self.folder.run / name, rung)
         try:
             done = _computed(job, self.engine, self.mode, track)
         finally:
@@ -122,13 +122,13 @@ class _Wanted:
         return 0.0 if last is None or self.part else last.initial_fmax_ev_ang
 
 
-def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
+def _computed(job: CalculationJob, engine: Engine, mode: Mode, track: Track) -> Relaxation:
     """Return what one try gives; whatever the program raises becomes a failure with a class."""
     job.folder.mkdir(parents=True, exist_ok=True)
     calculator = None
     try:
         calculator = made = engine.calculator(job)
-        reading = Reading(job.calculation.energy_key, lambda: _answered(job, engine, made))
+        reading = ResultReader(job.calculation.energy_key, lambda: _answered(job, engine, made))
         if mode == "single_point":
             return single_point(job.atoms, calculator, reading)
         return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
@@ -146,7 +146,7 @@ def _computed(job: Job, engine: Engine, mode: Mode, track: Track) -> Relaxation:
         _close(calculator)
 
 
-def _answered(job: Job, engine: Engine, calculator: Calculator) -> bool:
+def _answered(job: CalculationJob, engine: Engine, calculator: Calculator) -> bool:
     """Return whether the electrons converged; refuse the version that the program tells by now."""
     if engine.tells_late and job.calculation.engine_version != "any":
         told = engine.version_told(job.folder) or engine.version()

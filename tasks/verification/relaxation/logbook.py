@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from tasks.verification.engines.failures import ScfTry
-from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.checkpoint import RelaxationFrame
 from tasks.verification.relaxation.track import Watch
 
 _SAME_CELL_ANG = 1e-6
@@ -40,7 +40,9 @@ class Logbook:
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
     rungs: list[str] = field(default_factory=list)  # what each rung of an SCF ladder came to
-    frames: list[Frame] = field(default_factory=list)  # new ones of the item's own relaxation
+    frames: list[RelaxationFrame] = field(
+        default_factory=list
+    )  # new ones of the item's own relaxation
     atoms: Atoms | None = None  # at the last of them, or at the end
     start: Atoms | None = None  # what was to be computed
     files: dict[str, bytes] = field(default_factory=dict)  # the most telling first
@@ -76,7 +78,7 @@ class Logbook:
         moved.set_positions(known.positions)  # fixed atoms stay
         return moved
 
-    def step(self, atoms: Atoms, frame: Frame) -> None:
+    def step(self, atoms: Atoms, frame: RelaxationFrame) -> None:
         """Add a step of the item's own relaxation of ``atoms``."""
         self.frames.append(frame)
         self.atoms = atoms.copy()

@@ -15,7 +15,7 @@ from tasks.levels.calculation import RelaxSettings as RelaxSettings
 from tasks.levels.theory import LevelOfTheory
 from tasks.structures.identity import fixed_mask
 from tasks.verification.engines.failures import EngineError, FailureKind, ScfTry
-from tasks.verification.relaxation.checkpoint import Frame
+from tasks.verification.relaxation.checkpoint import RelaxationFrame
 from tasks.verification.relaxation.track import Track
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
@@ -47,7 +47,7 @@ class Relaxation:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ResultReader:
     """How results are read: under which key the energy, and whether its electrons converged."""
 
     energy_key: EnergyKeyName = "energy"
@@ -58,7 +58,7 @@ def relax(
     atoms: Atoms,
     calculator: Calculator,
     settings: RelaxSettings,
-    reading: Reading | None = None,
+    reading: ResultReader | None = None,
     track: Track | None = None,
 ) -> Relaxation:
     """Return the relaxed structure; the input is left as it is.
@@ -70,7 +70,7 @@ def relax(
         EngineError: energies or forces are not finite, the electrons did not converge, or the wall
             limit was reached; the steps so far are in ``track``.
     """
-    reading, track = reading or Reading(), track or Track()
+    reading, track = reading or ResultReader(), track or Track()
     if bool(fixed_mask(atoms).all()):
         return single_point(atoms, calculator, reading)
     work, started = atoms.copy(), time.monotonic()
@@ -93,16 +93,16 @@ def relax(
     )
 
 
-def _of_new_steps(reading: Reading, track: Track) -> Reading:
+def _of_new_steps(reading: ResultReader, track: Track) -> ResultReader:
     """Return a reading that asks about electrons only where the engine has just answered."""
     asked = reading.electrons_converged
     return replace(reading, electrons_converged=lambda: track.replaying or asked())
 
 
-def _frame(work: Atoms, reading: Reading, step: int) -> Frame:
+def _frame(work: Atoms, reading: ResultReader, step: int) -> RelaxationFrame:
     fmax = _checked_fmax(work, reading)
     energy_ev, free_energy_ev = _energies(work, reading)
-    return Frame(
+    return RelaxationFrame(
         step=step,
         energy_ev=energy_ev,
         free_energy_ev=free_energy_ev,
@@ -114,10 +114,10 @@ def _frame(work: Atoms, reading: Reading, step: int) -> Frame:
 
 
 def single_point(
-    atoms: Atoms, calculator: Calculator, reading: Reading | None = None
+    atoms: Atoms, calculator: Calculator, reading: ResultReader | None = None
 ) -> Relaxation:
     """Return the energy of a structure as it is; forces are asked for where an atom is free."""
-    reading, work = reading or Reading(), atoms.copy()
+    reading, work = reading or ResultReader(), atoms.copy()
     work.calc = calculator
     # pw.x has no forces to give where every atom is fixed
     fmax = 0.0 if bool(fixed_mask(work).all()) else _checked_fmax(work, reading)
@@ -126,7 +126,7 @@ def single_point(
     return Relaxation(energy_ev, fmax, fmax, 0, True, work, free_energy_ev)
 
 
-def _energies(atoms: Atoms, reading: Reading) -> tuple[float, float | None]:
+def _energies(atoms: Atoms, reading: ResultReader) -> tuple[float, float | None]:
     """Return the energy (eV) of the level's key, and the free energy."""
     energy_ev = float(atoms.get_potential_energy())
     _require_electrons(reading)
@@ -143,7 +143,7 @@ def _energies(atoms: Atoms, reading: Reading) -> tuple[float, float | None]:
     return energy_ev, None if free_ev is None else float(free_ev)
 
 
-def _checked_fmax(atoms: Atoms, reading: Reading) -> float:
+def _checked_fmax(atoms: Atoms, reading: ResultReader) -> float:
     """Return the largest force (eV/Å) on a free atom, refusing what is not a number."""
     forces_N3 = atoms.get_forces()
     _require_electrons(reading)
@@ -167,7 +167,7 @@ def _require_sane_energy(energy_ev: float, count: int) -> None:
         )
 
 
-def _require_electrons(reading: Reading) -> None:
+def _require_electrons(reading: ResultReader) -> None:
     if not reading.electrons_converged():
         raise EngineError(
             FailureKind.SCF_NOT_CONVERGED,

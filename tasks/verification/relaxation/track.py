@@ -14,11 +14,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from tasks.verification.relaxation.checkpoint import Checkpoint, Frame
+from tasks.verification.relaxation.checkpoint import RelaxationCheckpoint, RelaxationFrame
 
 _SAME_POSITION_ANG = 1e-6  # as far as two machines round apart
 
-Watch = Callable[[Frame], None]
+Watch = Callable[[RelaxationFrame], None]
 
 
 class _Replayed(Calculator):
@@ -26,7 +26,7 @@ class _Replayed(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012  ASE's name
 
-    def __init__(self, known: Sequence[Frame], engine: Calculator) -> None:
+    def __init__(self, known: Sequence[RelaxationFrame], engine: Calculator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.left, self.engine, self.from_record = list(known), engine, False
 
@@ -60,10 +60,10 @@ class Track:
     ``watch``.
     """
 
-    known: Sequence[Frame] = ()
-    checkpoint: Checkpoint | None = None
+    known: Sequence[RelaxationFrame] = ()
+    checkpoint: RelaxationCheckpoint | None = None
     watch: Watch | None = None
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[RelaxationFrame] = field(default_factory=list)
     _replayed: _Replayed | None = None
     _written: int = -1  # steps in the file, from the first new one on
 
@@ -79,7 +79,7 @@ class Track:
         self._replayed = _Replayed(self.known, engine)
         return self._replayed
 
-    def add(self, frame: Frame) -> bool:
+    def add(self, frame: RelaxationFrame) -> bool:
         """Add a step and tell whether it is new."""
         if self.replaying:
             self.frames.append(self.known[len(self.frames)])
@@ -96,7 +96,7 @@ class Track:
             with suppress(OSError):
                 self.checkpoint.path.unlink()
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, frame: RelaxationFrame) -> None:
         if self.checkpoint is None:
             return
         written = len(self.known) if self._written < 0 else self._written
@@ -112,7 +112,7 @@ def _same(first_N3: Any, second_N3: Any) -> bool:
     )
 
 
-def _known(frame: Frame) -> dict[str, Any]:
+def _known(frame: RelaxationFrame) -> dict[str, Any]:
     results = {"energy": frame.energy_ev, "forces": frame.forces_N3.copy()}
     free_ev = frame.free_energy_ev
     return results if free_ev is None else results | {"free_energy": free_ev}

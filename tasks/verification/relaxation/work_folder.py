@@ -19,7 +19,11 @@ from typing import IO
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.verification.relaxation.checkpoint import Checkpoint, CheckpointError, Read
+from tasks.verification.relaxation.checkpoint import (
+    CheckpointContents,
+    CheckpointError,
+    RelaxationCheckpoint,
+)
 from tasks.verification.relaxation.logbook import Logbook
 from tasks.verification.relaxation.track import Track
 
@@ -46,7 +50,9 @@ class WorkFolder:
         watch = partial(self.book.step, atoms) if own else None
         if self.kept is None:
             return self._start(atoms, last), Track(watch=watch)
-        checkpoint = Checkpoint(self.kept / f"{name}.steps", self.kept.name, self.book.attempt)
+        checkpoint = RelaxationCheckpoint(
+            self.kept / f"{name}.steps", self.kept.name, self.book.attempt
+        )
         found = self._read(checkpoint, len(atoms))
         if found is None or (last is not None and found.attempt < self.book.last_attempt):
             start = self._start(atoms, last)
@@ -85,7 +91,7 @@ class WorkFolder:
         self.book.note(f"begun at the last geometry of try {self.book.last_attempt}")
         return last
 
-    def _read(self, checkpoint: Checkpoint, atoms: int) -> Read | None:
+    def _read(self, checkpoint: RelaxationCheckpoint, atoms: int) -> CheckpointContents | None:
         try:
             found = checkpoint.read()
             if found is not None and not _fits(found, atoms):
@@ -168,6 +174,6 @@ def _held(folder: Path, book: Logbook, *, work: str) -> Iterator[Path | None]:
         yield folder
 
 
-def _fits(found: Read, atoms: int) -> bool:
+def _fits(found: CheckpointContents, atoms: int) -> bool:
     arrays = [found.start_N3, *(frame.positions_N3 for frame in found.frames)]
     return all(len(array) == atoms for array in arrays)

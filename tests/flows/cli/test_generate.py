@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from support.designer import designer_checkpoint
 
-from flows.screening.generate import Wish, generate, start_generate
+from flows.screening.generate import GenerationRequest, generate, start_generate
 from flows.screening.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
-from tasks.design.checks import Verdict
+from tasks.design.checks import DesignVerdict
 from tasks.design.generate import Adslab, Design
-from tasks.design.request import DesignOrder
+from tasks.design.request import DesignRequest
 from tasks.errors import UserError
 
 
@@ -32,7 +32,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def run(checkpoint: str, out: Path, **wishes: object) -> Generated:
     asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
-    return generate(Wish(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
+    return generate(GenerationRequest(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
 
 
 def test_every_attempt_is_in_the_table(checkpoint: str, tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def valid(number: int, energy_ev: float, order: DesignOrder, key: str) -> Design:
+def valid(number: int, energy_ev: float, order: DesignRequest, key: str) -> Design:
     made = Adslab(key, "slab", "Cu", (1, 1, -1), None, "")  # type: ignore[arg-type]
     said = Prediction(key, order.level, "0" * 64, energy_ev, 0.1, energy_ev, energy_ev, True)
-    return Design(number, (), "", Verdict(), made, said)
+    return Design(number, (), "", DesignVerdict(), made, said)
 
 
 def test_what_is_printed_counts_valid_distinct_and_causes(
@@ -91,7 +91,7 @@ def test_what_is_printed_counts_valid_distinct_and_causes(
         valid(1, 0.9, order, "a"),
         valid(2, 0.6, order, "b"),
         valid(3, 0.6, order, "b"),
-        Design(4, (), None, Verdict("unfinished", "")),
+        Design(4, (), None, DesignVerdict("unfinished", "")),
     )
     generated = Generated(order, designs, tmp_path, "d" * 64)
     assert [d.number for d in generated.valid] == [2, 3, 1]
@@ -110,7 +110,7 @@ def test_a_run_without_a_valid_design_makes_no_campaign(
 ) -> None:
     with pytest.raises(UserError, match="at least one valid design"):
         start_generate(
-            Wish(
+            GenerationRequest(
                 adsorbate="O",
                 target_ev=0.5,
                 count=2,

@@ -8,7 +8,7 @@ import pytest
 from support.paths import REPOSITORY
 
 from model.prediction.predictor import load_predictor
-from tasks.prediction.checkpoint_domain import described
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
 
@@ -39,5 +39,5 @@ def test_verification_does_not_load_the_model() -> None:
 
 
 def test_a_checkpoint_is_described_as_its_predictor_describes_it(checkpoint: Path) -> None:
-    predictor, found = load_predictor(checkpoint), described(checkpoint)
+    predictor, found = load_predictor(checkpoint), checkpoint_domain(checkpoint)
     assert (found.sha256, found.domain) == (predictor.checkpoint_sha256, predictor.domain)

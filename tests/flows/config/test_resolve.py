@@ -11,7 +11,7 @@ from flows.errors import CampaignError
 from flows.screening.surfaces import cut_here
 from model.checkpoint import embedded_names
 from tasks.errors import UserError
-from tasks.verification.engines import EnginePlace
+from tasks.verification.engines import EngineLocation
 
 pytestmark = pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint is here")
 
@@ -31,11 +31,11 @@ def stated(old: str = "", new: str = "") -> Campaign:
     return parse_campaign(SULPHUR.replace(old, new), Path("sulphur.yaml"))
 
 
-def quantum_espresso(folder: Path, *symbols: str) -> dict[str, EnginePlace]:
+def quantum_espresso(folder: Path, *symbols: str) -> dict[str, EngineLocation]:
     """Return where a program that is there finds the pseudopotentials of a few elements."""
     for symbol in symbols:
         (folder / f"{symbol}.upf").touch()
-    return {"quantum-espresso": EnginePlace(command="true", potentials=str(folder))}
+    return {"quantum-espresso": EngineLocation(command="true", potentials=str(folder))}
 
 
 def own_level(folder: Path, text: str) -> None:

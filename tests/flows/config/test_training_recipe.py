@@ -19,7 +19,7 @@ from model.encoders.equiformer_v2 import EquiformerV2Config
 from model.encoders.fairchem import FairchemConfig
 from model.errors import ModelError
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
-from model.training.run import Plan
+from model.training.run import TrainingPlan
 
 METALS = {"Cu": -0.3, "Pt": -0.7, "Ni": -0.6, "Ag": -0.1, "Pd": -0.5, "Au": 0.2}
 ADSORBATES = {"O": -1.0, "H": -0.2, "N": -0.4, "C": 1.1, "S": -1.3, "F": -2.0}
@@ -89,7 +89,7 @@ def changes(preset: str, folder: Path, *, language: str = "qwen_vl") -> list[str
     ]
 
 
-def plan_of(preset: str, *changes: str) -> Plan:
+def plan_of(preset: str, *changes: str) -> TrainingPlan:
     file = find_recipe(preset)
     return training_plan(read_recipe(file, changes), file, Path("table"), Path("out"))
 

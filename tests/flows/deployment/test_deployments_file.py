@@ -14,7 +14,7 @@ from support.paths import REPOSITORY
 from flows.config.batch_profile import load_profile
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import Settings
-from flows.deployment.plan import Entry, Site, entries, job_variables
+from flows.deployment.plan import DeploymentContext, Entry, entries, job_variables
 from flows.deployment.register import SHIPPED
 from flows.errors import CampaignError
 
@@ -36,7 +36,7 @@ def stated(folder: Path, text: str) -> Deployments:
 
 
 def planned(folder: Path, text: str, **settings: Any) -> list[Entry]:
-    site = Site(folder, folder, Settings(**settings))
+    site = DeploymentContext(folder, folder, Settings(**settings))
     return entries(stated(folder, text), site)
 
 
@@ -50,7 +50,7 @@ def test_every_file_that_ships_is_read_by_a_test() -> None:
 def test_a_file_that_ships_deploys_what_it_says(name: str) -> None:
     file = FOLDER / f"{name}.yaml"
     found = load_deployments(file)
-    made = entries(found, Site(FOLDER, REPOSITORY, Settings()))
+    made = entries(found, DeploymentContext(FOLDER, REPOSITORY, Settings()))
     assert made
     for entry in made:
         entry.flow.validate_parameters(entry.parameters)
@@ -63,7 +63,7 @@ def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.Monk
     configs, _ = _load_deploy_configs_and_actions(
         prefect_file=FOLDER / "prefect.yaml", console=Console(quiet=True)
     )
-    ours = entries(load_deployments(SHIPPED), Site(FOLDER, REPOSITORY, Settings()))
+    ours = entries(load_deployments(SHIPPED), DeploymentContext(FOLDER, REPOSITORY, Settings()))
     assert len(configs) == len(ours)
     for config, entry in zip(configs, ours, strict=True):
         flow = load_flow_from_entrypoint(config["entrypoint"])

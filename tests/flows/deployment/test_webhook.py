@@ -9,10 +9,10 @@ import pytest
 from support.web import free_port, listening
 
 from flows.deployment.hooks import REFUSED, tell_webhook
-from flows.deployment.webhook import Message, Patience, tell
+from flows.deployment.webhook import Patience, WebhookMessage, send_message
 
 QUICK = Patience(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
-MESSAGE = Message("finished", "tiny: screen finished", "screen", "tiny")
+MESSAGE = WebhookMessage("finished", "tiny: screen finished", "screen", "tiny")
 
 
 def hook(
@@ -30,7 +30,7 @@ def hook(
 
 def test_a_message_is_json_that_slack_shows_as_text() -> None:
     with listening() as listener:
-        assert tell(listener.url, MESSAGE, QUICK) == ""
+        assert send_message(listener.url, MESSAGE, QUICK) == ""
     (got,) = listener.got
     assert got["text"] == "tiny: screen finished"
     assert (got["event"], got["what"], got["campaign"]) == ("finished", "screen", "tiny")
@@ -38,31 +38,31 @@ def test_a_message_is_json_that_slack_shows_as_text() -> None:
 
 def test_a_server_in_trouble_is_asked_again() -> None:
     with listening(500, 503) as listener:
-        assert tell(listener.url, MESSAGE, QUICK) == ""
+        assert send_message(listener.url, MESSAGE, QUICK) == ""
     assert len(listener.got) == 3
 
 
 def test_a_server_that_stays_in_trouble_is_given_up() -> None:
     with listening(500, 500, 500, 500) as listener:
-        assert tell(listener.url, MESSAGE, QUICK) == "status 500"
+        assert send_message(listener.url, MESSAGE, QUICK) == "status 500"
     assert len(listener.got) == QUICK.tries
 
 
 def test_a_refusal_is_not_repeated() -> None:
     with listening(404) as listener:
-        assert tell(listener.url, MESSAGE, QUICK) == "status 404"
+        assert send_message(listener.url, MESSAGE, QUICK) == "status 404"
     assert len(listener.got) == 1
 
 
 def test_a_server_that_is_down_is_given_up() -> None:
-    assert "ConnectError" in tell(f"http://127.0.0.1:{free_port()}/", MESSAGE, QUICK)
+    assert "ConnectError" in send_message(f"http://127.0.0.1:{free_port()}/", MESSAGE, QUICK)
 
 
 def test_a_slow_server_holds_nobody_past_the_deadline() -> None:
     patient = Patience(try_s=30.0, tries=3, pause_s=0.0, deadline_s=0.5)
     with listening(wait_s=5.0) as listener:
         began = time.monotonic()
-        assert "no answer within 0.5 s" in tell(listener.url, MESSAGE, patient)
+        assert "no answer within 0.5 s" in send_message(listener.url, MESSAGE, patient)
         assert time.monotonic() - began < 4.0
 
 

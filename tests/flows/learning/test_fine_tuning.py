@@ -8,11 +8,11 @@ import pytest
 
 from flows.config.campaign_learning import Learning
 from flows.learning import fine_tuning as module
-from flows.learning.fine_tuning import learn
+from flows.learning.fine_tuning import fine_tune_on_labels
 from model.checkpoint import Checkpoint, seal
 from model.data.rows import Row
 from model.errors import ModelError
-from model.fine_tuning.gate import Verdict
+from model.fine_tuning.gate import GateVerdict
 from model.prediction.predictor import KIND
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import fine_tunings
@@ -48,8 +48,8 @@ class Work:
         self.trained.append(folder)
         return sealed(folder / "checkpoint", "labels")
 
-    def judge(self, *_: object, **__: object) -> Verdict:
-        return Verdict(self.accepts, () if self.accepts else ("it is worse",), {"errors": {}})
+    def judge(self, *_: object, **__: object) -> GateVerdict:
+        return GateVerdict(self.accepts, () if self.accepts else ("it is worse",), {"errors": {}})
 
 
 @pytest.fixture
@@ -103,9 +103,11 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     return done
 
 
-def learnt(db: Database, place: Path, tmp_path: Path, campaign: str = "mine") -> module.Learnt:
+def learnt(
+    db: Database, place: Path, tmp_path: Path, campaign: str = "mine"
+) -> module.FineTuningResult:
     row = campaign_row(db, campaign)
-    return learn(db, row, str(place), Learning(), tmp_path / "models")
+    return fine_tune_on_labels(db, row, str(place), Learning(), tmp_path / "models")
 
 
 def test_what_the_gate_accepts_serves(

@@ -8,10 +8,10 @@ import pytest
 from support import stored_rows as make
 
 from flows.errors import CampaignError
-from flows.learning.fine_tuning import Learnt
+from flows.learning.fine_tuning import FineTuningResult
 from flows.learning.loop import Loop
 from flows.learning.start import start_loop
-from model.fine_tuning.gate import Verdict
+from model.fine_tuning.gate import GateVerdict
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
@@ -64,7 +64,7 @@ class Parts:
     """Parts that take no time; ``learnt`` is what each round's fine-tuning comes to, in turn."""
 
     db: Database
-    learnt: list[Learnt] = field(default_factory=list)
+    learnt: list[FineTuningResult] = field(default_factory=list)
     breaks: bool = False  # whether every calculation fails
     killed_in: str = ""  # the part in which the process ends, once
     label_ev: float = LABEL_EV
@@ -82,9 +82,13 @@ class Parts:
             else:
                 complete(self.db, lease, make.label(lease.item, self.label_ev))
 
-    def learn(self) -> Learnt:
+    def fine_tune(self) -> FineTuningResult:
         self._may_die("learn")
-        return self.learnt.pop(0) if self.learnt else Learnt("first", 4, why="too few labels")
+        return (
+            self.learnt.pop(0)
+            if self.learnt
+            else FineTuningResult("first", 4, why="too few labels")
+        )
 
     def rank_again(self, calculations: int) -> None:
         self._may_die("rank_again")
@@ -97,13 +101,13 @@ class Parts:
             raise KilledError(part)
 
 
-def verdict(*, accepted: bool) -> Verdict:
+def verdict(*, accepted: bool) -> GateVerdict:
     errors = {"mae_before_ev": 0.2, "mae_after_ev": 0.1 if accepted else 0.4}
     numbers = {
         "errors": {"labels": errors},
         "coverage_90": {"labels": {"before": 0.5, "after": 0.9}},
     }
-    return Verdict(accepted, () if accepted else ("it is worse",), numbers)
+    return GateVerdict(accepted, () if accepted else ("it is worse",), numbers)
 
 
 def loop(db: Database, *, rounds: int = 3, budget: int = 100, patience: int = 2) -> Loop:
@@ -121,7 +125,7 @@ def loop(db: Database, *, rounds: int = 3, budget: int = 100, patience: int = 2)
 
 
 def test_each_round_is_told_with_what_it_cost_found_and_taught(db: Database) -> None:
-    parts = Parts(db, [Learnt("second", 4, "heads", verdict(accepted=True))])
+    parts = Parts(db, [FineTuningResult("second", 4, "heads", verdict(accepted=True))])
     assert loop(db, rounds=2).run(parts) == "2 rounds are done"
     first, second = rounds(db, "mine")
     assert (first.converged, first.labels, first.found, first.verdict) == (4, 4, 4, "accepted")
@@ -144,7 +148,9 @@ def test_the_same_command_again_adds_nothing_and_more_rounds_go_on(db: Database)
 
 @pytest.mark.parametrize("part", ["verify", "learn", "rank_again"])
 def test_a_loop_that_was_killed_ends_as_if_it_had_not_been(db: Database, part: str) -> None:
-    parts = Parts(db, [Learnt("first", 4, "heads", verdict(accepted=False))], killed_in=part)
+    parts = Parts(
+        db, [FineTuningResult("first", 4, "heads", verdict(accepted=False))], killed_in=part
+    )
     with pytest.raises(KilledError):
         loop(db, rounds=1).run(parts)
     loop(db, rounds=1).run(parts)
@@ -170,7 +176,7 @@ def test_an_engine_that_always_fails_stops_the_loop_and_loses_nothing(db: Databa
 
 
 def test_rounds_that_find_and_teach_nothing_are_converged(db: Database) -> None:
-    rejected = [Learnt("first", 4, "heads", verdict(accepted=False)) for _ in range(3)]
+    rejected = [FineTuningResult("first", 4, "heads", verdict(accepted=False)) for _ in range(3)]
     parts = Parts(db, rejected, label_ev=0.4)
     assert loop(db).run(parts) == "converged: 2 rounds found nothing and taught nothing"
 

@@ -12,7 +12,7 @@ import flows.learning.rescore as rescoring
 import screening_db.records.ranking as database_rerank
 from flows.cluster.workers import ClusterPlan
 from flows.learning.promotion import promote_by_hand, roll_back_model
-from flows.learning.rescore import Again, Rescoring, rescore
+from flows.learning.rescore import Rescoring, RescoringRequest, rescore
 from flows.records.checkpoints import served
 from flows.records.from_rows import stored_adsorbates
 from flows.screening.flow import Control
@@ -47,7 +47,7 @@ def predict_here(run: Rescoring, _: Control, stop_after: int | None = None) -> N
         if number == stop_after:
             raise BrokenOffError
         names = {c.adsorbate for slab in slabs for c in slab.candidates}
-        order = Again(stored_adsorbates(run.database, names), run.campaign.level)
+        order = RescoringRequest(stored_adsorbates(run.database, names), run.campaign.level)
         scored = predict_again(slabs, order.adsorbates, level=order.level, predictor=predictor)
         rescoring._store(run, chunk_id, scored)
 

@@ -14,8 +14,8 @@ from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import candidates, funnel_counts, slabs, top_candidates
-from tasks.design.generate import generate
-from tasks.design.request import DesignOrder, design_order
+from tasks.design.generate import generate_designs
+from tasks.design.request import DesignRequest, design_request
 from tasks.structures.json_text import structure_from_text
 from tasks.verification.labels.integrity import require_stored
 
@@ -36,8 +36,8 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 def generated(folder: Path, *script: Structure, count: int = 4) -> Generated:
     writer = Designer("d" * 64, LEVELS, ScriptedSampler(script))  # type: ignore[arg-type]
-    order = design_order(LEVELS, "CO", -1.9)
-    designs = generate(writer, LayerPredictor(), order, count=count)
+    order = design_request(LEVELS, "CO", -1.9)
+    designs = generate_designs(writer, LayerPredictor(), order, count=count)
     return Generated(order, tuple(designs), folder, writer.checkpoint_sha256)
 
 
@@ -89,24 +89,24 @@ def test_nothing_valid_is_no_campaign(db: Database, tmp_path: Path) -> None:
         entered(db, generated(tmp_path, FAR))
 
 
-def formula_order() -> DesignOrder:
-    return design_order(LEVELS, "C2H6O", -0.5)
+def formula_order() -> DesignRequest:
+    return design_request(LEVELS, "C2H6O", -0.5)
 
 
 @pytest.mark.parametrize(
     ("name", "order", "says"),
     [
         ("mine", formula_order(), "C2H6O is a formula"),
-        ("no spaces", design_order(LEVELS, "CO", -0.5), "campaign 'no spaces': name:"),
+        ("no spaces", design_request(LEVELS, "CO", -0.5), "campaign 'no spaces': name:"),
     ],
 )
-def test_what_cannot_be_a_campaign_is_refused(name: str, order: DesignOrder, says: str) -> None:
+def test_what_cannot_be_a_campaign_is_refused(name: str, order: DesignRequest, says: str) -> None:
     with pytest.raises(CampaignError, match=says):
         designs_campaign(name, order, model="mini", seed=0)
 
 
 def test_a_stored_name_makes_a_formula_a_molecule() -> None:
-    order = design_order(LEVELS, "CH3CH2OH", -0.5)
+    order = design_request(LEVELS, "CH3CH2OH", -0.5)
     campaign = designs_campaign("mine", order, model="mini", seed=3)
     assert campaign.adsorbate_names() == ["CH3CH2OH"]
     assert campaign.windows()["CH3CH2OH"].centre_ev == pytest.approx(-0.5)

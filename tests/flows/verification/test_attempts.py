@@ -20,11 +20,17 @@ from support.paths import PYTHONPATH
 from flows.display import queue as queue_show
 from flows.records.to_rows import adsorbate_row, level_row
 from flows.verification.attempts import stored_geometry
-from flows.verification.step_events import Listener
+from flows.verification.step_events import StepListener
 from flows.verification.verified_label import label_row
-from flows.verification.worker import Job, Order, Outcome, verify_group
+from flows.verification.worker import WorkItem, WorkRequest, WorkResult, verify_group
 from screening_db.calculations.attempts import Provenance, StoredGeometry, tries
-from screening_db.calculations.steps import Step, ToldStep, record_told, running_steps, steps_of
+from screening_db.calculations.steps import (
+    ReportedStep,
+    Step,
+    record_reported_steps,
+    running_steps,
+    steps_of,
+)
 from screening_db.database.engine import Database, open_database
 from screening_db.queries.ranking import label
 from screening_db.queue.lease import Lease
@@ -45,10 +51,10 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.identity import candidate_ids, slab_id
 from tasks.structures.json_text import structure_text
-from tasks.verification.engines import EnginePlace, FailureKind
+from tasks.verification.engines import EngineLocation, FailureKind
 from tasks.verification.labels.checks import Flag
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.verify import Verified
+from tasks.verification.labels.verify import VerifiedEnergy
 from tasks.verification.relaxation.work_folder import remove_work_folder
 
 LEVEL = level("emt")
@@ -111,20 +117,20 @@ def tried(
     settled: LevelOfTheory = LEVEL,
     known: Known | None = None,
     last: StoredGeometry | None = None,
-) -> tuple[Outcome, Known]:
+) -> tuple[WorkResult, Known]:
     """Return what a worker makes of a lease, and the reference energies that it computed."""
-    job = Job(lease, structure_text(adslab()), structure_text(slab()), SLAB_ID, NITROGEN, last)
-    order = Order(settled, {"emt": EnginePlace(work=str(work))})
+    job = WorkItem(lease, structure_text(adslab()), structure_text(slab()), SLAB_ID, NITROGEN, last)
+    order = WorkRequest(settled, {"emt": EngineLocation(work=str(work))})
     (outcome,), found = verify_group([job], order, known or {})
     return outcome, found
 
 
-def told_of(outcome: Outcome) -> Provenance:
+def told_of(outcome: WorkResult) -> Provenance:
     assert outcome.provenance is not None
     return outcome.provenance
 
 
-def energy_of(outcome: Outcome) -> float:
+def energy_of(outcome: WorkResult) -> float:
     assert outcome.verified is not None
     return outcome.verified.energy_ev
 
@@ -212,7 +218,7 @@ here.tried(here.lease_of(open_database(sys.argv[1]), lease_s=4.0), Path(sys.argv
 def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: Path) -> None:
     whole, known = tried(Lease(**unrecorded()), tmp_path / "whole")
     work = tmp_path / "here"
-    listener = Listener(db, str(work))
+    listener = StepListener(db, str(work))
     arguments = (db.address, str(work), str(Path(__file__).parent))
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, *arguments],
@@ -238,7 +244,7 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
     assert "goes on after step" in second.note
 
 
-def _told(db: Database, listener: Listener) -> int:
+def _told(db: Database, listener: StepListener) -> int:
     listener.store()
     last = running_steps(db).get((CANDIDATE, "emt"))
     return -1 if last is None else last.step
@@ -264,7 +270,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _verified(outcome: Outcome) -> Verified:
+def _verified(outcome: WorkResult) -> VerifiedEnergy:
     assert outcome.verified is not None
     return outcome.verified
 
@@ -313,7 +319,7 @@ def test_a_running_relaxation_is_seen_in_the_list(
     db: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lease = lease_of(db)
-    record_told(db, [ToldStep(*lease.key, Step(7, -3.0, 0.125, 0.0), "{}")])
+    record_reported_steps(db, [ReportedStep(*lease.key, Step(7, -3.0, 0.125, 0.0), "{}")])
     queue_show.show_queue("tiny", items_of(db), 5, running_steps(db))
     said = capsys.readouterr().out
     assert "leased, step 7, fmax" in said

@@ -12,7 +12,7 @@ from support.paths import REPOSITORY
 
 from flows.config.batch_profile import Profile, load_profile
 from flows.errors import CampaignError
-from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.driver import Driver, Pace, WorkFilter
 from flows.verification.executor import SubmissionError
 from flows.verification.flow import InJobs, run_verification
 from flows.verification.work_items import Terms
@@ -20,7 +20,7 @@ from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import campaign, queue_items
 from tasks.errors import UserError
 from tasks.verification.engines import plugin
-from tasks.verification.inputs.resources import Limits, Resources
+from tasks.verification.inputs.resources import ResourceLimits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 from flows.verification import batch_executor
@@ -97,11 +97,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def drain(queue: MoodyQueue, profile: Profile | None = None) -> None:
-    profile = profile or Profile(limits=Limits(min_memory_gb=2.0))
+    profile = profile or Profile(limits=ResourceLimits(min_memory_gb=2.0))
     executor = batch_executor.BatchExecutor("slurm", profile, queue.jobs, 1)
     terms = Terms(queue.level, limits=profile.limits)
     pace = Pace(poll_s=0.1, look_s=0.1)
-    Driver(queue.db, terms, executor, Wanted(CAMPAIGN, 9), pace).run(lambda _: None)
+    Driver(queue.db, terms, executor, WorkFilter(CAMPAIGN, 9), pace).run(lambda _: None)
 
 
 def ends(queue: MoodyQueue, kind: str) -> list[str]:

@@ -14,7 +14,7 @@ from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
-from flows.verification.driver import Driver, Pace, Wanted
+from flows.verification.driver import Driver, Pace, WorkFilter
 from flows.verification.executor import Result, SubmissionError, Work
 from flows.verification.flow import OnDask, run_verification
 from flows.verification.recording import Counts
@@ -27,9 +27,9 @@ from screening_db.queue.batch_jobs import take_over_jobs
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
-from tasks.verification.engines import EnginePlace, FailureKind, plugin
+from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
-from tasks.verification.inputs.resources import Limits
+from tasks.verification.inputs.resources import ResourceLimits
 
 QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
 
@@ -91,8 +91,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Moody
 
 
 def drive(queue: MoodyQueue, executor: Inline, adslabs: int = 99, pace: Pace = QUICK) -> Counts:
-    terms = Terms(queue.level, limits=Limits())
-    return Driver(queue.db, terms, executor, Wanted(CAMPAIGN, adslabs), pace).run(lambda _: None)
+    terms = Terms(queue.level, limits=ResourceLimits())
+    return Driver(queue.db, terms, executor, WorkFilter(CAMPAIGN, adslabs), pace).run(
+        lambda _: None
+    )
 
 
 def states(queue: MoodyQueue) -> dict[str, int]:
@@ -158,7 +160,7 @@ def test_a_failed_slab_fails_its_adslabs_and_no_others(make: Callable[..., Moody
 
 def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue]) -> None:
     queue = make(mood="out_of_memory", at="Cu3H", times=1)
-    wanted = Wanted(CAMPAIGN, 9, memory_class=0)
+    wanted = WorkFilter(CAMPAIGN, 9, memory_class=0)
     Driver(queue.db, Terms(queue.level), Inline(), wanted, QUICK).run(lambda _: None)
     (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
     assert (adslab.state, adslab.memory_class) == ("queued", 1)
@@ -289,6 +291,6 @@ def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
             limit=None,
             engine=None,
             where=OnDask(ClusterPlan(1)),
-            places={"moody": EnginePlace(work=str(tmp_path / "file" / "x"))},
+            places={"moody": EngineLocation(work=str(tmp_path / "file" / "x"))},
         )
     assert queue.tries() == {}

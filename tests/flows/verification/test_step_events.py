@@ -9,8 +9,8 @@ import pytest
 from dask.distributed import Client, LocalCluster
 
 from flows.verification import step_events as step_channel
-from flows.verification.step_events import Listener, Teller, steps_recorded
-from screening_db.calculations.steps import Step, ToldStep
+from flows.verification.step_events import StepListener, StepReporter, steps_recorded
+from screening_db.calculations.steps import ReportedStep, Step
 from screening_db.queue.lease import Lease
 
 LEASE = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
@@ -21,11 +21,11 @@ def step(number: int) -> Step:
 
 
 @pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> list[ToldStep]:
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[ReportedStep]:
     """Catch what would be stored, of a try that runs."""
-    found: list[ToldStep] = []
+    found: list[ReportedStep] = []
 
-    def record(db: object, told: list[ToldStep]) -> set[Any]:
+    def record(db: object, told: list[ReportedStep]) -> set[Any]:
         found.extend(told)
         return {one.key for one in told}
 
@@ -34,8 +34,8 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[ToldStep]:
     return found
 
 
-def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ToldStep], tmp_path: Path) -> None:
-    teller, listener = Teller(LEASE, str(tmp_path)), Listener(Any, str(tmp_path))  # type: ignore[arg-type]
+def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ReportedStep], tmp_path: Path) -> None:
+    teller, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
     teller.tell(step(0), lambda: "at 0")
     teller.tell(step(1), lambda: "at 1")
     listener.store()
@@ -51,11 +51,11 @@ def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ToldStep], tmp_path
 
 def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    Teller(LEASE, str(tmp_path / "file" / "x")).end()
+    StepReporter(LEASE, str(tmp_path / "file" / "x")).end()
 
 
-def test_a_line_half_written_waits_for_its_end(stored: list[ToldStep], tmp_path: Path) -> None:
-    teller, listener = Teller(LEASE, str(tmp_path)), Listener(Any, str(tmp_path))  # type: ignore[arg-type]
+def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_path: Path) -> None:
+    teller, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
     teller.tell(step(0), lambda: "at 0")
     (file,) = (tmp_path / "told").iterdir()
     whole = file.read_bytes()
@@ -68,23 +68,23 @@ def test_a_line_half_written_waits_for_its_end(stored: list[ToldStep], tmp_path:
 
 
 def test_steps_that_follow_soon_are_not_told(
-    stored: list[ToldStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_channel, "TELL_S", 60.0)
-    Teller(LEASE, str(tmp_path)).tell(step(0), lambda: "at 0")
+    StepReporter(LEASE, str(tmp_path)).tell(step(0), lambda: "at 0")
     assert not (tmp_path / "told").exists()
 
 
-def test_without_a_work_folder_nothing_is_written(stored: list[ToldStep]) -> None:
-    teller = Teller(LEASE, "")
+def test_without_a_work_folder_nothing_is_written(stored: list[ReportedStep]) -> None:
+    teller = StepReporter(LEASE, "")
     teller.tell(step(0), lambda: "at 0")
     teller.end()
-    Listener(Any, "").store()  # type: ignore[arg-type]
+    StepListener(Any, "").store()  # type: ignore[arg-type]
     assert stored == []
 
 
 def test_a_worker_of_dask_tells_by_an_event(
-    stored: list[ToldStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_channel, "POLL_S", 0.02)
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
@@ -102,7 +102,7 @@ def test_a_worker_of_dask_tells_by_an_event(
 
 
 def _tells(lease: Lease) -> None:
-    teller = Teller(lease, "")
+    teller = StepReporter(lease, "")
     teller.tell(step(0), lambda: "at 0")
     teller.tell(step(1), lambda: "at 1")
 

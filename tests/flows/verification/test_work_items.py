@@ -10,7 +10,7 @@ from ase.build import add_adsorbate, fcc111
 from flows.verification import recording as verify_record
 from flows.verification.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
 from flows.verification.recording import Counts
-from flows.verification.worker import KnownEnergies, Order, Outcome, verify_group
+from flows.verification.worker import KnownEnergies, WorkRequest, WorkResult, verify_group
 from screening_db.calculations.attempts import sha256_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queue.lease import Lease
@@ -53,7 +53,7 @@ def test_a_molecule_and_a_slab_are_computed_alone_with_their_provenance() -> Non
         ReferenceJob(lease_of("gas", "H2")),
         ReferenceJob(lease_of("slab", slab_id(slab), stored), stored),
     ]
-    outcomes, found = verify_group(jobs, Order(EMT, {}), {})
+    outcomes, found = verify_group(jobs, WorkRequest(EMT, {}), {})
     assert [outcome.message for outcome in outcomes] == ["", ""]
     assert all(outcome.energy_ev is not None for outcome in outcomes)
     assert found == {}  # what has a lease is stored under its lease alone
@@ -72,7 +72,7 @@ def test_a_slab_that_was_changed_since_it_was_queued_is_refused() -> None:
     add_adsorbate(slab, "H", 1.0)
     lease = lease_of("slab", slab_id(clean_slab()), structure_text(clean_slab()))
     job = ReferenceJob(lease, structure_text(slab))
-    (outcome,), _ = verify_group([job], Order(EMT, {}), {})
+    (outcome,), _ = verify_group([job], WorkRequest(EMT, {}), {})
     assert outcome.failure is FailureKind.BAD_INPUT
     assert "changed or damaged" in outcome.message
 
@@ -102,7 +102,7 @@ def test_a_failure_counts_by_what_became_of_the_item(
 ) -> None:
     monkeypatch.setattr(verify_record, "fail", lambda *_, **__: state)
     counts = Counts()
-    verify_record.record(None, Outcome(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
+    verify_record.record(None, WorkResult(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
     assert counts == counted
 
 
@@ -117,7 +117,9 @@ def test_every_class_of_failure_has_its_rule_but_that_of_the_place() -> None:
 
 def test_an_engine_that_is_missing_is_told_with_its_host() -> None:
     elsewhere = replace(EMT, engine="of-another-machine")
-    (outcome,), _ = verify_group([ReferenceJob(lease_of("gas", "H2"))], Order(elsewhere, {}), {})
+    (outcome,), _ = verify_group(
+        [ReferenceJob(lease_of("gas", "H2"))], WorkRequest(elsewhere, {}), {}
+    )
     assert outcome.failure is FailureKind.NOT_INSTALLED
     assert outcome.provenance is not None
     assert outcome.provenance.host == socket.gethostname()

@@ -22,7 +22,7 @@ from model.network.members import ENCODER, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
 from model.training.joint_stage import Joint
 from model.training.recipes import AlignRecipe, JointRecipe, ReadRecipe
-from model.training.run import Plan
+from model.training.run import TrainingPlan
 from model.training.samples import make_samples
 from model.training.trainer import Trainer
 
@@ -211,8 +211,10 @@ def test_members_share_one_encoder_on_disk_and_in_memory(tmp_path: Path) -> None
     assert said == pytest.approx(expected, abs=1e-6)
 
 
-def plan(encoder: EncoderConfig, *stages: object, weights: Path | None = Path("x.pt")) -> Plan:
-    return Plan(
+def plan(
+    encoder: EncoderConfig, *stages: object, weights: Path | None = Path("x.pt")
+) -> TrainingPlan:
+    return TrainingPlan(
         table=Path("t"),
         folder=Path("f"),
         encoder=encoder,

@@ -100,7 +100,7 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
     pytest.importorskip("peft")
     from support.tiny import ROWS, network_and_reader
 
-    from model.fine_tuning.tune import finish, start
+    from model.fine_tuning.tune import merge_adapters_of_parent, start
     from model.network.ensemble import Ensemble
 
     torch.manual_seed(0)
@@ -112,7 +112,7 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
                 weight.normal_(std=0.1)
     configurations = [row.configuration() for row in ROWS]
     apart = Ensemble([network], reader).answer(configurations)
-    merged = finish(network.twin())
+    merged = merge_adapters_of_parent(network.twin())
     assert not any("lora" in name for name in merged.state_dict())
     together = Ensemble([merged], reader).answer(configurations)
     assert together.regression_R == pytest.approx(apart.regression_R, abs=1e-4)

@@ -16,13 +16,13 @@ from model.data.kept_rows import keep_rows
 from model.data.splits import GATE, of_part
 from model.errors import ModelError
 from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
-from model.fine_tuning.gate import judge
-from model.fine_tuning.gate_rules import Answered, Judged, apply_rules
+from model.fine_tuning.gate import judge_candidate
+from model.fine_tuning.gate_rules import Answered, GateFindings, apply_rules
 from model.fine_tuning.paired_bootstrap import (
-    Comparison,
     Errors,
+    PairedComparison,
     better,
-    compare,
+    compare_errors,
     further_from,
     no_worse,
     opposed,
@@ -37,7 +37,7 @@ BEFORE = Answered(RNG.normal(0, 0.2, len(ROWS)), np.full(len(ROWS), 0.2))
 
 def judged(
     after: Answered, before: Answered = BEFORE, first_hold_out_ev: float | None = None
-) -> Judged:
+) -> GateFindings:
     return apply_rules(
         ROWS, IS_LABEL_R, before, after, "made-up", seed=1, first_hold_out_ev=first_hold_out_ev
     )
@@ -45,8 +45,8 @@ def judged(
 
 def compared(
     before_R: np.ndarray, after_R: np.ndarray, clusters: list[str], *, seed: int
-) -> Comparison:
-    return compare([Errors(before_R, after_R, clusters)], seed=seed)
+) -> PairedComparison:
+    return compare_errors([Errors(before_R, after_R, clusters)], seed=seed)
 
 
 def test_smaller_errors_with_as_honest_intervals_are_accepted() -> None:
@@ -177,7 +177,7 @@ def test_a_comparison_of_nothing_is_an_error() -> None:
 
 def test_strata_count_alike_however_many_rows_they_have() -> None:
     many, few = np.full(100, 0.1), np.full(4, 0.1)
-    found = compare(
+    found = compare_errors(
         [
             Errors(many, 1.1 * many, [str(i) for i in range(100)]),
             Errors(few, 0.5 * few, list("abcd")),
@@ -202,7 +202,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 def test_good_labels_pass_the_gate(base: Checkpoint, tmp_path: Path) -> None:
     labels = learning.labels(120)
-    verdict = judge(
+    verdict = judge_candidate(
         base.folder,
         fine_tune(base.folder, labels, tmp_path, RECIPE, processes=1).folder,
         labels,
@@ -220,7 +220,7 @@ def test_good_labels_pass_the_gate(base: Checkpoint, tmp_path: Path) -> None:
 def test_labels_whose_signs_are_flipped_are_refused(base: Checkpoint, tmp_path: Path) -> None:
     poisoned = learning.labels(120, sign=-1.0)
     candidate = fine_tune(base.folder, poisoned, tmp_path, RECIPE, processes=1)
-    verdict = judge(base.folder, candidate.folder, poisoned, "made-up", seed=1)
+    verdict = judge_candidate(base.folder, candidate.folder, poisoned, "made-up", seed=1)
     assert not verdict.accepted
     assert any("wrong sign" in reason for reason in verdict.reasons)
 
@@ -233,7 +233,7 @@ def test_a_weight_that_is_no_number_is_refused(base: Checkpoint, tmp_path: Path)
     weights["regression.0.weight"][:] = float("nan")
     save_file(weights, file)
     seal(candidate.folder, candidate.kind)
-    verdict = judge(base.folder, candidate.folder, labels, "made-up", seed=1)
+    verdict = judge_candidate(base.folder, candidate.folder, labels, "made-up", seed=1)
     assert not verdict.accepted
     assert "the candidate does not answer" in verdict.reasons[0]
 
@@ -243,4 +243,4 @@ def test_another_hold_out_is_not_compared(base: Checkpoint, tmp_path: Path) -> N
     keep_rows(other.folder, learning.BASE[90:], learning.BASE[:90])
     other = seal(other.folder, other.kind)
     with pytest.raises(ModelError, match="hold out different rows"):
-        judge(base.folder, other.folder, learning.labels(60), "made-up", seed=1)
+        judge_candidate(base.folder, other.folder, learning.labels(60), "made-up", seed=1)

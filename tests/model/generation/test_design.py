@@ -14,11 +14,11 @@ from model.errors import ModelError
 from model.generation.design import SETTINGS, WEIGHTS, Designer, load_designer, seen_levels
 from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton
-from model.generation.stream_grammar import Wanted
+from model.generation.stream_grammar import StreamConstraints
 from model.generation.stream_sampler import Sampling, Written
 
-WATER = Wanted(("Cu",), {"Cu": 1}, (Skeleton.from_text("O2"),), most_slab_atoms=48)
-ATOM = Wanted(("Ag", "Pt"), None, (Skeleton.from_text("C0"),), most_slab_atoms=24)
+WATER = StreamConstraints(("Cu",), {"Cu": 1}, (Skeleton.from_text("O2"),), most_slab_atoms=48)
+ATOM = StreamConstraints(("Ag", "Pt"), None, (Skeleton.from_text("C0"),), most_slab_atoms=24)
 PROMPTS = [design_prompt("emt", "H2O", "Cu", -0.5), design_prompt("emt", "C", None, 1.0)]
 
 

@@ -9,7 +9,7 @@ from support.streams import adslab
 
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton
-from model.generation.stream_grammar import Wanted, decode, parse
+from model.generation.stream_grammar import StreamConstraints, decode, parse
 from model.generation.structure_stream import Structure, encode
 from model.text.stream_tokens import ADSORBATE
 from model.text.tokenizer import END
@@ -24,7 +24,7 @@ GRAPHS = {
 }
 
 
-def drawn(wanted: Wanted, seed: int) -> tuple[list[str], Structure]:
+def drawn(wanted: StreamConstraints, seed: int) -> tuple[list[str], Structure]:
     """Return a stream whose every token is drawn blindly from those admitted."""
     random, parser = Random(seed), parse(wanted)
     admitted, tokens = next(parser), []
@@ -48,7 +48,7 @@ def symbols(structure: Structure, *, adsorbate: bool) -> Counter[str]:
 def test_blind_choices_end_in_the_composition_asked_for(name: str, bulk: str) -> None:
     graphs = tuple(Skeleton.from_text(text) for text in GRAPHS[name])
     ratio = {e: int(n) for e, n in Composition(bulk).get_el_amt_dict().items()}
-    wanted = Wanted(tuple(sorted(ratio)), ratio, graphs, most_slab_atoms=96)
+    wanted = StreamConstraints(tuple(sorted(ratio)), ratio, graphs, most_slab_atoms=96)
     for seed in range(5):
         tokens, structure = drawn(wanted, seed)
         assert tokens[-1] == END
@@ -62,7 +62,7 @@ def test_blind_choices_end_in_the_composition_asked_for(name: str, bulk: str) ->
 
 def test_every_formula_unit_of_an_alloy_is_written_whole() -> None:
     ratio = {"Cu": 3, "Pt": 1}
-    wanted = Wanted(("Cu", "Pt"), ratio, (Skeleton.from_text("O0"),), most_slab_atoms=96)
+    wanted = StreamConstraints(("Cu", "Pt"), ratio, (Skeleton.from_text("O0"),), most_slab_atoms=96)
     for seed in range(20):
         tokens, _ = drawn(wanted, seed)
         slab = [t for t in tokens[: tokens.index(ADSORBATE)] if t in ratio]
@@ -71,7 +71,7 @@ def test_every_formula_unit_of_an_alloy_is_written_whole() -> None:
 
 
 def test_an_open_bulk_takes_any_of_its_elements() -> None:
-    wanted = Wanted(("Ag", "Cu"), None, (Skeleton.from_text("O0"),), most_slab_atoms=40)
+    wanted = StreamConstraints(("Ag", "Cu"), None, (Skeleton.from_text("O0"),), most_slab_atoms=40)
     seen = set()
     for seed in range(30):
         slab = symbols(drawn(wanted, seed)[1], adsorbate=False)
@@ -82,7 +82,9 @@ def test_an_open_bulk_takes_any_of_its_elements() -> None:
 
 
 def test_what_the_grammar_writes_it_reads() -> None:
-    wanted = Wanted(("Pt",), None, (Skeleton.from_text(GRAPHS["C6H6"][0]),), most_slab_atoms=60)
+    wanted = StreamConstraints(
+        ("Pt",), None, (Skeleton.from_text(GRAPHS["C6H6"][0]),), most_slab_atoms=60
+    )
     for seed in range(10):
         tokens, structure = drawn(wanted, seed)
         again = decode(tokens[:-1])

@@ -14,7 +14,7 @@ from model.network.config import LanguageConfig, QECatalyticConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import END, GRAPH, model_text, token_ids, train_tokenizer
-from model.training.instruct_stage import Instruct, make_lessons
+from model.training.instruct_stage import Instruct, instruction_examples
 from model.training.recipes import InstructRecipe
 from model.training.trainer import Trainer
 
@@ -32,7 +32,7 @@ def network_and_reader() -> tuple[QECatalytic, Reader]:
 
 
 def objective(reader: Reader, recipe: InstructRecipe = RECIPE) -> Instruct:
-    lessons = make_lessons(ROWS, reader)
+    lessons = instruction_examples(ROWS, reader)
     return Instruct(lessons, lessons, reader, recipe)
 
 

@@ -18,7 +18,7 @@ from model.network.scale import fit_scale
 from model.training.align_stage import Align, info_nce, retrieval, similarity
 from model.training.encoder_stage import Encode
 from model.training.joint_stage import Joint
-from model.training.language_stage import Read
+from model.training.language_stage import LanguageStage
 from model.training.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
 from model.training.samples import make_samples
 from model.training.trainer import Trainer, Watched
@@ -178,7 +178,7 @@ def test_reading_lowers_the_loss_on_texts_and_touches_nothing_else(tmp_path: Pat
     network, reader = network_and_reader()
     texts = [sample.views[0].text_tokens for sample in make_samples(ROWS, reader, {})]
     recipe = ReadRecipe(seed=0, epochs=20, batch_size=4, learning_rate=0.01, average=0.9)
-    objective = Read(texts, texts, int(reader.tokenizer.pad_token_id), recipe)
+    objective = LanguageStage(texts, texts, int(reader.tokenizer.pad_token_id), recipe)
     before = objective.watch(network).score
     encoder = {k: v.clone() for k, v in network.encoder.state_dict().items()}
     read = Trainer(network, objective, recipe, tmp_path).run()

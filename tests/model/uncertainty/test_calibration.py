@@ -11,7 +11,7 @@ from model.errors import ModelError
 from model.uncertainty.calibration import (
     SIGMA_FLOOR_EV,
     Calibration,
-    Doubt,
+    UncertaintySignal,
     head_weight,
     size_class,
 )
@@ -20,9 +20,9 @@ from model.uncertainty.conformal import reach
 from model.uncertainty.metrics import NORMAL, Z90, miscalibration_area
 
 
-def doubts(rng: np.random.Generator, rows: int) -> Doubt:
+def doubts(rng: np.random.Generator, rows: int) -> UncertaintySignal:
     """Return four independent doubts of log-normal size."""
-    return Doubt(*(0.1 * np.exp(0.6 * rng.standard_normal(rows)) for _ in range(4)))
+    return UncertaintySignal(*(0.1 * np.exp(0.6 * rng.standard_normal(rows)) for _ in range(4)))
 
 
 def told_by(doubt: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -30,7 +30,9 @@ def told_by(doubt: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     return doubt * rng.standard_normal(len(doubt))
 
 
-def fitted(error_R: NDArray[np.float64], doubt: Doubt, adsorbate: str = "CO") -> Calibration:
+def fitted(
+    error_R: NDArray[np.float64], doubt: UncertaintySignal, adsorbate: str = "CO"
+) -> Calibration:
     rows = len(error_R)
     return fit_calibration(["emt"] * rows, [adsorbate] * rows, error_R, doubt, seed=0)
 
@@ -61,7 +63,8 @@ def test_a_far_configuration_has_a_wider_sigma() -> None:
     calibration = fitted(told_by(doubt.distance_R, rng), doubt)
     at = np.full(1, 0.1)
     near, far = (
-        calibration.sigma(["emt"], ["CO"], Doubt(at, at, at, factor * at)) for factor in (1, 5)
+        calibration.sigma(["emt"], ["CO"], UncertaintySignal(at, at, at, factor * at))
+        for factor in (1, 5)
     )
     assert far > 3 * near
 
@@ -80,8 +83,10 @@ def test_useless_doubts_leave_a_constant_sigma() -> None:
 
 def test_a_predictor_without_doubts_has_a_constant_sigma() -> None:
     rng = np.random.default_rng(4)
-    calibration = fitted(rng.normal(0, 0.2, 200), Doubt.none(200))
-    assert calibration.sigma(["emt"], ["CO"], Doubt.none(1)) == pytest.approx(0.2, rel=0.15)
+    calibration = fitted(rng.normal(0, 0.2, 200), UncertaintySignal.none(200))
+    assert calibration.sigma(["emt"], ["CO"], UncertaintySignal.none(1)) == pytest.approx(
+        0.2, rel=0.15
+    )
 
 
 def test_one_member_cannot_disagree_and_calibrates_all_the_same() -> None:
@@ -96,8 +101,10 @@ def test_each_size_of_adsorbate_gets_its_own_factor() -> None:
     rng = np.random.default_rng(6)
     adsorbates = ["H"] * 500 + ["C6H6"] * 500
     error_R = rng.standard_normal(1000) * np.repeat([0.1, 0.4], 500)
-    calibration = fit_calibration(["emt"] * 1000, adsorbates, error_R, Doubt.none(1000), seed=0)
-    small, large = calibration.sigma(["emt"] * 2, ["H", "C6H6"], Doubt.none(2))
+    calibration = fit_calibration(
+        ["emt"] * 1000, adsorbates, error_R, UncertaintySignal.none(1000), seed=0
+    )
+    small, large = calibration.sigma(["emt"] * 2, ["H", "C6H6"], UncertaintySignal.none(2))
     assert small == pytest.approx(0.1, rel=0.15)
     assert large == pytest.approx(0.4, rel=0.15)
 
@@ -106,11 +113,11 @@ def test_a_rare_size_falls_back_to_its_level() -> None:
     rng = np.random.default_rng(7)
     adsorbates = ["H"] * 300 + ["C6H6"] * 10
     calibration = fit_calibration(
-        ["emt"] * 310, adsorbates, rng.normal(0, 0.1, 310), Doubt.none(310), seed=0
+        ["emt"] * 310, adsorbates, rng.normal(0, 0.1, 310), UncertaintySignal.none(310), seed=0
     )
     factors = calibration.level("emt").factors
     assert set(factors) == {"any", "one"}
-    sigma = calibration.sigma(["emt"], ["C6H6"], Doubt.none(1))
+    sigma = calibration.sigma(["emt"], ["C6H6"], UncertaintySignal.none(1))
     assert sigma == pytest.approx(factors["any"])
 
 
@@ -118,8 +125,8 @@ def test_levels_have_scales_of_their_own() -> None:
     rng = np.random.default_rng(8)
     levels = ["emt"] * 200 + ["pbe"] * 200
     error_R = rng.standard_normal(400) * np.repeat([0.02, 0.5], 200)
-    calibration = fit_calibration(levels, ["O"] * 400, error_R, Doubt.none(400), seed=0)
-    sharp, blunt = calibration.sigma(["emt", "pbe"], ["O", "O"], Doubt.none(2))
+    calibration = fit_calibration(levels, ["O"] * 400, error_R, UncertaintySignal.none(400), seed=0)
+    sharp, blunt = calibration.sigma(["emt", "pbe"], ["O", "O"], UncertaintySignal.none(2))
     assert blunt > 10 * sharp
 
 
@@ -127,8 +134,8 @@ def test_heavy_tails_are_in_the_law_and_not_in_the_normal_one() -> None:
     rng = np.random.default_rng(9)
     error_R = rng.standard_t(2, 6000)
     half = 3000
-    calibration = fitted(error_R[:half], Doubt.none(half))
-    sigma_R = calibration.sigma(["emt"] * half, ["CO"] * half, Doubt.none(half))
+    calibration = fitted(error_R[:half], UncertaintySignal.none(half))
+    sigma_R = calibration.sigma(["emt"] * half, ["CO"] * half, UncertaintySignal.none(half))
     law = calibration.level("emt").law
     assert law.half_width(np.array([0.9]))[0] == pytest.approx(Z90)
     assert law.half_width(np.array([0.5]))[0] < NORMAL.half_width(np.array([0.5]))[0]
@@ -163,30 +170,32 @@ def test_equal_rows_and_seed_make_equal_calibrations() -> None:
 
 
 def test_a_perfect_model_is_not_more_certain_than_labels() -> None:
-    sigma = fitted(np.zeros(50), Doubt.none(50)).sigma(["emt"], ["CO"], Doubt.none(1))
+    sigma = fitted(np.zeros(50), UncertaintySignal.none(50)).sigma(
+        ["emt"], ["CO"], UncertaintySignal.none(1)
+    )
     assert sigma == SIGMA_FLOOR_EV
 
 
 def test_too_few_rows_cannot_calibrate() -> None:
     with pytest.raises(ModelError, match="at least 20 held-out rows of a level, got 5 at emt"):
-        fitted(np.zeros(5), Doubt.none(5))
+        fitted(np.zeros(5), UncertaintySignal.none(5))
 
 
 def test_a_level_that_was_not_calibrated_has_no_sigma() -> None:
-    calibration = fitted(np.linspace(-1, 1, 50), Doubt.none(50))
+    calibration = fitted(np.linspace(-1, 1, 50), UncertaintySignal.none(50))
     with pytest.raises(ModelError, match="calibrated at emt; got level 'pbe'"):
-        calibration.sigma(["pbe"], ["CO"], Doubt.none(1))
+        calibration.sigma(["pbe"], ["CO"], UncertaintySignal.none(1))
 
 
 def test_an_error_that_is_no_number_is_refused() -> None:
     with pytest.raises(ModelError, match="error of a held-out row is not a number"):
-        fitted(np.full(50, np.nan), Doubt.none(50))
+        fitted(np.full(50, np.nan), UncertaintySignal.none(50))
 
 
 def test_a_doubt_that_is_no_number_is_named() -> None:
     ones = np.ones(3)
     with pytest.raises(ModelError, match="gap must be a number of at least 0, got nan in row 1"):
-        Doubt(ones, ones, np.array([0.1, np.nan, 0.1]), ones)
+        UncertaintySignal(ones, ones, np.array([0.1, np.nan, 0.1]), ones)
 
 
 def test_conformal_reach_is_the_order_statistic_it_should_be() -> None:

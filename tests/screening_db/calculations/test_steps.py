@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from screening_db.calculations.attempts import Provenance, StoredGeometry, last_geometry, tries
-from screening_db.calculations.steps import Step, ToldStep, record_told, running_steps, steps_of
+from screening_db.calculations.steps import (
+    ReportedStep,
+    Step,
+    record_reported_steps,
+    running_steps,
+    steps_of,
+)
 from screening_db.queue.queue import claim, complete, enqueue, fail, release
 from screening_db.records.screening import record_chunk
 
@@ -29,13 +35,13 @@ def step(number, fmax=0.5):
 
 
 def told(lease, number, structure=""):
-    return ToldStep(*lease.key, step(number), structure or f"geometry {number}")
+    return ReportedStep(*lease.key, step(number), structure or f"geometry {number}")
 
 
 def test_the_steps_of_a_running_try_are_seen_in_their_order(queued):
     lease = lease_of(queued)
-    assert record_told(queued, [told(lease, 1), told(lease, 0)]) == {lease.key}
-    record_told(queued, [told(lease, 2), told(lease, 1)])
+    assert record_reported_steps(queued, [told(lease, 1), told(lease, 0)]) == {lease.key}
+    record_reported_steps(queued, [told(lease, 2), told(lease, 1)])
     assert steps_of(queued, lease.key) == [step(0), step(1), step(2)]
     assert running_steps(queued) == {("a1", "emt"): step(2)}
 
@@ -43,22 +49,27 @@ def test_the_steps_of_a_running_try_are_seen_in_their_order(queued):
 def test_steps_of_a_try_that_is_not_running_are_left_out(queued, make):
     lease = lease_of(queued)
     complete(queued, lease, make.label("a1"))
-    assert record_told(queued, [told(lease, 0)]) == set()
-    assert record_told(queued, [told(replace(lease, token="of another database"), 0)]) == set()
+    assert record_reported_steps(queued, [told(lease, 0)]) == set()
+    assert (
+        record_reported_steps(queued, [told(replace(lease, token="of another database"), 0)])
+        == set()
+    )
     assert steps_of(queued, lease.key) == []
     assert running_steps(queued) == {}
 
 
 def test_all_steps_are_stored_with_the_end_of_the_try(queued, make):
     lease = lease_of(queued)
-    record_told(queued, [told(lease, 1)])
+    record_reported_steps(queued, [told(lease, 1)])
     complete(queued, lease, make.label("a1"), Provenance(steps=(step(0), step(1), step(2))))
     assert steps_of(queued, lease.key) == [step(0), step(1), step(2)]
 
 
 def test_a_lost_worker_leaves_the_last_geometry_that_it_told(queued):
     lost = lease_of(queued, lease_s=0.01)
-    record_told(queued, [ToldStep(*lost.key, step(0, fmax=7.0), "start"), told(lost, 4)])
+    record_reported_steps(
+        queued, [ReportedStep(*lost.key, step(0, fmax=7.0), "start"), told(lost, 4)]
+    )
     time.sleep(0.05)
     again = lease_of(queued)
     assert again.resumes
@@ -70,7 +81,7 @@ def test_a_lost_worker_leaves_the_last_geometry_that_it_told(queued):
 
 def test_what_was_given_back_has_no_steps(queued):
     lease = lease_of(queued)
-    record_told(queued, [told(lease, 0)])
+    record_reported_steps(queued, [told(lease, 0)])
     release(queued, [lease])
     assert steps_of(queued, lease.key) == []
     assert tries(queued, "a1", "emt") == []

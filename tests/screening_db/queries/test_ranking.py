@@ -10,7 +10,7 @@ from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import (
     best_placements,
     labelled_predictions,
-    pair_minima,
+    lowest_placements,
     top_candidates,
 )
 from screening_db.queue.queue import claim, complete, enqueue
@@ -23,7 +23,7 @@ def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
     outside = make.prediction("a3", -9.0)
     outside.in_domain, outside.reason = False, "Fe"
     record_chunk(db, "first", "more", [], [outside], [make.placement("a3")])
-    lowest = {row.pair_id: row for row in pair_minima(db, "first")}
+    lowest = {row.pair_id: row for row in lowest_placements(db, "first")}
     assert {pair: row.candidate_id for pair, row in lowest.items()} == {
         "pair-a": "a2",
         "pair-b": "b1",
@@ -43,7 +43,7 @@ def test_a_pair_minimum_tie_goes_to_the_lower_id(db, make):
         [make.prediction(i) for i in ids],
         [make.placement(i) for i in ids],
     )
-    assert pair_minima(db, "first")[0].candidate_id == "a1"
+    assert lowest_placements(db, "first")[0].candidate_id == "a1"
 
 
 def test_ranks_are_replaced_as_a_whole(db, make):

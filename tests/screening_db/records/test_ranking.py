@@ -14,14 +14,14 @@ from screening_db.queries.ranking import (
     best_placements,
     campaign,
     funnel_counts,
-    pair_minima,
+    lowest_placements,
     queue_items,
     top_candidates,
 )
 from screening_db.queue.commands import hold
 from screening_db.queue.dependencies import Need, record_needs
 from screening_db.queue.queue import claim, complete, enqueue
-from screening_db.records.ranking import Ranking, asked_for, replace_ranking
+from screening_db.records.ranking import CampaignRanking, replace_ranking, verification_requests
 from screening_db.records.screening import (
     record_campaign,
     record_checkpoint,
@@ -68,7 +68,7 @@ def predict(db, make, ids, outside=()):
 
 
 def second_ranking(make, queued=()):
-    return Ranking(
+    return CampaignRanking(
         campaign="first",
         checkpoint_sha256=SECOND,
         ranks=[make.rank("a2", 1), make.rank("b1", 2), make.rank("e1", 3)],
@@ -117,10 +117,10 @@ def test_a_campaign_that_is_not_finished_is_not_ranked_anew(ranked, make):
 
 def test_minima_of_another_checkpoint_are_of_contenders_alone(ranked, make):
     predict(ranked, make, ALL)  # also a1, which was passed over: another campaign has asked for it
-    lowest = [row.candidate_id for row in pair_minima(ranked, "first", SECOND)]
+    lowest = [row.candidate_id for row in lowest_placements(ranked, "first", SECOND)]
     assert lowest == ["a2", "b1", "e1"]
     assert best_placements(ranked, "first", 5, SECOND)["pair-a"] == ["a2", "a3"]
-    assert [row.candidate_id for row in pair_minima(ranked, "first")] == ["a3", "b2", "e1"]
+    assert [row.candidate_id for row in lowest_placements(ranked, "first")] == ["a3", "b2", "e1"]
 
 
 def test_the_view_of_minima_says_what_the_query_says(ranked, make):
@@ -130,7 +130,9 @@ def test_the_view_of_minima_says_what_the_query_says(ranked, make):
             replace_ranking(ranked, ranking)
         with ranked.read() as session:
             view = session.execute(text("SELECT * FROM pair_minimum ORDER BY pair_id")).mappings()
-            assert [dict(row) for row in view] == [vars(r) for r in pair_minima(ranked, "first")]
+            assert [dict(row) for row in view] == [
+                vars(r) for r in lowest_placements(ranked, "first")
+            ]
 
 
 def test_ranks_states_queue_and_checkpoint_change_as_one(ranked, make):
@@ -155,14 +157,14 @@ def test_a_placement_that_falls_out_of_the_domain_is_counted_there_once(ranked, 
     assert [(row.reason, row.count) for row in outside] == [("latent", 2)]
     after = Counter(row.stage for row in funnel_counts(ranked, "first") for _ in range(row.count))
     assert after == before
-    assert [row.candidate_id for row in pair_minima(ranked, "first")] == ["a2", "b2", "e1"]
+    assert [row.candidate_id for row in lowest_placements(ranked, "first")] == ["a2", "b2", "e1"]
 
 
 def test_what_was_begun_stays_queued_whatever_the_ranking_makes_of_it(ranked, make):
     (lease,) = claim(ranked, "emt", batch=1, lease_s=60)
     assert lease.item == "a3"
     hold(ranked, [("b2", "emt")])
-    assert asked_for(ranked, "first").begun == {"a3", "b2"}
+    assert verification_requests(ranked, "first").begun == {"a3", "b2"}
     predict(ranked, make, ALL, outside=["a3"])
     replace_ranking(ranked, second_ranking(make, [make.queue_row("e1", priority=-1.0)]))
     found = {row.item: (row.state, row.priority) for row in queue_items(ranked)}
@@ -194,14 +196,14 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
     promote(ranked, "mini", SECOND, "by hand", {}, expected=FIRST, force=True)
     predict(ranked, make, ALL, outside=["a3"])
     replace_ranking(ranked, second_ranking(make))
-    former = Ranking(
+    former = CampaignRanking(
         campaign="first",
         checkpoint_sha256=FIRST,
         ranks=[RankRow(**row._mapping) for row in before],
         kept=["a3", "a2", "b2", "b1", "e1"],
         queued=[make.queue_row("a3", priority=-1.0), make.queue_row("b2", priority=-2.0)],
     )
-    broken = Ranking("unknown", FIRST, [], [], [])
+    broken = CampaignRanking("unknown", FIRST, [], [], [])
     with pytest.raises(DatabaseError, match="campaign unknown is not finished"):
         roll_back(ranked, "mini", rankings=[former, broken])
     assert (serving(ranked, "mini"), len(ranks_of(ranked))) == (SECOND, 3)

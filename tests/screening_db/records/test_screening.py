@@ -20,7 +20,7 @@ from screening_db.queries.ranking import (
     candidates,
     funnel_counts,
     labels,
-    pair_minima,
+    lowest_placements,
     queue_counts,
     reference_energies,
     slabs,
@@ -74,7 +74,7 @@ def test_the_order_of_chunks_leaves_no_trace(db, make, tmp_path):
 def test_a_new_prediction_replaces_the_old_one(db, make):
     make.store(db, ["a1"], energy_ev=-0.5)
     make.store(db, ["a1"], energy_ev=-0.8)
-    assert pair_minima(db, "first")[0].energy_ev == pytest.approx(-0.9)
+    assert lowest_placements(db, "first")[0].energy_ev == pytest.approx(-0.9)
 
 
 def test_done_chunks_are_those_stored_in_full(db, make):
@@ -293,7 +293,7 @@ def test_many_rows_at_once_obey_the_same_rules(db, make):
     stored = candidates(db, ids)
     assert (len(stored), stored["a7"].structure) == (2000, "{}")
     assert stored["a8"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
-    assert pair_minima(db, "first")[0].energy_ev == pytest.approx(-0.8 - 0.1 * 1999)
+    assert lowest_placements(db, "first")[0].energy_ev == pytest.approx(-0.8 - 0.1 * 1999)
     predictions = [make.prediction(i) for i in ids]
     predictions[1000].energy_ev = float("nan")
     with pytest.raises(DatabaseError, match="breaks its rules"):

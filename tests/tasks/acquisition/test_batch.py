@@ -11,9 +11,9 @@ from tasks.acquisition import (
     SCORES,
     AcquisitionError,
     Beliefs,
-    Limits,
     Policy,
-    Selected,
+    SelectedRow,
+    SelectionLimits,
     Share,
     features,
     named_policy,
@@ -55,7 +55,7 @@ policies = st.builds(
     promising=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     diversity=st.sampled_from([0.0, 1.0]),
     cost_weight=st.sampled_from([0.0, 1.0]),
-    limits=st.builds(Limits, st.none() | st.integers(1, 3), st.none() | st.integers(1, 4)),
+    limits=st.builds(SelectionLimits, st.none() | st.integers(1, 3), st.none() | st.integers(1, 4)),
 )
 
 
@@ -68,7 +68,7 @@ def plain(probable: list[float], **changes: object) -> Beliefs:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def names(chosen: list[Selected]) -> list[str]:
+def names(chosen: list[SelectedRow]) -> list[str]:
     return [found.candidate_id for found in chosen]
 
 
@@ -236,8 +236,8 @@ def test_a_budget_that_cannot_be_is_refused(case: str) -> None:
     ("policy", "rule"),
     [
         ({"promising": 1.5}, "between 0 and 1, got 1.5"),
-        ({"limits": Limits(per_slab=0)}, "per_slab must be at least 1 calculation, got 0"),
-        ({"limits": Limits(min_probability=2.0)}, "min_probability"),
+        ({"limits": SelectionLimits(per_slab=0)}, "per_slab must be at least 1 calculation, got 0"),
+        ({"limits": SelectionLimits(min_probability=2.0)}, "min_probability"),
         ({"diversity": -1.0}, "diversity must be at least 0"),
         ({"radius": 0.0}, "radius must be above 0"),
         ({"cost_weight": float("nan")}, "cost_weight must be at least 0"),

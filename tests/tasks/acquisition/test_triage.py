@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.acquisition import CostRule, Limits, Policy, Prices, PriceTable, named_policy
+from tasks.acquisition import CostRule, Policy, Prices, PriceTable, SelectionLimits, named_policy
 from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
-from tasks.acquisition.triage import Budget, Chosen, Known, SlabFacts, beliefs_of, triage
+from tasks.acquisition.triage import Budget, KnownResults, Selection, SlabFacts, beliefs_of, triage
 
 WINDOWS = {"CO": Window(-1.0, -0.5), "OH": Window(0.0, 0.5)}
 
@@ -32,14 +32,14 @@ def decide(
     placements: list[ScoredPlacement],
     budget: int,
     policy: Policy | None = None,
-    known: Known | None = None,
-) -> list[Chosen]:
+    known: KnownResults | None = None,
+) -> list[Selection]:
     ranked = ranking(placements)
     beliefs = beliefs_of(ranked, WINDOWS)
     return triage(ranked, beliefs, policy or named_policy(), Budget(budget), known=known)
 
 
-def names(chosen: list[Chosen]) -> list[tuple[str, str]]:
+def names(chosen: list[Selection]) -> list[tuple[str, str]]:
     return [(c.pair.minimum.candidate_id, c.why) for c in chosen]
 
 
@@ -69,7 +69,7 @@ def test_all_promising() -> None:
 
 
 def test_what_was_taken_is_not_chosen_again() -> None:
-    known = Known(taken={"s", "pair-l"})  # a candidate, and a pair
+    known = KnownResults(taken={"s", "pair-l"})  # a candidate, and a pair
     assert names(decide([SURE, LIKELY, DOUBTFUL], 2, known=known)) == [("d", "promising")]
 
 
@@ -77,7 +77,9 @@ def test_a_known_slab_is_free() -> None:
     ranked = ranking([placed("a", -0.75), placed("b", -0.75)])
     slabs = {name: SlabFacts("Cu", (1, 1, 1), 0.0, 50) for name in ("slab-a", "slab-b")}
     beliefs = beliefs_of(ranked, WINDOWS, slabs, costs=CostRule())
-    chosen = triage(ranked, beliefs, named_policy(), Budget(2), known=Known(slabs={"slab-b"}))
+    chosen = triage(
+        ranked, beliefs, named_policy(), Budget(2), known=KnownResults(slabs={"slab-b"})
+    )
     assert [(c.pair.minimum.candidate_id, c.cost) for c in chosen] == [("a", 2.0), ("b", 1.0)]
 
 
@@ -140,7 +142,7 @@ def test_a_budget_below_nothing_is_refused(budget: int) -> None:
 def test_triage_keeps_every_promise(
     pairs: list[ScoredPlacement], budget: int, promising: float, per_slab: int, per_bulk: int
 ) -> None:
-    policy = named_policy(promising=promising, limits=Limits(per_slab, per_bulk, 0.01))
+    policy = named_policy(promising=promising, limits=SelectionLimits(per_slab, per_bulk, 0.01))
     decided = decide(pairs, budget, policy)
     assert decided == decide(list(reversed(pairs)), budget, policy)  # no memory of the order given
     ids = [c.pair.minimum.pair_id for c in decided]
@@ -155,6 +157,6 @@ def test_triage_keeps_every_promise(
 
 @given(placements, st.integers(0, 30))
 def test_budget_is_spent_where_the_limits_allow(pairs: list[ScoredPlacement], budget: int) -> None:
-    policy = named_policy(limits=Limits(min_probability=0.01))
+    policy = named_policy(limits=SelectionLimits(min_probability=0.01))
     worth = sum(pair.probability >= 0.01 for pair in ranking(pairs))
     assert len(decide(pairs, budget, policy)) == min(budget, worth)

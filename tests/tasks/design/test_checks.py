@@ -6,11 +6,11 @@ from ase import Atoms
 from support.streams import adslab
 
 from model.generation.skeleton import Skeleton
-from tasks.design.checks import CAUSES, Asked, DesignLimits, judge
+from tasks.design.checks import CAUSES, DesignLimits, DesignRequirements, check_design
 from tasks.errors import UserError
 from tasks.structures.cif import cif_text, read_cif
 
-METHANOL = Asked("CH3OH", (Skeleton.from_text("C3 O1 0-1"),), ("Cu",), "Cu")
+METHANOL = DesignRequirements("CH3OH", (Skeleton.from_text("C3 O1 0-1"),), ("Cu",), "Cu")
 
 
 def atoms(name: str = "CH3OH", slab: str = "Cu (1 1 1)", height: float = 2.2) -> Atoms:
@@ -58,8 +58,8 @@ def without_vacuum() -> Atoms:
     return changed
 
 
-def causes(structure: Atoms, asked: Asked = METHANOL) -> str | None:
-    return judge(cif_text(structure), asked).verdict.cause
+def causes(structure: Atoms, asked: DesignRequirements = METHANOL) -> str | None:
+    return check_design(cif_text(structure), asked).verdict.cause
 
 
 CO = replace(METHANOL, adsorbate="CO", skeletons=(Skeleton.from_text("C0 O0 0-1"),))
@@ -77,8 +77,8 @@ CO = replace(METHANOL, adsorbate="CO", skeletons=(Skeleton.from_text("C0 O0 0-1"
 def test_a_whole_molecule_on_a_sound_slab_is_valid(
     name: str, slab: str, metal: str, graph: str
 ) -> None:
-    asked = Asked(name, (Skeleton.from_text(graph),), (metal,), metal)
-    judged = judge(cif_text(atoms(name, slab, 1.9)), asked)
+    asked = DesignRequirements(name, (Skeleton.from_text(graph),), (metal,), metal)
+    judged = check_design(cif_text(atoms(name, slab, 1.9)), asked)
     assert judged.verdict.is_valid, judged.verdict
     assert judged.adslab is not None
     assert sorted(set(judged.adslab.get_tags())) == [0, 1, 2]
@@ -103,21 +103,21 @@ def test_a_whole_molecule_on_a_sound_slab_is_valid(
         *("layers apart", "no vacuum", "dissociated", "desorbed"),
     ],
 )
-def test_each_fault_has_its_cause(structure: Atoms, asked: Asked, cause: str) -> None:
+def test_each_fault_has_its_cause(structure: Atoms, asked: DesignRequirements, cause: str) -> None:
     assert causes(structure, asked) == cause
     assert cause in CAUSES
 
 
 @pytest.mark.parametrize("volume", [(0.7, 1.0), (1.6, 2.6)])
 def test_the_room_of_a_slab_atom_has_two_limits(volume: tuple[float, float]) -> None:
-    judged = judge(cif_text(atoms()), METHANOL, DesignLimits(volume=volume))
+    judged = check_design(cif_text(atoms()), METHANOL, DesignLimits(volume=volume))
     assert judged.verdict.cause == "volume"
     assert "a slab atom takes 1.2" in judged.verdict.detail  # copper: 11.8 Å^3 of 9.6
 
 
 def test_an_isomer_is_another_species() -> None:
-    ethanol = Asked("CH3CHO", (Skeleton.from_text("C2 C1 O1 0-1 1-2"),), ("Cu",), "Cu")
-    judged = judge(cif_text(atoms("CH3CHO")), ethanol)
+    ethanol = DesignRequirements("CH3CHO", (Skeleton.from_text("C2 C1 O1 0-1 1-2"),), ("Cu",), "Cu")
+    judged = check_design(cif_text(atoms("CH3CHO")), ethanol)
     assert judged.verdict.cause == "adsorbate"
     assert "CH3CHO has others" in judged.verdict.detail
 
@@ -127,7 +127,7 @@ def test_an_open_bulk_takes_any_of_the_elements() -> None:
 
 
 def test_a_cif_that_cannot_be_parsed_is_counted() -> None:
-    judged = judge("data_x\n_cell_length_a 3", METHANOL)
+    judged = check_design("data_x\n_cell_length_a 3", METHANOL)
     assert judged.verdict.cause == "unreadable"
     assert judged.adslab is None
 

@@ -5,8 +5,8 @@ from support.streams import adslab, reread
 
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.structure_stream import Structure
-from tasks.design.generate import AT_ONCE, causes, generate
-from tasks.design.request import DesignOrder, design_order
+from tasks.design.generate import AT_ONCE, causes, generate_designs
+from tasks.design.request import DesignRequest, design_request
 from tasks.errors import UserError
 from tasks.structures.cif import read_cif
 
@@ -25,13 +25,13 @@ def designer(*script: Structure | None) -> tuple[Designer, ScriptedSampler]:
     return Designer("d" * 64, LEVELS, sampler), sampler  # type: ignore[arg-type]
 
 
-def order(bulk: str | None = "Cu") -> DesignOrder:
-    return design_order(LEVELS, "CO", -1.5, bulk=bulk)
+def order(bulk: str | None = "Cu") -> DesignRequest:
+    return design_request(LEVELS, "CO", -1.5, bulk=bulk)
 
 
 def test_valid_designs_are_predicted_and_the_rest_counted_by_cause() -> None:
     writer, _ = designer(GOOD, FAR, None, OTHER)
-    designs = generate(writer, LayerPredictor(), order(), count=8)
+    designs = generate_designs(writer, LayerPredictor(), order(), count=8)
     assert [d.number for d in designs] == list(range(1, 9))
     assert causes(designs) == {"detached": 2, "unfinished": 2, "composition": 2}
     valid = [d for d in designs if d.verdict.is_valid]
@@ -45,7 +45,7 @@ def test_valid_designs_are_predicted_and_the_rest_counted_by_cause() -> None:
 
 def test_a_valid_design_is_an_adslab_like_any_other() -> None:
     writer, _ = designer(GOOD)
-    (design,) = generate(writer, LayerPredictor(), order(), count=1)
+    (design,) = generate_designs(writer, LayerPredictor(), order(), count=1)
     made = design.adslab
     assert made is not None
     assert made.text.startswith("CO</s>Cu (1 1 1)</s>[C Cu atop [Cu ")
@@ -59,7 +59,7 @@ def test_a_valid_design_is_an_adslab_like_any_other() -> None:
 
 def test_the_cif_that_is_written_is_the_one_that_was_judged() -> None:
     writer, _ = designer(GOOD)
-    (design,) = generate(writer, LayerPredictor(), order(), count=1, seed=7)
+    (design,) = generate_designs(writer, LayerPredictor(), order(), count=1, seed=7)
     assert design.cif is not None
     assert design.cif.splitlines()[:3] == [
         "# CO on Cu (1 1 1), not relaxed",
@@ -74,7 +74,7 @@ def test_equal_structures_have_equal_ids_and_others_do_not() -> None:
     writer, _ = designer(GOOD, higher)
     ids = [
         d.adslab.candidate_id
-        for d in generate(writer, LayerPredictor(), order(), count=4)
+        for d in generate_designs(writer, LayerPredictor(), order(), count=4)
         if d.adslab is not None
     ]
     assert ids[0] == ids[2] != ids[1] == ids[3]
@@ -82,7 +82,7 @@ def test_equal_structures_have_equal_ids_and_others_do_not() -> None:
 
 def test_more_designs_than_one_batch_are_all_asked_for() -> None:
     writer, sampler = designer(None)
-    designs = generate(writer, LayerPredictor(), order(), count=AT_ONCE + 3)
+    designs = generate_designs(writer, LayerPredictor(), order(), count=AT_ONCE + 3)
     assert len(designs) == len(sampler.asked) == AT_ONCE + 3
     assert {prompt for prompt, _ in sampler.asked} == {order().prompt}
 
@@ -90,4 +90,4 @@ def test_more_designs_than_one_batch_are_all_asked_for() -> None:
 def test_fewer_than_one_design_is_refused() -> None:
     writer, _ = designer(GOOD)
     with pytest.raises(UserError, match="1 or more, got 0"):
-        generate(writer, LayerPredictor(), order(), count=0)
+        generate_designs(writer, LayerPredictor(), order(), count=0)

@@ -1,7 +1,7 @@
 import pytest
 
 from model.generation.design import SeenAdsorbate, SeenLevel
-from tasks.design.request import design_order
+from tasks.design.request import design_request
 from tasks.errors import UserError
 
 ETHANOL, ETHER = "C3 C2 O1 0-1 1-2", "C3 O0 C3 0-1 1-2"
@@ -24,7 +24,7 @@ LEVELS = {
 
 
 def test_an_order_names_its_level_adsorbate_bulk_and_target() -> None:
-    order = design_order(LEVELS, "CO", -0.6, bulk="PtCu3", level="emt")
+    order = design_request(LEVELS, "CO", -0.6, bulk="PtCu3", level="emt")
     assert order.prompt == "emt</s>CO</s>Cu3Pt</s>-00.60<structure>"
     assert order.wanted.slab == ("Cu", "Pt")
     assert order.wanted.ratio == {"Cu": 3, "Pt": 1}
@@ -44,28 +44,28 @@ def test_an_order_names_its_level_adsorbate_bulk_and_target() -> None:
 def test_without_a_level_the_one_that_fits_best_is_taken(
     target: float, bulk: str | None, level: str
 ) -> None:
-    assert design_order(LEVELS, "CO", target, bulk=bulk).level == level
+    assert design_request(LEVELS, "CO", target, bulk=bulk).level == level
 
 
 def test_emt_is_taken_where_nothing_else_knows_the_adsorbate() -> None:
-    assert design_order(LEVELS, "N", 0.5).level == "emt"
+    assert design_request(LEVELS, "N", 0.5).level == "emt"
 
 
 def test_an_open_bulk_may_be_any_of_the_levels_elements() -> None:
-    order = design_order(LEVELS, "CO", -0.6, level="beef-vdw-co")
+    order = design_request(LEVELS, "CO", -0.6, level="beef-vdw-co")
     assert order.wanted.slab == ("Cu", "Rh")
     assert order.wanted.ratio is None
     assert "</s></s>-00.60" in order.prompt
 
 
 def test_a_level_that_knows_formulas_is_asked_by_formula_for_the_named_isomer() -> None:
-    order = design_order(LEVELS, "CH3CH2OH", -0.5)
+    order = design_request(LEVELS, "CH3CH2OH", -0.5)
     assert (order.level, order.adsorbate) == ("pbe-d2-molecule", "C2H6O")
     assert [s.to_text() for s in order.asked.skeletons] == [ETHANOL]
 
 
 def test_a_formula_is_any_isomer_that_was_seen() -> None:
-    assert len(design_order(LEVELS, "C2H6O", -0.5).asked.skeletons) == 2
+    assert len(design_request(LEVELS, "C2H6O", -0.5).asked.skeletons) == 2
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_what_the_designer_never_saw_is_refused(
     name: str, target: float, bulk: str | None, level: str | None, says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        design_order(LEVELS, name, target, bulk=bulk, level=level)
+        design_request(LEVELS, name, target, bulk=bulk, level=level)

@@ -19,7 +19,7 @@ from tasks.enumeration.placements import (
     adslab_from_recipe,
     count_placements,
     enumerate_placements,
-    place,
+    place_adsorbate,
     recipe,
     refusal,
 )
@@ -209,7 +209,7 @@ def test_a_recipe_makes_the_same_adslab_again(name: str, copper: tuple[Slab, Sur
     species = adsorbate(name)
     adslabs, _ = enumerate_placements(slab, sites, species, PlacementSpec(random=3))
     for adslab in adslabs:
-        assert same(place(slab, species, adslab.placement), adslab)
+        assert same(place_adsorbate(slab, species, adslab.placement), adslab)
         stored = json.loads(json.dumps(recipe(adslab)))
         assert same(adslab_from_recipe(stored, slab, species, sites.landscape), adslab)
 

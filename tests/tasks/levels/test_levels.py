@@ -15,7 +15,7 @@ from tasks.levels import (
     shipped_levels,
 )
 from tasks.levels.calculation import CheckLimits
-from tasks.levels.references import ReferenceScheme, element_counts
+from tasks.levels.references import ReferenceScheme, formula_counts
 
 COMPUTED = ["emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"]
 PUBLISHED = {  # as in databases that hold their labels: these hashes never change
@@ -234,4 +234,4 @@ def test_energies_of_two_levels_never_meet() -> None:
 @pytest.mark.parametrize("formula", ["", "co", "C-O", "CO "])
 def test_a_formula_that_cannot_be_read_is_refused(formula: str) -> None:
     with pytest.raises(UserError, match="a formula is element symbols and counts"):
-        element_counts(formula)
+        formula_counts(formula)

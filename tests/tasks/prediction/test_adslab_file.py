@@ -10,14 +10,14 @@ from ase.build import add_adsorbate, fcc111
 from model.text.configuration_text import parse_text
 from tasks.errors import UserError
 from tasks.prediction.adslab_file import (
-    Named,
+    AdslabDescription,
     adslab_configuration,
     adslab_from_file,
     text_configuration,
 )
 from tasks.structures.cif import cif_text
 
-CO_ON_COPPER = Named("CO", (1, 1, 1))
+CO_ON_COPPER = AdslabDescription("CO", (1, 1, 1))
 
 
 def adslab() -> Atoms:

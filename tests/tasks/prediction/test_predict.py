@@ -10,7 +10,7 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
-from tasks.prediction.predict import Scores, score_slabs
+from tasks.prediction.predict import SlabScores, score_slabs
 
 Disturb = Callable[[list[Prediction]], list[Prediction]]
 
@@ -49,7 +49,7 @@ def scores(
     keep: int = 1,
     known: dict[str, Prediction] | None = None,
     spec: PlacementSpec | None = None,
-) -> Scores:
+) -> SlabScores:
     return score_slabs(
         [slab],
         [adsorbate("O")],
@@ -82,7 +82,7 @@ def test_answers_to_another_question_are_never_recorded(slab: Slab, disturb: Dis
         scores(slab, Invented(disturb))
 
 
-def known_of(found: Scores) -> dict[str, Prediction]:
+def known_of(found: SlabScores) -> dict[str, Prediction]:
     return {c.candidate_id: c.prediction for c in found.candidates}
 
 

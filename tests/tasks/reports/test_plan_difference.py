@@ -5,7 +5,13 @@ from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec, count_placements, surface_sites
 from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
 from tasks.reports.plan import START_S, seconds_of
-from tasks.reports.plan_difference import Contents, Difference, compare, pairs_of, placement_ids
+from tasks.reports.plan_difference import (
+    Contents,
+    Difference,
+    compare_plans,
+    pairs_of,
+    placement_ids,
+)
 
 
 def contents(bulks: dict[str, str], adsorbates: str, placements: str, answered: str) -> Contents:
@@ -17,7 +23,7 @@ def contents(bulks: dict[str, str], adsorbates: str, placements: str, answered: 
 def test_each_id_is_new_gone_or_unchanged() -> None:
     new = contents({"1": "Cu", "2": "Pt"}, "HO", "abcd", "")
     old = contents({"1": "Cu", "3": "Ag"}, "H", "bcx", "bcx")
-    found = compare(new, old)
+    found = compare_plans(new, old)
     bulks, adsorbates, _, pairs, placements = found.lines
     assert bulks == Difference("bulks", ("Pt",), ("Ag",), 1)
     assert adsorbates == Difference("adsorbates", ("O",), (), 1)
@@ -29,7 +35,7 @@ def test_each_id_is_new_gone_or_unchanged() -> None:
 def test_what_the_earlier_campaign_did_not_answer_is_left_to_predict() -> None:
     new = contents({"1": "Cu"}, "H", "abc", "")
     old = contents({"1": "Cu"}, "H", "abc", "a")
-    found = compare(new, old)
+    found = compare_plans(new, old)
     assert found.lines[-1].unchanged == 3
     assert (found.to_predict, found.known) == (2, 1)
 

@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.reports.report import Comparison, agreement, funnel_lines, stage_totals, surface_name
+from tasks.reports.report import (
+    LabelComparison,
+    agreement,
+    funnel_lines,
+    stage_totals,
+    surface_name,
+)
 
 
-def compared(predicted_ev: float, sigma_ev: float, label_ev: float) -> Comparison:
-    return Comparison("id", "CO", predicted_ev, sigma_ev, label_ev)
+def compared(predicted_ev: float, sigma_ev: float, label_ev: float) -> LabelComparison:
+    return LabelComparison("id", "CO", predicted_ev, sigma_ev, label_ev)
 
 
 @pytest.mark.parametrize(

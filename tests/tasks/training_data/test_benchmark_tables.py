@@ -16,7 +16,7 @@ from model.text.configuration_text import parse_text
 from tasks.errors import UserError
 from tasks.structures.standard_frame import clean_frame, standard_frame
 from tasks.training_data import benchmark_tables as command
-from tasks.training_data.assemble import assemble, set_rows
+from tasks.training_data.assemble import assemble_table, set_rows
 from tasks.training_data.assemble import main as assemble_main
 from tasks.training_data.benchmark_tables import PUBLISHED
 from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, chosen
@@ -211,6 +211,6 @@ def test_parts_written_before_there_were_groups_join_the_table(tmp_path: Path) -
     (row,), _ = set_rows(tmp_path, spec("oc20_text"))
     old = pa.Table.from_pylist([replace(row, group="").__dict__], schema=SCHEMA)
     pq.write_table(old.drop_columns(["group"]), tmp_path / "part-0.parquet")
-    list(assemble(tmp_path, tmp_path, tmp_path / "out.parquet", ["oc20_text"]))
+    list(assemble_table(tmp_path, tmp_path, tmp_path / "out.parquet", ["oc20_text"]))
     groups = pq.read_table(tmp_path / "out.parquet")["group"].to_pylist()
     assert groups == ["Cu3Pt", "Cu3Pt"]

@@ -16,7 +16,7 @@ from tasks.training_data import emt_set
 from tasks.training_data.assemble import set_rows
 from tasks.training_data.ideal_slab import ideal_slab
 from tasks.training_data.re_place import Replaced, Replacer
-from tasks.training_data.sources import Frame, SetSpec, miller_of, read_frames
+from tasks.training_data.sources import LabelledStructure, SetSpec, miller_of, read_frames
 from tasks.training_data.table import SCHEMA, Label, training_row, write_rows
 
 
@@ -48,8 +48,10 @@ def relaxed(slab: Atoms, name: str, xy: tuple[float, float], height: float) -> A
 WWL = SetSpec("wwl_simple", "set.extxyz.xz", "beef-vdw-ch4", "relaxed", "MIT", "BEEF-vdW", "CH4")
 
 
-def frame(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> Frame:
-    return Frame("one", "wwl_simple", "beef-vdw-ch4", name, "Cu", miller, -1.0, 2, atoms)
+def frame(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> LabelledStructure:
+    return LabelledStructure(
+        "one", "wwl_simple", "beef-vdw-ch4", name, "Cu", miller, -1.0, 2, atoms
+    )
 
 
 def replaced(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> Replaced:
@@ -230,8 +232,8 @@ def jobs() -> list[emt_set.SlabJob]:
     """Return the jobs of two metals and their alloys: the whole set takes seconds to cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emt_set, "METALS", ("Cu", "Pt"))
-        planned = emt_set.plan(400, 0)
-        again = emt_set.plan(400, 0)
+        planned = emt_set.plan_emt_set(400, 0)
+        again = emt_set.plan_emt_set(400, 0)
     assert [(j.slab.slab_id, j.counts) for j in again] == [
         (j.slab.slab_id, j.counts) for j in planned
     ]
@@ -278,6 +280,6 @@ def test_labels_are_relaxed_energies_of_unrelaxed_placements(few: list[emt_set.S
 
 def test_no_placements_and_no_processes_are_refused() -> None:
     with pytest.raises(UserError, match="at least 1 placement, got 0"):
-        emt_set.plan(0, 0)
+        emt_set.plan_emt_set(0, 0)
     with pytest.raises(UserError, match="processes is at least 1, got 0"):
         list(emt_set.run([], out=Path(), seed=0, processes=0))

@@ -23,8 +23,8 @@ from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
     DFT_SETTINGS,
+    CalculationJob,
     Engine,
-    Job,
     failure_of,
     program_missing,
     require_dispersion,
@@ -127,7 +127,7 @@ class Cp2kEngine(Engine):
                 f"{level.name}"
             )
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator of CP2K's shell; a smeared start leaves orbitals in the folder."""
         if job.rung is Rung.SMEARED_START:
             wide = self._cp2k(job, width_ev=_WIDE_EV, guess="ATOMIC")
@@ -158,7 +158,9 @@ class Cp2kEngine(Engine):
         orbitals = _listed(data / _BASIS_FILE, (basis.name or "") if basis is not None else "")
         return {s: named[s] + orbitals[s] for s in sorted(named.keys() & orbitals.keys())}
 
-    def _cp2k(self, job: Job, width_ev: float | None = None, guess: str = "ATOMIC") -> CP2K:
+    def _cp2k(
+        self, job: CalculationJob, width_ev: float | None = None, guess: str = "ATOMIC"
+    ) -> CP2K:
         data = Path(self.place.potentials).resolve()
         return CP2K(
             command=self.command,
@@ -176,7 +178,7 @@ def potential_name(level: LevelOfTheory) -> str:
 
 
 def cp2k_parameters(
-    job: Job, width_ev: float | None = None, guess: str = "ATOMIC"
+    job: CalculationJob, width_ev: float | None = None, guess: str = "ATOMIC"
 ) -> dict[str, Any]:
     """Return the keywords of ASE's calculator; ``inp`` holds what it has no keyword for."""
     c = job.calculation
@@ -196,7 +198,7 @@ def cp2k_parameters(
     }
 
 
-def _template(job: Job, c: Calculation, width_ev: float | None, guess: str) -> str:
+def _template(job: CalculationJob, c: Calculation, width_ev: float | None, guess: str) -> str:
     if c.smearing is None or c.scf is None:
         raise ValueError(f"level {job.level.name} was not checked for engine cp2k")
     added = added_by("cp2k")
@@ -225,7 +227,7 @@ def _template(job: Job, c: Calculation, width_ev: float | None, guess: str) -> s
     return "\n".join(lines)
 
 
-def _kinds(job: Job, c: Calculation) -> list[str]:
+def _kinds(job: CalculationJob, c: Calculation) -> list[str]:
     """Return the starting moment of each element that has one."""
     moments_N = start_moments(job.atoms, c.spin)
     symbols = job.atoms.get_chemical_symbols()
@@ -234,7 +236,7 @@ def _kinds(job: Job, c: Calculation) -> list[str]:
     return ["&SUBSYS", *lines, "&END SUBSYS"] if lines else []
 
 
-def _kpoints(job: Job, c: Calculation) -> list[str]:
+def _kpoints(job: CalculationJob, c: Calculation) -> list[str]:
     """Return an explicit mesh, of which time reversal spares half; none at Gamma alone.
 
     CP2K's own Monkhorst-Pack meshes miss Gamma where they are even.

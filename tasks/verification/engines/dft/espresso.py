@@ -21,8 +21,8 @@ from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
     DFT_SETTINGS,
+    CalculationJob,
     Engine,
-    Job,
     content_sha256,
     failure_of,
     program_missing,
@@ -143,7 +143,7 @@ class EspressoEngine(Engine):
             if symbol in files:
                 require_functional_of(folder / files[symbol], level)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator of ``pw.x``; a smeared start leaves its density in the folder."""
         if job.rung is Rung.SMEARED_START:
             wide = self._espresso(job, {"degauss": _WIDE_EV / Ry})
@@ -166,7 +166,7 @@ class EspressoEngine(Engine):
             kind, f"quantum-espresso ended with status {error.returncode}: {told[-400:]}"
         )
 
-    def _espresso(self, job: Job, changes: dict[str, Any]) -> Calculator:
+    def _espresso(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         folder = Path(self.place.potentials).resolve()
         made = Espresso(
             profile=EspressoProfile(self.command, folder),
@@ -199,7 +199,7 @@ def _by_symbol(names: Iterable[str]) -> dict[str, str]:
     return {symbol: files[0] for symbol, files in found.items() if len(files) == 1}
 
 
-def espresso_parameters(job: Job, changes: dict[str, Any]) -> dict[str, Any]:
+def espresso_parameters(job: CalculationJob, changes: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords of ASE's calculator: input_data by namelist, k-points, shift."""
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:
@@ -232,7 +232,7 @@ def espresso_parameters(job: Job, changes: dict[str, Any]) -> dict[str, Any]:
     return {"input_data": flat | changes, "kpts": mesh, "koffset": offsets}
 
 
-def _dipole(job: Job) -> dict[str, Any]:
+def _dipole(job: CalculationJob) -> dict[str, Any]:
     """Return a saw-tooth that jumps in the middle of the vacuum and has no field of its own."""
     added = added_by("quantum-espresso")
     width = float(added["dipole_width"])

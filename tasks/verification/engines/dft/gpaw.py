@@ -20,8 +20,8 @@ from tasks.levels.calculation import Smearing
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
     DFT_SETTINGS,
+    CalculationJob,
     Engine,
-    Job,
     content_sha256,
     failure_of,
     require_dispersion,
@@ -100,7 +100,7 @@ class GpawEngine(Engine):
         setups = self._setups(level)
         return {symbol: content_sha256(setups[symbol]) for symbol in symbols if symbol in setups}
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return a GPAW calculator; a smeared start has converged once with wide smearing."""
         from gpaw import GPAW  # 0.5 s, and an extra
 
@@ -160,7 +160,7 @@ class GpawEngine(Engine):
         return [Path(folder) for folder in setup_paths]
 
 
-def gpaw_parameters(job: Job, width_ev: float | None = None) -> dict[str, Any]:
+def gpaw_parameters(job: CalculationJob, width_ev: float | None = None) -> dict[str, Any]:
     """Return the keywords of a GPAW calculator, with another smearing width where one is given."""
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:

@@ -18,8 +18,8 @@ from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
     DFT_SETTINGS,
+    CalculationJob,
     Engine,
-    Job,
     content_sha256,
     failure_of,
     program_missing,
@@ -117,7 +117,7 @@ class VaspEngine(Engine):
         potcars = self._potcars(level)
         return {symbol: content_sha256(potcars[symbol]) for symbol in symbols if symbol in potcars}
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator of VASP; a smeared start leaves its density in the folder."""
         if job.rung is Rung.SMEARED_START:
             wide = self._vasp(job, {"sigma": _WIDE_EV, "lcharg": True, "lwave": True})
@@ -137,7 +137,7 @@ class VaspEngine(Engine):
                 return EngineError(kind, f"vasp stopped: {error} {words}"[:500])
         return failure_of(self, error, words)
 
-    def _vasp(self, job: Job, changes: dict[str, Any]) -> Calculator:
+    def _vasp(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         made: Calculator = _FreshVasp(
             command=self.place.command or None,
             directory=str(job.folder),
@@ -161,7 +161,7 @@ class VaspEngine(Engine):
         return {symbol: path for symbol, path in paths.items() if path.is_file()}
 
 
-def vasp_parameters(job: Job, family: str) -> dict[str, Any]:
+def vasp_parameters(job: CalculationJob, family: str) -> dict[str, Any]:
     """Return the keywords of ASE's calculator; ``family`` is the folder of POTCARs."""
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:

@@ -8,7 +8,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import Engine, Job, require_functional, require_read
+from tasks.verification.engines.base import CalculationJob, Engine, require_functional, require_read
 from tasks.verification.engines.failures import Rung
 
 _ELEMENTS = frozenset(("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au", "H", "C", "N", "O"))
@@ -39,6 +39,6 @@ class EmtEngine(Engine):
         require_functional(self, level)
         require_read(self, level)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return an EMT calculator; EMT has one parameter set, so the level adds nothing."""
         return EMT()

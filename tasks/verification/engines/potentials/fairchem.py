@@ -18,8 +18,8 @@ from tasks.errors import UserError
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
+    CalculationJob,
     Engine,
-    Job,
     content_sha256,
     require_functional,
     require_read,
@@ -74,7 +74,7 @@ class FairchemEngine(Engine):
         path = Path(self.place.potentials)
         return {_MODEL: content_sha256(path)} if path.is_file() else {}
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         """Return fairchem's calculator for adsorption on surfaces."""
         from fairchem.core import FAIRChemCalculator
         from fairchem.core.units.mlip_unit import load_predict_unit

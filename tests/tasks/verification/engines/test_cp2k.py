@@ -12,7 +12,14 @@ from ase.build import add_adsorbate, fcc111, molecule
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Potentials, Smearing
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    Rung,
+    engine_for,
+)
 from tasks.verification.engines.dft.cp2k import Cp2kEngine, _reduced, cp2k_parameters
 from tasks.verification.inputs.sampling import boxed
 from tasks.verification.relaxation.admission import admit
@@ -110,7 +117,7 @@ def engine(folder: Path, ends: str = "pass") -> Cp2kEngine:
     (folder / "BASIS_MOLOPT").write_text(BASES)
     script = folder / "shell.py"
     script.write_text(SHELL.replace("ENDS", ends))
-    return Cp2kEngine(EnginePlace(f"{sys.executable} {script}", str(folder)))
+    return Cp2kEngine(EngineLocation(f"{sys.executable} {script}", str(folder)))
 
 
 def inputs(folder: Path) -> list[str]:
@@ -118,7 +125,7 @@ def inputs(folder: Path) -> list[str]:
 
 
 def template(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> str:
-    return str(cp2k_parameters(Job(atoms, stated(**parts), Path(), rung))["inp"])
+    return str(cp2k_parameters(CalculationJob(atoms, stated(**parts), Path(), rung))["inp"])
 
 
 def adslab(symbol: str = "Cu") -> Atoms:

@@ -11,7 +11,13 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    Rung,
+)
 from tasks.verification.engines.dft.espresso import EspressoEngine, espresso_parameters
 from tasks.verification.inputs.sampling import boxed
 from tasks.verification.relaxation.admission import admit
@@ -110,16 +116,16 @@ def upf_1(functional: str) -> str:
 def engine(folder: Path, ends: str = "") -> EspressoEngine:
     for name in ("H.upf", "Cu.upf", "O.upf", "Ni.upf"):
         (folder / name).write_text(upf(" SLA  PW   PBX  PBC ") + name)
-    return EspressoEngine(EnginePlace(program(folder, ends), str(folder)))
+    return EspressoEngine(EngineLocation(program(folder, ends), str(folder)))
 
 
 def inputs(folder: Path) -> list[str]:
     return (folder / "pw.runs").read_text().split("\n#####\n")[:-1]
 
 
-def job(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> Job:
+def job(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> CalculationJob:
     theory = replace(LEVEL, calculation=replace(LEVEL.stated(), **parts))
-    return Job(atoms, theory, Path(), rung)
+    return CalculationJob(atoms, theory, Path(), rung)
 
 
 def data(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ase.calculators.emt import EMT
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, Potentials
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, engine_for
+from tasks.verification.engines import EngineError, EngineLocation, FailureKind, engine_for
 from tasks.verification.engines.potentials import fairchem
 from tasks.verification.relaxation.compute import compute
 
@@ -31,7 +31,7 @@ LEVEL = uma(hashlib.sha256(WEIGHTS).hexdigest())
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EnginePlace]:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineLocation]:
     """Put a package in the place of fairchem whose calculator is EMT, and a checkpoint."""
     asked: list[Any] = []
     core, unit = ModuleType("fairchem.core"), ModuleType("fairchem.core.units.mlip_unit")
@@ -49,16 +49,16 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineP
     monkeypatch.setitem(sys.modules, "fairchem.core.units", ModuleType("fairchem.core.units"))
     monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: name)
     (tmp_path / "uma.pt").write_bytes(WEIGHTS)
-    return {"fairchem": EnginePlace(potentials=str(tmp_path / "uma.pt"))}
+    return {"fairchem": EngineLocation(potentials=str(tmp_path / "uma.pt"))}
 
 
-def test_its_calculator_is_of_the_surface_task(places: dict[str, EnginePlace]) -> None:
+def test_its_calculator_is_of_the_surface_task(places: dict[str, EngineLocation]) -> None:
     slab = fcc111("Cu", (1, 1, 3), vacuum=8.0)
     here = compute(slab, LEVEL, engine_for(LEVEL, places=places)).energy_ev
     assert here == pytest.approx(compute(slab, level("emt"), engine_for(level("emt"))).energy_ev)
 
 
-def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EnginePlace]) -> None:
+def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EngineLocation]) -> None:
     other = uma("0" * 16)
     slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, places=places)
     with pytest.raises(EngineError, match="of model has checksum 0000") as caught:
@@ -79,7 +79,7 @@ def test_what_a_model_has_not_is_refused() -> None:
 
 
 def test_what_is_missing_is_named(
-    places: dict[str, EnginePlace], monkeypatch: pytest.MonkeyPatch
+    places: dict[str, EngineLocation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(EngineError, match="set SABATIER_FAIRCHEM_CHECKPOINT"):
         engine_for(LEVEL)

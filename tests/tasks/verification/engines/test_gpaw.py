@@ -15,10 +15,10 @@ from ase.constraints import FixAtoms
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Scf, Smearing
 from tasks.verification.engines import (
+    CalculationJob,
     EngineError,
-    EnginePlace,
+    EngineLocation,
     FailureKind,
-    Job,
     Rung,
     computable_elements,
     engine_for,
@@ -39,7 +39,7 @@ def stated(name: str = "gpaw-rpbe", **parts: Any) -> LevelOfTheory:
 
 
 def parameters(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[str, Any]:
-    return gpaw_parameters(Job(atoms, stated(**parts), Path("work"), rung))
+    return gpaw_parameters(CalculationJob(atoms, stated(**parts), Path("work"), rung))
 
 
 def clean(symbol: str = "Cu") -> Atoms:
@@ -134,7 +134,7 @@ def test_setups_are_those_of_the_functional_in_the_folder(
 ) -> None:
     for name in ("Cu.RPBE", "Cu.PBE", "H.PBE", "Cu.11.RPBE", "Cu.RPBE.basis"):
         (tmp_path / name).write_text(f"<setup {name}>")
-    engine = GpawEngine(EnginePlace(potentials=str(tmp_path)))
+    engine = GpawEngine(EngineLocation(potentials=str(tmp_path)))
     assert engine.elements(LEVEL) == {"Cu"}
     assert engine.elements(level("gpaw-pbe-fast")) == {"Cu", "H"}
     with pytest.raises(EngineError, match=r"potential of Cu has checksum dca2.*; found"):
@@ -187,7 +187,7 @@ def test_a_smeared_start_ends_at_the_same_energy(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         atoms = bulk("Al")
-        atoms.calc = engine.calculator(Job(atoms.copy(), coarse, folder, rung))
+        atoms.calc = engine.calculator(CalculationJob(atoms.copy(), coarse, folder, rung))
         # the free energy: that of the start's wider smearing is another
         energies.append(atoms.get_potential_energy(force_consistent=True))
     assert energies[1] == pytest.approx(energies[0], abs=1e-3)

@@ -17,7 +17,7 @@ from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
 from tasks.verification.engines import engine_for
 from tasks.verification.labels.energies import EnergyKey, MemoryCache
-from tasks.verification.labels.verify import Verified, verify
+from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,12 +50,12 @@ def clean(metal: str) -> Atoms:
     return slab
 
 
-def verified(metal: str, cache: MemoryCache) -> Verified:
+def verified(metal: str, cache: MemoryCache) -> VerifiedEnergy:
     """Verify hydrogen in the fcc hollow."""
     slab, adslab = clean(metal), clean(metal)
     add_adsorbate(adslab, "H", 0.85, "fcc")
     adslab.set_tags([*slab.get_tags(), 2])
-    return verify(adslab, slab, adsorbate("H"), small_level(), cache)
+    return verify_adslab(adslab, slab, adsorbate("H"), small_level(), cache)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,12 @@ def cache() -> MemoryCache:
 
 
 @pytest.fixture(scope="module")
-def on_copper(cache: MemoryCache) -> Verified:
+def on_copper(cache: MemoryCache) -> VerifiedEnergy:
     """Give the label of hydrogen on copper."""
     return verified("Cu", cache)
 
 
-def test_hydrogen_on_copper_is_a_label(on_copper: Verified) -> None:
+def test_hydrogen_on_copper_is_a_label(on_copper: VerifiedEnergy) -> None:
     assert on_copper.trainable
     assert on_copper.flags == ()
     assert not on_copper.site_changed
@@ -81,7 +81,7 @@ def test_hydrogen_on_copper_is_a_label(on_copper: Verified) -> None:
 
 
 def test_its_energy_is_the_difference_of_what_was_computed(
-    on_copper: Verified, cache: MemoryCache
+    on_copper: VerifiedEnergy, cache: MemoryCache
 ) -> None:
     ((molecule, gas_ev),) = on_copper.references
     assert molecule == "H2"
@@ -93,7 +93,7 @@ def test_its_energy_is_the_difference_of_what_was_computed(
 
 
 def test_aluminium_binds_hydrogen_more_weakly_than_copper(
-    on_copper: Verified, cache: MemoryCache
+    on_copper: VerifiedEnergy, cache: MemoryCache
 ) -> None:
     """It has no d band; effective medium theory says the contrary."""
     on_aluminium = verified("Al", cache)

@@ -17,7 +17,7 @@ from support.paths import PYTHONPATH
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
-from tasks.verification.engines import EnginePlace, engine_for
+from tasks.verification.engines import EngineLocation, engine_for
 from tasks.verification.relaxation.compute import compute
 from tasks.verification.relaxation.logbook import Logbook
 from tasks.verification.relaxation.relax import Relaxation
@@ -58,7 +58,7 @@ def adslab() -> Atoms:
 
 def relaxed(work: str, book: Logbook) -> Relaxation:
     settled = coarse()
-    engine = engine_for(settled, places={"gpaw": EnginePlace(work=work)})
+    engine = engine_for(settled, places={"gpaw": EngineLocation(work=work)})
     return compute(adslab(), settled, engine, book=book)
 
 

@@ -12,10 +12,10 @@ from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level, shipped_levels
 from tasks.levels.calculation import Basis, Potentials, Spin
 from tasks.verification.engines import (
+    CalculationJob,
     EngineError,
-    EnginePlace,
+    EngineLocation,
     FailureKind,
-    Job,
     computable_elements,
     engine_for,
     engine_names,
@@ -49,7 +49,7 @@ def test_the_classes_of_failure_are_those_that_the_queue_knows() -> None:
 def test_the_emt_level_is_served_by_the_emt_engine(tmp_path: Path) -> None:
     assert engine_names() == NAMES
     engine = engine_for(level("emt"))
-    job = Job(fcc111("Cu", (1, 1, 3)), level("emt"), tmp_path)
+    job = CalculationJob(fcc111("Cu", (1, 1, 3)), level("emt"), tmp_path)
     assert isinstance(engine.calculator(job), EMT)
     assert engine.missing() == ""
 
@@ -81,13 +81,13 @@ def test_an_engine_that_is_not_installed_says_what_to_install(name: str, way_out
     engine = level(name).engine
     command = "no-such-pw.x" if engine == "quantum-espresso" else "no-such-vasp"
     with pytest.raises(EngineError, match=way_out) as caught:
-        engine_for(level(name), places={engine: EnginePlace(command)})
+        engine_for(level(name), places={engine: EngineLocation(command)})
     assert caught.value.kind is FailureKind.NOT_INSTALLED
 
 
 def test_a_program_without_its_potentials_asks_for_them() -> None:
     with pytest.raises(EngineError, match="set SABATIER_QE_POTENTIALS to the folder"):
-        engine_for(level("qe-pbe"), places={"quantum-espresso": EnginePlace("true")})
+        engine_for(level("qe-pbe"), places={"quantum-espresso": EngineLocation("true")})
     with pytest.raises(EngineError, match="set SABATIER_VASP_COMMAND, such as"):
         engine_for(level("vasp-oc20"))
 

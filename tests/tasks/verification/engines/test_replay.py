@@ -17,21 +17,21 @@ from tasks.levels.calculation import Potentials
 from tasks.structures.json_text import structure_text
 from tasks.verification.engines import (
     EngineError,
-    EnginePlace,
+    EngineLocation,
     FailureKind,
     computable_elements,
     engine_for,
 )
 from tasks.verification.engines.replay_table import (
-    Known,
+    KnownEnergy,
     adsorption,
+    energy_id,
     gas_zeros,
-    known_id,
     of_labels,
-    write_table,
+    write_energy_table,
 )
 from tasks.verification.labels.energies import MemoryCache
-from tasks.verification.labels.verify import RelaxedElsewhere, Verified, verify
+from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.compute import compute
 
 BASE = level("emt")
@@ -54,12 +54,12 @@ def adslab(metal: str, name: str = "O") -> Atoms:
     return atoms
 
 
-def verified(metal: str, at: LevelOfTheory, path: Path | None = None) -> Verified:
-    places = {"replay": EnginePlace(potentials=str(path))} if path else None
+def verified(metal: str, at: LevelOfTheory, path: Path | None = None) -> VerifiedEnergy:
+    places = {"replay": EngineLocation(potentials=str(path))} if path else None
     engine = engine_for(at, places=places)
     both = adslab(metal), slab(metal)
     placed = None if path else RelaxedElsewhere(*both)
-    return verify(*both, adsorbate("O"), at, MemoryCache(), engine, relaxed=placed)
+    return verify_adslab(*both, adsorbate("O"), at, MemoryCache(), engine, relaxed=placed)
 
 
 def replayed(path: Path) -> LevelOfTheory:
@@ -69,22 +69,22 @@ def replayed(path: Path) -> LevelOfTheory:
     return replace(EMT, name="again", engine="replay", calculation=calculation)
 
 
-def of_emt() -> Iterator[Known]:
+def of_emt() -> Iterator[KnownEnergy]:
     """Yield the total energies that EMT has of a few adslabs, their slabs and their gases."""
     engine = engine_for(EMT)
     for metal in METALS:
         for atoms in (slab(metal), adslab(metal)):
-            yield Known(atoms, compute(atoms, EMT, engine).energy_ev)
+            yield KnownEnergy(atoms, compute(atoms, EMT, engine).energy_ev)
     gas = dict(verified("Cu", EMT).references)
     yield from (
-        Known(zero.atoms, gas.get(name, 0.0))
+        KnownEnergy(zero.atoms, gas.get(name, 0.0))
         for name, zero in zip(EMT.reference.molecules, gas_zeros(EMT.reference), strict=True)
     )
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    write_table(tmp_path / "known.parquet", of_emt())
+    write_energy_table(tmp_path / "known.parquet", of_emt())
     return tmp_path / "known.parquet"
 
 
@@ -98,14 +98,14 @@ def test_replayed_energies_are_those_that_were_calculated(table: Path) -> None:
 
 def test_adsorption_energies_alone_come_out_as_they_are_known(tmp_path: Path) -> None:
     path = tmp_path / "known.parquet"
-    write_table(path, [*adsorption(adslab("Cu"), -1.25), *gas_zeros(EMT.reference)])
+    write_energy_table(path, [*adsorption(adslab("Cu"), -1.25), *gas_zeros(EMT.reference)])
     assert verified("Cu", replayed(path), path).energy_ev == -1.25
 
 
 def test_labels_of_a_database_are_replayed_from_their_placements(tmp_path: Path) -> None:
     text, path = structure_text(adslab("Cu")), tmp_path / "known.parquet"
     label = TrainingLabel("c", "s", "O", "emt", -0.75, text, text, "")
-    write_table(path, [*of_labels([label]), *gas_zeros(EMT.reference)])
+    write_energy_table(path, [*of_labels([label]), *gas_zeros(EMT.reference)])
     assert verified("Cu", replayed(path), path).energy_ev == -0.75
     with pytest.raises(UserError, match="which candidate c no longer has"):
         list(of_labels([replace(label, start=None)]))
@@ -114,7 +114,7 @@ def test_labels_of_a_database_are_replayed_from_their_placements(tmp_path: Path)
 def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:
     at, engine = (
         replayed(table),
-        engine_for(replayed(table), places={"replay": EnginePlace(potentials=str(table))}),
+        engine_for(replayed(table), places={"replay": EngineLocation(potentials=str(table))}),
     )
     moved = adslab("Cu")
     moved.positions[-1, 2] += 0.05
@@ -125,7 +125,7 @@ def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:
 
 def test_another_table_is_another_level(table: Path, tmp_path: Path) -> None:
     at, other = replayed(table), tmp_path / "other.parquet"
-    write_table(other, [*of_emt(), Known(slab("Ag"), 1.0)])
+    write_energy_table(other, [*of_emt(), KnownEnergy(slab("Ag"), 1.0)])
     assert replayed(other).level_hash != at.level_hash
     with pytest.raises(EngineError, match="of table has checksum"):
         verified("Cu", at, other)
@@ -134,30 +134,32 @@ def test_another_table_is_another_level(table: Path, tmp_path: Path) -> None:
 def test_the_same_energies_are_the_same_file_in_any_order(tmp_path: Path) -> None:
     known = [*adsorption(adslab("Cu"), 1.0), *adsorption(adslab("Pt"), 2.0)]
     for name, entries in (("a", known), ("b", known[::-1])):
-        write_table(tmp_path / name, entries)
+        write_energy_table(tmp_path / name, entries)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_two_energies_of_one_structure_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"one energy, got 1.0 and 2.0 eV of Cu12"):
-        write_table(tmp_path / "t", [Known(slab("Cu"), 1.0), Known(slab("Cu"), 2.0)])
+        write_energy_table(
+            tmp_path / "t", [KnownEnergy(slab("Cu"), 1.0), KnownEnergy(slab("Cu"), 2.0)]
+        )
 
 
 def test_an_id_does_not_see_lattice_shifts_or_where_a_molecule_is() -> None:
     shifted = adslab("Cu")
     shifted.positions += shifted.cell[0]
-    assert known_id(shifted) == known_id(adslab("Cu"))
+    assert energy_id(shifted) == energy_id(adslab("Cu"))
     gases = [zero.atoms for zero in gas_zeros(EMT.reference)]
     turned = gases[1].copy()
     turned.rotate(40, "x")
     turned.positions += 3.0
-    assert known_id(turned) == known_id(gases[1])
-    assert len({known_id(gas) for gas in gases}) == len(gases)
+    assert energy_id(turned) == energy_id(gases[1])
+    assert len({energy_id(gas) for gas in gases}) == len(gases)
 
 
 def test_what_a_level_or_a_machine_lacks_is_named(table: Path) -> None:
     at = replayed(table)
-    places = {"replay": EnginePlace(potentials=str(table))}
+    places = {"replay": EngineLocation(potentials=str(table))}
     relaxing = replace(at, calculation=replace(at.stated(), mode="relaxation"))
     with pytest.raises(UserError, match="no forces, level again states mode: relaxation"):
         engine_for(relaxing, places=places)

@@ -11,7 +11,14 @@ from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
 from tasks.levels.calculation import Spin
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    Rung,
+    engine_for,
+)
 from tasks.verification.engines.dft.vasp import VaspEngine, vasp_parameters
 from tasks.verification.inputs.sampling import boxed
 from tasks.verification.relaxation.compute import compute
@@ -81,7 +88,7 @@ def engine(folder: Path, ends: str = "") -> VaspEngine:
         "pathlib.Path('vasprun.xml').write_text(xml)\n"
         "pathlib.Path('OUTCAR').write_text(outcar)\n"
     )
-    return VaspEngine(EnginePlace(f"{sys.executable} {script}", str(folder)))
+    return VaspEngine(EngineLocation(f"{sys.executable} {script}", str(folder)))
 
 
 def inputs(folder: Path) -> list[str]:
@@ -90,7 +97,7 @@ def inputs(folder: Path) -> list[str]:
 
 def parameters(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[str, Any]:
     theory = replace(LEVEL, calculation=replace(LEVEL.stated(), **parts))
-    return vasp_parameters(Job(atoms, theory, Path(), rung), "/potentials/potpaw_PBE")
+    return vasp_parameters(CalculationJob(atoms, theory, Path(), rung), "/potentials/potpaw_PBE")
 
 
 def adslab(symbol: str = "Cu") -> Atoms:

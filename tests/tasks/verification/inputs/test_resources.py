@@ -5,13 +5,13 @@ from ase import Atoms
 from ase.build import fcc111, molecule
 
 from tasks.levels import level
-from tasks.verification.engines import EnginePlace
+from tasks.verification.engines import EngineLocation
 from tasks.verification.engines.launch import thread_variables, with_ranks
 from tasks.verification.inputs.resources import (
     COSTS,
-    Demand,
     EngineCost,
-    Limits,
+    ResourceDemand,
+    ResourceLimits,
     demand_of,
     molecule_demand,
     resources,
@@ -20,7 +20,7 @@ from tasks.verification.inputs.resources import (
 from tasks.verification.inputs.sampling import boxed
 
 GPAW, QE = level("gpaw-rpbe"), level("qe-pbe")
-LARGE = Demand(atoms=60, kpoints=8, spins=2)
+LARGE = ResourceDemand(atoms=60, kpoints=8, spins=2)
 
 
 def slab(size: int, metal: str = "Cu") -> Atoms:
@@ -28,8 +28,8 @@ def slab(size: int, metal: str = "Cu") -> Atoms:
 
 
 def test_the_measured_case_is_given_three_times_what_it_took() -> None:
-    wide = Limits(min_wall_h=0.001, min_memory_gb=0.01)
-    given = resources("gpaw", Demand(12, 5, 1, "single_point"), wide)
+    wide = ResourceLimits(min_wall_h=0.001, min_memory_gb=0.01)
+    given = resources("gpaw", ResourceDemand(12, 5, 1, "single_point"), wide)
     assert given.wall_s == pytest.approx(3 * 55, abs=60)
     assert given.memory_gb == pytest.approx(2 * 0.4)  # 0.35 GB were measured
 
@@ -37,13 +37,13 @@ def test_the_measured_case_is_given_three_times_what_it_took() -> None:
 @pytest.mark.parametrize(
     ("smaller", "larger"),
     [
-        (Demand(20, 5), Demand(21, 5)),
-        (Demand(20, 5), Demand(20, 6)),
-        (Demand(20, 5, 1), Demand(20, 5, 2)),
-        (Demand(20, 5, mode="single_point"), Demand(20, 5)),
+        (ResourceDemand(20, 5), ResourceDemand(21, 5)),
+        (ResourceDemand(20, 5), ResourceDemand(20, 6)),
+        (ResourceDemand(20, 5, 1), ResourceDemand(20, 5, 2)),
+        (ResourceDemand(20, 5, mode="single_point"), ResourceDemand(20, 5)),
     ],
 )
-def test_more_of_anything_takes_no_less(smaller: Demand, larger: Demand) -> None:
+def test_more_of_anything_takes_no_less(smaller: ResourceDemand, larger: ResourceDemand) -> None:
     few, many = resources("gpaw", smaller), resources("gpaw", larger)
     assert few.wall_s < many.wall_s
     assert few.memory_gb <= many.memory_gb
@@ -54,7 +54,7 @@ def test_more_of_anything_takes_no_less(smaller: Demand, larger: Demand) -> None
 def test_there_are_never_more_ranks_than_kpoints_and_none_idles(
     engine: str, kpoints: int | None
 ) -> None:
-    given = resources(engine, Demand(60, kpoints, 2))
+    given = resources(engine, ResourceDemand(60, kpoints, 2))
     points = kpoints or 1
     assert 1 <= given.ranks <= min(points, COSTS[engine].max_ranks)
     rounds = -(-points // given.ranks)
@@ -79,19 +79,19 @@ def test_each_memory_class_doubles_the_memory_up_to_the_limit() -> None:
     found = [resources("gpaw", LARGE, memory_class=n).memory_gb for n in range(8)]
     assert found[1] == pytest.approx(2 * found[0], abs=0.1)
     assert found[2] == pytest.approx(4 * found[0], abs=0.2)
-    assert found[-1] == Limits().max_memory_gb
+    assert found[-1] == ResourceLimits().max_memory_gb
 
 
 def test_limits_hold() -> None:
-    limits = Limits(max_wall_h=2.0, max_memory_gb=4.0, max_cpus=3)
-    given = resources("cp2k", Demand(200, 20, 2), limits, memory_class=3)
+    limits = ResourceLimits(max_wall_h=2.0, max_memory_gb=4.0, max_cpus=3)
+    given = resources("cp2k", ResourceDemand(200, 20, 2), limits, memory_class=3)
     assert (given.wall_s, given.memory_gb) == (7200, 4.0)
     assert given.cpus <= 3
 
 
 def test_a_user_states_what_an_engine_costs() -> None:
-    limits = Limits(engines={"own": EngineCost(scf_s=1.0, max_ranks=4, threads=2, gpus=1)})
-    given = resources("own", Demand(60, 8, 2, "relaxation"), limits)
+    limits = ResourceLimits(engines={"own": EngineCost(scf_s=1.0, max_ranks=4, threads=2, gpus=1)})
+    given = resources("own", ResourceDemand(60, 8, 2, "relaxation"), limits)
     assert (given.threads, given.gpus) == (2, 1)
     assert resources("unheard-of", LARGE) == resources("gpaw", LARGE)
 
@@ -128,9 +128,9 @@ def test_a_slab_asks_by_its_mesh_and_its_magnetic_elements() -> None:
     ],
 )
 def test_the_program_is_started_on_its_ranks(command: str, ranks: int, started: str) -> None:
-    places = {"quantum-espresso": EnginePlace(command, "potentials", "work")}
+    places = {"quantum-espresso": EngineLocation(command, "potentials", "work")}
     found = with_ranks(places, QE, ranks)
-    assert found["quantum-espresso"] == EnginePlace(started, "potentials", "work")
+    assert found["quantum-espresso"] == EngineLocation(started, "potentials", "work")
 
 
 def test_a_program_inside_the_worker_is_not_launched() -> None:

@@ -15,7 +15,7 @@ from tasks.verification.engines import EngineError, engine_for
 from tasks.verification.labels.checks import CheckLimits, Flag, check, left_site, limits_of
 from tasks.verification.labels.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
 from tasks.verification.labels.integrity import require_stored
-from tasks.verification.labels.verify import Verified, verify
+from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 
 def clean(symbol: str = "Cu") -> Atoms:
@@ -115,17 +115,17 @@ def test_what_leans_in_its_hollow_is_still_there(shift: tuple[float, float, floa
 
 
 @pytest.fixture(scope="module")
-def verified() -> Verified:
-    return verify(adslab(), clean(), adsorbate("CO"), level("emt"), MemoryCache())
+def verified() -> VerifiedEnergy:
+    return verify_adslab(adslab(), clean(), adsorbate("CO"), level("emt"), MemoryCache())
 
 
-def test_a_verified_energy_is_the_sum_of_its_parts(verified: Verified) -> None:
+def test_a_verified_energy_is_the_sum_of_its_parts(verified: VerifiedEnergy) -> None:
     parts = verified.e_adslab_ev - verified.e_slab_ev - verified.reference_ev
     assert verified.energy_ev == pytest.approx(parts, abs=1e-12)
     assert dict(verified.references)["CO"] == pytest.approx(verified.reference_ev)
 
 
-def test_a_whole_molecule_on_its_site_is_trainable(verified: Verified) -> None:
+def test_a_whole_molecule_on_its_site_is_trainable(verified: VerifiedEnergy) -> None:
     assert verified.level == "emt"
     assert verified.converged
     assert verified.flags == ()
@@ -133,16 +133,18 @@ def test_a_whole_molecule_on_its_site_is_trainable(verified: Verified) -> None:
     assert not verified.site_changed
 
 
-def test_the_same_input_gives_the_same_energy_with_and_without_a_cache(verified: Verified) -> None:
+def test_the_same_input_gives_the_same_energy_with_and_without_a_cache(
+    verified: VerifiedEnergy,
+) -> None:
     cache = MemoryCache()
     for _ in range(2):
-        again = verify(adslab(), clean(), adsorbate("CO"), level("emt"), cache)
+        again = verify_adslab(adslab(), clean(), adsorbate("CO"), level("emt"), cache)
         assert again.energy_ev == verified.energy_ev
 
 
 def test_a_dissociated_adsorbate_is_kept_flagged_and_not_trained_on() -> None:
     start = adslab("OH", "fcc", 1.3)
-    done = verify(start, clean(), adsorbate("OH"), level("emt"), MemoryCache())
+    done = verify_adslab(start, clean(), adsorbate("OH"), level("emt"), MemoryCache())
     assert "dissociated" in [flag.name for flag in done.flags]  # EMT's H always leaves O
     assert np.isfinite(done.energy_ev)
     assert not done.trainable
@@ -166,32 +168,32 @@ def test_elements_that_the_engine_lacks_are_refused_by_name() -> None:
     atoms = adslab()
     atoms.numbers[: len(slab)] = 44
     with pytest.raises(EngineError, match="emt has no potential for Ru"):
-        verify(atoms, slab, adsorbate("CO"), level("emt"), MemoryCache())
+        verify_adslab(atoms, slab, adsorbate("CO"), level("emt"), MemoryCache())
 
 
 def test_a_level_of_published_labels_is_refused() -> None:
     with pytest.raises(UserError, match=r"beef-vdw-co .* holds published labels"):
-        verify(adslab(), clean(), adsorbate("CO"), level("beef-vdw-co"), MemoryCache())
+        verify_adslab(adslab(), clean(), adsorbate("CO"), level("beef-vdw-co"), MemoryCache())
 
 
 def test_an_adslab_of_another_slab_is_refused() -> None:
     shifted = moved(adslab(), 0, (0.0, 0.0, 0.1))
     with pytest.raises(UserError, match="starts with the atoms of its clean slab"):
-        verify(shifted, clean(), adsorbate("CO"), level("emt"), MemoryCache())
+        verify_adslab(shifted, clean(), adsorbate("CO"), level("emt"), MemoryCache())
     with pytest.raises(UserError, match="tag 2"):
-        verify(clean(), clean(), adsorbate("CO"), level("emt"), MemoryCache())
+        verify_adslab(clean(), clean(), adsorbate("CO"), level("emt"), MemoryCache())
 
 
 def test_an_adslab_that_fixes_other_atoms_than_its_slab_is_refused() -> None:
     held = adslab()
     held.set_constraint(FixAtoms([0]))
     with pytest.raises(UserError, match="the same atoms fixed"):
-        verify(held, clean(), adsorbate("CO"), level("emt"), MemoryCache())
+        verify_adslab(held, clean(), adsorbate("CO"), level("emt"), MemoryCache())
 
 
 def test_an_adslab_of_another_adsorbate_than_its_reference_is_refused() -> None:
     with pytest.raises(UserError, match=r"reference is of, O \(O\); got CO"):
-        verify(adslab("CO"), clean(), adsorbate("O"), level("emt"), MemoryCache())
+        verify_adslab(adslab("CO"), clean(), adsorbate("O"), level("emt"), MemoryCache())
 
 
 def stored_ids(atoms: Atoms) -> tuple[str, str]:

@@ -15,12 +15,12 @@ from ase.constraints import FixAtoms
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level, read_level
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job
+from tasks.verification.engines import CalculationJob, EngineError, EngineLocation, FailureKind
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.labels.checks import limits_of
 from tasks.verification.labels.energies import MemoryCache
 from tasks.verification.labels.two_starts import displaced, is_sampled
-from tasks.verification.labels.verify import Verified, verify
+from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
 
 IDS = [f"{n:064x}" for n in range(2000)]
@@ -47,10 +47,14 @@ def adslab() -> Atoms:
     return atoms
 
 
-def verified(settled: LevelOfTheory, engine: EmtEngine | None = None, **changed: Any) -> Verified:
+def verified(
+    settled: LevelOfTheory, engine: EmtEngine | None = None, **changed: Any
+) -> VerifiedEnergy:
     book = Logbook(item=IDS[0], folder="adslab-a", **changed)
     engine = engine or EmtEngine()
-    return verify(adslab(), slab(), adsorbate("O"), settled, MemoryCache(), engine, book=book)
+    return verify_adslab(
+        adslab(), slab(), adsorbate("O"), settled, MemoryCache(), engine, book=book
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
@@ -108,7 +112,7 @@ class Failing(EmtEngine):
 
     kind: FailureKind = FailureKind.SCF_NOT_CONVERGED
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         if len(job.atoms) == 13 and not np.allclose(job.atoms.positions, adslab().positions):
             raise EngineError(self.kind, "no energy there")
         return EMT()
@@ -123,7 +127,7 @@ def test_no_energy_from_the_second_start_confirms_nothing() -> None:
 def test_a_second_start_that_was_stopped_is_tried_again_and_the_first_is_not(
     tmp_path: Path,
 ) -> None:
-    place = EnginePlace(work=str(tmp_path))
+    place = EngineLocation(work=str(tmp_path))
     with pytest.raises(EngineError) as caught:
         verified(sampling(1.0), Failing(place, kind=FailureKind.WALL_LIMIT))
     assert caught.value.kind is FailureKind.WALL_LIMIT

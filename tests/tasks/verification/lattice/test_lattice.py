@@ -15,7 +15,14 @@ from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.levels.calculation import KPoints, Spin
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    Rung,
+    engine_for,
+)
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.replay import ReplayEngine
@@ -31,9 +38,9 @@ class Watched(EmtEngine):
     """EMT that keeps what it was asked, and needs the ladder for the first of it."""
 
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
-    seen: list[Job] = field(default_factory=list)
+    seen: list[CalculationJob] = field(default_factory=list)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         self.seen.append(job)
         if len(self.seen) == 1:
             raise EngineError(FailureKind.SCF_NOT_CONVERGED, "stuck")
@@ -109,7 +116,7 @@ def test_every_size_is_admitted_climbs_the_ladder_and_has_the_mesh_of_the_start(
 
 def test_a_table_of_known_energies_has_no_lattice_constant() -> None:
     with pytest.raises(UserError, match="needs energies of crystals, engine replay knows"):
-        equilibrium(crystal("Cu").atoms, EMT_LEVEL, ReplayEngine(EnginePlace()))
+        equilibrium(crystal("Cu").atoms, EMT_LEVEL, ReplayEngine(EngineLocation()))
 
 
 @pytest.mark.parametrize("prototype", ["L1_0", "hcp"])

@@ -18,11 +18,11 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Mode
-from tasks.verification.engines import EngineError, FailureKind, Job, Rung, engine_for
+from tasks.verification.engines import CalculationJob, EngineError, FailureKind, Rung, engine_for
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.labels.energies import MemoryCache, gas_energy, slab_energy
-from tasks.verification.labels.verify import RelaxedElsewhere, verify
+from tasks.verification.labels.verify import RelaxedElsewhere, verify_adslab
 from tasks.verification.relaxation.compute import compute
 
 EMT_LEVEL = level("emt")
@@ -34,9 +34,9 @@ class Stubborn(EmtEngine):
 
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     stuck: tuple[Rung, ...] = ()
-    seen: list[Job] = field(default_factory=list)
+    seen: list[CalculationJob] = field(default_factory=list)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         self.seen.append(job)
         if job.rung in self.stuck:
             raise EngineError(FailureKind.SCF_NOT_CONVERGED, f"stuck {job.rung.value}")
@@ -49,7 +49,7 @@ class Breaking(EmtEngine):
 
     act: Callable[[Path], None] = lambda folder: None
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         self.act(job.folder)
         raise RuntimeError("the program stopped")
 
@@ -145,7 +145,7 @@ def test_single_points_are_another_level_that_moves_nothing_but_the_gas() -> Non
     adslab.set_tags([0, 0, 1, 2])
     cache = MemoryCache()
     placed = RelaxedElsewhere(adslab, slab())
-    done = verify(adslab, slab(), adsorbate("H"), points, cache, relaxed=placed)
+    done = verify_adslab(adslab, slab(), adsorbate("H"), points, cache, relaxed=placed)
     assert done.steps == 0
     np.testing.assert_array_equal(done.atoms.positions, adslab.positions)
     e_slab = slab_energy(slab(), points, engine, cache, relaxed=slab()).energy_ev
@@ -167,8 +167,8 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
         compute(adslab, EMT_LEVEL, engine).atoms, compute(slab(), EMT_LEVEL, engine).atoms
     )
     oxygen, points = adsorbate("O"), single_points()
-    done = verify(adslab, slab(), oxygen, points, MemoryCache(), relaxed=relaxed)
-    whole = verify(adslab, slab(), oxygen, EMT_LEVEL, MemoryCache())
+    done = verify_adslab(adslab, slab(), oxygen, points, MemoryCache(), relaxed=relaxed)
+    whole = verify_adslab(adslab, slab(), oxygen, EMT_LEVEL, MemoryCache())
     assert (done.steps, done.level) == (0, "emt-points")
     assert done.energy_ev == pytest.approx(whole.energy_ev, abs=1e-9)
     assert done.site_changed == whole.site_changed
@@ -191,7 +191,7 @@ def test_a_single_point_of_a_mere_placement_is_refused() -> None:
     adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
     adslab.set_tags([0, 0, 1, 2])
     with pytest.raises(UserError, match="as emt relaxed them, and there is none for Cu3"):
-        verify(adslab, slab(), adsorbate("O"), single_points(), MemoryCache())
+        verify_adslab(adslab, slab(), adsorbate("O"), single_points(), MemoryCache())
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_geometry_of_another_slab_is_no_geometry_of_this_one() -> None:
     moved.positions[0] += 0.1
     moved.set_constraint(FixAtoms([0]))
     with pytest.raises(UserError, match="starts with the atoms of its clean slab"):
-        verify(
+        verify_adslab(
             adslab,
             clean,
             adsorbate("O"),

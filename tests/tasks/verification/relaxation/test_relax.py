@@ -13,8 +13,8 @@ from tasks.errors import UserError
 from tasks.levels import level
 from tasks.verification.engines import EngineError, FailureKind
 from tasks.verification.relaxation.relax import (
-    Reading,
     RelaxSettings,
+    ResultReader,
     relax,
     relax_settings,
     single_point,
@@ -95,14 +95,14 @@ def test_where_every_atom_is_fixed_no_forces_are_asked_for() -> None:
 def test_both_energies_are_kept_and_the_level_says_which_counts() -> None:
     calculator = Given(energy=-3.0, free=-3.1)
     one = single_point(stretched(), calculator)
-    other = single_point(stretched(), calculator, Reading("free_energy"))
+    other = single_point(stretched(), calculator, ResultReader("free_energy"))
     assert (one.energy_ev, one.free_energy_ev) == (-3.0, -3.1)
     assert (other.energy_ev, other.free_energy_ev) == (-3.1, -3.1)
 
 
 def test_a_free_energy_that_is_not_given_is_not_replaced_by_another() -> None:
     with pytest.raises(EngineError, match="takes the free energy, which this calculator does not"):
-        single_point(stretched(), Given(energy=-3.0), Reading("free_energy"))
+        single_point(stretched(), Given(energy=-3.0), ResultReader("free_energy"))
 
 
 @pytest.mark.parametrize("energy", [float("nan"), 1e9])
@@ -121,7 +121,7 @@ def test_forces_that_are_not_numbers_or_absurd_are_numerical(force: float) -> No
 
 def test_an_energy_of_electrons_that_did_not_converge_is_none() -> None:
     with pytest.raises(EngineError, match="electrons did not converge") as caught:
-        relax(stretched(), EMT(), SETTINGS, Reading("energy", lambda: False))
+        relax(stretched(), EMT(), SETTINGS, ResultReader("energy", lambda: False))
     assert caught.value.kind is FailureKind.SCF_NOT_CONVERGED
 
 

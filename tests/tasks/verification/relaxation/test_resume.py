@@ -24,10 +24,16 @@ from support.paths import PYTHONPATH
 
 from tasks.levels import LevelOfTheory, level
 from tasks.verification import checkpoint as checkpoint_module
-from tasks.verification.engines import EngineError, EnginePlace, FailureKind, Job, Rung
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    Rung,
+)
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
-from tasks.verification.relaxation.checkpoint import Checkpoint, CheckpointError
+from tasks.verification.relaxation.checkpoint import CheckpointError, RelaxationCheckpoint
 from tasks.verification.relaxation.compute import compute
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
 from tasks.verification.relaxation.work_folder import remove_work_folder
@@ -69,7 +75,7 @@ class CountingEngine(EmtEngine):
     stop: Callable[[], None] = _interrupt
     answers: list[int] = field(default_factory=list)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         return Counting(self)
 
 
@@ -78,7 +84,7 @@ def book(attempt: int = 1, **changed: Any) -> Logbook:
 
 
 def stopped(work: Path, after: int, settled: LevelOfTheory = LEVEL) -> None:
-    engine = CountingEngine(EnginePlace(work=str(work)), stop_after=after)
+    engine = CountingEngine(EngineLocation(work=str(work)), stop_after=after)
     with pytest.raises(KeyboardInterrupt):
         compute(start(), settled, engine, book=book())
 
@@ -97,7 +103,7 @@ def test_a_stopped_relaxation_ends_as_if_it_had_not_been(tmp_path: Path, optimis
     whole = CountingEngine()
     undisturbed = compute(start(), settled, whole)
     stopped(tmp_path, 5, settled)
-    rest = CountingEngine(EnginePlace(work=str(tmp_path)))
+    rest = CountingEngine(EngineLocation(work=str(tmp_path)))
     diary = book(attempt=2)
     done = compute(start(), settled, rest, book=diary)
     assert done.energy_ev == pytest.approx(undisturbed.energy_ev, abs=SAME_EV)
@@ -110,7 +116,7 @@ def test_a_stopped_relaxation_ends_as_if_it_had_not_been(tmp_path: Path, optimis
 
 
 def test_one_that_was_done_and_not_reported_is_not_computed_again(tmp_path: Path) -> None:
-    place = EnginePlace(work=str(tmp_path))
+    place = EngineLocation(work=str(tmp_path))
     first = compute(start(), LEVEL, CountingEngine(place), book=book())
     again = CountingEngine(place)
     assert compute(start(), LEVEL, again, book=book(2)).energy_ev == first.energy_ev
@@ -150,7 +156,7 @@ def test_kill_9_costs_one_step_at_most(tmp_path: Path) -> None:
         child.wait()
     done_before = len(steps.read_bytes().splitlines()) - 1
     assert 3 <= done_before < len(whole.answers)
-    rest = CountingEngine(EnginePlace(work=str(tmp_path)))
+    rest = CountingEngine(EngineLocation(work=str(tmp_path)))
     done = compute(start(), LEVEL, rest, book=book(2))
     assert done.energy_ev == pytest.approx(undisturbed.energy_ev, abs=SAME_EV)
     assert len(rest.answers) <= len(whole.answers) - done_before + 1
@@ -169,7 +175,7 @@ def test_the_line_that_a_kill_cut_costs_its_step_alone(tmp_path: Path) -> None:
     stopped(tmp_path, 6)
     file = _steps(tmp_path)
     file.write_bytes(file.read_bytes()[:-40])
-    rest, diary = CountingEngine(EnginePlace(work=str(tmp_path))), book(2)
+    rest, diary = CountingEngine(EngineLocation(work=str(tmp_path))), book(2)
     done = compute(start(), LEVEL, rest, book=diary)
     assert diary.notes == ["rung1 goes on after step 4"]
     undisturbed = compute(start(), LEVEL, CountingEngine())
@@ -208,7 +214,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_calculation_begins_again(
     file.write_bytes(b"".join(damage(file.read_bytes().splitlines(keepends=True))))
     whole, rest, diary = (
         CountingEngine(),
-        CountingEngine(EnginePlace(work=str(tmp_path))),
+        CountingEngine(EngineLocation(work=str(tmp_path))),
         book(2),
     )
     undisturbed = compute(start(), LEVEL, whole)
@@ -221,7 +227,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_calculation_begins_again(
 
 def test_a_checkpoint_of_another_calculation_is_refused(tmp_path: Path) -> None:
     stopped(tmp_path, 3)
-    other = Checkpoint(_steps(tmp_path), "slab-b2-4567", 1)
+    other = RelaxationCheckpoint(_steps(tmp_path), "slab-b2-4567", 1)
     with pytest.raises(CheckpointError, match="of another calculation"):
         other.read()
 
@@ -232,20 +238,20 @@ def test_a_checkpoint_of_another_format_is_refused(
     stopped(tmp_path, 3)
     monkeypatch.setattr(checkpoint_module, "_FORMAT", 2)
     with pytest.raises(CheckpointError, match="or release"):
-        Checkpoint(_steps(tmp_path), "adslab-a1-0123", 1).read()
+        RelaxationCheckpoint(_steps(tmp_path), "adslab-a1-0123", 1).read()
 
 
 def test_where_the_optimiser_goes_another_way_the_rest_is_computed(tmp_path: Path) -> None:
     """As when a release of the optimiser was installed in between."""
     fire = with_optimiser("FIRE")
     stopped(tmp_path, 8, fire)
-    rest = CountingEngine(EnginePlace(work=str(tmp_path)))
+    rest = CountingEngine(EngineLocation(work=str(tmp_path)))
     done = compute(start(), LEVEL, rest, book=book(2))
     whole = CountingEngine()
     undisturbed = compute(start(), LEVEL, whole)
     assert done.energy_ev == pytest.approx(undisturbed.energy_ev, abs=SAME_EV)
     assert len(rest.answers) == len(whole.answers) - 1  # the start alone was known
-    again = CountingEngine(EnginePlace(work=str(tmp_path)))
+    again = CountingEngine(EngineLocation(work=str(tmp_path)))
     compute(start(), LEVEL, again, book=book(3))
     assert again.answers == []  # the file holds the new way
 
@@ -257,7 +263,7 @@ def hasty(limit_s: float) -> LevelOfTheory:
 
 
 def test_tries_that_end_at_the_wall_limit_end_at_the_same_energy(tmp_path: Path) -> None:
-    engine, whole = CountingEngine(EnginePlace(work=str(tmp_path))), CountingEngine()
+    engine, whole = CountingEngine(EngineLocation(work=str(tmp_path))), CountingEngine()
     undisturbed = compute(start(), LEVEL, whole)
     for tried in range(undisturbed.steps):  # each goes one step further
         with pytest.raises(EngineError, match=f"were over after {tried} steps") as caught:
@@ -269,13 +275,13 @@ def test_tries_that_end_at_the_wall_limit_end_at_the_same_energy(tmp_path: Path)
 
 
 def test_on_another_machine_it_goes_on_from_the_last_geometry(tmp_path: Path) -> None:
-    engine, diary = CountingEngine(EnginePlace(work=str(tmp_path))), book()
+    engine, diary = CountingEngine(EngineLocation(work=str(tmp_path))), book()
     for _ in range(5):
         with pytest.raises(EngineError):
             compute(start(), hasty(1e-9), engine, book=diary)
     assert diary.atoms is not None
     last = LastGeometry(diary.atoms, 1, diary.frames[0].fmax_ev_ang)
-    elsewhere, there = EnginePlace(work=str(tmp_path / "elsewhere")), book(2, last=last)
+    elsewhere, there = EngineLocation(work=str(tmp_path / "elsewhere")), book(2, last=last)
     done = compute(start(), LEVEL, CountingEngine(elsewhere), book=there)
     undisturbed = compute(start(), LEVEL, CountingEngine())
     assert done.energy_ev == pytest.approx(undisturbed.energy_ev, abs=5e-3)
@@ -288,7 +294,7 @@ def test_a_later_try_elsewhere_goes_before_an_older_checkpoint(tmp_path: Path) -
     stopped(tmp_path, 3)
     relaxed = compute(start(), LEVEL, CountingEngine()).atoms
     diary = book(3, last=LastGeometry(relaxed, attempt=2))
-    done = compute(start(), LEVEL, CountingEngine(EnginePlace(work=str(tmp_path))), book=diary)
+    done = compute(start(), LEVEL, CountingEngine(EngineLocation(work=str(tmp_path))), book=diary)
     assert done.steps == 0
     assert diary.notes == ["begun at the last geometry of try 2"]
 
@@ -307,7 +313,7 @@ def test_a_folder_that_another_process_holds_is_left_to_it(tmp_path: Path) -> No
         done = compute(start(), LEVEL, CountingEngine(place), book=late)
         noted.append((done.energy_ev, late.notes))
 
-    place = EnginePlace(work=str(tmp_path))
+    place = EngineLocation(work=str(tmp_path))
     engine = CountingEngine(place, stop_after=3, stop=meanwhile)
     done = compute(start(), LEVEL, engine, book=book())
     ((energy_ev, (note,)),) = noted
@@ -318,7 +324,7 @@ def test_a_folder_that_another_process_holds_is_left_to_it(tmp_path: Path) -> No
 def test_a_work_folder_that_cannot_be_written_costs_the_checkpoint_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     diary = book()
-    compute(start(), LEVEL, CountingEngine(EnginePlace(work=str(tmp_path / "file"))), book=diary)
+    compute(start(), LEVEL, CountingEngine(EngineLocation(work=str(tmp_path / "file"))), book=diary)
     (note,) = diary.notes
     assert "cannot be written" in note
 
@@ -331,7 +337,7 @@ def test_an_engine_never_sees_files_of_before_and_the_folder_goes_when_it_is_don
     old.mkdir(parents=True)
     (old / "gpaw.txt").write_text("of before")
     diary = book(2)
-    compute(start(), LEVEL, CountingEngine(EnginePlace(work=str(tmp_path))), book=diary)
+    compute(start(), LEVEL, CountingEngine(EngineLocation(work=str(tmp_path))), book=diary)
     assert list(_steps(tmp_path).parent.glob("run-*")) == []
     remove_work_folder(diary.place)
     assert list((tmp_path / "emt").iterdir()) == []
@@ -350,7 +356,7 @@ def test_a_step_limit_leaves_its_end_to_go_on_from(tmp_path: Path) -> None:
         LEVEL,
         calculation=replace(stated, relaxation=replace(stated.relaxation, max_steps=3)),
     )
-    place, diary = EnginePlace(work=str(tmp_path)), book()
+    place, diary = EngineLocation(work=str(tmp_path)), book()
     first = compute(start(), short, CountingEngine(place), book=diary)
     assert not first.converged
     assert diary.atoms is not None
@@ -365,7 +371,7 @@ class Stuck(CountingEngine):
 
     ladder = LADDER
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         (job.folder / "log.txt").write_text(f"on {job.rung.value}")
         if job.rung is Rung.AS_STATED and not self.answers:
             raise EngineError(FailureKind.SCF_NOT_CONVERGED, "stuck")
@@ -379,7 +385,7 @@ class Stuck(CountingEngine):
 
 def test_what_an_engine_wrote_and_the_steps_are_kept_the_last_rung_first(tmp_path: Path) -> None:
     diary = book()
-    done = compute(start(), LEVEL, Stuck(EnginePlace(work=str(tmp_path))), book=diary)
+    done = compute(start(), LEVEL, Stuck(EngineLocation(work=str(tmp_path))), book=diary)
     assert list(diary.files) == ["rung2.extxyz", "rung2-log.txt", "rung1-log.txt"]
     assert diary.files["rung1-log.txt"] == b"on as stated"
     assert diary.versions["emt"] == "on gentle mixing"
@@ -396,7 +402,7 @@ class Climbing(CountingEngine):
     ladder = LADDER
     asked: list[Rung] = field(default_factory=list)
 
-    def calculator(self, job: Job) -> Calculator:
+    def calculator(self, job: CalculationJob) -> Calculator:
         self.asked.append(job.rung)
         if job.rung is not Rung.SMEARED_START:
             raise EngineError(FailureKind.SCF_NOT_CONVERGED, "stuck")
@@ -404,7 +410,7 @@ class Climbing(CountingEngine):
 
 
 def test_the_ladder_goes_on_at_the_rung_where_it_was_stopped(tmp_path: Path) -> None:
-    place = EnginePlace(work=str(tmp_path))
+    place = EngineLocation(work=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         compute(start(), LEVEL, Climbing(place, stop_after=3), book=book())
     again, diary = Climbing(place), book(2)
@@ -421,7 +427,7 @@ def test_a_ladder_that_has_ended_begins_anew_when_it_is_retried(tmp_path: Path) 
         ladder = LADDER[:2]
 
     for attempt in (1, 2):
-        engine = Lost(EnginePlace(work=str(tmp_path)))
+        engine = Lost(EngineLocation(work=str(tmp_path)))
         with pytest.raises(EngineError, match="did not converge in 2 tries"):
             compute(start(), LEVEL, engine, book=book(attempt))
         assert engine.asked == list(LADDER[:2])
