@@ -36,7 +36,7 @@ class GenerationRequest:
 
 def start_generate(wish: GenerationRequest, database: str | None = None) -> None:
     """Write designs, print what came of them, and let the valid ones enter the campaign."""
-    made = generate_designs(wish)
+    made = run_generation(wish)
     show_generated(made)
     if wish.campaign is not None:
         _enter(made, _campaign(wish.campaign, wish, made.order), database)
@@ -55,7 +55,7 @@ def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
         db.close()
 
 
-def generate_designs(wish: GenerationRequest) -> Generated:
+def run_generation(wish: GenerationRequest) -> Generated:
     """Write adslabs, check and predict them, and keep the valid ones as CIFs in ``wish.out``.
 
     A campaign that they cannot enter is refused before any is made.

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from support.designer import designer_checkpoint
 
-from flows.screening.generate import GenerationRequest, generate, start_generate
+from flows.screening.generate import GenerationRequest, run_generation, start_generate
 from flows.screening.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
 from model.contract import Domain, Prediction
 from model.errors import ModelError
@@ -32,7 +32,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def run(checkpoint: str, out: Path, **wishes: object) -> Generated:
     asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
-    return generate(GenerationRequest(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
+    return run_generation(GenerationRequest(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
 
 
 def test_every_attempt_is_in_the_table(checkpoint: str, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     monkeypatch.setattr(module, "labels_of", lambda *_: labels)
     monkeypatch.setattr(module, "record_served", lambda *_: None)  # the fixture recorded it
     monkeypatch.setattr(module, "fine_tune", done.fine_tune)
-    monkeypatch.setattr(module, "judge", done.judge)
+    monkeypatch.setattr(module, "judge_candidate", done.judge)
     promote = module.promote
 
     def once_killed(*given: object, **named: object) -> None:

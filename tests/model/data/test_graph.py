@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.neighborlist import neighbor_list
-from tests.model.encoder_suite import adslab
+from support.encoder_suite import adslab
 
 from model.contract import Configuration
 from model.data.graph import (

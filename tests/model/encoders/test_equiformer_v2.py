@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
+from support.encoder_suite import Encoder, EncoderSuite, adslab
 from support.paths import REPOSITORY
-from tests.model.encoder_suite import Encoder, EncoderSuite, adslab
 from torch import Tensor
 
 from model.data.graph import GraphBatch

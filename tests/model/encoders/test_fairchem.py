@@ -17,7 +17,7 @@ import pytest
 import torch
 from ase import Atoms
 from support import tiny
-from tests.model.encoder_suite import adslab
+from support.encoder_suite import adslab
 
 from model.data.graph import GraphBatch, collate, radius_graph
 from model.encoders.cache import EncoderCache, FrozenEncoder

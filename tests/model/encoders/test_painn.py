@@ -8,7 +8,7 @@ import pytest
 import torch
 from ase import Atoms
 from scipy.interpolate import BSpline
-from tests.model.encoder_suite import Encoder, EncoderSuite, adslab
+from support.encoder_suite import Encoder, EncoderSuite, adslab
 from torch import Tensor
 
 from model.data.graph import collate

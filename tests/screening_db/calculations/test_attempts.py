@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from screening_db.calculations import attempts as calculations
 from screening_db.calculations.attempts import (
     KeptFile,
     Provenance,
@@ -16,7 +17,6 @@ from screening_db.calculations.attempts import (
     sha256_of,
     tries,
 )
-from screening_db.calculations.attempts import attempts as calculations
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import labels
 from screening_db.queue.commands import cancel

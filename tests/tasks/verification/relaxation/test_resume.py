@@ -23,7 +23,6 @@ from ase.io import read
 from support.paths import PYTHONPATH
 
 from tasks.levels import LevelOfTheory, level
-from tasks.verification import checkpoint as checkpoint_module
 from tasks.verification.engines import (
     CalculationJob,
     EngineError,
@@ -33,6 +32,7 @@ from tasks.verification.engines import (
 )
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
+from tasks.verification.relaxation import checkpoint as checkpoint_module
 from tasks.verification.relaxation.checkpoint import CheckpointError, RelaxationCheckpoint
 from tasks.verification.relaxation.compute import compute
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
