@@ -29,7 +29,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[ReportedStep]:
         found.extend(told)
         return {one.key for one in told}
 
-    monkeypatch.setattr(step_channel, "record_told", record)
+    monkeypatch.setattr(step_channel, "record_reported_steps", record)
     monkeypatch.setattr(step_channel, "TELL_S", 0.0)
     return found
 
