@@ -62,10 +62,10 @@ def plan(
     database: DatabaseOption = None,
 ) -> None:
     """Count bulks, slabs, pairs and placements, and estimate time and disk."""
-    from flows.screening.compare_plans import Since
+    from flows.screening.compare_plans import EarlierCampaign
     from flows.screening.start import start_plan
 
-    start_plan(file, None if since is None else Since(since, database))
+    start_plan(file, None if since is None else EarlierCampaign(since, database))
 
 
 @app.command()

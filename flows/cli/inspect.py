@@ -60,7 +60,7 @@ def sql(
 def forget(campaign: Name, database: DatabaseOption = None) -> None:
     """Delete a campaign's states, ranks and waiting calculations; labels stay."""
     from flows.config.settings import read_settings
-    from flows.records.locations import existing_database, lake_of
+    from flows.records.locations import existing_database, lake_folder
     from screening_db.database.lock import campaign_lock
     from screening_db.records.lake import forget_predictions
     from screening_db.records.screening import forget_campaign
@@ -68,5 +68,5 @@ def forget(campaign: Name, database: DatabaseOption = None) -> None:
     db = existing_database(read_settings(), database)
     with campaign_lock(db, campaign):
         forget_campaign(db, campaign)
-        forget_predictions(lake_of(db), campaign)
+        forget_predictions(lake_folder(db), campaign)
     print(f"{campaign} is forgotten; its predictions and labels stay in {db.where}")

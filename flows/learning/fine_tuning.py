@@ -13,7 +13,11 @@ from pathlib import Path
 import torch
 
 from flows.config.campaign_learning import Learning
-from flows.records.checkpoints import Served, record_served, served
+from flows.records.checkpoints import (
+    LocatedCheckpoint,
+    record_outside_checkpoint,
+    serving_checkpoint,
+)
 from flows.records.recorded_level import recorded_level
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.kept_rows import held_out_pairs
@@ -61,7 +65,7 @@ class FineTuningInputs:
 
     campaign: CampaignRow
     model: str
-    parent: Served
+    parent: LocatedCheckpoint
     labels: TrainingSet
     recipe: TuneRecipe
 
@@ -90,16 +94,16 @@ def fine_tune_on_labels(
             nothing was begun.
     """
     require_one_level(campaign)
-    parent = served(db, model)
-    record_served(db, model, parent)
-    labels = labels_of(db, campaign, parent)
+    parent = serving_checkpoint(db, model)
+    record_outside_checkpoint(db, model, parent)
+    labels = campaign_training_set(db, campaign, parent)
     if trained_on(parent, labels):
-        return _learnt_before(db, model, parent, labels)
+        return _earlier_result(db, model, parent, labels)
     recipe = TuneRecipe(
         method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
     )
-    lesson = FineTuningInputs(campaign, model, parent, labels, recipe)
-    return _tune(db, lesson, models / lesson.tuning.id[:16])
+    inputs = FineTuningInputs(campaign, model, parent, labels, recipe)
+    return _tune(db, inputs, models / inputs.tuning.id[:16])
 
 
 def require_one_level(campaign: CampaignRow) -> None:
@@ -117,7 +121,9 @@ def require_one_level(campaign: CampaignRow) -> None:
         )
 
 
-def labels_of(db: Database, campaign: CampaignRow, parent: Served) -> TrainingSet:
+def campaign_training_set(
+    db: Database, campaign: CampaignRow, parent: LocatedCheckpoint
+) -> TrainingSet:
     """Return every label of the campaign's level that may be trained on, whoever asked for it."""
     level = recorded_level(db, campaign.verified_at)
     found = training_labels(db, level.name, level.level_hash)
@@ -125,44 +131,44 @@ def labels_of(db: Database, campaign: CampaignRow, parent: Served) -> TrainingSe
     return training_rows(found, level.level_hash, held_out=held_out)
 
 
-def trained_on(parent: Served, labels: TrainingSet) -> bool:
+def trained_on(parent: LocatedCheckpoint, labels: TrainingSet) -> bool:
     """Return whether a checkpoint was fine-tuned on this very training set."""
     card = open_checkpoint(parent.place).read_json("card.json")
     return bool(card.get("dataset") == labels.dataset_id)
 
 
-def _learnt_before(
-    db: Database, model: str, parent: Served, labels: TrainingSet
+def _earlier_result(
+    db: Database, model: str, parent: LocatedCheckpoint, labels: TrainingSet
 ) -> FineTuningResult:
     """Return what came of the fine-tuning whose checkpoint serves already."""
     for row in fine_tunings(db, model=model):
         if row.checkpoint_sha256 == parent.sha256 and row.training_set == labels.dataset_id:
-            return _learnt(row, parent.sha256)
+            return _recorded_result(row, parent.sha256)
     why = "the serving checkpoint was fine-tuned on these labels before"
     return FineTuningResult(parent.sha256, labels.n_labels, why=why)
 
 
-def _learnt(row: FineTuningRow, serving: str) -> FineTuningResult:
+def _recorded_result(row: FineTuningRow, serving: str) -> FineTuningResult:
     verdict = GateVerdict.from_json(row.report)
     return FineTuningResult(serving, row.n_labels, json.loads(row.method)["method"], verdict)
 
 
-def _tune(db: Database, lesson: FineTuningInputs, folder: Path) -> FineTuningResult:
-    row = record_fine_tuning(db, lesson.tuning, n_labels=lesson.labels.n_labels, folder=str(folder))
+def _tune(db: Database, inputs: FineTuningInputs, folder: Path) -> FineTuningResult:
+    row = record_fine_tuning(db, inputs.tuning, n_labels=inputs.labels.n_labels, folder=str(folder))
     if row.state == "running":
-        row = _train_and_judge(db, lesson, row, folder)
+        row = _train_and_judge(db, inputs, row, folder)
     if row.state != "accepted" or row.checkpoint_sha256 is None:
-        return _learnt(row, lesson.parent.sha256)
-    parent, candidate = lesson.parent.sha256, row.checkpoint_sha256
-    promote(db, lesson.model, candidate, "gate", row.report, expected=parent)
-    return _learnt(row, candidate)
+        return _recorded_result(row, inputs.parent.sha256)
+    parent, candidate = inputs.parent.sha256, row.checkpoint_sha256
+    promote(db, inputs.model, candidate, "gate", row.report, expected=parent)
+    return _recorded_result(row, candidate)
 
 
 def _train_and_judge(
-    db: Database, lesson: FineTuningInputs, row: FineTuningRow, folder: Path
+    db: Database, inputs: FineTuningInputs, row: FineTuningRow, folder: Path
 ) -> FineTuningRow:
-    place, rows, recipe = lesson.parent.place, lesson.labels.rows, lesson.recipe
-    level = lesson.campaign.verified_at
+    place, rows, recipe = inputs.parent.place, inputs.labels.rows, inputs.recipe
+    level = inputs.campaign.verified_at
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         candidate = fine_tune(place, rows, folder, recipe, device=device)
@@ -172,7 +178,7 @@ def _train_and_judge(
             rows,
             level,
             seed=recipe.seed,
-            before=_verdict_on(db, lesson),
+            before=_verdict_on(db, inputs),
             device=device,
         )
     except ModelError as fault:
@@ -182,27 +188,27 @@ def _train_and_judge(
         db,
         row.id,
         "accepted" if verdict.accepted else "rejected",
-        checkpoint=_checkpoint_row(candidate, lesson),
+        checkpoint=_checkpoint_row(candidate, inputs),
         report=verdict.to_json(),
     )
-    return next(ended for ended in fine_tunings(db, model=lesson.model) if ended.id == row.id)
+    return next(ended for ended in fine_tunings(db, model=inputs.model) if ended.id == row.id)
 
 
-def _verdict_on(db: Database, lesson: FineTuningInputs) -> GateVerdict | None:
+def _verdict_on(db: Database, inputs: FineTuningInputs) -> GateVerdict | None:
     """Return the verdict by which the parent came to serve, None where it was never fine-tuned."""
-    for row in fine_tunings(db, model=lesson.model):
-        if row.checkpoint_sha256 == lesson.parent.sha256:
+    for row in fine_tunings(db, model=inputs.model):
+        if row.checkpoint_sha256 == inputs.parent.sha256:
             return GateVerdict.from_json(row.report)
     return None
 
 
-def _checkpoint_row(candidate: Checkpoint, lesson: FineTuningInputs) -> CheckpointRow:
+def _checkpoint_row(candidate: Checkpoint, inputs: FineTuningInputs) -> CheckpointRow:
     return CheckpointRow(
         sha256=candidate.sha256,
-        name=lesson.model,
+        name=inputs.model,
         kind=candidate.kind,
         card=candidate.read_json("card.json"),
-        model=lesson.model,
+        model=inputs.model,
         folder=str(candidate.folder.absolute()),
-        parent_sha256=lesson.parent.sha256,
+        parent_sha256=inputs.parent.sha256,
     )

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flows.learning.fine_tuning import FineTuningResult
-from flows.learning.round_metrics import ends_of, spent_by, taught, verified
+from flows.learning.round_metrics import (
+    calculations_since,
+    round_ends,
+    verification_numbers,
+    with_verdict,
+)
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import begin_round, end_round, note_round, rounds
 from screening_db.queries.ranking import campaign as campaign_row
@@ -31,7 +36,7 @@ class LoopSteps(Protocol):
         """Fine-tune the serving checkpoint, and let the candidate serve if the gate does."""
         ...
 
-    def rank_again(self, calculations: int) -> None:
+    def rerank(self, calculations: int) -> None:
         """Predict what is stale, rank, and queue up to so many candidates for the next round."""
         ...
 
@@ -40,7 +45,8 @@ class LoopSteps(Protocol):
 class Loop:
     """How many rounds a campaign has in all, what they may cost in all, how patient it is.
 
-    ``budget`` and ``per_round`` count adslabs that are calculated; ``told`` hears of each round.
+    ``budget`` and ``per_round`` count adslabs that are calculated; ``on_round_end`` is called with
+    each round.
     """
 
     db: Database
@@ -50,39 +56,39 @@ class Loop:
     budget: int
     per_round: int
     patience: int
-    told: Callable[[RoundRow], None]
+    on_round_end: Callable[[RoundRow], None]
 
-    def run(self, parts: LoopSteps) -> str:
+    def run(self, steps: LoopSteps) -> str:
         """Run the rounds that are left; return why the last one was the last."""
-        known = rounds(self.db, self.campaign)
-        while not (why := self._why_over(known)):
-            self._round(parts)
-            known = rounds(self.db, self.campaign)
-            self.told(known[-1])
+        recorded = rounds(self.db, self.campaign)
+        while not (why := self._why_over(recorded)):
+            self._round(steps)
+            recorded = rounds(self.db, self.campaign)
+            self.on_round_end(recorded[-1])
         return why
 
-    def _round(self, parts: LoopSteps) -> None:
+    def _round(self, steps: LoopSteps) -> None:
         before = [row for row in rounds(self.db, self.campaign) if row.state == "finished"]
-        left = self.budget - _calculations(ends_of(before))
+        left = self.budget - _calculations(round_ends(before))
         row = begin_round(
             self.db,
             self.campaign,
             budget=min(self.per_round, left),
             checkpoint_before=campaign_row(self.db, self.campaign).checkpoint_sha256,
         )
-        parts.verify(int(row.budget) - spent_by(self.db, before, self.campaign))
-        numbers = verified(self.db, before, row, self.windows)
+        steps.verify(int(row.budget) - calculations_since(self.db, before, self.campaign))
+        numbers = verification_numbers(self.db, before, row, self.windows)
         note_round(self.db, self.campaign, row.number, numbers)
-        learnt = parts.fine_tune()
-        parts.rank_again(min(self.per_round, left - int(numbers.spent)))
-        numbers = taught(row, numbers, learnt)
-        why = self._why_stop(ends_of([*before, numbers]))
+        tuning = steps.fine_tune()
+        steps.rerank(min(self.per_round, left - int(numbers.spent)))
+        numbers = with_verdict(row, numbers, tuning)
+        why = self._why_stop(round_ends([*before, numbers]))
         end_round(self.db, self.campaign, row.number, numbers, stopped=why)
 
-    def _why_over(self, known: Sequence[RoundRow]) -> str:
+    def _why_over(self, recorded: Sequence[RoundRow]) -> str:
         """Return why no round is begun or gone on with, or nothing."""
-        begins = not known or known[-1].state == "running"
-        return "" if begins else self._why_stop(ends_of(known))
+        begins = not recorded or recorded[-1].state == "running"
+        return "" if begins else self._why_stop(round_ends(recorded))
 
     def _why_stop(self, ends: Sequence[RoundEnd]) -> str:
         if len(ends) >= self.rounds:

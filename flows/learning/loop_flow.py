@@ -11,8 +11,8 @@ from flows.config.resolve import Resolved
 from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
 from flows.learning.loop import Loop
 from flows.learning.rescore import rescore
-from flows.screening.flow import Control
-from flows.verification.flow import InJobs, OnDask, run_verification
+from flows.screening.flow import Runtime
+from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import campaign as campaign_row
@@ -26,9 +26,9 @@ class CampaignLoopSteps:
 
     db: Database
     resolved: Resolved
-    control: Control
-    where: OnDask | InJobs
-    places: EngineLocations
+    runtime: Runtime
+    where: DaskWorkers | BatchJobs
+    engine_locations: EngineLocations
     models: Path
 
     @property
@@ -43,7 +43,12 @@ class CampaignLoopSteps:
         def verify_task(limit: int) -> str:
             campaign = campaign_row(self.db, self.name)
             counts = run_verification(
-                self.db, campaign, limit=limit, engine=None, where=self.where, places=self.places
+                self.db,
+                campaign,
+                limit=limit,
+                engine=None,
+                where=self.where,
+                engine_locations=self.engine_locations,
             )
             return str(counts)
 
@@ -54,7 +59,7 @@ class CampaignLoopSteps:
         """Fine-tune and judge; where there is too little to learn from, say so and go on."""
 
         @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
-        def learn_task() -> FineTuningResult:
+        def fine_tune_task() -> FineTuningResult:
             stated = self.resolved.campaign
             campaign = campaign_row(self.db, self.name)
             try:
@@ -64,23 +69,23 @@ class CampaignLoopSteps:
             except (UserError, ModelError) as fault:
                 return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
 
-        return learn_task()
+        return fine_tune_task()
 
-    def rank_again(self, calculations: int) -> None:
+    def rerank(self, calculations: int) -> None:
         """Predict what is stale, rank, and queue up to so many candidates for the next round."""
 
         @task(name="rank again", cache_policy=NO_CACHE)
-        def rank_task(calculations: int) -> int:
-            return rescore(self.db, self.name, self.control, calculations=calculations).predicted
+        def rerank_task(calculations: int) -> int:
+            return rescore(self.db, self.name, self.runtime, calculations=calculations).predicted
 
-        rank_task(calculations)
+        rerank_task(calculations)
 
 
-def loop_flow(loop: Loop, parts: CampaignLoopSteps) -> Callable[[str, int], str]:
+def loop_flow(loop: Loop, steps: CampaignLoopSteps) -> Callable[[str, int], str]:
     """Return a campaign's loop as a Prefect flow; what is done is known from the database."""
 
     @flow(name="loop", flow_run_name="{campaign}")
     def run(campaign: str, rounds: int) -> str:
-        return loop.run(parts)
+        return loop.run(steps)
 
     return run

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
-from flows.records.checkpoints import Served, found, record_served
+from flows.records.checkpoints import (
+    LocatedCheckpoint,
+    locate_checkpoint,
+    record_outside_checkpoint,
+)
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
@@ -19,7 +23,7 @@ EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
-class RolledBack:
+class Rollback:
     """What a rollback did."""
 
     now: str  # SHA-256
@@ -36,14 +40,14 @@ def promote_by_hand(db: Database, model: str, wanted: str, *, force: bool) -> st
     """
     now = serving(db, model)
     sha256 = _named(db, model, wanted)
-    served = found(db, sha256)
+    served = locate_checkpoint(db, sha256)
     if now is None:
         now = _first(db, model)
     promote(db, model, served.sha256, "by hand", {}, expected=now, force=force)
     return sha256
 
 
-def roll_back_model(db: Database, model: str) -> RolledBack:
+def roll_back_model(db: Database, model: str) -> Rollback:
     """Let the checkpoint serve that served before, with the rankings that it had made.
 
     Nothing is predicted: a campaign of which it has yet to predict something keeps its ranking.
@@ -53,14 +57,14 @@ def roll_back_model(db: Database, model: str) -> RolledBack:
         DatabaseError: nothing served before, or a campaign of the model is being screened.
     """
     now = serving(db, model)
-    target = found(db, before(db, model)).sha256
+    target = locate_checkpoint(db, before(db, model)).sha256
     with ExitStack() as held:
         rankings = []
         for row in _ranked_otherwise(db, model, target):
             held.enter_context(campaign_lock(db, row.name))
             rankings.append(new_ranking(db, row, target))
         roll_back(db, model, expected=now, rankings=rankings)
-    return RolledBack(target, now or "", tuple(r.campaign for r in rankings))
+    return Rollback(target, now or "", tuple(r.campaign for r in rankings))
 
 
 def _ranked_otherwise(db: Database, model: str, target: str) -> list[CampaignRow]:
@@ -97,6 +101,6 @@ def _first(db: Database, model: str) -> str | None:
 
 
 def _from_outside(db: Database, model: str, place: str) -> str:
-    at = Served(place, open_checkpoint(place).sha256)
-    record_served(db, model, at)
+    at = LocatedCheckpoint(place, open_checkpoint(place).sha256)
+    record_outside_checkpoint(db, model, at)
     return at.sha256

@@ -10,7 +10,7 @@ from flows.config.campaign import Campaign
 from flows.records.recorded_campaign import recorded_campaign, recorded_prices, recorded_windows
 from flows.records.to_rows import rank_row
 from flows.screening.ranking import queue_row, ranked_pairs
-from flows.screening.triage import choose
+from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import (
     best_placements,
@@ -31,7 +31,7 @@ from tasks.acquisition.rank import RankedPair
 from tasks.acquisition.triage import Budget, Selection
 
 
-def rank_again(
+def rerank_campaign(
     db: Database,
     row: CampaignRow,
     checkpoint_sha256: str,
@@ -60,9 +60,9 @@ def new_ranking(
 ) -> CampaignRanking:
     """Return the ranking of a campaign by one checkpoint; nothing is stored."""
     campaign = recorded_campaign(row)
-    asked = verification_requests(db, row.name)
+    requests = verification_requests(db, row.name)
     ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)
-    budget = _budget(db, campaign, asked, calculations)
+    budget = _budget(db, campaign, requests, calculations)
     best = best_placements(db, row.name, campaign.triage.keep_per_pair, checkpoint_sha256)
     return CampaignRanking(
         campaign=row.name,
@@ -70,23 +70,26 @@ def new_ranking(
         ranks=[rank_row(row.name, r) for r in ranked],
         kept=[candidate for ids in best.values() for candidate in ids],
         queued=[
-            queue_row(campaign, chosen) for chosen in _chosen(db, campaign, asked, ranked, budget)
+            queue_row(campaign, chosen)
+            for chosen in _chosen(db, campaign, requests, ranked, budget)
         ],
     )
 
 
 def _budget(
-    db: Database, campaign: Campaign, asked: VerificationRequests, calculations: int | None
+    db: Database, campaign: Campaign, requests: VerificationRequests, calculations: int | None
 ) -> Budget:
     """Return what the campaign's budget leaves, or the whole of it for a round of its own."""
     whole = campaign.triage.as_budget()
     if calculations is not None:
         return replace(whole, calculations=calculations)
-    left = max(len(asked.waiting), whole.calculations - len(asked.begun))
+    left = max(len(requests.waiting), whole.calculations - len(requests.begun))
     costs = campaign.triage.costs
     if costs is None or costs.budget is None:
         return Budget(left)
-    return Budget(left, max(costs.budget - _spent(db, campaign.name, asked.begun, costs.rule()), 0))
+    return Budget(
+        left, max(costs.budget - _spent(db, campaign.name, requests.begun, costs.rule()), 0)
+    )
 
 
 def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -> float:
@@ -101,17 +104,17 @@ def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -
 def _chosen(
     db: Database,
     campaign: Campaign,
-    asked: VerificationRequests,
+    requests: VerificationRequests,
     ranked: list[RankedPair],
     budget: Budget,
 ) -> list[Selection]:
     """Return what triage chooses of the pairs whose lowest placement nobody has begun."""
-    return choose(
+    return choose_pairs(
         db,
         campaign,
         recorded_windows(campaign),
-        [r for r in ranked if r.minimum.candidate_id not in asked.begun],
+        [r for r in ranked if r.minimum.candidate_id not in requests.begun],
         prices=recorded_prices(campaign),
         budget=budget,
-        paid={row.slab_id for row in candidates(db, sorted(asked.begun)).values()},
+        paid={row.slab_id for row in candidates(db, sorted(requests.begun)).values()},
     )

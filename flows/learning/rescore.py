@@ -19,13 +19,17 @@ from flows.cluster.prefect_client import control_plane
 from flows.cluster.workers import device_for
 from flows.display.progress import Advance, progress_bar
 from flows.errors import CampaignError
-from flows.learning.rerank import rank_again
-from flows.records.checkpoints import Served, record_served, served
+from flows.learning.rerank import rerank_campaign
+from flows.records.checkpoints import (
+    LocatedCheckpoint,
+    record_outside_checkpoint,
+    serving_checkpoint,
+)
 from flows.records.from_rows import stored_adsorbates, stored_slabs
-from flows.records.locations import lake_of
+from flows.records.locations import lake_folder
 from flows.records.to_rows import prediction_row, prediction_table
 from flows.screening.chunks import GROUP_PLACEMENTS
-from flows.screening.flow import Control
+from flows.screening.flow import Runtime
 from screening_db.database.engine import Database
 from screening_db.learning.stale import model_of, require_finished, stale_predictions
 from screening_db.queries.ranking import campaign as find_campaign
@@ -42,7 +46,7 @@ CHUNK_PLACEMENTS = 1000
 
 
 @dataclass(frozen=True)
-class Rescored:
+class RescoringResult:
     """What a re-scoring did: how much it predicted, and which checkpoint ranks the campaign."""
 
     campaign: str
@@ -67,7 +71,7 @@ class Rescoring:
     database: Database
     lake: Path
     campaign: CampaignRow
-    checkpoint: Served
+    checkpoint: LocatedCheckpoint
     chunks: dict[str, tuple[StoredSlab, ...]]
 
     @property
@@ -79,11 +83,11 @@ class Rescoring:
 def rescore(
     db: Database,
     campaign: str,
-    control: Control,
+    runtime: Runtime,
     *,
     calculations: int | None = None,
     chunk_placements: int = CHUNK_PLACEMENTS,
-) -> Rescored:
+) -> RescoringResult:
     """Let the serving checkpoint predict what is stale, and rank the campaign by it.
 
     ``calculations`` says how many are to wait for verification after, in place of what the
@@ -96,20 +100,20 @@ def rescore(
     row = find_campaign(db, campaign)
     require_finished(db, row)
     model = model_of(db, campaign)
-    checkpoint = served(db, model)
-    record_served(db, model, checkpoint)  # a new release may have embedded another one
+    checkpoint = serving_checkpoint(db, model)
+    record_outside_checkpoint(db, model, checkpoint)  # a new release may have embedded another one
     _require_level(checkpoint, row)
     stale = stale_predictions(db, campaign, checkpoint.sha256)
     if stale:
-        chunks = again_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
-        _predict(Rescoring(db, lake_of(db), row, checkpoint, chunks), control)
+        chunks = rescoring_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
+        _predict(Rescoring(db, lake_folder(db), row, checkpoint, chunks), runtime)
     ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
     if ranked:
-        rank_again(db, row, checkpoint.sha256, calculations=calculations)
-    return Rescored(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
+        rerank_campaign(db, row, checkpoint.sha256, calculations=calculations)
+    return RescoringResult(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
 
 
-def _require_level(checkpoint: Served, row: CampaignRow) -> None:
+def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:
     levels = checkpoint_domain(checkpoint.place).domain.levels
     if row.level not in levels:
         raise CampaignError(
@@ -118,8 +122,8 @@ def _require_level(checkpoint: Served, row: CampaignRow) -> None:
         )
 
 
-def again_chunks(
-    slabs: Sequence[StoredSlab], checkpoint: Served, size: int
+def rescoring_chunks(
+    slabs: Sequence[StoredSlab], checkpoint: LocatedCheckpoint, size: int
 ) -> dict[str, tuple[StoredSlab, ...]]:
     """Return chunks of about ``size`` placements by their ids, slabs in the order of theirs."""
     chunks = {}
@@ -140,52 +144,54 @@ def _filled(slabs: Sequence[StoredSlab], size: int) -> Iterator[list[StoredSlab]
         yield members
 
 
-def _predict(run: Rescoring, control: Control) -> None:
-    device = device_for(control.cluster)
+def _predict(run: Rescoring, runtime: Runtime) -> None:
+    device = device_for(runtime.cluster)
     plugin = PredictorPlugin(run.checkpoint.place, run.checkpoint.sha256, device)
     with (
-        control_plane(control.prefect_api_url) as plane,  # starts while the workers do
-        dask_client(control.cluster, device, plugin) as client,
+        control_plane(runtime.prefect_api_url) as plane,  # starts while the workers do
+        dask_client(runtime.cluster, device, plugin) as client,
         plane.connected(),
     ):
-        prefect_flow(run, client)(run.campaign.name, run.checkpoint.sha256)
+        rescoring_flow(run, client)(run.campaign.name, run.checkpoint.sha256)
 
 
-def prefect_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
+def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
     """Return the predictions of ``run`` as a Prefect flow, one task run for each chunk."""
     adsorbates = stored_adsorbates(
         run.database,
         {c.adsorbate for slabs in run.chunks.values() for s in slabs for c in s.candidates},
     )
-    order = RescoringRequest(adsorbates, run.campaign.level)
+    request = RescoringRequest(adsorbates, run.campaign.level)
 
     @flow(name="rescore", flow_run_name="{campaign} again")
-    def again(campaign: str, checkpoint: str) -> None:
+    def predict_stale(campaign: str, checkpoint: str) -> None:
         with progress_bar(campaign, run.placements, 0, "placements") as advance:
 
             @task(name="predict again", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
             def chunk_task(chunk_id: str) -> None:
-                scored = _score(client, run.chunks[chunk_id], order, advance)
+                scored = _score(client, run.chunks[chunk_id], request, advance)
                 _store(run, chunk_id, scored)
 
             for chunk_id in run.chunks:
                 chunk_task(chunk_id)
 
-    return again
+    return predict_stale
 
 
 def predict_on_worker(
-    slabs: Sequence[StoredSlab], order: RescoringRequest
+    slabs: Sequence[StoredSlab], request: RescoringRequest
 ) -> tuple[ScoredCandidate, ...]:
     """Predict with the predictor that the worker has loaded."""
-    return predict_again(slabs, order.adsorbates, level=order.level, predictor=worker_predictor())
+    return predict_again(
+        slabs, request.adsorbates, level=request.level, predictor=worker_predictor()
+    )
 
 
 def _score(
-    client: Client, slabs: Sequence[StoredSlab], order: RescoringRequest, advance: Advance
+    client: Client, slabs: Sequence[StoredSlab], request: RescoringRequest, advance: Advance
 ) -> list[ScoredCandidate]:
     futures = {
-        client.submit(predict_on_worker, group, order, pure=False): number
+        client.submit(predict_on_worker, group, request, pure=False): number
         for number, group in enumerate(_filled(slabs, GROUP_PLACEMENTS))
     }
     done: dict[int, tuple[ScoredCandidate, ...]] = {}

@@ -2,7 +2,7 @@
 
 from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates, show_funnel
-from flows.records.checkpoints import served
+from flows.records.checkpoints import serving_checkpoint
 from flows.records.locations import existing_database
 from flows.records.recorded_campaign import recorded_campaign
 from flows.screening.start import cluster_plan
@@ -23,7 +23,7 @@ def start_rescoring(campaign: str, database: str | None) -> None:
         row = find_campaign(db, campaign)
         require_finished(db, row)
         with campaign_lock(db, campaign):
-            checkpoint = served(db, model_of(db, campaign))
+            checkpoint = serving_checkpoint(db, model_of(db, campaign))
             if is_stale(db, campaign, checkpoint.sha256):
                 _run(db, row, settings)
             else:
@@ -37,10 +37,10 @@ def start_rescoring(campaign: str, database: str | None) -> None:
 
 def _run(db: Database, row: CampaignRow, settings: Settings) -> None:
     from flows.learning.rescore import rescore
-    from flows.screening.flow import Control
+    from flows.screening.flow import Runtime
 
     cluster = cluster_plan(recorded_campaign(row), settings)
-    done = rescore(db, row.name, Control(cluster, settings.prefect_api_url))
+    done = rescore(db, row.name, Runtime(cluster, settings.prefect_api_url))
     show_candidates(db, row.name, _SHOWN)
     show_funnel(db, row.name)
     print(

@@ -23,7 +23,7 @@ from tasks.reports.report import LabelComparison, agreement
 _ENDED = ("converged", "anomalous", "failed")
 
 
-def ends_of(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
+def round_ends(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
     """Return rounds as what decides whether another follows; ``found`` counts what is new."""
     ends, found = [], 0
     for row in rounds:
@@ -35,12 +35,12 @@ def ends_of(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
     return ends
 
 
-def spent_by(db: Database, before: Sequence[RoundRow], campaign: str) -> int:
+def calculations_since(db: Database, before: Sequence[RoundRow], campaign: str) -> int:
     """Return how many adslabs have ended since the rounds ``before``."""
     return sum(_ended_since(db, before, campaign).values())
 
 
-def verified(
+def verification_numbers(
     db: Database, before: Sequence[RoundRow], row: RoundRow, windows: Mapping[str, Window]
 ) -> RoundNumbers:
     """Return what is known of a round once its calculations have ended."""
@@ -65,23 +65,23 @@ def verified(
     )
 
 
-def taught(row: RoundRow, numbers: RoundNumbers, learnt: FineTuningResult) -> RoundNumbers:
+def with_verdict(row: RoundRow, numbers: RoundNumbers, tuning: FineTuningResult) -> RoundNumbers:
     """Return the numbers of a round with what the gate said of its fine-tuning."""
-    numbers = replace(numbers, checkpoint_after=learnt.serving)
-    if learnt.verdict is None:
-        return replace(numbers, note=learnt.why)
-    if learnt.accepted and learnt.serving == row.checkpoint_before:
+    numbers = replace(numbers, checkpoint_after=tuning.serving)
+    if tuning.verdict is None:
+        return replace(numbers, note=tuning.why)
+    if tuning.accepted and tuning.serving == row.checkpoint_before:
         return replace(numbers, note="no new label: the serving checkpoint learnt from all before")
-    errors = learnt.verdict.numbers.get("errors", {}).get(LABELS, {})
-    coverage = learnt.verdict.numbers.get("coverage_90", {}).get(LABELS, {})
+    errors = tuning.verdict.numbers.get("errors", {}).get(LABELS, {})
+    coverage = tuning.verdict.numbers.get("coverage_90", {}).get(LABELS, {})
     return replace(
         numbers,
         mae_before_ev=errors.get("mae_before_ev"),
         mae_after_ev=errors.get("mae_after_ev"),
         coverage_before=coverage.get("before"),
         coverage_after=coverage.get("after"),
-        verdict="accepted" if learnt.accepted else "rejected",
-        note="; ".join(learnt.verdict.reasons),
+        verdict="accepted" if tuning.accepted else "rejected",
+        note="; ".join(tuning.verdict.reasons),
     )
 
 

@@ -33,25 +33,26 @@ def show_rounds(db: Database, campaign: str) -> None:
 
 def show_round(row: RoundRow) -> None:
     """Print a round as it ends."""
-    told = "; ".join(part for part in (row.verdict, row.note) if part)
+    outcome = "; ".join(part for part in (row.verdict, row.note) if part)
     print(
         f"round {row.number}: {row.labels} labels, {row.found} inside the target, new ones "
-        f"predicted within {_error(row.mae_new_ev, row.coverage_new)}; {told or 'nothing learnt'}",
+        f"predicted within {_error(row.mae_new_ev, row.coverage_new)}; "
+        f"{outcome or 'nothing learnt'}",
         flush=True,
     )
 
 
-def show_learnt(learnt: FineTuningResult, model: str) -> None:
+def show_fine_tuning(result: FineTuningResult, model: str) -> None:
     """Print what came of one fine-tuning."""
-    if learnt.verdict is None:
-        print(f"nothing was trained: {learnt.why}")
+    if result.verdict is None:
+        print(f"nothing was trained: {result.why}")
         return
     table = new_table(
-        f"{model}: {learnt.method} of it on {learnt.labels} labels",
+        f"{model}: {result.method} of it on {result.labels} labels",
         ("rows of the gate", "number", "MAE before (eV)", "after", "difference, 95 % bounds"),
         right={"number", "MAE before (eV)", "after"},
     )
-    for name, found in learnt.verdict.numbers["errors"].items():
+    for name, found in result.verdict.numbers["errors"].items():
         table.add_row(
             name.replace("_", " "),
             str(found["rows"]),
@@ -60,10 +61,10 @@ def show_learnt(learnt: FineTuningResult, model: str) -> None:
             f"{found['difference_ev']:+.3f} ({found['lower_ev']:+.3f} to {found['upper_ev']:+.3f})",
         )
     print_table(table)
-    for reason in learnt.verdict.reasons:
+    for reason in result.verdict.reasons:
         print(f"rejected: {reason}")
-    verb = "serves" if learnt.accepted else "still serves"
-    print(f"{learnt.serving[:12]} {verb} {model}")
+    verb = "serves" if result.accepted else "still serves"
+    print(f"{result.serving[:12]} {verb} {model}")
 
 
 def _cells(row: RoundRow) -> Sequence[str]:

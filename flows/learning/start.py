@@ -13,14 +13,20 @@ from flows.errors import CampaignError
 from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels, require_one_level
 from flows.learning.loop import Loop
 from flows.learning.loop_flow import CampaignLoopSteps, loop_flow
-from flows.learning.show_learning import show_learnt, show_round, show_rounds
+from flows.learning.show_learning import show_fine_tuning, show_round, show_rounds
 from flows.records.campaign_start import record_start
-from flows.records.locations import choose_database, existing_database, lake_of, models_of, work_of
-from flows.screening.flow import Control, run_screening
-from flows.screening.start import VerificationRequest, cluster_plan, open_campaign, where_of
+from flows.records.locations import (
+    choose_database,
+    existing_database,
+    lake_folder,
+    models_folder,
+    work_folder,
+)
+from flows.screening.flow import Runtime, run_screening
+from flows.screening.start import VerificationRequest, cluster_plan, open_campaign, place_to_compute
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
-from screening_db.learning.rounds import rounds as known_rounds
+from screening_db.learning.rounds import rounds as recorded_rounds
 from screening_db.learning.stale import model_of
 from screening_db.queries.ranking import campaign as campaign_row
 from screening_db.tables.learning import RoundRow
@@ -38,11 +44,11 @@ def start_fine_tuning(
         row = campaign_row(db, campaign)
         model = model_of(db, campaign)
         with campaign_lock(db, campaign):
-            learnt = fine_tune_on_labels(db, row, model, learning or Learning(), models_of(db))
-        show_learnt(learnt, model)
-        if learnt.accepted:
+            result = fine_tune_on_labels(db, row, model, learning or Learning(), models_folder(db))
+        show_fine_tuning(result, model)
+        if result.accepted:
             print(f"rank by it with: sabatier rescore {campaign}")
-        return learnt
+        return result
     finally:
         db.close()
 
@@ -68,7 +74,7 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
         show_candidates(db, campaign.name, _SHOWN)
         print(f"stopped: {why}")
         print(f"database     {db.where}")
-        return known_rounds(db, campaign.name)[-1]
+        return recorded_rounds(db, campaign.name)[-1]
     finally:
         db.close()
 
@@ -86,18 +92,18 @@ def _run(
         budget=calculations,
         per_round=campaign.triage.budget,
         patience=campaign.learning.patience,
-        told=show_round,
+        on_round_end=show_round,
     )
     with control_plane(settings.prefect_api_url) as plane, plane.connected():
-        control = Control(cluster, plane.api_url)
+        runtime = Runtime(cluster, plane.api_url)
         if campaign_row(db, campaign.name).status != "finished":
-            run_screening(resolved, db, lake_of(db), control)
-        parts = CampaignLoopSteps(
+            run_screening(resolved, db, lake_folder(db), runtime)
+        steps = CampaignLoopSteps(
             db=db,
             resolved=resolved,
-            control=control,
-            where=where_of(VerificationRequest(), settings, lake_of(db) / "jobs"),
-            places=read_engine_locations(work_of(db)),
-            models=models_of(db),
+            runtime=runtime,
+            where=place_to_compute(VerificationRequest(), settings, lake_folder(db) / "jobs"),
+            engine_locations=read_engine_locations(work_folder(db)),
+            models=models_folder(db),
         )
-        return loop_flow(loop, parts)(campaign.name, rounds)
+        return loop_flow(loop, steps)(campaign.name, rounds)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
-from flows.records.locations import models_of
+from flows.records.locations import models_folder
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.serving import checkpoint, serving
@@ -15,14 +15,14 @@ from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 
 @dataclass(frozen=True)
-class Served:
+class LocatedCheckpoint:
     """A checkpoint that was found: its hash, and the name or folder that it is loaded from."""
 
     place: str
     sha256: str
 
 
-def served(db: Database, model: str) -> Served:
+def serving_checkpoint(db: Database, model: str) -> LocatedCheckpoint:
     """Return the checkpoint that serves ``model``: the promoted one, else that of the name.
 
     Raises:
@@ -31,11 +31,11 @@ def served(db: Database, model: str) -> Served:
     """
     sha256 = serving(db, model)
     if sha256 is None:
-        return Served(model, open_checkpoint(model).sha256)
-    return found(db, sha256)
+        return LocatedCheckpoint(model, open_checkpoint(model).sha256)
+    return locate_checkpoint(db, sha256)
 
 
-def found(db: Database, sha256: str) -> Served:
+def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
     """Return a checkpoint of the database, wherever it lies.
 
     Raises:
@@ -57,10 +57,10 @@ def found(db: Database, sha256: str) -> Served:
             f"{here[:12]} here; install the release it came with, or let another one serve: "
             f"sabatier model promote {row.model} CHECKPOINT"
         )
-    return Served(place, sha256)
+    return LocatedCheckpoint(place, sha256)
 
 
-def record_served(db: Database, model: str, at: Served) -> None:
+def record_outside_checkpoint(db: Database, model: str, at: LocatedCheckpoint) -> None:
     """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
     if serving(db, model) == at.sha256:
         return
@@ -74,10 +74,10 @@ def record_served(db: Database, model: str, at: Served) -> None:
 
 def checkpoint_location(db: Database, row: CheckpointRow) -> str:
     """Return the embedded name of a checkpoint, or its folder; a relative one is beside ``db``."""
-    return str((models_of(db) / row.folder).absolute()) if row.folder else row.name
+    return str((models_folder(db) / row.folder).absolute()) if row.folder else row.name
 
 
-def checkpoint_for(db: Database, campaign: Campaign) -> str | None:
+def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
     """Return what a campaign is screened with, or None where it is what its file names.
 
     One that was begun goes on with the checkpoint it was begun with, whatever serves by now.
@@ -91,4 +91,4 @@ def checkpoint_for(db: Database, campaign: Campaign) -> str | None:
         # what the file itself names is read by that name: if it is another one, the file changed
         itself = first.folder in ("", str(Path(campaign.model).absolute()))
         sha256 = None if itself else first.sha256
-    return found(db, sha256).place if sha256 else None
+    return locate_checkpoint(db, sha256).place if sha256 else None

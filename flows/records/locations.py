@@ -25,20 +25,20 @@ def database_if_there(address: str) -> Database | None:
         return None
 
 
-def lake_of(database: Database) -> Path:
+def lake_folder(database: Database) -> Path:
     """Return the folder beside a database that holds its Parquet files."""
     if database.path is not None:
         return database.path.with_suffix("")
     return DEFAULT_DATABASE.parent / (database.url.database or "postgresql")
 
 
-def work_of(database: Database) -> Path:
+def work_folder(database: Database) -> Path:
     """Return the folder beside a database in which its verifications keep their steps."""
-    lake = lake_of(database)
+    lake = lake_folder(database)
     return lake.with_name(f"{lake.name}.work")
 
 
-def models_of(database: Database) -> Path:
+def models_folder(database: Database) -> Path:
     """Return the folder beside a database in which its fine-tuned checkpoints lie."""
-    lake = lake_of(database)
+    lake = lake_folder(database)
     return lake.with_name(f"{lake.name}.models")

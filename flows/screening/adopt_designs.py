@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from flows.config.campaign import Bulks, Campaign, Target
 from flows.errors import CampaignError
-from flows.records.locations import lake_of
+from flows.records.locations import lake_folder
 from flows.records.recorded_level import recorded_level
 from flows.records.to_rows import (
     adsorbate_row,
@@ -23,8 +23,8 @@ from flows.records.to_rows import (
     prediction_table,
     slab_row,
 )
-from flows.screening.generated import Generated
-from flows.screening.ranking import Expected, finish
+from flows.screening.generated import GeneratedDesigns
+from flows.screening.ranking import ExpectedCounts, finish_campaign
 from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
@@ -63,7 +63,7 @@ WIDTH_EV = 0.1  # of the target's window, either side: what the ranking counts a
 
 
 def designs_campaign(
-    name: str, order: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
+    name: str, request: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
 ) -> Campaign:
     """Return the campaign that designs of an order enter; its target is the order's energy.
 
@@ -71,19 +71,19 @@ def designs_campaign(
         CampaignError: the name cannot be one, or the order is of a formula, not of a molecule
             that a verification could compute.
     """
-    if order.species is None:
+    if request.species is None:
         raise CampaignError(
-            f"candidates of a campaign name a stored adsorbate, {order.adsorbate} is a formula of "
-            "one or more; leave the campaign out, or design an adsorbate by its name"
+            f"candidates of a campaign name a stored adsorbate, {request.adsorbate} is a formula "
+            "of one or more; leave the campaign out, or design an adsorbate by its name"
         )
-    target = Target(optimum=order.target_ev, width=width_ev)
+    target = Target(optimum=request.target_ev, width=width_ev)
     try:
         return Campaign(
             name=name,
-            bulks=Bulks(elements=list(order.asked.elements)),
-            adsorbates=[order.species],
-            target={order.species: target},
-            level=order.level,
+            bulks=Bulks(elements=list(request.asked.elements)),
+            adsorbates=[request.species],
+            target={request.species: target},
+            level=request.level,
             model=model,
             seed=seed,
         )
@@ -92,7 +92,7 @@ def designs_campaign(
         raise CampaignError(f"campaign {name!r}: {first['loc'][0]}: {first['msg']}") from None
 
 
-def adopt(generated: Generated, campaign: Campaign, db: Database) -> int:
+def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database) -> int:
     """Store the valid designs as the candidates of ``campaign``; return how many there are.
 
     Equal designs are one candidate, and a rerun adds nothing.
@@ -114,7 +114,9 @@ def adopt(generated: Generated, campaign: Campaign, db: Database) -> int:
         record_slabs(db, [slab_row(slab) for slab in slabs.values()])
         record_items(db, _used(campaign, slabs.values()))
         _record_candidates(db, campaign.name, scored)
-        finish(db, campaign, campaign.windows(), Expected(len(slabs), len(slabs), len(scored)))
+        finish_campaign(
+            db, campaign, campaign.windows(), ExpectedCounts(len(slabs), len(slabs), len(scored))
+        )
     return len(scored)
 
 
@@ -144,7 +146,7 @@ def _slab(made: Adslab) -> Slab:
     return Slab(made.slab_id, bulk, made.bulk_formula, made.miller, 0.0, "top", slab)
 
 
-def _bulk_row(generated: Generated, slab: Slab) -> BulkRow:
+def _bulk_row(generated: GeneratedDesigns, slab: Slab) -> BulkRow:
     return BulkRow(
         id=slab.bulk_id,
         formula=slab.bulk_formula,
@@ -154,7 +156,7 @@ def _bulk_row(generated: Generated, slab: Slab) -> BulkRow:
 
 
 def _record_start(
-    db: Database, generated: Generated, campaign: Campaign, scored: Sequence[ScoredCandidate]
+    db: Database, generated: GeneratedDesigns, campaign: Campaign, scored: Sequence[ScoredCandidate]
 ) -> None:
     level = recorded_level(db, campaign.level)
     sha256 = scored[0].prediction.checkpoint_sha256
@@ -193,7 +195,7 @@ def _used(campaign: Campaign, slabs: Iterable[Slab]) -> list[CampaignItemRow]:
 
 def _record_candidates(db: Database, campaign: str, scored: Sequence[ScoredCandidate]) -> None:
     """Write the file of the lake first: what is done in the database has its file."""
-    write_predictions(lake_of(db), campaign, CHUNK, prediction_table(scored))
+    write_predictions(lake_folder(db), campaign, CHUNK, prediction_table(scored))
     record_chunk(
         db,
         campaign,

@@ -37,7 +37,7 @@ def make_chunks(slabs: Sequence[CountedSlab], *, size: int, work: str) -> list[C
     ]
 
 
-def groups(chunk: Chunk, size: int = GROUP_PLACEMENTS) -> list[tuple[Slab, ...]]:
+def worker_groups(chunk: Chunk, size: int = GROUP_PLACEMENTS) -> list[tuple[Slab, ...]]:
     """Return the chunk's slabs in groups of about ``size`` placements."""
     return [tuple(s.slab for s in members) for members in _filled(chunk.slabs, size)]
 

@@ -11,7 +11,7 @@ from flows.config.settings import Settings
 from flows.display.tables import duration, new_table, print_table
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
-from flows.screening.surfaces import cut_here
+from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.contents import stored_contents
@@ -29,15 +29,15 @@ _NAMED = 10  # of what is new or gone; the rest is counted
 
 
 @dataclass(frozen=True)
-class Since:
+class EarlierCampaign:
     """The earlier campaign: a file, or a name in the database that the command line gives."""
 
     other: str
     database: str | None = None
 
 
-def show_since(
-    since: Since,
+def show_comparison(
+    earlier: EarlierCampaign,
     resolved: Resolved,
     surfaces: Sequence[BulkSurfaces],
     settings: Settings,
@@ -45,22 +45,24 @@ def show_since(
 ) -> None:
     """Print how a campaign differs from an earlier one, and the time of what is new in it."""
     campaign = resolved.campaign
-    old = _of_file(since, resolved, settings) or _of_stored(since, resolved, settings)
-    found = compare_plans(contents(resolved, surfaces, answered=False), old)
-    _show_lines(found.lines, campaign.name, since.other)
+    old = _of_file(earlier, resolved, settings) or _of_stored(earlier, resolved, settings)
+    found = compare_plans(campaign_contents(resolved, surfaces, answered=False), old)
+    _show_lines(found.lines, campaign.name, earlier.other)
     seconds = seconds_of(found.to_predict, model=campaign.model, workers=workers, known=found.known)
     print(
-        f"{found.to_predict:,} placements to predict, {found.known:,} known from {since.other}: "
+        f"{found.to_predict:,} placements to predict, {found.known:,} known from {earlier.other}: "
         f"about {duration(seconds)} with {workers} workers"
     )
     if old.placements and not old.answered:
         print(
-            f"{since.other} is of another level or checkpoint than {resolved.level.name} "
+            f"{earlier.other} is of another level or checkpoint than {resolved.level.name} "
             f"{resolved.checkpoint_sha256[:12]}: nothing that it predicted is used again"
         )
 
 
-def contents(resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: bool) -> Contents:
+def campaign_contents(
+    resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: bool
+) -> Contents:
     """Return what a campaign file holds; with ``answered`` all of it counts as screened."""
     campaign = resolved.campaign
     cut = {s.slab.slab_id: s.slab for surface in surfaces for s in surface.slabs}
@@ -77,36 +79,34 @@ def contents(resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: 
     )
 
 
-def _of_file(since: Since, resolved: Resolved, settings: Settings) -> Contents | None:
+def _of_file(earlier: EarlierCampaign, resolved: Resolved, settings: Settings) -> Contents | None:
     """Return what the other file holds, or None where a stored campaign is meant."""
-    path = Path(since.other)
+    path = Path(earlier.other)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         return None
-    earlier = resolve(
-        load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations()
-    )
-    same = (earlier.level.level_hash, earlier.checkpoint_sha256) == (
+    other = resolve(load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations())
+    same = (other.level.level_hash, other.checkpoint_sha256) == (
         resolved.level.level_hash,
         resolved.checkpoint_sha256,
     )
-    return contents(earlier, cut_here(earlier), answered=same)
+    return campaign_contents(other, cut_bulks_locally(other), answered=same)
 
 
-def _of_stored(since: Since, resolved: Resolved, settings: Settings) -> Contents:
+def _of_stored(earlier: EarlierCampaign, resolved: Resolved, settings: Settings) -> Contents:
     """Return what a stored campaign holds, as far as it was run."""
-    place = choose_database(settings, resolved.campaign.database, since.database)
+    place = choose_database(settings, resolved.campaign.database, earlier.database)
     try:
         db = open_database(place, create=False)
     except DatabaseError as fault:
         raise CampaignError(
-            f"--since is a campaign file or the name of a stored campaign, got {since.other!r}: "
+            f"--since is a campaign file or the name of a stored campaign, got {earlier.other!r}: "
             f"there is no such file, and {fault}"
         ) from fault
     try:
-        campaign_row(db, since.other)
+        campaign_row(db, earlier.other)
         stored = stored_contents(
             db,
-            since.other,
+            earlier.other,
             level=resolved.level.name,
             checkpoint_sha256=resolved.checkpoint_sha256,
         )

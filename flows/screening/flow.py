@@ -16,16 +16,16 @@ from flows.config.resolve import Resolved
 from flows.display.progress import progress_bar
 from flows.records.campaign_start import record_surfaces
 from flows.screening.chunks import Chunk, make_chunks
-from flows.screening.ranking import Expected, finish
-from flows.screening.score import ScoringRequest, Store, score_chunk
-from flows.screening.surfaces import SlabRequest, cut
+from flows.screening.ranking import ExpectedCounts, finish_campaign
+from flows.screening.score import ResultStore, ScoringRequest, score_chunk
+from flows.screening.surfaces import SlabRequest, cut_bulk
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
 from tasks.reports.plan import BulkSurfaces
 
 
 @dataclass(frozen=True)
-class Control:
+class Runtime:
     """Where a run's control plane and workers are."""
 
     cluster: ClusterPlan
@@ -37,7 +37,7 @@ class Screening:
     """One run of a campaign: what it works on, and where the results go."""
 
     resolved: Resolved
-    store: Store
+    store: ResultStore
     client: Client
     chunks: list[Chunk] = field(default_factory=list)
     surfaces: list[BulkSurfaces] = field(default_factory=list)
@@ -45,10 +45,10 @@ class Screening:
     def cut(self) -> None:
         """Cut the bulks, store the slabs and split them into chunks."""
         campaign = self.resolved.campaign
-        self.surfaces = cut_on(self.client, self.resolved)
+        self.surfaces = cut_bulks(self.client, self.resolved)
         record_surfaces(self.store.database, campaign.name, self.surfaces)
         self.chunks = make_chunks(
-            [s for cut in self.surfaces for s in cut.slabs],
+            [s for surface in self.surfaces for s in surface.slabs],
             size=campaign.cluster.chunk_placements,
             work=self.resolved.work,
         )
@@ -58,7 +58,7 @@ class Screening:
         done = done_chunks(self.store.database, self.store.campaign)
         return [chunk for chunk in self.chunks if chunk.chunk_id not in done]
 
-    def order(self) -> ScoringRequest:
+    def request(self) -> ScoringRequest:
         """Return what is done with each slab."""
         campaign = self.resolved.campaign
         return ScoringRequest(
@@ -73,47 +73,49 @@ class Screening:
         """Rank, triage and fill the queue."""
         resolved = self.resolved
         expected = expected_items(resolved, self.surfaces, self.chunks)
-        finish(self.store.database, resolved.campaign, resolved.windows, expected, resolved.prices)
+        finish_campaign(
+            self.store.database, resolved.campaign, resolved.windows, expected, resolved.prices
+        )
 
 
 def expected_items(
     resolved: Resolved, surfaces: Sequence[BulkSurfaces], chunks: Sequence[Chunk]
-) -> Expected:
+) -> ExpectedCounts:
     """Return how many items of each stage a campaign has, from what was enumerated."""
     bulks = {b.bulk_id for b in resolved.bulks}
     bulks |= {r.item for r in resolved.refused if r.stage == "bulk"}
-    slabs = {s.slab.slab_id for cut in surfaces for s in cut.slabs}
-    slabs |= {r.item for cut in surfaces for r in cut.refused if r.stage == "slab"}
-    return Expected(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
+    slabs = {s.slab.slab_id for surface in surfaces for s in surface.slabs}
+    slabs |= {r.item for surface in surfaces for r in surface.refused if r.stage == "slab"}
+    return ExpectedCounts(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
 
 
-def cut_on(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
+def cut_bulks(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
     """Cut every bulk on the workers, one future each; the order is that of the bulks."""
-    order = SlabRequest.of(resolved)
-    futures = [client.submit(cut, bulk, order, pure=False) for bulk in resolved.bulks]
+    request = SlabRequest.of(resolved)
+    futures = [client.submit(cut_bulk, bulk, request, pure=False) for bulk in resolved.bulks]
     done = {}
     for _, surfaces in finished(client, futures):
         done[surfaces.bulk.bulk_id] = surfaces
     return [done[bulk.bulk_id] for bulk in resolved.bulks]
 
 
-def run_screening(resolved: Resolved, database: Database, lake: Path, control: Control) -> None:
+def run_screening(resolved: Resolved, database: Database, lake: Path, runtime: Runtime) -> None:
     """Run what is left of a campaign whose start is recorded."""
     name = resolved.campaign.name
-    store = Store(database, lake, name)
-    device = device_for(control.cluster)
+    store = ResultStore(database, lake, name)
+    device = device_for(runtime.cluster)
     plugin = PredictorPlugin(resolved.checkpoint, resolved.checkpoint_sha256, device)
     with (
-        control_plane(control.prefect_api_url) as plane,  # starts while the workers do
-        dask_client(control.cluster, device, plugin) as client,
+        control_plane(runtime.prefect_api_url) as plane,  # starts while the workers do
+        dask_client(runtime.cluster, device, plugin) as client,
         plane.connected(),
     ):
-        prefect_flow(Screening(resolved, store, client))(
+        screening_flow(Screening(resolved, store, client))(
             name, resolved.level.name, resolved.checkpoint_sha256
         )
 
 
-def prefect_flow(screening: Screening) -> Callable[[str, str, str], None]:
+def screening_flow(screening: Screening) -> Callable[[str, str, str], None]:
     """Return ``screening`` as a Prefect flow.
 
     Prefect sees names and hashes; structures, the client and the database stay here. What is done
@@ -140,7 +142,7 @@ def prefect_flow(screening: Screening) -> Callable[[str, str, str], None]:
 
 def _score_missing(screening: Screening) -> None:
     missing = {chunk.chunk_id: chunk for chunk in screening.missing()}
-    order = screening.order()
+    request = screening.request()
     total = sum(chunk.placements for chunk in screening.chunks)
     left = sum(chunk.placements for chunk in missing.values())
     with progress_bar(screening.store.campaign, total, total - left, "placements") as advance:
@@ -148,7 +150,7 @@ def _score_missing(screening: Screening) -> None:
         @task(name="score chunk", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
         def chunk_task(chunk_id: str) -> int:
             chunk = missing[chunk_id]
-            return score_chunk(screening.client, chunk, order, screening.store, advance)
+            return score_chunk(screening.client, chunk, request, screening.store, advance)
 
         known = sum(chunk_task(chunk_id) for chunk_id in missing)
     if known:

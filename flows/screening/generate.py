@@ -6,8 +6,8 @@ from pathlib import Path
 from flows.config.campaign import Campaign
 from flows.config.settings import read_settings
 from flows.records.locations import choose_database
-from flows.screening.adopt_designs import adopt, designs_campaign
-from flows.screening.generated import Generated, show_generated, write_generated
+from flows.screening.adopt_designs import adopt_designs, designs_campaign
+from flows.screening.generated import GeneratedDesigns, show_generated, write_generated
 from model.generation.design import load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
@@ -34,28 +34,28 @@ class GenerationRequest:
     campaign: str | None = None
 
 
-def start_generate(wish: GenerationRequest, database: str | None = None) -> None:
+def start_generate(generation: GenerationRequest, database: str | None = None) -> None:
     """Write designs, print what came of them, and let the valid ones enter the campaign."""
-    made = run_generation(wish)
+    made = run_generation(generation)
     show_generated(made)
-    if wish.campaign is not None:
-        _enter(made, _campaign(wish.campaign, wish, made.order), database)
+    if generation.campaign is not None:
+        _enter(made, _campaign(generation.campaign, generation, made.request), database)
 
 
-def _campaign(name: str, wish: GenerationRequest, order: DesignRequest) -> Campaign:
-    return designs_campaign(name, order, model=wish.model, seed=wish.seed)
+def _campaign(name: str, generation: GenerationRequest, request: DesignRequest) -> Campaign:
+    return designs_campaign(name, request, model=generation.model, seed=generation.seed)
 
 
-def _enter(made: Generated, campaign: Campaign, database: str | None) -> None:
+def _enter(made: GeneratedDesigns, campaign: Campaign, database: str | None) -> None:
     db = open_database(choose_database(read_settings(), None, database))
     try:
-        entered = adopt(made, campaign, db)
+        entered = adopt_designs(made, campaign, db)
         print(f"campaign     {campaign.name}: {entered} candidates in {db.where}")
     finally:
         db.close()
 
 
-def run_generation(wish: GenerationRequest) -> Generated:
+def run_generation(generation: GenerationRequest) -> GeneratedDesigns:
     """Write adslabs, check and predict them, and keep the valid ones as CIFs in ``wish.out``.
 
     A campaign that they cannot enter is refused before any is made.
@@ -64,25 +64,31 @@ def run_generation(wish: GenerationRequest) -> Generated:
         UserError: the order cannot be met, or ``out`` holds files already.
         ModelError: the checkpoint has no designer.
     """
-    if wish.count < 1:
-        raise UserError(f"the number of designs is 1 or more, got {wish.count}")
-    _require_empty(wish.out)
-    designer = load_designer(wish.model)
-    level = None if wish.level is None else level_name(wish.level)
-    order = design_request(
-        designer.levels, wish.adsorbate, wish.target_ev, bulk=wish.bulk, level=level
+    if generation.count < 1:
+        raise UserError(f"the number of designs is 1 or more, got {generation.count}")
+    _require_empty(generation.out)
+    designer = load_designer(generation.model)
+    level = None if generation.level is None else level_name(generation.level)
+    request = design_request(
+        designer.levels,
+        generation.adsorbate,
+        generation.target_ev,
+        bulk=generation.bulk,
+        level=level,
     )
-    if wish.campaign is not None:
-        _campaign(wish.campaign, wish, order)
+    if generation.campaign is not None:
+        _campaign(generation.campaign, generation, request)
     designs = write_designs(
         designer,
-        load_predictor(wish.model),
-        order,
-        count=wish.count,
-        seed=wish.seed,
-        sampling=wish.sampling,
+        load_predictor(generation.model),
+        request,
+        count=generation.count,
+        seed=generation.seed,
+        sampling=generation.sampling,
     )
-    generated = Generated(order, tuple(designs), wish.out, designer.checkpoint_sha256)
+    generated = GeneratedDesigns(
+        request, tuple(designs), generation.out, designer.checkpoint_sha256
+    )
     write_generated(generated)
     return generated
 

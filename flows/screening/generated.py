@@ -21,10 +21,10 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedDesigns:
     """What came of an order: every attempt in order, and the folder of the valid ones' CIFs."""
 
-    order: DesignRequest
+    request: DesignRequest
     designs: tuple[Design, ...]
     folder: Path
     designer_sha256: str
@@ -37,47 +37,47 @@ class Generated:
 
     def error_ev(self, design: Design) -> float:
         """Return predicted minus target energy of a valid design."""
-        error = design.error_ev(self.order.target_ev)
+        error = design.error_ev(self.request.target_ev)
         return float("nan") if error is None else error
 
 
-def write_generated(generated: Generated) -> None:
+def write_generated(generated: GeneratedDesigns) -> None:
     """Write the CIFs of valid designs and one table of all."""
     generated.folder.mkdir(parents=True, exist_ok=True)
     for design in generated.valid:
-        name = cif_name(design, generated.order)
+        name = cif_name(design, generated.request)
         (generated.folder / name).write_text(design.cif or "", encoding="utf-8")
     with (generated.folder / SUMMARY).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        table.writerows(_line(design, generated.order) for design in generated.designs)
+        table.writerows(_line(design, generated.request) for design in generated.designs)
 
 
-def cif_name(design: Design, order: DesignRequest) -> str:
+def cif_name(design: Design, request: DesignRequest) -> str:
     """Return the name of a valid design's file, such as ``007-CO-Cu3Pt-111.cif``."""
     if design.adslab is None:
         raise ValueError(f"design {design.number} is not valid and has no file")
     indices = "".join(str(index) for index in design.adslab.miller)
-    name = order.adsorbate.replace("(", "").replace(")", "")
+    name = request.adsorbate.replace("(", "").replace(")", "")
     return f"{design.number:03d}-{name}-{design.adslab.bulk_formula}-{indices}.cif"
 
 
-def _line(design: Design, order: DesignRequest) -> list[object]:
-    said, made = design.prediction, design.adslab
-    error = design.error_ev(order.target_ev)
+def _line(design: Design, request: DesignRequest) -> list[object]:
+    prediction, adslab = design.prediction, design.adslab
+    error = design.error_ev(request.target_ev)
     return [
         design.number,
-        "" if made is None else cif_name(design, order),
+        "" if adslab is None else cif_name(design, request),
         design.verdict.cause or "",
         design.verdict.detail,
-        "" if made is None else _surface(made),
+        "" if adslab is None else _surface(adslab),
         *(
             ("", "", "")
-            if said is None
-            else (f"{said.energy_ev:.4f}", f"{said.sigma_ev:.4f}", f"{error:.4f}")
+            if prediction is None
+            else (f"{prediction.energy_ev:.4f}", f"{prediction.sigma_ev:.4f}", f"{error:.4f}")
         ),
-        *(("", "") if said is None else (said.in_domain, said.reason)),
-        "" if made is None else made.candidate_id,
+        *(("", "") if prediction is None else (prediction.in_domain, prediction.reason)),
+        "" if adslab is None else adslab.candidate_id,
         " ".join(design.tokens),
     ]
 
@@ -87,25 +87,25 @@ def _surface(adslab: Adslab) -> str:
     return f"{adslab.bulk_formula} ({h} {k} {l})"
 
 
-def show_generated(generated: Generated) -> None:
+def show_generated(generated: GeneratedDesigns) -> None:
     """Print the valid designs, those nearest to the target first, and how many were not valid."""
-    order, valid = generated.order, generated.valid
-    table = Table(title=f"{order.adsorbate} for {order.target_ev:+.2f} eV at {order.level}")
+    request, valid = generated.request, generated.valid
+    table = Table(title=f"{request.adsorbate} for {request.target_ev:+.2f} eV at {request.level}")
     for column in ("surface", "energy (eV)", "off target", "in domain", "file"):
         table.add_column(column, justify="right" if column == "off target" else "left")
     for design in valid[:_SHOWN]:
-        said, made = design.prediction, design.adslab
-        if said is not None and made is not None:
-            energy = f"{said.energy_ev:+.2f} ± {said.sigma_ev:.2f}"
+        prediction, adslab = design.prediction, design.adslab
+        if prediction is not None and adslab is not None:
+            energy = f"{prediction.energy_ev:+.2f} ± {prediction.sigma_ev:.2f}"
             error = f"{generated.error_ev(design):+.2f}"
-            domain = "yes" if said.in_domain else said.reason
-            table.add_row(_surface(made), energy, error, domain, cif_name(design, order))
+            domain = "yes" if prediction.in_domain else prediction.reason
+            table.add_row(_surface(adslab), energy, error, domain, cif_name(design, request))
     Console().print(table)
     for line in summary_lines(generated):
         print(line)
 
 
-def summary_lines(generated: Generated) -> list[str]:
+def summary_lines(generated: GeneratedDesigns) -> list[str]:
     """Return the count of valid designs, of each cause, and the error against the target."""
     designs, valid = generated.designs, generated.valid
     lines = [f"valid        {len(valid)} of {len(designs)} ({len(valid) / len(designs):.0%})"]

@@ -21,7 +21,7 @@ from tasks.verification.lattice.lattice_file import crystal_file, kept_stretch, 
 
 
 @dataclass(frozen=True)
-class Sized:
+class StretchedBulk:
     """A bulk of the campaign, and its file at ``stretch`` times its lengths."""
 
     bulk: Bulk
@@ -53,7 +53,11 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
                 except UserError as fault:
                     refused.append(Refused(bulk.formula, "bulk", str(fault)))
                 advance(1)
-    sized = [Sized(b, crystal_file(b, out), s) for b in bulks if (s := kept[b.bulk_id]) is not None]
+    sized = [
+        StretchedBulk(b, crystal_file(b, out), s)
+        for b in bulks
+        if (s := kept[b.bulk_id]) is not None
+    ]
     _show(at.name, sized, refused)
     if not sized:
         raise CampaignError(f"no bulk of {file} has a lattice constant at {at.name}; see above why")
@@ -66,7 +70,7 @@ def _computed(bulk: Bulk, level: LevelOfTheory, engine: Engine, out: Path) -> fl
     return found.stretch
 
 
-def _show(level: str, sized: Sequence[Sized], refused: Sequence[Refused]) -> None:
+def _show(level: str, sized: Sequence[StretchedBulk], refused: Sequence[Refused]) -> None:
     """Print lattice constants of the conventional cells, and how far they were stretched before."""
     table = new_table(
         f"lattice constants at {level}",
@@ -87,7 +91,7 @@ def _show(level: str, sized: Sequence[Sized], refused: Sequence[Refused]) -> Non
         print(f"  refused {item.stage} {item.item}: {item.reason}")
 
 
-def _structures(sized: Sequence[Sized], file: Path, out: Path) -> str:
+def _structures(sized: Sequence[StretchedBulk], file: Path, out: Path) -> str:
     """Return what names the files from the campaign file: a glob where it finds no others."""
     folder = Path(os.path.relpath(out.resolve(), file.parent.resolve()))
     mine = sorted(crystal.file.name for crystal in sized)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.config.campaign import Campaign
 from flows.records.to_rows import rank_row
-from flows.screening.triage import choose
+from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import best_placements, funnel_counts, lowest_placements, slabs
 from screening_db.queue.queue import enqueue
@@ -22,7 +22,7 @@ class FunnelError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedCounts:
     """How many items of each stage must be in a terminal state."""
 
     bulks: int
@@ -30,17 +30,17 @@ class Expected:
     placements: int
 
 
-def finish(
+def finish_campaign(
     db: Database,
     campaign: Campaign,
     windows: Mapping[str, Window],
-    expected: Expected,
+    expected: ExpectedCounts,
     prices: Prices | None = None,
 ) -> None:
     """Give every item its terminal state and fill the queue; a rerun changes nothing."""
     ranked = ranked_pairs(db, campaign.name, windows)
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
-    chosen = choose(db, campaign, windows, ranked, prices=prices, again=True)
+    chosen = choose_pairs(db, campaign, windows, ranked, prices=prices, repeat=True)
     best = best_placements(db, campaign.name, campaign.triage.keep_per_pair)
     record_triage(
         db,
@@ -53,7 +53,7 @@ def finish(
     set_campaign_status(db, campaign.name, "finished")
 
 
-def check_funnel(db: Database, campaign: str, expected: Expected) -> None:
+def check_funnel(db: Database, campaign: str, expected: ExpectedCounts) -> None:
     """Raise unless each bulk, slab and placement is in exactly one terminal state."""
     found: Counter[str] = Counter()
     waiting = 0

@@ -19,7 +19,7 @@ from flows.records.to_rows import (
     prediction_row,
     prediction_table,
 )
-from flows.screening.chunks import Chunk, groups
+from flows.screening.chunks import Chunk, worker_groups
 from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.queries.contents import predictions_of_pairs
@@ -44,7 +44,7 @@ class ScoringRequest:
 
 
 @dataclass(frozen=True)
-class Store:
+class ResultStore:
     """Where a campaign's results go."""
 
     database: Database
@@ -53,28 +53,28 @@ class Store:
 
 
 def score_on_worker(
-    slabs: Sequence[Slab], order: ScoringRequest, known: Mapping[str, Prediction]
+    slabs: Sequence[Slab], request: ScoringRequest, known: Mapping[str, Prediction]
 ) -> SlabScores:
     """Score ``slabs`` with the predictor that the worker has loaded."""
     return score_slabs(
         slabs,
-        order.adsorbates,
-        order.placements,
-        level=order.level,
-        keep_per_pair=order.keep_per_pair,
+        request.adsorbates,
+        request.placements,
+        level=request.level,
+        keep_per_pair=request.keep_per_pair,
         predictor=worker_predictor(),
         known=known,
     )
 
 
 def score_chunk(
-    client: Client, chunk: Chunk, order: ScoringRequest, store: Store, advance: Advance
+    client: Client, chunk: Chunk, request: ScoringRequest, store: ResultStore, advance: Advance
 ) -> int:
     """Score and store ``chunk``, and return how many of its candidates were predicted before."""
-    members = groups(chunk)
-    known = [_known(store.database, group, order) for group in members]
+    members = worker_groups(chunk)
+    known = [_known(store.database, group, request) for group in members]
     futures = {
-        client.submit(score_on_worker, group, order, known[number], pure=False): number
+        client.submit(score_on_worker, group, request, known[number], pure=False): number
         for number, group in enumerate(members)
     }
     done: dict[int, SlabScores] = {}
@@ -88,12 +88,12 @@ def score_chunk(
 
 
 def _known(
-    database: Database, slabs: Sequence[Slab], order: ScoringRequest
+    database: Database, slabs: Sequence[Slab], request: ScoringRequest
 ) -> dict[str, Prediction]:
-    """Return the stored predictions of what ``order`` places on ``slabs``, by candidate id."""
-    pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in order.adsorbates]
+    """Return the stored predictions of what ``request`` places on ``slabs``, by candidate id."""
+    pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in request.adsorbates]
     rows = predictions_of_pairs(
-        database, pairs, level=order.level, checkpoint_sha256=order.checkpoint_sha256
+        database, pairs, level=request.level, checkpoint_sha256=request.checkpoint_sha256
     )
     return {row.candidate_id: stored for row in rows if (stored := prediction(row)) is not None}
 
@@ -105,7 +105,7 @@ def _joined(parts: Sequence[SlabScores]) -> SlabScores:
     )
 
 
-def _store(store: Store, chunk_id: str, scores: SlabScores) -> None:
+def _store(store: ResultStore, chunk_id: str, scores: SlabScores) -> None:
     """Write the file first: a chunk that is done in the database has its file."""
     write_predictions(store.lake, store.campaign, chunk_id, prediction_table(scores.candidates))
     # Candidates that another campaign stored without a structure get theirs; new ones bring it.

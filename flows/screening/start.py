@@ -19,23 +19,23 @@ from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
 from flows.display.tables import show_candidates, show_funnel, show_plan
 from flows.records.campaign_start import record_start
-from flows.records.checkpoints import checkpoint_for
+from flows.records.checkpoints import screening_checkpoint
 from flows.records.locations import (
     choose_database,
     database_if_there,
     existing_database,
-    lake_of,
-    work_of,
+    lake_folder,
+    work_folder,
 )
-from flows.screening.compare_plans import Since, show_since
-from flows.screening.surfaces import cut_here
+from flows.screening.compare_plans import EarlierCampaign, show_comparison
+from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.ranking import campaign as campaign_row
 from tasks.reports.plan import plan_campaign
 
 if TYPE_CHECKING:
-    from flows.verification.flow import InJobs, OnDask
+    pass
 
 _SHOWN = 20
 
@@ -66,24 +66,24 @@ def start_screening(file: Path, database: str | None) -> None:
         show_candidates(db, campaign.name, _SHOWN)
         show_funnel(db, campaign.name)
         print(f"database     {db.where}")
-        print(f"predictions  {lake_of(db) / 'predictions'}")
+        print(f"predictions  {lake_folder(db) / 'predictions'}")
     finally:
         db.close()
 
 
 def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
-    from flows.screening.flow import Control, run_screening
+    from flows.screening.flow import Runtime, run_screening
 
-    control = Control(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
-    run_screening(resolved, db, lake_of(db), control)
+    runtime = Runtime(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
+    run_screening(resolved, db, lake_folder(db), runtime)
 
 
-def start_plan(file: Path, since: Since | None = None) -> None:
+def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
     """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
     settings = read_settings()
     campaign, resolved = _read(file, settings)
     workers = cluster_plan(campaign, settings).workers
-    surfaces = cut_here(resolved)
+    surfaces = cut_bulks_locally(resolved)
     planned = plan_campaign(
         surfaces,
         len(resolved.adsorbates),
@@ -93,8 +93,8 @@ def start_plan(file: Path, since: Since | None = None) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
-    if since is not None:
-        show_since(since, resolved, surfaces, settings, workers)
+    if earlier is not None:
+        show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
 
@@ -103,7 +103,7 @@ def start_verification(
     campaign: str,
     limit: int | None,
     engine: str | None,
-    asked: VerificationRequest,
+    request: VerificationRequest,
     database: str | None,
 ) -> None:
     """Drain the queue of ``campaign`` and print labels beside predictions."""
@@ -117,8 +117,8 @@ def start_verification(
             campaign_row(db, campaign),
             limit=limit,
             engine=engine,
-            where=where_of(asked, settings, lake_of(db) / "jobs"),
-            places=read_engine_locations(work_of(db)),
+            where=place_to_compute(request, settings, lake_folder(db) / "jobs"),
+            engine_locations=read_engine_locations(work_folder(db)),
         )
         show_verified(db, campaign)
         print(f"{counts} in this run, {_rate(counts.ended, time.monotonic() - began)}")
@@ -130,20 +130,22 @@ def _rate(ended: int, seconds: float) -> str:
     return f"{seconds:.0f} s, {60 * ended / seconds:.1f} a minute"
 
 
-def where_of(asked: VerificationRequest, settings: Settings, folder: Path) -> "OnDask | InJobs":
+def place_to_compute(
+    request: VerificationRequest, settings: Settings, folder: Path
+) -> "DaskWorkers | BatchJobs":
     """Return where verification computes: as the command asks, else as the settings say."""
-    from flows.verification.flow import InJobs, OnDask
+    from flows.verification.flow import BatchJobs, DaskWorkers
 
-    on = asked.on or settings.on
+    on = request.on or settings.on
     if on == "dask":
-        workers = asked.workers or settings.workers or default_workers()
-        return OnDask(ClusterPlan(workers, settings.cluster), settings.memory_class)
-    stated = asked.profile or settings.profile
+        workers = request.workers or settings.workers or default_workers()
+        return DaskWorkers(ClusterPlan(workers, settings.cluster), settings.memory_class)
+    stated = request.profile or settings.profile
     profile = load_profile(stated)
-    jobs = asked.jobs or settings.jobs
+    jobs = request.jobs or settings.jobs
     if jobs is None:  # a machine of one's own has as many places as cores, unless a profile counts
         jobs = default_workers() if on == "local" and stated is None else profile.jobs
-    return InJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
+    return BatchJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
 
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
@@ -160,7 +162,7 @@ def open_campaign(
     """
     db = database_if_there(address)
     try:
-        checkpoint = checkpoint_for(db, campaign) if db else None
+        checkpoint = screening_checkpoint(db, campaign) if db else None
         resolved = resolve(
             campaign, folder, settings.mp_api_key, read_engine_locations(), checkpoint
         )

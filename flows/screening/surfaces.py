@@ -41,12 +41,14 @@ class SlabRequest:
         )
 
 
-def cut(bulk: Bulk, order: SlabRequest) -> BulkSurfaces:
+def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
-    return surfaces_of(bulk, order.slabs, order.adsorbates, order.placements, order.elements)
+    return surfaces_of(
+        bulk, request.slabs, request.adsorbates, request.placements, request.elements
+    )
 
 
-def cut_here(resolved: Resolved) -> list[BulkSurfaces]:
+def cut_bulks_locally(resolved: Resolved) -> list[BulkSurfaces]:
     """Cut every bulk in this process."""
-    order = SlabRequest.of(resolved)
-    return [cut(bulk, order) for bulk in resolved.bulks]
+    request = SlabRequest.of(resolved)
+    return [cut_bulk(bulk, request) for bulk in resolved.bulks]

@@ -16,7 +16,7 @@ from tasks.acquisition.rank import RankedPair, Window
 from tasks.acquisition.triage import Budget, KnownResults, Selection, SlabFacts, beliefs_of, triage
 
 
-def choose(
+def choose_pairs(
     db: Database,
     campaign: Campaign,
     windows: Mapping[str, Window],
@@ -25,12 +25,12 @@ def choose(
     prices: Prices | None = None,
     budget: Budget | None = None,
     paid: Collection[str] = (),
-    again: bool = False,
+    repeat: bool = False,
 ) -> list[Selection]:
     """Return the pairs of ``ranked`` that are to be calculated, as the campaign's file says.
 
     What has a label or was tried at the level is not chosen; slabs with an energy, or ``paid`` for
-    by what is begun, are free. ``again`` counts neither labels, tries nor energies that are the
+    by what is begun, are free. ``repeat`` counts neither labels, tries nor energies that are the
     campaign's own work: the choice of the screening, made again after a kill, is then the same.
     ``budget`` replaces the file's, for one round.
     """
@@ -42,10 +42,10 @@ def choose(
         costs=stated.costs.rule() if stated.costs else None,
         prices=prices,
     )
-    taken = tried_candidates(db, campaign.name, but_own=again)
+    taken = tried_candidates(db, campaign.name, but_own=repeat)
     known = KnownResults(
         taken=taken,
-        slabs={*known_slabs(db, campaign.name, but_own=again), *paid},
+        slabs={*known_slabs(db, campaign.name, but_own=repeat), *paid},
         best_ev=best_found(db, campaign.name, windows, taken),
     )
     return triage(

@@ -29,7 +29,7 @@ def logbook(
     level_hash: str,
     texts: Sequence[str],
     last: StoredGeometry | None,
-    teller: StepReporter,
+    reporter: StepReporter,
 ) -> Logbook:
     """Return the logbook of a try; ``texts`` are the structures that go in."""
     key = sha256_of(lease.item, level_hash, *texts)[:16]
@@ -39,24 +39,24 @@ def logbook(
         attempt=lease.attempt,
         last=None if last is None else _read(last),
     )
-    book.watch = lambda frame: teller.tell(_step(frame), lambda: _structure(book))
+    book.watch = lambda frame: reporter.report(_step(frame), lambda: _structure(book))
     return book
 
 
-def with_logbook(told: Provenance, book: Logbook) -> Provenance:
+def with_logbook(provenance: Provenance, book: Logbook) -> Provenance:
     """Return what is told of a try with all that its logbook holds.
 
     The structure that came out is the last geometry where there is no other.
     """
     start = "" if book.start is None else structure_text(book.start)
     return replace(
-        told,
-        versions={**told.versions, **book.versions},
-        structure_in=told.structure_in or start,
-        structure_out=told.structure_out or _structure(book),
+        provenance,
+        versions={**provenance.versions, **book.versions},
+        structure_in=provenance.structure_in or start,
+        structure_out=provenance.structure_out or _structure(book),
         files=pack_files(book.files),
         steps=tuple(_step(frame) for frame in book.frames),
-        rungs=tuple(book.rungs) or told.rungs,  # else a reference failed that it needs
+        rungs=tuple(book.rungs) or provenance.rungs,  # else a reference failed that it needs
         note="; ".join(book.notes),
     )
 

@@ -14,9 +14,13 @@ from dataclasses import dataclass, field
 
 from flows.errors import CampaignError
 from flows.verification.executor import Executor, Result, SubmissionError, Work
-from flows.verification.queue_work import plan_needs
-from flows.verification.recording import Counts, record, record_found
-from flows.verification.work_items import Terms, work_of
+from flows.verification.queue_work import plan_dependencies
+from flows.verification.recording import (
+    VerificationCounts,
+    record_reference_energies,
+    record_result,
+)
+from flows.verification.work_items import CalculationSettings, prepare_work
 from flows.verification.worker import WorkResult
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
@@ -28,12 +32,12 @@ from tasks.verification.engines import FailureKind
 
 
 @dataclass(frozen=True)
-class Pace:
+class DriverIntervals:
     """How long a lease lasts without a sign of life, and how often things are looked at (s)."""
 
     lease_s: float = 120.0
     poll_s: float = 1.0
-    look_s: float = 10.0  # for new work while the last look found too little
+    queue_check_s: float = 10.0  # for new work while the last look found too little
 
 
 @dataclass(frozen=True)
@@ -50,36 +54,36 @@ class Driver:
     """One run at the queue of one level."""
 
     db: Database
-    terms: Terms
+    settings: CalculationSettings
     executor: Executor
-    wanted: WorkFilter
-    pace: Pace = Pace()
-    counts: Counts = field(default_factory=Counts)
+    work_filter: WorkFilter
+    intervals: DriverIntervals = DriverIntervals()
+    counts: VerificationCounts = field(default_factory=VerificationCounts)
     _in_flight: dict[str, Lease] = field(default_factory=dict)
     _lost: "queue.SimpleQueue[Lease]" = field(default_factory=queue.SimpleQueue)
     _missing: str = ""  # at a place where work was begun, and where
     _next_look: float = 0.0
     _next_take_over: float = 0.0
 
-    def run(self, advance: Callable[[int], None]) -> Counts:
+    def run(self, advance: Callable[[int], None]) -> VerificationCounts:
         """Work until nothing is left that this run can do; ``advance`` hears of ended adslabs.
 
         Raises:
             CampaignError: a place of work lacks the engine, or what the level needs of it.
         """
-        before, told = failed_for_needs(self.db, self.wanted.campaign), 0
+        before, told = failed_for_needs(self.db, self.work_filter.campaign), 0
         with self._kept_alive(), self._given_back():
-            while self.counts.ended < self.wanted.adslabs or self._in_flight:
+            while self.counts.ended < self.work_filter.adslabs or self._in_flight:
                 self._take_over()
                 self._require_place()
                 self._refill()
                 if not self._in_flight and not self._others_work():
                     break
-                for result in self.executor.ended(self.pace.poll_s):
+                for result in self.executor.ended(self.intervals.poll_s):
                     self._record(result)
                 self._drop_lost()
-                failed = failed_for_needs(self.db, self.wanted.campaign)
-                self.counts.in_want = failed - before
+                failed = failed_for_needs(self.db, self.work_filter.campaign)
+                self.counts.dependency_failed = failed - before
                 advance(self.counts.ended - told)
                 told = self.counts.ended
         return self.counts
@@ -99,9 +103,9 @@ class Driver:
         """Go on with jobs that another driver submitted and does not watch any more."""
         if not self.executor.place or time.monotonic() < self._next_take_over:
             return
-        self._next_take_over = time.monotonic() + self.pace.look_s
-        level = self.terms.level.name
-        leases = take_over_jobs(self.db, level, self.executor.place, self.pace.lease_s)
+        self._next_take_over = time.monotonic() + self.intervals.queue_check_s
+        level = self.settings.level.name
+        leases = take_over_jobs(self.db, level, self.executor.place, self.intervals.lease_s)
         self._in_flight |= {lease.item: lease for lease in leases}
         self._give_back(self.executor.collect(leases))
 
@@ -112,31 +116,33 @@ class Driver:
         room = self.executor.capacity - len(self._in_flight)
         leases = self._claim(room) if room > 0 else []
         if len(leases) < room:
-            self._next_look = time.monotonic() + self.pace.look_s
+            self._next_look = time.monotonic() + self.intervals.queue_check_s
         if not leases:
             return
         self._in_flight |= {lease.item: lease for lease in leases}
         if self.executor.place:
             record_jobs(self.db, {lease: self.executor.job_of(lease) for lease in leases})
-        work, unreadable = work_of(self.db, self.terms, leases)
+        work, unreadable = prepare_work(self.db, self.settings, leases)
         for result in unreadable:
             self._record(result)
         self._submit(work)
 
     def _claim(self, room: int) -> list[Lease]:
-        plan_needs(self.db, self.terms.level)  # others may have queued adslabs in the meantime
+        plan_dependencies(
+            self.db, self.settings.level
+        )  # others may have queued adslabs in the meantime
         in_flight = sum(lease.kind == "adslab" for lease in self._in_flight.values())
-        adslabs = self.wanted.adslabs - self.counts.ended - in_flight
+        adslabs = self.work_filter.adslabs - self.counts.ended - in_flight
         if adslabs < 1:
             return []
         return claim(
             self.db,
-            self.terms.level.name,
+            self.settings.level.name,
             batch=room,
-            lease_s=self.pace.lease_s,
-            campaign=self.wanted.campaign,
+            lease_s=self.intervals.lease_s,
+            campaign=self.work_filter.campaign,
             adslabs=adslabs,
-            memory_class=self.wanted.memory_class,
+            memory_class=self.work_filter.memory_class,
         )
 
     def _submit(self, work: list[Work]) -> None:
@@ -148,7 +154,7 @@ class Driver:
                 self._give_back([other.lease for other in work[number:]])
                 if not self._in_flight:
                     raise
-                self._next_look = time.monotonic() + self.pace.look_s
+                self._next_look = time.monotonic() + self.intervals.queue_check_s
                 return
 
     def _give_back(self, leases: list[Lease]) -> None:
@@ -159,11 +165,11 @@ class Driver:
             release(self.db, leases)
 
     def _record(self, result: Result) -> None:
-        record_found(self.db, self.terms.level, result.found)
+        record_reference_energies(self.db, self.settings.level, result.found)
         if result.outcome.failure is FailureKind.NOT_INSTALLED:
             self._record_place(result.outcome)
         else:
-            record(self.db, result.outcome, self.counts)
+            record_result(self.db, result.outcome, self.counts)
         self.executor.recorded(result)
         self._in_flight.pop(result.outcome.lease.item, None)
         self._next_look = 0.0  # an end makes room, and may be what others waited for
@@ -172,15 +178,15 @@ class Driver:
         """Give back what a place could not compute: no fault of the item."""
         told = outcome.provenance
         where = f"host {told.host}" if told and told.host else "the place of work"
-        said = f"{where} cannot compute level {self.terms.level.name}: {outcome.message}"
+        said = f"{where} cannot compute level {self.settings.level.name}: {outcome.message}"
         release(self.db, [outcome.lease], said, told)
         self._missing = self._missing or said
 
     def _others_work(self) -> bool:
         """Tell whether there will be something to do though there is nothing now."""
         place = self.executor.place
-        watched = bool(place) and jobs_running(self.db, self.terms.level.name, place) > 0
-        return watched or waits_for_others(self.db, self.wanted.campaign)
+        watched = bool(place) and jobs_running(self.db, self.settings.level.name, place) > 0
+        return watched or waits_for_others(self.db, self.work_filter.campaign)
 
     def _drop_lost(self) -> None:
         """Stop what is not ours any more, such as items that a person cancelled."""
@@ -197,10 +203,12 @@ class Driver:
         ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(self.pace.lease_s / 3):
+            while not ended.wait(self.intervals.lease_s / 3):
                 leases = list(self._in_flight.values())
                 with suppress(DatabaseError):  # busy: two more beats come before the leases end
-                    held = {lease.key for lease in heartbeat(self.db, leases, self.pace.lease_s)}
+                    held = {
+                        lease.key for lease in heartbeat(self.db, leases, self.intervals.lease_s)
+                    }
                     for lease in leases:
                         if lease.key not in held:
                             self._lost.put(lease)

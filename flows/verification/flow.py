@@ -16,12 +16,12 @@ from flows.display.progress import progress_bar
 from flows.errors import CampaignError
 from flows.records.recorded_level import recorded_level
 from flows.records.to_rows import level_row
-from flows.verification.driver import Driver, Pace, WorkFilter
+from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
-from flows.verification.queue_work import plan_needs
-from flows.verification.recording import Counts
+from flows.verification.queue_work import plan_dependencies
+from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
-from flows.verification.work_items import Terms
+from flows.verification.work_items import CalculationSettings
 from screening_db.database.engine import Database
 from screening_db.queue.progress import waiting_adslabs
 from screening_db.records.screening import record_level
@@ -38,7 +38,7 @@ from tasks.verification.relaxation.work_folder import require_work_folder
 
 
 @dataclass(frozen=True)
-class OnDask:
+class DaskWorkers:
     """Dask workers, here or on a cluster; ``memory_class`` leaves larger items to others.
 
     Workers have one memory each, and no item gets more of it: a larger class of an item is only
@@ -50,7 +50,7 @@ class OnDask:
 
 
 @dataclass(frozen=True)
-class InJobs:
+class BatchJobs:
     """Jobs of a batch system, which outlive this process; ``folder`` keeps what they exchange."""
 
     system: System
@@ -66,10 +66,10 @@ def run_verification(
     *,
     limit: int | None,
     engine: str | None,
-    where: OnDask | InJobs,
-    places: EngineLocations | None = None,
-    pace: Pace | None = None,
-) -> Counts:
+    where: DaskWorkers | BatchJobs,
+    engine_locations: EngineLocations | None = None,
+    intervals: DriverIntervals | None = None,
+) -> VerificationCounts:
     """Verify up to ``limit`` queued candidates, the first in line first.
 
     Raises:
@@ -79,33 +79,39 @@ def run_verification(
     """
     level = recorded_level(db, campaign.verified_at)
     # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
-    on_slurm = isinstance(where, InJobs) and where.system == "slurm"
-    (engine_elsewhere if on_slurm else engine_for)(level, engine, places)
+    on_slurm = isinstance(where, BatchJobs) and where.system == "slurm"
+    (engine_elsewhere if on_slurm else engine_for)(level, engine, engine_locations)
     record_level(db, level_row(level))  # labels and references go by the level's name
-    plan_needs(db, level)
+    plan_dependencies(db, level)
     waiting = waiting_adslabs(db, campaign.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
-        return Counts()
-    require_work_folder(engine_location(level, places).work)
-    terms = _terms(level, places or {}, where)
-    wanted = WorkFilter(campaign.name, total, where.memory_class)
+        return VerificationCounts()
+    require_work_folder(engine_location(level, engine_locations).work)
+    settings = _settings(level, engine_locations or {}, where)
+    work_filter = WorkFilter(campaign.name, total, where.memory_class)
     with (
-        steps_recorded(db, engine_location(level, places).work) as listener,
-        _executor(where, terms, listener) as executor,
+        steps_recorded(db, engine_location(level, engine_locations).work) as listener,
+        _executor(where, settings, listener) as executor,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
-        return Driver(db, terms, executor, wanted, pace or Pace()).run(advance)
+        return Driver(db, settings, executor, work_filter, intervals or DriverIntervals()).run(
+            advance
+        )
 
 
-def _terms(level: LevelOfTheory, places: EngineLocations, where: OnDask | InJobs) -> Terms:
+def _settings(
+    level: LevelOfTheory, engine_locations: EngineLocations, where: DaskWorkers | BatchJobs
+) -> CalculationSettings:
     """Return what all calculations share; those on this machine share its cores as well."""
-    if isinstance(where, OnDask):
-        return Terms(level, places, ResourceLimits(max_cpus=_cores_each(where.cluster.workers)))
+    if isinstance(where, DaskWorkers):
+        return CalculationSettings(
+            level, engine_locations, ResourceLimits(max_cpus=_cores_each(where.cluster.workers))
+        )
     limits = where.profile.limits
     if where.system == "local":
         limits = replace(limits, max_cpus=min(limits.max_cpus, _cores_each(where.jobs)))
-    return Terms(level, places, limits, where.profile.launcher)
+    return CalculationSettings(level, engine_locations, limits, where.profile.launcher)
 
 
 def _cores_each(workers: int) -> int:
@@ -113,12 +119,14 @@ def _cores_each(workers: int) -> int:
 
 
 @contextmanager
-def _executor(where: OnDask | InJobs, terms: Terms, listener: StepListener) -> Iterator[Executor]:
+def _executor(
+    where: DaskWorkers | BatchJobs, settings: CalculationSettings, listener: StepListener
+) -> Iterator[Executor]:
     """Yield what computes. Dask and submitit take seconds to import, and one of them is used."""
-    if isinstance(where, OnDask):
+    if isinstance(where, DaskWorkers):
         from flows.verification.dask_executor import dask_executor
 
-        threads = min(terms.limits.cost(terms.level.engine).threads, terms.limits.max_cpus)
+        threads = min(settings.limits.cost(settings.level.engine).threads, settings.limits.max_cpus)
         with dask_executor(where.cluster, threads) as on_dask:
             listener.listen(on_dask.client)
             yield on_dask

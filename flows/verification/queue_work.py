@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ase import Atoms
 
 from flows.verification.attempts import stored_geometry
-from flows.verification.source_geometries import Geometries, geometries
+from flows.verification.source_geometries import SourceGeometries, source_geometries
 from screening_db.calculations.attempts import Provenance, StoredGeometry, sha256_of
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import slabs
@@ -38,15 +38,15 @@ class ReferenceJob:
     relaxed: str = ""  # a slab as another level relaxed it, where this one takes it so
 
 
-def plan_needs(db: Database, level: LevelOfTheory) -> None:
+def plan_dependencies(db: Database, level: LevelOfTheory) -> None:
     """Record which clean slab and gas molecules each queued adslab needs, where nobody has yet."""
     found = without_needs(db, level.name)
     if not found:
         return
     adsorbates = _adsorbates(db, {row.adsorbate for row in found})
-    stand_on = geometries(db, level, found)
+    geometries = source_geometries(db, level, found)
     record_needs(
-        db, level.name, {row.id: _needs(row, adsorbates, level, stand_on) for row in found}
+        db, level.name, {row.id: _needs(row, adsorbates, level, geometries) for row in found}
     )
 
 
@@ -54,13 +54,13 @@ def reference_jobs(
     db: Database, level: LevelOfTheory, leases: Iterable[Lease]
 ) -> list[ReferenceJob]:
     """Return the leased slabs and molecules as jobs; adslabs are left out."""
-    wanted = [lease for lease in leases if lease.kind != "adslab"]
-    stored = slabs(db, [lease.item for lease in wanted if lease.kind == "slab"])
+    references = [lease for lease in leases if lease.kind != "adslab"]
+    stored = slabs(db, [lease.item for lease in references if lease.kind == "slab"])
     structures = {item: row.structure for item, row in stored.items()}
     if level.reference.kind == "molecule":  # each adsorbate is its own molecule
-        molecules = {lease.item for lease in wanted if lease.kind == "gas"}
+        molecules = {lease.item for lease in references if lease.kind == "gas"}
         structures |= {n: row.structure for n, row in _adsorbates(db, molecules).items()}
-    relaxed = geometries(db, level, (), stored).slabs
+    relaxed = source_geometries(db, level, (), stored).slabs
     return [
         ReferenceJob(
             lease,
@@ -68,7 +68,7 @@ def reference_jobs(
             stored_geometry(db, lease),
             relaxed.get(lease.item, ""),
         )
-        for lease in wanted
+        for lease in references
     ]
 
 
@@ -122,7 +122,7 @@ def _needs(
     row: CandidateRow,
     adsorbates: dict[str, AdsorbateRow],
     level: LevelOfTheory,
-    stand_on: Geometries,
+    geometries: SourceGeometries,
 ) -> list[Need]:
     """Return what one adslab needs; nothing where its reference is refused, which fails it.
 
@@ -130,7 +130,7 @@ def _needs(
     """
     adsorbate = adsorbates[row.adsorbate]
     try:
-        stand_on.of_adslab(row.id, row.slab_id)
+        geometries.of_adslab(row.id, row.slab_id)
         molecules = level.reference.weights(adsorbate.name, adsorbate.formula)
     except UserError:
         return []

@@ -21,48 +21,48 @@ _UNCONVERGED = FailureKind.IONS_NOT_CONVERGED.value
 
 
 @dataclass
-class Counts:
-    """What became of the adslabs of one run.
+class VerificationCounts:
+    """How the adslabs of one run ended.
 
-    ``in_want`` failed untried, because their slab or a gas molecule did; ``retried`` are tries
-    that go back to the queue.
+    ``dependency_failed`` were not tried, because their slab or a gas molecule failed; ``retried``
+    are attempts whose item goes back to the queue.
     """
 
     converged: int = 0
     anomalous: int = 0
     failed: int = 0
-    in_want: int = 0
+    dependency_failed: int = 0
     retried: int = 0
 
     @property
     def ended(self) -> int:
         """Return how many adslabs need no more work."""
-        return self.converged + self.anomalous + self.failed + self.in_want
+        return self.converged + self.anomalous + self.failed + self.dependency_failed
 
     def __str__(self) -> str:
         """Return the counts as they are printed."""
-        failed = self.failed + self.in_want
+        failed = self.failed + self.dependency_failed
         said = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
         return f"{said}, {self.retried} to be tried again" if self.retried else said
 
 
-def record(db: Database, outcome: WorkResult, counts: Counts) -> None:
+def record_result(db: Database, outcome: WorkResult, counts: VerificationCounts) -> None:
     """Store one outcome; one whose lease was lost was reported by another worker.
 
     An adslab at its step limit is a failure while it has tries left, and then an anomaly.
     """
-    lease, verified, told = outcome.lease, outcome.verified, outcome.provenance
+    lease, verified, provenance = outcome.lease, outcome.verified, outcome.provenance
     if outcome.energy_ev is not None:
-        if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), told):
+        if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), provenance):
             remove_work_folder(outcome.work)
     elif verified is None:
         kind, times = outcome.failure.value, outcome.times
-        state = fail(db, lease, kind, outcome.message, told, times=times)
+        state = fail(db, lease, kind, outcome.message, provenance, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
     elif not verified.converged and _goes_on(lease):
-        counts.retried += fail(db, lease, _UNCONVERGED, _why(verified), told) == "queued"
-    elif complete(db, lease, label_row(db, lease, verified), told):
+        counts.retried += fail(db, lease, _UNCONVERGED, _why(verified), provenance) == "queued"
+    elif complete(db, lease, label_row(db, lease, verified), provenance):
         remove_work_folder(outcome.work)
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
@@ -81,7 +81,9 @@ def _why(verified: VerifiedEnergy) -> str:
     )
 
 
-def record_found(db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, float]) -> None:
+def record_reference_energies(
+    db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, float]
+) -> None:
     """Store reference energies that were computed on the way to another energy."""
     rows = [
         ReferenceEnergyRow(level=level.name, kind=key.kind, item=key.item, energy_ev=energy)

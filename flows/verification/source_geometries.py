@@ -12,7 +12,7 @@ from tasks.levels import LevelOfTheory
 
 
 @dataclass(frozen=True)
-class Geometries:
+class SourceGeometries:
     """Relaxed structures as text, of adslabs by candidate id and of clean slabs by slab id."""
 
     level: str  # that they were relaxed at; empty where a level relaxes its own
@@ -31,9 +31,9 @@ class Geometries:
         return adslab, _there(self.slabs, slab_id, self.level)
 
 
-def geometries(
+def source_geometries(
     db: Database, level: LevelOfTheory, rows: Iterable[CandidateRow], slab_ids: Iterable[str] = ()
-) -> Geometries:
+) -> SourceGeometries:
     """Return what the single points of ``level`` stand on, as far as it is there.
 
     An adslab with an anomaly is none: what desorbed says nothing of its site.
@@ -41,11 +41,11 @@ def geometries(
     source = level.stated().geometry
     rows = list(rows)
     if not source:
-        return Geometries("", {}, {})
+        return SourceGeometries("", {}, {})
     labels = labels_of(db, source, [row.id for row in rows])
     slabs = relaxed_structures(db, source, sorted({*slab_ids, *(row.slab_id for row in rows)}))
     adslabs = {item: row.structure for item, row in labels.items() if row.trainable}
-    return Geometries(source, adslabs, slabs)
+    return SourceGeometries(source, adslabs, slabs)
 
 
 def _there(structures: Mapping[str, str], item: str, level: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dask.distributed import Client
 
 TOPIC = "sabatier-steps"
-TELL_S = 1.0  # steps that follow sooner wait for the end of the try, when all are stored
+REPORT_INTERVAL_S = 1.0  # steps that follow sooner wait for the end of the try, when all are stored
 POLL_S = 1.0
 _TOLD = _FOLDER = "told"
 _OLD_S = 86_400.0
@@ -38,9 +38,9 @@ class StepReporter:
         self._key, self._last = lease.key, time.monotonic()
         self._file = Path(work) / _FOLDER / f"{sha256_of(*lease.key)}.jsonl" if work else None
 
-    def tell(self, step: Step, structure: Callable[[], str]) -> None:
+    def report(self, step: Step, structure: Callable[[], str]) -> None:
         """Tell a step and the structure there, unless it follows too soon after another."""
-        if time.monotonic() - self._last < TELL_S:
+        if time.monotonic() - self._last < REPORT_INTERVAL_S:
             return
         self._last = time.monotonic()
         from dask.distributed import get_worker  # takes long, and short relaxations tell nothing

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from flows.verification.attempts import stored_geometry
 from flows.verification.executor import Result, Work
 from flows.verification.queue_work import ReferenceJob, reference_jobs
-from flows.verification.source_geometries import Geometries, geometries
+from flows.verification.source_geometries import SourceGeometries, source_geometries
 from flows.verification.worker import WorkItem, WorkRequest, WorkResult
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import candidates, reference_energies, slabs
@@ -31,7 +31,7 @@ from tasks.verification.labels.energies import EnergyKey
 
 
 @dataclass(frozen=True)
-class Terms:
+class CalculationSettings:
     """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
 
     level: LevelOfTheory
@@ -40,9 +40,11 @@ class Terms:
     launcher: str = LAUNCHER
 
 
-def work_of(db: Database, terms: Terms, leases: Sequence[Lease]) -> tuple[list[Work], list[Result]]:
+def prepare_work(
+    db: Database, settings: CalculationSettings, leases: Sequence[Lease]
+) -> tuple[list[Work], list[Result]]:
     """Return the work that leases stand for, in their order, and what of it cannot be begun."""
-    level = terms.level
+    level = settings.level
     stored = _Adslabs.of(db, level, [lease for lease in leases if lease.kind == "adslab"])
     references = {job.lease.item: job for job in reference_jobs(db, level, leases)}
     known = _known_energies(db, level, set(stored.slabs))
@@ -50,7 +52,7 @@ def work_of(db: Database, terms: Terms, leases: Sequence[Lease]) -> tuple[list[W
     for lease in leases:
         try:
             job = references.get(lease.item) or stored.job(db, lease)
-            work.append(_work(terms, job, known))
+            work.append(_work(settings, job, known))
         except UserError as fault:
             unreadable.append(Result(WorkResult(lease, message=str(fault))))
     return work, unreadable
@@ -62,13 +64,13 @@ class _Adslabs:
 
     candidates: dict[str, CandidateRow]
     slabs: dict[str, SlabRow]
-    stand_on: Geometries
+    geometries: SourceGeometries
 
     @classmethod
     def of(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_Adslabs":
         rows = candidates(db, [lease.candidate_id for lease in leases])
         of_slabs = slabs(db, sorted({row.slab_id for row in rows.values()}))
-        return cls(rows, of_slabs, geometries(db, level, rows.values()))
+        return cls(rows, of_slabs, source_geometries(db, level, rows.values()))
 
     def job(self, db: Database, lease: Lease) -> WorkItem:
         row = self.candidates[lease.candidate_id]
@@ -81,16 +83,18 @@ class _Adslabs:
             row.slab_id,
             _adsorbate(db, row),
             stored_geometry(db, lease),
-            self.stand_on.of_adslab(row.id, row.slab_id),
+            self.geometries.of_adslab(row.id, row.slab_id),
         )
 
 
-def _work(terms: Terms, job: WorkItem | ReferenceJob, known: dict[EnergyKey, float]) -> Work:
-    level = terms.level
+def _work(
+    settings: CalculationSettings, job: WorkItem | ReferenceJob, known: dict[EnergyKey, float]
+) -> Work:
+    level = settings.level
     needed = resources(
-        level.engine, _demand(job, level), terms.limits, memory_class=job.lease.memory_class
+        level.engine, _demand(job, level), settings.limits, memory_class=job.lease.memory_class
     )
-    places = with_ranks(terms.places, level, needed.ranks, terms.launcher)
+    places = with_ranks(settings.places, level, needed.ranks, settings.launcher)
     mine = {key: energy for key, energy in known.items() if _serves(key, job)}
     return Work(job, WorkRequest(level, places), mine, needed)
 

@@ -95,15 +95,15 @@ def verify_group(
 def _verify_one(
     job: WorkItem | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
 ) -> WorkResult:
-    began, teller = time.time(), StepReporter(job.lease, engine.place.work)
-    book = logbook(job.lease, level.level_hash, _texts(job), job.last, teller)
+    began, reporter = time.time(), StepReporter(job.lease, engine.place.work)
+    book = logbook(job.lease, level.level_hash, _texts(job), job.last, reporter)
     try:
         outcome = _computed(job, level, known, engine, book)
     except EngineError as failure:
         outcome = _failed(job.lease, failure)
     except UserError as error:
         outcome = WorkResult(job.lease, None, FailureKind.BAD_INPUT, str(error))
-    teller.end()
+    reporter.end()
     told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
     return replace(outcome, provenance=with_logbook(told, book), work=book.place)
 

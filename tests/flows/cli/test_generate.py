@@ -5,7 +5,13 @@ import pytest
 from support.designer import designer_checkpoint
 
 from flows.screening.generate import GenerationRequest, run_generation, start_generate
-from flows.screening.generated import SUMMARY, Generated, cif_name, show_generated, summary_lines
+from flows.screening.generated import (
+    SUMMARY,
+    GeneratedDesigns,
+    cif_name,
+    show_generated,
+    summary_lines,
+)
 from model.contract import Domain, Prediction
 from model.errors import ModelError
 from tasks.design.checks import DesignVerdict
@@ -30,7 +36,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(designer_checkpoint(tmp_path / "checkpoint").folder)
 
 
-def run(checkpoint: str, out: Path, **wishes: object) -> Generated:
+def run(checkpoint: str, out: Path, **wishes: object) -> GeneratedDesigns:
     asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
     return run_generation(GenerationRequest(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
 
@@ -93,7 +99,7 @@ def test_what_is_printed_counts_valid_distinct_and_causes(
         valid(3, 0.6, order, "b"),
         Design(4, (), None, DesignVerdict("unfinished", "")),
     )
-    generated = Generated(order, designs, tmp_path, "d" * 64)
+    generated = GeneratedDesigns(order, designs, tmp_path, "d" * 64)
     assert [d.number for d in generated.valid] == [2, 3, 1]
     assert cif_name(designs[0], order) == "001-O-Cu-11-1.cif"
     lines = summary_lines(generated)

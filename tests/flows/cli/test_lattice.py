@@ -8,7 +8,7 @@ from flows.config.campaign_file import load_campaign
 from flows.config.resolve import resolve
 from flows.errors import CampaignError
 from flows.screening.lattice import start_lattice
-from flows.screening.surfaces import cut_here
+from flows.screening.surfaces import cut_bulks_locally
 from tasks.errors import UserError
 from tasks.verification.lattice.lattice import Equilibrium
 
@@ -52,7 +52,7 @@ def test_bulks_are_computed_once_and_a_campaign_takes_them(
     file.write_text(CAMPAIGN.replace(line, "bulks: {structures: [crystals/*.extxyz]}"))
     resolved = resolve(load_campaign(file), file.parent, None)
     assert [bulk.formula for bulk in resolved.bulks] == ["Cu", "Cu3Pt"]
-    cut = cut_here(resolved)
+    cut = cut_bulks_locally(resolved)
     assert [r for surface in cut for r in surface.refused] == []
     copper = cut[0].slabs[0].slab.atoms.get_all_distances(mic=True)
     assert copper[copper > 0].min() == pytest.approx(3.5898 / 2**0.5, abs=1e-3)

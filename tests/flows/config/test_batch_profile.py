@@ -9,8 +9,8 @@ from flows.cluster.workers import default_workers
 from flows.config.batch_profile import Profile, load_profile
 from flows.config.settings import Settings
 from flows.errors import CampaignError
-from flows.screening.start import VerificationRequest, where_of
-from flows.verification.flow import InJobs, OnDask
+from flows.screening.start import VerificationRequest, place_to_compute
+from flows.verification.flow import BatchJobs, DaskWorkers
 from tasks.verification.inputs.resources import COSTS
 
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
@@ -53,17 +53,21 @@ def test_a_profile_that_is_not_there() -> None:
 
 def test_the_command_goes_before_the_settings_and_those_before_the_profile() -> None:
     settings = Settings(on="slurm", jobs=7, profile=PROFILE, memory_class=1)
-    stated = where_of(VerificationRequest(), settings, Path("here"))
-    assert stated == InJobs("slurm", load_profile(PROFILE), Path("runs/jobs"), 7, 1)
-    asked = where_of(VerificationRequest(on="local", jobs=2), settings, Path("here"))
-    assert isinstance(asked, InJobs)
+    stated = place_to_compute(VerificationRequest(), settings, Path("here"))
+    assert stated == BatchJobs("slurm", load_profile(PROFILE), Path("runs/jobs"), 7, 1)
+    asked = place_to_compute(VerificationRequest(on="local", jobs=2), settings, Path("here"))
+    assert isinstance(asked, BatchJobs)
     assert (asked.system, asked.jobs) == ("local", 2)
-    profiled = where_of(VerificationRequest(on="slurm", profile=PROFILE), Settings(), Path("here"))
-    assert isinstance(profiled, InJobs)
+    profiled = place_to_compute(
+        VerificationRequest(on="slurm", profile=PROFILE), Settings(), Path("here")
+    )
+    assert isinstance(profiled, BatchJobs)
     assert profiled.jobs == 50
 
 
 def test_without_anything_said_dask_computes_and_local_jobs_are_as_many_as_cores() -> None:
-    assert isinstance(where_of(VerificationRequest(), Settings(), Path("here")), OnDask)
-    local = where_of(VerificationRequest(on="local"), Settings(), Path("here"))
-    assert local == InJobs("local", Profile(), Path("here"), default_workers())
+    assert isinstance(
+        place_to_compute(VerificationRequest(), Settings(), Path("here")), DaskWorkers
+    )
+    local = place_to_compute(VerificationRequest(on="local"), Settings(), Path("here"))
+    assert local == BatchJobs("local", Profile(), Path("here"), default_workers())

@@ -8,7 +8,7 @@ from flows.config.campaign import Campaign
 from flows.config.campaign_file import parse_campaign
 from flows.config.resolve import resolve
 from flows.errors import CampaignError
-from flows.screening.surfaces import cut_here
+from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 from tasks.errors import UserError
 from tasks.verification.engines import EngineLocation
@@ -80,7 +80,7 @@ def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
     own_level(tmp_path, "based_on: qe-pbe\n")
     places = quantum_espresso(tmp_path, "Pt", "H", "C", "O")
     campaign = stated("level: emt", "level: own.yaml")
-    cut = cut_here(resolve(campaign, tmp_path, None, places))
+    cut = cut_bulks_locally(resolve(campaign, tmp_path, None, places))
     assert {r.reason for surface in cut for r in surface.refused} == {
         "element that engine quantum-espresso has no potential for: Cu"
     }

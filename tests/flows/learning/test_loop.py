@@ -90,7 +90,7 @@ class Parts:
             else FineTuningResult("first", 4, why="too few labels")
         )
 
-    def rank_again(self, calculations: int) -> None:
+    def rerank(self, calculations: int) -> None:
         self._may_die("rank_again")
         done = 4 * (len([r for r in rounds(self.db, "mine") if r.state == "finished"]) + 1)
         queue(self.db, IDS[done : done + calculations])
@@ -111,7 +111,7 @@ def verdict(*, accepted: bool) -> GateVerdict:
 
 
 def loop(db: Database, *, rounds: int = 3, budget: int = 100, patience: int = 2) -> Loop:
-    told: list[RoundRow] = []
+    on_round_end: list[RoundRow] = []
     return Loop(
         db=db,
         campaign="mine",
@@ -120,7 +120,7 @@ def loop(db: Database, *, rounds: int = 3, budget: int = 100, patience: int = 2)
         budget=budget,
         per_round=4,
         patience=patience,
-        told=told.append,
+        on_round_end=on_round_end.append,
     )
 
 

@@ -13,9 +13,9 @@ import screening_db.records.ranking as database_rerank
 from flows.cluster.workers import ClusterPlan
 from flows.learning.promotion import promote_by_hand, roll_back_model
 from flows.learning.rescore import Rescoring, RescoringRequest, rescore
-from flows.records.checkpoints import served
+from flows.records.checkpoints import serving_checkpoint
 from flows.records.from_rows import stored_adsorbates
-from flows.screening.flow import Control
+from flows.screening.flow import Runtime
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving
@@ -26,7 +26,7 @@ from tasks.prediction.repredict import predict_again
 
 pytestmark = pytest.mark.slow
 
-CONTROL = Control(ClusterPlan(workers=1))
+CONTROL = Runtime(ClusterPlan(workers=1))
 RANKING = ("rank", "campaign_item", "queue", "campaign")
 
 
@@ -40,7 +40,7 @@ def rows(db: Database, *names: str) -> list[Any]:
         return [sorted(map(str, session.execute(select(table)))) for table in tables]
 
 
-def predict_here(run: Rescoring, _: Control, stop_after: int | None = None) -> None:
+def predict_here(run: Rescoring, _: Runtime, stop_after: int | None = None) -> None:
     """Do what the flow does, without Prefect and Dask; break off after so many chunks."""
     predictor = load_predictor(run.checkpoint.place)
     for number, (chunk_id, slabs) in enumerate(run.chunks.items()):
@@ -137,7 +137,7 @@ def test_broken_off_within_the_ranking_nothing_of_it_is_there(
             rescore(db, "tiny", CONTROL, chunk_placements=3)
     assert rows(db, *RANKING) == before
     assert stale_predictions(db, "tiny") == []
-    assert is_stale(db, "tiny", served(db, model_of(db, "tiny")).sha256)
+    assert is_stale(db, "tiny", serving_checkpoint(db, model_of(db, "tiny")).sha256)
     done = rescore(db, "tiny", CONTROL)
     assert (done.predicted, done.ranked) == (0, True)
     assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")

@@ -6,8 +6,8 @@ from support.designer import LayerPredictor, ScriptedSampler
 from support.streams import adslab, reread
 
 from flows.errors import CampaignError
-from flows.screening.adopt_designs import adopt, designs_campaign
-from flows.screening.generated import Generated
+from flows.screening.adopt_designs import adopt_designs, designs_campaign
+from flows.screening.generated import GeneratedDesigns
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.stream_grammar import decode
 from model.generation.structure_stream import Structure
@@ -34,16 +34,16 @@ def db(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def generated(folder: Path, *script: Structure, count: int = 4) -> Generated:
+def generated(folder: Path, *script: Structure, count: int = 4) -> GeneratedDesigns:
     writer = Designer("d" * 64, LEVELS, ScriptedSampler(script))  # type: ignore[arg-type]
     order = design_request(LEVELS, "CO", -1.9)
     designs = generate_designs(writer, LayerPredictor(), order, count=count)
-    return Generated(order, tuple(designs), folder, writer.checkpoint_sha256)
+    return GeneratedDesigns(order, tuple(designs), folder, writer.checkpoint_sha256)
 
 
-def entered(db: Database, found: Generated, name: str = "mine", seed: int = 0) -> int:
+def entered(db: Database, found: GeneratedDesigns, name: str = "mine", seed: int = 0) -> int:
     campaign = designs_campaign(name, found.order, model="mini", seed=seed)
-    return adopt(found, campaign, db)
+    return adopt_designs(found, campaign, db)
 
 
 def test_valid_designs_become_ranked_candidates(db: Database, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from support.paths import REPOSITORY
 
 from flows.config.campaign_file import load_campaign, parse_campaign
 from flows.config.resolve import resolve
-from flows.screening.surfaces import cut_here
+from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 
 EXAMPLES = REPOSITORY / "examples"
@@ -35,7 +35,7 @@ def test_an_example_is_as_large_as_it_should_be(
     text = (EXAMPLES / f"{name}.yaml").read_text()
     campaign = parse_campaign(text.replace("model: mini", f"model: {checkpoint}"), Path(name))
     resolved = resolve(campaign, EXAMPLES, None)
-    surfaces = cut_here(resolved)
+    surfaces = cut_bulks_locally(resolved)
     assert len(surfaces) >= bulks
     assert len(resolved.adsorbates) >= adsorbates
     assert (resolved.refused, [r for cut in surfaces for r in cut.refused]) == ((), [])

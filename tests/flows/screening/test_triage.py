@@ -12,7 +12,7 @@ from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
 from flows.records.recorded_campaign import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
-from flows.screening.triage import best_found, choose
+from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database, open_database
 from screening_db.records.screening import record_chunk, record_triage
 from tasks.acquisition import Prices, PriceTable
@@ -75,7 +75,7 @@ def verify(db: Database, metal: str, energy_ev: float) -> None:
 
 def chosen(db: Database, triage: str = "{budget: 1}", **more: object) -> list[str]:
     campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
-    found = choose(db, campaign, WINDOWS, RANKED, **more)  # type: ignore[arg-type]
+    found = choose_pairs(db, campaign, WINDOWS, RANKED, **more)  # type: ignore[arg-type]
     return [c.pair.minimum.candidate_id for c in found]
 
 
@@ -89,9 +89,9 @@ def test_what_has_a_label_is_not_chosen_again(db: Database) -> None:
 
 
 def test_a_choice_made_again_after_a_kill_is_the_same(db: Database) -> None:
-    record_triage(db, "mine", queued=chosen(db, again=True), kept=[])
+    record_triage(db, "mine", queued=chosen(db, repeat=True), kept=[])
     verify(db, "Pt", 0.3)
-    assert chosen(db, again=True) == ["Pt"]
+    assert chosen(db, repeat=True) == ["Pt"]
     assert chosen(db) == ["Cu"]
 
 
@@ -122,12 +122,12 @@ def test_what_was_begun_is_paid_from_the_cost_budget(
 def test_a_clean_slab_is_paid_once_before_its_energy_is_there(
     db: Database, budget: int, queued: list[str]
 ) -> None:
-    again = make.candidate("Cu-again", "pair-again", "slab-Cu", adsorbate="H")
+    repeat = make.candidate("Cu-again", "pair-again", "slab-Cu", adsorbate="H")
     record_chunk(
         db,
         "mine",
         "again",
-        [again],
+        [repeat],
         [make.prediction("Cu-again", 0.1, 0.2)],
         [make.placement("Cu-again", "mine")],
     )
@@ -177,8 +177,8 @@ def test_a_table_of_ones_own_is_recorded_whole(tmp_path: Path) -> None:
     stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
     resolved = resolve(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)
     file.unlink()
-    again = recorded_campaign(campaign_row(resolved))
-    assert recorded_prices(again) == resolved.prices
+    repeat = recorded_campaign(campaign_row(resolved))
+    assert recorded_prices(repeat) == resolved.prices
 
 
 def test_an_element_without_a_price_is_refused_before_anything_runs(tmp_path: Path) -> None:

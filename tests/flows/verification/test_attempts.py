@@ -202,7 +202,7 @@ from pathlib import Path
 from ase.calculators.emt import EMT
 from flows.verification import step_events as step_channel
 from screening_db.database.engine import open_database
-from tasks.verification.engines import emt
+from tasks.verification.engines.potentials import emt
 import test_attempts as here
 
 class Slow(EMT):
@@ -210,7 +210,7 @@ class Slow(EMT):
         time.sleep(0.05)
         super().calculate(*args, **kwargs)
 
-emt.EMT, step_channel.TELL_S = Slow, 0.0
+emt.EMT, step_channel.REPORT_INTERVAL_S = Slow, 0.0
 here.tried(here.lease_of(open_database(sys.argv[1]), lease_s=4.0), Path(sys.argv[2]))
 """
 

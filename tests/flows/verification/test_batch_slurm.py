@@ -12,10 +12,10 @@ from support.paths import REPOSITORY
 
 from flows.config.batch_profile import Profile, load_profile
 from flows.errors import CampaignError
-from flows.verification.driver import Driver, Pace, WorkFilter
+from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError
-from flows.verification.flow import InJobs, run_verification
-from flows.verification.work_items import Terms
+from flows.verification.flow import BatchJobs, run_verification
+from flows.verification.work_items import CalculationSettings
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import campaign, queue_items
 from tasks.errors import UserError
@@ -99,8 +99,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def drain(queue: MoodyQueue, profile: Profile | None = None) -> None:
     profile = profile or Profile(limits=ResourceLimits(min_memory_gb=2.0))
     executor = batch_executor.BatchExecutor("slurm", profile, queue.jobs, 1)
-    terms = Terms(queue.level, limits=profile.limits)
-    pace = Pace(poll_s=0.1, look_s=0.1)
+    terms = CalculationSettings(queue.level, limits=profile.limits)
+    pace = DriverIntervals(poll_s=0.1, queue_check_s=0.1)
     Driver(queue.db, terms, executor, WorkFilter(CAMPAIGN, 9), pace).run(lambda _: None)
 
 
@@ -171,7 +171,7 @@ def test_a_login_node_need_not_have_the_program_that_jobs_load(
     (slurm / "plan").write_text("REFUSED")
     found = campaign(queue.db, CAMPAIGN)
     for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
-        where = InJobs(system, Profile(), queue.jobs, 1)
+        where = BatchJobs(system, Profile(), queue.jobs, 1)
         with pytest.raises(UserError, match=told):
             run_verification(queue.db, found, limit=None, engine=None, where=where)
 

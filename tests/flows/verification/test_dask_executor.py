@@ -13,9 +13,9 @@ from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
 from flows.cluster.workers import ClusterPlan
 from flows.verification.dask_executor import DaskExecutor, dask_executor
-from flows.verification.driver import Driver, Pace, WorkFilter
+from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Work
-from flows.verification.work_items import Terms
+from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import WorkItem, WorkRequest
 from screening_db.calculations.attempts import tries
 from screening_db.queries.ranking import queue_items
@@ -84,8 +84,10 @@ def test_a_worker_over_its_memory_is_known_by_what_its_nanny_tells() -> None:
 def test_a_worker_that_dies_is_one_try_and_its_neighbour_goes_on(queue: MoodyQueue) -> None:
     with dask_executor(ClusterPlan(2), threads=1) as workers:
         assert workers.capacity == 2
-        wanted, pace = WorkFilter(CAMPAIGN, 9), Pace(poll_s=0.1, look_s=0.1)
-        counts = Driver(queue.db, Terms(queue.level), workers, wanted, pace).run(lambda _: None)
+        wanted, pace = WorkFilter(CAMPAIGN, 9), DriverIntervals(poll_s=0.1, queue_check_s=0.1)
+        counts = Driver(queue.db, CalculationSettings(queue.level), workers, wanted, pace).run(
+            lambda _: None
+        )
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert (counts.ended, counts.failed, counts.retried) == (2, 0, 1)
     told = [

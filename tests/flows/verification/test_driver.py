@@ -14,11 +14,11 @@ from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
-from flows.verification.driver import Driver, Pace, WorkFilter
+from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Result, SubmissionError, Work
-from flows.verification.flow import OnDask, run_verification
-from flows.verification.recording import Counts
-from flows.verification.work_items import Terms
+from flows.verification.flow import DaskWorkers, run_verification
+from flows.verification.recording import VerificationCounts
+from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import verify_group
 from screening_db.calculations.attempts import tries
 from screening_db.calculations.failure_policy import POLICY
@@ -31,7 +31,7 @@ from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
 from tasks.verification.inputs.resources import ResourceLimits
 
-QUICK = Pace(lease_s=30.0, poll_s=0.0, look_s=0.0)
+QUICK = DriverIntervals(lease_s=30.0, poll_s=0.0, queue_check_s=0.0)
 
 
 @dataclass
@@ -90,8 +90,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Moody
     return queue
 
 
-def drive(queue: MoodyQueue, executor: Inline, adslabs: int = 99, pace: Pace = QUICK) -> Counts:
-    terms = Terms(queue.level, limits=ResourceLimits())
+def drive(
+    queue: MoodyQueue, executor: Inline, adslabs: int = 99, pace: DriverIntervals = QUICK
+) -> VerificationCounts:
+    terms = CalculationSettings(queue.level, limits=ResourceLimits())
     return Driver(queue.db, terms, executor, WorkFilter(CAMPAIGN, adslabs), pace).run(
         lambda _: None
     )
@@ -114,7 +116,7 @@ def test_each_class_of_failure_ends_in_its_state_after_its_tries(
     assert (adslab.state, adslab.error_class) == ("failed", kind.value)
     assert len(told) == rule.tries == queue.tries()["Cu3H"]
     assert adslab.memory_class == (rule.tries - 1 if rule.larger_memory else 0)
-    assert counts == Counts(failed=1, retried=rule.tries - 1)
+    assert counts == VerificationCounts(failed=1, retried=rule.tries - 1)
 
 
 def test_a_failure_that_passes_ends_in_a_label(make: Callable[..., MoodyQueue]) -> None:
@@ -154,14 +156,14 @@ def test_the_limit_counts_adslabs_in_flight(make: Callable[..., MoodyQueue]) -> 
 def test_a_failed_slab_fails_its_adslabs_and_no_others(make: Callable[..., MoodyQueue]) -> None:
     queue = make(mood="bad_input", at="Cu3", times=9, metals=("Cu", "Ag"))
     counts = drive(queue, Inline())
-    assert (counts.in_want, counts.failed, counts.ended) == (1, 0, 2)
+    assert (counts.dependency_failed, counts.failed, counts.ended) == (1, 0, 2)
     assert queue.tries()["Cu3H"] == 0
 
 
 def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue]) -> None:
     queue = make(mood="out_of_memory", at="Cu3H", times=1)
     wanted = WorkFilter(CAMPAIGN, 9, memory_class=0)
-    Driver(queue.db, Terms(queue.level), Inline(), wanted, QUICK).run(lambda _: None)
+    Driver(queue.db, CalculationSettings(queue.level), Inline(), wanted, QUICK).run(lambda _: None)
     (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
     assert (adslab.state, adslab.memory_class) == ("queued", 1)
     executor = Inline()
@@ -214,7 +216,7 @@ def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> No
             ready.wait(0.2)  # the next heartbeat finds it out
 
     executor.meanwhile = order
-    drive(queue, executor, pace=Pace(lease_s=0.3, poll_s=0.0, look_s=0.0))
+    drive(queue, executor, pace=DriverIntervals(lease_s=0.3, poll_s=0.0, queue_check_s=0.0))
     assert [lease.item for lease in executor.dropped] == cancelled
     assert executor.begun == []
 
@@ -290,7 +292,7 @@ def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
             campaign(queue.db, CAMPAIGN),
             limit=None,
             engine=None,
-            where=OnDask(ClusterPlan(1)),
-            places={"moody": EngineLocation(work=str(tmp_path / "file" / "x"))},
+            where=DaskWorkers(ClusterPlan(1)),
+            engine_locations={"moody": EngineLocation(work=str(tmp_path / "file" / "x"))},
         )
     assert queue.tries() == {}

@@ -30,22 +30,22 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[ReportedStep]:
         return {one.key for one in told}
 
     monkeypatch.setattr(step_channel, "record_reported_steps", record)
-    monkeypatch.setattr(step_channel, "TELL_S", 0.0)
+    monkeypatch.setattr(step_channel, "REPORT_INTERVAL_S", 0.0)
     return found
 
 
 def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ReportedStep], tmp_path: Path) -> None:
-    teller, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
-    teller.tell(step(0), lambda: "at 0")
-    teller.tell(step(1), lambda: "at 1")
+    reporter, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
+    reporter.report(step(0), lambda: "at 0")
+    reporter.report(step(1), lambda: "at 1")
     listener.store()
     listener.store()  # nothing new
-    teller.tell(step(2), lambda: "at 2")
+    reporter.report(step(2), lambda: "at 2")
     listener.store()
     assert [(one.step, one.structure) for one in stored] == [(step(n), f"at {n}") for n in range(3)]
     assert {one.key for one in stored} == {LEASE.key}
     (file,) = (tmp_path / "told").iterdir()
-    teller.end()
+    reporter.end()
     assert not file.exists()
 
 
@@ -55,8 +55,8 @@ def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
 
 
 def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_path: Path) -> None:
-    teller, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
-    teller.tell(step(0), lambda: "at 0")
+    reporter, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
+    reporter.report(step(0), lambda: "at 0")
     (file,) = (tmp_path / "told").iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:30])
@@ -70,15 +70,15 @@ def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_p
 def test_steps_that_follow_soon_are_not_told(
     stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_channel, "TELL_S", 60.0)
-    StepReporter(LEASE, str(tmp_path)).tell(step(0), lambda: "at 0")
+    monkeypatch.setattr(step_channel, "REPORT_INTERVAL_S", 60.0)
+    StepReporter(LEASE, str(tmp_path)).report(step(0), lambda: "at 0")
     assert not (tmp_path / "told").exists()
 
 
 def test_without_a_work_folder_nothing_is_written(stored: list[ReportedStep]) -> None:
-    teller = StepReporter(LEASE, "")
-    teller.tell(step(0), lambda: "at 0")
-    teller.end()
+    reporter = StepReporter(LEASE, "")
+    reporter.report(step(0), lambda: "at 0")
+    reporter.end()
     StepListener(Any, "").store()  # type: ignore[arg-type]
     assert stored == []
 
@@ -102,9 +102,9 @@ def test_a_worker_of_dask_tells_by_an_event(
 
 
 def _tells(lease: Lease) -> None:
-    teller = StepReporter(lease, "")
-    teller.tell(step(0), lambda: "at 0")
-    teller.tell(step(1), lambda: "at 1")
+    reporter = StepReporter(lease, "")
+    reporter.report(step(0), lambda: "at 0")
+    reporter.report(step(1), lambda: "at 1")
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

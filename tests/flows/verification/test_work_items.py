@@ -9,7 +9,7 @@ from ase.build import add_adsorbate, fcc111
 
 from flows.verification import recording as verify_record
 from flows.verification.queue_work import ReferenceJob, reference_energy_ev, require_unchanged
-from flows.verification.recording import Counts
+from flows.verification.recording import VerificationCounts
 from flows.verification.worker import KnownEnergies, WorkRequest, WorkResult, verify_group
 from screening_db.calculations.attempts import sha256_of
 from screening_db.calculations.failure_policy import POLICY
@@ -90,25 +90,28 @@ def test_a_structure_that_was_queued_before_hashes_were_kept_passes() -> None:
 @pytest.mark.parametrize(
     ("state", "kind", "counted"),
     [
-        ("failed", "adslab", Counts(failed=1)),
-        ("failed", "slab", Counts()),  # its adslabs are counted where they fail
-        ("queued", "adslab", Counts(retried=1)),
-        ("queued", "gas", Counts(retried=1)),
-        (None, "adslab", Counts()),  # the lease was lost
+        ("failed", "adslab", VerificationCounts(failed=1)),
+        ("failed", "slab", VerificationCounts()),  # its adslabs are counted where they fail
+        ("queued", "adslab", VerificationCounts(retried=1)),
+        ("queued", "gas", VerificationCounts(retried=1)),
+        (None, "adslab", VerificationCounts()),  # the lease was lost
     ],
 )
 def test_a_failure_counts_by_what_became_of_the_item(
-    monkeypatch: pytest.MonkeyPatch, state: Any, kind: Any, counted: Counts
+    monkeypatch: pytest.MonkeyPatch, state: Any, kind: Any, counted: VerificationCounts
 ) -> None:
     monkeypatch.setattr(verify_record, "fail", lambda *_, **__: state)
-    counts = Counts()
-    verify_record.record(None, WorkResult(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
+    counts = VerificationCounts()
+    verify_record.record_result(None, WorkResult(lease_of(kind, "a"), message="m"), counts)  # type: ignore[arg-type]
     assert counts == counted
 
 
 def test_counts_are_said_as_they_are() -> None:
-    assert str(Counts(converged=2, failed=1, in_want=3)) == "2 converged, 0 anomalous, 4 failed"
-    assert str(Counts(retried=2)).endswith("0 failed, 2 to be tried again")
+    assert (
+        str(VerificationCounts(converged=2, failed=1, dependency_failed=3))
+        == "2 converged, 0 anomalous, 4 failed"
+    )
+    assert str(VerificationCounts(retried=2)).endswith("0 failed, 2 to be tried again")
 
 
 def test_every_class_of_failure_has_its_rule_but_that_of_the_place() -> None:
