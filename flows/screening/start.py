@@ -35,7 +35,7 @@ from screening_db.queries.ranking import campaign as campaign_row
 from tasks.reports.plan import plan_campaign
 
 if TYPE_CHECKING:
-    pass
+    from flows.verification.flow import BatchJobs, DaskWorkers
 
 _SHOWN = 20
 
