@@ -91,7 +91,7 @@ DRIVE = """
 import sys
 from pathlib import Path
 from flows.config.batch_profile import load_profile
-from flows.verification.driver import Pace
+from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, run_verification
 from screening_db.database.engine import open_database
 from screening_db.queries.ranking import campaign
@@ -99,9 +99,9 @@ from screening_db.queries.ranking import campaign
 address, folder, profile, system, jobs, lease_s = sys.argv[1:]
 db = open_database(address)
 where = BatchJobs(system, load_profile(Path(profile)), Path(folder), int(jobs))
-pace = Pace(lease_s=float(lease_s), poll_s=0.1, look_s=0.3)
+intervals = DriverIntervals(lease_s=float(lease_s), poll_s=0.1, queue_check_s=0.3)
 print(run_verification(
-    db, campaign(db, "tiny"), limit=None, engine=None, where=where, pace=pace
+    db, campaign(db, "tiny"), limit=None, engine=None, where=where, intervals=intervals
 ))
 """
 
