@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refusal:
     """One item left out, and why; the rest goes on and the funnel counts it.
 
     The reason of a slab or placement is ``rule: values``; what is before the colon can be counted.

@@ -42,7 +42,7 @@ from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from tasks.enumeration.bulks import alloy_specs, resolve_bulks
 from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
-from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, run
+from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, relax_all
 from tasks.training_data.table import read_tables, write_table
 
 SIZES = (25, 50, 100, 200, 400)
@@ -87,7 +87,7 @@ def region_jobs(placements: int, seed: int) -> list[SlabJob]:
 def make_labels(out: Path, *, placements: int, seed: int, processes: int) -> None:
     """Relax the region's placements, each slab once, and join them into one table."""
     parts = list(
-        run(region_jobs(placements, seed), out=out / "emt", seed=seed, processes=processes)
+        relax_all(region_jobs(placements, seed), out=out / "emt", seed=seed, processes=processes)
     )
     rows = write_table(out / "region.parquet", read_tables(parts))
     print(f"{rows} rows in {out / 'region.parquet'}")

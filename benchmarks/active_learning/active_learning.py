@@ -36,7 +36,7 @@ from replay_loop import Contest, Pace, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
 from replay_surrogates import Boosting, GaussianProcess
 
-from tasks.acquisition import SCORES, Beliefs, ConfidenceBound, Score
+from tasks.acquisition import SCORES, ConfidenceBound, PairEstimates, Score
 
 SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5
@@ -53,9 +53,11 @@ DRAWN = {  # in the plot: colour and legend
 }
 
 
-def nearest(beliefs: Beliefs, *, best_ev: float | None, seed: int) -> np.ndarray:
+def nearest(estimates: PairEstimates, *, best_ev: float | None, seed: int) -> np.ndarray:
     """Return how near the prediction is to its window, in (0, 1]; sigma plays no part."""
-    outside_R = np.maximum(beliefs.low_R - beliefs.energy_R, beliefs.energy_R - beliefs.high_R)
+    outside_R = np.maximum(
+        estimates.low_R - estimates.energy_R, estimates.energy_R - estimates.high_R
+    )
     return 1 / (1 + np.maximum(outside_R, 0.0) / 0.1)
 
 

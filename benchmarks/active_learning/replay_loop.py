@@ -1,8 +1,8 @@
 """The loop that is replayed: believe, score, ask a batch, until enough is found.
 
 Only answers that were asked for reach a surrogate. Where the line of the top is not told, it is
-estimated in each round from answers and beliefs: so low that as many pairs are expected below it as
-there are to find.
+estimated in each round from answers and predictions: so low that as many pairs are expected below
+it as there are to find.
 
 Shapes  R pairs, X reactions. Units: eV.
 """
@@ -16,7 +16,7 @@ from replay_pool import SEEDED, Answers, Pool, wanted_of
 from replay_surrogates import Scale, Surrogate
 from scipy.special import ndtr
 
-from tasks.acquisition import Beliefs, Policy, Score, Share, select
+from tasks.acquisition import PairEstimates, Policy, Score, Share, select
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +62,9 @@ class OnOneSlab:
     score: Score
     partner_R: NDArray[np.int64]
 
-    def __call__(self, beliefs: Beliefs, *, best_ev: float | None, seed: int) -> Floats:
+    def __call__(self, estimates: PairEstimates, *, best_ev: float | None, seed: int) -> Floats:
         """Return the product; a pair without a partner stands for itself."""
-        own_R = self.score(beliefs, best_ev=best_ev, seed=seed)
+        own_R = self.score(estimates, best_ev=best_ev, seed=seed)
         return np.where(self.partner_R < 0, own_R, own_R * own_R[self.partner_R])
 
 
@@ -123,11 +123,11 @@ def _chosen(
     energy_R, sigma_R = contest.surrogate(pool, asked, known, seed=seed)
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
     energy_R[asked], sigma_R[asked] = known, _SURE_EV
-    beliefs, score, best_ev = _beliefs(pool, energy_R, sigma_R, asked, contest.score)
+    estimates, score, best_ev = _estimates(pool, energy_R, sigma_R, asked, contest.score)
     policy = Policy((Share(score),))
     taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
     chosen = select(
-        beliefs, policy, budget=batch, known_slabs=(), seed=seed, best_ev=best_ev, taken=taken
+        estimates, policy, budget=batch, computed_slabs=(), seed=seed, best_ev=best_ev, taken=taken
     )
     return [one.row for one in chosen]
 
@@ -138,10 +138,10 @@ def lost(pool: Pool, asked_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np
     return (pool.partner_R >= 0) & outside_R[pool.partner_R]
 
 
-def _beliefs(
+def _estimates(
     pool: Pool, energy_R: Floats, sigma_R: Floats, asked: NDArray[np.int64], score: Score
-) -> tuple[Beliefs, Score, float | None]:
-    """Return beliefs with their windows, the score for them, and the distance to improve on.
+) -> tuple[PairEstimates, Score, float | None]:
+    """Return estimates with their windows, the score for them, and the distance to improve on.
 
     Reactions whose energies spread differently are compared in units of their spread, from the
     line; with windows that are told, in eV.
@@ -157,10 +157,10 @@ def _beliefs(
         depth_R = np.maximum((energy_R - line_R) / spread_R, -_DEEP / 2)
         rows = (depth_R, sigma_R / spread_R, zero_R - _DEEP, zero_R)
         best_ev = _DEEP / 2  # an improvement is what lies below the line
-    beliefs = Beliefs.plain(
+    estimates = PairEstimates.plain(
         pool.ids, slabs, slabs, energy_R=rows[0], sigma_R=rows[1], low_R=rows[2], high_R=rows[3]
     )
-    return beliefs, OnOneSlab(score, pool.partner_R), best_ev
+    return estimates, OnOneSlab(score, pool.partner_R), best_ev
 
 
 def lines(pool: Pool, energy_R: Floats, sigma_R: Floats) -> Floats:

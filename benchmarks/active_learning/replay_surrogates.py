@@ -37,7 +37,7 @@ _GP_FITTED = 300  # that its lengths are fitted to
 
 
 class Surrogate(Protocol):
-    """Answers of A pairs in, beliefs of all pairs out."""
+    """Answers of A pairs in, estimates of all pairs out."""
 
     def __call__(
         self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int

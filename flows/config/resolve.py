@@ -17,7 +17,7 @@ from tasks.enumeration.adsorbates import (
     adsorbate_from_smiles,
 )
 from tasks.enumeration.bulks import Bulk, resolve_bulks
-from tasks.errors import Refused
+from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.prediction.checkpoint_domain import checkpoint_domain
@@ -34,7 +34,7 @@ class Resolved:
     campaign: Campaign
     bulks: tuple[Bulk, ...]
     adsorbates: tuple[Adsorbate, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Refusal, ...]
     windows: dict[str, Window]
     level: LevelOfTheory
     verified_at: LevelOfTheory
@@ -201,7 +201,7 @@ def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:
 
 def _known_adsorbates(
     campaign: Campaign, named: Iterable[Adsorbate], domain: Domain
-) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
     known, refused = [], []
     seen = domain.adsorbates[campaign.level]
     for found in named:
@@ -212,19 +212,19 @@ def _known_adsorbates(
                 f"adsorbate outside the model: {found.name} at level {campaign.level}, which knows "
                 f"{', '.join(sorted(seen))}"
             )
-            refused.append(Refused(found.name, "adsorbate", reason))
+            refused.append(Refusal(found.name, "adsorbate", reason))
     return tuple(known), refused
 
 
 def _verifiable_adsorbates(
     known: Iterable[Adsorbate], level: LevelOfTheory, places: EngineLocations | None
-) -> tuple[tuple[Adsorbate, ...], list[Refused]]:
+) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
     elements = computable_elements(level, places)
     kept, refused = [], []
     for found in known:
         reason = unverifiable(found.name, found.formula, level, elements)
         if reason:
-            refused.append(Refused(found.name, "adsorbate", reason))
+            refused.append(Refusal(found.name, "adsorbate", reason))
         else:
             kept.append(found)
     return tuple(kept), refused

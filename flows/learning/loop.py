@@ -22,7 +22,7 @@ from screening_db.queries.ranking import campaign as campaign_row
 from screening_db.queue.progress import waiting_adslabs
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
-from tasks.acquisition.stopping import RoundEnd, why_stop
+from tasks.acquisition.stopping import RoundOutcome, stop_reason
 
 
 class LoopSteps(Protocol):
@@ -90,10 +90,10 @@ class Loop:
         begins = not recorded or recorded[-1].state == "running"
         return "" if begins else self._why_stop(round_ends(recorded))
 
-    def _why_stop(self, ends: Sequence[RoundEnd]) -> str:
+    def _why_stop(self, ends: Sequence[RoundOutcome]) -> str:
         if len(ends) >= self.rounds:
             return f"{len(ends)} rounds are done"
-        return why_stop(
+        return stop_reason(
             ends,
             budget_left=self.budget - _calculations(ends),
             waiting=waiting_adslabs(self.db, self.campaign),
@@ -101,5 +101,5 @@ class Loop:
         )
 
 
-def _calculations(ends: Sequence[RoundEnd]) -> int:
+def _calculations(ends: Sequence[RoundOutcome]) -> int:
     return sum(end.calculations for end in ends)

@@ -17,13 +17,13 @@ from screening_db.queries.ranking import LabelledPrediction, labelled_prediction
 from screening_db.queue.progress import converged_since
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
-from tasks.acquisition.stopping import RoundEnd
+from tasks.acquisition.stopping import RoundOutcome
 from tasks.reports.report import LabelComparison, agreement
 
 _ENDED = ("converged", "anomalous", "failed")
 
 
-def round_ends(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
+def round_ends(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundOutcome]:
     """Return rounds as what decides whether another follows; ``found`` counts what is new."""
     ends, found = [], 0
     for row in rounds:
@@ -31,7 +31,7 @@ def round_ends(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundEnd]:
         new = row.found - found
         found = row.found
         accepted = row.verdict == "accepted"
-        ends.append(RoundEnd(calculations, row.converged, row.failed, new, accepted))
+        ends.append(RoundOutcome(calculations, row.converged, row.failed, new, accepted))
     return ends
 
 

@@ -26,7 +26,7 @@ from tasks.acquisition.rank import RankedPair
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.slabs import Slab
-from tasks.errors import Refused
+from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.json_text import structure_text
@@ -116,7 +116,7 @@ def campaign_row(resolved: Resolved) -> CampaignRow:
     )
 
 
-def refused_items(campaign: str, refused: Iterable[Refused]) -> list[CampaignItemRow]:
+def refused_items(campaign: str, refused: Iterable[Refusal]) -> list[CampaignItemRow]:
     """Return what was refused, once for each item, with its reason."""
     unique = {(r.stage, r.item): r for r in refused}
     return [

@@ -80,7 +80,7 @@ def designs_campaign(
     try:
         return Campaign(
             name=name,
-            bulks=Bulks(elements=list(request.asked.elements)),
+            bulks=Bulks(elements=list(request.requirements.elements)),
             adsorbates=[request.species],
             target={request.species: target},
             level=request.level,

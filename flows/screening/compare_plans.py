@@ -16,12 +16,12 @@ from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.contents import stored_contents
 from screening_db.queries.ranking import campaign as campaign_row
-from tasks.reports.plan import BulkSurfaces, seconds_of
+from tasks.reports.plan import BulkSurfaces, estimated_seconds
 from tasks.reports.plan_difference import (
-    Contents,
-    Difference,
+    CampaignContents,
+    IdDifference,
     compare_plans,
-    pairs_of,
+    pair_ids,
     placement_ids,
 )
 
@@ -48,7 +48,9 @@ def show_comparison(
     old = _of_file(earlier, resolved, settings) or _of_stored(earlier, resolved, settings)
     found = compare_plans(campaign_contents(resolved, surfaces, answered=False), old)
     _show_lines(found.lines, campaign.name, earlier.other)
-    seconds = seconds_of(found.to_predict, model=campaign.model, workers=workers, known=found.known)
+    seconds = estimated_seconds(
+        found.to_predict, model=campaign.model, workers=workers, known=found.known
+    )
     print(
         f"{found.to_predict:,} placements to predict, {found.known:,} known from {earlier.other}: "
         f"about {duration(seconds)} with {workers} workers"
@@ -62,24 +64,26 @@ def show_comparison(
 
 def campaign_contents(
     resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: bool
-) -> Contents:
+) -> CampaignContents:
     """Return what a campaign file holds; with ``answered`` all of it counts as screened."""
     campaign = resolved.campaign
     cut = {s.slab.slab_id: s.slab for surface in surfaces for s in surface.slabs}
     slabs, names = frozenset(cut), frozenset(a.name for a in resolved.adsorbates)
     spec = campaign.placements.spec(campaign.seed)
     placements = placement_ids(list(cut.values()), resolved.adsorbates, spec)
-    return Contents(
+    return CampaignContents(
         {b.bulk_id: b.formula for b in resolved.bulks},
         names,
         slabs,
-        pairs_of(slabs, names),
+        pair_ids(slabs, names),
         placements,
         placements if answered else frozenset(),
     )
 
 
-def _of_file(earlier: EarlierCampaign, resolved: Resolved, settings: Settings) -> Contents | None:
+def _of_file(
+    earlier: EarlierCampaign, resolved: Resolved, settings: Settings
+) -> CampaignContents | None:
     """Return what the other file holds, or None where a stored campaign is meant."""
     path = Path(earlier.other)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
@@ -92,7 +96,9 @@ def _of_file(earlier: EarlierCampaign, resolved: Resolved, settings: Settings) -
     return campaign_contents(other, cut_bulks_locally(other), answered=same)
 
 
-def _of_stored(earlier: EarlierCampaign, resolved: Resolved, settings: Settings) -> Contents:
+def _of_stored(
+    earlier: EarlierCampaign, resolved: Resolved, settings: Settings
+) -> CampaignContents:
     """Return what a stored campaign holds, as far as it was run."""
     place = choose_database(settings, resolved.campaign.database, earlier.database)
     try:
@@ -112,17 +118,17 @@ def _of_stored(earlier: EarlierCampaign, resolved: Resolved, settings: Settings)
         )
     finally:
         db.close()
-    return Contents(
+    return CampaignContents(
         stored.bulks,
         stored.adsorbates,
         stored.slabs,
-        pairs_of(stored.slabs, stored.adsorbates),
+        pair_ids(stored.slabs, stored.adsorbates),
         stored.placements,
         stored.answered,
     )
 
 
-def _show_lines(lines: Sequence[Difference], name: str, other: str) -> None:
+def _show_lines(lines: Sequence[IdDifference], name: str, other: str) -> None:
     numbers = ("new", "gone", "unchanged")
     table = new_table(f"{name} since {other}", ("", *numbers), right=set(numbers))
     for line in lines:

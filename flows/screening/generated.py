@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.design.checks import CAUSES
-from tasks.design.generate import Adslab, Design, causes
+from tasks.design.generate import Adslab, Design, count_causes
 from tasks.design.request import DesignRequest
 
 SUMMARY = "designs.csv"
@@ -112,7 +112,8 @@ def summary_lines(generated: GeneratedDesigns) -> list[str]:
     distinct = len({d.adslab.candidate_id for d in valid if d.adslab is not None})
     lines += [f"distinct     {distinct} of {len(valid)}"] if distinct < len(valid) else []
     lines += [
-        f"{cause:12} {count}: {CAUSES[cause]}" for cause, count in causes(designs).most_common()
+        f"{cause:12} {count}: {CAUSES[cause]}"
+        for cause, count in count_causes(designs).most_common()
     ]
     if valid:
         errors = np.abs([generated.error_ev(design) for design in valid])

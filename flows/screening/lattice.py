@@ -12,7 +12,7 @@ from flows.display.progress import progress_bar
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
 from tasks.enumeration.bulks import Bulk, resolve_bulks
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.verification.engines import Engine, engine_for
@@ -51,7 +51,7 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
                 try:
                     kept[bulk.bulk_id] = _computed(bulk, at, engine, out)
                 except UserError as fault:
-                    refused.append(Refused(bulk.formula, "bulk", str(fault)))
+                    refused.append(Refusal(bulk.formula, "bulk", str(fault)))
                 advance(1)
     sized = [
         StretchedBulk(b, crystal_file(b, out), s)
@@ -70,7 +70,7 @@ def _computed(bulk: Bulk, level: LevelOfTheory, engine: Engine, out: Path) -> fl
     return found.stretch
 
 
-def _show(level: str, sized: Sequence[StretchedBulk], refused: Sequence[Refused]) -> None:
+def _show(level: str, sized: Sequence[StretchedBulk], refused: Sequence[Refusal]) -> None:
     """Print lattice constants of the conventional cells, and how far they were stretched before."""
     table = new_table(
         f"lattice constants at {level}",

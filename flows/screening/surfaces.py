@@ -7,7 +7,7 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import SlabSpec
-from tasks.reports.plan import BulkSurfaces, surfaces_of
+from tasks.reports.plan import BulkSurfaces, enumerate_surfaces
 from tasks.verification.engines import computable_elements
 
 
@@ -43,7 +43,7 @@ class SlabRequest:
 
 def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
-    return surfaces_of(
+    return enumerate_surfaces(
         bulk, request.slabs, request.adsorbates, request.placements, request.elements
     )
 

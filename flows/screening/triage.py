@@ -13,7 +13,14 @@ from screening_db.queries.ranking import (
 )
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import RankedPair, Window
-from tasks.acquisition.triage import Budget, KnownResults, Selection, SlabFacts, beliefs_of, triage
+from tasks.acquisition.triage import (
+    Budget,
+    PriorResults,
+    Selection,
+    SlabFacts,
+    pair_estimates,
+    triage,
+)
 
 
 def choose_pairs(
@@ -35,7 +42,7 @@ def choose_pairs(
     ``budget`` replaces the file's, for one round.
     """
     stated = campaign.triage
-    beliefs = beliefs_of(
+    estimates = pair_estimates(
         ranked,
         windows,
         _facts(db, ranked),
@@ -43,14 +50,14 @@ def choose_pairs(
         prices=prices,
     )
     taken = tried_candidates(db, campaign.name, but_own=repeat)
-    known = KnownResults(
+    known = PriorResults(
         taken=taken,
         slabs={*known_slabs(db, campaign.name, but_own=repeat), *paid},
         best_ev=best_found(db, campaign.name, windows, taken),
     )
     return triage(
         ranked,
-        beliefs,
+        estimates,
         stated.as_policy(),
         budget or stated.as_budget(),
         known=known,

@@ -1,13 +1,13 @@
 """Which pairs are worth a calculation: scores, and a batch that mixes them.
 
-A module a subject: ``beliefs`` what is known, ``scores`` ideas of worth, ``batch`` the choice,
+A module a subject: ``estimates`` what is known, ``scores`` ideas of worth, ``batch`` the choice,
 ``diversity``, ``costs`` and ``prices`` what it weighs, ``policies`` all of it by name.
 """
 
-from tasks.acquisition.batch import Policy, SelectedRow, Share, Why, select
-from tasks.acquisition.beliefs import AcquisitionError, Beliefs
+from tasks.acquisition.batch import Policy, SelectedRow, SelectionReason, Share, select
 from tasks.acquisition.costs import CostRule
-from tasks.acquisition.features import features, fractions, one_hot
+from tasks.acquisition.estimates import AcquisitionError, PairEstimates
+from tasks.acquisition.features import element_shares, feature_matrix, one_hot
 from tasks.acquisition.policies import POLICIES, SelectionLimits, named_policy
 from tasks.acquisition.prices import PRICE_TABLES, Prices, PriceTable, price_table
 from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
@@ -17,19 +17,19 @@ __all__ = [
     "PRICE_TABLES",
     "SCORES",
     "AcquisitionError",
-    "Beliefs",
     "ConfidenceBound",
     "CostRule",
+    "PairEstimates",
     "Policy",
     "PriceTable",
     "Prices",
     "Score",
     "SelectedRow",
     "SelectionLimits",
+    "SelectionReason",
     "Share",
-    "Why",
-    "features",
-    "fractions",
+    "element_shares",
+    "feature_matrix",
     "named_policy",
     "one_hot",
     "price_table",

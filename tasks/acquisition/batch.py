@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.acquisition.beliefs import AcquisitionError, Beliefs, Floats
 from tasks.acquisition.diversity import RADIUS, Novelty
-from tasks.acquisition.scores import Best, Score, probability
+from tasks.acquisition.estimates import AcquisitionError, Floats, PairEstimates
+from tasks.acquisition.scores import BestDistance, Score, probability
 
-Why = Literal["promising", "uncertain"]
+SelectionReason = Literal["promising", "uncertain"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Share:
 
     score: Score
     part: float = 1.0
-    why: Why = "promising"
+    why: SelectionReason = "promising"
 
     def __post_init__(self) -> None:
         if not 0 <= self.part < math.inf:
@@ -70,30 +70,30 @@ class Policy:
 
 @dataclass(frozen=True)
 class SelectedRow:
-    """A row of the beliefs that is calculated; ``cost`` is with its clean slab if that is new."""
+    """A row of the estimates that is calculated; ``cost`` is with its clean slab if that is new."""
 
     row: int
     candidate_id: str
-    why: Why
+    why: SelectionReason
     score: float
     cost: float
 
 
 def select(
-    beliefs: Beliefs,
+    estimates: PairEstimates,
     policy: Policy,
     *,
     budget: int,
-    known_slabs: Collection[str],
+    computed_slabs: Collection[str],
     seed: int,
     cost_budget: float | None = None,
-    best_ev: Best = None,
+    best_ev: BestDistance = None,
     taken: Collection[str] = (),
 ) -> list[SelectedRow]:
     """Return at most ``budget`` pairs, the first to be calculated first.
 
     ``cost_budget`` limits the sum of their costs as well, clean slabs included. The slabs of
-    ``known_slabs`` cost nothing, any other once. Candidates of ``taken`` are never chosen. The
+    ``computed_slabs`` cost nothing, any other once. Candidates of ``taken`` are never chosen. The
     shares take turns, spread evenly, and where one finds nothing the others go on. Ties go to the
     newer pair, then to the lower candidate id. ``best_ev`` is as in ``Score``.
     """
@@ -101,16 +101,16 @@ def select(
         raise AcquisitionError(f"budget must be at least 0 calculations, got {budget}")
     if cost_budget is not None and not cost_budget >= 0:
         raise AcquisitionError(f"cost_budget must be at least 0, got {cost_budget}")
-    batch = _Batch(beliefs, policy, known_slabs, cost_budget, taken)
-    score_SR = [_scored(share, beliefs, best_ev, seed) for share in policy.shares]
+    batch = _Batch(estimates, policy, computed_slabs, cost_budget, taken)
+    score_SR = [_scored(share, estimates, best_ev, seed) for share in policy.shares]
     for due in _turns(policy.shares, budget):
         if not any(batch.take(score_SR[at], policy.shares[at].why) for at in due):
             break
     return batch.chosen
 
 
-def _scored(share: Share, beliefs: Beliefs, best_ev: Best, seed: int) -> Floats:
-    score_R = share.score(beliefs, best_ev=best_ev, seed=seed)
+def _scored(share: Share, estimates: PairEstimates, best_ev: BestDistance, seed: int) -> Floats:
+    score_R = share.score(estimates, best_ev=best_ev, seed=seed)
     if not (score_R >= 0).all():
         raise AcquisitionError(
             f"a score must be at least 0, got {np.min(score_R)} from {share.score}; shift it"
@@ -138,29 +138,29 @@ class _Batch:
 
     def __init__(
         self,
-        beliefs: Beliefs,
+        estimates: PairEstimates,
         policy: Policy,
-        known_slabs: Collection[str],
+        computed_slabs: Collection[str],
         cost_budget: float | None,
         taken: Collection[str],
     ) -> None:
         self.chosen: list[SelectedRow] = []
-        self._beliefs, self._policy = beliefs, policy
+        self._estimates, self._policy = estimates, policy
         self._left = math.inf if cost_budget is None else cost_budget
-        self._novelty = Novelty(beliefs.features_RF, policy.radius)
-        self._slab_R, self._bulk_R = _codes(beliefs.slab_ids), _codes(beliefs.bulk_ids)
+        self._novelty = Novelty(estimates.features_RF, policy.radius)
+        self._slab_R, self._bulk_R = _codes(estimates.slab_ids), _codes(estimates.bulk_ids)
         self._slabs: Counter[int] = Counter()
         self._bulks: Counter[int] = Counter()
-        self._id_order_R = _codes(beliefs.candidate_ids)
-        known = frozenset(known_slabs)
-        paid_R = np.array([slab in known for slab in beliefs.slab_ids], dtype=bool)
-        self._cost_R = beliefs.cost_R + np.where(paid_R, 0.0, beliefs.slab_cost_R)
+        self._id_order_R = _codes(estimates.candidate_ids)
+        known = frozenset(computed_slabs)
+        paid_R = np.array([slab in known for slab in estimates.slab_ids], dtype=bool)
+        self._cost_R = estimates.cost_R + np.where(paid_R, 0.0, estimates.slab_cost_R)
         gone = frozenset(taken)
-        self._open_R = np.array([c not in gone for c in beliefs.candidate_ids], dtype=bool)
-        p_R = probability(beliefs, best_ev=None, seed=0)
+        self._open_R = np.array([c not in gone for c in estimates.candidate_ids], dtype=bool)
+        p_R = probability(estimates, best_ev=None, seed=0)
         self._open_R &= p_R >= policy.min_probability
 
-    def take(self, score_R: Floats, why: Why) -> bool:
+    def take(self, score_R: Floats, why: SelectionReason) -> bool:
         """Choose the row that stands first by ``score_R``; False where none may be chosen."""
         # A cost that rounding alone lifts above what is left is within the budget.
         may_R = self._open_R & (self._cost_R <= self._left * (1 + 1e-12))
@@ -176,18 +176,18 @@ class _Batch:
     def _worth(self, score_R: Floats) -> Floats:
         """Return the scores times what speaks against each row."""
         policy = self._policy
-        factor_R = np.exp(-self._beliefs.penalty_R) * self._cost_R**-policy.cost_weight
+        factor_R = np.exp(-self._estimates.penalty_R) * self._cost_R**-policy.cost_weight
         return score_R * factor_R * self._novelty.value_R**policy.diversity
 
-    def _add(self, row: int, score: float, why: Why) -> None:
+    def _add(self, row: int, score: float, why: SelectionReason) -> None:
         cost = float(self._cost_R[row])
-        self.chosen.append(SelectedRow(row, self._beliefs.candidate_ids[row], why, score, cost))
+        self.chosen.append(SelectedRow(row, self._estimates.candidate_ids[row], why, score, cost))
         self._left -= cost
         self._novelty.add(row)
         self._open_R[row] = False
         slab, bulk = int(self._slab_R[row]), int(self._bulk_R[row])
         of_slab: NDArray[np.bool_] = self._slab_R == slab
-        self._cost_R = np.where(of_slab, self._beliefs.cost_R, self._cost_R)
+        self._cost_R = np.where(of_slab, self._estimates.cost_R, self._cost_R)
         self._slabs[slab] += 1
         self._bulks[bulk] += 1
         if self._slabs[slab] == self._policy.per_slab:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.acquisition.beliefs import AcquisitionError, Floats
+from tasks.acquisition.estimates import AcquisitionError, Floats
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Shapes  R pairs, F features.
 
 import numpy as np
 
-from tasks.acquisition.beliefs import AcquisitionError, Floats
+from tasks.acquisition.estimates import AcquisitionError, Floats
 
 # Of a batch: on 3,106 pairs of the Mamun set (O, OH, N; four universal potentials as ensemble) the
 # promising half of 200 held 67 hits for 68 without it, and 56 with 1.

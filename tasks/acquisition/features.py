@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.acquisition.beliefs import Floats
+from tasks.acquisition.estimates import Floats
 
 
-def features(blocks: Iterable[NDArray[np.floating]]) -> Floats:
+def feature_matrix(blocks: Iterable[NDArray[np.floating]]) -> Floats:
     """Return blocks of (R, D) beside each other, each with a mean square distance of pairs of 1.
 
     A block that is the same for all says nothing and is left out.
@@ -33,7 +33,7 @@ def one_hot(names_R: Sequence[str]) -> Floats:
     return np.eye(len(names))[place_R]
 
 
-def fractions(parts_R: Sequence[dict[str, float]]) -> Floats:
+def element_shares(parts_R: Sequence[dict[str, float]]) -> Floats:
     """Return a column for each element that occurs, from the share of each element in each row."""
     elements = sorted({symbol for parts in parts_R for symbol in parts})
     return np.array([[parts.get(e, 0.0) for e in elements] for parts in parts_R]).reshape(

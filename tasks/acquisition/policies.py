@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from tasks.acquisition.batch import Policy, Share, Why
-from tasks.acquisition.beliefs import AcquisitionError
+from tasks.acquisition.batch import Policy, SelectionReason, Share
 from tasks.acquisition.diversity import DIVERSITY, RADIUS
+from tasks.acquisition.estimates import AcquisitionError
 from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
 
 BATCH = "batch"
@@ -47,7 +47,7 @@ def named_policy(
             Share(_score(uncertain_by, kappa), 1 - promising, "uncertain"),
         )
     else:
-        why: Why = "uncertain" if name in _UNCERTAIN else "promising"
+        why: SelectionReason = "uncertain" if name in _UNCERTAIN else "promising"
         shares = (Share(_score(name, kappa), 1.0, why),)
     bounds = limits or SelectionLimits()
     usual = DIVERSITY if name == BATCH else 0.0

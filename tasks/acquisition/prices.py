@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymatgen.core.composition import Composition
 
-from tasks.acquisition.beliefs import AcquisitionError, Floats
+from tasks.acquisition.estimates import AcquisitionError, Floats
 from tasks.structures.identity import content_id
 
 PRICE_TABLES = ("price", "supply_risk")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tasks.acquisition.normal import probability_between
 
-TOLD_APART_ODDS = 3.0  # see ``group_ranks``
+DISTINCT_ODDS = 3.0  # see ``group_ranks``
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _probabilities(minima: Sequence[ScoredPlacement], targets: Mapping[str, Wind
     return found
 
 
-def group_ranks(probabilities: Sequence[float], odds: float = TOLD_APART_ODDS) -> list[int]:
+def group_ranks(probabilities: Sequence[float], odds: float = DISTINCT_ODDS) -> list[int]:
     """Return the group, from 1, of each of these falling probabilities.
 
     Say that exactly one of two pairs turns out to lie in its window. Their errors taken as

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from tasks.acquisition.beliefs import AcquisitionError, Beliefs, Floats
+from tasks.acquisition.estimates import AcquisitionError, Floats, PairEstimates
 from tasks.acquisition.normal import expected_gain, probability_between
 
-Best = float | Floats | None
+BestDistance = float | Floats | None
 HALF_EV = 0.1  # so far outside, an energy is worth half of one on the border
 
 
@@ -27,36 +27,38 @@ class Score(Protocol):
     alone.
     """
 
-    def __call__(self, beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    def __call__(self, estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
         """Return the score of each row."""
         ...
 
 
-def probability(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def probability(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return the probability that the energy lies in its window, in [0, 1]."""
-    return probability_between(beliefs.low_R, beliefs.high_R, beliefs.energy_R, beliefs.sigma_R)
+    return probability_between(
+        estimates.low_R, estimates.high_R, estimates.energy_R, estimates.sigma_R
+    )
 
 
-def expected_improvement(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def expected_improvement(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return by how much the energy is expected to come closer to the middle of its window, in eV.
 
     Closer than the best that was found. Before anything was, than the best that is predicted: the
     plug-in of Picheny, Wagner & Ginsbourger 2013, doi 10.1007/s00158-013-0919-4.
     """
-    best_R = _best(beliefs, best_ev)
-    return expected_gain(beliefs.centre_ev, best_R, beliefs.energy_R, beliefs.sigma_R)
+    best_R = _best(estimates, best_ev)
+    return expected_gain(estimates.centre_ev, best_R, estimates.energy_R, estimates.sigma_R)
 
 
-def _best(beliefs: Beliefs, best_ev: Best) -> Floats:
+def _best(estimates: PairEstimates, best_ev: BestDistance) -> Floats:
     """Return what each row has to beat: where nothing is verified, the best of its own window."""
     stated = np.nan if best_ev is None else best_ev
-    best_R = np.broadcast_to(np.asarray(stated, dtype=np.float64), (len(beliefs),)).copy()
+    best_R = np.broadcast_to(np.asarray(stated, dtype=np.float64), (len(estimates),)).copy()
     if (best_R < 0).any():
         raise AcquisitionError(f"best_ev is a distance of at least 0 eV, got {best_R.min()}")
-    windows = np.stack([beliefs.low_R, beliefs.high_R], axis=1)
+    windows = np.stack([estimates.low_R, estimates.high_R], axis=1)
     _, window_R = np.unique(windows, axis=0, return_inverse=True)
-    predicted = np.full(len(beliefs), np.inf)
-    np.minimum.at(predicted, window_R, beliefs.distance_ev)
+    predicted = np.full(len(estimates), np.inf)
+    np.minimum.at(predicted, window_R, estimates.distance_ev)
     return np.where(np.isnan(best_R), predicted[window_R], best_R)
 
 
@@ -76,30 +78,32 @@ class ConfidenceBound:
                 f"kappa is a number of sigmas of at least 0, got {self.kappa}; 1 to 3 are usual"
             )
 
-    def __call__(self, beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+    def __call__(self, estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
         """Return what the most optimistic depth of each row is worth, without a unit."""
-        depth_R = np.minimum(beliefs.energy_R - beliefs.low_R, beliefs.high_R - beliefs.energy_R)
-        return _worth(depth_R + self.kappa * beliefs.sigma_R)
+        depth_R = np.minimum(
+            estimates.energy_R - estimates.low_R, estimates.high_R - estimates.energy_R
+        )
+        return _worth(depth_R + self.kappa * estimates.sigma_R)
 
 
-def uncertainty(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def uncertainty(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return sigma, in eV: what the model knows least, wherever it lies."""
-    return beliefs.sigma_R.copy()
+    return estimates.sigma_R.copy()
 
 
-def doubt(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def doubt(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return how much a calculation would settle: ``p (1 - p) sigma``, in eV.
 
     ``p (1 - p)`` is the variance of "it lies in the window", zero where the answer is known;
     sigma puts the pairs first of which the model knows least.
     """
-    p_R = probability(beliefs, best_ev=best_ev, seed=seed)
-    return p_R * (1 - p_R) * beliefs.sigma_R
+    p_R = probability(estimates, best_ev=best_ev, seed=seed)
+    return p_R * (1 - p_R) * estimates.sigma_R
 
 
-def greedy(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def greedy(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return how near the prediction is to the middle of its window, in (0, 1]."""
-    return _worth(-beliefs.distance_ev)
+    return _worth(-estimates.distance_ev)
 
 
 def _worth(depth_R: Floats) -> Floats:
@@ -111,11 +115,11 @@ def _worth(depth_R: Floats) -> Floats:
     return np.where(deep_R < 0, 1 / (1 + np.abs(deep_R)), 1 + np.maximum(deep_R, 0.0))
 
 
-def random(beliefs: Beliefs, *, best_ev: Best, seed: int) -> Floats:
+def random(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return a number in [0, 1) for each candidate that depends on ``seed`` alone."""
-    by_id = np.argsort(np.array(beliefs.candidate_ids, dtype=str), kind="stable")
-    drawn_R = np.empty(len(beliefs))
-    drawn_R[by_id] = np.random.default_rng(seed).random(len(beliefs))
+    by_id = np.argsort(np.array(estimates.candidate_ids, dtype=str), kind="stable")
+    drawn_R = np.empty(len(estimates))
+    drawn_R[by_id] = np.random.default_rng(seed).random(len(estimates))
     return drawn_R
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class RoundEnd:
+class RoundOutcome:
     """What one round came to.
 
     ``calculations`` ended in it, whichever way; ``labels`` of them may be trained on, ``failed`` of
@@ -19,7 +19,9 @@ class RoundEnd:
     accepted: bool  # the gate let a fine-tuned checkpoint serve
 
 
-def why_stop(rounds: Sequence[RoundEnd], *, budget_left: int, waiting: int, patience: int) -> str:
+def stop_reason(
+    rounds: Sequence[RoundOutcome], *, budget_left: int, waiting: int, patience: int
+) -> str:
     """Return why no further round is worth beginning, or nothing.
 
     ``waiting`` candidates are in the queue for the next round. A loop has converged where

@@ -1,7 +1,7 @@
 """Decide which ranked pairs deserve a calculation.
 
 What a pair is worth and how a batch is made is decided in ``tasks.acquisition``; here a ranking
-becomes beliefs, and a choice becomes pairs again. Energies in eV, costs as in
+becomes estimates, and a choice becomes pairs again. Energies in eV, costs as in
 ``tasks.acquisition``.
 """
 
@@ -12,17 +12,17 @@ import numpy as np
 from pymatgen.core.composition import Composition
 
 from tasks.acquisition import (
-    Beliefs,
     CostRule,
+    PairEstimates,
     Policy,
     Prices,
-    Why,
-    features,
-    fractions,
+    SelectionReason,
+    element_shares,
+    feature_matrix,
     one_hot,
     select,
 )
-from tasks.acquisition.beliefs import Floats
+from tasks.acquisition.estimates import Floats
 from tasks.acquisition.rank import RankedPair, Window
 
 
@@ -48,7 +48,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class KnownResults:
+class PriorResults:
     """What need not be found out again.
 
     ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
@@ -69,33 +69,33 @@ class Selection:
     """
 
     pair: RankedPair
-    why: Why
+    why: SelectionReason
     priority: int
     cost: float
 
 
 def triage(
     ranked: Sequence[RankedPair],
-    beliefs: Beliefs,
+    estimates: PairEstimates,
     policy: Policy,
     budget: Budget,
     *,
-    known: KnownResults | None = None,
+    known: PriorResults | None = None,
     seed: int = 0,
 ) -> list[Selection]:
     """Return the pairs of ``ranked`` that ``policy`` spends ``budget`` on.
 
-    ``beliefs`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
+    ``estimates`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
     taken; ties go to the lower ``candidate_id``.
     """
-    known = known or KnownResults()
+    known = known or PriorResults()
     taken = frozenset(known.taken)
     chosen = select(
-        beliefs,
+        estimates,
         policy,
         budget=budget.calculations,
         cost_budget=budget.cost,
-        known_slabs=known.slabs,
+        computed_slabs=known.slabs,
         best_ev=np.array([known.best_ev.get(r.minimum.adsorbate, np.nan) for r in ranked]),
         taken=[r.minimum.candidate_id for r in ranked if r.minimum.pair_id in taken] + list(taken),
         seed=seed,
@@ -106,7 +106,7 @@ def triage(
     ]
 
 
-def beliefs_of(
+def pair_estimates(
     ranked: Sequence[RankedPair],
     windows: Mapping[str, Window],
     slabs: Mapping[str, SlabFacts] | None = None,
@@ -114,7 +114,7 @@ def beliefs_of(
     costs: CostRule | None = None,
     prices: Prices | None = None,
     latent_RD: Floats | None = None,
-) -> Beliefs:
+) -> PairEstimates:
     """Return what is believed of ``ranked``, row for row.
 
     ``slabs`` tells where pairs lie (elements, surface, adsorbate), and ``latent_RD`` where a model
@@ -122,7 +122,7 @@ def beliefs_of(
     nothing; without ``prices`` no element is too dear.
     """
     minima = [r.minimum for r in ranked]
-    beliefs = Beliefs.plain(
+    estimates = PairEstimates.plain(
         [m.candidate_id for m in minima],
         [m.slab_id for m in minima],
         [m.bulk_id for m in minima],
@@ -132,17 +132,17 @@ def beliefs_of(
         high_R=[windows[m.adsorbate].high_ev for m in minima],
     )
     if slabs is None:
-        return beliefs
+        return estimates
     facts = [slabs[m.slab_id] for m in minima]
     features_RF = _features(facts, [m.adsorbate for m in minima], latent_RD)
-    beliefs = replace(beliefs, features_RF=features_RF)
+    estimates = replace(estimates, features_RF=features_RF)
     if costs is not None:
         # An adsorbate's few atoms are left out: the exponent is not known that well.
         cost_R = costs.cost([f.n_atoms for f in facts])
-        beliefs = replace(beliefs, cost_R=cost_R, slab_cost_R=cost_R)
+        estimates = replace(estimates, cost_R=cost_R, slab_cost_R=cost_R)
     if prices is not None:
-        beliefs = replace(beliefs, penalty_R=prices.penalties([f.formula for f in facts]))
-    return beliefs
+        estimates = replace(estimates, penalty_R=prices.penalties([f.formula for f in facts]))
+    return estimates
 
 
 def _features(
@@ -152,8 +152,8 @@ def _features(
     parts = {f.formula: Composition(f.formula).fractional_composition for f in facts}
     shares = {name: {str(e): float(x) for e, x in parts[name].items()} for name in parts}
     surface = np.array([_direction(f) for f in facts]).reshape(len(facts), 4)
-    blocks = [fractions([shares[f.formula] for f in facts]), surface, one_hot(adsorbates)]
-    return features(blocks if latent_RD is None else [*blocks, latent_RD])
+    blocks = [element_shares([shares[f.formula] for f in facts]), surface, one_hot(adsorbates)]
+    return feature_matrix(blocks if latent_RD is None else [*blocks, latent_RD])
 
 
 def _direction(facts: SlabFacts) -> tuple[float, ...]:

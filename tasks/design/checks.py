@@ -98,27 +98,29 @@ class CheckedDesign:
 
 
 def check_design(
-    cif: str, asked: DesignRequirements, limits: DesignLimits | None = None
+    cif: str, requirements: DesignRequirements, limits: DesignLimits | None = None
 ) -> CheckedDesign:
     """Return whether the structure in a CIF is what was asked for."""
     try:
         atoms = read_cif(cif)
     except UserError as error:
         return CheckedDesign(DesignVerdict("unreadable", str(error)))
-    return judge_atoms(atoms, asked, limits or DesignLimits())
+    return check_atoms(atoms, requirements, limits or DesignLimits())
 
 
-def judge_atoms(atoms: Atoms, asked: DesignRequirements, limits: DesignLimits) -> CheckedDesign:
+def check_atoms(
+    atoms: Atoms, requirements: DesignRequirements, limits: DesignLimits
+) -> CheckedDesign:
     """Return whether a structure without tags is what was asked for."""
-    detail = composition_fault(atoms, asked)
+    detail = composition_fault(atoms, requirements)
     if detail:
         return CheckedDesign(DesignVerdict("composition", detail))
     # Composition was checked, so the adsorbate's elements are nowhere but in it.
-    is_adsorbate_N = np.isin(atoms.get_chemical_symbols(), list(asked.formula))
+    is_adsorbate_N = np.isin(atoms.get_chemical_symbols(), list(requirements.formula))
     checks: tuple[tuple[Cause, Callable[[], str]], ...] = (
         ("distances", lambda: _distance_fault(atoms, is_adsorbate_N, limits)),
         ("volume", lambda: _volume_fault(atoms, is_adsorbate_N, limits)),
-        ("adsorbate", lambda: _adsorbate_fault(atoms, asked)),
+        ("adsorbate", lambda: _adsorbate_fault(atoms, requirements)),
         ("detached", lambda: _surface_fault(_framed(atoms, is_adsorbate_N), limits)),
     )
     for cause, check in checks:
@@ -128,18 +130,18 @@ def judge_atoms(atoms: Atoms, asked: DesignRequirements, limits: DesignLimits) -
     return CheckedDesign(DesignVerdict(), _framed(atoms, is_adsorbate_N))
 
 
-def composition_fault(atoms: Atoms, asked: DesignRequirements) -> str:
+def composition_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
     """Return how the composition differs from the one asked for; empty where it does not."""
     counts = Counter(atoms.get_chemical_symbols())
-    adsorbate = {symbol: counts[symbol] for symbol in asked.formula}
-    if adsorbate != asked.formula:
-        return f"{atoms.get_chemical_formula()} is not a slab and one {asked.adsorbate}"
-    slab = {symbol: count for symbol, count in counts.items() if symbol not in asked.formula}
+    adsorbate = {symbol: counts[symbol] for symbol in requirements.formula}
+    if adsorbate != requirements.formula:
+        return f"{atoms.get_chemical_formula()} is not a slab and one {requirements.adsorbate}"
+    slab = {symbol: count for symbol, count in counts.items() if symbol not in requirements.formula}
     name = Composition(slab).reduced_formula if slab else "nothing"
-    if not slab or set(slab) - set(asked.elements):
-        return f"the slab is {name}, asked for were {', '.join(asked.elements)}"
-    if asked.bulk is not None and Composition(asked.bulk).reduced_formula != name:
-        return f"the slab is {name}, asked for was {asked.bulk}"
+    if not slab or set(slab) - set(requirements.elements):
+        return f"the slab is {name}, asked for were {', '.join(requirements.elements)}"
+    if requirements.bulk is not None and Composition(requirements.bulk).reduced_formula != name:
+        return f"the slab is {name}, asked for was {requirements.bulk}"
     return ""
 
 
@@ -203,16 +205,16 @@ def _volume_fault(atoms: Atoms, is_adsorbate_N: NDArray[np.bool_], limits: Desig
     return ""
 
 
-def _adsorbate_fault(atoms: Atoms, asked: DesignRequirements) -> str:
+def _adsorbate_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
     """Return how the adsorbate found in the structure differs from the species asked for."""
-    formula = str(Formula.from_dict(asked.formula).convert("hill"))
+    formula = str(Formula.from_dict(requirements.formula).convert("hill"))
     try:
         chosen = list(find_adsorbate(atoms, formula))
         found = bonded(atoms.numbers[chosen], atoms.positions[chosen], atoms.cell.array).skeleton
     except (UserError, ModelError) as error:
         return str(error)
-    if not any(found.is_same(skeleton) for skeleton in asked.skeletons):
-        return f"the bonds are {found.to_text()}, {asked.adsorbate} has others"
+    if not any(found.is_same(skeleton) for skeleton in requirements.skeletons):
+        return f"the bonds are {found.to_text()}, {requirements.adsorbate} has others"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Have adslabs written to order, judge each from its CIF, and predict the valid ones.
+"""Have adslabs generated for a request, check each from its CIF, and predict the valid ones.
 
 Units   energies in eV, lengths in Å.
 """
@@ -62,56 +62,58 @@ class Design:
 def generate_designs(
     designer: Designer,
     predictor: Predictor,
-    order: DesignRequest,
+    request: DesignRequest,
     *,
     count: int,
     seed: int = 0,
     sampling: Sampling | None = None,
 ) -> list[Design]:
-    """Return ``count`` attempts at an order; equal seeds and counts give equal designs.
+    """Return ``count`` attempts at a request; equal seeds and counts give equal designs.
 
     Raises:
         UserError: ``count`` is below 1.
-        ModelError: the predictor does not know the order's level of theory.
+        ModelError: the predictor does not know the level of theory of the request.
     """
     if count < 1:
         raise UserError(f"the number of designs is 1 or more, got {count}")
     designs = [
-        _judged(number, written, order, designer.checkpoint_sha256, seed)
-        for number, written in enumerate(_written(designer, order, count, seed, sampling), start=1)
+        _judged(number, written, request, designer.checkpoint_sha256, seed)
+        for number, written in enumerate(
+            _written(designer, request, count, seed, sampling), start=1
+        )
     ]
-    return _predicted(designs, predictor, order)
+    return _predicted(designs, predictor, request)
 
 
-def causes(designs: Sequence[Design]) -> Counter[Cause]:
+def count_causes(designs: Sequence[Design]) -> Counter[Cause]:
     """Return how many designs are invalid by each cause."""
     return Counter(design.verdict.cause for design in designs if design.verdict.cause is not None)
 
 
 def _written(
-    designer: Designer, order: DesignRequest, count: int, seed: int, sampling: Sampling | None
+    designer: Designer, request: DesignRequest, count: int, seed: int, sampling: Sampling | None
 ) -> list[Written]:
     draw = torch.Generator(device=designer.sampler.language.device).manual_seed(seed)
     found: list[Written] = []
     while len(found) < count:
         some = min(AT_ONCE, count - len(found))
-        prompts, wanted = [order.prompt] * some, [order.wanted] * some
-        found += designer.sampler.write(prompts, wanted, sampling or Sampling(), draw)
+        prompts, constraints = [request.prompt] * some, [request.constraints] * some
+        found += designer.sampler.write(prompts, constraints, sampling or Sampling(), draw)
     return found
 
 
 def _judged(
-    number: int, written: Written, order: DesignRequest, designer: str, seed: int
+    number: int, written: Written, request: DesignRequest, designer: str, seed: int
 ) -> Design:
     structure = written.structure
     if structure is None:
         verdict = DesignVerdict("unfinished", f"no end within {len(written.tokens)} tokens")
         return Design(number, written.tokens, None, verdict)
-    cif = cif_text(_atoms(structure), _notes(number, structure, order, designer, seed))
-    judged = check_design(cif, order.asked)
+    cif = cif_text(_atoms(structure), _notes(number, structure, request, designer, seed))
+    judged = check_design(cif, request.requirements)
     adslab = None
     if judged.adslab is not None:
-        adslab = _adslab(judged.adslab, order, structure.miller)
+        adslab = _adslab(judged.adslab, request, structure.miller)
     return Design(number, written.tokens, cif, judged.verdict, adslab)
 
 
@@ -120,18 +122,18 @@ def _atoms(structure: Structure) -> Atoms:
 
 
 def _notes(
-    number: int, structure: Structure, order: DesignRequest, designer: str, seed: int
+    number: int, structure: Structure, request: DesignRequest, designer: str, seed: int
 ) -> list[str]:
     slab = _atoms(structure)[structure.tags_N != ADSORBATE_TAG]
     h, k, l = structure.miller  # noqa: E741  the names of Miller indices
     return [
-        f"{order.adsorbate} on {bulk_formula(slab)} ({h} {k} {l}), not relaxed",
-        f"asked for: {order.target_ev:+.2f} eV at {order.level}",
+        f"{request.adsorbate} on {bulk_formula(slab)} ({h} {k} {l}), not relaxed",
+        f"asked for: {request.target_ev:+.2f} eV at {request.level}",
         f"designer {designer[:12]}, seed {seed}, number {number}",
     ]
 
 
-def _adslab(framed: Atoms, order: DesignRequest, miller: Miller) -> Adslab:
+def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> Adslab:
     """Return a judged adslab with its ids and text."""
     atoms = framed.copy()
     in_slab_N = atoms.get_tags() != ADSORBATE_TAG
@@ -141,17 +143,17 @@ def _adslab(framed: Atoms, order: DesignRequest, miller: Miller) -> Adslab:
     slab = atoms[in_slab_N]
     slab_key, formula = slab_id(slab), bulk_formula(slab)
     scaled_A3 = atoms.positions[~in_slab_N] @ np.linalg.inv(atoms.cell.array)
-    name, numbers_A = order.species or order.adsorbate, atoms.numbers[~in_slab_N]
+    name, numbers_A = request.species or request.adsorbate, atoms.numbers[~in_slab_N]
     (candidate,) = candidate_ids(slab_key, name, numbers_A, scaled_A3[None])
-    text = configuration_text(atoms, order.adsorbate, formula, miller)
+    text = configuration_text(atoms, request.adsorbate, formula, miller)
     return Adslab(candidate, slab_key, formula, miller, atoms, text)
 
 
 def _predicted(
-    designs: Sequence[Design], predictor: Predictor, order: DesignRequest
+    designs: Sequence[Design], predictor: Predictor, request: DesignRequest
 ) -> list[Design]:
     valid = {d.number: d.adslab for d in designs if d.adslab is not None}
-    predictions = predictor.predict([_configuration(a, order.level) for a in valid.values()])
+    predictions = predictor.predict([_configuration(a, request.level) for a in valid.values()])
     found = dict(zip(valid, predictions, strict=True))
     return [replace(design, prediction=found.get(design.number)) for design in designs]
 

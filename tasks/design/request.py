@@ -22,7 +22,7 @@ from tasks.errors import UserError
 from tasks.levels.references import formula_counts
 
 _NEAREST_SLAB = DesignLimits().nearest_slab
-_TOY_LEVEL = "emt"  # no chemistry: taken only where it is asked for or nothing else is left
+_TOY_LEVEL = "emt"  # no chemistry: taken only where it is named or nothing else is left
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DesignRequest:
     """One design, ready to be written as often as wanted.
 
     ``adsorbate`` is the name under which the level's rows hold the species, ``species`` the stored
-    molecule that was asked for by its own name, None where a formula or label stands for it.
+    molecule that was requested by its own name, None where a formula or label stands for it.
     """
 
     level: str
@@ -38,8 +38,8 @@ class DesignRequest:
     species: str | None
     target_ev: float
     prompt: str
-    wanted: StreamConstraints
-    asked: DesignRequirements
+    constraints: StreamConstraints
+    requirements: DesignRequirements
 
 
 def design_request(
@@ -50,7 +50,7 @@ def design_request(
     bulk: str | None = None,
     level: str | None = None,
 ) -> DesignRequest:
-    """Return the order of an adsorbate on ``bulk`` (any, where None) with a target energy.
+    """Return the request for an adsorbate on ``bulk`` (any, where None) with a target energy.
 
     Without ``level`` the one is taken whose labels of this adsorbate enclose the target, then the
     one with most of them; EMT comes last.
@@ -129,7 +129,7 @@ def _stored(name: str) -> str | None:
 
 
 def _name_at(seen: SeenLevel, name: str) -> str | None:
-    """Return the name a level's rows give to an adsorbate: as asked, as stored, or its formula."""
+    """Return the name a level's rows give to an adsorbate: its own, a stored one, or a formula."""
     stored = _stored(name)
     spellings = [name] if stored is None else [name, stored, adsorbate(stored).formula]
     for spelling in spellings:
@@ -138,17 +138,17 @@ def _name_at(seen: SeenLevel, name: str) -> str | None:
     return None
 
 
-def _skeletons(seen: SeenLevel, name: str, asked: str) -> tuple[Skeleton, ...]:
-    return tuple(_skeletons_of(seen, name, asked))
+def _skeletons(seen: SeenLevel, name: str, requested: str) -> tuple[Skeleton, ...]:
+    return tuple(_skeletons_of(seen, name, requested))
 
 
-def _skeletons_of(seen: SeenLevel, name: str, asked: str) -> list[Skeleton]:
-    """Return the isomers under ``name`` that ``asked`` may mean.
+def _skeletons_of(seen: SeenLevel, name: str, requested: str) -> list[Skeleton]:
+    """Return the isomers under ``name`` that ``requested`` may mean.
 
     A stored species is that one molecule; any other name is every isomer seen under it.
     """
     isomers = [Skeleton.from_text(text) for text in seen.adsorbates[name].skeletons]
-    stored = _stored(asked)
+    stored = _stored(requested)
     if stored is None:
         return isomers
     wanted = _graph(adsorbate(stored).atoms)
@@ -160,8 +160,8 @@ def _graph(molecule: Atoms) -> Skeleton:
 
 
 def _unknown_adsorbate(levels: Mapping[str, SeenLevel], name: str, level: str | None) -> str:
-    asked = [level] if level else sorted(levels)
-    known = sorted({seen for at in asked for seen in levels[at].adsorbates})
+    requested = [level] if level else sorted(levels)
+    known = sorted({seen for at in requested for seen in levels[at].adsorbates})
     near = get_close_matches(name, known, n=6, cutoff=0.4) or known[:6]
     where = f"at {level}" if level else "at any level"
     return (

@@ -75,7 +75,7 @@ def adsorbate_names() -> list[str]:
     return sorted(_stored())
 
 
-def name_of(molecule: Atoms) -> str:
+def species_name(molecule: Atoms) -> str:
     """Return what texts call a molecule: the stored name of its species, or how it is bonded."""
     formula = structural_formula(molecule)
     stored = _stored()
@@ -111,7 +111,7 @@ def adsorbate_from_smiles(
     from tasks.enumeration.smiles import molecule_from_smiles
 
     molecule = molecule_from_smiles(smiles)
-    return adsorbate_from_atoms(molecule, binding, name or name_of(molecule))
+    return adsorbate_from_atoms(molecule, binding, name or species_name(molecule))
 
 
 def adsorbate_from_atoms(molecule: Atoms, binding: tuple[int, ...], name: str) -> Adsorbate:

@@ -16,7 +16,7 @@ from pymatgen.io.cif import CifParser
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from tasks.enumeration.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.identity import bulk_id
 
 CONVENTIONAL = "conventional_cell"  # said in a file's comment: its cell is to be kept
@@ -78,22 +78,22 @@ def alloy_specs(elements: Iterable[str], prototypes: Iterable[str]) -> list[Bulk
 
 def resolve_bulks(
     specs: Sequence[BulkSpec], *, materials_project_key: str | None = None
-) -> tuple[list[Bulk], list[Refused]]:
+) -> tuple[list[Bulk], list[Refusal]]:
     """Return the crystals of ``specs`` in order, and what could not be had, with reasons.
 
     A crystal that comes twice is kept once and refused the second time.
     """
-    found: list[Bulk | Refused] = []
+    found: list[Bulk | Refusal] = []
     for spec in specs:
         found += _resolve(spec, materials_project_key)
     bulks: dict[str, Bulk] = {}
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     for item in found:
-        if isinstance(item, Refused):
+        if isinstance(item, Refusal):
             refused.append(item)
         elif item.bulk_id in bulks:
             first = bulks[item.bulk_id].source
-            refused.append(Refused(item.source, "bulk", f"the same crystal as {first}"))
+            refused.append(Refusal(item.source, "bulk", f"the same crystal as {first}"))
         else:
             bulks[item.bulk_id] = item
     return list(bulks.values()), refused
@@ -130,7 +130,7 @@ def _bulk(atoms: Atoms, source: str) -> Bulk:
     return Bulk(bulk_id(clean), formula, source, clean)
 
 
-def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refused]:
+def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refusal]:
     if isinstance(spec, FileSpec):
         return [item for path in _paths(spec.path) for item in _from_path(path)]
     if isinstance(spec, MaterialsProjectSpec):
@@ -139,10 +139,10 @@ def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refused]:
         return [_bulk(*crystal(spec.formula, spec.prototype))]
     except UserError as error:
         item = f"{spec.formula} {spec.prototype}" if spec.prototype else spec.formula
-        return [Refused(item, "bulk", str(error))]
+        return [Refusal(item, "bulk", str(error))]
 
 
-def _paths(pattern: str) -> list[Path | Refused]:
+def _paths(pattern: str) -> list[Path | Refusal]:
     expanded = Path(pattern).expanduser()
     if expanded.is_dir():
         files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
@@ -153,7 +153,7 @@ def _paths(pattern: str) -> list[Path | Refused]:
         reason = "no file matches"
     else:
         files, reason = [expanded] if expanded.is_file() else [], "no such file"
-    return list(files) or [Refused(pattern, "bulk", reason)]
+    return list(files) or [Refusal(pattern, "bulk", reason)]
 
 
 def _is_structure(path: Path) -> bool:
@@ -161,24 +161,24 @@ def _is_structure(path: Path) -> bool:
     return path.is_file() and named and not path.name.startswith(".")
 
 
-def _from_path(path: Path | Refused) -> list[Bulk | Refused]:
-    if isinstance(path, Refused):
+def _from_path(path: Path | Refusal) -> list[Bulk | Refusal]:
+    if isinstance(path, Refusal):
         return [path]
     try:
         frames = _read(path)
     except Exception as error:  # parsers raise anything on a damaged file
-        return [Refused(str(path), "bulk", f"cannot be read: {_first_line(error)}")]
+        return [Refusal(str(path), "bulk", f"cannot be read: {_first_line(error)}")]
     if not frames:
-        return [Refused(str(path), "bulk", "the file holds no structure")]
+        return [Refusal(str(path), "bulk", "the file holds no structure")]
     return [_from_frame(atoms, path, i, len(frames)) for i, atoms in enumerate(frames)]
 
 
-def _from_frame(atoms: Atoms, path: Path, index: int, total: int) -> Bulk | Refused:
+def _from_frame(atoms: Atoms, path: Path, index: int, total: int) -> Bulk | Refusal:
     source = str(path) if total == 1 else f"{path}@{index}"
     try:
         return bulk_from_atoms(atoms, source)
     except Exception as error:  # spglib and pymatgen raise their own kinds on odd crystals
-        return Refused(source, "bulk", _first_line(error))
+        return Refusal(source, "bulk", _first_line(error))
 
 
 def _read(path: Path) -> list[Atoms]:
@@ -235,7 +235,7 @@ def _widest_gap(atoms: Atoms) -> float:
     return float((np.diff(closed, axis=0).max(axis=0) * spacing_3).max())
 
 
-def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refused:
+def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refusal:
     if not key:
         raise UserError(
             f"{material_id} needs a Materials Project key: set MP_API_KEY (free at "
@@ -252,7 +252,7 @@ def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refused
             structure = rester.get_structure_by_material_id(material_id)
         return bulk_from_atoms(_ordered(structure), f"Materials Project {material_id}")
     except Exception as error:  # the client raises its own kinds and those of its HTTP library
-        return Refused(
+        return Refusal(
             material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}"
         )
 

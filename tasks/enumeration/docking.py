@@ -37,7 +37,7 @@ class Placement:
     seed: int | None = None
 
 
-def lowered(
+def lowered_positions(
     slab: Slab, ground: Landscape, adsorbate: Adsorbate, placements: Sequence[Placement]
 ) -> NDArray[np.float64]:
     """Return the positions (P, A, 3) of the adsorbate's atoms, turned and lowered."""
@@ -45,7 +45,7 @@ def lowered(
     cosine_P1, sine_P1 = np.cos(turns_P)[:, None], np.sin(turns_P)[:, None]
     x_A, y_A, z_A = adsorbate.atoms.positions.T
     points_P3 = np.array([placement.site.position_3 for placement in placements])
-    aims = {site: aim(slab, adsorbate, site) for site in {p.site for p in placements}}
+    aims = {site: aim_point(slab, adsorbate, site) for site in {p.site for p in placements}}
     flat_PA2 = np.stack([cosine_P1 * x_A - sine_P1 * y_A, sine_P1 * x_A + cosine_P1 * y_A], axis=2)
     flat_PA2 += np.array([aims[placement.site] for placement in placements])[:, None]
     reach_AM = _stopping_distances(adsorbate, ground)
@@ -61,7 +61,7 @@ def lowered(
     return np.dstack([flat_PA2, height_P[:, None] + z_A])
 
 
-def aim(slab: Slab, adsorbate: Adsorbate, site: Site) -> tuple[float, float]:
+def aim_point(slab: Slab, adsorbate: Adsorbate, site: Site) -> tuple[float, float]:
     """Return the in-plane point over which the binding atom goes down.
 
     Several binding atoms, atop and fourfold sites keep the middle of the site.

@@ -45,7 +45,7 @@ class Cut:
     side: Side
 
 
-def crystal_of(atoms: Atoms) -> Crystal:
+def find_symmetry(atoms: Atoms) -> Crystal:
     """Return the primitive cell and the symmetry of a conventional cell, from one spglib call."""
     conventional_33 = atoms.cell.array.copy()
     scaled_N3 = np.linalg.solve(conventional_33.T, atoms.positions.T).T

@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.docking import Placement, aim, lowered, refusal_reasons
+from tasks.enumeration.docking import Placement, aim_point, lowered_positions, refusal_reasons
 from tasks.enumeration.sites import (
     KINDS,
     Landscape,
@@ -27,7 +27,7 @@ from tasks.enumeration.sites import (
     surface_sites,
 )
 from tasks.enumeration.slabs import Slab
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from
 from tasks.structures.orientation import axis_fold
 
@@ -38,10 +38,10 @@ __all__ = [
     "Site",
     "SurfaceSites",
     "adslab_from_recipe",
+    "adslab_recipe",
     "count_placements",
     "enumerate_placements",
     "place_adsorbate",
-    "recipe",
     "surface_sites",
 ]
 
@@ -88,21 +88,21 @@ class PlacementSpec:
 
 def enumerate_placements(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
-) -> tuple[list[Adslab], list[Refused]]:
+) -> tuple[list[Adslab], list[Refusal]]:
     """Return the adslabs of one pair, sites first, and what was refused, by candidate id."""
     placements = _placements(slab, sites, adsorbate, spec)
     if not placements:
         return [], []
     ground = sites.landscape
-    positions_PA3 = lowered(slab, ground, adsorbate, placements)
+    positions_PA3 = lowered_positions(slab, ground, adsorbate, placements)
     ids = _ids(slab, adsorbate, positions_PA3)
     reasons = refusal_reasons(slab, ground, adsorbate, placements, positions_PA3)
     adslabs: list[Adslab] = []
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     assemble = _Assembly(slab, adsorbate)
     for p, (placement, candidate, reason) in enumerate(zip(placements, ids, reasons, strict=True)):
         if reason:
-            refused.append(Refused(candidate, "placement", reason))
+            refused.append(Refusal(candidate, "placement", reason))
         else:
             atoms = assemble(positions_PA3[p])
             adslabs.append(Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms))
@@ -126,22 +126,22 @@ def place_adsorbate(
     ``ground`` is ``SurfaceSites.landscape``, computed here where it is None.
     """
     seen = landscape(slab) if ground is None else ground
-    positions_PA3 = lowered(slab, seen, adsorbate, [placement])
+    positions_PA3 = lowered_positions(slab, seen, adsorbate, [placement])
     (candidate,) = _ids(slab, adsorbate, positions_PA3)
     atoms = _Assembly(slab, adsorbate)(positions_PA3[0])
     return Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms)
 
 
-def refusal(
+def refusal_reason(
     slab: Slab, adsorbate: Adsorbate, placement: Placement, ground: Landscape | None = None
 ) -> str:
     """Return why a placement is refused, and an empty string where it is good."""
     seen = landscape(slab) if ground is None else ground
-    positions_PA3 = lowered(slab, seen, adsorbate, [placement])
+    positions_PA3 = lowered_positions(slab, seen, adsorbate, [placement])
     return refusal_reasons(slab, seen, adsorbate, [placement], positions_PA3)[0]
 
 
-def recipe(adslab: Adslab) -> dict[str, object]:
+def adslab_recipe(adslab: Adslab) -> dict[str, object]:
     """Return what regenerates an adslab from its slab and adsorbate, as plain JSON values."""
     return {
         "candidate_id": adslab.candidate_id,
@@ -218,7 +218,7 @@ def _sites_for(
     kept: list[Site] = []
     aims: list[NDArray[np.float64]] = []
     for site in sites.sites:
-        point_2 = np.array(aim(slab, adsorbate, site)) @ np.linalg.inv(plane_22)
+        point_2 = np.array(aim_point(slab, adsorbate, site)) @ np.linalg.inv(plane_22)
         if site.kind in spec.kinds and all(
             np.linalg.norm((point_2 - other - np.rint(point_2 - other)) @ plane_22) > _SAME_AIM_ANG
             for other in aims

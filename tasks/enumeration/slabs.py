@@ -22,15 +22,15 @@ from tasks.enumeration.lattice_planes import (
     Cut,
     Miller,
     Side,
-    crystal_of,
     distinct_cuts,
     distinct_millers,
+    find_symmetry,
     plane_basis,
     plane_spacing,
     primitive_miller,
     reduced_miller,
 )
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import coordination, cutoffs
 from tasks.structures.identity import slab_id
 
@@ -99,16 +99,16 @@ class Slab:
     atoms: Atoms
 
 
-def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refused]]:
+def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
     """Return every symmetry-distinct termination, in order of Miller index, shift and side."""
     try:
-        crystal = crystal_of(bulk.atoms)
+        crystal = find_symmetry(bulk.atoms)
     except UserError as error:
-        return [], [Refused(bulk.formula, "slab", f"no symmetry: {error}")]
+        return [], [Refusal(bulk.formula, "slab", f"no symmetry: {error}")]
     millers = _millers(crystal, spec)
     bulk_bonds_A, radii_A = _bulk_coordination(crystal)
     slabs: dict[str, Slab] = {}
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     for miller in millers:
         plane = primitive_miller(crystal, miller)
         for cut in distinct_cuts(crystal, plane, spec.layer_tolerance_ang):
@@ -116,7 +116,7 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refuse
             if size > spec.max_atoms:
                 item = f"{bulk.formula} {miller} shift {cut.height:.3f} {cut.side}"
                 reason = f"too many atoms: {size}, at most max_atoms = {spec.max_atoms} allowed"
-                refused.append(Refused(item, "slab", reason))
+                refused.append(Refusal(item, "slab", reason))
                 continue
             atoms = _build(crystal, plane, cut, spec, bulk_bonds_A, radii_A)
             slab = Slab(

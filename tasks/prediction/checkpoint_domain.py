@@ -9,14 +9,14 @@ from model.data.domain import domain_from_json
 
 
 @dataclass(frozen=True)
-class Described:
+class CheckpointDomain:
     """The name by content of a checkpoint, and what it was trained on."""
 
     sha256: str
     domain: Domain
 
 
-def checkpoint_domain(name_or_path: str | Path) -> Described:
+def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
     """Return what the checkpoint of that name or folder states, every hash of it verified.
 
     Raises:
@@ -28,6 +28,6 @@ def checkpoint_domain(name_or_path: str | Path) -> Described:
         from model.prediction.predictor import load_predictor
 
         predictor = load_predictor(name_or_path)
-        return Described(predictor.checkpoint_sha256, predictor.domain)
+        return CheckpointDomain(predictor.checkpoint_sha256, predictor.domain)
     settings = checkpoint.read_json(f"{checkpoint.kind}.json")
-    return Described(checkpoint.sha256, domain_from_json(settings["domain"]))
+    return CheckpointDomain(checkpoint.sha256, domain_from_json(settings["domain"]))

@@ -18,7 +18,7 @@ from model.text.configuration_text import ConfigurationText, SiteText, kind_of, 
 from tasks.enumeration.placements import Adslab
 from tasks.enumeration.sites import Landscape, SurfaceSites, landscape, to_cell
 from tasks.enumeration.slabs import Slab
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import Neighbours, cutoffs, neighbours
 
 # The nearest image in the plane and its eight neighbours; along c the vacuum lies between.
@@ -55,15 +55,15 @@ def featurise(
 
 def featurise_all(
     adslabs: Sequence[Adslab], slab: Slab, level: str, sites: SurfaceSites
-) -> tuple[list[Configuration], list[Refused]]:
+) -> tuple[list[Configuration], list[Refusal]]:
     """Return the configurations of one slab's adslabs in order, and those refused by the check."""
     configurations: list[Configuration] = []
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     for adslab in adslabs:
         try:
             configurations.append(featurise(adslab, slab, level, sites))
         except SiteMismatchError as error:
-            refused.append(Refused(adslab.candidate_id, "placement", str(error)))
+            refused.append(Refusal(adslab.candidate_id, "placement", str(error)))
     return configurations, refused
 
 

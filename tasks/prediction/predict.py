@@ -16,12 +16,12 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.placements import (
     Adslab,
     PlacementSpec,
+    adslab_recipe,
     enumerate_placements,
-    recipe,
     surface_sites,
 )
 from tasks.enumeration.slabs import Slab
-from tasks.errors import Refused
+from tasks.errors import Refusal
 from tasks.prediction.featurise import featurise_all, site_label
 from tasks.structures.identity import pair_id
 from tasks.structures.json_text import structure_text
@@ -41,7 +41,7 @@ class ScoredCandidate:
     adsorbate: str
     site_kind: str
     site: str
-    recipe: dict[str, object]
+    adslab_recipe: dict[str, object]
     text: str
     prediction: Prediction
     structure: str | None = None
@@ -52,7 +52,7 @@ class SlabScores:
     """What became of every placement: predicted, or refused with a reason."""
 
     candidates: tuple[ScoredCandidate, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Refusal, ...]
 
 
 def score_slabs(
@@ -70,7 +70,7 @@ def score_slabs(
     The best ``keep_per_pair`` of each pair carry their structure. ``known`` are predictions of the
     same checkpoint at the same level, by candidate id; they are taken as they are.
     """
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     adslabs: list[Adslab] = []
     configurations: list[Configuration] = []
     for slab in slabs:
@@ -102,14 +102,14 @@ def _answers(
     """Return the prediction of each configuration in order: the known one, or a new one."""
     unknown = [c for c in configurations if c.candidate_id not in known]
     predictions = predictor.predict(unknown) if unknown else []
-    require_answers(unknown, predictions, predictor.checkpoint_sha256)
+    require_predictions(unknown, predictions, predictor.checkpoint_sha256)
     new = iter(predictions)
     answers = [known.get(c.candidate_id) or next(new) for c in configurations]
-    require_answers(configurations, answers, predictor.checkpoint_sha256)
+    require_predictions(configurations, answers, predictor.checkpoint_sha256)
     return answers
 
 
-def require_answers(
+def require_predictions(
     configurations: Sequence[Configuration], predictions: Sequence[Prediction], checkpoint: str
 ) -> None:
     """Raise where an answer is for another candidate, level or checkpoint: the program's fault."""
@@ -145,7 +145,7 @@ def _scored(
         adsorbate=adslab.adsorbate,
         site_kind=adslab.placement.site.kind,
         site=site_label(parse_text(configuration.text)),
-        recipe=recipe(adslab),
+        recipe=adslab_recipe(adslab),
         text=configuration.text,
         prediction=prediction,
     )

@@ -14,7 +14,7 @@ from tasks.enumeration.placements import adslab_from_recipe, surface_sites
 from tasks.enumeration.slabs import Slab
 from tasks.errors import UserError
 from tasks.prediction.featurise import featurise
-from tasks.prediction.predict import ScoredCandidate, require_answers
+from tasks.prediction.predict import ScoredCandidate, require_predictions
 from tasks.structures.json_text import structure_from_text, structure_text
 
 
@@ -64,7 +64,7 @@ def predict_again(
     read = [one for slab in slabs for one in _read(slab, adsorbates, level)]
     configurations = [one.configuration for one in read]
     predictions = predictor.predict(configurations)
-    require_answers(configurations, predictions, predictor.checkpoint_sha256)
+    require_predictions(configurations, predictions, predictor.checkpoint_sha256)
     return tuple(
         ScoredCandidate(
             candidate_id=one.stored.candidate_id,

@@ -7,7 +7,7 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.placements import PlacementSpec, count_placements, surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
-from tasks.errors import Refused
+from tasks.errors import Refusal
 
 # Of one core, which is one worker; stated wherever an estimate is printed. Measured for mini on the
 # example campaign (benchmarks/RESULTS.md); the other two are rough guesses.
@@ -35,7 +35,7 @@ class BulkSurfaces:
 
     bulk: Bulk
     slabs: tuple[CountedSlab, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class CampaignPlan:
     slabs: int
     pairs: int
     placements: int
-    refused: tuple[Refused, ...]
+    refused: tuple[Refusal, ...]
     rate_per_core_s: float  # placements
     seconds: float
     disk_bytes: int
 
 
-def surfaces_of(
+def enumerate_surfaces(
     bulk: Bulk,
     slab_spec: SlabSpec,
     adsorbates: Sequence[Adsorbate],
@@ -69,7 +69,7 @@ def surfaces_of(
     for slab in slabs:
         reason = _broken(elements, set(slab.atoms.get_chemical_symbols()))
         if reason:
-            refused.append(Refused(slab.slab_id, "slab", reason))
+            refused.append(Refusal(slab.slab_id, "slab", reason))
             continue
         sites = surface_sites(slab)
         count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
@@ -84,7 +84,7 @@ def _broken(elements: Mapping[str, frozenset[str]], symbols: set[str]) -> str:
     return ""
 
 
-def seconds_of(placements: int, *, model: str, workers: int, known: int = 0) -> float:
+def estimated_seconds(placements: int, *, model: str, workers: int, known: int = 0) -> float:
     """Return the time that ``placements`` to predict and ``known`` ones take on ``workers``."""
     rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     return START_S + (placements / rate + known / KNOWN_PLACEMENTS_PER_CORE_S) / workers
@@ -97,7 +97,7 @@ def plan_campaign(
     model: str,
     workers: int,
     keep_per_pair: int,
-    refused: Sequence[Refused] = (),
+    refused: Sequence[Refusal] = (),
 ) -> CampaignPlan:
     """Add up ``surfaces`` and estimate disk, and the time that ``workers`` cores take."""
     slabs = [s for surface in surfaces for s in surface.slabs]
@@ -112,6 +112,6 @@ def plan_campaign(
         placements=placements,
         refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
         rate_per_core_s=rate,
-        seconds=seconds_of(placements, model=model, workers=workers),
+        seconds=estimated_seconds(placements, model=model, workers=workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
     )

@@ -14,7 +14,7 @@ from tasks.structures.identity import pair_id
 
 
 @dataclass(frozen=True)
-class Contents:
+class CampaignContents:
     """What one campaign holds, by id.
 
     ``bulks`` also gives formulas. ``answered`` are the placements whose outcome is known, so that
@@ -30,7 +30,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Difference:
+class IdDifference:
     """How two sets of ids differ: names of what is new and gone, or ids where it has no name."""
 
     what: str
@@ -43,12 +43,12 @@ class Difference:
 class PlanDifference:
     """How a campaign differs from an earlier one, and how much of it is left to predict."""
 
-    lines: tuple[Difference, ...]
+    lines: tuple[IdDifference, ...]
     to_predict: int  # placements
     known: int  # placements
 
 
-def pairs_of(slabs: frozenset[str], adsorbates: frozenset[str]) -> frozenset[str]:
+def pair_ids(slabs: frozenset[str], adsorbates: frozenset[str]) -> frozenset[str]:
     """Return the pairs that slabs and adsorbates make."""
     return frozenset(pair_id(slab, name) for slab in slabs for name in adsorbates)
 
@@ -67,7 +67,7 @@ def placement_ids(
     return frozenset(found)
 
 
-def compare_plans(new: Contents, old: Contents) -> PlanDifference:
+def compare_plans(new: CampaignContents, old: CampaignContents) -> PlanDifference:
     """Return how ``new`` differs from ``old``."""
     known = new.placements & old.answered
     return PlanDifference(
@@ -87,8 +87,8 @@ def _own(ids: frozenset[str]) -> dict[str, str]:
     return {key: key for key in ids}
 
 
-def _named(what: str, new: Mapping[str, str], old: Mapping[str, str]) -> Difference:
-    return Difference(
+def _named(what: str, new: Mapping[str, str], old: Mapping[str, str]) -> IdDifference:
+    return IdDifference(
         what,
         tuple(sorted(new[key] for key in new.keys() - old.keys())),
         tuple(sorted(old[key] for key in old.keys() - new.keys())),

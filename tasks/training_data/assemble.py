@@ -19,24 +19,24 @@ import pyarrow as pa
 from ase import Atoms
 
 from model.text.configuration_text import parse_text
-from tasks.enumeration.adsorbates import name_of
-from tasks.errors import Refused, UserError
+from tasks.enumeration.adsorbates import species_name
+from tasks.errors import Refusal, UserError
 from tasks.structures.standard_frame import (
     bulk_formula,
     clean_frame,
     joined_adsorbate,
     standard_frame,
 )
-from tasks.training_data.re_place import Replaced, Replacer
+from tasks.training_data.recovered_placements import PlacementRecovery, RecoveredPlacement
 from tasks.training_data.sources import (
     BENCHMARKS,
     SETS,
     LabelledStructure,
     SetSpec,
-    chosen,
-    miller_of,
+    miller_from_facet,
     read_frames,
     read_records,
+    sets_by_name,
 )
 from tasks.training_data.table import (
     SCHEMA,
@@ -58,7 +58,7 @@ class SetReport:
     name: str
     frames: int
     rows: int
-    refused: tuple[Refused, ...]
+    refused: tuple[Refusal, ...]
     moved_ang: tuple[float, ...]
 
     def lines(self) -> list[str]:
@@ -80,17 +80,17 @@ def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]
     if spec.form == "text":
         texts = [_text(record, spec) for record in read_records(folder, spec)]
         return texts, SetReport(spec.name, len(texts), len(texts), (), ())
-    replacer = Replacer(spec)
+    replacer = PlacementRecovery(spec)
     rows: list[TrainingRow] = []
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     moved: list[float] = []
     frames = 0
     for frame in read_frames(folder, spec):
         frames += 1
         made = replacer(frame) if spec.form == "relaxed" else _as_stored(frame, spec)
-        if isinstance(made, Refused):
+        if isinstance(made, Refusal):
             refused.append(made)
-        elif isinstance(made, Replaced):
+        elif isinstance(made, RecoveredPlacement):
             moved.append(made.moved_ang)
             label = _label(frame, made.bulk_formula)
             rows.append(training_row(label, "unrelaxed", made.unrelaxed))
@@ -102,7 +102,7 @@ def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]
 
 def shipped_sets(names: Sequence[str]) -> list[SetSpec]:
     """Return the named sets; one whose licence keeps weights from shipping is an error."""
-    specs = chosen(names, (*SETS, *BENCHMARKS))
+    specs = sets_by_name(names, (*SETS, *BENCHMARKS))
     if barred := [spec.name for spec in specs if not spec.ships]:
         raise UserError(
             f"a table for checkpoints that ship holds licensed sets only, and {', '.join(barred)} "
@@ -129,7 +129,7 @@ def assemble_table(
     write_table(out, pa.concat_tables(tables))
 
 
-def _as_stored(frame: LabelledStructure, spec: SetSpec) -> list[TrainingRow] | Refused:
+def _as_stored(frame: LabelledStructure, spec: SetSpec) -> list[TrainingRow] | Refusal:
     """Return the rows of a frame that needs no placement: unrelaxed already, or a clean slab."""
     try:
         if spec.form == "clean":
@@ -144,7 +144,7 @@ def _as_stored(frame: LabelledStructure, spec: SetSpec) -> list[TrainingRow] | R
             end = standard_frame(frame.end, spec.adsorbate_tag)
             rows.append(training_row(label, "relaxed", end))
     except UserError as error:
-        return Refused(frame.uid, "placement", str(error))
+        return Refusal(frame.uid, "placement", str(error))
     return rows
 
 
@@ -152,7 +152,7 @@ def _species(adslab: Atoms, formula: str) -> str:
     """Return the name of the molecule on a slab, which tells isomers apart."""
     adsorbate = adslab[adslab.get_tags() == 2]
     try:
-        return name_of(Atoms(adsorbate.numbers, joined_adsorbate(adsorbate)))
+        return species_name(Atoms(adsorbate.numbers, joined_adsorbate(adsorbate)))
     except UserError:  # some published placements are in pieces: nothing but the formula is sure
         return formula
 
@@ -167,7 +167,7 @@ def _text(record: dict[str, object], spec: SetSpec) -> TrainingRow:
         level=spec.level,
         adsorbate=text.adsorbate,
         bulk=text.bulk,
-        miller=miller_of(str(record["facet"])),
+        miller=miller_from_facet(str(record["facet"])),
         fold=int(str(record["fold"])),
         energy_ev=float(str(record["e_ads"])),
     )

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tasks.errors import UserError
 from tasks.training_data.assemble import set_rows
-from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, chosen, read_records
+from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, read_records, sets_by_name
 from tasks.training_data.table import write_rows, write_table
 
 PUBLISHED = "published.parquet"
@@ -26,7 +26,7 @@ _SCHEMA = pa.schema([("uid", pa.string()), ("model", pa.string()), ("energy_ev",
 
 def benchmark_tables(data: Path, names: Sequence[str], out: Path) -> Iterator[str]:
     """Write the tables of the named sets to ``out``, yielding how each went, line by line."""
-    for spec in chosen(names, (*SETS, *BENCHMARKS)):
+    for spec in sets_by_name(names, (*SETS, *BENCHMARKS)):
         rows, report = set_rows(data, spec)
         write_rows(out / f"{spec.name}.parquet", rows)
         yield from report.lines()

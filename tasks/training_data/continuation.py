@@ -27,7 +27,7 @@ _CANDIDATES = 60  # shifts tried for each operation, shortest first
 
 
 @dataclass(frozen=True)
-class Points:
+class LatticePoints:
     """Lattice points above the held atoms; ``numbers_P`` is None where any element may sit."""
 
     positions_P3: NDArray[np.float64]
@@ -45,7 +45,9 @@ class _Operation:
         return np.asarray(positions_F3 @ self.turn_33 + self.shift_3)
 
 
-def continuations(slab: Atoms, held_N: NDArray[np.bool_], *, reach_ang: float) -> Iterator[Points]:
+def continuations(
+    slab: Atoms, held_N: NDArray[np.bool_], *, reach_ang: float
+) -> Iterator[LatticePoints]:
     """Yield lattice points above the held atoms, for each operation that the slab allows.
 
     An image of a held atom inside the slab lies on a held atom of its element, or within
@@ -56,7 +58,7 @@ def continuations(slab: Atoms, held_N: NDArray[np.bool_], *, reach_ang: float) -
             yield _grown(slab, held_N, operation)
 
 
-def distinct(points_P3: NDArray[np.float64], slab: Atoms) -> NDArray[np.bool_]:
+def distinct_points(points_P3: NDArray[np.float64], slab: Atoms) -> NDArray[np.bool_]:
     """Return False for points that repeat an earlier one."""
     if len(points_P3) == 0:
         return np.zeros(0, dtype=bool)
@@ -128,7 +130,7 @@ def _refined(
     return operation
 
 
-def _grown(slab: Atoms, held_N: NDArray[np.bool_], operation: _Operation) -> Points:
+def _grown(slab: Atoms, held_N: NDArray[np.bool_], operation: _Operation) -> LatticePoints:
     """Return the images of the held atoms above them, under powers of an upright operation."""
     upright = operation.turn_33[2, 2] > 0
     top = slab.positions[:, 2].max() + _ABOVE_ANG
@@ -141,5 +143,5 @@ def _grown(slab: Atoms, held_N: NDArray[np.bool_], operation: _Operation) -> Poi
     numbers_P = np.tile(slab.numbers[held_N], len(found))
     above_P = (points_P3[:, 2] >= low) & (points_P3[:, 2] < top)
     points_P3, numbers_P = points_P3[above_P], numbers_P[above_P]
-    kept_P = distinct(points_P3, slab)
-    return Points(points_P3[kept_P], numbers_P[kept_P])
+    kept_P = distinct_points(points_P3, slab)
+    return LatticePoints(points_P3[kept_P], numbers_P[kept_P])

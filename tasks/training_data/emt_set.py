@@ -158,7 +158,7 @@ def write_part(job: SlabJob, *, out: Path, seed: int) -> Path:
     return part
 
 
-def run(jobs: Sequence[SlabJob], *, out: Path, seed: int, processes: int) -> Iterator[Path]:
+def relax_all(jobs: Sequence[SlabJob], *, out: Path, seed: int, processes: int) -> Iterator[Path]:
     """Write the parts of all jobs, yielding each one's path as it is done."""
     if processes < 1:
         raise UserError(f"processes is at least 1, got {processes}")
@@ -170,7 +170,7 @@ def run(jobs: Sequence[SlabJob], *, out: Path, seed: int, processes: int) -> Ite
         yield from pool.map(work, jobs)
 
 
-def report(out: Path) -> list[str]:
+def outcome_lines(out: Path) -> list[str]:
     """Return lines on how the relaxations of a folder ended."""
     table = read_tables(sorted(out.glob("outcomes-*.parquet"))).to_pandas()
     flags = Counter(flag for flags in table["flags"] for flag in flags)
@@ -284,11 +284,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         jobs = plan_emt_set(options.n, options.seed)
-        parts = run(jobs, out=options.out, seed=options.seed, processes=options.processes)
+        parts = relax_all(jobs, out=options.out, seed=options.seed, processes=options.processes)
         for done, _ in enumerate(parts, 1):
             if done % 20 == 0 or done == len(jobs):
                 print(f"{done} of {len(jobs)} slabs", flush=True)
-        print("\n".join(report(options.out)))
+        print("\n".join(outcome_lines(options.out)))
     except UserError as error:
         print(f"sabatier: {error}", file=sys.stderr)
         return 2

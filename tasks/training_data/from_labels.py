@@ -33,11 +33,11 @@ LABELS_NEEDED = math.ceil(MIN_LABELS / LABEL_SHARES[TRAIN])
 
 
 @dataclass(frozen=True)
-class SetAside:
+class ExcludedLabel:
     """A label that is not learnt from, and why."""
 
     candidate_id: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainingSet:
     level_hash: str
     n_labels: int
     parts: dict[str, int]  # labels, by what they are for
-    aside: tuple[SetAside, ...]  # with those that the database refused
+    excluded: tuple[ExcludedLabel, ...]  # with those that the database refused
 
 
 def training_rows(
@@ -66,15 +66,15 @@ def training_rows(
         UserError: no label is left, or one is of another level.
     """
     rows: list[Row] = []
-    aside = [SetAside(label.candidate_id, label.why) for label in labels.refused]
+    excluded = [ExcludedLabel(label.candidate_id, label.why) for label in labels.refused]
     for label in sorted(labels.taken, key=lambda each: each.candidate_id):
         _require_level(label, labels.level)
-        if why := _why_aside(label, held_out):
-            aside.append(SetAside(label.candidate_id, why))
+        if reason := _exclusion(label, held_out):
+            excluded.append(ExcludedLabel(label.candidate_id, reason))
         else:
             rows += _rows(label)
     if not rows:
-        raise UserError(_nothing_left(labels.level, aside))
+        raise UserError(_nothing_left(labels.level, excluded))
     return TrainingSet(
         rows=tuple(rows),
         dataset_id=dataset_id(rows),
@@ -82,7 +82,7 @@ def training_rows(
         level_hash=level_hash,
         n_labels=len(rows) // 2,
         parts={part: sum(row.part == part for row in rows) // 2 for part in LABEL_SHARES},
-        aside=tuple(aside),
+        excluded=tuple(excluded),
     )
 
 
@@ -94,7 +94,7 @@ def _require_level(label: TrainingLabel, level: str) -> None:
         )
 
 
-def _why_aside(label: TrainingLabel, held_out: Collection[str]) -> str:
+def _exclusion(label: TrainingLabel, held_out: Collection[str]) -> str:
     """Return why a label of the level is not learnt from, or nothing."""
     if label.candidate_id in held_out:
         return "held out: the checkpoint is judged by it"
@@ -109,7 +109,7 @@ def _why_aside(label: TrainingLabel, held_out: Collection[str]) -> str:
 
 def _rows(label: TrainingLabel) -> list[Row]:
     """Return the unrelaxed and the relaxed row of a label."""
-    assert label.start is not None  # set aside before
+    assert label.start is not None  # excluded before
     start = structure_from_text(label.start)
     try:
         named = parse_text(label.relaxed_text)
@@ -142,8 +142,8 @@ def _row(label: TrainingLabel, kind: str, text: str, atoms: Atoms) -> Row:
     )
 
 
-def _nothing_left(level: str, aside: list[SetAside]) -> str:
-    reasons = Counter(each.why.partition(":")[0] for each in aside)
+def _nothing_left(level: str, excluded: list[ExcludedLabel]) -> str:
+    reasons = Counter(each.reason.partition(":")[0] for each in excluded)
     said = ", ".join(f"{count} {why}" for why, count in reasons.most_common())
     return (
         f"no label at {level} is left to learn from ({said or 'there is none'}); fine-tuning "

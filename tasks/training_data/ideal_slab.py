@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 from tasks.structures.standard_frame import VACUUM_ANG, in_plane_vectors, surface_mask
-from tasks.training_data.continuation import SAME_ANG, Points, continuations, distinct
+from tasks.training_data.continuation import SAME_ANG, LatticePoints, continuations, distinct_points
 
 _SNAP_ANG = 1.1  # a free atom that moved further has reconstructed
 _GOOD_FIT_ANG2 = 0.04  # mean squared move of an ordinary relaxation: no other step is better
@@ -46,7 +46,7 @@ def ideal_slab(slab: Atoms) -> Atoms:
 
 
 def _best_fit(
-    slab: Atoms, held_N: NDArray[np.bool_], guesses: Iterable[Points | None]
+    slab: Atoms, held_N: NDArray[np.bool_], guesses: Iterable[LatticePoints | None]
 ) -> tuple[float, NDArray[np.float64]] | None:
     """Return the least mean squared move of the free atoms, and the ideal positions of all."""
     best: tuple[float, NDArray[np.float64]] | None = None
@@ -81,7 +81,7 @@ def _steps(slab: Atoms, held_N: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 def _continued(
     slab: Atoms, held_N: NDArray[np.bool_], step_3: NDArray[np.float64]
-) -> Points | None:
+) -> LatticePoints | None:
     """Return the lattice points above the held atoms, or None where the step does not fit them."""
     held_F3 = slab.positions[held_N]
     top_held, top = held_F3[:, 2].max(), slab.positions[:, 2].max()
@@ -93,11 +93,11 @@ def _continued(
         if apart.min(axis=1).max() > SAME_ANG:
             return None
     above_P3 = images_P3[~inside_P & (images_P3[:, 2] < top + 1.5)]
-    return Points(above_P3[distinct(above_P3, slab)])
+    return LatticePoints(above_P3[distinct_points(above_P3, slab)])
 
 
 def _snapped(
-    slab: Atoms, held_N: NDArray[np.bool_], points: Points
+    slab: Atoms, held_N: NDArray[np.bool_], points: LatticePoints
 ) -> tuple[float, NDArray[np.float64]] | None:
     """Return the mean squared move and the ideal positions, or None where they do not fit."""
     free = np.flatnonzero(~held_N)

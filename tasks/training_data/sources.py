@@ -150,7 +150,7 @@ class LabelledStructure:
     end: Atoms | None = None
 
 
-def chosen(names: Sequence[str], among: Sequence[SetSpec]) -> list[SetSpec]:
+def sets_by_name(names: Sequence[str], among: Sequence[SetSpec]) -> list[SetSpec]:
     """Return the sets called ``names`` in the order of ``among``; an unknown name is an error."""
     known = [spec.name for spec in among]
     if unknown := [name for name in names if name not in known]:
@@ -177,7 +177,7 @@ def read_records(folder: Path, spec: SetSpec) -> list[dict[str, object]]:
     return records
 
 
-def miller_of(facet: str) -> Miller:
+def miller_from_facet(facet: str) -> Miller:
     """Return three indices of a facet such as ``(211)``, ``(1 1 1)`` or ``(0001)``."""
     match = _FACET.match(facet.strip())
     if match is None:
@@ -205,7 +205,7 @@ def _frame(atoms: Atoms, spec: SetSpec, end: Atoms | None) -> LabelledStructure:
         level=spec.level,
         adsorbate=str(info["adsorbate"]).partition("[")[0],
         surface=surface,
-        miller=miller_of(_own_facet(facet, surface)),
+        miller=miller_from_facet(_own_facet(facet, surface)),
         energy_ev=float(info["e_ads"]),
         fold=int(info["fold"]),
         atoms=atoms,

@@ -10,12 +10,12 @@ from tasks.acquisition import (
     POLICIES,
     SCORES,
     AcquisitionError,
-    Beliefs,
+    PairEstimates,
     Policy,
     SelectedRow,
     SelectionLimits,
     Share,
-    features,
+    feature_matrix,
     named_policy,
     one_hot,
     select,
@@ -25,13 +25,13 @@ BEST = Policy((Share(SCORES["probability"]),))
 
 
 @st.composite
-def beliefs(draw: st.DrawFn) -> Beliefs:
+def estimates(draw: st.DrawFn) -> PairEstimates:
     """Draw up to 25 pairs on few slabs of few bulks, with costs, penalties and features."""
     n = draw(st.integers(0, 25))
     column = lambda numbers: np.array(draw(st.lists(numbers, min_size=n, max_size=n)), float)  # noqa: E731
     slabs = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
     price = np.array(draw(st.lists(st.integers(0, 8), min_size=6, max_size=6)), float)
-    plain = Beliefs.plain(
+    plain = PairEstimates.plain(
         [f"c{at:02d}" for at in range(n)],
         [f"slab{slab}" for slab in slabs],
         [f"bulk{slab // 2}" for slab in slabs],
@@ -59,10 +59,10 @@ policies = st.builds(
 )
 
 
-def plain(probable: list[float], **changes: object) -> Beliefs:
+def plain(probable: list[float], **changes: object) -> PairEstimates:
     """Return pairs a, b, ... whose energies lie so far from the middle of a window of 1 eV."""
     names = [chr(ord("a") + at) for at in range(len(probable))]
-    made = Beliefs.plain(
+    made = PairEstimates.plain(
         names, names, names, energy_R=probable, sigma_R=0.3, low_R=-0.5, high_R=0.5
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -72,51 +72,53 @@ def names(chosen: list[SelectedRow]) -> list[str]:
     return [found.candidate_id for found in chosen]
 
 
-def take(pairs: Beliefs, policy: Policy = BEST, budget: int = 9, **more: object) -> list[str]:
-    return names(select(pairs, policy, budget=budget, known_slabs=(), seed=0, **more))  # type: ignore[arg-type]
+def take(pairs: PairEstimates, policy: Policy = BEST, budget: int = 9, **more: object) -> list[str]:
+    return names(select(pairs, policy, budget=budget, computed_slabs=(), seed=0, **more))  # type: ignore[arg-type]
 
 
-@given(beliefs(), policies, st.integers(0, 12), st.none() | st.integers(0, 30))
+@given(estimates(), policies, st.integers(0, 12), st.none() | st.integers(0, 30))
 def test_the_budget_is_kept(
-    pairs: Beliefs, policy: Policy, budget: int, cost_budget: float | None
+    pairs: PairEstimates, policy: Policy, budget: int, cost_budget: float | None
 ) -> None:
-    chosen = select(pairs, policy, budget=budget, cost_budget=cost_budget, known_slabs=(), seed=0)
+    chosen = select(
+        pairs, policy, budget=budget, cost_budget=cost_budget, computed_slabs=(), seed=0
+    )
     assert len(chosen) <= budget
     assert cost_budget is None or sum(found.cost for found in chosen) <= cost_budget
 
 
-@given(beliefs(), policies, st.sets(st.integers(0, 5).map(lambda i: f"slab{i}")))
+@given(estimates(), policies, st.sets(st.integers(0, 5).map(lambda i: f"slab{i}")))
 def test_each_clean_slab_is_paid_once_and_a_known_one_never(
-    pairs: Beliefs, policy: Policy, known: set[str]
+    pairs: PairEstimates, policy: Policy, known: set[str]
 ) -> None:
-    chosen = select(pairs, policy, budget=25, known_slabs=known, seed=0)
+    chosen = select(pairs, policy, budget=25, computed_slabs=known, seed=0)
     rows = [found.row for found in chosen]
     new = {pairs.slab_ids[row]: pairs.slab_cost_R[row] for row in rows}
     due = sum(cost for slab, cost in new.items() if slab not in known)
     assert sum(found.cost for found in chosen) == pairs.cost_R[rows].sum() + due
 
 
-@given(beliefs(), policies, st.sets(st.integers(0, 24).map(lambda i: f"c{i:02d}")))
-def test_nothing_is_taken_twice(pairs: Beliefs, policy: Policy, taken: set[str]) -> None:
+@given(estimates(), policies, st.sets(st.integers(0, 24).map(lambda i: f"c{i:02d}")))
+def test_nothing_is_taken_twice(pairs: PairEstimates, policy: Policy, taken: set[str]) -> None:
     ids = take(pairs, policy, 25, taken=taken)
     assert len(ids) == len(set(ids))
     assert not taken & set(ids)
 
 
-@given(beliefs(), policies)
-def test_slabs_and_bulks_keep_their_limits(pairs: Beliefs, policy: Policy) -> None:
-    rows = [found.row for found in select(pairs, policy, budget=25, known_slabs=(), seed=0)]
+@given(estimates(), policies)
+def test_slabs_and_bulks_keep_their_limits(pairs: PairEstimates, policy: Policy) -> None:
+    rows = [found.row for found in select(pairs, policy, budget=25, computed_slabs=(), seed=0)]
     for ids, limit in ((pairs.slab_ids, policy.per_slab), (pairs.bulk_ids, policy.per_bulk)):
         assert limit is None or max(Counter(ids[row] for row in rows).values(), default=0) <= limit
 
 
-@given(beliefs(), policies, st.integers(0, 9))
-def test_the_same_seed_chooses_the_same(pairs: Beliefs, policy: Policy, seed: int) -> None:
-    first, again = (select(pairs, policy, budget=9, known_slabs=(), seed=seed) for _ in range(2))
+@given(estimates(), policies, st.integers(0, 9))
+def test_the_same_seed_chooses_the_same(pairs: PairEstimates, policy: Policy, seed: int) -> None:
+    first, again = (select(pairs, policy, budget=9, computed_slabs=(), seed=seed) for _ in range(2))
     assert first == again
 
 
-@given(beliefs(), policies, st.randoms(use_true_random=False))
+@given(estimates(), policies, st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_no_choice(pairs, policy, random) -> None:  # type: ignore[no-untyped-def]
     at = list(range(len(pairs)))
     random.shuffle(at)
@@ -135,20 +137,24 @@ def test_the_order_of_rows_changes_no_choice(pairs, policy, random) -> None:  # 
     assert take(mixed, policy) == take(pairs, policy)
 
 
-@given(beliefs(), policies, st.integers(-64, 64).map(lambda i: i / 64))
-def test_the_zero_of_energy_changes_no_choice(pairs: Beliefs, policy: Policy, by: float) -> None:
+@given(estimates(), policies, st.integers(-64, 64).map(lambda i: i / 64))
+def test_the_zero_of_energy_changes_no_choice(
+    pairs: PairEstimates, policy: Policy, by: float
+) -> None:
     moved = {name: getattr(pairs, name) + by for name in ("energy_R", "low_R", "high_R")}
     assert take(replace(pairs, **moved), policy) == take(pairs, policy)
 
 
-@given(beliefs(), policies)
-def test_a_smaller_budget_is_the_beginning_of_a_larger(pairs: Beliefs, policy: Policy) -> None:
+@given(estimates(), policies)
+def test_a_smaller_budget_is_the_beginning_of_a_larger(
+    pairs: PairEstimates, policy: Policy
+) -> None:
     assert take(pairs, policy, 4) == take(pairs, policy, 9)[:4]
 
 
 def test_shares_take_turns() -> None:
     pairs = plain([0.0, 0.1, 0.55, 0.6])
-    chosen = select(pairs, named_policy(promising=0.5), budget=4, known_slabs=(), seed=0)
+    chosen = select(pairs, named_policy(promising=0.5), budget=4, computed_slabs=(), seed=0)
     assert [(found.candidate_id, found.why) for found in chosen] == [
         ("a", "promising"),
         ("c", "uncertain"),
@@ -214,8 +220,8 @@ def test_no_pairs_no_choice() -> None:
 
 def test_blocks_of_features_weigh_the_same() -> None:
     long, short = np.array([[0.0], [100.0]]), one_hot(["x", "y"])
-    made = features([long, short, np.ones((2, 5))])
-    first, second = made[0] - made[1], features([short])[0] - features([short])[1]
+    made = feature_matrix([long, short, np.ones((2, 5))])
+    first, second = made[0] - made[1], feature_matrix([short])[0] - feature_matrix([short])[1]
     assert (first**2).sum() == pytest.approx(2 * (second**2).sum())
 
 
@@ -252,7 +258,7 @@ def test_a_policy_that_cannot_be_is_refused(policy: dict[str, object], rule: str
 
 def test_a_score_below_nothing_is_refused() -> None:
     with pytest.raises(AcquisitionError, match="score must be at least 0, got -1"):
-        take(plain([0.0]), Policy((Share(lambda beliefs, best_ev, seed: -beliefs.cost_R),)))
+        take(plain([0.0]), Policy((Share(lambda estimates, best_ev, seed: -estimates.cost_R),)))
 
 
 def test_a_policy_needs_a_share() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from tasks.acquisition import SCORES, AcquisitionError, Beliefs, ConfidenceBound
+from tasks.acquisition import SCORES, AcquisitionError, ConfidenceBound, PairEstimates
 from tasks.acquisition.normal import expected_gain, probability_between
 
 energies = st.floats(-5, 5)
@@ -17,9 +17,11 @@ steps = st.integers(-200, 200).map(lambda n: n / 64)
 rows = st.lists(st.tuples(steps, st.integers(1, 60).map(lambda n: n / 64)), min_size=1, max_size=20)
 
 
-def believed(pairs: list[tuple[float, float]], low: float = -1.0, high: float = -0.5) -> Beliefs:
+def believed(
+    pairs: list[tuple[float, float]], low: float = -1.0, high: float = -0.5
+) -> PairEstimates:
     names = [f"c{at:02d}" for at in range(len(pairs))]
-    return Beliefs.plain(
+    return PairEstimates.plain(
         names,
         names,
         names,
@@ -30,8 +32,10 @@ def believed(pairs: list[tuple[float, float]], low: float = -1.0, high: float = 
     )
 
 
-def score(name: str, beliefs: Beliefs, best_ev: float | None = 0.2, seed: int = 0) -> list[float]:
-    return SCORES[name](beliefs, best_ev=best_ev, seed=seed).tolist()
+def score(
+    name: str, estimates: PairEstimates, best_ev: float | None = 0.2, seed: int = 0
+) -> list[float]:
+    return SCORES[name](estimates, best_ev=best_ev, seed=seed).tolist()
 
 
 @given(energies, sigmas, energies, st.floats(0.01, 3))

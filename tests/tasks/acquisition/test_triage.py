@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from tasks.acquisition import CostRule, Policy, Prices, PriceTable, SelectionLimits, named_policy
 from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
-from tasks.acquisition.triage import Budget, KnownResults, Selection, SlabFacts, beliefs_of, triage
+from tasks.acquisition.triage import (
+    Budget,
+    PriorResults,
+    Selection,
+    SlabFacts,
+    pair_estimates,
+    triage,
+)
 
 WINDOWS = {"CO": Window(-1.0, -0.5), "OH": Window(0.0, 0.5)}
 
@@ -32,11 +39,11 @@ def decide(
     placements: list[ScoredPlacement],
     budget: int,
     policy: Policy | None = None,
-    known: KnownResults | None = None,
+    known: PriorResults | None = None,
 ) -> list[Selection]:
     ranked = ranking(placements)
-    beliefs = beliefs_of(ranked, WINDOWS)
-    return triage(ranked, beliefs, policy or named_policy(), Budget(budget), known=known)
+    estimates = pair_estimates(ranked, WINDOWS)
+    return triage(ranked, estimates, policy or named_policy(), Budget(budget), known=known)
 
 
 def names(chosen: list[Selection]) -> list[tuple[str, str]]:
@@ -69,16 +76,16 @@ def test_all_promising() -> None:
 
 
 def test_what_was_taken_is_not_chosen_again() -> None:
-    known = KnownResults(taken={"s", "pair-l"})  # a candidate, and a pair
+    known = PriorResults(taken={"s", "pair-l"})  # a candidate, and a pair
     assert names(decide([SURE, LIKELY, DOUBTFUL], 2, known=known)) == [("d", "promising")]
 
 
 def test_a_known_slab_is_free() -> None:
     ranked = ranking([placed("a", -0.75), placed("b", -0.75)])
     slabs = {name: SlabFacts("Cu", (1, 1, 1), 0.0, 50) for name in ("slab-a", "slab-b")}
-    beliefs = beliefs_of(ranked, WINDOWS, slabs, costs=CostRule())
+    estimates = pair_estimates(ranked, WINDOWS, slabs, costs=CostRule())
     chosen = triage(
-        ranked, beliefs, named_policy(), Budget(2), known=KnownResults(slabs={"slab-b"})
+        ranked, estimates, named_policy(), Budget(2), known=PriorResults(slabs={"slab-b"})
     )
     assert [(c.pair.minimum.candidate_id, c.cost) for c in chosen] == [("a", 2.0), ("b", 1.0)]
 
@@ -88,8 +95,8 @@ def test_a_cost_budget_buys_more_small_cells_than_large_ones() -> None:
 
     def bought(atoms: int) -> int:
         slabs = {f"slab-{n}": SlabFacts("Cu", (1, 1, 1), 0.0, atoms) for n in "abcd"}
-        beliefs = beliefs_of(ranked, WINDOWS, slabs, costs=CostRule())
-        return len(triage(ranked, beliefs, named_policy(), Budget(9, cost=4.0)))
+        estimates = pair_estimates(ranked, WINDOWS, slabs, costs=CostRule())
+        return len(triage(ranked, estimates, named_policy(), Budget(9, cost=4.0)))
 
     assert (bought(50), bought(100)) == (2, 0)
 
@@ -101,8 +108,8 @@ def test_of_two_equals_the_cheaper_element_is_chosen() -> None:
         "slab-b": SlabFacts("Cu", (1, 1, 1), 0.0, 50),
     }
     prices = Prices(PriceTable(values={"Cu": 6.0, "Pt": 31500.0}))
-    beliefs = beliefs_of(ranked, WINDOWS, slabs, prices=prices)
-    assert names(triage(ranked, beliefs, named_policy(), Budget(1))) == [("b", "promising")]
+    estimates = pair_estimates(ranked, WINDOWS, slabs, prices=prices)
+    assert names(triage(ranked, estimates, named_policy(), Budget(1))) == [("b", "promising")]
 
 
 def test_another_element_comes_before_the_same_surface_cut_again() -> None:
@@ -112,9 +119,9 @@ def test_another_element_comes_before_the_same_surface_cut_again() -> None:
         "slab-b": SlabFacts("Pt", (1, 1, 1), 0.0, 50),
         "slab-c": SlabFacts("Cu", (1, 1, 1), 0.0, 50),
     }
-    beliefs = beliefs_of(ranked, WINDOWS, slabs)
+    estimates = pair_estimates(ranked, WINDOWS, slabs)
     policy = named_policy(promising=1.0, diversity=1.0)
-    assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
+    assert [c.pair.minimum.candidate_id for c in triage(ranked, estimates, policy, Budget(2))] == [
         "a",
         "c",
     ]
@@ -124,9 +131,9 @@ def test_another_place_in_latent_space_comes_before_the_same() -> None:
     ranked = ranking([placed("a", -0.75), placed("b", -0.75), placed("c", -0.72)])
     slabs = {f"slab-{n}": SlabFacts("Pt", (1, 1, 1), 0.0, 50) for n in "abc"}
     latent_RD = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    beliefs = beliefs_of(ranked, WINDOWS, slabs, latent_RD=latent_RD)
+    estimates = pair_estimates(ranked, WINDOWS, slabs, latent_RD=latent_RD)
     policy = named_policy(promising=1.0)
-    assert [c.pair.minimum.candidate_id for c in triage(ranked, beliefs, policy, Budget(2))] == [
+    assert [c.pair.minimum.candidate_id for c in triage(ranked, estimates, policy, Budget(2))] == [
         "a",
         "c",
     ]

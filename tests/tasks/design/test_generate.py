@@ -5,7 +5,7 @@ from support.streams import adslab, reread
 
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.structure_stream import Structure
-from tasks.design.generate import AT_ONCE, causes, generate_designs
+from tasks.design.generate import AT_ONCE, count_causes, generate_designs
 from tasks.design.request import DesignRequest, design_request
 from tasks.errors import UserError
 from tasks.structures.cif import read_cif
@@ -33,7 +33,7 @@ def test_valid_designs_are_predicted_and_the_rest_counted_by_cause() -> None:
     writer, _ = designer(GOOD, FAR, None, OTHER)
     designs = generate_designs(writer, LayerPredictor(), order(), count=8)
     assert [d.number for d in designs] == list(range(1, 9))
-    assert causes(designs) == {"detached": 2, "unfinished": 2, "composition": 2}
+    assert count_causes(designs) == {"detached": 2, "unfinished": 2, "composition": 2}
     valid = [d for d in designs if d.verdict.is_valid]
     assert [d.number for d in valid] == [1, 5]
     for design in valid:

@@ -26,10 +26,10 @@ LEVELS = {
 def test_an_order_names_its_level_adsorbate_bulk_and_target() -> None:
     order = design_request(LEVELS, "CO", -0.6, bulk="PtCu3", level="emt")
     assert order.prompt == "emt</s>CO</s>Cu3Pt</s>-00.60<structure>"
-    assert order.wanted.slab == ("Cu", "Pt")
-    assert order.wanted.ratio == {"Cu": 3, "Pt": 1}
-    assert order.asked.bulk == "Cu3Pt"
-    assert order.asked.formula == {"C": 1, "O": 1}
+    assert order.constraints.slab == ("Cu", "Pt")
+    assert order.constraints.ratio == {"Cu": 3, "Pt": 1}
+    assert order.requirements.bulk == "Cu3Pt"
+    assert order.requirements.formula == {"C": 1, "O": 1}
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_emt_is_taken_where_nothing_else_knows_the_adsorbate() -> None:
 
 def test_an_open_bulk_may_be_any_of_the_levels_elements() -> None:
     order = design_request(LEVELS, "CO", -0.6, level="beef-vdw-co")
-    assert order.wanted.slab == ("Cu", "Rh")
-    assert order.wanted.ratio is None
+    assert order.constraints.slab == ("Cu", "Rh")
+    assert order.constraints.ratio is None
     assert "</s></s>-00.60" in order.prompt
 
 
 def test_a_level_that_knows_formulas_is_asked_by_formula_for_the_named_isomer() -> None:
     order = design_request(LEVELS, "CH3CH2OH", -0.5)
     assert (order.level, order.adsorbate) == ("pbe-d2-molecule", "C2H6O")
-    assert [s.to_text() for s in order.asked.skeletons] == [ETHANOL]
+    assert [s.to_text() for s in order.requirements.skeletons] == [ETHANOL]
 
 
 def test_a_formula_is_any_isomer_that_was_seen() -> None:
-    assert len(design_request(LEVELS, "C2H6O", -0.5).asked.skeletons) == 2
+    assert len(design_request(LEVELS, "C2H6O", -0.5).requirements.skeletons) == 2
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from tasks.enumeration.placements import (
     Placement,
     PlacementSpec,
     adslab_from_recipe,
+    adslab_recipe,
     count_placements,
     enumerate_placements,
     place_adsorbate,
-    recipe,
-    refusal,
+    refusal_reason,
 )
 from tasks.enumeration.sites import Site, SurfaceSites, landscape, surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
@@ -210,14 +210,14 @@ def test_a_recipe_makes_the_same_adslab_again(name: str, copper: tuple[Slab, Sur
     adslabs, _ = enumerate_placements(slab, sites, species, PlacementSpec(random=3))
     for adslab in adslabs:
         assert same(place_adsorbate(slab, species, adslab.placement), adslab)
-        stored = json.loads(json.dumps(recipe(adslab)))
+        stored = json.loads(json.dumps(adslab_recipe(adslab)))
         assert same(adslab_from_recipe(stored, slab, species, sites.landscape), adslab)
 
 
 def test_a_recipe_of_something_else_is_refused(copper: tuple[Slab, SurfaceSites]) -> None:
     slab, sites = copper
     (adslab, *_), _ = enumerate_placements(slab, sites, adsorbate("CO"), PlacementSpec())
-    stored = recipe(adslab)
+    stored = adslab_recipe(adslab)
     with pytest.raises(UserError, match="recipe is of CO"):
         adslab_from_recipe(stored, slab, adsorbate("OH"))
     with pytest.raises(UserError, match="another structure"):
@@ -292,7 +292,7 @@ def test_overlap_depth_and_distance_are_refused_by_name(
     deep = np.array(hollow.position_3)[None, None] - np.array([0.0, 0.0, 0.6])
     (sunk,) = refusal_reasons(slab, sites.landscape, oxygen, [Placement(hollow, 0.0)], deep)
     assert "below the surface" in sunk
-    assert refusal(slab, oxygen, atop) == ""
+    assert refusal_reason(slab, oxygen, atop) == ""
 
 
 def test_a_probe_too_small_for_a_wide_hollow_rests_on_what_it_meets() -> None:

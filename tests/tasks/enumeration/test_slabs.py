@@ -11,8 +11,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from tasks.enumeration.bulks import Bulk, FormulaSpec, bulk_from_atoms, resolve_bulks
 from tasks.enumeration.lattice_planes import (
-    crystal_of,
     distinct_millers,
+    find_symmetry,
     plane_basis,
     primitive_miller,
 )
@@ -67,7 +67,7 @@ def test_distinct_planes_are_as_many_as_pymatgen_finds(
     bulk = bulk_of(formula, prototype)
     structure = AseAtomsAdaptor.get_structure(bulk.atoms)
     expected = get_symmetrically_distinct_miller_indices(structure, highest)
-    assert len(distinct_millers(crystal_of(bulk.atoms), highest)) == len(expected)
+    assert len(distinct_millers(find_symmetry(bulk.atoms), highest)) == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_plane_basis_lies_in_the_plane_and_spans_the_lattice(
 
 
 def test_primitive_indices_are_those_of_the_same_planes() -> None:
-    crystal = crystal_of(bulk_of("Cu").atoms)
+    crystal = find_symmetry(bulk_of("Cu").atoms)
     for miller in [(1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 1)]:
         plane = np.array(primitive_miller(crystal, miller))
         one = np.linalg.inv(crystal.cell_33) @ plane

@@ -4,7 +4,7 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import Bulk, FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec, enumerate_placements, surface_sites
 from tasks.enumeration.slabs import SlabSpec
-from tasks.reports.plan import START_S, plan_campaign, surfaces_of
+from tasks.reports.plan import START_S, enumerate_surfaces, plan_campaign
 
 SLABS = SlabSpec(min_thickness_ang=4.0, min_in_plane_ang=4.0, vacuum_ang=10.0)
 PLACEMENTS = PlacementSpec(rotations=2, random=1)
@@ -19,7 +19,7 @@ def copper() -> Bulk:
 
 
 def test_the_count_is_what_enumeration_gives(copper: Bulk) -> None:
-    cut = surfaces_of(copper, SLABS, ADSORBATES, PLACEMENTS, COPPER)
+    cut = enumerate_surfaces(copper, SLABS, ADSORBATES, PLACEMENTS, COPPER)
     made = 0
     for counted in cut.slabs:
         sites = surface_sites(counted.slab)
@@ -33,16 +33,18 @@ def test_the_count_is_what_enumeration_gives(copper: Bulk) -> None:
 
 def test_slabs_with_elements_outside_the_model_are_refused_before_placing(copper: Bulk) -> None:
     lets_pass = {"element outside the model": frozenset({"Pt"}), "no potential": frozenset()}
-    cut = surfaces_of(copper, SLABS, ADSORBATES, PLACEMENTS, lets_pass)
+    cut = enumerate_surfaces(copper, SLABS, ADSORBATES, PLACEMENTS, lets_pass)
     assert cut.slabs == ()
     assert {r.reason for r in cut.refused} == {"element outside the model: Cu"}
     assert {r.stage for r in cut.refused} == {"slab"}
-    cut = surfaces_of(copper, SLABS, ADSORBATES, PLACEMENTS, COPPER | {"no potential": frozenset()})
+    cut = enumerate_surfaces(
+        copper, SLABS, ADSORBATES, PLACEMENTS, COPPER | {"no potential": frozenset()}
+    )
     assert {r.reason for r in cut.refused} == {"no potential: Cu"}
 
 
 def test_twice_the_workers_take_half_the_time(copper: Bulk) -> None:
-    cut = surfaces_of(copper, SLABS, ADSORBATES, PLACEMENTS, COPPER)
+    cut = enumerate_surfaces(copper, SLABS, ADSORBATES, PLACEMENTS, COPPER)
     one, two = (
         plan_campaign([cut], 2, model="mini", workers=workers, keep_per_pair=3)
         for workers in (1, 2)

@@ -4,20 +4,22 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec, count_placements, surface_sites
 from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
-from tasks.reports.plan import START_S, seconds_of
+from tasks.reports.plan import START_S, estimated_seconds
 from tasks.reports.plan_difference import (
-    Contents,
-    Difference,
+    CampaignContents,
+    IdDifference,
     compare_plans,
-    pairs_of,
+    pair_ids,
     placement_ids,
 )
 
 
-def contents(bulks: dict[str, str], adsorbates: str, placements: str, answered: str) -> Contents:
+def contents(
+    bulks: dict[str, str], adsorbates: str, placements: str, answered: str
+) -> CampaignContents:
     slabs, names = frozenset(bulks), frozenset(adsorbates)
-    pairs = pairs_of(slabs, names)
-    return Contents(bulks, names, slabs, pairs, frozenset(placements), frozenset(answered))
+    pairs = pair_ids(slabs, names)
+    return CampaignContents(bulks, names, slabs, pairs, frozenset(placements), frozenset(answered))
 
 
 def test_each_id_is_new_gone_or_unchanged() -> None:
@@ -25,10 +27,10 @@ def test_each_id_is_new_gone_or_unchanged() -> None:
     old = contents({"1": "Cu", "3": "Ag"}, "H", "bcx", "bcx")
     found = compare_plans(new, old)
     bulks, adsorbates, _, pairs, placements = found.lines
-    assert bulks == Difference("bulks", ("Pt",), ("Ag",), 1)
-    assert adsorbates == Difference("adsorbates", ("O",), (), 1)
+    assert bulks == IdDifference("bulks", ("Pt",), ("Ag",), 1)
+    assert adsorbates == IdDifference("adsorbates", ("O",), (), 1)
     assert (len(pairs.new), len(pairs.gone), pairs.unchanged) == (3, 1, 1)
-    assert placements == Difference("placements", ("a", "d"), ("x",), 2)
+    assert placements == IdDifference("placements", ("a", "d"), ("x",), 2)
     assert (found.to_predict, found.known) == (2, 2)
 
 
@@ -51,7 +53,7 @@ def test_placements_have_one_id_each() -> None:
 
 
 def test_known_placements_take_less_time_than_new_ones() -> None:
-    new = seconds_of(1000, model="mini", workers=1)
-    known = seconds_of(0, model="mini", workers=1, known=1000)
+    new = estimated_seconds(1000, model="mini", workers=1)
+    known = estimated_seconds(0, model="mini", workers=1, known=1000)
     assert START_S < known < new
-    assert seconds_of(0, model="mini", workers=1) == pytest.approx(START_S)
+    assert estimated_seconds(0, model="mini", workers=1) == pytest.approx(START_S)

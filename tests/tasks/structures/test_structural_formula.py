@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tasks.enumeration.adsorbates import adsorbate, adsorbate_names, name_of
+from tasks.enumeration.adsorbates import adsorbate, adsorbate_names, species_name
 from tasks.errors import UserError
 from tasks.structures.structural_formula import structural_formula
 
@@ -43,10 +43,10 @@ def test_a_molecule_in_pieces_has_no_formula() -> None:
 
 def test_a_stored_species_goes_by_its_stored_name() -> None:
     # Two stored names are one species bound by another atom; the one spelt as it is bonded wins.
-    assert name_of(adsorbate("OCHCH3").atoms) == "CH3CHO"
+    assert species_name(adsorbate("OCHCH3").atoms) == "CH3CHO"
     others = [name for name in adsorbate_names() if name != "OCHCH3"]
-    assert [name_of(adsorbate(name).atoms) for name in others] == others
+    assert [species_name(adsorbate(name).atoms) for name in others] == others
 
 
 def test_an_unknown_species_goes_by_its_formula() -> None:
-    assert name_of(molecule("CH3OCH3")) == "CH3OCH3"
+    assert species_name(molecule("CH3OCH3")) == "CH3OCH3"

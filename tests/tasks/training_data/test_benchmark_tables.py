@@ -19,14 +19,14 @@ from tasks.training_data import benchmark_tables as command
 from tasks.training_data.assemble import assemble_table, set_rows
 from tasks.training_data.assemble import main as assemble_main
 from tasks.training_data.benchmark_tables import PUBLISHED
-from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, chosen
+from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, sets_by_name
 from tasks.training_data.table import SCHEMA
 
 TEXT = "CO</s>Cu3Pt (1 1 0)</s>[C Cu atop [Cu Cu Pt C]]"
 
 
 def spec(name: str) -> SetSpec:
-    return chosen([name], (*SETS, *BENCHMARKS))[0]
+    return sets_by_name([name], (*SETS, *BENCHMARKS))[0]
 
 
 def clean(symbols: str = "Cu3Pt") -> Atoms:

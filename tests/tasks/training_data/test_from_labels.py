@@ -132,7 +132,7 @@ def test_what_cannot_be_learnt_from_is_set_aside_by_name(slab: Slab, adslabs: li
         held_out={held.candidate_id},
     )
     assert found.n_labels == 1
-    whys = {each.candidate_id: each.why for each in found.aside}
+    whys = {each.candidate_id: each.reason for each in found.excluded}
     assert whys == {
         held.candidate_id: "held out: the checkpoint is judged by it",
         bare.candidate_id: "no placement: where it started is no longer kept",

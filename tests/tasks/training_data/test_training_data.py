@@ -10,13 +10,13 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from tasks.enumeration.adsorbates import adsorbate
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.standard_frame import bulk_formula, standard_frame
 from tasks.training_data import emt_set
 from tasks.training_data.assemble import set_rows
 from tasks.training_data.ideal_slab import ideal_slab
-from tasks.training_data.re_place import Replaced, Replacer
-from tasks.training_data.sources import LabelledStructure, SetSpec, miller_of, read_frames
+from tasks.training_data.recovered_placements import PlacementRecovery, RecoveredPlacement
+from tasks.training_data.sources import LabelledStructure, SetSpec, miller_from_facet, read_frames
 from tasks.training_data.table import SCHEMA, Label, training_row, write_rows
 
 
@@ -54,9 +54,11 @@ def frame(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> 
     )
 
 
-def replaced(atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)) -> Replaced:
-    made = Replacer(WWL)(frame(atoms, name, miller))
-    assert isinstance(made, Replaced), made
+def replaced(
+    atoms: Atoms, name: str, miller: tuple[int, int, int] = (1, 1, 1)
+) -> RecoveredPlacement:
+    made = PlacementRecovery(WWL)(frame(atoms, name, miller))
+    assert isinstance(made, RecoveredPlacement), made
     return made
 
 
@@ -159,14 +161,14 @@ def test_an_adsorbate_across_the_cell_border_is_joined_first() -> None:
 def test_a_dissociated_adsorbate_is_refused_with_the_reason() -> None:
     end = relaxed(truncated(), "CO", (1.0, 1.0), 1.8)
     end.positions[-1] += (2.0, 0.0, -0.5)
-    made = Replacer(WWL)(frame(end, "CO"))
-    assert isinstance(made, Refused)
+    made = PlacementRecovery(WWL)(frame(end, "CO"))
+    assert isinstance(made, Refusal)
     assert "is not CO any more" in made.reason
 
 
 def test_an_unknown_species_is_refused_and_nothing_is_guessed() -> None:
-    made = Replacer(WWL)(frame(relaxed(truncated(), "CO", (1.0, 1.0), 1.8), "XO"))
-    assert isinstance(made, Refused)
+    made = PlacementRecovery(WWL)(frame(relaxed(truncated(), "CO", (1.0, 1.0), 1.8), "XO"))
+    assert isinstance(made, Refusal)
     assert "no adsorbate is called 'XO'" in made.reason
 
 
@@ -174,12 +176,12 @@ def test_an_unknown_species_is_refused_and_nothing_is_guessed() -> None:
     ("facet", "miller"), [("(111)", (1, 1, 1)), ("(0001)", (0, 0, 1)), ("(211)", (2, 1, 1))]
 )
 def test_facets_become_three_indices(facet: str, miller: tuple[int, int, int]) -> None:
-    assert miller_of(facet) == miller
+    assert miller_from_facet(facet) == miller
 
 
 def test_a_facet_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(UserError, match=r"a facet is written \(hkl\)"):
-        miller_of("111")
+        miller_from_facet("111")
 
 
 def _write_set(folder: Path) -> SetSpec:
@@ -258,12 +260,12 @@ def test_the_plan_is_balanced_over_the_adsorbates(jobs: list[emt_set.SlabJob]) -
 def test_a_stopped_run_goes_on_and_repeats_nothing(
     few: list[emt_set.SlabJob], tmp_path: Path
 ) -> None:
-    first = list(emt_set.run(few[:1], out=tmp_path, seed=0, processes=1))
+    first = list(emt_set.relax_all(few[:1], out=tmp_path, seed=0, processes=1))
     written = first[0].stat().st_mtime_ns
-    done = list(emt_set.run(few, out=tmp_path, seed=0, processes=1))
+    done = list(emt_set.relax_all(few, out=tmp_path, seed=0, processes=1))
     assert done[0].stat().st_mtime_ns == written
     assert len(list(tmp_path.glob("part-*.parquet"))) == 2
-    assert "relaxations" in emt_set.report(tmp_path)[0]
+    assert "relaxations" in emt_set.outcome_lines(tmp_path)[0]
 
 
 def test_labels_are_relaxed_energies_of_unrelaxed_placements(few: list[emt_set.SlabJob]) -> None:
@@ -282,4 +284,4 @@ def test_no_placements_and_no_processes_are_refused() -> None:
     with pytest.raises(UserError, match="at least 1 placement, got 0"):
         emt_set.plan_emt_set(0, 0)
     with pytest.raises(UserError, match="processes is at least 1, got 0"):
-        list(emt_set.run([], out=Path(), seed=0, processes=0))
+        list(emt_set.relax_all([], out=Path(), seed=0, processes=0))

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from tasks.enumeration.adsorbates import Adsorbate, adsorbate
-from tasks.enumeration.docking import Placement, aim
-from tasks.enumeration.placements import place_adsorbate, refusal
+from tasks.enumeration.docking import Placement, aim_point
+from tasks.enumeration.placements import place_adsorbate, refusal_reason
 from tasks.enumeration.sites import Site, SurfaceSites, in_plane_symmetry, surface_sites, to_cell
 from tasks.enumeration.slabs import Slab
-from tasks.errors import Refused, UserError
+from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
 from tasks.structures.orientation import molecule_bonds
 from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
@@ -34,7 +34,7 @@ _NEVER = 1e6
 
 
 @dataclass(frozen=True)
-class Replaced:
+class RecoveredPlacement:
     """A relaxed frame beside the placement it is the end of.
 
     ``moved_ang`` is the root mean square distance between the two adsorbates, ``shifted_ang`` the
@@ -57,33 +57,33 @@ class _Ground:
     images: tuple[Site, ...]
 
 
-class Replacer:
+class PlacementRecovery:
     """Re-places relaxed frames; what frames on one slab share is computed once."""
 
     def __init__(self, spec: SetSpec) -> None:
         self._spec = spec
         self._grounds: dict[str, _Ground] = {}
 
-    def __call__(self, frame: LabelledStructure) -> Replaced | Refused:
+    def __call__(self, frame: LabelledStructure) -> RecoveredPlacement | Refusal:
         """Return the unrelaxed placement of a relaxed frame, or why there is none."""
         try:
             return self._replaced(frame)
         except UserError as error:
-            return Refused(frame.uid, "placement", str(error))
+            return Refusal(frame.uid, "placement", str(error))
 
-    def _replaced(self, frame: LabelledStructure) -> Replaced:
+    def _replaced(self, frame: LabelledStructure) -> RecoveredPlacement:
         relaxed = standard_frame(frame.atoms, self._spec.adsorbate_tag)
         in_slab = relaxed.get_tags() != 2
         ground = self._ground(ideal_slab(relaxed[in_slab]), frame)
         species = adsorbate(frame.adsorbate)
         end_A3 = _matched(species, relaxed[~in_slab])
         placement, shifted = _nearest_placement(ground, species, end_A3)
-        reason = refusal(ground.slab, species, placement, ground.sites.landscape)
+        reason = refusal_reason(ground.slab, species, placement, ground.sites.landscape)
         if reason:
             raise UserError(reason)
         unrelaxed = place_adsorbate(ground.slab, species, placement, ground.sites.landscape).atoms
         moved = _rms_distance(unrelaxed[unrelaxed.get_tags() == 2], species, end_A3)
-        return Replaced(unrelaxed, relaxed, ground.slab.bulk_formula, moved, shifted)
+        return RecoveredPlacement(unrelaxed, relaxed, ground.slab.bulk_formula, moved, shifted)
 
     def _ground(self, atoms: Atoms, frame: LabelledStructure) -> _Ground:
         # Sites name atoms by index and the id ignores the order of atoms, so positions join it.
@@ -194,7 +194,7 @@ def _offsets(
 ) -> NDArray[np.float64]:
     """Return the shortest in-plane vectors from where each site aims to the binding centre."""
     plane_22 = ground.slab.atoms.cell.array[:2, :2]
-    aims_K2 = np.array([aim(ground.slab, species, site) for site in ground.images])
+    aims_K2 = np.array([aim_point(ground.slab, species, site) for site in ground.images])
     apart_K2 = centre_3[:2] - aims_K2
     shifts = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ plane_22
     scaled_K2 = apart_K2 @ np.linalg.inv(plane_22)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.acquisition import AcquisitionError, Beliefs
+from tasks.acquisition import AcquisitionError, PairEstimates
 
-TWO = Beliefs.plain(
+TWO = PairEstimates.plain(
     ["a", "b"],
     ["s", "s"],
     ["x", "x"],
@@ -37,12 +37,12 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_beliefs_that_cannot_be_are_refused(case: str) -> None:
+def test_estimates_that_cannot_be_are_refused(case: str) -> None:
     change, rule = BAD[case]
     with pytest.raises(AcquisitionError, match=rule):
         replace(TWO, **change)  # type: ignore[arg-type]
 
 
-def test_plain_beliefs_cost_one_each() -> None:
+def test_plain_estimates_cost_one_each() -> None:
     assert TWO.cost_R.tolist() == [1, 1]
     assert TWO.slab_cost_R.tolist() == [0, 0]

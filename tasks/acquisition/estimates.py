@@ -20,7 +20,7 @@ class AcquisitionError(UserError, ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Beliefs:
+class PairEstimates:
     """R pairs as a policy sees them. ``plain`` leaves out what a policy may do without.
 
     ``slab_cost_R`` is that of the row's clean slab, paid once for each slab, so that rows of one
@@ -56,8 +56,8 @@ class Beliefs:
         sigma_R: ArrayLike,
         low_R: ArrayLike,
         high_R: ArrayLike,
-    ) -> "Beliefs":
-        """Return beliefs without features, penalties or slab costs; every adslab costs 1.
+    ) -> "PairEstimates":
+        """Return estimates without features, penalties or slab costs; every adslab costs 1.
 
         A window may be given as two numbers for all rows. ``dataclasses.replace`` adds the rest.
         """
@@ -98,48 +98,48 @@ def _floats(values: ArrayLike, n: int) -> Floats:
 _ROWS = ("energy_R", "sigma_R", "low_R", "high_R", "cost_R", "slab_cost_R", "penalty_R")
 
 
-def _check_shapes(beliefs: Beliefs) -> None:
-    n = len(beliefs)
+def _check_shapes(estimates: PairEstimates) -> None:
+    n = len(estimates)
     for name in (*_ROWS, "slab_ids", "bulk_ids"):
-        found = np.shape(getattr(beliefs, name))
+        found = np.shape(getattr(estimates, name))
         if found != (n,):
             raise AcquisitionError(
                 f"each of the {n} candidates needs one value of {name}, got shape {found}; "
                 "give one for each row"
             )
-    if beliefs.features_RF.ndim != 2 or len(beliefs.features_RF) != n:
+    if estimates.features_RF.ndim != 2 or len(estimates.features_RF) != n:
         raise AcquisitionError(
             f"features need one row for each of the {n} candidates, got shape "
-            f"{beliefs.features_RF.shape}; give (R, 0) where there are none"
+            f"{estimates.features_RF.shape}; give (R, 0) where there are none"
         )
 
 
-def _check_values(beliefs: Beliefs) -> None:
+def _check_values(estimates: PairEstimates) -> None:
     for name in (*_ROWS, "features_RF"):
-        if not np.isfinite(getattr(beliefs, name)).all():
+        if not np.isfinite(getattr(estimates, name)).all():
             raise AcquisitionError(
                 f"{name} must be finite numbers, got a NaN or an infinity; leave that pair out"
             )
     for name in ("sigma_R", "slab_cost_R", "penalty_R"):
-        _require(name, getattr(beliefs, name) >= 0, "at least 0", beliefs)
-    _require("cost_R", beliefs.cost_R > 0, "above 0", beliefs)
-    _require("low_R", beliefs.low_R < beliefs.high_R, "below high_R", beliefs)
+        _require(name, getattr(estimates, name) >= 0, "at least 0", estimates)
+    _require("cost_R", estimates.cost_R > 0, "above 0", estimates)
+    _require("low_R", estimates.low_R < estimates.high_R, "below high_R", estimates)
 
 
-def _require(name: str, holds_R: NDArray[np.bool_], rule: str, beliefs: Beliefs) -> None:
+def _require(name: str, holds_R: NDArray[np.bool_], rule: str, estimates: PairEstimates) -> None:
     if not holds_R.all():
         row = int(np.argmin(holds_R))
         raise AcquisitionError(
-            f"{name} must be {rule}, got {getattr(beliefs, name)[row]} of candidate "
-            f"{beliefs.candidate_ids[row]}; correct it"
+            f"{name} must be {rule}, got {getattr(estimates, name)[row]} of candidate "
+            f"{estimates.candidate_ids[row]}; correct it"
         )
 
 
-def _check_ids(beliefs: Beliefs) -> None:
-    if len(set(beliefs.candidate_ids)) != len(beliefs):
+def _check_ids(estimates: PairEstimates) -> None:
+    if len(set(estimates.candidate_ids)) != len(estimates):
         raise AcquisitionError("each candidate is one row, got one of them twice; remove one")
     cost_of: dict[str, float] = {}
-    for slab, cost in zip(beliefs.slab_ids, beliefs.slab_cost_R.tolist(), strict=True):
+    for slab, cost in zip(estimates.slab_ids, estimates.slab_cost_R.tolist(), strict=True):
         if cost_of.setdefault(slab, cost) != cost:
             raise AcquisitionError(
                 f"a clean slab has one cost, got {cost_of[slab]} and {cost} of slab {slab}; "
