@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 class AcquisitionError(UserError, ValueError):
-    """Beliefs or a policy that no choice can be made with."""
+    """Estimates or a policy that nothing can be selected with."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ HALF_EV = 0.1  # so far outside, an energy is worth half of one on the border
 
 
 class Score(Protocol):
-    """Beliefs in, one number of at least 0 for each row out; the order of rows changes nothing.
+    """Estimates in, one number of at least 0 for each row out; the order of rows changes nothing.
 
     ``best_ev`` is the smallest verified distance (eV) of an energy to the middle of its window, for
     all rows or for each; None or NaN where nothing is verified yet. ``seed`` is read by ``random``

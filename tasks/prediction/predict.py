@@ -41,7 +41,7 @@ class ScoredCandidate:
     adsorbate: str
     site_kind: str
     site: str
-    adslab_recipe: dict[str, object]
+    recipe: dict[str, object]
     text: str
     prediction: Prediction
     structure: str | None = None
