@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.deployment import deploy_app
-from flows.cli.inspect import look_app
-from flows.cli.interrupt import stopped_says
-from flows.cli.learning import learn_app
+from flows.cli.deployment import deployment_app
+from flows.cli.inspect import inspect_app
+from flows.cli.interrupt import exit_cleanly_on_signal
+from flows.cli.learning import learning_app
 from flows.cli.models import model_app
 from flows.cli.queue import queue_app
 from flows.errors import USER_FAULTS
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for part in (look_app, learn_app, deploy_app):
+for part in (inspect_app, learning_app, deployment_app):
     app.registered_commands += part.registered_commands
 app.add_typer(queue_app, name="queue")
 app.add_typer(model_app, name="model")
@@ -47,7 +47,9 @@ DatabaseOption = Annotated[
 @app.command()
 def screen(file: CampaignFile, database: DatabaseOption = None) -> None:
     """Run a campaign, or go on with one that was stopped."""
-    with stopped_says(f"stopped; what was finished is stored. Go on with: sabatier screen {file}"):
+    with exit_cleanly_on_signal(
+        f"stopped; what was finished is stored. Go on with: sabatier screen {file}"
+    ):
         from flows.screening.start import start_screening
 
         start_screening(file, database)
@@ -82,7 +84,7 @@ def verify(
     database: DatabaseOption = None,
 ) -> None:
     """Drain the queue of the campaign's level of theory with that level's engine."""
-    with stopped_says(
+    with exit_cleanly_on_signal(
         "stopped; labels so far are stored, and jobs that were submitted run on. Go on with the "
         f"same command: sabatier verify {campaign}"
     ):
@@ -99,7 +101,7 @@ def lattice(
     out: Annotated[Path, typer.Option(help="Folder of the crystals' files.")] = Path("crystals"),
 ) -> None:
     """Compute the lattice constants of a campaign's bulks, as files that it can take instead."""
-    with stopped_says(
+    with exit_cleanly_on_signal(
         "stopped; the crystals so far are written. Go on with: "
         f"sabatier lattice {file} --level {level} --out {out}"
     ):

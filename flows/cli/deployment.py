@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.interrupt import StoppedError, stopping
+from flows.cli.interrupt import StoppedError, stop_on_signal
 
-deploy_app = typer.Typer()
+deployment_app = typer.Typer()
 
 
-@deploy_app.command()
+@deployment_app.command()
 def deploy(
     file: Annotated[
         Path | None, typer.Argument(help="A deployments file (YAML); else the one that ships.")
@@ -19,7 +19,7 @@ def deploy(
 ) -> None:
     """Register campaigns, schedules and triggers on a Prefect server; again changes nothing."""
     try:
-        with stopping():
+        with stop_on_signal():
             from flows.deployment.register import start_deploy
 
             start_deploy(file, serve=serve)

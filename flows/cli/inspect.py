@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-look_app = typer.Typer()
+inspect_app = typer.Typer()
 
 Name = Annotated[str, typer.Argument(help="The campaign's name.")]
 DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
 
 
-@look_app.command()
+@inspect_app.command()
 def candidates(
     campaign: Name,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 20,
@@ -27,7 +27,7 @@ def candidates(
     show_candidates(db, campaign, number)
 
 
-@look_app.command()
+@inspect_app.command()
 def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     """Show what became of every bulk, slab and placement of a campaign."""
     from flows.config.settings import read_settings
@@ -40,7 +40,7 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     show_funnel(db, campaign)
 
 
-@look_app.command()
+@inspect_app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="One reading statement.")],
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows.")] = 1000,
@@ -56,7 +56,7 @@ def sql(
     show_selected(run_select(db, query, limit))
 
 
-@look_app.command()
+@inspect_app.command()
 def forget(campaign: Name, database: DatabaseOption = None) -> None:
     """Delete a campaign's states, ranks and waiting calculations; labels stay."""
     from flows.config.settings import read_settings

@@ -19,7 +19,7 @@ class StoppedError(Exception):
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
+def stop_on_signal() -> Iterator[None]:
     """Raise ``StoppedError`` from the block when the process is asked to stop.
 
     The signal raises KeyboardInterrupt, on which event loops and Prefect clean up and then raise
@@ -46,10 +46,10 @@ def stopping() -> Iterator[None]:
 
 
 @contextmanager
-def stopped_says(message: str) -> Iterator[None]:
+def exit_cleanly_on_signal(message: str) -> Iterator[None]:
     """End the process with one line where it is asked to stop within the block."""
     try:
-        with stopping():
+        with stop_on_signal():
             yield
     except StoppedError as stopped:
         print(f"sabatier: {message}", file=sys.stderr)

@@ -5,33 +5,33 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.interrupt import stopped_says
+from flows.cli.interrupt import exit_cleanly_on_signal
 
-learn_app = typer.Typer()
+learning_app = typer.Typer()
 
 DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
 
 
-@learn_app.command()
+@learning_app.command()
 def fine_tune(
     campaign: Annotated[str, typer.Argument(help="The campaign whose labels are learnt from.")],
     database: DatabaseOption = None,
 ) -> None:
     """Fine-tune the serving checkpoint on verified labels; it serves if the gate lets it."""
     again = f"sabatier fine-tune {campaign}"
-    with stopped_says(f"stopped; every epoch so far is kept. Go on with: {again}"):
+    with exit_cleanly_on_signal(f"stopped; every epoch so far is kept. Go on with: {again}"):
         from flows.learning.start import start_fine_tuning
 
         start_fine_tuning(campaign, database)
 
 
-@learn_app.command()
+@learning_app.command()
 def rescore(
     campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
     database: DatabaseOption = None,
 ) -> None:
     """Let the checkpoint that serves now predict again what matters, and rank by it."""
-    with stopped_says(
+    with exit_cleanly_on_signal(
         "stopped; what was predicted is stored, and the ranking is what it was. Go on with: "
         f"sabatier rescore {campaign}"
     ):
@@ -40,7 +40,7 @@ def rescore(
         start_rescoring(campaign, database)
 
 
-@learn_app.command()
+@learning_app.command()
 def loop(
     file: Annotated[Path, typer.Argument(help="The campaign file (YAML).")],
     rounds: Annotated[int, typer.Option(min=1, help="How many in all, also earlier ones.")] = 3,
@@ -51,7 +51,7 @@ def loop(
 ) -> None:
     """Screen, verify, fine-tune, judge and score again, round after round."""
     again = f"sabatier loop {file} --rounds {rounds}"
-    with stopped_says(f"stopped; what was finished is stored. Go on with: {again}"):
+    with exit_cleanly_on_signal(f"stopped; what was finished is stored. Go on with: {again}"):
         from flows.learning.start import start_loop
 
         start_loop(file, rounds, budget, database)

@@ -75,14 +75,14 @@ def show(
     database: DatabaseOption = None,
 ) -> None:
     """Show one calculation with every try: what went in and out, where, when, by what."""
-    from flows.display.queue import show_item, write_tries
+    from flows.display.queue import show_queue_item, write_attempts
     from screening_db.queue.view import items_called
 
     db = _open(database)
     for found in items_called(db, [item], level):
-        show_item(db, found)
+        show_queue_item(db, found)
         if out is not None:
-            write_tries(db, found, out)
+            write_attempts(db, found, out)
 
 
 @queue_app.command()
@@ -163,11 +163,11 @@ def _carry_out(
     level: str | None,
     database: str | None,
 ) -> None:
-    from flows.display.queue import show_carried
+    from flows.display.queue import show_changed_items
 
     db = _open(database)
     keys = _chosen(db, items, where, level)
-    show_carried(db, done, order(db, keys))
+    show_changed_items(db, done, order(db, keys))
 
 
 def _chosen(

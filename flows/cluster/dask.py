@@ -17,7 +17,7 @@ from dask.distributed import (
 )
 from distributed.utils import LoopRunner
 
-from flows.cluster.environment import environment
+from flows.cluster.environment import temporary_environment
 from flows.cluster.workers import ClusterPlan, Device
 from flows.errors import CampaignError
 from tasks.verification.engines.launch import thread_variables
@@ -47,7 +47,7 @@ def dask_client(
     with (
         _event_loop() as loop,
         _threads_each(threads),
-        stopped_after(_started(plan, device, loop)) as cluster,
+        closing_cluster(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield _prepared(client, plugin)
@@ -108,7 +108,7 @@ def _threads_each(threads: int | None) -> Iterator[None]:
     variables = thread_variables(threads)
     spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | variables
     with (
-        environment(variables),
+        temporary_environment(variables),
         dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}),
     ):
         yield
@@ -126,7 +126,7 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
 
 
 @contextmanager
-def stopped_after(cluster: Any) -> Iterator[Any]:
+def closing_cluster(cluster: Any) -> Iterator[Any]:
     """Yield a cluster and close it after.
 
     The work is done by then: a worker that a busy machine ends too slowly is no fault of the run.
@@ -161,7 +161,7 @@ def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
     return LocalCluster(n_workers=plan.workers, processes=True, **stated)
 
 
-def finished(
+def results_as_completed(
     client: Client, futures: Iterable["Future[Any]"]
 ) -> Iterator[tuple["Future[Any]", Any]]:
     """Yield each future and its result as it is done, then let go of the result.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
+def temporary_environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Let processes that are started in the block have these variables."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -12,7 +12,7 @@ from flows.errors import CampaignError
 from tasks.verification.engines.launch import LAUNCHER
 from tasks.verification.inputs.resources import COSTS, EngineCost, ResourceLimits
 
-System = Literal["local", "slurm"]
+BatchSystem = Literal["local", "slurm"]
 _OURS = frozenset(  # stated by us for every job, each from what it needs
     (
         *("job-name", "output", "error", "nodes", "ntasks", "cpus-per-task", "mem", "time"),
@@ -21,7 +21,7 @@ _OURS = frozenset(  # stated by us for every job, each from what it needs
 )
 
 
-class Profile(BaseModel):
+class BatchProfile(BaseModel):
     """How jobs are submitted at one place; a file states what differs.
 
     ``setup`` are lines of shell before each job, ``options`` further options of ``sbatch`` by their
@@ -65,14 +65,14 @@ class Profile(BaseModel):
         return options
 
 
-def load_profile(path: Path | None) -> Profile:
+def load_batch_profile(path: Path | None) -> BatchProfile:
     """Return the profile that a file states, or the one that states nothing.
 
     Raises:
         CampaignError: the file cannot be read as a profile.
     """
     if path is None:
-        return Profile()
+        return BatchProfile()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
@@ -80,7 +80,7 @@ def load_profile(path: Path | None) -> Profile:
             f"profile {path} cannot be read ({fault}); copy deployments/slurm.yaml and change it"
         ) from None
     try:
-        return Profile.model_validate({} if data is None else data)
+        return BatchProfile.model_validate({} if data is None else data)
     except ValidationError as invalid:
         error = invalid.errors()[0]
         place = ".".join(str(part) for part in error["loc"]) or "the file"

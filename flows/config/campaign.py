@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from flows.config.campaign_learning import Learning
-from flows.config.strict import Strict, attempt
+from flows.config.strict import YamlModel, raise_as_value_error
 from flows.config.triage import Triage
 from tasks.acquisition.rank import Window
 from tasks.enumeration.bulks import (
@@ -31,24 +31,24 @@ from tasks.enumeration.slabs import SlabSpec
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
 SiteKind = Literal["atop", "bridge", "hollow"]
-Miller = Annotated[list[int], Field(min_length=3, max_length=3)]
+MillerIndices = Annotated[list[int], Field(min_length=3, max_length=3)]
 
 
-class Alloy(Strict):
+class Alloy(YamlModel):
     """One alloy: its formula, and the crystal structure it is built in."""
 
     formula: str
     prototype: Prototype
 
 
-class Combination(Strict):
+class Combination(YamlModel):
     """Every ordered choice of two elements, in each of the prototypes."""
 
     elements: list[str] = Field(min_length=2)
     prototypes: list[Prototype] = Field(min_length=1)
 
 
-class Bulks(Strict):
+class Bulks(YamlModel):
     """Where bulk crystals come from. Paths are relative to the campaign file."""
 
     elements: list[str] = Field(default=[])
@@ -77,14 +77,14 @@ class Bulks(Strict):
         return self
 
 
-class Surfaces(Strict):
+class Surfaces(YamlModel):
     """Which surfaces are cut, and how thick and wide the slabs are.
 
     Without ``fixed_layers`` the lower half of each slab is fixed.
     """
 
     max_miller: int = Field(default=1, ge=1, le=4)
-    millers: list[Miller] | None = None
+    millers: list[MillerIndices] | None = None
     min_thickness: float = 7.0
     vacuum: float = 15.0
     min_in_plane: float = 8.0
@@ -106,11 +106,11 @@ class Surfaces(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Surfaces":
-        attempt(self.spec)
+        raise_as_value_error(self.spec)
         return self
 
 
-class FileAdsorbate(Strict):
+class FileAdsorbate(YamlModel):
     """Your own adsorbate from a structure file; ``binding`` counts its atoms from 0."""
 
     file: str
@@ -118,7 +118,7 @@ class FileAdsorbate(Strict):
     name: str | None = None
 
 
-class SmilesAdsorbate(Strict):
+class SmilesAdsorbate(YamlModel):
     """Your own adsorbate from a SMILES string; ``binding`` counts its atoms from 0."""
 
     smiles: str
@@ -151,7 +151,7 @@ def _adsorbate_name(adsorbate: AnyAdsorbate) -> str:
     return Path(adsorbate.file).stem if isinstance(adsorbate, FileAdsorbate) else adsorbate.smiles
 
 
-class Placements(Strict):
+class Placements(YamlModel):
     """Where and how each adsorbate is put on a slab."""
 
     kinds: list[SiteKind] = Field(default=["atop", "bridge", "hollow"])
@@ -166,11 +166,11 @@ class Placements(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Placements":
-        attempt(lambda: self.spec(seed=0))
+        raise_as_value_error(lambda: self.spec(seed=0))
         return self
 
 
-class Target(Strict):
+class Target(YamlModel):
     """The energies wanted of one adsorbate: a window, or an optimum and a width either side."""
 
     window: tuple[float, float] | None = None
@@ -196,14 +196,14 @@ class Target(Strict):
         return Window.around(self.optimum or 0.0, self.width or 0.0)
 
 
-class Verification(Strict):
+class Verification(YamlModel):
     """What drains the queue: a level of theory, the campaign's own if none, and its engine."""
 
     level: str | None = None
     engine: str | None = None
 
 
-class Cluster(Strict):
+class Cluster(YamlModel):
     """Where the work runs.
 
     ``cuda: auto`` takes one worker for each GPU where there are any, ``false`` never, and ``true``
@@ -226,7 +226,7 @@ class Cluster(Strict):
         return value
 
 
-class Campaign(Strict):
+class Campaign(YamlModel):
     """One screening campaign, as its file states it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from flows.config.strict import Strict
+from flows.config.strict import YamlModel
 
 
-class Learning(Strict):
+class Learning(YamlModel):
     """How the loop fine-tunes after each round, and when it gives up.
 
     ``method: auto`` chooses by the number of labels; ``replay`` is the share of an epoch that

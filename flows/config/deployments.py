@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.config.strict import Strict
-from flows.config.yaml_model import Form, load_form
+from flows.config.strict import YamlModel
+from flows.config.yaml_model import YamlFileKind, load_yaml_model
 
 Event = Literal["finished", "failed", "refused"]
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 
-class Pool(Strict):
+class Pool(YamlModel):
     """The work pool whose workers run the campaigns, made where it is not there yet.
 
     ``runs`` is how many runs it takes at once. ``folder`` is where runs in containers see the
@@ -49,7 +49,7 @@ class Pool(Strict):
         return self
 
 
-class Scheduled(Strict):
+class Scheduled(YamlModel):
     """When something runs: by cron, every so many seconds, or by hand alone."""
 
     cron: str | None = None
@@ -101,7 +101,7 @@ class LoopSchedule(Scheduled):
     budget: int | None = Field(default=None, ge=1)
 
 
-class DeployedCampaign(Strict):
+class DeployedCampaign(YamlModel):
     """One campaign file and what is done with it.
 
     ``fine_tune_after`` so many new labels that may be trained on the model is fine-tuned; they are
@@ -126,13 +126,13 @@ class DeployedCampaign(Strict):
         return self
 
 
-class Concurrency(Strict):
+class Concurrency(YamlModel):
     """How many runs of a kind may go on at once, over all campaigns; of one campaign it is one."""
 
     verifications: int = Field(default=1, ge=1)
 
 
-class Deployments(Strict):
+class Deployments(YamlModel):
     """All that one file deploys."""
 
     pool: Pool = Pool()
@@ -175,9 +175,9 @@ def checked_webhook(value: str) -> str:
     return value
 
 
-FORM = Form(Deployments, "deployments", "deployments/local.yaml")
+DEPLOYMENTS_FILE = YamlFileKind(Deployments, "deployments", "deployments/local.yaml")
 
 
 def load_deployments(path: Path) -> Deployments:
     """Return what the deployments file at ``path`` states."""
-    return load_form(path, FORM)
+    return load_yaml_model(path, DEPLOYMENTS_FILE)

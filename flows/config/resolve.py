@@ -28,7 +28,7 @@ from tasks.verification.relaxation.admission import unverifiable
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedCampaign:
     """All that a campaign names, found and checked; nothing has been enumerated yet."""
 
     campaign: Campaign
@@ -81,13 +81,13 @@ class Resolved:
         return json.dumps(stated, sort_keys=True, indent=1)
 
 
-def resolve(
+def resolve_campaign(
     campaign: Campaign,
     folder: Path,
     materials_project_key: str | None,
     places: EngineLocations | None = None,
     checkpoint: str | None = None,
-) -> Resolved:
+) -> ResolvedCampaign:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
 
     ``places`` say where engines are, so that what cannot be verified is refused early.
@@ -124,7 +124,7 @@ def resolve(
             f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
         )
     prices = _prices(campaign, folder, bulks)
-    return Resolved(
+    return ResolvedCampaign(
         _with_content(campaign, prices),
         tuple(sorted(bulks, key=lambda b: b.bulk_id)),
         adsorbates,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from flows.config.strict import Strict, attempt
+from flows.config.strict import YamlModel, raise_as_value_error
 from tasks.acquisition import (
     CostRule,
     Policy,
@@ -43,7 +43,7 @@ ScoreName = Literal[
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Acquisition(Strict):
+class Acquisition(YamlModel):
     """What makes a pair worth a calculation: ``batch`` mixes two scores, any score stands alone.
 
     ``diversity`` says how much a pair suffers from another like it among the chosen, 0 not at all;
@@ -80,7 +80,7 @@ class Acquisition(Strict):
         return self
 
 
-class Costs(Strict):
+class Costs(YamlModel):
     """What calculations cost; 1 is a relaxation in a cell of ``reference_atoms`` atoms.
 
     A clean slab costs what its adslab does, once. ``weight`` says how much cheap ones are
@@ -98,11 +98,11 @@ class Costs(Strict):
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Costs":
-        attempt(self.rule)
+        raise_as_value_error(self.rule)
         return self
 
 
-class ElementPrices(Strict):
+class ElementPrices(YamlModel):
     """A table by element, ``price``, ``supply_risk``, a file or its content, and its weight.
 
     The dearest element of the table is worth ``exp(-weight)`` of the cheapest.
@@ -118,7 +118,7 @@ class ElementPrices(Strict):
         return Prices(price_table(self.table, folder), self.weight)
 
 
-class Triage(Strict):
+class Triage(YamlModel):
     """How many pairs go to the verification queue, and which."""
 
     budget: int = Field(default=50, ge=0)

@@ -14,37 +14,37 @@ from pydantic_core import ErrorDetails
 from flows.errors import CampaignError
 from tasks.yaml_text import YamlError, read_yaml
 
-Place = tuple[int | str, ...]
-Model = TypeVar("Model", bound=BaseModel)
+KeyPath = tuple[int | str, ...]
+ModelType = TypeVar("ModelType", bound=BaseModel)
 
 
-def _as_it_is(place: Place) -> Place:
+def _unchanged(place: KeyPath) -> KeyPath:
     return place
 
 
 @dataclass(frozen=True)
-class Form(Generic[Model]):
+class YamlFileKind(Generic[ModelType]):
     """A kind of file: the model of its content, its name in errors, and an example to begin with.
 
     ``in_file`` turns a place that pydantic names into the place in the file.
     """
 
-    model: type[Model]
+    model: type[ModelType]
     kind: str
     example: str
-    in_file: Callable[[Place], Place] = _as_it_is
+    in_file: Callable[[KeyPath], KeyPath] = _unchanged
 
 
-def load_form(path: Path, form: Form[Model]) -> Model:
+def load_yaml_model(path: Path, form: YamlFileKind[ModelType]) -> ModelType:
     """Return what the file at ``path`` states.
 
     Raises:
         CampaignError: it cannot be read, or states what the model refuses.
     """
-    return parse_form(_read(path, form), path, form)
+    return parse_yaml_model(_read(path, form), path, form)
 
 
-def parse_form(text: str, path: Path, form: Form[Model]) -> Model:
+def parse_yaml_model(text: str, path: Path, form: YamlFileKind[ModelType]) -> ModelType:
     """Return what ``text`` states; ``path`` is named in errors."""
     try:
         root, data = read_yaml(text)
@@ -68,7 +68,7 @@ def parse_form(text: str, path: Path, form: Form[Model]) -> Model:
         raise CampaignError(_explain(errors[0], root, path, form)) from None
 
 
-def _read(path: Path, form: Form[Model]) -> str:
+def _read(path: Path, form: YamlFileKind[ModelType]) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -79,7 +79,9 @@ def _read(path: Path, form: Form[Model]) -> str:
         ) from None
 
 
-def _explain(error: ErrorDetails, root: yaml.Node, path: Path, form: Form[Model]) -> str:
+def _explain(
+    error: ErrorDetails, root: yaml.Node, path: Path, form: YamlFileKind[ModelType]
+) -> str:
     place = form.in_file(error["loc"])
     where = f"{path}, line {_line(root, place)}"
     if error["type"] == "extra_forbidden":
@@ -98,14 +100,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _dotted(place: Place) -> str:
+def _dotted(place: KeyPath) -> str:
     text = ""
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
 
 
-def _line(root: yaml.Node, place: Place) -> int:
+def _line(root: yaml.Node, place: KeyPath) -> int:
     """Return the line, from 1, of the deepest part of ``place`` that the file has."""
     node, line = root, root.start_mark.line
     for part in place:
@@ -125,7 +127,7 @@ def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | No
     return None
 
 
-def _unknown_key(place: Place, model: type[BaseModel]) -> str:
+def _unknown_key(place: KeyPath, model: type[BaseModel]) -> str:
     key, parents = str(place[-1]), place[:-1]
     valid = sorted(_valid_keys(parents, model))
     near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.0)
@@ -136,7 +138,7 @@ def _unknown_key(place: Place, model: type[BaseModel]) -> str:
     )
 
 
-def _valid_keys(place: Place, model: type[BaseModel]) -> set[str]:
+def _valid_keys(place: KeyPath, model: type[BaseModel]) -> set[str]:
     """Return the keys that the models allow at ``place``."""
     types_here: list[Any] = [model]
     for part in place:

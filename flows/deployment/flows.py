@@ -19,7 +19,7 @@ from flows.config.campaign_file import load_campaign
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
 from flows.deployment.deployed_summary import label_summary, screening_summary
-from flows.deployment.hooks import REFUSED, tell_webhook
+from flows.deployment.hooks import REFUSED, notify_webhook
 from flows.deployment.label_trigger import start_when_due
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
@@ -36,9 +36,9 @@ def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow
     return flow(
         name=name,
         flow_run_name=flow_run_name,
-        on_completion=[tell_webhook],
-        on_failure=[tell_webhook],
-        on_crashed=[tell_webhook],
+        on_completion=[notify_webhook],
+        on_failure=[notify_webhook],
+        on_crashed=[notify_webhook],
     )
 
 
@@ -120,8 +120,8 @@ def fine_tune_campaign(
 @flow(
     name="count-labels-campaign",
     flow_run_name="count labels of {campaign}",
-    on_failure=[tell_webhook],
-    on_crashed=[tell_webhook],
+    on_failure=[notify_webhook],
+    on_crashed=[notify_webhook],
 )
 def count_labels_campaign(
     file: Path,

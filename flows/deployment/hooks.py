@@ -13,7 +13,7 @@ from flows.deployment.webhook import WebhookMessage, send_message
 REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothing failed
 
 
-def tell_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell the run's webhook, where it has one, what became of it; what goes wrong is logged."""
     given = flow_run.parameters
     try:

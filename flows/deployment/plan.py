@@ -25,7 +25,7 @@ _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedDeployment:
     """One deployment: a flow with parameters and perhaps a schedule, under a campaign's name."""
 
     flow: Flow[Any, Any]
@@ -49,7 +49,7 @@ class DeploymentContext:
     settings: Settings
 
 
-def entries(stated: Deployments, site: DeploymentContext) -> list[Entry]:
+def plan_deployments(stated: Deployments, site: DeploymentContext) -> list[PlannedDeployment]:
     """Return the deployments that a file states.
 
     Raises:
@@ -57,7 +57,7 @@ def entries(stated: Deployments, site: DeploymentContext) -> list[Entry]:
             shown in Prefect.
     """
     found: dict[str, str] = {}
-    made: list[Entry] = []
+    made: list[PlannedDeployment] = []
     for wanted in stated.campaigns:
         campaign = load_campaign(site.folder / wanted.file)
         if campaign.name in found:
@@ -89,13 +89,13 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
 
 def _of_campaign(
     wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: DeploymentContext
-) -> Iterator[Entry]:
+) -> Iterator[PlannedDeployment]:
     common = _common(wanted, campaign, stated, site)
 
-    def entry(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> Entry:
+    def entry(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> PlannedDeployment:
         own = {name: value for name, value in own.items() if value is not None}
         schedule, told = _schedule(when, stated.timezone)
-        return Entry(flow, campaign.name, common | own, schedule, told)
+        return PlannedDeployment(flow, campaign.name, common | own, schedule, told)
 
     if wanted.screen is not None:
         yield entry(deployed.screen_campaign, wanted.screen)

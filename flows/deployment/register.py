@@ -24,12 +24,17 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-from flows.cluster.environment import environment
+from flows.cluster.environment import temporary_environment
 from flows.cluster.prefect_server import scheduling_server
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import DEFAULT_DATABASE, Settings, read_settings
 from flows.deployment.flows import VERIFICATIONS
-from flows.deployment.plan import DeploymentContext, Entry, entries, job_variables
+from flows.deployment.plan import (
+    DeploymentContext,
+    PlannedDeployment,
+    job_variables,
+    plan_deployments,
+)
 from flows.errors import CampaignError
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "local.yaml"
@@ -39,11 +44,11 @@ _ANSWER_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
-class Deployed:
+class RegisteredDeployments:
     """What is registered now, and what earlier files left there, which runs on."""
 
     server: str
-    entries: tuple[Entry, ...]
+    planned: tuple[PlannedDeployment, ...]
     others: tuple[str, ...]
 
 
@@ -56,7 +61,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
     settings = read_settings()
     stated = load_deployments(path)
     site = DeploymentContext(path.parent, Path.cwd(), settings)
-    wanted = entries(stated, site)  # whatever is wrong with a file is said before a server is asked
+    wanted = plan_deployments(stated, site)
     if serve and stated.pool.type != "process":
         raise CampaignError(
             f"--serve starts a worker of a process pool, {path} states a {stated.pool.type} pool; "
@@ -78,7 +83,9 @@ def _shipped() -> Path:
     )
 
 
-def register(stated: Deployments, wanted: Sequence[Entry], here: Path, server: str) -> Deployed:
+def register(
+    stated: Deployments, wanted: Sequence[PlannedDeployment], here: Path, server: str
+) -> RegisteredDeployments:
     """Make pool, limits and deployments as ``stated``; what is there already is brought up to date.
 
     Raises:
@@ -96,7 +103,7 @@ def register(stated: Deployments, wanted: Sequence[Entry], here: Path, server: s
         found = client.read_deployments(deployment_filter=ours, limit=200)
     names = {f"{flows.get(row.flow_id, '?')}/{row.name}" for row in found}
     others = sorted(names - {entry.name for entry in wanted})
-    return Deployed(server, tuple(wanted), tuple(others))
+    return RegisteredDeployments(server, tuple(wanted), tuple(others))
 
 
 def _make_pool(client: SyncPrefectClient, pool: Pool) -> None:
@@ -121,7 +128,7 @@ def _make_pool(client: SyncPrefectClient, pool: Pool) -> None:
     client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=pool.runs))
 
 
-def _deployment(entry: Entry, pool: Pool, here: Path) -> RunnerDeployment:
+def _deployment(entry: PlannedDeployment, pool: Pool, here: Path) -> RunnerDeployment:
     """Return an entry as Prefect registers it: one run at a time, of a flow found by its module.
 
     A run that is due while the last one goes on is cancelled; it would find the campaign locked.
@@ -176,15 +183,15 @@ def _require_answer(address: str) -> None:
         ) from None
 
 
-def _show(done: Deployed, stated: Deployments) -> None:
-    for entry in done.entries:
+def _show(done: RegisteredDeployments, stated: Deployments) -> None:
+    for entry in done.planned:
         print(f"{entry.name}: {entry.when}")
     for name in done.others:
         print(
             f"{name}: not in this file, stays as it is; to remove it: prefect deployment delete "
             f"{name}"
         )
-    print(f"{len(done.entries)} deployments in pool {stated.pool.name} on {done.server}")
+    print(f"{len(done.planned)} deployments in pool {stated.pool.name} on {done.server}")
     print(f"worker  PREFECT_API_URL={done.server} {_worker_line(stated.pool)}", flush=True)
 
 
@@ -197,7 +204,7 @@ def _serve(pool: Pool, server: str) -> None:
     command = [sys.executable, "-m", "prefect", "worker", "start"]
     command += ["--pool", pool.name, "--type", pool.type]
     variables = {"PREFECT_API_URL": server, "DO_NOT_TRACK": "1"}
-    with environment(variables | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}):
+    with temporary_environment(variables | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}):
         worker: subprocess.Popen[Any] = subprocess.Popen(command)
     try:
         status = worker.wait()

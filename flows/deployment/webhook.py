@@ -16,7 +16,7 @@ _AGAIN = frozenset({408, 425, 429})  # refusals that pass, beside faults of the 
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryLimits:
     """How long one try may take, how often is tried, and how long all of it may take (s)."""
 
     try_s: float = TRY_S
@@ -51,30 +51,30 @@ class WebhookMessage:
         }
 
 
-def send_message(url: str, message: WebhookMessage, patience: Patience | None = None) -> str:
+def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None = None) -> str:
     """Send ``message`` and return why it did not arrive, or nothing where it did.
 
     The sender is a thread that is left behind at the deadline: a server that answers one byte at a
     time cannot hold a run.
     """
-    patient = patience or Patience()
-    outcome = [f"no answer within {patient.deadline_s:g} s"]
+    limits = limits or RetryLimits()
+    outcome = [f"no answer within {limits.deadline_s:g} s"]
 
     def send() -> None:
-        outcome[0] = _sent(url, message.payload(), patient)
+        outcome[0] = _sent(url, message.payload(), limits)
 
     sender = threading.Thread(target=send, name="webhook", daemon=True)
     sender.start()
-    sender.join(patient.deadline_s)
+    sender.join(limits.deadline_s)
     return outcome[0]
 
 
-def _sent(url: str, payload: Mapping[str, Any], patient: Patience) -> str:
+def _sent(url: str, payload: Mapping[str, Any], limits: RetryLimits) -> str:
     fault = ""
-    for number in range(patient.tries):
+    for number in range(limits.tries):
         if number:
-            time.sleep(patient.pause_s * 2 ** (number - 1))
-        fault, again = _tried(url, payload, patient.try_s)
+            time.sleep(limits.pause_s * 2 ** (number - 1))
+        fault, again = _tried(url, payload, limits.try_s)
         if not again:
             break
     return fault

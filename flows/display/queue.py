@@ -59,7 +59,7 @@ def show_queue(
         print("more with --number; one alone, with every try: sabatier queue show ID")
 
 
-def show_item(db: Database, item: QueueItem) -> None:
+def show_queue_item(db: Database, item: QueueItem) -> None:
     """Print one item and the provenance of each of its tries."""
     lines = [
         ("item", item.item),
@@ -82,7 +82,7 @@ def show_item(db: Database, item: QueueItem) -> None:
         show_steps(row, steps_of(db, (row.item, row.level, row.token)))
 
 
-def write_tries(db: Database, item: QueueItem, folder: Path) -> None:
+def write_attempts(db: Database, item: QueueItem, folder: Path) -> None:
     """Write the structures and the kept files of every try, one folder for each."""
     for number, row in enumerate(tries(db, item.item, item.level), start=1):
         own = folder / f"{item.item[:SHORT_ID]}-{_plain(item.level)}-{number:02d}"
@@ -97,7 +97,7 @@ def write_tries(db: Database, item: QueueItem, folder: Path) -> None:
         print(f"written    {own}")
 
 
-def show_carried(db: Database, done: str, carried: Carried) -> None:
+def show_changed_items(db: Database, done: str, carried: Carried) -> None:
     """Print what an order changed, and what it left and why."""
     items = {item.key: item for item in items_of(db)}
     table = new_table(f"{len(carried.changed):,} {done}", ("id", "what", "adsorbate", "state now"))

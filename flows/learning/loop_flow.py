@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
 from flows.learning.loop import Loop
 from flows.learning.rescore import rescore
@@ -25,7 +25,7 @@ class CampaignLoopSteps:
     """The parts of one campaign's loop, and where they run."""
 
     db: Database
-    resolved: Resolved
+    resolved: ResolvedCampaign
     runtime: Runtime
     where: DaskWorkers | BatchJobs
     engine_locations: EngineLocations

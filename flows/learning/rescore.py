@@ -13,7 +13,7 @@ from dask.distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.cluster.dask import dask_client, finished
+from flows.cluster.dask import dask_client, results_as_completed
 from flows.cluster.predictor_plugin import PredictorPlugin, worker_predictor
 from flows.cluster.prefect_client import control_plane
 from flows.cluster.workers import device_for
@@ -195,7 +195,7 @@ def _score(
         for number, group in enumerate(_filled(slabs, GROUP_PLACEMENTS))
     }
     done: dict[int, tuple[ScoredCandidate, ...]] = {}
-    for future, scored in finished(client, futures):
+    for future, scored in results_as_completed(client, futures):
         done[futures[future]] = scored
         advance(len(scored))
     return [one for number in sorted(done) for one in done[number]]

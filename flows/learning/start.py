@@ -6,7 +6,7 @@ from flows.cluster.prefect_client import control_plane
 from flows.config.campaign_file import load_campaign
 from flows.config.campaign_learning import Learning
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates
 from flows.errors import CampaignError
@@ -80,7 +80,7 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
 
 
 def _run(
-    db: Database, resolved: Resolved, settings: Settings, rounds: int, calculations: int
+    db: Database, resolved: ResolvedCampaign, settings: Settings, rounds: int, calculations: int
 ) -> str:
     campaign = resolved.campaign
     cluster = cluster_plan(campaign, settings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from flows.records.to_rows import (
     adsorbate_row,
     bulk_row,
@@ -26,7 +26,7 @@ from screening_db.tables.screening import CampaignItemRow, Stage
 from tasks.reports.plan import BulkSurfaces
 
 
-def record_start(db: Database, resolved: Resolved) -> None:
+def record_start(db: Database, resolved: ResolvedCampaign) -> None:
     """Store what a campaign names, before anything is placed.
 
     What may be refused comes before the campaign, so that no campaign is left half begun.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from model.checkpoint import embedded_names
 from model.contract import Prediction
 from screening_db.records.lake import SCHEMA
@@ -84,7 +84,7 @@ def level_row(level: LevelOfTheory) -> LevelOfTheoryRow:
     )
 
 
-def checkpoint_row(resolved: Resolved) -> CheckpointRow:
+def checkpoint_row(resolved: ResolvedCampaign) -> CheckpointRow:
     """Return the checkpoint of a campaign as a row."""
     domain = resolved.domain
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
@@ -103,7 +103,7 @@ def _folder(checkpoint: str) -> str:
     return "" if checkpoint in embedded_names() else str(Path(checkpoint).absolute())
 
 
-def campaign_row(resolved: Resolved) -> CampaignRow:
+def campaign_row(resolved: ResolvedCampaign) -> CampaignRow:
     """Return a campaign that is running as a row."""
     return CampaignRow(
         name=resolved.campaign.name,

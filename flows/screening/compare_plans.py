@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.config.campaign_file import load_campaign
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import Resolved, resolve
+from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings
 from flows.display.tables import duration, new_table, print_table
 from flows.errors import CampaignError
@@ -38,7 +38,7 @@ class EarlierCampaign:
 
 def show_comparison(
     earlier: EarlierCampaign,
-    resolved: Resolved,
+    resolved: ResolvedCampaign,
     surfaces: Sequence[BulkSurfaces],
     settings: Settings,
     workers: int,
@@ -63,7 +63,7 @@ def show_comparison(
 
 
 def campaign_contents(
-    resolved: Resolved, surfaces: Sequence[BulkSurfaces], *, answered: bool
+    resolved: ResolvedCampaign, surfaces: Sequence[BulkSurfaces], *, answered: bool
 ) -> CampaignContents:
     """Return what a campaign file holds; with ``answered`` all of it counts as screened."""
     campaign = resolved.campaign
@@ -82,13 +82,15 @@ def campaign_contents(
 
 
 def _of_file(
-    earlier: EarlierCampaign, resolved: Resolved, settings: Settings
+    earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
 ) -> CampaignContents | None:
     """Return what the other file holds, or None where a stored campaign is meant."""
     path = Path(earlier.other)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         return None
-    other = resolve(load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations())
+    other = resolve_campaign(
+        load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations()
+    )
     same = (other.level.level_hash, other.checkpoint_sha256) == (
         resolved.level.level_hash,
         resolved.checkpoint_sha256,
@@ -97,7 +99,7 @@ def _of_file(
 
 
 def _of_stored(
-    earlier: EarlierCampaign, resolved: Resolved, settings: Settings
+    earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
 ) -> CampaignContents:
     """Return what a stored campaign holds, as far as it was run."""
     place = choose_database(settings, resolved.campaign.database, earlier.database)

@@ -8,11 +8,11 @@ from dask.distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.cluster.dask import dask_client, finished
+from flows.cluster.dask import dask_client, results_as_completed
 from flows.cluster.predictor_plugin import PredictorPlugin
 from flows.cluster.prefect_client import control_plane
 from flows.cluster.workers import ClusterPlan, device_for
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
 from flows.records.campaign_start import record_surfaces
 from flows.screening.chunks import Chunk, make_chunks
@@ -36,7 +36,7 @@ class Runtime:
 class Screening:
     """One run of a campaign: what it works on, and where the results go."""
 
-    resolved: Resolved
+    resolved: ResolvedCampaign
     store: ResultStore
     client: Client
     chunks: list[Chunk] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Screening:
 
 
 def expected_items(
-    resolved: Resolved, surfaces: Sequence[BulkSurfaces], chunks: Sequence[Chunk]
+    resolved: ResolvedCampaign, surfaces: Sequence[BulkSurfaces], chunks: Sequence[Chunk]
 ) -> ExpectedCounts:
     """Return how many items of each stage a campaign has, from what was enumerated."""
     bulks = {b.bulk_id for b in resolved.bulks}
@@ -89,17 +89,19 @@ def expected_items(
     return ExpectedCounts(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
 
 
-def cut_bulks(client: Client, resolved: Resolved) -> list[BulkSurfaces]:
+def cut_bulks(client: Client, resolved: ResolvedCampaign) -> list[BulkSurfaces]:
     """Cut every bulk on the workers, one future each; the order is that of the bulks."""
     request = SlabRequest.of(resolved)
     futures = [client.submit(cut_bulk, bulk, request, pure=False) for bulk in resolved.bulks]
     done = {}
-    for _, surfaces in finished(client, futures):
+    for _, surfaces in results_as_completed(client, futures):
         done[surfaces.bulk.bulk_id] = surfaces
     return [done[bulk.bulk_id] for bulk in resolved.bulks]
 
 
-def run_screening(resolved: Resolved, database: Database, lake: Path, runtime: Runtime) -> None:
+def run_screening(
+    resolved: ResolvedCampaign, database: Database, lake: Path, runtime: Runtime
+) -> None:
     """Run what is left of a campaign whose start is recorded."""
     name = resolved.campaign.name
     store = ResultStore(database, lake, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dask.distributed import Client
 
-from flows.cluster.dask import finished
+from flows.cluster.dask import results_as_completed
 from flows.cluster.predictor_plugin import worker_predictor
 from flows.display.progress import Advance
 from flows.records.to_rows import (
@@ -78,7 +78,7 @@ def score_chunk(
         for number, group in enumerate(members)
     }
     done: dict[int, SlabScores] = {}
-    for future, scores in finished(client, futures):
+    for future, scores in results_as_completed(client, futures):
         done[futures[future]] = scores
         advance(len(scores.candidates) + len(scores.refused))
     scores = _joined([done[number] for number in sorted(done)])

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows.cluster.workers import ClusterPlan, default_workers
-from flows.config.batch_profile import load_profile
+from flows.config.batch_profile import load_batch_profile
 from flows.config.campaign import Campaign
 from flows.config.campaign_file import load_campaign
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import Resolved, resolve
+from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
 from flows.display.tables import show_candidates, show_funnel, show_plan
@@ -71,7 +71,7 @@ def start_screening(file: Path, database: str | None) -> None:
         db.close()
 
 
-def _run(resolved: Resolved, db: Database, settings: Settings) -> None:
+def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
     from flows.screening.flow import Runtime, run_screening
 
     runtime = Runtime(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
@@ -141,21 +141,23 @@ def place_to_compute(
         workers = request.workers or settings.workers or default_workers()
         return DaskWorkers(ClusterPlan(workers, settings.cluster), settings.memory_class)
     stated = request.profile or settings.profile
-    profile = load_profile(stated)
+    profile = load_batch_profile(stated)
     jobs = request.jobs or settings.jobs
     if jobs is None:  # a machine of one's own has as many places as cores, unless a profile counts
         jobs = default_workers() if on == "local" and stated is None else profile.jobs
     return BatchJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
 
 
-def _read(file: Path, settings: Settings) -> tuple[Campaign, Resolved]:
+def _read(file: Path, settings: Settings) -> tuple[Campaign, ResolvedCampaign]:
     campaign = load_campaign(file)
-    return campaign, resolve(campaign, file.parent, settings.mp_api_key, read_engine_locations())
+    return campaign, resolve_campaign(
+        campaign, file.parent, settings.mp_api_key, read_engine_locations()
+    )
 
 
 def open_campaign(
     address: str, campaign: Campaign, folder: Path, settings: Settings
-) -> tuple[Database, Resolved]:
+) -> tuple[Database, ResolvedCampaign]:
     """Open the database and resolve the campaign with the checkpoint that serves in it.
 
     A database is made once nothing of the campaign is refused.
@@ -163,7 +165,7 @@ def open_campaign(
     db = database_if_there(address)
     try:
         checkpoint = screening_checkpoint(db, campaign) if db else None
-        resolved = resolve(
+        resolved = resolve_campaign(
             campaign, folder, settings.mp_api_key, read_engine_locations(), checkpoint
         )
         return db or open_database(address), resolved

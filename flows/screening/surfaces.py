@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flows.config.resolve import Resolved
+from flows.config.resolve import ResolvedCampaign
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.placements import PlacementSpec
@@ -24,7 +24,7 @@ class SlabRequest:
     elements: dict[str, frozenset[str]]
 
     @classmethod
-    def of(cls, resolved: Resolved) -> "SlabRequest":
+    def of(cls, resolved: ResolvedCampaign) -> "SlabRequest":
         """Return the order of a campaign."""
         campaign, verified_at = resolved.campaign, resolved.verified_at
         elements = {
@@ -48,7 +48,7 @@ def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     )
 
 
-def cut_bulks_locally(resolved: Resolved) -> list[BulkSurfaces]:
+def cut_bulks_locally(resolved: ResolvedCampaign) -> list[BulkSurfaces]:
     """Cut every bulk in this process."""
     request = SlabRequest.of(resolved)
     return [cut_bulk(bulk, request) for bulk in resolved.bulks]

@@ -26,8 +26,8 @@ from typing import Any
 import psutil
 import submitit
 
-from flows.cluster.environment import environment
-from flows.config.batch_profile import Profile, System
+from flows.cluster.environment import temporary_environment
+from flows.config.batch_profile import BatchProfile, BatchSystem
 from flows.errors import CampaignError
 from flows.verification.batch_job import run_job, was_warned
 from flows.verification.executor import Result, SubmissionError, Work
@@ -65,7 +65,7 @@ class BatchExecutor:
     have written: the folder is this user's and closed to everybody else.
     """
 
-    def __init__(self, system: System, profile: Profile, folder: Path, jobs: int) -> None:
+    def __init__(self, system: BatchSystem, profile: BatchProfile, folder: Path, jobs: int) -> None:
         _require_system(system)
         self._system, self._profile, self._jobs = system, profile, jobs
         self._folder = _private(folder.resolve())
@@ -89,7 +89,7 @@ class BatchExecutor:
         folder.mkdir(mode=0o700)
         threads = thread_variables(work.resources.threads)
         try:
-            with environment(threads), _signals_held_back():
+            with temporary_environment(threads), _signals_held_back():
                 job = self._executor(work, folder).submit(run_job, work, folder)
         except (OSError, RuntimeError, SubprocessError) as said:
             raise SubmissionError(
@@ -225,7 +225,7 @@ class BatchExecutor:
         return local
 
 
-def slurm_parameters(profile: Profile, needed: Resources, name: str) -> Mapping[str, Any]:
+def slurm_parameters(profile: BatchProfile, needed: Resources, name: str) -> Mapping[str, Any]:
     """Return what ``sbatch`` is asked for; the queue alone decides what is run again."""
     variables = thread_variables(needed.threads)
     if needed.threads > 1:  # since Slurm 22.05 srun does not take it from --cpus-per-task
@@ -322,7 +322,7 @@ def _kill(watched: _Watched) -> None:
             process.kill()
 
 
-def _require_system(system: System) -> None:
+def _require_system(system: BatchSystem) -> None:
     if system == "slurm" and shutil.which("sbatch") is None:
         raise CampaignError(
             "jobs are submitted to Slurm by sbatch, which is not found here; run this on a login "

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flows.cluster.workers import ClusterPlan, default_workers
-from flows.config.batch_profile import Profile, System
+from flows.config.batch_profile import BatchProfile, BatchSystem
 from flows.display.progress import progress_bar
 from flows.errors import CampaignError
 from flows.records.recorded_level import recorded_level
@@ -53,8 +53,8 @@ class DaskWorkers:
 class BatchJobs:
     """Jobs of a batch system, which outlive this process; ``folder`` keeps what they exchange."""
 
-    system: System
-    profile: Profile
+    system: BatchSystem
+    profile: BatchProfile
     folder: Path
     jobs: int
     memory_class: int | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.config.campaign_file import load_campaign
-from flows.config.resolve import resolve
+from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.screening.lattice import start_lattice
 from flows.screening.surfaces import cut_bulks_locally
@@ -50,7 +50,7 @@ def test_bulks_are_computed_once_and_a_campaign_takes_them(
 
     line = next(words for words in CAMPAIGN.splitlines() if words.startswith("bulks"))
     file.write_text(CAMPAIGN.replace(line, "bulks: {structures: [crystals/*.extxyz]}"))
-    resolved = resolve(load_campaign(file), file.parent, None)
+    resolved = resolve_campaign(load_campaign(file), file.parent, None)
     assert [bulk.formula for bulk in resolved.bulks] == ["Cu", "Cu3Pt"]
     cut = cut_bulks_locally(resolved)
     assert [r for surface in cut for r in surface.refused] == []

@@ -207,7 +207,7 @@ def test_workers_that_end_too_slowly_are_no_fault_of_a_run_that_is_done() -> Non
         def close(self) -> None:
             raise TimeoutError
 
-    with cluster.stopped_after(Slow()) as slow:
+    with cluster.closing_cluster(Slow()) as slow:
         done = True
     assert done
     assert not slow.shutdown_on_close

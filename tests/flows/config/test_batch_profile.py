@@ -6,7 +6,7 @@ import pytest
 from support.paths import REPOSITORY
 
 from flows.cluster.workers import default_workers
-from flows.config.batch_profile import Profile, load_profile
+from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.config.settings import Settings
 from flows.errors import CampaignError
 from flows.screening.start import VerificationRequest, place_to_compute
@@ -17,7 +17,7 @@ PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
 
 
 def test_the_example_states_what_differs_and_keeps_the_rest() -> None:
-    profile = load_profile(PROFILE)
+    profile = load_batch_profile(PROFILE)
     assert (profile.jobs, profile.partition, profile.limits.max_wall_h) == (50, "standard", 24.0)
     espresso = profile.limits.cost("quantum-espresso")
     assert (espresso.max_ranks, espresso.scf_s) == (32, 60.0)
@@ -42,19 +42,19 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> N
     file = tmp_path / "profile.yaml"
     file.write_text(text)
     with pytest.raises(CampaignError) as refused:
-        load_profile(file)
+        load_batch_profile(file)
     assert said in str(refused.value)
 
 
 def test_a_profile_that_is_not_there() -> None:
     with pytest.raises(CampaignError, match=r"copy deployments/slurm\.yaml"):
-        load_profile(Path("no-such.yaml"))
+        load_batch_profile(Path("no-such.yaml"))
 
 
 def test_the_command_goes_before_the_settings_and_those_before_the_profile() -> None:
     settings = Settings(on="slurm", jobs=7, profile=PROFILE, memory_class=1)
     stated = place_to_compute(VerificationRequest(), settings, Path("here"))
-    assert stated == BatchJobs("slurm", load_profile(PROFILE), Path("runs/jobs"), 7, 1)
+    assert stated == BatchJobs("slurm", load_batch_profile(PROFILE), Path("runs/jobs"), 7, 1)
     asked = place_to_compute(VerificationRequest(on="local", jobs=2), settings, Path("here"))
     assert isinstance(asked, BatchJobs)
     assert (asked.system, asked.jobs) == ("local", 2)
@@ -70,4 +70,4 @@ def test_without_anything_said_dask_computes_and_local_jobs_are_as_many_as_cores
         place_to_compute(VerificationRequest(), Settings(), Path("here")), DaskWorkers
     )
     local = place_to_compute(VerificationRequest(on="local"), Settings(), Path("here"))
-    assert local == BatchJobs("local", Profile(), Path("here"), default_workers())
+    assert local == BatchJobs("local", BatchProfile(), Path("here"), default_workers())

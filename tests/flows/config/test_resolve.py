@@ -6,7 +6,7 @@ import pytest
 
 from flows.config.campaign import Campaign
 from flows.config.campaign_file import parse_campaign
-from flows.config.resolve import resolve
+from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
@@ -43,7 +43,7 @@ def own_level(folder: Path, text: str) -> None:
 
 
 def test_an_adsorbate_without_a_reference_is_refused_by_name(tmp_path: Path) -> None:
-    resolved = resolve(stated(), tmp_path, None)
+    resolved = resolve_campaign(stated(), tmp_path, None)
     assert [a.name for a in resolved.adsorbates] == ["CH2O"]
     (refused,) = resolved.refused
     assert (refused.item, refused.stage) == ("CH3SH", "adsorbate")
@@ -52,26 +52,26 @@ def test_an_adsorbate_without_a_reference_is_refused_by_name(tmp_path: Path) -> 
         "CO, H2O, H2, N2; choose a level of theory whose references hold S, or drop the adsorbate"
     )
     with pytest.raises(CampaignError, match=r"all of them were refused: CH3SH: .* holds S"):
-        resolve(stated("CH2O, "), tmp_path, None)
+        resolve_campaign(stated("CH2O, "), tmp_path, None)
 
 
 def test_a_level_of_published_labels_verifies_all_that_it_refers_to(tmp_path: Path) -> None:
-    assert resolve(stated("verification: {level: emt}", ""), tmp_path, None).refused == ()
+    assert resolve_campaign(stated("verification: {level: emt}", ""), tmp_path, None).refused == ()
 
 
 def test_an_adsorbate_or_a_reference_without_a_potential_is_refused(tmp_path: Path) -> None:
     references = "reference: {kind: reactions, molecules: [CO2, H2O, H2, N2, SH2]}"
     own_level(tmp_path, f"based_on: qe-pbe\n{references}\n")
     campaign = stated("level: emt", "level: own.yaml")
-    assert resolve(campaign, tmp_path, None).refused == ()  # an engine that is elsewhere
+    assert resolve_campaign(campaign, tmp_path, None).refused == ()  # an engine that is elsewhere
     places = quantum_espresso(tmp_path, "Cu", "H", "C", "S")
     with pytest.raises(CampaignError) as fault:
-        resolve(campaign, tmp_path, None, places)
+        resolve_campaign(campaign, tmp_path, None, places)
     assert (
         "CH3SH: adsorbate that level own cannot verify: CH3SH, measured against CO2, H2O, H2, SH2, "
         "needs a potential of O, which engine quantum-espresso does not have here; install it"
     ) in str(fault.value)
-    assert resolve(campaign, tmp_path, None, quantum_espresso(tmp_path, "O")).refused == ()
+    assert resolve_campaign(campaign, tmp_path, None, quantum_espresso(tmp_path, "O")).refused == ()
 
 
 def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
@@ -80,7 +80,7 @@ def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
     own_level(tmp_path, "based_on: qe-pbe\n")
     places = quantum_espresso(tmp_path, "Pt", "H", "C", "O")
     campaign = stated("level: emt", "level: own.yaml")
-    cut = cut_bulks_locally(resolve(campaign, tmp_path, None, places))
+    cut = cut_bulks_locally(resolve_campaign(campaign, tmp_path, None, places))
     assert {r.reason for surface in cut for r in surface.refused} == {
         "element that engine quantum-espresso has no potential for: Cu"
     }
@@ -92,4 +92,4 @@ def test_a_level_that_its_engine_cannot_compute_is_refused_before_screening(
     own_level(tmp_path, "based_on: gpaw-pbe-fast\ncalculation: {dispersion: D3}\n")
     campaign = stated("level: emt", "level: own.yaml")
     with pytest.raises(UserError, match="gpaw computes dispersion none; level own states D3"):
-        resolve(campaign, tmp_path, None)
+        resolve_campaign(campaign, tmp_path, None)

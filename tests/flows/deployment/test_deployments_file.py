@@ -11,10 +11,15 @@ from prefect.flows import load_flow_from_entrypoint
 from rich.console import Console
 from support.paths import REPOSITORY
 
-from flows.config.batch_profile import load_profile
+from flows.config.batch_profile import load_batch_profile
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import Settings
-from flows.deployment.plan import DeploymentContext, Entry, entries, job_variables
+from flows.deployment.plan import (
+    DeploymentContext,
+    PlannedDeployment,
+    job_variables,
+    plan_deployments,
+)
 from flows.deployment.register import SHIPPED
 from flows.errors import CampaignError
 
@@ -35,22 +40,22 @@ def stated(folder: Path, text: str) -> Deployments:
     return load_deployments(file)
 
 
-def planned(folder: Path, text: str, **settings: Any) -> list[Entry]:
+def planned(folder: Path, text: str, **settings: Any) -> list[PlannedDeployment]:
     site = DeploymentContext(folder, folder, Settings(**settings))
-    return entries(stated(folder, text), site)
+    return plan_deployments(stated(folder, text), site)
 
 
 def test_every_file_that_ships_is_read_by_a_test() -> None:
     found = {file.stem for file in FOLDER.glob("*.yaml")}
     assert found == {*FILES, "prefect", "slurm"}
-    assert load_profile(FOLDER / "slurm.yaml").jobs == 50
+    assert load_batch_profile(FOLDER / "slurm.yaml").jobs == 50
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_ships_deploys_what_it_says(name: str) -> None:
     file = FOLDER / f"{name}.yaml"
     found = load_deployments(file)
-    made = entries(found, DeploymentContext(FOLDER, REPOSITORY, Settings()))
+    made = plan_deployments(found, DeploymentContext(FOLDER, REPOSITORY, Settings()))
     assert made
     for entry in made:
         entry.flow.validate_parameters(entry.parameters)
@@ -63,7 +68,9 @@ def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.Monk
     configs, _ = _load_deploy_configs_and_actions(
         prefect_file=FOLDER / "prefect.yaml", console=Console(quiet=True)
     )
-    ours = entries(load_deployments(SHIPPED), DeploymentContext(FOLDER, REPOSITORY, Settings()))
+    ours = plan_deployments(
+        load_deployments(SHIPPED), DeploymentContext(FOLDER, REPOSITORY, Settings())
+    )
     assert len(configs) == len(ours)
     for config, entry in zip(configs, ours, strict=True):
         flow = load_flow_from_entrypoint(config["entrypoint"])

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from support.web import free_port, listening
 
-from flows.deployment.hooks import REFUSED, tell_webhook
-from flows.deployment.webhook import Patience, WebhookMessage, send_message
+from flows.deployment.hooks import REFUSED, notify_webhook
+from flows.deployment.webhook import RetryLimits, WebhookMessage, send_message
 
-QUICK = Patience(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
+QUICK = RetryLimits(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
 MESSAGE = WebhookMessage("finished", "tiny: screen finished", "screen", "tiny")
 
 
@@ -25,7 +25,7 @@ def hook(
         name=state, message=message, is_completed=lambda: state in ("Completed", REFUSED)
     )
     flow = SimpleNamespace(name="screen-campaign")
-    tell_webhook(cast(Any, flow), cast(Any, run), cast(Any, ended))
+    notify_webhook(cast(Any, flow), cast(Any, run), cast(Any, ended))
 
 
 def test_a_message_is_json_that_slack_shows_as_text() -> None:
@@ -59,10 +59,10 @@ def test_a_server_that_is_down_is_given_up() -> None:
 
 
 def test_a_slow_server_holds_nobody_past_the_deadline() -> None:
-    patient = Patience(try_s=30.0, tries=3, pause_s=0.0, deadline_s=0.5)
+    limits = RetryLimits(try_s=30.0, tries=3, pause_s=0.0, deadline_s=0.5)
     with listening(wait_s=5.0) as listener:
         began = time.monotonic()
-        assert "no answer within 0.5 s" in send_message(listener.url, MESSAGE, patient)
+        assert "no answer within 0.5 s" in send_message(listener.url, MESSAGE, limits)
         assert time.monotonic() - began < 4.0
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.paths import REPOSITORY
 
 from flows.config.campaign_file import load_campaign, parse_campaign
-from flows.config.resolve import resolve
+from flows.config.resolve import resolve_campaign
 from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 
@@ -34,7 +34,7 @@ def test_an_example_is_as_large_as_it_should_be(
 ) -> None:
     text = (EXAMPLES / f"{name}.yaml").read_text()
     campaign = parse_campaign(text.replace("model: mini", f"model: {checkpoint}"), Path(name))
-    resolved = resolve(campaign, EXAMPLES, None)
+    resolved = resolve_campaign(campaign, EXAMPLES, None)
     surfaces = cut_bulks_locally(resolved)
     assert len(surfaces) >= bulks
     assert len(resolved.adsorbates) >= adsorbates
@@ -46,7 +46,7 @@ def test_an_example_is_as_large_as_it_should_be(
 @pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint has been trained here")
 @pytest.mark.parametrize("file", CAMPAIGNS, ids=lambda file: file.stem)
 def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
-    resolved = resolve(load_campaign(file), EXAMPLES, None)
+    resolved = resolve_campaign(load_campaign(file), EXAMPLES, None)
     elements = {symbol for bulk in resolved.bulks for symbol in bulk.atoms.get_chemical_symbols()}
     assert resolved.refused == ()
     assert elements <= resolved.domain.elements[resolved.level.name]

@@ -7,7 +7,7 @@ import pytest
 from support import stored_rows as make
 
 from flows.config.campaign_file import load_campaign, parse_campaign
-from flows.config.resolve import resolve
+from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
 from flows.records.recorded_campaign import recorded_campaign, recorded_prices
@@ -113,7 +113,7 @@ def test_what_was_begun_is_paid_from_the_cost_budget(
         session.add(make.queue_row("Cu", "mine", state="converged"))
     triage = f"{{budget: 2, costs: {{budget: {budget}}}}}"
     campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
-    row = campaign_row(resolve(campaign, Path(), None))
+    row = campaign_row(resolve_campaign(campaign, Path(), None))
     ranking = new_ranking(db, row, make.CHECKPOINT)
     assert [item.item for item in ranking.queued] == queued
 
@@ -136,7 +136,9 @@ def test_a_clean_slab_is_paid_once_before_its_energy_is_there(
         session.add(make.queue_row("Cu", "mine", state="converged"))
     triage = f"{{budget: 2, costs: {{budget: {budget}}}}}"
     campaign = parse_campaign(FILE.replace("{budget: 1}", triage), Path("mine.yaml"))
-    ranking = new_ranking(db, campaign_row(resolve(campaign, Path(), None)), make.CHECKPOINT)
+    ranking = new_ranking(
+        db, campaign_row(resolve_campaign(campaign, Path(), None)), make.CHECKPOINT
+    )
     assert [item.item for item in ranking.queued] == queued
 
 
@@ -157,7 +159,9 @@ def test_new_keys_that_say_the_default_leave_the_id_of_a_campaign_alone(tmp_path
     ids = []
     for triage in ("{budget: 1}", "{budget: 1, policy: batch, promising: 0.5}"):
         (tmp_path / "mine.yaml").write_text(FILE.replace("{budget: 1}", triage))
-        ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
+        ids.append(
+            resolve_campaign(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256
+        )
     assert ids[0] == ids[1]
 
 
@@ -167,7 +171,9 @@ def test_prices_decide_the_id_of_a_campaign(tmp_path: Path) -> None:
     ids = []
     for platinum in (30000, 40000):
         (tmp_path / "own.yaml").write_text(f"values: {{Cu: 6, Pt: {platinum}}}")
-        ids.append(resolve(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256)
+        ids.append(
+            resolve_campaign(load_campaign(tmp_path / "mine.yaml"), tmp_path, None).config_sha256
+        )
     assert ids[0] != ids[1]
 
 
@@ -175,7 +181,7 @@ def test_a_table_of_ones_own_is_recorded_whole(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text("values: {Cu: 6, Pt: 30000}")
     stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
-    resolved = resolve(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)
+    resolved = resolve_campaign(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)
     file.unlink()
     repeat = recorded_campaign(campaign_row(resolved))
     assert recorded_prices(repeat) == resolved.prices
@@ -186,10 +192,10 @@ def test_an_element_without_a_price_is_refused_before_anything_runs(tmp_path: Pa
     stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
     campaign = parse_campaign(stated, tmp_path / "mine.yaml")
     with pytest.raises(CampaignError, match=r"own\.yaml has no Pt; add them"):
-        resolve(campaign, tmp_path, None)
+        resolve_campaign(campaign, tmp_path, None)
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     stated = FILE.replace("{budget: 1}", "{budget: 1, prices: {table: own.yaml}}")
     with pytest.raises(UserError, match=r"own\.yaml does not exist"):
-        resolve(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)
+        resolve_campaign(parse_campaign(stated, tmp_path / "mine.yaml"), tmp_path, None)

@@ -291,7 +291,7 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     assert row.relaxed_text.startswith("N</s>Cu (1 1 1)</s>[N Cu Cu Cu hollow ")
     assert row.level_hash == LEVEL.level_hash
     (item,) = items_of(db)
-    queue_show.show_item(db, item)
+    queue_show.show_queue_item(db, item)
     said = capsys.readouterr().out
     assert "hollow Cu-Cu-Cu, begun on bridge Cu-Cu" in said
     assert row.relaxed_text in said
@@ -299,7 +299,7 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     shown = [line for line in said.splitlines() if line.startswith("  step ")]
     assert len(shown) == row.steps + 1
     assert f"{row.e_adslab:.6f} eV" in shown[-1]
-    queue_show.write_tries(db, item, tmp_path / "out")
+    queue_show.write_attempts(db, item, tmp_path / "out")
     (folder,) = (tmp_path / "out").iterdir()
     assert len(read(folder / "rung1.extxyz", ":")) == row.steps + 1
 

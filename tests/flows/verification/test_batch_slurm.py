@@ -10,7 +10,7 @@ import pytest
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 from support.paths import REPOSITORY
 
-from flows.config.batch_profile import Profile, load_profile
+from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.errors import CampaignError
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError
@@ -96,8 +96,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def drain(queue: MoodyQueue, profile: Profile | None = None) -> None:
-    profile = profile or Profile(limits=ResourceLimits(min_memory_gb=2.0))
+def drain(queue: MoodyQueue, profile: BatchProfile | None = None) -> None:
+    profile = profile or BatchProfile(limits=ResourceLimits(min_memory_gb=2.0))
     executor = batch_executor.BatchExecutor("slurm", profile, queue.jobs, 1)
     terms = CalculationSettings(queue.level, limits=profile.limits)
     pace = DriverIntervals(poll_s=0.1, queue_check_s=0.1)
@@ -171,14 +171,14 @@ def test_a_login_node_need_not_have_the_program_that_jobs_load(
     (slurm / "plan").write_text("REFUSED")
     found = campaign(queue.db, CAMPAIGN)
     for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
-        where = BatchJobs(system, Profile(), queue.jobs, 1)
+        where = BatchJobs(system, BatchProfile(), queue.jobs, 1)
         with pytest.raises(UserError, match=told):
             run_verification(queue.db, found, limit=None, engine=None, where=where)
 
 
 def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:
     needed = Resources(ranks=8, threads=2, memory_gb=12.5, wall_s=7200)
-    asked = batch_executor.slurm_parameters(load_profile(PROFILE), needed, "name")
+    asked = batch_executor.slurm_parameters(load_batch_profile(PROFILE), needed, "name")
     assert (asked["time"], asked["mem"], asked["cpus_per_task"]) == (120, "12800M", 2)
     assert asked["additional_parameters"] == {
         "ntasks": 8,
@@ -196,10 +196,10 @@ def test_without_sbatch_the_way_out_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CampaignError, match="sbatch, which is not found here; run this on a login"):
-        batch_executor.BatchExecutor("slurm", Profile(), tmp_path / "jobs", 1)
+        batch_executor.BatchExecutor("slurm", BatchProfile(), tmp_path / "jobs", 1)
 
 
 def test_a_folder_that_cannot_be_private_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("a file")
     with pytest.raises(CampaignError, match="a folder of this user's own"):
-        batch_executor.BatchExecutor("local", Profile(), tmp_path / "jobs", 1)
+        batch_executor.BatchExecutor("local", BatchProfile(), tmp_path / "jobs", 1)
