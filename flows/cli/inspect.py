@@ -20,10 +20,10 @@ def candidates(
     from flows.config.settings import read_settings
     from flows.display.tables import show_candidates
     from flows.records.locations import existing_database
-    from screening_db.queries.ranking import campaign as campaign_row
+    from screening_db.queries.ranking import find_campaign
 
     db = existing_database(read_settings(), database)
-    campaign_row(db, campaign)
+    find_campaign(db, campaign)
     show_candidates(db, campaign, number)
 
 
@@ -33,10 +33,10 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.config.settings import read_settings
     from flows.display.tables import show_funnel
     from flows.records.locations import existing_database
-    from screening_db.queries.ranking import campaign as campaign_row
+    from screening_db.queries.ranking import find_campaign
 
     db = existing_database(read_settings(), database)
-    campaign_row(db, campaign)
+    find_campaign(db, campaign)
     show_funnel(db, campaign)
 
 
@@ -62,11 +62,11 @@ def forget(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.config.settings import read_settings
     from flows.records.locations import existing_database, lake_folder
     from screening_db.database.lock import campaign_lock
-    from screening_db.records.lake import forget_predictions
+    from screening_db.records.lake import delete_lake
     from screening_db.records.screening import forget_campaign
 
     db = existing_database(read_settings(), database)
     with campaign_lock(db, campaign):
         forget_campaign(db, campaign)
-        forget_predictions(lake_folder(db), campaign)
+        delete_lake(lake_folder(db), campaign)
     print(f"{campaign} is forgotten; its predictions and labels stay in {db.where}")

@@ -32,7 +32,7 @@ def list_models(
 def show(checkpoint: Checkpoint, database: DatabaseOption = None) -> None:
     """Show one checkpoint: where it lies, how it was made and judged, when it served what."""
     from flows.learning.show_models import show_checkpoint
-    from screening_db.learning.serving import checkpoint as find_checkpoint
+    from screening_db.learning.serving import find_checkpoint
 
     db = _open(database)
     show_checkpoint(db, find_checkpoint(db, checkpoint))

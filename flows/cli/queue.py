@@ -9,10 +9,10 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from screening_db.database.engine import Database
-    from screening_db.queue.commands import Carried
+    from screening_db.queue.commands import CommandResult
     from screening_db.queue.view import ItemKey
 
-    Order = Callable[[Database, list[ItemKey]], Carried]
+    Order = Callable[[Database, list[ItemKey]], CommandResult]
 
 
 class QueueGroup(TyperGroup):
@@ -52,15 +52,15 @@ def list_items(
     """Count the calculations in each state and show the first in line."""
     from flows.display.queue import show_queue
     from screening_db.calculations.steps import running_steps
-    from screening_db.queries.ranking import campaign as campaign_row
-    from screening_db.queue.view import items_of, items_where
+    from screening_db.queries.ranking import find_campaign
+    from screening_db.queue.view import queue_items, queue_items_where
 
     db = _open(database)
     if campaign is not None:
-        campaign_row(db, campaign)
-    items = items_of(db, campaign)
+        find_campaign(db, campaign)
+    items = queue_items(db, campaign)
     if where is not None:
-        wanted = {item.key for item in items_where(db, where)}
+        wanted = {item.key for item in queue_items_where(db, where)}
         items = [item for item in items if item.key in wanted]
     show_queue(campaign or "all campaigns", items, number, running_steps(db))
 
@@ -76,10 +76,10 @@ def show(
 ) -> None:
     """Show one calculation with every try: what went in and out, where, when, by what."""
     from flows.display.queue import show_queue_item, write_attempts
-    from screening_db.queue.view import items_called
+    from screening_db.queue.view import queue_items_by_id
 
     db = _open(database)
-    for found in items_called(db, [item], level):
+    for found in queue_items_by_id(db, [item], level):
         show_queue_item(db, found)
         if out is not None:
             write_attempts(db, found, out)
@@ -149,7 +149,7 @@ def priority(
     """Give calculations another priority, N; what they need goes along with them."""
     from screening_db.queue.commands import set_priority
 
-    def order(db: "Database", keys: "list[ItemKey]") -> "Carried":
+    def order(db: "Database", keys: "list[ItemKey]") -> "CommandResult":
         return set_priority(db, keys, value)
 
     _carry_out(f"given priority {value:g}", order, items, where, level, database)
@@ -175,15 +175,15 @@ def _chosen(
 ) -> "list[ItemKey]":
     """Return the items that ids or a condition name: one of the two, and never none."""
     from flows.errors import CampaignError
-    from screening_db.queue.view import items_called, items_where
+    from screening_db.queue.view import queue_items_by_id, queue_items_where
 
     if bool(items) == (where is not None):
         raise CampaignError(
             "an order names items by id or by --where, one of the two; see: sabatier queue list"
         )
     if items:
-        return [item.key for item in items_called(db, items, level)]
-    found = items_where(db, where or "")
+        return [item.key for item in queue_items_by_id(db, items, level)]
+    found = queue_items_where(db, where or "")
     keys = [item.key for item in found if level in (None, item.level)]
     if not keys:
         raise CampaignError(

@@ -14,7 +14,7 @@ from prefect.deployments import run_deployment
 from screening_db.database.engine import open_database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.new_labels import new_labels
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queries.ranking import find_campaign
 
 
 def start_when_due(database: str, campaign: str, *, after: int, start: str) -> str:
@@ -25,7 +25,7 @@ def start_when_due(database: str, campaign: str, *, after: int, start: str) -> s
     """
     db = open_database(database, create=False)
     try:
-        campaign_row(db, campaign)
+        find_campaign(db, campaign)
         begun = fine_tunings(db, campaign=campaign)  # whatever came of them
         last = begun[-1] if begun else None
         found = new_labels(db, campaign, last.started_at if last else None)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from flows.display.tables import new_table, print_table
-from screening_db.calculations.attempts import results_of
+from screening_db.calculations.attempts import attempts_with_result
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import LabelledPrediction, labelled_predictions
-from screening_db.queue.view import items_of
+from screening_db.queue.view import queue_items
 from tasks.reports.report import LabelComparison, agreement, surface_name
 
 SHORT_ID = 12
@@ -68,7 +68,9 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
     spent_s: dict[str, float] = {}
     for level in sorted({row.level for row in rows}):
         ids = [row.candidate_id for row in rows if row.level == level]
-        last = {tried.item: tried for tried in results_of(db, level, ids)}  # that of its label
+        last = {
+            tried.item: tried for tried in attempts_with_result(db, level, ids)
+        }  # that of its label
         for tried in last.values():
             by = f"{tried.engine} {tried.versions.get(tried.engine, '')}".strip()
             by += f" at {level} ({tried.level_hash[:8]}) on {tried.host}"
@@ -82,7 +84,7 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
 
 
 def _show_failures(db: Database, campaign: str) -> None:
-    failed = [i for i in items_of(db, campaign) if i.kind == "adslab" and i.state == "failed"]
+    failed = [i for i in queue_items(db, campaign) if i.kind == "adslab" and i.state == "failed"]
     for item in failed[:_FAILURES_SHOWN]:
         surface = surface_name(item.bulk or "", item.miller or "", item.termination or "")
         what = f"{item.item[:SHORT_ID]}, {item.adsorbate} on {surface}"

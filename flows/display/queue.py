@@ -10,16 +10,16 @@ from flows.display.labels import SHORT_ID
 from flows.display.queue_curve import label_lines, show_steps
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
-from screening_db.calculations.attempts import KeptFile, kept_files, tries
+from screening_db.calculations.attempts import StoredFile, attempts_of, stored_files
 from screening_db.calculations.steps import Step, steps_of
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import label
-from screening_db.queue.commands import Carried
-from screening_db.queue.view import ItemKey, QueueItem, items_of
+from screening_db.queries.ranking import find_label
+from screening_db.queue.commands import CommandResult
+from screening_db.queue.view import ItemKey, QueueItem, queue_items
 from screening_db.tables.verification import CalculationRow
 from tasks.reports.report import surface_name
 
-_LEFT_SHOWN = 10
+_UNCHANGED_SHOWN = 10
 
 
 def show_queue(
@@ -68,59 +68,59 @@ def show_queue_item(db: Database, item: QueueItem) -> None:
         ("state", f"{item.state}, priority {item.priority:g}, memory class {item.memory_class}"),
         ("asked by", f"{item.campaign} ({item.why})"),
         ("predicted", _energy(item)),
-        *label_lines(label(db, item.item, item.level)),
+        *label_lines(find_label(db, item.item, item.level)),
         ("failure", ": ".join(filter(None, (item.error_class, item.error_message)))),
     ]
     for name, value in lines:
         if value:
             print(f"{name:<11}{value}")
-    tried = tries(db, item.item, item.level)
+    tried = attempts_of(db, item.item, item.level)
     if not tried:
         print("tries      none yet")
     for row in tried:
-        _show_try(row, kept_files(db, row))
+        _show_try(row, stored_files(db, row))
         show_steps(row, steps_of(db, (row.item, row.level, row.token)))
 
 
 def write_attempts(db: Database, item: QueueItem, folder: Path) -> None:
     """Write the structures and the kept files of every try, one folder for each."""
-    for number, row in enumerate(tries(db, item.item, item.level), start=1):
+    for number, row in enumerate(attempts_of(db, item.item, item.level), start=1):
         own = folder / f"{item.item[:SHORT_ID]}-{_plain(item.level)}-{number:02d}"
         files = {
             "structure_in.json": row.structure_in.encode(),
             "structure_out.json": row.structure_out.encode(),
         }
-        for kept in kept_files(db, row):
+        for kept in stored_files(db, row):
             if kept.content is not None:
                 files[kept.name] = gzip.decompress(kept.content)
         _write(own, {name: data for name, data in files.items() if data})
         print(f"written    {own}")
 
 
-def show_changed_items(db: Database, done: str, carried: Carried) -> None:
-    """Print what an order changed, and what it left and why."""
-    items = {item.key: item for item in items_of(db)}
-    table = new_table(f"{len(carried.changed):,} {done}", ("id", "what", "adsorbate", "state now"))
-    for key, state in carried.changed[:_LEFT_SHOWN]:
+def show_changed_items(db: Database, done: str, result: CommandResult) -> None:
+    """Print what an order changed, and what it did not change and why."""
+    items = {item.key: item for item in queue_items(db)}
+    table = new_table(f"{len(result.changed):,} {done}", ("id", "what", "adsorbate", "state now"))
+    for key, state in result.changed[:_UNCHANGED_SHOWN]:
         found = items.get(key)
         what, adsorbate = (_what(found), found.adsorbate or "") if found else ("", "")
         table.add_row(key[0][:SHORT_ID], what, adsorbate, state)
-    if carried.changed:
+    if result.changed:
         print_table(table)
-        if len(carried.changed) > _LEFT_SHOWN:
-            print(f"and {len(carried.changed) - _LEFT_SHOWN:,} more")
-    for left in carried.left[:_LEFT_SHOWN]:
-        print(f"left as it was: {left.key[0][:SHORT_ID]} at {left.key[1]}: {left.why}")
-    if len(carried.left) > _LEFT_SHOWN:
-        print(f"and {len(carried.left) - _LEFT_SHOWN:,} more left as they were")
-    if not carried.changed:
+        if len(result.changed) > _UNCHANGED_SHOWN:
+            print(f"and {len(result.changed) - _UNCHANGED_SHOWN:,} more")
+    for item in result.unchanged[:_UNCHANGED_SHOWN]:
+        print(f"unchanged: {item.key[0][:SHORT_ID]} at {item.key[1]}: {item.reason}")
+    if len(result.unchanged) > _UNCHANGED_SHOWN:
+        print(f"and {len(result.unchanged) - _UNCHANGED_SHOWN:,} more are unchanged")
+    if not result.changed:
         raise CampaignError(
-            f"nothing was {done}: no state of the {len(carried.left)} items named allows it; "
+            f"nothing was {done}: no state of the {len(result.unchanged)} items named allows it; "
             "choose others, see: sabatier queue list"
         )
 
 
-def _show_try(row: CalculationRow, files: Sequence[KeptFile]) -> None:
+def _show_try(row: CalculationRow, files: Sequence[StoredFile]) -> None:
     until = _time(row.ended_at) if row.ended_at is not None else "now"
     seconds = "" if row.ended_at is None else f" ({row.ended_at - row.started_at:.1f} s)"
     versions = ", ".join(f"{name} {value}" for name, value in sorted(row.versions.items()))

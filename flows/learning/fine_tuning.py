@@ -27,7 +27,7 @@ from model.fine_tuning.gate import GateVerdict, judge_candidate
 from model.training.recipes import TuneRecipe
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import (
-    Tuning,
+    FineTuningSpec,
     end_fine_tuning,
     fine_tunings,
     record_fine_tuning,
@@ -70,9 +70,9 @@ class FineTuningInputs:
     recipe: TuneRecipe
 
     @property
-    def tuning(self) -> Tuning:
+    def tuning(self) -> FineTuningSpec:
         """Return the content that names it; equal ones are one fine-tuning."""
-        return Tuning(
+        return FineTuningSpec(
             campaign=self.campaign.name,
             model=self.model,
             parent_sha256=self.parent.sha256,

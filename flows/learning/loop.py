@@ -17,8 +17,8 @@ from flows.learning.round_metrics import (
     with_verdict,
 )
 from screening_db.database.engine import Database
-from screening_db.learning.rounds import begin_round, end_round, note_round, rounds
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
+from screening_db.queries.ranking import find_campaign
 from screening_db.queue.progress import waiting_adslabs
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
@@ -74,11 +74,11 @@ class Loop:
             self.db,
             self.campaign,
             budget=min(self.per_round, left),
-            checkpoint_before=campaign_row(self.db, self.campaign).checkpoint_sha256,
+            checkpoint_before=find_campaign(self.db, self.campaign).checkpoint_sha256,
         )
         steps.verify(int(row.budget) - calculations_since(self.db, before, self.campaign))
         numbers = verification_numbers(self.db, before, row, self.windows)
-        note_round(self.db, self.campaign, row.number, numbers)
+        update_round(self.db, self.campaign, row.number, numbers)
         tuning = steps.fine_tune()
         steps.rerank(min(self.per_round, left - int(numbers.spent)))
         numbers = with_verdict(row, numbers, tuning)

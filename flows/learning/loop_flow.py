@@ -15,7 +15,7 @@ from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queries.ranking import find_campaign
 from tasks.errors import UserError
 from tasks.verification.engines import EngineLocations
 
@@ -41,7 +41,7 @@ class CampaignLoopSteps:
 
         @task(name="verify", cache_policy=NO_CACHE)
         def verify_task(limit: int) -> str:
-            campaign = campaign_row(self.db, self.name)
+            campaign = find_campaign(self.db, self.name)
             counts = run_verification(
                 self.db,
                 campaign,
@@ -61,7 +61,7 @@ class CampaignLoopSteps:
         @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
         def fine_tune_task() -> FineTuningResult:
             stated = self.resolved.campaign
-            campaign = campaign_row(self.db, self.name)
+            campaign = find_campaign(self.db, self.name)
             try:
                 return fine_tune_on_labels(
                     self.db, campaign, stated.model, stated.learning, self.models

@@ -14,9 +14,15 @@ from flows.records.checkpoints import (
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
-from screening_db.learning.serving import before, checkpoint, promote, roll_back, serving
-from screening_db.learning.stale import model_of, stale_predictions
-from screening_db.queries.ranking import campaigns
+from screening_db.learning.serving import (
+    find_checkpoint,
+    previous_checkpoint,
+    promote,
+    roll_back,
+    serving_sha256,
+)
+from screening_db.learning.stale import model_of_campaign, stale_predictions
+from screening_db.queries.ranking import all_campaigns
 from screening_db.tables.screening import CampaignRow
 
 EMBEDDED = "embedded"
@@ -38,7 +44,7 @@ def promote_by_hand(db: Database, model: str, wanted: str, *, force: bool) -> st
         CampaignError: its folder is gone, or the model is not an embedded one.
         DatabaseError: it may not serve this model.
     """
-    now = serving(db, model)
+    now = serving_sha256(db, model)
     sha256 = _named(db, model, wanted)
     served = locate_checkpoint(db, sha256)
     if now is None:
@@ -56,8 +62,8 @@ def roll_back_model(db: Database, model: str) -> Rollback:
         CampaignError: the checkpoint's folder is gone.
         DatabaseError: nothing served before, or a campaign of the model is being screened.
     """
-    now = serving(db, model)
-    target = locate_checkpoint(db, before(db, model)).sha256
+    now = serving_sha256(db, model)
+    target = locate_checkpoint(db, previous_checkpoint(db, model)).sha256
     with ExitStack() as held:
         rankings = []
         for row in _ranked_otherwise(db, model, target):
@@ -71,10 +77,10 @@ def _ranked_otherwise(db: Database, model: str, target: str) -> list[CampaignRow
     """Return the campaigns of a model that another checkpoint ranks, and ``target`` could."""
     return [
         row
-        for row in campaigns(db)
+        for row in all_campaigns(db)
         if row.status == "finished"
         and row.checkpoint_sha256 != target
-        and model_of(db, row.name) == model
+        and model_of_campaign(db, row.name) == model
         and not stale_predictions(db, row.name, target)
     ]
 
@@ -90,7 +96,7 @@ def _named(db: Database, model: str, wanted: str) -> str:
         return _from_outside(db, model, model)
     if (Path(wanted) / MANIFEST).is_file():
         return _from_outside(db, model, str(Path(wanted).absolute()))
-    return checkpoint(db, wanted).sha256
+    return find_checkpoint(db, wanted).sha256
 
 
 def _first(db: Database, model: str) -> str | None:

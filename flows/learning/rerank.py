@@ -13,11 +13,11 @@ from flows.screening.ranking import queue_row, ranked_pairs
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import (
+    attempted_candidates,
     best_placements,
-    candidates,
-    known_slabs,
-    slabs,
-    tried_candidates,
+    candidates_by_id,
+    slabs_by_id,
+    slabs_with_energy,
 )
 from screening_db.records.ranking import (
     CampaignRanking,
@@ -94,10 +94,10 @@ def _budget(
 
 def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -> float:
     """Return what has been begun costs, clean slabs included; what others paid is free."""
-    own = begun - tried_candidates(db, campaign, but_own=True)
-    slab_ids = [row.slab_id for row in candidates(db, sorted(own)).values()]
-    paid = set(slab_ids) - known_slabs(db, campaign, but_own=True)
-    atoms = {name: slab.n_atoms for name, slab in slabs(db, sorted(set(slab_ids))).items()}
+    own = begun - attempted_candidates(db, campaign, except_own=True)
+    slab_ids = [row.slab_id for row in candidates_by_id(db, sorted(own)).values()]
+    paid = set(slab_ids) - slabs_with_energy(db, campaign, except_own=True)
+    atoms = {name: slab.n_atoms for name, slab in slabs_by_id(db, sorted(set(slab_ids))).items()}
     return float(rule.cost([atoms[name] for name in [*slab_ids, *sorted(paid)]]).sum())
 
 
@@ -116,5 +116,5 @@ def _chosen(
         [r for r in ranked if r.minimum.candidate_id not in requests.begun],
         prices=recorded_prices(campaign),
         budget=budget,
-        paid={row.slab_id for row in candidates(db, sorted(requests.begun)).values()},
+        paid={row.slab_id for row in candidates_by_id(db, sorted(requests.begun)).values()},
     )

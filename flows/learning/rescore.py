@@ -31,8 +31,8 @@ from flows.records.to_rows import prediction_row, prediction_table
 from flows.screening.chunks import GROUP_PLACEMENTS
 from flows.screening.flow import Runtime
 from screening_db.database.engine import Database
-from screening_db.learning.stale import model_of, require_finished, stale_predictions
-from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.learning.stale import model_of_campaign, require_finished, stale_predictions
+from screening_db.queries.ranking import find_campaign
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_predictions, store_structures
 from screening_db.tables.screening import CampaignRow
@@ -99,7 +99,7 @@ def rescore(
     """
     row = find_campaign(db, campaign)
     require_finished(db, row)
-    model = model_of(db, campaign)
+    model = model_of_campaign(db, campaign)
     checkpoint = serving_checkpoint(db, model)
     record_outside_checkpoint(db, model, checkpoint)  # a new release may have embedded another one
     _require_level(checkpoint, row)

@@ -8,8 +8,8 @@ from flows.records.recorded_campaign import recorded_campaign
 from flows.screening.start import cluster_plan
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
-from screening_db.learning.stale import is_stale, model_of, require_finished
-from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.learning.stale import is_stale, model_of_campaign, require_finished
+from screening_db.queries.ranking import find_campaign
 from screening_db.tables.screening import CampaignRow
 
 _SHOWN = 20
@@ -23,7 +23,7 @@ def start_rescoring(campaign: str, database: str | None) -> None:
         row = find_campaign(db, campaign)
         require_finished(db, row)
         with campaign_lock(db, campaign):
-            checkpoint = serving_checkpoint(db, model_of(db, campaign))
+            checkpoint = serving_checkpoint(db, model_of_campaign(db, campaign))
             if is_stale(db, campaign, checkpoint.sha256):
                 _run(db, row, settings)
             else:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from flows.learning.fine_tuning import FineTuningResult
 from model.fine_tuning.gate_rules import LABELS
 from screening_db.database.engine import Database
-from screening_db.learning.rounds import RoundNumbers
+from screening_db.learning.rounds import RoundResult
 from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts
 from screening_db.queue.progress import converged_since
 from screening_db.tables.learning import RoundRow
@@ -23,7 +23,7 @@ from tasks.reports.report import LabelComparison, agreement
 _ENDED = ("converged", "anomalous", "failed")
 
 
-def round_ends(rounds: Sequence[RoundRow | RoundNumbers]) -> list[RoundOutcome]:
+def round_ends(rounds: Sequence[RoundRow | RoundResult]) -> list[RoundOutcome]:
     """Return rounds as what decides whether another follows; ``found`` counts what is new."""
     ends, found = [], 0
     for row in rounds:
@@ -42,7 +42,7 @@ def calculations_since(db: Database, before: Sequence[RoundRow], campaign: str) 
 
 def verification_numbers(
     db: Database, before: Sequence[RoundRow], row: RoundRow, windows: Mapping[str, Window]
-) -> RoundNumbers:
+) -> RoundResult:
     """Return what is known of a round once its calculations have ended."""
     ended = _ended_since(db, before, row.campaign)
     labels = [
@@ -53,7 +53,7 @@ def verification_numbers(
     since = (before[-1].ended_at or 0.0) if before else 0.0
     new = converged_since(db, row.campaign, since)
     errors = agreement([_compared(label) for label in labels if label.candidate_id in new])
-    return RoundNumbers(
+    return RoundResult(
         spent=float(sum(ended.values())),
         converged=ended["converged"],
         anomalous=ended["anomalous"],
@@ -65,7 +65,7 @@ def verification_numbers(
     )
 
 
-def with_verdict(row: RoundRow, numbers: RoundNumbers, tuning: FineTuningResult) -> RoundNumbers:
+def with_verdict(row: RoundRow, numbers: RoundResult, tuning: FineTuningResult) -> RoundResult:
     """Return the numbers of a round with what the gate said of its fine-tuning."""
     numbers = replace(numbers, checkpoint_after=tuning.serving)
     if tuning.verdict is None:

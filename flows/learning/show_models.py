@@ -11,9 +11,9 @@ from flows.records.checkpoints import checkpoint_location
 from model.checkpoint import embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
-from screening_db.learning.serving import checkpoints, promotions, serving
-from screening_db.learning.stale import is_stale, model_of
-from screening_db.queries.ranking import campaigns
+from screening_db.learning.serving import promotions, recorded_checkpoints, serving_sha256
+from screening_db.learning.stale import is_stale, model_of_campaign
+from screening_db.queries.ranking import all_campaigns
 from screening_db.tables.learning import FineTuningRow, PromotionRow
 from screening_db.tables.screening import CheckpointRow
 
@@ -26,7 +26,7 @@ def show_models(db: Database, model: str | None) -> None:
     Raises:
         CampaignError: none is known.
     """
-    rows = checkpoints(db, model)
+    rows = recorded_checkpoints(db, model)
     if not rows:
         named = f"model {model}" if model else "any model"
         raise CampaignError(
@@ -46,7 +46,10 @@ def show_checkpoint(db: Database, row: CheckpointRow) -> None:
         ("kind", row.kind),
         ("lies in", checkpoint_location(db, row) if row.folder else f"embedded as {row.name}"),
         ("parent", row.parent_sha256 or ""),
-        ("ranks", ", ".join(c.name for c in campaigns(db) if c.checkpoint_sha256 == row.sha256)),
+        (
+            "ranks",
+            ", ".join(c.name for c in all_campaigns(db) if c.checkpoint_sha256 == row.sha256),
+        ),
     ]
     for name, value in lines:
         if value:
@@ -62,7 +65,9 @@ def show_stale(db: Database, model: str) -> None:
     """Print which campaigns of a model are ranked by another checkpoint than the serving one."""
     now = _serving_now(db, model)
     ranked = [
-        row for row in campaigns(db) if row.status == "finished" and model_of(db, row.name) == model
+        row
+        for row in all_campaigns(db)
+        if row.status == "finished" and model_of_campaign(db, row.name) == model
     ]
     for row in ranked:
         if now and is_stale(db, row.name, now):
@@ -157,11 +162,11 @@ def _promotion(line: PromotionRow) -> str:
 
 def _serving_now(db: Database, model: str) -> str | None:
     """Return what serves a model: the promoted one, else the embedded one of that name."""
-    promoted = serving(db, model)
+    promoted = serving_sha256(db, model)
     if promoted is None and model in embedded_names():
         return open_checkpoint(model).sha256
     if promoted is None:
-        roots = [row for row in checkpoints(db, model) if row.parent_sha256 is None]
+        roots = [row for row in recorded_checkpoints(db, model) if row.parent_sha256 is None]
         return roots[0].sha256 if len(roots) == 1 else None
     return promoted
 

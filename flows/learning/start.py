@@ -27,8 +27,8 @@ from flows.screening.start import VerificationRequest, cluster_plan, open_campai
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
-from screening_db.learning.stale import model_of
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.learning.stale import model_of_campaign
+from screening_db.queries.ranking import find_campaign
 from screening_db.tables.learning import RoundRow
 
 _SHOWN = 10
@@ -41,8 +41,8 @@ def start_fine_tuning(
     settings = read_settings()
     db = existing_database(settings, database)
     try:
-        row = campaign_row(db, campaign)
-        model = model_of(db, campaign)
+        row = find_campaign(db, campaign)
+        model = model_of_campaign(db, campaign)
         with campaign_lock(db, campaign):
             result = fine_tune_on_labels(db, row, model, learning or Learning(), models_folder(db))
         show_fine_tuning(result, model)
@@ -68,7 +68,7 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
     try:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
-            require_one_level(campaign_row(db, campaign.name))
+            require_one_level(find_campaign(db, campaign.name))
             why = _run(db, resolved, settings, rounds, calculations)
         show_rounds(db, campaign.name)
         show_candidates(db, campaign.name, _SHOWN)
@@ -96,7 +96,7 @@ def _run(
     )
     with control_plane(settings.prefect_api_url) as plane, plane.connected():
         runtime = Runtime(cluster, plane.api_url)
-        if campaign_row(db, campaign.name).status != "finished":
+        if find_campaign(db, campaign.name).status != "finished":
             run_screening(resolved, db, lake_folder(db), runtime)
         steps = CampaignLoopSteps(
             db=db,

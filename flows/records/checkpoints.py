@@ -8,7 +8,7 @@ from flows.errors import CampaignError
 from flows.records.locations import models_folder
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
-from screening_db.learning.serving import checkpoint, serving
+from screening_db.learning.serving import find_checkpoint, serving_sha256
 from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
@@ -29,7 +29,7 @@ def serving_checkpoint(db: Database, model: str) -> LocatedCheckpoint:
         CampaignError: it is not where it was.
         ModelError: one of its files is missing or differs.
     """
-    sha256 = serving(db, model)
+    sha256 = serving_sha256(db, model)
     if sha256 is None:
         return LocatedCheckpoint(model, open_checkpoint(model).sha256)
     return locate_checkpoint(db, sha256)
@@ -42,7 +42,7 @@ def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
         CampaignError: it is not where it was.
         ModelError: one of its files is missing or differs.
     """
-    row = checkpoint(db, sha256)
+    row = find_checkpoint(db, sha256)
     place = checkpoint_location(db, row)
     if row.folder and not (Path(place) / MANIFEST).is_file():
         raise CampaignError(
@@ -62,7 +62,7 @@ def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
 
 def record_outside_checkpoint(db: Database, model: str, at: LocatedCheckpoint) -> None:
     """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
-    if serving(db, model) == at.sha256:
+    if serving_sha256(db, model) == at.sha256:
         return
     domain = checkpoint_domain(at.place).domain
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
@@ -86,7 +86,7 @@ def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
         begun = session.get(CampaignRow, campaign.name)
         first = session.get(CheckpointRow, begun.screened_with) if begun else None
     if first is None or first.model != campaign.model:
-        sha256 = serving(db, campaign.model)
+        sha256 = serving_sha256(db, campaign.model)
     else:
         # what the file itself names is read by that name: if it is another one, the file changed
         itself = first.folder in ("", str(Path(campaign.model).absolute()))

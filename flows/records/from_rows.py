@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import bulk_formulas, candidates, slabs
+from screening_db.queries.ranking import bulk_formulas, candidates_by_id, slabs_by_id
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab
@@ -27,12 +27,12 @@ def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorba
 
 def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:
     """Return the slabs of candidates, each with its own of them, all in the order of their ids."""
-    found = candidates(db, candidate_ids)
+    found = candidates_by_id(db, candidate_ids)
     on_slab: dict[str, list[StoredCandidate]] = {}
     for candidate_id in sorted(found):
         row = found[candidate_id]
         on_slab.setdefault(row.slab_id, []).append(_candidate(row))
-    rows = slabs(db, sorted(on_slab))
+    rows = slabs_by_id(db, sorted(on_slab))
     formulas = bulk_formulas(db, {row.bulk_id for row in rows.values()})
     return [
         StoredSlab(_slab(rows[slab_id], formulas), tuple(on_slab[slab_id]))

@@ -29,7 +29,7 @@ from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
-from screening_db.queries.ranking import campaign as find_campaign
+from screening_db.queries.ranking import find_campaign
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import (
     record_adsorbates,

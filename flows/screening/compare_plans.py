@@ -15,7 +15,7 @@ from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.contents import stored_contents
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queries.ranking import find_campaign
 from tasks.reports.plan import BulkSurfaces, estimated_seconds
 from tasks.reports.plan_difference import (
     CampaignContents,
@@ -111,7 +111,7 @@ def _of_stored(
             f"there is no such file, and {fault}"
         ) from fault
     try:
-        campaign_row(db, earlier.other)
+        find_campaign(db, earlier.other)
         stored = stored_contents(
             db,
             earlier.other,
@@ -126,7 +126,7 @@ def _of_stored(
         stored.slabs,
         pair_ids(stored.slabs, stored.adsorbates),
         stored.placements,
-        stored.answered,
+        stored.processed,
     )
 
 

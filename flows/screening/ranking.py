@@ -8,7 +8,12 @@ from flows.config.campaign import Campaign
 from flows.records.to_rows import rank_row
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import best_placements, funnel_counts, lowest_placements, slabs
+from screening_db.queries.ranking import (
+    best_placements,
+    funnel_counts,
+    lowest_placements,
+    slabs_by_id,
+)
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
 from screening_db.tables.verification import QueueRow
@@ -85,7 +90,7 @@ def ranked_pairs(
 def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[ScoredPlacement]:
     minima = lowest_placements(db, campaign, checkpoint_sha256)
     bulk_of = {
-        key: row.bulk_id for key, row in slabs(db, _unique(m.slab_id for m in minima)).items()
+        key: row.bulk_id for key, row in slabs_by_id(db, _unique(m.slab_id for m in minima)).items()
     }
     return [
         ScoredPlacement(

@@ -31,7 +31,7 @@ from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.queries.ranking import find_campaign
 from tasks.reports.plan import plan_campaign
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def start_screening(file: Path, database: str | None) -> None:
     try:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
-            if campaign_row(db, campaign.name).status == "finished":
+            if find_campaign(db, campaign.name).status == "finished":
                 print(f"{campaign.name} was finished before; nothing is left to run")
             else:
                 _run(resolved, db, settings)
@@ -114,7 +114,7 @@ def start_verification(
     try:
         counts = run_verification(
             db,
-            campaign_row(db, campaign),
+            find_campaign(db, campaign),
             limit=limit,
             engine=engine,
             where=place_to_compute(request, settings, lake_folder(db) / "jobs"),

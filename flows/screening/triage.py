@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from flows.config.campaign import Campaign
 from screening_db.database.engine import Database
 from screening_db.queries.ranking import (
+    attempted_candidates,
     bulk_formulas,
-    known_slabs,
     labelled_predictions,
-    slabs,
-    tried_candidates,
+    slabs_by_id,
+    slabs_with_energy,
 )
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import RankedPair, Window
@@ -49,10 +49,10 @@ def choose_pairs(
         costs=stated.costs.rule() if stated.costs else None,
         prices=prices,
     )
-    taken = tried_candidates(db, campaign.name, but_own=repeat)
+    taken = attempted_candidates(db, campaign.name, except_own=repeat)
     known = PriorResults(
         taken=taken,
-        slabs={*known_slabs(db, campaign.name, but_own=repeat), *paid},
+        slabs={*slabs_with_energy(db, campaign.name, except_own=repeat), *paid},
         best_ev=best_found(db, campaign.name, windows, taken),
     )
     return triage(
@@ -83,7 +83,7 @@ def best_found(
 
 
 def _facts(db: Database, ranked: Sequence[RankedPair]) -> dict[str, SlabFacts]:
-    found = slabs(db, sorted({r.minimum.slab_id for r in ranked}))
+    found = slabs_by_id(db, sorted({r.minimum.slab_id for r in ranked}))
     formulas = bulk_formulas(db, {row.bulk_id for row in found.values()})
     return {
         slab_id: SlabFacts(

@@ -24,10 +24,10 @@ from flows.verification.work_items import CalculationSettings, prepare_work
 from flows.verification.worker import WorkResult
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queue.batch_jobs import jobs_running, leave_jobs, record_jobs, take_over_jobs
+from screening_db.queue.batch_jobs import hand_over_jobs, jobs_running, record_jobs, take_over_jobs
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import claim, heartbeat, release
-from screening_db.queue.view import failed_for_needs, waits_for_others
+from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
 from tasks.verification.engines import FailureKind
 
 
@@ -71,7 +71,7 @@ class Driver:
         Raises:
             CampaignError: a place of work lacks the engine, or what the level needs of it.
         """
-        before, told = failed_for_needs(self.db, self.work_filter.campaign), 0
+        before, told = count_failed_dependencies(self.db, self.work_filter.campaign), 0
         with self._kept_alive(), self._given_back():
             while self.counts.ended < self.work_filter.adslabs or self._in_flight:
                 self._take_over()
@@ -82,7 +82,7 @@ class Driver:
                 for result in self.executor.ended(self.intervals.poll_s):
                     self._record(result)
                 self._drop_lost()
-                failed = failed_for_needs(self.db, self.work_filter.campaign)
+                failed = count_failed_dependencies(self.db, self.work_filter.campaign)
                 self.counts.dependency_failed = failed - before
                 advance(self.counts.ended - told)
                 told = self.counts.ended
@@ -186,7 +186,7 @@ class Driver:
         """Tell whether there will be something to do though there is nothing now."""
         place = self.executor.place
         watched = bool(place) and jobs_running(self.db, self.settings.level.name, place) > 0
-        return watched or waits_for_others(self.db, self.work_filter.campaign)
+        return watched or waits_for_dependencies(self.db, self.work_filter.campaign)
 
     def _drop_lost(self) -> None:
         """Stop what is not ours any more, such as items that a person cancelled."""
@@ -232,6 +232,6 @@ class Driver:
         finally:
             leases = list(self._in_flight.values())
             if self.executor.place:
-                leave_jobs(self.db, leases)
+                hand_over_jobs(self.db, leases)
             else:
                 release(self.db, leases, "given back: the run was stopped")

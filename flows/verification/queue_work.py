@@ -13,8 +13,8 @@ from flows.verification.attempts import stored_geometry
 from flows.verification.source_geometries import SourceGeometries, source_geometries
 from screening_db.calculations.attempts import Provenance, StoredGeometry, sha256_of
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import slabs
-from screening_db.queue.dependencies import Need, record_needs, without_needs
+from screening_db.queries.ranking import slabs_by_id
+from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow
 from tasks.errors import UserError
@@ -40,12 +40,12 @@ class ReferenceJob:
 
 def plan_dependencies(db: Database, level: LevelOfTheory) -> None:
     """Record which clean slab and gas molecules each queued adslab needs, where nobody has yet."""
-    found = without_needs(db, level.name)
+    found = without_dependencies(db, level.name)
     if not found:
         return
     adsorbates = _adsorbates(db, {row.adsorbate for row in found})
     geometries = source_geometries(db, level, found)
-    record_needs(
+    record_dependencies(
         db, level.name, {row.id: _needs(row, adsorbates, level, geometries) for row in found}
     )
 
@@ -55,7 +55,7 @@ def reference_jobs(
 ) -> list[ReferenceJob]:
     """Return the leased slabs and molecules as jobs; adslabs are left out."""
     references = [lease for lease in leases if lease.kind != "adslab"]
-    stored = slabs(db, [lease.item for lease in references if lease.kind == "slab"])
+    stored = slabs_by_id(db, [lease.item for lease in references if lease.kind == "slab"])
     structures = {item: row.structure for item, row in stored.items()}
     if level.reference.kind == "molecule":  # each adsorbate is its own molecule
         molecules = {lease.item for lease in references if lease.kind == "gas"}
@@ -123,7 +123,7 @@ def _needs(
     adsorbates: dict[str, AdsorbateRow],
     level: LevelOfTheory,
     geometries: SourceGeometries,
-) -> list[Need]:
+) -> list[Dependency]:
     """Return what one adslab needs; nothing where its reference is refused, which fails it.
 
     Nor where single points have nothing to stand on, which fails it as well.
@@ -134,7 +134,10 @@ def _needs(
         molecules = level.reference.weights(adsorbate.name, adsorbate.formula)
     except UserError:
         return []
-    return [Need("slab", row.slab_id), *(Need("gas", name) for name in sorted(molecules))]
+    return [
+        Dependency("slab", row.slab_id),
+        *(Dependency("gas", name) for name in sorted(molecules)),
+    ]
 
 
 def _adsorbates(db: Database, names: Iterable[str]) -> dict[str, AdsorbateRow]:

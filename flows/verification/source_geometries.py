@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from screening_db.calculations.attempts import relaxed_structures
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import labels_of
+from screening_db.queries.ranking import labels_by_candidate
 from screening_db.tables.screening import CandidateRow
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
@@ -42,7 +42,7 @@ def source_geometries(
     rows = list(rows)
     if not source:
         return SourceGeometries("", {}, {})
-    labels = labels_of(db, source, [row.id for row in rows])
+    labels = labels_by_candidate(db, source, [row.id for row in rows])
     slabs = relaxed_structures(db, source, sorted({*slab_ids, *(row.slab_id for row in rows)}))
     adslabs = {item: row.structure for item, row in labels.items() if row.trainable}
     return SourceGeometries(source, adslabs, slabs)

@@ -9,7 +9,7 @@ from flows.verification.queue_work import ReferenceJob, reference_jobs
 from flows.verification.source_geometries import SourceGeometries, source_geometries
 from flows.verification.worker import WorkItem, WorkRequest, WorkResult
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import candidates, reference_energies, slabs
+from screening_db.queries.ranking import candidates_by_id, reference_energies, slabs_by_id
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
@@ -68,8 +68,8 @@ class _Adslabs:
 
     @classmethod
     def of(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_Adslabs":
-        rows = candidates(db, [lease.candidate_id for lease in leases])
-        of_slabs = slabs(db, sorted({row.slab_id for row in rows.values()}))
+        rows = candidates_by_id(db, [lease.candidate_id for lease in leases])
+        of_slabs = slabs_by_id(db, sorted({row.slab_id for row in rows.values()}))
         return cls(rows, of_slabs, source_geometries(db, level, rows.values()))
 
     def job(self, db: Database, lease: Lease) -> WorkItem:

@@ -13,18 +13,18 @@ from pathlib import PurePath
 from sqlalchemy import ColumnElement, case, delete, literal, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations.steps import Step, TryKey, first_fmax, forget_steps, store_steps
+from screening_db.calculations.steps import AttemptKey, Step, delete_steps, first_fmax, store_steps
 from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables.verification import CalculationFileRow, CalculationRow, TryState
+from screening_db.tables.verification import AttemptState, CalculationFileRow, CalculationRow
 
 FILES_LIMIT_BYTES = 4_000_000  # compressed, of one try
 MESSAGE_LIMIT = 2000
 
 
 @dataclass(frozen=True)
-class KeptFile:
+class StoredFile:
     """A file of one try, compressed by gzip; ``content`` is None where it was too large."""
 
     name: str
@@ -51,7 +51,7 @@ class Provenance:
     started_at: float | None = None
     ended_at: float | None = None
     rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
-    files: tuple[KeptFile, ...] = ()
+    files: tuple[StoredFile, ...] = ()
     steps: tuple[Step, ...] = ()  # of the relaxation, those that this try made
     note: str = ""  # what else happened, such as a checkpoint that was gone on from
 
@@ -84,7 +84,7 @@ def sha256_of(*texts: str) -> str:
 
 def pack_files(
     files: Mapping[str, bytes], limit_bytes: int = FILES_LIMIT_BYTES
-) -> tuple[KeptFile, ...]:
+) -> tuple[StoredFile, ...]:
     """Compress the files of a try; the first that fit into ``limit_bytes`` are kept.
 
     Name the most telling first. One that does not fit is left with its name and size alone.
@@ -101,11 +101,11 @@ def pack_files(
         content = gzip.compress(data, mtime=0)
         fits = len(content) <= left
         left -= len(content) if fits else 0
-        kept.append(KeptFile(name, len(data), content if fits else None))
+        kept.append(StoredFile(name, len(data), content if fits else None))
     return tuple(kept)
 
 
-def tries(db: Database, item: str, level: str) -> list[CalculationRow]:
+def attempts_of(db: Database, item: str, level: str) -> list[CalculationRow]:
     """Return every try of an item, the first one first."""
     query = (
         select(CalculationRow)
@@ -116,7 +116,7 @@ def tries(db: Database, item: str, level: str) -> list[CalculationRow]:
         return list(session.scalars(query))
 
 
-def kept_files(db: Database, tried: CalculationRow) -> list[KeptFile]:
+def stored_files(db: Database, tried: CalculationRow) -> list[StoredFile]:
     """Return the files of one try by name, compressed as they are kept."""
     query = (
         select(CalculationFileRow)
@@ -128,12 +128,12 @@ def kept_files(db: Database, tried: CalculationRow) -> list[KeptFile]:
         .order_by(CalculationFileRow.name)
     )
     with db.read() as session:
-        return [KeptFile(row.name, row.size_bytes, row.content) for row in session.scalars(query)]
+        return [StoredFile(row.name, row.size_bytes, row.content) for row in session.scalars(query)]
 
 
 def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
     """Return the last geometry of a try without a result, or of an anomaly that is tried again."""
-    for tried in reversed(tries(db, item, level)):
+    for tried in reversed(attempts_of(db, item, level)):
         if tried.state in ("failed", "anomalous") and tried.structure_out:
             fmax = first_fmax(db, item, level)
             return StoredGeometry(tried.structure_out, tried.attempt, fmax)
@@ -144,12 +144,12 @@ def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[s
     """Return, by item, the structure (text) that its calculation at a level ended with."""
     return {
         row.item: row.structure_out
-        for row in results_of(db, level, items)
+        for row in attempts_with_result(db, level, items)
         if row.state == "converged" and row.structure_out
     }
 
 
-def results_of(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
+def attempts_with_result(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
     """Return the tries at a level that ended with a result, by item and time."""
     found: list[CalculationRow] = []
     with db.read() as session:
@@ -163,15 +163,15 @@ def results_of(db: Database, level: str, items: Sequence[str]) -> list[Calculati
     return found
 
 
-def begin_tries(session: Session, rows: Sequence[CalculationRow]) -> None:
+def begin_attempts(session: Session, rows: Sequence[CalculationRow]) -> None:
     """Record that items were leased."""
     upsert(session, rows, overwrite=False)
 
 
-def end_try(
+def end_attempt(
     session: Session,
-    key: TryKey,
-    state: TryState,
+    key: AttemptKey,
+    state: AttemptState,
     now: float,
     *,
     failure: tuple[str, str] = ("", ""),
@@ -211,14 +211,14 @@ def _told(provenance: Provenance) -> dict[str, object]:
     return values | {name: time for name, time in times.items() if time is not None}
 
 
-def forget_tries(session: Session, keys: Iterable[TryKey]) -> None:
+def delete_attempts(session: Session, keys: Iterable[AttemptKey]) -> None:
     """Take back that items were leased: they were given back before they were begun."""
     for key in keys:
-        forget_steps(session, key)
+        delete_steps(session, key)
         session.execute(delete(CalculationRow).where(*_is(key)))
 
 
-def note_refused(session: Session, key: TryKey, now: float, why: str) -> None:
+def note_refused_report(session: Session, key: AttemptKey, now: float, why: str) -> None:
     """Note that a report of a try was refused; nothing else of it is kept."""
     noted = case(
         (CalculationRow.note == "", ""), else_=CalculationRow.note + literal("; ")
@@ -235,7 +235,7 @@ def one_line(message: str) -> str:
     return " ".join(message.split())[:MESSAGE_LIMIT]
 
 
-def _is(key: TryKey) -> tuple[ColumnElement[bool], ...]:
+def _is(key: AttemptKey) -> tuple[ColumnElement[bool], ...]:
     item, level, token = key
     return (
         CalculationRow.item == item,
@@ -244,7 +244,7 @@ def _is(key: TryKey) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _file_rows(key: TryKey, files: Sequence[KeptFile]) -> list[CalculationFileRow]:
+def _file_rows(key: AttemptKey, files: Sequence[StoredFile]) -> list[CalculationFileRow]:
     """Return the rows of the files of a try, within the limit whoever packed them."""
     item, level, token = key
     left, rows = FILES_LIMIT_BYTES, []

@@ -14,36 +14,37 @@ from typing import Literal
 
 KILLED = "killed"  # a lease ran out without a report
 IONS_NOT_CONVERGED = "ions_not_converged"  # a step limit
-NEED_FAILED = "need_failed"  # not computed: the clean slab or the gas molecule it needs has failed
+# not computed: the clean slab or the gas molecule that it needs has failed
+DEPENDENCY_FAILED = "need_failed"
 
 
 @dataclass(frozen=True)
-class Rule:
+class RetryRule:
     """How often a failure of one class may happen, and what the next try does differently.
 
-    ``tries`` counts the first one: 1 is never tried again. ``resumes`` lets the next try go on
+    ``attempts`` counts the first one: 1 is never tried again. ``resumes`` lets the next try go on
     from the last geometry, ``larger_memory`` gives it to the next larger memory class.
     """
 
-    tries: int
+    attempts: int
     larger_memory: bool = False
     resumes: bool = False
 
 
-POLICY: Mapping[str, Rule] = MappingProxyType(
+POLICY: Mapping[str, RetryRule] = MappingProxyType(
     {
-        "bad_input": Rule(tries=1),
-        "missing_potential": Rule(tries=1),
-        "scf_not_converged": Rule(tries=3),  # the engine takes the next rung of its ladder
-        IONS_NOT_CONVERGED: Rule(tries=2, resumes=True),
-        "out_of_memory": Rule(tries=3, larger_memory=True),
-        "wall_limit": Rule(tries=20, resumes=True),  # progress, so it may happen often
-        "numerical": Rule(tries=2),
-        KILLED: Rule(tries=5, resumes=True),
-        "engine": Rule(tries=3),
+        "bad_input": RetryRule(attempts=1),
+        "missing_potential": RetryRule(attempts=1),
+        "scf_not_converged": RetryRule(attempts=3),  # the engine takes the next rung of its ladder
+        IONS_NOT_CONVERGED: RetryRule(attempts=2, resumes=True),
+        "out_of_memory": RetryRule(attempts=3, larger_memory=True),
+        "wall_limit": RetryRule(attempts=20, resumes=True),  # progress, so it may happen often
+        "numerical": RetryRule(attempts=2),
+        KILLED: RetryRule(attempts=5, resumes=True),
+        "engine": RetryRule(attempts=3),
     }
 )
-_UNKNOWN = Rule(tries=1)  # fail closed: what nobody has thought about is not repeated
+_UNKNOWN = RetryRule(attempts=1)  # fail closed: what nobody has thought about is not repeated
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class AfterFailure:
     memory_class: int
 
 
-def rule(failure: str) -> Rule:
+def retry_rule(failure: str) -> RetryRule:
     """Return the rule of a class; one that is not known is never tried again."""
     return POLICY.get(failure, _UNKNOWN)
 
@@ -69,7 +70,7 @@ def after_failure(
     against electrons that do not converge by itself.
     """
     counted = dict(failures) | {failure: failures.get(failure, 0) + max(1, times)}
-    found = rule(failure)
-    again = counted[failure] < found.tries
+    found = retry_rule(failure)
+    again = counted[failure] < found.attempts
     larger = memory_class + 1 if again and found.larger_memory else memory_class
     return AfterFailure("queued" if again else "failed", counted, larger)

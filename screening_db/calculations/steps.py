@@ -10,7 +10,7 @@ from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database
 from screening_db.tables.verification import CalculationRow, CalculationStepRow
 
-TryKey = tuple[str, str, str]  # item, level, token
+AttemptKey = tuple[str, str, str]  # item, level, token
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class ReportedStep:
     structure: str
 
     @property
-    def key(self) -> TryKey:
+    def key(self) -> AttemptKey:
         """Return the try that it is of."""
         return self.item, self.level, self.token
 
 
-def record_reported_steps(db: Database, told: Sequence[ReportedStep]) -> set[TryKey]:
+def record_reported_steps(db: Database, told: Sequence[ReportedStep]) -> set[AttemptKey]:
     """Store steps and the last geometry of tries that are running; return which of them are.
 
     What is told of a try that has ended, or of one of another database, is left out.
     """
-    by_try: dict[TryKey, list[ReportedStep]] = {}
+    by_try: dict[AttemptKey, list[ReportedStep]] = {}
     for one in told:
         by_try.setdefault(one.key, []).append(one)
-    running: set[TryKey] = set()
+    running: set[AttemptKey] = set()
     with db.write() as session:
         for key, steps in sorted(by_try.items()):
             last = max(steps, key=lambda one: (one.step.at, one.step.step))
@@ -57,7 +57,7 @@ def record_reported_steps(db: Database, told: Sequence[ReportedStep]) -> set[Try
     return running
 
 
-def store_steps(session: Session, key: TryKey, steps: Iterable[Step]) -> None:
+def store_steps(session: Session, key: AttemptKey, steps: Iterable[Step]) -> None:
     """Store steps of a try that is recorded; what is told twice counts once."""
     item, level, token = key
     rows = [
@@ -76,12 +76,12 @@ def store_steps(session: Session, key: TryKey, steps: Iterable[Step]) -> None:
         upsert(session, batch, overwrite=True)
 
 
-def forget_steps(session: Session, key: TryKey) -> None:
+def delete_steps(session: Session, key: AttemptKey) -> None:
     """Delete the steps of a try that is taken back."""
     session.execute(delete(CalculationStepRow).where(_of(key)))
 
 
-def steps_of(db: Database, key: TryKey) -> list[Step]:
+def steps_of(db: Database, key: AttemptKey) -> list[Step]:
     """Return the steps of one try in their order."""
     query = select(CalculationStepRow).where(_of(key)).order_by(CalculationStepRow.step)
     with db.read() as session:
@@ -123,7 +123,7 @@ def first_fmax(db: Database, item: str, level: str) -> float:
         return session.scalar(query) or 0.0
 
 
-def _moved_on(session: Session, key: TryKey, structure: str) -> bool:
+def _moved_on(session: Session, key: AttemptKey, structure: str) -> bool:
     """Set the geometry of a try and tell whether it runs."""
     item, level, token = key
     statement = (
@@ -148,7 +148,7 @@ def _same_try() -> ColumnElement[bool]:
     )
 
 
-def _of(key: TryKey) -> ColumnElement[bool]:
+def _of(key: AttemptKey) -> ColumnElement[bool]:
     item, level, token = key
     return and_(
         CalculationStepRow.item == item,

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 
-def now_of(session: Session) -> float:
+def database_time(session: Session) -> float:
     """Return the seconds since 1970, UTC: the server's, or this computer's on SQLite."""
     if session.get_bind().dialect.name == "postgresql":
         return float(

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import now_of
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.records.screening import keep_checkpoint
+from screening_db.records.screening import record_checkpoint_in
 from screening_db.tables.learning import FineTuningRow, FineTuningState
 from screening_db.tables.screening import CheckpointRow
 
@@ -20,7 +20,7 @@ _SHORT = 12
 
 
 @dataclass(frozen=True)
-class Tuning:
+class FineTuningSpec:
     """What goes into a fine-tuning; equal ones are one fine-tuning."""
 
     campaign: str
@@ -37,7 +37,7 @@ class Tuning:
 
 
 def record_fine_tuning(
-    db: Database, tuning: Tuning, *, n_labels: int, folder: str = ""
+    db: Database, tuning: FineTuningSpec, *, n_labels: int, folder: str = ""
 ) -> FineTuningRow:
     """Store that a fine-tuning runs, and return it as it stands.
 
@@ -45,7 +45,7 @@ def record_fine_tuning(
     judged is left as it is: the caller sees its state and checkpoint.
     """
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         row = session.get(FineTuningRow, tuning.id)
         if row is None:
             row = _begun(tuning, n_labels, folder, now)
@@ -80,7 +80,7 @@ def end_fine_tuning(
             _refuse_another_end(row, state, sha256)
             return
         if checkpoint is not None:
-            keep_checkpoint(session, checkpoint)
+            record_checkpoint_in(session, checkpoint)
         session.execute(
             update(FineTuningRow)
             .where(FineTuningRow.id == tuning_id)
@@ -89,7 +89,7 @@ def end_fine_tuning(
                 checkpoint_sha256=sha256,
                 report=dict(report or {}),
                 error=error,
-                ended_at=now_of(session),
+                ended_at=database_time(session),
             )
         )
 
@@ -107,7 +107,7 @@ def fine_tunings(
         return list(session.scalars(query))
 
 
-def _begun(tuning: Tuning, n_labels: int, folder: str, now: float) -> FineTuningRow:
+def _begun(tuning: FineTuningSpec, n_labels: int, folder: str, now: float) -> FineTuningRow:
     return FineTuningRow(
         id=tuning.id,
         campaign=tuning.campaign,

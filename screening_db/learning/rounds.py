@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import now_of
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.tables.learning import RoundRow, Verdict
 
 
 @dataclass(frozen=True)
-class RoundNumbers:
+class RoundResult:
     """What a round has cost, found and gained so far; None is what was not measured.
 
     ``spent`` is in the unit of the round's budget; errors in eV; coverage is the share of 90 %
@@ -50,7 +50,7 @@ def begin_round(
         row = RoundRow(
             campaign=campaign,
             number=last.number + 1 if last else 1,
-            started_at=now_of(session),
+            started_at=database_time(session),
             budget=budget,
             checkpoint_before=checkpoint_before,
         )
@@ -58,7 +58,7 @@ def begin_round(
     return row
 
 
-def note_round(db: Database, campaign: str, number: int, numbers: RoundNumbers) -> None:
+def update_round(db: Database, campaign: str, number: int, numbers: RoundResult) -> None:
     """Store what a running round has come to so far.
 
     Raises:
@@ -70,7 +70,7 @@ def note_round(db: Database, campaign: str, number: int, numbers: RoundNumbers) 
 
 
 def end_round(
-    db: Database, campaign: str, number: int, numbers: RoundNumbers, *, stopped: str = ""
+    db: Database, campaign: str, number: int, numbers: RoundResult, *, stopped: str = ""
 ) -> None:
     """End a round with what it came to; ending it again changes nothing.
 
@@ -80,7 +80,7 @@ def end_round(
         DatabaseError: there is no such round.
     """
     with db.write() as session:
-        end = {"state": "finished", "ended_at": now_of(session), "stopped": stopped}
+        end = {"state": "finished", "ended_at": database_time(session), "stopped": stopped}
         ended = _store(session, campaign, number, asdict(numbers) | end)
         if not ended and session.get(RoundRow, (campaign, number)) is None:
             raise _not_running(db, campaign, number)

@@ -11,18 +11,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, select, text
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import now_of
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.records.ranking import CampaignRanking, write_ranking
-from screening_db.tables.learning import FineTuningRow, PromotionRow, PromotionWhy
+from screening_db.records.ranking import CampaignRanking, replace_ranking_in
+from screening_db.tables.learning import FineTuningRow, PromotionReason, PromotionRow
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 
 _OURS = 8_253_320  # any number that is ours: the first half of PostgreSQL's key
 _SHORT = 12
 
 
-def serving(db: Database, model: str) -> str | None:
+def serving_sha256(db: Database, model: str) -> str | None:
     """Return the hash of the checkpoint that was promoted last, None where none ever was."""
     with db.read() as session:
         return _serving(session, model)
@@ -34,7 +34,7 @@ def promotions(db: Database, model: str) -> list[PromotionRow]:
         return _log(session, model)
 
 
-def checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
+def recorded_checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
     """Return the checkpoints known for a model or for all, parents before their children."""
     query = select(CheckpointRow).order_by(CheckpointRow.model, CheckpointRow.sha256)
     if model is not None:
@@ -43,7 +43,7 @@ def checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
         return _parents_first(list(session.scalars(query)))
 
 
-def checkpoint(db: Database, sha256: str) -> CheckpointRow:
+def find_checkpoint(db: Database, sha256: str) -> CheckpointRow:
     """Return one checkpoint by its hash or the beginning of it.
 
     Raises:
@@ -64,7 +64,7 @@ def promote(
     db: Database,
     model: str,
     checkpoint_sha256: str,
-    why: PromotionWhy,
+    why: PromotionReason,
     report: Mapping[str, Any],
     *,
     expected: str | None,
@@ -89,7 +89,7 @@ def promote(
         _append(session, model, checkpoint_sha256, previous, why, report)
 
 
-def before(db: Database, model: str) -> str:
+def previous_checkpoint(db: Database, model: str) -> str:
     """Return the hash of the checkpoint that ``roll_back`` would let serve.
 
     Raises:
@@ -122,7 +122,7 @@ def roll_back(
         target = _before(session, model)
         _append(session, model, target, now, "rollback", {})
         for ranking in rankings:
-            write_ranking(session, ranking)
+            replace_ranking_in(session, ranking)
     return target
 
 
@@ -155,7 +155,7 @@ def _append(
     model: str,
     sha256: str,
     previous: str | None,
-    why: PromotionWhy,
+    why: PromotionReason,
     report: Mapping[str, Any],
 ) -> None:
     session.add(
@@ -166,7 +166,7 @@ def _append(
             previous_sha256=previous,
             why=why,
             report=dict(report),
-            at=now_of(session),
+            at=database_time(session),
         )
     )
     session.flush()
@@ -214,7 +214,7 @@ def _before(session: Session, model: str) -> str:
 
 
 def _refuse_unfit(
-    session: Session, model: str, sha256: str, why: PromotionWhy, *, force: bool
+    session: Session, model: str, sha256: str, why: PromotionReason, *, force: bool
 ) -> None:
     """Raise where a checkpoint may not serve a model."""
     row = session.get(CheckpointRow, sha256)
@@ -237,7 +237,7 @@ def _refuse_unfit(
         )
 
 
-def _unjudged(session: Session, sha256: str, why: PromotionWhy) -> str:
+def _unjudged(session: Session, sha256: str, why: PromotionReason) -> str:
     """Return why the gate does not let a checkpoint serve; empty where it does.
 
     A person may go back to what a campaign was screened with, or to what has served before.

@@ -2,13 +2,13 @@
 
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.learning.serving import serving
-from screening_db.queries.ranking import campaign as find_campaign
-from screening_db.records.ranking import unpredicted
+from screening_db.learning.serving import serving_sha256
+from screening_db.queries.ranking import find_campaign
+from screening_db.records.ranking import unpredicted_contenders
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 
 
-def model_of(db: Database, campaign: str) -> str:
+def model_of_campaign(db: Database, campaign: str) -> str:
     """Return the model that a campaign uses: that of the checkpoint it was screened with."""
     row = find_campaign(db, campaign)
     with db.read() as session:
@@ -24,12 +24,12 @@ def stale_predictions(
     ``checkpoint_sha256`` asks for another checkpoint than the serving one. Where nothing was
     promoted, nothing is stale.
     """
-    wanted = checkpoint_sha256 or serving(db, model_of(db, campaign))
+    wanted = checkpoint_sha256 or serving_sha256(db, model_of_campaign(db, campaign))
     if wanted is None:
         return []
     row = find_campaign(db, campaign)
     with db.read() as session:
-        return list(session.scalars(unpredicted(row, wanted)))
+        return list(session.scalars(unpredicted_contenders(row, wanted)))
 
 
 def is_stale(db: Database, campaign: str, checkpoint_sha256: str) -> bool:

@@ -37,7 +37,7 @@ def predictions_of_pairs(
 class StoredContents:
     """What a campaign holds, as far as it was run: ids, and for bulks their formulas too.
 
-    ``answered`` are the placements that were refused, or predicted by the checkpoint and at the
+    ``processed`` are the placements that were refused, or predicted by the checkpoint and at the
     level that were asked for.
     """
 
@@ -45,13 +45,13 @@ class StoredContents:
     adsorbates: frozenset[str]
     slabs: frozenset[str]
     placements: frozenset[str]
-    answered: frozenset[str]
+    processed: frozenset[str]
 
 
 def stored_contents(
     db: Database, campaign: str, *, level: str, checkpoint_sha256: str
 ) -> StoredContents:
-    """Return what a stored campaign holds, and which of it a checkpoint has answered."""
+    """Return what a stored campaign holds, and which of it a checkpoint has processed."""
     with db.read() as session:
         bulks = select(BulkRow.id, BulkRow.formula).join(
             CampaignItemRow, CampaignItemRow.item_id == BulkRow.id
@@ -62,7 +62,7 @@ def stored_contents(
             adsorbates=_used(session, campaign, "adsorbate"),
             slabs=_used(session, campaign, "slab"),
             placements=frozenset(_items(session, campaign, "placement")),
-            answered=_answered(session, campaign, level, checkpoint_sha256),
+            processed=_processed(session, campaign, level, checkpoint_sha256),
         )
 
 
@@ -79,7 +79,7 @@ def _used(session: Session, campaign: str, stage: Stage) -> frozenset[str]:
     return frozenset(item for item, state in items.items() if state == "used")
 
 
-def _answered(
+def _processed(
     session: Session, campaign: str, level: str, checkpoint_sha256: str
 ) -> frozenset[str]:
     predicted = (PredictionRow.candidate_id == CampaignItemRow.item_id) & (

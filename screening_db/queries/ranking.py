@@ -13,7 +13,6 @@ from screening_db.errors import DatabaseError
 from screening_db.tables.screening import BulkRow, CampaignRow, CandidateRow, SlabRow
 from screening_db.tables.verification import (
     LabelRow,
-    QueueRow,
     ReferenceEnergyRow,
     ReferenceKind,
 )
@@ -201,19 +200,6 @@ def queue_counts(db: Database, campaign: str | None = None) -> list[QueueCount]:
         return [QueueCount(**row) for row in rows]
 
 
-def queue_items(
-    db: Database, *, campaign: str | None = None, state: str | None = None, limit: int = 100
-) -> list[QueueRow]:
-    """Return calculations in the order in which they are claimed."""
-    query = select(QueueRow).order_by(QueueRow.priority.desc(), QueueRow.item).limit(limit)
-    if campaign is not None:
-        query = query.where(QueueRow.campaign == campaign)
-    if state is not None:
-        query = query.where(QueueRow.state == state)
-    with db.read() as session:
-        return list(session.scalars(query))
-
-
 def labelled_predictions(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[LabelledPrediction]:
@@ -248,13 +234,13 @@ def labelled_predictions(
         return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
 
 
-def campaigns(db: Database) -> list[CampaignRow]:
+def all_campaigns(db: Database) -> list[CampaignRow]:
     """Return every campaign, by name."""
     with db.read() as session:
         return list(session.scalars(select(CampaignRow).order_by(CampaignRow.name)))
 
 
-def campaign(db: Database, name: str) -> CampaignRow:
+def find_campaign(db: Database, name: str) -> CampaignRow:
     """Return one campaign.
 
     Raises:
@@ -263,14 +249,14 @@ def campaign(db: Database, name: str) -> CampaignRow:
     with db.read() as session:
         found = session.get(CampaignRow, name)
     if found is None:
-        names = [row.name for row in campaigns(db)]
+        names = [row.name for row in all_campaigns(db)]
         raise DatabaseError(
             f"there is no campaign {name} in {db.where}; it has {', '.join(names[:10]) or 'none'}"
         )
     return found
 
 
-def candidates(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
+def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
     """Return candidates by id; ids that are not there are left out."""
     found: dict[str, CandidateRow] = {}
     with db.read() as session:
@@ -280,7 +266,7 @@ def candidates(db: Database, candidate_ids: Sequence[str]) -> dict[str, Candidat
     return found
 
 
-def slabs(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
+def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
     """Return slabs by id; ids that are not there are left out."""
     found: dict[str, SlabRow] = {}
     with db.read() as session:
@@ -300,17 +286,19 @@ def bulk_formulas(db: Database, bulk_ids: Collection[str]) -> dict[str, str]:
     return found
 
 
-def tried_candidates(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+def attempted_candidates(
+    db: Database, campaign: str, *, except_own: bool = False
+) -> frozenset[str]:
     """Return the campaign's candidates that have a label or were tried at its label level.
 
-    A try counts from its lease on, also one that failed. ``but_own`` leaves out what the campaign
-    queued itself, so that a choice that is made again, after a kill, is the same.
+    An attempt counts from its lease on, also one that failed. ``except_own`` leaves out what the
+    campaign queued itself, so that a choice that is made again, after a kill, is the same.
     """
     query = text(
         """
         SELECT i.item_id FROM campaign_item i JOIN campaign m ON m.name = i.campaign
         WHERE i.campaign = :campaign AND i.stage = 'placement'
-            AND (i.state <> 'queued' OR NOT :but_own)
+            AND (i.state <> 'queued' OR NOT :except_own)
             AND (
                 EXISTS (SELECT 1 FROM label l WHERE l.candidate_id = i.item_id
                     AND l.level = coalesce(m.verification_level, m.level))
@@ -323,26 +311,26 @@ def tried_candidates(db: Database, campaign: str, *, but_own: bool = False) -> f
         """
     )
     with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
+        return frozenset(session.scalars(query, {"campaign": campaign, "except_own": except_own}))
 
 
-def known_slabs(db: Database, campaign: str, *, but_own: bool = False) -> frozenset[str]:
+def slabs_with_energy(db: Database, campaign: str, *, except_own: bool = False) -> frozenset[str]:
     """Return the slabs whose clean energy at the campaign's label level is recorded.
 
-    ``but_own`` leaves out those that the campaign queued itself, as in ``tried_candidates``.
+    ``except_own`` leaves out those that the campaign queued itself, as in ``attempted_candidates``.
     """
     query = text(
         """
         SELECT r.item FROM reference_energy r
         JOIN campaign m ON coalesce(m.verification_level, m.level) = r.level
-        WHERE m.name = :campaign AND r.kind = 'slab' AND NOT (:but_own AND EXISTS (
+        WHERE m.name = :campaign AND r.kind = 'slab' AND NOT (:except_own AND EXISTS (
             SELECT 1 FROM queue q WHERE q.item = r.item AND q.level = r.level
                 AND q.kind = 'slab' AND q.campaign = :campaign
         ))
         """
     )
     with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "but_own": but_own}))
+        return frozenset(session.scalars(query, {"campaign": campaign, "except_own": except_own}))
 
 
 def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:
@@ -354,13 +342,15 @@ def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[Lab
         return list(session.scalars(query))
 
 
-def label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
+def find_label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
     """Return the label of one candidate at one level, if there is one."""
     with db.read() as session:
         return session.get(LabelRow, (candidate_id, level))
 
 
-def labels_of(db: Database, level: str, candidate_ids: Sequence[str]) -> dict[str, LabelRow]:
+def labels_by_candidate(
+    db: Database, level: str, candidate_ids: Sequence[str]
+) -> dict[str, LabelRow]:
     """Return the labels of some candidates at a level, by candidate id."""
     with db.read() as session:
         return {

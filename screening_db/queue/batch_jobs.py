@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import now_of
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queue.lease import LEASE_COLUMNS, LEASED, Lease, changed, lease_from
+from screening_db.queue.lease import LEASE_COLUMNS, LEASED, Lease, lease_from, update_leased
 from screening_db.tables.verification import CalculationRow, QueueRow
 
 JOB_GRACE_S = 7 * 86_400.0  # longer than a weekend without anyone to start a driver again
@@ -39,7 +39,7 @@ def take_over_jobs(db: Database, level: str, place: str, lease_s: float) -> list
     Of two that ask at once each lease goes to one.
     """
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         left = (
             select(QueueRow.item)
             .where(LEASED, QueueRow.level == level, QueueRow.lease_until < now, _job_at(place))
@@ -56,12 +56,12 @@ def take_over_jobs(db: Database, level: str, place: str, lease_s: float) -> list
         return _leases(session, level, items)
 
 
-def leave_jobs(db: Database, leases: Sequence[Lease]) -> None:
+def hand_over_jobs(db: Database, leases: Sequence[Lease]) -> None:
     """Let leases run out at once, so that the next process need not wait to take them over."""
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         for lease in leases:
-            changed(session, lease, {QueueRow.lease_until.key: now - 1.0})
+            update_leased(session, lease, {QueueRow.lease_until.key: now - 1.0})
 
 
 def jobs_running(db: Database, level: str, place: str) -> int:
@@ -71,7 +71,7 @@ def jobs_running(db: Database, level: str, place: str) -> int:
         return len(list(session.scalars(query)))
 
 
-def given_up(now: float) -> ColumnElement[bool]:
+def lost_for_good(now: float) -> ColumnElement[bool]:
     """Return the condition that nobody will report on a lease that ran out by ``now``."""
     has_job = _tries().where(CalculationRow.job != "").exists()
     return ~has_job | (QueueRow.lease_until < now - JOB_GRACE_S)

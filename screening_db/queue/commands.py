@@ -11,31 +11,36 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations.attempts import end_try
-from screening_db.calculations.failure_policy import IONS_NOT_CONVERGED, NEED_FAILED
-from screening_db.database.clock import now_of
+from screening_db.calculations.attempts import end_attempt
+from screening_db.calculations.failure_policy import DEPENDENCY_FAILED, IONS_NOT_CONVERGED
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queue.dependencies import alone, forget_needs, raise_priorities, settle
-from screening_db.queue.lease import unleased
+from screening_db.queue.dependencies import (
+    delete_dependencies,
+    lock_planning,
+    raise_priorities,
+    resolve_waiting,
+)
+from screening_db.queue.lease import unleased_columns
 from screening_db.queue.view import ItemKey
-from screening_db.tables.verification import LabelRow, QueueNeedRow, QueueRow, QueueState
+from screening_db.tables.verification import LabelRow, QueueDependencyRow, QueueRow, QueueState
 
 
 @dataclass(frozen=True)
-class Left:
-    """An item that an order did not change, and why."""
+class UnchangedItem:
+    """An item that a command did not change, and why."""
 
     key: ItemKey
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What an order changed, with the state since then, and what it left."""
+class CommandResult:
+    """The items that a command changed, each with its new state, and those that it did not."""
 
     changed: tuple[tuple[ItemKey, QueueState], ...]
-    left: tuple[Left, ...]
+    unchanged: tuple[UnchangedItem, ...]
 
 
 _Change = Callable[[Session, QueueRow, float], None]
@@ -83,17 +88,17 @@ def _is_converged(session: Session, row: QueueRow) -> bool:
     return _has_result(session, row) and session.execute(label).scalar_one_or_none() is not False
 
 
-def hold(db: Database, keys: Sequence[ItemKey]) -> Carried:
+def hold(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
     """Keep items that nobody has begun from being claimed."""
     return _carry_out(db, keys, _HOLD, _set_held)
 
 
-def release_held(db: Database, keys: Sequence[ItemKey]) -> Carried:
+def release_held(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
     """Let items go on that were held."""
     return _carry_out(db, keys, _RELEASE, _set_going)
 
 
-def retry(db: Database, keys: Sequence[ItemKey]) -> Carried:
+def retry(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
     """Put failed, cancelled and unconverged items back, with all their tries before them.
 
     One that ended at its step limit goes on from there: from its start it would end there again.
@@ -103,12 +108,12 @@ def retry(db: Database, keys: Sequence[ItemKey]) -> Carried:
     return _carry_out(db, keys, _RETRY, _set_anew, is_done=_is_converged)
 
 
-def cancel(db: Database, keys: Sequence[ItemKey]) -> Carried:
+def cancel(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
     """Take items out of the queue; of one that is being calculated the result is refused."""
     return _carry_out(db, keys, _CANCEL, _set_cancelled)
 
 
-def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Carried:
+def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> CommandResult:
     """Give adslabs another priority, the larger first; what they need goes along with them.
 
     Raises:
@@ -129,29 +134,29 @@ def _carry_out(
     refusals: dict[str, str],
     change: _Change,
     is_done: _Test = _has_result,
-) -> Carried:
+) -> CommandResult:
     """Change the items that are not done yet and whose state and kind no refusal names."""
-    left, changed = [], []
+    unchanged, changed = [], []
     with db.write() as session:
-        alone(session)
-        now = now_of(session)
+        lock_planning(session)
+        now = database_time(session)
         for key in sorted(set(keys)):
             row = _locked(session, key)
             if row is None:
-                left.append(Left(key, "it is not in the queue any more"))
+                unchanged.append(UnchangedItem(key, "it is not in the queue any more"))
                 continue
             done = is_done(session, row)
             why = _DONE.format(state=row.state) if done else _refusal(row, refusals)
             if why:
-                left.append(Left(key, why))
+                unchanged.append(UnchangedItem(key, why))
                 continue
             change(session, row, now)
             changed.append(key)
         for level in sorted({level for _, level in changed}):
             raise_priorities(session, level)
-            settle(session, level)
+            resolve_waiting(session, level)
         states = [(key, _state(session, key)) for key in changed]
-    return Carried(tuple(states), tuple(left))
+    return CommandResult(tuple(states), tuple(unchanged))
 
 
 def _refusal(row: QueueRow, refusals: dict[str, str]) -> str:
@@ -163,7 +168,7 @@ def _set_held(session: Session, row: QueueRow, now: float) -> None:
 
 
 def _set_going(session: Session, row: QueueRow, now: float) -> None:
-    """Queue an item; an adslab waits until ``settle`` has seen that it has all it needs."""
+    """Queue an item; an adslab waits until ``resolve_waiting`` finds its dependencies done."""
     _store(session, row, state="waiting" if _has_needs(session, row) else "queued")
 
 
@@ -178,35 +183,35 @@ def _set_anew(session: Session, row: QueueRow, now: float) -> None:
 
 def _set_cancelled(session: Session, row: QueueRow, now: float) -> None:
     if row.state == "leased":
-        end_try(session, (row.item, row.level, row.lease_token or ""), "cancelled", now)
-    _store(session, row, **unleased("cancelled"))
+        end_attempt(session, (row.item, row.level, row.lease_token or ""), "cancelled", now)
+    _store(session, row, **unleased_columns("cancelled"))
     if row.kind == "adslab":
-        forget_needs(session, row.level, [row.item])
+        delete_dependencies(session, row.level, [row.item])
 
 
 def _bound_to(session: Session, row: QueueRow) -> list[QueueRow]:
     """Return what ended with an item: the needs of an adslab, the adslabs in want of a need."""
     query = select(QueueRow).where(QueueRow.level == row.level)
     if row.kind == "adslab":
-        needs = select(QueueNeedRow.needs).where(
-            QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+        needs = select(QueueDependencyRow.needs).where(
+            QueueDependencyRow.item == row.item, QueueDependencyRow.level == row.level
         )
         query = query.where(QueueRow.item.in_(needs), QueueRow.state.in_(("failed", "cancelled")))
     else:
-        wanting = select(QueueNeedRow.item).where(
-            QueueNeedRow.needs == row.item, QueueNeedRow.level == row.level
+        wanting = select(QueueDependencyRow.item).where(
+            QueueDependencyRow.needs == row.item, QueueDependencyRow.level == row.level
         )
         query = query.where(
             QueueRow.item.in_(wanting),
             QueueRow.state == "failed",
-            QueueRow.error_class == NEED_FAILED,
+            QueueRow.error_class == DEPENDENCY_FAILED,
         )
     return list(session.scalars(query.order_by(QueueRow.item)))
 
 
 def _has_needs(session: Session, row: QueueRow) -> bool:
-    needs = select(QueueNeedRow.item).where(
-        QueueNeedRow.item == row.item, QueueNeedRow.level == row.level
+    needs = select(QueueDependencyRow.item).where(
+        QueueDependencyRow.item == row.item, QueueDependencyRow.level == row.level
     )
     return session.execute(needs.limit(1)).first() is not None
 

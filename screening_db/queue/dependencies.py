@@ -12,12 +12,12 @@ from sqlalchemy import Select, delete, exists, func, literal_column, select, tex
 from sqlalchemy.orm import Session, aliased
 
 from screening_db.calculations.attempts import sha256_of
-from screening_db.calculations.failure_policy import NEED_FAILED
+from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
 from screening_db.database.bulk import add_new, batches, upsert
 from screening_db.database.engine import Database
 from screening_db.tables.screening import CandidateRow, SlabRow
 from screening_db.tables.verification import (
-    QueueNeedRow,
+    QueueDependencyRow,
     QueueRow,
     QueueState,
     ReferenceEnergyRow,
@@ -30,14 +30,14 @@ _LOCK = 8_253_319  # any number that is ours: one PostgreSQL session plans at a 
 
 
 @dataclass(frozen=True, order=True)
-class Need:
+class Dependency:
     """A clean slab by its id, or a gas molecule by its name."""
 
     kind: ReferenceKind
     item: str
 
 
-def without_needs(db: Database, level: str) -> list[CandidateRow]:
+def without_dependencies(db: Database, level: str) -> list[CandidateRow]:
     """Return the queued candidates, by id, whose needs are not recorded."""
     query = (
         select(CandidateRow)
@@ -45,7 +45,9 @@ def without_needs(db: Database, level: str) -> list[CandidateRow]:
         .where(
             QueueRow.level == level,
             QueueRow.state.in_(_NOT_BEGUN),
-            ~exists().where(QueueNeedRow.item == QueueRow.item, QueueNeedRow.level == level),
+            ~exists().where(
+                QueueDependencyRow.item == QueueRow.item, QueueDependencyRow.level == level
+            ),
         )
         .order_by(CandidateRow.id)
     )
@@ -53,7 +55,9 @@ def without_needs(db: Database, level: str) -> list[CandidateRow]:
         return list(session.scalars(query))
 
 
-def record_needs(db: Database, level: str, needs: Mapping[str, Collection[Need]]) -> int:
+def record_dependencies(
+    db: Database, level: str, needs: Mapping[str, Collection[Dependency]]
+) -> int:
     """Record what adslabs need, by candidate id, and let them wait for what has no energy yet.
 
     Returns how many slabs and molecules that put in the queue. Adslabs that were begun or ended
@@ -61,7 +65,7 @@ def record_needs(db: Database, level: str, needs: Mapping[str, Collection[Need]]
     """
     new = 0
     with db.write() as session:
-        alone(session)
+        lock_planning(session)
         for ids in batches(sorted(candidate for candidate in needs if needs[candidate])):
             adslabs = list(session.scalars(_not_begun(level, ids)))
             upsert(session, _need_rows(adslabs, needs), overwrite=False)
@@ -69,11 +73,11 @@ def record_needs(db: Database, level: str, needs: Mapping[str, Collection[Need]]
             waiting = [row.item for row in adslabs if row.state == "queued"]
             _change(session, level, waiting, "waiting")
         raise_priorities(session, level)
-        settle(session, level)
+        resolve_waiting(session, level)
     return new
 
 
-def settle(session: Session, level: str) -> None:
+def resolve_waiting(session: Session, level: str) -> None:
     """Let adslabs go on that have all they need, and fail those whose need has failed.
 
     Called wherever energies or states change, and at every claim, because two transactions that
@@ -83,19 +87,21 @@ def settle(session: Session, level: str) -> None:
         _change(session, level, ids, "converged")
     for adslab, need, state, why in session.execute(_hopeless(level)).all():
         reason = f"it needs {need[:12]}, which is {state}{': ' if why else ''}{why}"
-        _change(session, level, [adslab], "failed", NEED_FAILED, reason)
+        _change(session, level, [adslab], "failed", DEPENDENCY_FAILED, reason)
     for ids in batches(session.scalars(_ready(level)).all()):
         _change(session, level, ids, "queued")
 
 
-def forget_needs(session: Session, level: str, adslabs: Sequence[str]) -> None:
+def delete_dependencies(session: Session, level: str, adslabs: Sequence[str]) -> None:
     """Forget what adslabs need, and then what nobody needs any more and nobody has begun."""
     for ids in batches(adslabs):
         session.execute(
-            delete(QueueNeedRow).where(QueueNeedRow.level == level, QueueNeedRow.item.in_(ids))
+            delete(QueueDependencyRow).where(
+                QueueDependencyRow.level == level, QueueDependencyRow.item.in_(ids)
+            )
         )
     needed = exists().where(
-        QueueNeedRow.level == QueueRow.level, QueueNeedRow.needs == QueueRow.item
+        QueueDependencyRow.level == QueueRow.level, QueueDependencyRow.needs == QueueRow.item
     )
     session.execute(
         delete(QueueRow).where(
@@ -113,11 +119,14 @@ def raise_priorities(session: Session, level: str) -> None:
     adslab = aliased(QueueRow)
     urgency = (
         select(func.max(adslab.priority))
-        .join(QueueNeedRow, (QueueNeedRow.item == adslab.item) & (QueueNeedRow.level == level))
+        .join(
+            QueueDependencyRow,
+            (QueueDependencyRow.item == adslab.item) & (QueueDependencyRow.level == level),
+        )
         .where(
             adslab.level == level,
             adslab.state.in_((*_NOT_BEGUN, "waiting")),
-            QueueNeedRow.needs == QueueRow.item,
+            QueueDependencyRow.needs == QueueRow.item,
         )
         .correlate(QueueRow)
         .scalar_subquery()
@@ -130,7 +139,7 @@ def raise_priorities(session: Session, level: str) -> None:
     )
 
 
-def alone(session: Session) -> None:
+def lock_planning(session: Session) -> None:
     """Let one PostgreSQL session at a time plan and give orders; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -151,10 +160,10 @@ def _not_begun(level: str, ids: Sequence[str]) -> Select[tuple[QueueRow]]:
 
 
 def _need_rows(
-    adslabs: Sequence[QueueRow], needs: Mapping[str, Collection[Need]]
-) -> list[QueueNeedRow]:
+    adslabs: Sequence[QueueRow], needs: Mapping[str, Collection[Dependency]]
+) -> list[QueueDependencyRow]:
     return [
-        QueueNeedRow(item=row.item, level=row.level, needs=need.item, kind=need.kind)
+        QueueDependencyRow(item=row.item, level=row.level, needs=need.item, kind=need.kind)
         for row in adslabs
         for need in needs[row.item]
     ]
@@ -164,10 +173,10 @@ def _need_items(
     session: Session,
     level: str,
     adslabs: Sequence[QueueRow],
-    needs: Mapping[str, Collection[Need]],
+    needs: Mapping[str, Collection[Dependency]],
 ) -> list[QueueRow]:
     """Return the queue items of the needs that have no energy yet."""
-    asked_by: dict[Need, QueueRow] = {}
+    asked_by: dict[Dependency, QueueRow] = {}
     for row in sorted(adslabs, key=lambda row: (row.priority, row.item)):  # the most urgent last
         asked_by |= dict.fromkeys(needs[row.item], row)
     known = _with_energy(session, level)
@@ -187,11 +196,11 @@ def _need_items(
     ]
 
 
-def _with_energy(session: Session, level: str) -> set[Need]:
+def _with_energy(session: Session, level: str) -> set[Dependency]:
     query = select(ReferenceEnergyRow.kind, ReferenceEnergyRow.item).where(
         ReferenceEnergyRow.level == level
     )
-    return {Need(kind, item) for kind, item in session.execute(query)}
+    return {Dependency(kind, item) for kind, item in session.execute(query)}
 
 
 def _slab_hashes(session: Session, slab_ids: Sequence[str]) -> dict[str, str]:
@@ -223,8 +232,11 @@ def _hopeless(level: str) -> Select[tuple[str, str, QueueState, str]]:
     need = aliased(QueueRow)
     return (
         select(QueueRow.item, need.item, need.state, need.error_message)
-        .join(QueueNeedRow, (QueueNeedRow.item == QueueRow.item) & (QueueNeedRow.level == level))
-        .join(need, (need.item == QueueNeedRow.needs) & (need.level == level))
+        .join(
+            QueueDependencyRow,
+            (QueueDependencyRow.item == QueueRow.item) & (QueueDependencyRow.level == level),
+        )
+        .join(need, (need.item == QueueDependencyRow.needs) & (need.level == level))
         .where(_WAITING, QueueRow.level == level, need.state.in_(("failed", "cancelled")))
         .order_by(QueueRow.item, need.item)
         .with_for_update(skip_locked=True, of=QueueRow)
@@ -236,12 +248,12 @@ def _ready(level: str) -> Select[tuple[str]]:
     need = aliased(QueueRow)
     missing = (
         select(need.item)
-        .join(QueueNeedRow, QueueNeedRow.needs == need.item)
+        .join(QueueDependencyRow, QueueDependencyRow.needs == need.item)
         .where(
             need.level == level,
             need.state != "converged",
-            QueueNeedRow.level == level,
-            QueueNeedRow.item == QueueRow.item,
+            QueueDependencyRow.level == level,
+            QueueDependencyRow.item == QueueRow.item,
         )
         .correlate(QueueRow)
         .exists()

@@ -8,8 +8,8 @@ from sqlalchemy import literal_column, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations.attempts import one_line
-from screening_db.calculations.failure_policy import AfterFailure, rule
-from screening_db.calculations.steps import TryKey
+from screening_db.calculations.failure_policy import AfterFailure, retry_rule
+from screening_db.calculations.steps import AttemptKey
 from screening_db.tables.verification import ItemKind, QueueRow, QueueState
 
 # A literal, not a bound value: PostgreSQL then sees that the partial index applies.
@@ -45,10 +45,10 @@ class Lease:
     @property
     def resumes(self) -> bool:
         """Tell whether this try goes on from the last geometry of the one before."""
-        return rule(self.last_failure).resumes
+        return retry_rule(self.last_failure).resumes
 
     @property
-    def key(self) -> TryKey:
+    def key(self) -> AttemptKey:
         """Return the key of the try that this lease is."""
         return self.item, self.level, self.token
 
@@ -75,7 +75,7 @@ def lease_from(row: Any) -> Lease:
     return Lease(*row)
 
 
-def unleased(state: QueueState) -> dict[str, object]:
+def unleased_columns(state: QueueState) -> dict[str, object]:
     """Return the columns of an item that nobody holds any more."""
     return {
         QueueRow.state.key: state,
@@ -84,14 +84,14 @@ def unleased(state: QueueState) -> dict[str, object]:
     }
 
 
-def ended(state: QueueState) -> dict[str, object]:
+def ended_columns(state: QueueState) -> dict[str, object]:
     """Return the columns of an item that has its result."""
-    return unleased(state) | {QueueRow.error_class.key: "", QueueRow.error_message.key: ""}
+    return unleased_columns(state) | {QueueRow.error_class.key: "", QueueRow.error_message.key: ""}
 
 
 def failed_columns(after: AfterFailure, failure: str, message: str) -> dict[str, object]:
     """Return the columns of an item whose try failed."""
-    return unleased(after.state) | {
+    return unleased_columns(after.state) | {
         QueueRow.failures.key: after.failures,
         QueueRow.memory_class.key: after.memory_class,
         QueueRow.error_class.key: failure,
@@ -99,7 +99,7 @@ def failed_columns(after: AfterFailure, failure: str, message: str) -> dict[str,
     }
 
 
-def changed(session: Session, lease: Lease, values: Mapping[str, object]) -> bool:
+def update_leased(session: Session, lease: Lease, values: Mapping[str, object]) -> bool:
     """Change one item if the lease still holds it."""
     statement = (
         update(QueueRow)

@@ -17,35 +17,35 @@ from sqlalchemy.orm import Session, aliased
 
 from screening_db.calculations.attempts import (
     Provenance,
-    begin_tries,
-    end_try,
-    forget_tries,
-    note_refused,
+    begin_attempts,
+    delete_attempts,
+    end_attempt,
+    note_refused_report,
     one_line,
     sha256_of,
 )
 from screening_db.calculations.failure_policy import KILLED, after_failure
 from screening_db.database.bulk import add_new, batches, upsert
-from screening_db.database.clock import now_of
+from screening_db.database.clock import database_time
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queue.batch_jobs import given_up
-from screening_db.queue.dependencies import settle
+from screening_db.queue.batch_jobs import lost_for_good
+from screening_db.queue.dependencies import resolve_waiting
 from screening_db.queue.lease import (
     LEASE_COLUMNS,
     LEASED,
     Lease,
-    changed,
-    ended,
+    ended_columns,
     failed_columns,
     lease_from,
-    unleased,
+    unleased_columns,
+    update_leased,
 )
 from screening_db.tables.screening import CampaignItemRow, CandidateRow
 from screening_db.tables.verification import (
     CalculationRow,
     LabelRow,
-    QueueNeedRow,
+    QueueDependencyRow,
     QueueRow,
     QueueState,
     ReferenceEnergyRow,
@@ -100,9 +100,9 @@ def claim(
             f"got {batch} items and {lease_s} s; correct them"
         )
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         _take_back(session, now)
-        settle(session, level)
+        resolve_waiting(session, level)
         ready = (
             select(QueueRow.item)
             .where(_QUEUED, QueueRow.level == level, *_in_line(level, campaign, adslabs))
@@ -124,9 +124,11 @@ def claim(
 def heartbeat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
     """Make leases last another ``lease_s`` from now, and return those that are still held."""
     with db.write() as session:
-        until = now_of(session) + lease_s
+        until = database_time(session) + lease_s
         return [
-            lease for lease in leases if changed(session, lease, {QueueRow.lease_until.key: until})
+            lease
+            for lease in leases
+            if update_leased(session, lease, {QueueRow.lease_until.key: until})
         ]
 
 
@@ -146,12 +148,12 @@ def complete(
         )
     state: QueueState = "converged" if label.trainable else "anomalous"
     with db.write() as session:
-        now = now_of(session)
-        if not changed(session, lease, ended(state)):
-            note_refused(session, lease.key, now, "a label came after the lease had ended")
+        now = database_time(session)
+        if not update_leased(session, lease, ended_columns(state)):
+            note_refused_report(session, lease.key, now, "a label came after the lease had ended")
             return False
         upsert(session, [label], overwrite=True)
-        end_try(
+        end_attempt(
             session,
             lease.key,
             "converged" if label.trainable else "anomalous",
@@ -178,13 +180,13 @@ def complete_reference(
             f"{energy.item[:12]} at {energy.level}; store each energy under its own lease"
         )
     with db.write() as session:
-        now = now_of(session)
-        if not changed(session, lease, ended("converged")):
-            note_refused(session, lease.key, now, "an energy came after the lease had ended")
+        now = database_time(session)
+        if not update_leased(session, lease, ended_columns("converged")):
+            note_refused_report(session, lease.key, now, "an energy came after the lease had ended")
             return False
         upsert(session, [energy], overwrite=False)
-        end_try(session, lease.key, "converged", now, provenance=provenance)
-        settle(session, lease.level)
+        end_attempt(session, lease.key, "converged", now, provenance=provenance)
+        resolve_waiting(session, lease.level)
         return True
 
 
@@ -203,12 +205,14 @@ def fail(
     notes it, where the lease was lost.
     """
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         after = after_failure(failure, lease.failures, lease.memory_class, times)
-        if not changed(session, lease, failed_columns(after, failure, message)):
-            note_refused(session, lease.key, now, f"{failure} was reported after the lease ended")
+        if not update_leased(session, lease, failed_columns(after, failure, message)):
+            note_refused_report(
+                session, lease.key, now, f"{failure} was reported after the lease ended"
+            )
             return None
-        end_try(
+        end_attempt(
             session,
             lease.key,
             "failed",
@@ -216,7 +220,7 @@ def fail(
             failure=(failure, one_line(message)),
             provenance=provenance,
         )
-        settle(session, lease.level)
+        resolve_waiting(session, lease.level)
         return after.state
 
 
@@ -230,21 +234,21 @@ def release(
     """
     given_back = 0
     with db.write() as session:
-        now = now_of(session)
+        now = database_time(session)
         for lease in leases:
             values: dict[str, object] = {
-                **unleased("queued"),
+                **unleased_columns("queued"),
                 QueueRow.attempts.key: lease.attempt - 1,
             }
-            if changed(session, lease, values):
+            if update_leased(session, lease, values):
                 given_back += 1
                 if why:
                     said = ("", one_line(why))
-                    end_try(
+                    end_attempt(
                         session, lease.key, "cancelled", now, failure=said, provenance=provenance
                     )
                 else:
-                    forget_tries(session, [lease.key])
+                    delete_attempts(session, [lease.key])
     return given_back
 
 
@@ -267,8 +271,8 @@ def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[Colu
             CampaignItemRow.state == "queued",
         )
         line = line.where((first.campaign == campaign) | shared)
-    needs = select(QueueNeedRow.needs).where(
-        QueueNeedRow.level == level, QueueNeedRow.item.in_(line)
+    needs = select(QueueDependencyRow.needs).where(
+        QueueDependencyRow.level == level, QueueDependencyRow.item.in_(line)
     )
     return [QueueRow.item.in_(line) | QueueRow.item.in_(needs)]
 
@@ -291,7 +295,7 @@ def _lease(
         .execution_options(synchronize_session=False)
     )
     leases = {row[0]: lease_from(row) for row in session.execute(statement)}
-    begin_tries(session, [_begun(lease, now) for lease in leases.values()])
+    begin_attempts(session, [_begun(lease, now) for lease in leases.values()])
     return [leases[item] for item in items]
 
 
@@ -311,7 +315,7 @@ def _take_back(session: Session, now: float) -> None:
     message = "the worker did not report before its lease ran out"
     expired = (
         select(QueueRow)
-        .where(LEASED, QueueRow.lease_until < now, given_up(now))
+        .where(LEASED, QueueRow.lease_until < now, lost_for_good(now))
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
@@ -324,7 +328,7 @@ def _take_back(session: Session, now: float) -> None:
             .values(failed_columns(after, KILLED, message))
             .execution_options(synchronize_session=False)
         )
-        end_try(session, key, "failed", now, failure=(KILLED, message))
+        end_attempt(session, key, "failed", now, failure=(KILLED, message))
 
 
 def _labelled(session: Session, items: Sequence[QueueRow]) -> set[tuple[str, str]]:

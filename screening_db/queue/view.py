@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import text
 
-from screening_db.calculations.failure_policy import NEED_FAILED
+from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
@@ -75,7 +75,7 @@ _OF_CAMPAIGN = """
 """
 
 
-def items_of(db: Database, campaign: str | None = None) -> list[QueueItem]:
+def queue_items(db: Database, campaign: str | None = None) -> list[QueueItem]:
     """Return the queue of one campaign, or of all, in the order in which it is claimed."""
     query = f"SELECT {_COLUMNS} FROM verification_queue"
     if campaign is not None:
@@ -85,18 +85,18 @@ def items_of(db: Database, campaign: str | None = None) -> list[QueueItem]:
         return [QueueItem(**row) for row in rows.mappings()]
 
 
-def waits_for_others(db: Database, campaign: str) -> bool:
+def waits_for_dependencies(db: Database, campaign: str) -> bool:
     """Tell whether adslabs of a campaign wait for a slab or molecule that is being computed."""
     waiting = _count(db, campaign, "state = 'waiting'")
     return waiting > 0 and _count(db, campaign, "state = 'leased' AND kind <> 'adslab'") > 0
 
 
-def failed_for_needs(db: Database, campaign: str) -> int:
+def count_failed_dependencies(db: Database, campaign: str) -> int:
     """Return how many adslabs of a campaign failed because their slab or a molecule did."""
-    return _count(db, campaign, f"state = 'failed' AND error_class = '{NEED_FAILED}'")
+    return _count(db, campaign, f"state = 'failed' AND error_class = '{DEPENDENCY_FAILED}'")
 
 
-def items_where(db: Database, condition: str) -> list[QueueItem]:
+def queue_items_where(db: Database, condition: str) -> list[QueueItem]:
     """Return the items for which an SQL condition over ``verification_queue`` holds.
 
     The condition runs on a connection that the database lets read and nothing else.
@@ -117,7 +117,9 @@ def items_where(db: Database, condition: str) -> list[QueueItem]:
     return [QueueItem(*row) for row in found.rows]
 
 
-def items_called(db: Database, names: Sequence[str], level: str | None = None) -> list[QueueItem]:
+def queue_items_by_id(
+    db: Database, names: Sequence[str], level: str | None = None
+) -> list[QueueItem]:
     """Return the items whose ids begin with ``names``, at one level or at all.
 
     Raises:

@@ -6,7 +6,7 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from screening_db.database.bulk import batches
-from screening_db.queue.dependencies import forget_needs
+from screening_db.queue.dependencies import delete_dependencies
 from screening_db.tables.verification import QueueRow
 
 WAITING = ("queued", "waiting", "held")
@@ -25,7 +25,7 @@ def withdraw(session: Session, campaign: str, level: str, items: Sequence[str]) 
     Slabs and molecules that the dropped ones alone needed, and nobody has begun, go with them.
     """
     dropped = [item for item in items if not _handed_over(session, campaign, level, item)]
-    forget_needs(session, level, dropped)
+    delete_dependencies(session, level, dropped)
     for ids in batches(dropped):
         session.execute(
             delete(QueueRow).where(

@@ -95,7 +95,7 @@ def read_predictions(
     return _frame(table.sort_by([(name, "ascending") for name in _ORDER]).select(names))
 
 
-def forget_predictions(lake_dir: Path, campaign: str) -> None:
+def delete_lake(lake_dir: Path, campaign: str) -> None:
     """Delete the predictions of a campaign."""
     shutil.rmtree(_folder(lake_dir, campaign), ignore_errors=True)
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import campaign as find_campaign
-from screening_db.queue.dependencies import alone, raise_priorities, settle
+from screening_db.queries.ranking import find_campaign
+from screening_db.queue.dependencies import lock_planning, raise_priorities, resolve_waiting
 from screening_db.queue.queue import enqueue_in
 from screening_db.queue.withdraw import WAITING, withdraw
 from screening_db.records.screening import set_terminal_states
@@ -57,16 +57,16 @@ def verification_requests(db: Database, campaign: str) -> VerificationRequests:
 def replace_ranking(db: Database, ranking: CampaignRanking) -> None:
     """Rank a campaign anew, in one transaction; readers see it before or after, never between."""
     with db.write() as session:
-        write_ranking(session, ranking)
+        replace_ranking_in(session, ranking)
 
 
-def write_ranking(session: Session, ranking: CampaignRanking) -> None:
+def replace_ranking_in(session: Session, ranking: CampaignRanking) -> None:
     """Rank a campaign anew within a transaction.
 
     Raises:
         DatabaseError: the campaign is not there, or not finished.
     """
-    alone(session)
+    lock_planning(session)
     campaign = session.get(CampaignRow, ranking.campaign, with_for_update=True)
     if campaign is None or campaign.status != "finished":
         raise DatabaseError(
@@ -83,7 +83,7 @@ def write_ranking(session: Session, ranking: CampaignRanking) -> None:
 
 def _refuse_half(session: Session, campaign: CampaignRow, checkpoint_sha256: str) -> None:
     """Raise where a contender has no prediction of the checkpoint: no ranking is of two."""
-    missing = session.scalars(unpredicted(campaign, checkpoint_sha256)).all()
+    missing = session.scalars(unpredicted_contenders(campaign, checkpoint_sha256)).all()
     if missing:
         raise DatabaseError(
             f"a ranking is of one checkpoint; {checkpoint_sha256[:12]} has yet to predict "
@@ -117,7 +117,7 @@ def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) 
         )
     enqueue_in(session, ranking.queued)
     raise_priorities(session, level)
-    settle(session, level)
+    resolve_waiting(session, level)
 
 
 def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
@@ -144,7 +144,7 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRankin
     set_terminal_states(session, campaign.name, queued=[*wanted, *begun], kept=ranking.kept)
 
 
-def unpredicted(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
+def unpredicted_contenders(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
     """Select the contenders of a campaign that a checkpoint has not predicted, in order."""
     predicted = _predictions(campaign, checkpoint_sha256).exists()
     return (

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from screening_db.database.bulk import upsert
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import campaign as find_campaign
-from screening_db.queue.dependencies import settle
+from screening_db.queries.ranking import find_campaign
+from screening_db.queue.dependencies import resolve_waiting
 from screening_db.queue.withdraw import WAITING, withdraw
 from screening_db.tables.learning import RoundRow
 from screening_db.tables.screening import (
@@ -95,10 +95,10 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
 def record_checkpoint(db: Database, checkpoint: CheckpointRow) -> None:
     """Store a checkpoint; one that is there keeps its name, model, parent and folder."""
     with db.write() as session:
-        keep_checkpoint(session, checkpoint)
+        record_checkpoint_in(session, checkpoint)
 
 
-def keep_checkpoint(session: Session, checkpoint: CheckpointRow) -> None:
+def record_checkpoint_in(session: Session, checkpoint: CheckpointRow) -> None:
     """Do what ``record_checkpoint`` does within a transaction.
 
     Equal weights that two campaigns call by two names belong to the first of these models.
@@ -242,7 +242,7 @@ def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) ->
     with db.write() as session:
         upsert(session, references, overwrite=False)
         for level in sorted({row.level for row in references}):
-            settle(session, level)
+            resolve_waiting(session, level)
 
 
 def forget_campaign(db: Database, campaign: str) -> None:

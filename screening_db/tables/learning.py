@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from screening_db.tables.screening import Base, one_of
 
-PromotionWhy = Literal["gate", "by hand", "rollback"]
+PromotionReason = Literal["gate", "by hand", "rollback"]
 FineTuningState = Literal["running", "accepted", "rejected", "failed"]
 RoundState = Literal["running", "finished"]
 Verdict = Literal["", "accepted", "rejected", "failed"]  # nothing where no fine-tuning was begun
@@ -24,7 +24,7 @@ class PromotionRow(Base):
 
     __tablename__ = "promotion"
     __table_args__ = (
-        one_of("why", PromotionWhy),
+        one_of("why", PromotionReason),
         CheckConstraint("number >= 1", name="number_from_1"),
         CheckConstraint("checkpoint_sha256 <> previous_sha256", name="serves_another"),
     )
@@ -34,7 +34,7 @@ class PromotionRow(Base):
     checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoint.sha256"))
     # None where what served before was never recorded in this database
     previous_sha256: Mapped[str | None] = mapped_column(ForeignKey("checkpoint.sha256"))
-    why: Mapped[PromotionWhy] = mapped_column(Text)
+    why: Mapped[PromotionReason] = mapped_column(Text)
     report: Mapped[dict[str, Any]]
     at: Mapped[float]
 

@@ -18,10 +18,10 @@ from screening_db.tables.screening import Base, finite, one_of
 QueueState = Literal[
     "queued", "leased", "held", "waiting", "converged", "anomalous", "failed", "cancelled"
 ]
-TryState = Literal["running", "converged", "anomalous", "failed", "cancelled"]
+AttemptState = Literal["running", "converged", "anomalous", "failed", "cancelled"]
 ItemKind = Literal["adslab", "slab", "gas"]
 ReferenceKind = Literal["gas", "slab"]
-Why = Literal["promising", "uncertain", "needed"]
+QueueReason = Literal["promising", "uncertain", "needed"]
 
 
 class QueueRow(Base, kw_only=True):
@@ -37,7 +37,7 @@ class QueueRow(Base, kw_only=True):
     __tablename__ = "queue"
     __table_args__ = (
         one_of("state", QueueState),
-        one_of("why", Why),
+        one_of("why", QueueReason),
         one_of("kind", ItemKind),
         CheckConstraint(
             "(state = 'leased') = (lease_token is not null and lease_until is not null)",
@@ -58,7 +58,7 @@ class QueueRow(Base, kw_only=True):
     candidate_id: Mapped[str | None] = mapped_column(ForeignKey("candidate.id"), default=None)
     campaign: Mapped[str]
     priority: Mapped[float]
-    why: Mapped[Why] = mapped_column(Text)
+    why: Mapped[QueueReason] = mapped_column(Text)
     state: Mapped[QueueState] = mapped_column(Text, default="queued")
     attempts: Mapped[int] = mapped_column(default=0)  # every try, also those before a retry
     failures: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # by class, since then
@@ -98,7 +98,7 @@ Index(
 )
 
 
-class QueueNeedRow(Base):
+class QueueDependencyRow(Base):
     """A clean slab or gas molecule whose energy an adslab of the queue needs."""
 
     __tablename__ = "queue_need"
@@ -114,7 +114,7 @@ class QueueNeedRow(Base):
     kind: Mapped[ReferenceKind] = mapped_column(Text)
 
 
-Index("ix_queue_need_needs", QueueNeedRow.level, QueueNeedRow.needs)
+Index("ix_queue_need_needs", QueueDependencyRow.level, QueueDependencyRow.needs)
 
 
 class CalculationRow(Base):
@@ -124,7 +124,7 @@ class CalculationRow(Base):
     """
 
     __tablename__ = "calculation"
-    __table_args__ = (one_of("state", TryState),)
+    __table_args__ = (one_of("state", AttemptState),)
 
     item: Mapped[str] = mapped_column(primary_key=True)
     level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
@@ -132,7 +132,7 @@ class CalculationRow(Base):
     attempt: Mapped[int]  # 1 for the first
     memory_class: Mapped[int]
     started_at: Mapped[float]
-    state: Mapped[TryState] = mapped_column(Text, default="running")
+    state: Mapped[AttemptState] = mapped_column(Text, default="running")
     ended_at: Mapped[float | None] = mapped_column(default=None)
     job: Mapped[str] = mapped_column(default="")  # of a batch system, which outlives its driver
     host: Mapped[str] = mapped_column(default="")

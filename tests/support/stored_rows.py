@@ -7,6 +7,8 @@ that a test reads ``make.slab("other", n_atoms=9)``.
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from screening_db.database.engine import Database
 from screening_db.records.screening import (
     record_adsorbates,
@@ -110,11 +112,11 @@ def label(candidate_id: str, energy_ev: float = -0.4, *, trainable: bool = True)
 
 
 def rank(
-    candidate_id: str, place: int, pair_id: str | None = None, campaign: str = "first"
+    candidate_id: str, position: int, pair_id: str | None = None, campaign: str = "first"
 ) -> RankRow:
     return RankRow(
         campaign=campaign,
-        rank=place,
+        rank=position,
         rank_group=1,
         pair_id=pair_id or f"pair-{candidate_id[0]}",
         candidate_id=candidate_id,
@@ -126,8 +128,16 @@ def rank(
 
 
 def queue_row(candidate_id: str, campaign: str = "first", **changed: Any) -> QueueRow:
-    asked = {"level": "emt", "priority": 1.0, "why": "uncertain"}
-    return QueueRow(candidate_id=candidate_id, campaign=campaign, **asked | changed)
+    queued = {"level": "emt", "priority": 1.0, "why": "uncertain"}
+    return QueueRow(candidate_id=candidate_id, campaign=campaign, **queued | changed)
+
+
+def queue_rows(db: Database) -> list[QueueRow]:
+    """Return the whole queue in the order in which it is claimed."""
+    with db.read() as session:
+        return list(
+            session.scalars(select(QueueRow).order_by(QueueRow.priority.desc(), QueueRow.item))
+        )
 
 
 def record(db: Database, *rows: Base) -> None:

@@ -11,7 +11,7 @@ from support import stored_rows as make
 from flows.cli import app as cli
 from screening_db.calculations.attempts import Provenance, pack_files
 from screening_db.database.engine import Database, open_database
-from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.queue import claim, complete, enqueue, fail
 from screening_db.records.screening import record_chunk
 
@@ -31,8 +31,8 @@ def db(tmp_path: Path) -> Database:
     predictions = [make.prediction(i, -0.2 - 0.3 * n) for n, i in enumerate(IDS)]
     record_chunk(database, "tiny", "one", found, predictions, [])
     enqueue(database, [make.queue_row(i, "tiny", priority=-float(n)) for n, i in enumerate(IDS)])
-    needs = [Need("slab", SURFACE), Need("gas", "H2")]
-    record_needs(database, "emt", dict.fromkeys(IDS, needs))
+    needs = [Dependency("slab", SURFACE), Dependency("gas", "H2")]
+    record_dependencies(database, "emt", dict.fromkeys(IDS, needs))
     return database
 
 
@@ -105,7 +105,7 @@ def test_what_an_order_leaves_is_said_with_the_reason(sabatier: Command) -> None
     sabatier("cancel", "aa")
     said = sabatier("hold", "aa", "ab")
     assert "1 held" in said
-    assert f"left as it was: {IDS[0][:12]} at emt: it is cancelled; retry it" in said
+    assert f"unchanged: {IDS[0][:12]} at emt: it is cancelled; retry it" in said
 
 
 def _one_try(db: Database) -> None:

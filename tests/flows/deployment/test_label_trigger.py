@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked()
     database = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(label_trigger, "open_database", lambda *_, **__: database)
-    monkeypatch.setattr(label_trigger, "campaign_row", lambda *_: None)
+    monkeypatch.setattr(label_trigger, "find_campaign", lambda *_: None)
     monkeypatch.setattr(label_trigger, "run_deployment", found)
     return found
 

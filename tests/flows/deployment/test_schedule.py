@@ -17,7 +17,7 @@ from support.web import Listener, listening
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import campaign, campaigns, funnel_counts
+from screening_db.queries.ranking import all_campaigns, find_campaign, funnel_counts
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def _finished(path: Path) -> bool:
     except DatabaseError:  # not there yet, or being made
         return False
     try:
-        return [row.status for row in campaigns(db)] == ["finished"]
+        return [row.status for row in all_campaigns(db)] == ["finished"]
     finally:
         db.close()
 
@@ -96,7 +96,7 @@ def test_a_scheduled_campaign_fills_the_database(deployed: tuple[Any, str], told
     assert _until(lambda: _finished(workplace.database))
     db = open_database(workplace.database, create=False)
     try:
-        assert campaign(db, "tiny").level == "emt"
+        assert find_campaign(db, "tiny").level == "emt"
         states = {(c.stage, c.state) for c in funnel_counts(db, "tiny")}
     finally:
         db.close()

@@ -16,8 +16,8 @@ from model.fine_tuning.gate import GateVerdict
 from model.prediction.predictor import KIND
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import fine_tunings
-from screening_db.learning.serving import promotions, serving
-from screening_db.queries.ranking import campaign as campaign_row
+from screening_db.learning.serving import promotions, serving_sha256
+from screening_db.queries.ranking import find_campaign
 from screening_db.records.screening import record_campaign, record_checkpoint, record_level
 from screening_db.tables.screening import CampaignRow, CheckpointRow, LevelOfTheoryRow
 from tasks.errors import UserError
@@ -106,7 +106,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 def learnt(
     db: Database, place: Path, tmp_path: Path, campaign: str = "mine"
 ) -> module.FineTuningResult:
-    row = campaign_row(db, campaign)
+    row = find_campaign(db, campaign)
     return fine_tune_on_labels(db, row, str(place), Learning(), tmp_path / "models")
 
 
@@ -115,7 +115,7 @@ def test_what_the_gate_accepts_serves(
 ) -> None:
     done = learnt(db, place, tmp_path)
     assert done.accepted
-    assert serving(db, str(place)) == done.serving
+    assert serving_sha256(db, str(place)) == done.serving
     (row,) = fine_tunings(db)
     assert (row.state, row.checkpoint_sha256, row.n_labels) == ("accepted", done.serving, 40)
 
@@ -126,7 +126,7 @@ def test_what_the_gate_refuses_is_kept_with_its_numbers_and_does_not_serve(
     work.accepts = False
     done = learnt(db, place, tmp_path)
     assert not done.accepted
-    assert serving(db, str(place)) is None
+    assert serving_sha256(db, str(place)) is None
     (row,) = fine_tunings(db)
     assert row.state == "rejected"
     assert row.report["reasons"] == ["it is worse"]
@@ -138,9 +138,9 @@ def test_killed_before_its_promotion_it_is_promoted_by_the_next_call_and_not_tra
     work.killed_before_promotion = True
     with pytest.raises(KilledError):
         learnt(db, place, tmp_path)
-    assert serving(db, str(place)) is None  # the parent serves until the candidate does
+    assert serving_sha256(db, str(place)) is None  # the parent serves until the candidate does
     done = learnt(db, place, tmp_path)
-    assert serving(db, str(place)) == done.serving
+    assert serving_sha256(db, str(place)) == done.serving
     assert len(work.trained) == 1
     assert len(promotions(db, str(place))) == 1
 

@@ -18,8 +18,8 @@ from flows.records.from_rows import stored_adsorbates
 from flows.screening.flow import Runtime
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
-from screening_db.learning.serving import promotions, serving
-from screening_db.learning.stale import is_stale, model_of, stale_predictions
+from screening_db.learning.serving import promotions, serving_sha256
+from screening_db.learning.stale import is_stale, model_of_campaign, stale_predictions
 from screening_db.queries.ranking import funnel_counts
 from screening_db.tables.screening import Base
 from tasks.prediction.repredict import predict_again
@@ -137,7 +137,7 @@ def test_broken_off_within_the_ranking_nothing_of_it_is_there(
             rescore(db, "tiny", CONTROL, chunk_placements=3)
     assert rows(db, *RANKING) == before
     assert stale_predictions(db, "tiny") == []
-    assert is_stale(db, "tiny", serving_checkpoint(db, model_of(db, "tiny")).sha256)
+    assert is_stale(db, "tiny", serving_checkpoint(db, model_of_campaign(db, "tiny")).sha256)
     done = rescore(db, "tiny", CONTROL)
     assert (done.predicted, done.ranked) == (0, True)
     assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")
@@ -160,7 +160,7 @@ def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
     assert rows(db, *RANKING, "promotion") == before
     done = roll_back_model(db, model)
     assert done.restored == ("tiny",)
-    assert serving(db, model) == done.now
+    assert serving_sha256(db, model) == done.now
     first = open_database(screened[0].database)
     assert rows(db, *RANKING) == rows(first, *RANKING)
     first.close()

@@ -13,7 +13,12 @@ from model.generation.stream_grammar import decode
 from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import candidates, funnel_counts, slabs, top_candidates
+from screening_db.queries.ranking import (
+    candidates_by_id,
+    funnel_counts,
+    slabs_by_id,
+    top_candidates,
+)
 from tasks.design.generate import generate_designs
 from tasks.design.request import DesignRequest, design_request
 from tasks.structures.json_text import structure_from_text
@@ -63,8 +68,8 @@ def test_a_candidate_can_be_verified_and_built_again_from_its_stream(
     entered(db, found)
     made = found.designs[0].adslab
     assert made is not None
-    row = candidates(db, [made.candidate_id])[made.candidate_id]
-    slab = slabs(db, [row.slab_id])[row.slab_id]
+    row = candidates_by_id(db, [made.candidate_id])[made.candidate_id]
+    slab = slabs_by_id(db, [row.slab_id])[row.slab_id]
     require_stored(
         structure_from_text(row.structure or ""),
         structure_from_text(slab.structure),

@@ -23,7 +23,7 @@ from flows.verification.attempts import stored_geometry
 from flows.verification.step_events import StepListener
 from flows.verification.verified_label import label_row
 from flows.verification.worker import WorkItem, WorkRequest, WorkResult, verify_group
-from screening_db.calculations.attempts import Provenance, StoredGeometry, tries
+from screening_db.calculations.attempts import Provenance, StoredGeometry, attempts_of
 from screening_db.calculations.steps import (
     ReportedStep,
     Step,
@@ -32,10 +32,10 @@ from screening_db.calculations.steps import (
     steps_of,
 )
 from screening_db.database.engine import Database, open_database
-from screening_db.queries.ranking import label
+from screening_db.queries.ranking import find_label
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import claim, complete, enqueue, fail
-from screening_db.queue.view import items_of
+from screening_db.queue.view import queue_items
 from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
@@ -230,7 +230,7 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
     _told(db, listener)
-    (lost,) = tries(db, CANDIDATE, "emt")
+    (lost,) = attempts_of(db, CANDIDATE, "emt")
     seen = steps_of(db, (CANDIDATE, "emt", lost.token))
     assert lost.structure_out  # another machine could go on from there
     again = _again(db)
@@ -239,7 +239,7 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
     assert told_of(done).steps[0].step >= len(seen)
     assert len(seen) + len(told_of(done).steps) >= len(told_of(whole).steps) - 1
     assert complete(db, again, label_row(db, again, _verified(done)), told_of(done))
-    first, second = tries(db, CANDIDATE, "emt")
+    first, second = attempts_of(db, CANDIDATE, "emt")
     assert (first.state, first.error_class, second.state) == ("failed", "killed", "converged")
     assert "goes on after step" in second.note
 
@@ -284,13 +284,13 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     )
     remove_work_folder(outcome.work)
     assert not Path(outcome.work).exists()
-    row = label(db, CANDIDATE, "emt")
+    row = find_label(db, CANDIDATE, "emt")
     assert row is not None
     assert (row.site_before, row.site_after) == ("bridge Cu-Cu", "hollow Cu-Cu-Cu")
     assert row.migrated
     assert row.relaxed_text.startswith("N</s>Cu (1 1 1)</s>[N Cu Cu Cu hollow ")
     assert row.level_hash == LEVEL.level_hash
-    (item,) = items_of(db)
+    (item,) = queue_items(db)
     queue_show.show_queue_item(db, item)
     said = capsys.readouterr().out
     assert "hollow Cu-Cu-Cu, begun on bridge Cu-Cu" in said
@@ -320,7 +320,7 @@ def test_a_running_relaxation_is_seen_in_the_list(
 ) -> None:
     lease = lease_of(db)
     record_reported_steps(db, [ReportedStep(*lease.key, Step(7, -3.0, 0.125, 0.0), "{}")])
-    queue_show.show_queue("tiny", items_of(db), 5, running_steps(db))
+    queue_show.show_queue("tiny", queue_items(db), 5, running_steps(db))
     said = capsys.readouterr().out
     assert "leased, step 7, fmax" in said
     assert "0.12" in said

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from support.moody_queue import MoodyQueue, moody_queue
+from support.stored_rows import queue_rows
 
-from screening_db.calculations.attempts import tries
-from screening_db.queries.ranking import queue_items
+from screening_db.calculations.attempts import attempts_of
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 pytestmark = pytest.mark.slow
@@ -36,8 +36,8 @@ def make_on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 def classes(queue: MoodyQueue) -> list[tuple[str, int]]:
     """Return how each try at an adslab ended, with its memory class."""
-    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
-    told = tries(queue.db, adslab.item, queue.level.name)
+    (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
+    told = attempts_of(queue.db, adslab.item, queue.level.name)
     return [(row.error_class or row.state, row.memory_class) for row in told]
 
 
@@ -63,7 +63,7 @@ def test_a_job_over_its_wall_time_goes_on_in_the_next(make: Make, mood: str) -> 
     queue.drained(profile=SHORT)
     assert classes(queue)[0][0] == "wall_limit"
     assert queue.tries()["Cu3H"] == 2
-    assert {row.state for row in queue_items(queue.db)} <= {"converged", "anomalous"}
+    assert {row.state for row in queue_rows(queue.db)} <= {"converged", "anomalous"}
 
 
 def test_a_process_gets_the_threads_of_its_engine_before_numpy_loads(make: Make) -> None:
@@ -88,7 +88,9 @@ def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(make:
     said = queue.drained(lease_s=2.0)
     assert said.startswith(("1 converged", "0 converged, 1 anomalous"))
     assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 1}
-    rows = [row for item in queue_items(queue.db) for row in tries(queue.db, item.item, "moody")]
+    rows = [
+        row for item in queue_rows(queue.db) for row in attempts_of(queue.db, item.item, "moody")
+    ]
     assert len(rows) == 3
     assert {row.state for row in rows} <= {"converged", "anomalous"}
     assert {row.attempt for row in rows} == {1}
@@ -97,13 +99,13 @@ def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(make:
 def test_a_job_that_was_never_submitted_is_given_back(make: Make) -> None:
     queue = make()
     first = queue.drive(lease_s=2.0)
-    wait_for(lambda: any(row.state == "leased" for row in queue_items(queue.db)))
+    wait_for(lambda: any(row.state == "leased" for row in queue_rows(queue.db)))
     first.kill()
     first.communicate()
     for pickled in queue.jobs.glob("*/*_submitted.pkl"):
         pickled.unlink()  # as if it had died between the two
     queue.drained(lease_s=2.0)
-    assert {row.state for row in queue_items(queue.db)} <= {"converged", "anomalous"}
+    assert {row.state for row in queue_rows(queue.db)} <= {"converged", "anomalous"}
 
 
 def test_an_interrupted_driver_leaves_its_jobs_to_the_next(make: Make) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
 from support.paths import REPOSITORY
+from support.stored_rows import queue_rows
 
 from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.errors import CampaignError
@@ -16,8 +17,8 @@ from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError
 from flows.verification.flow import BatchJobs, run_verification
 from flows.verification.work_items import CalculationSettings
-from screening_db.calculations.attempts import tries
-from screening_db.queries.ranking import campaign, queue_items
+from screening_db.calculations.attempts import attempts_of
+from screening_db.queries.ranking import find_campaign
 from tasks.errors import UserError
 from tasks.verification.engines import plugin
 from tasks.verification.inputs.resources import ResourceLimits, Resources
@@ -105,8 +106,8 @@ def drain(queue: MoodyQueue, profile: BatchProfile | None = None) -> None:
 
 
 def ends(queue: MoodyQueue, kind: str) -> list[str]:
-    (item,) = [row.item for row in queue_items(queue.db) if row.kind == kind]
-    return [row.error_class or row.state for row in tries(queue.db, item, queue.level.name)]
+    (item,) = [row.item for row in queue_rows(queue.db) if row.kind == kind]
+    return [row.error_class or row.state for row in attempts_of(queue.db, item, queue.level.name)]
 
 
 @pytest.mark.slow
@@ -160,7 +161,7 @@ def test_a_refused_job_is_told_in_slurms_words_and_stays_queued(
     (slurm / "plan").write_text("REFUSED")
     with pytest.raises(SubmissionError, match="QOSMaxSubmitJobPerUserLimit"):
         drain(queue)
-    assert {row.state for row in queue_items(queue.db)} == {"queued", "waiting"}
+    assert {row.state for row in queue_rows(queue.db)} == {"queued", "waiting"}
 
 
 def test_a_login_node_need_not_have_the_program_that_jobs_load(
@@ -169,7 +170,7 @@ def test_a_login_node_need_not_have_the_program_that_jobs_load(
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"))
     monkeypatch.setattr(plugin.PluginEngine, "missing", lambda self: "it is not loaded here")
     (slurm / "plan").write_text("REFUSED")
-    found = campaign(queue.db, CAMPAIGN)
+    found = find_campaign(queue.db, CAMPAIGN)
     for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
         where = BatchJobs(system, BatchProfile(), queue.jobs, 1)
         with pytest.raises(UserError, match=told):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from distributed.scheduler import KilledWorker
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
+from support.stored_rows import queue_rows
 
 from flows.cluster.workers import ClusterPlan
 from flows.verification.dask_executor import DaskExecutor, dask_executor
@@ -17,8 +18,7 @@ from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Work
 from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import WorkItem, WorkRequest
-from screening_db.calculations.attempts import tries
-from screening_db.queries.ranking import queue_items
+from screening_db.calculations.attempts import attempts_of
 from screening_db.queue.lease import Lease
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import level
@@ -91,8 +91,8 @@ def test_a_worker_that_dies_is_one_try_and_its_neighbour_goes_on(queue: MoodyQue
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert (counts.ended, counts.failed, counts.retried) == (2, 0, 1)
     told = [
-        [done.error_class for done in tries(queue.db, row.item, "moody")]
-        for row in queue_items(queue.db)
+        [done.error_class for done in attempts_of(queue.db, row.item, "moody")]
+        for row in queue_rows(queue.db)
     ]
     assert sorted(told) == [[""], [""], [""], [""], ["killed", ""]]
     assert queue.tries()["Ag3H"] == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
+from support.stored_rows import queue_rows
 
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
@@ -20,9 +21,9 @@ from flows.verification.flow import DaskWorkers, run_verification
 from flows.verification.recording import VerificationCounts
 from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import verify_group
-from screening_db.calculations.attempts import tries
+from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
-from screening_db.queries.ranking import campaign, label, queue_items
+from screening_db.queries.ranking import find_campaign, find_label
 from screening_db.queue.batch_jobs import take_over_jobs
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease
@@ -100,7 +101,7 @@ def drive(
 
 
 def states(queue: MoodyQueue) -> dict[str, int]:
-    found = [row.state for row in queue_items(queue.db)]
+    found = [row.state for row in queue_rows(queue.db)]
     return {state: found.count(state) for state in found}
 
 
@@ -110,13 +111,13 @@ def test_each_class_of_failure_ends_in_its_state_after_its_tries(
 ) -> None:
     queue = make(mood=kind.value, at="Cu3H", times=99)
     counts = drive(queue, Inline())
-    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
     rule = POLICY[kind.value]
-    told = tries(queue.db, adslab.item, queue.level.name)
+    told = attempts_of(queue.db, adslab.item, queue.level.name)
     assert (adslab.state, adslab.error_class) == ("failed", kind.value)
-    assert len(told) == rule.tries == queue.tries()["Cu3H"]
-    assert adslab.memory_class == (rule.tries - 1 if rule.larger_memory else 0)
-    assert counts == VerificationCounts(failed=1, retried=rule.tries - 1)
+    assert len(told) == rule.attempts == queue.tries()["Cu3H"]
+    assert adslab.memory_class == (rule.attempts - 1 if rule.larger_memory else 0)
+    assert counts == VerificationCounts(failed=1, retried=rule.attempts - 1)
 
 
 def test_a_failure_that_passes_ends_in_a_label(make: Callable[..., MoodyQueue]) -> None:
@@ -164,7 +165,7 @@ def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue
     queue = make(mood="out_of_memory", at="Cu3H", times=1)
     wanted = WorkFilter(CAMPAIGN, 9, memory_class=0)
     Driver(queue.db, CalculationSettings(queue.level), Inline(), wanted, QUICK).run(lambda _: None)
-    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
+    (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
     assert (adslab.state, adslab.memory_class) == ("queued", 1)
     executor = Inline()
     drive(queue, executor)
@@ -174,7 +175,7 @@ def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue
 def test_what_is_not_taken_is_given_back_and_tried_later(make: Callable[..., MoodyQueue]) -> None:
     queue, executor = make(metals=("Cu", "Ag", "Au")), Inline(capacity=5, room=1)
     assert drive(queue, executor).ended == 3
-    rows = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+    rows = [t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")]
     assert {row.attempt for row in rows} == {1}  # a refused job is no try
 
 
@@ -199,9 +200,9 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
         assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
     else:
         assert set(states(queue)) <= {"queued", "waiting"}
-        told = [t for row in queue_items(queue.db) for t in tries(queue.db, row.item, "moody")]
+        told = [t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")]
         assert {(tried.state, tried.attempt) for tried in told} == {("cancelled", 1)}
-        assert {row.attempts for row in queue_items(queue.db)} == {0}
+        assert {row.attempts for row in queue_rows(queue.db)} == {0}
 
 
 def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
@@ -236,20 +237,20 @@ def test_an_adslab_at_its_step_limit_goes_on_and_is_an_anomaly_after_its_tries(
 ) -> None:
     queue = make(relaxation={"max_steps": 4})  # the slab and the gas end within them
     counts = drive(queue, Inline())
-    (adslab,) = [row for row in queue_items(queue.db) if row.kind == "adslab"]
-    first, second = tries(queue.db, adslab.item, queue.level.name)
+    (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
+    first, second = attempts_of(queue.db, adslab.item, queue.level.name)
     assert (adslab.state, counts.anomalous, counts.retried) == ("anomalous", 1, 1)
     assert (first.error_class, second.state) == ("ions_not_converged", "anomalous")
     assert second.note == "begun at the last geometry of try 1"
-    found = label(queue.db, adslab.item, queue.level.name)
+    found = find_label(queue.db, adslab.item, queue.level.name)
     assert found is not None
     assert found.flags == ["ions_not_converged"]
     assert found.flag_numbers == {"ions_not_converged": [found.fmax, 0.05]}
     key = (adslab.item, queue.level.name)
     assert [changed for changed, _ in retry(queue.db, [key]).changed] == [key]
     assert drive(queue, Inline()).converged == 1
-    assert tries(queue.db, *key)[2].note == "begun at the last geometry of try 2"
-    assert retry(queue.db, [key]).left[0].why == "it is converged: its result stays"
+    assert attempts_of(queue.db, *key)[2].note == "begun at the last geometry of try 2"
+    assert retry(queue.db, [key]).unchanged[0].reason == "it is converged: its result stays"
 
 
 def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
@@ -258,8 +259,8 @@ def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
     monkeypatch.setattr(plugin.PluginEngine, "ladder", LADDER)
     queue = make(mood="scf_not_converged", at="all", times=1)
     assert drive(queue, Inline()).ended == 1
-    for item in queue_items(queue.db):
-        (tried,) = tries(queue.db, item.item, queue.level.name)
+    for item in queue_rows(queue.db):
+        (tried,) = attempts_of(queue.db, item.item, queue.level.name)
         assert tried.rungs == [
             "as stated: scf_not_converged in a mood of scf_not_converged",
             "gentle mixing: converged",
@@ -274,8 +275,8 @@ def test_a_place_without_the_engine_costs_no_item_its_tries(
     with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
         drive(queue, Inline(place=place))
     assert "failed" not in states(queue)
-    (slab,) = [row for row in queue_items(queue.db) if row.attempts == 0 and row.kind == "slab"]
-    (tried,) = tries(queue.db, slab.item, queue.level.name)
+    (slab,) = [row for row in queue_rows(queue.db) if row.attempts == 0 and row.kind == "slab"]
+    (tried,) = attempts_of(queue.db, slab.item, queue.level.name)
     assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
     assert "in a mood of not_installed" in tried.error_message
     assert drive(queue, Inline(place=place)).ended == 2
@@ -289,7 +290,7 @@ def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
     with pytest.raises(UserError, match=r"file/x cannot \(Not a directory\); set SABATIER_ENGINE"):
         run_verification(
             queue.db,
-            campaign(queue.db, CAMPAIGN),
+            find_campaign(queue.db, CAMPAIGN),
             limit=None,
             engine=None,
             where=DaskWorkers(ClusterPlan(1)),

@@ -8,14 +8,14 @@ import pytest
 
 from screening_db.calculations import attempts as calculations
 from screening_db.calculations.attempts import (
-    KeptFile,
     Provenance,
+    StoredFile,
     StoredGeometry,
-    kept_files,
+    attempts_of,
     last_geometry,
     pack_files,
     sha256_of,
-    tries,
+    stored_files,
 )
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import labels
@@ -58,7 +58,7 @@ def lease_of(db, lease_s=60.0):
 
 
 def the_try(db):
-    (found,) = tries(db, "a1", "emt")
+    (found,) = attempts_of(db, "a1", "emt")
     return found
 
 
@@ -78,7 +78,7 @@ def test_a_finished_try_tells_all_that_the_worker_told(queued, make):
     assert found.versions == {"ase": "3.29", "gpaw": "26.7"}
     assert (found.structure_in, found.structure_out) == ("before", "after")
     assert found.input_sha256 == sha256_of("e" * 64, "before", "clean slab")
-    (log,) = kept_files(queued, found)
+    (log,) = stored_files(queued, found)
     assert (log.name, log.size_bytes) == ("log", 500)
     assert gzip.decompress(log.content) == b"line\n" * 100
 
@@ -118,10 +118,10 @@ def test_a_result_after_the_lease_was_lost_is_refused_and_noted(queued, make):
     time.sleep(0.05)
     lease_of(queued)
     assert not complete(queued, late, make.label("a1"), TOLD)
-    lost, running = sorted(tries(queued, "a1", "emt"), key=lambda found: found.attempt)
+    lost, running = sorted(attempts_of(queued, "a1", "emt"), key=lambda found: found.attempt)
     assert (lost.state, lost.error_class, lost.refused) == ("failed", "killed", 1)
     assert (running.state, running.refused) == ("running", 0)
-    assert kept_files(queued, lost) == []
+    assert stored_files(queued, lost) == []
 
 
 def test_the_result_of_a_cancelled_calculation_is_refused(queued, make):
@@ -135,7 +135,7 @@ def test_the_result_of_a_cancelled_calculation_is_refused(queued, make):
 
 def test_what_was_given_back_was_never_tried(queued):
     release(queued, [lease_of(queued)])
-    assert tries(queued, "a1", "emt") == []
+    assert attempts_of(queued, "a1", "emt") == []
 
 
 def test_the_hash_of_the_structure_travels_with_the_lease(queued, make):
@@ -154,9 +154,9 @@ def test_files_are_kept_within_a_limit_the_first_that_fit():
 
 def test_the_limit_holds_whoever_packed_the_files(queued, make, monkeypatch):
     monkeypatch.setattr(calculations, "FILES_LIMIT_BYTES", 50)
-    told = Provenance(files=(KeptFile("a", 40, b"a" * 40), KeptFile("b", 40, b"b" * 40)))
+    told = Provenance(files=(StoredFile("a", 40, b"a" * 40), StoredFile("b", 40, b"b" * 40)))
     complete(queued, lease_of(queued), make.label("a1"), told)
-    assert [file.content for file in kept_files(queued, the_try(queued))] == [b"a" * 40, None]
+    assert [file.content for file in stored_files(queued, the_try(queued))] == [b"a" * 40, None]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../log", "a/b", "/etc/passwd", "a\\b"])
@@ -174,4 +174,4 @@ def test_what_is_queued_again_after_it_was_forgotten_keeps_its_history(queued, m
     )
     assert enqueue(queued, [again]) == 1
     assert lease_of(queued).failures == {}
-    assert len(tries(queued, "a1", "emt")) == 2
+    assert len(attempts_of(queued, "a1", "emt")) == 2

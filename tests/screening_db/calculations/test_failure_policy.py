@@ -3,10 +3,10 @@
 import time
 
 import pytest
+from support.stored_rows import queue_rows
 
-from screening_db.calculations.attempts import Provenance, tries
+from screening_db.calculations.attempts import Provenance, attempts_of
 from screening_db.calculations.failure_policy import POLICY, after_failure
-from screening_db.queries.ranking import queue_items
 from screening_db.queue.commands import retry
 from screening_db.queue.queue import claim, enqueue, fail
 from screening_db.records.screening import record_chunk
@@ -34,7 +34,7 @@ def queued(db, make):
 
 
 def row(db):
-    (found,) = queue_items(db)
+    (found,) = queue_rows(db)
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_failure_ends_in_its_state_after_its_tries(queued, failure):
     item = row(queued)
     assert (item.state, item.attempts, item.memory_class) == ("failed", wanted, memory_class)
     assert (item.error_class, item.error_message) == (failure, "as before")
-    recorded = tries(queued, "a1", "emt")
+    recorded = attempts_of(queued, "a1", "emt")
     assert [tried.attempt for tried in recorded] == list(range(1, wanted + 1))
     assert {(tried.state, tried.error_class) for tried in recorded} == {("failed", failure)}
     assert enqueue(queued, [item]) == 0
@@ -72,7 +72,7 @@ def test_a_worker_that_never_reports_is_killed_five_times(queued):
         time.sleep(0.01)
     assert claim(queued, "emt", batch=1, lease_s=60) == []
     assert (row(queued).state, row(queued).error_class) == ("failed", "killed")
-    recorded = tries(queued, "a1", "emt")
+    recorded = attempts_of(queued, "a1", "emt")
     assert [tried.error_class for tried in recorded] == ["killed"] * 5
     assert all(tried.ended_at >= tried.started_at for tried in recorded)
 
@@ -81,7 +81,7 @@ def test_an_engine_that_climbed_its_ladder_by_itself_has_had_its_tries(queued):
     (lease,) = claim(queued, "emt", batch=1, lease_s=60)
     told = Provenance(rungs=("as stated: no", "gentle mixing: no", "smeared start: no"))
     assert fail(queued, lease, "scf_not_converged", "m", told, times=3) == "failed"
-    (tried,) = tries(queued, "a1", "emt")
+    (tried,) = attempts_of(queued, "a1", "emt")
     assert tried.rungs == list(told.rungs)
 
 
@@ -124,7 +124,7 @@ def test_a_retry_by_a_person_sets_the_counts_back_and_keeps_the_history(queued):
     assert retry(queued, [("a1", "emt")]).changed == ((("a1", "emt"), "queued"),)
     assert fail_until_the_end(queued, "scf_not_converged") == 3
     assert row(queued).attempts == 6
-    assert len(tries(queued, "a1", "emt")) == 6
+    assert len(attempts_of(queued, "a1", "emt")) == 6
 
 
 def test_more_memory_is_given_only_to_a_try_that_follows():

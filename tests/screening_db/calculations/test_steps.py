@@ -5,7 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from screening_db.calculations.attempts import Provenance, StoredGeometry, last_geometry, tries
+from screening_db.calculations.attempts import (
+    Provenance,
+    StoredGeometry,
+    attempts_of,
+    last_geometry,
+)
 from screening_db.calculations.steps import (
     ReportedStep,
     Step,
@@ -76,7 +81,7 @@ def test_a_lost_worker_leaves_the_last_geometry_that_it_told(queued):
     assert last_geometry(queued, "a1", "emt") == StoredGeometry("geometry 4", 1, 7.0)
     fail(queued, again, "wall_limit", "m", Provenance(structure_out="later", note="went on"))
     assert last_geometry(queued, "a1", "emt") == StoredGeometry("later", 2, 7.0)
-    assert tries(queued, "a1", "emt")[1].note == "went on"
+    assert attempts_of(queued, "a1", "emt")[1].note == "went on"
 
 
 def test_what_was_given_back_has_no_steps(queued):
@@ -84,12 +89,12 @@ def test_what_was_given_back_has_no_steps(queued):
     record_reported_steps(queued, [told(lease, 0)])
     release(queued, [lease])
     assert steps_of(queued, lease.key) == []
-    assert tries(queued, "a1", "emt") == []
+    assert attempts_of(queued, "a1", "emt") == []
 
 
 def test_a_result_that_came_late_is_noted_after_what_was_told(queued, make):
     lease = lease_of(queued)
     complete(queued, lease, make.label("a1"), Provenance(note="went on"))
     complete(queued, lease, make.label("a1"))
-    (found,) = tries(queued, "a1", "emt")
+    (found,) = attempts_of(queued, "a1", "emt")
     assert found.note.startswith("went on; a label came after")

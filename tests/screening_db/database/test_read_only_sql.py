@@ -4,7 +4,7 @@ import pytest
 
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import campaigns
+from screening_db.queries.ranking import all_campaigns
 from screening_db.records.screening import record_chunk
 
 
@@ -76,4 +76,4 @@ def test_a_faulty_query_is_one_line(db, sql):
 def test_a_write_hidden_in_a_query_changes_nothing(db):
     with pytest.raises(DatabaseError, match=r"read-?only|not answered"):
         run_select(db, "with gone as (delete from chunk returning 1) select * from gone")
-    assert [row.name for row in campaigns(db)] == ["first"]
+    assert [row.name for row in all_campaigns(db)] == ["first"]

@@ -3,7 +3,7 @@
 import pytest
 
 from screening_db.errors import DatabaseError
-from screening_db.learning.rounds import RoundNumbers, begin_round, end_round, note_round, rounds
+from screening_db.learning.rounds import RoundResult, begin_round, end_round, rounds, update_round
 from screening_db.records.screening import forget_campaign
 
 FIRST = "c" * 64
@@ -11,7 +11,7 @@ FIRST = "c" * 64
 
 def test_a_round_that_was_not_ended_is_gone_on_with(db):
     begun = begin_round(db, "first", budget=20, checkpoint_before=FIRST)
-    note_round(db, "first", 1, RoundNumbers(spent=7, converged=6, failed=1))
+    update_round(db, "first", 1, RoundResult(spent=7, converged=6, failed=1))
     again = begin_round(db, "first", budget=99)
     assert (again.number, again.budget, again.spent) == (1, 20, 7)
     assert again.started_at == begun.started_at
@@ -19,7 +19,7 @@ def test_a_round_that_was_not_ended_is_gone_on_with(db):
 
 def test_rounds_are_numbered_and_say_what_they_came_to(db):
     begin_round(db, "first", budget=20, checkpoint_before=FIRST)
-    came_to = RoundNumbers(
+    came_to = RoundResult(
         spent=20,
         converged=18,
         anomalous=1,
@@ -35,7 +35,7 @@ def test_rounds_are_numbered_and_say_what_they_came_to(db):
     )
     end_round(db, "first", 1, came_to)
     begin_round(db, "first", budget=20, checkpoint_before=FIRST)
-    end_round(db, "first", 2, RoundNumbers(), stopped="every pair is calculated")
+    end_round(db, "first", 2, RoundResult(), stopped="every pair is calculated")
     first, second = rounds(db, "first")
     assert (first.state, first.found, first.mae_after_ev, first.verdict, first.stopped) == (
         *("finished", 4, 0.2, "accepted", ""),
@@ -48,17 +48,17 @@ def test_rounds_are_numbered_and_say_what_they_came_to(db):
 
 def test_ending_a_round_again_changes_nothing(db):
     begin_round(db, "first", budget=20)
-    end_round(db, "first", 1, RoundNumbers(spent=5))
-    end_round(db, "first", 1, RoundNumbers(spent=9), stopped="later")
+    end_round(db, "first", 1, RoundResult(spent=5))
+    end_round(db, "first", 1, RoundResult(spent=9), stopped="later")
     (row,) = rounds(db, "first")
     assert (row.spent, row.stopped) == (5, "")
     with pytest.raises(DatabaseError, match="round 1 of campaign first does not run"):
-        note_round(db, "first", 1, RoundNumbers())
+        update_round(db, "first", 1, RoundResult())
 
 
 def test_a_round_that_was_not_begun_is_refused(db):
     with pytest.raises(DatabaseError, match=r"round 3 .* does not run"):
-        end_round(db, "first", 3, RoundNumbers())
+        end_round(db, "first", 3, RoundResult())
     with pytest.raises(DatabaseError, match="breaks its rules"):
         begin_round(db, "unknown", budget=1)
 

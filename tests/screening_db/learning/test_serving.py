@@ -8,19 +8,19 @@ import pytest
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.learning.fine_tunings import (
-    Tuning,
+    FineTuningSpec,
     end_fine_tuning,
     fine_tunings,
     record_fine_tuning,
 )
 from screening_db.learning.serving import (
-    before,
-    checkpoint,
-    checkpoints,
+    find_checkpoint,
+    previous_checkpoint,
     promote,
     promotions,
+    recorded_checkpoints,
     roll_back,
-    serving,
+    serving_sha256,
 )
 from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CheckpointRow
@@ -39,14 +39,14 @@ def tuned(db, letter, state="accepted", parent=FIRST, model="mini"):
         folder=letter,
         parent_sha256=parent,
     )
-    tuning = Tuning("first", model, parent, f"rows-{letter}", "emt", "heads, seed 0")
+    tuning = FineTuningSpec("first", model, parent, f"rows-{letter}", "emt", "heads, seed 0")
     record_fine_tuning(db, tuning, n_labels=40)
     end_fine_tuning(db, tuning.id, state, checkpoint=made, report={"mae_before_ev": 0.3})
     return made.sha256
 
 
 def test_nothing_serves_by_promotion_until_something_is_promoted(db):
-    assert serving(db, "mini") is None
+    assert serving_sha256(db, "mini") is None
     assert promotions(db, "mini") == []
 
 
@@ -54,9 +54,9 @@ def test_an_accepted_checkpoint_serves_with_its_report_and_what_it_replaced(db):
     better = tuned(db, "d")
     promote(db, "mini", better, "gate", {"mae_after_ev": 0.2}, expected=FIRST)
     (line,) = promotions(db, "mini")
-    assert serving(db, "mini") == better
+    assert serving_sha256(db, "mini") == better
     assert (line.previous_sha256, line.why, line.report) == (FIRST, "gate", {"mae_after_ev": 0.2})
-    assert serving(db, "base") is None
+    assert serving_sha256(db, "base") is None
 
 
 def test_the_first_promotion_may_expect_that_nothing_was_promoted(db):
@@ -78,7 +78,7 @@ def test_a_promoter_who_expected_another_checkpoint_is_refused(db):
         promote(db, "mini", other, "gate", {}, expected=FIRST)
     with pytest.raises(DatabaseError, match="not by what it began with"):
         promote(db, "mini", other, "gate", {}, expected=None)
-    assert serving(db, "mini") == one
+    assert serving_sha256(db, "mini") == one
 
 
 def test_of_two_promoters_at_once_one_wins(db):
@@ -100,7 +100,9 @@ def test_of_two_promoters_at_once_one_wins(db):
 
     with ThreadPoolExecutor(len(letters)) as pool:
         ends = list(pool.map(attempt, letters))
-    assert [end for end in ends if "another process changed it" not in end] == [serving(db, "mini")]
+    assert [end for end in ends if "another process changed it" not in end] == [
+        serving_sha256(db, "mini")
+    ]
     assert len(promotions(db, "mini")) == 1
 
 
@@ -117,7 +119,7 @@ def test_what_the_gate_rejected_or_nobody_knows_does_not_serve(db, letter, state
         tuned(db, letter, state)
     with pytest.raises(DatabaseError, match=said):
         promote(db, "mini", letter * 64, why, {}, expected=None)
-    assert serving(db, "mini") is None
+    assert serving_sha256(db, "mini") is None
 
 
 def test_what_nobody_judged_does_not_serve(db):
@@ -132,7 +134,7 @@ def test_a_person_may_force_what_the_gate_rejected_but_not_the_gate(db):
     with pytest.raises(DatabaseError, match="rejected it"):
         promote(db, "mini", rejected, "gate", {}, expected=FIRST, force=True)
     promote(db, "mini", rejected, "by hand", {}, expected=FIRST, force=True)
-    assert serving(db, "mini") == rejected
+    assert serving_sha256(db, "mini") == rejected
 
 
 def test_a_checkpoint_of_another_model_does_not_serve(db):
@@ -146,11 +148,11 @@ def test_rolling_back_twice_goes_back_two_and_forward_again(db):
     two = tuned(db, "e", parent=one)
     promote(db, "mini", one, "gate", {}, expected=FIRST)
     promote(db, "mini", two, "gate", {}, expected=one)
-    assert before(db, "mini") == one
+    assert previous_checkpoint(db, "mini") == one
     assert [roll_back(db, "mini"), roll_back(db, "mini")] == [one, FIRST]
-    assert serving(db, "mini") == FIRST
+    assert serving_sha256(db, "mini") == FIRST
     promote(db, "mini", two, "by hand", {}, expected=FIRST)
-    assert serving(db, "mini") == two
+    assert serving_sha256(db, "mini") == two
     assert roll_back(db, "mini") == FIRST
     assert [line.why for line in promotions(db, "mini")] == [
         *("gate", "gate", "rollback", "rollback", "by hand", "rollback"),
@@ -173,34 +175,34 @@ def test_a_rollback_is_refused_where_another_checkpoint_serves_by_now(db):
     promote(db, "mini", two, "gate", {}, expected=one)
     with pytest.raises(DatabaseError, match="another process changed it"):
         roll_back(db, "mini", expected=one)
-    assert serving(db, "mini") == two
+    assert serving_sha256(db, "mini") == two
 
 
 def test_checkpoints_come_after_their_parents(db):
     tuned(db, "b", parent=tuned(db, "d"))
     tuned(db, "a")
-    assert [row.sha256[0] for row in checkpoints(db, "mini")] == ["c", "a", "d", "b"]
-    assert checkpoints(db, "base") == []
+    assert [row.sha256[0] for row in recorded_checkpoints(db, "mini")] == ["c", "a", "d", "b"]
+    assert recorded_checkpoints(db, "base") == []
 
 
 def test_a_checkpoint_is_found_by_the_beginning_of_its_hash(db):
     tuned(db, "d")
-    assert checkpoint(db, "dd").sha256 == "d" * 64
+    assert find_checkpoint(db, "dd").sha256 == "d" * 64
     with pytest.raises(DatabaseError, match="no checkpoint begins with 'f'"):
-        checkpoint(db, "f")
+        find_checkpoint(db, "f")
     with pytest.raises(DatabaseError, match="several checkpoints begin"):
-        checkpoint(db, "")
+        find_checkpoint(db, "")
 
 
 def test_a_checkpoint_keeps_its_model_and_parent_whoever_names_it_again(db):
     tuned(db, "d")
     again = CheckpointRow(sha256="d" * 64, name="/models/d", kind="qe", card={}, folder="/models/d")
     record_checkpoint(db, again)
-    row = checkpoint(db, "d" * 64)
+    row = find_checkpoint(db, "d" * 64)
     assert (row.model, row.folder, row.parent_sha256) == ("mini", "d", FIRST)
 
 
-TUNING = Tuning("first", "mini", FIRST, "rows", "emt", "heads, seed 0")
+TUNING = FineTuningSpec("first", "mini", FIRST, "rows", "emt", "heads, seed 0")
 
 
 def test_a_fine_tuning_that_runs_is_gone_on_with(db):
@@ -226,11 +228,11 @@ def test_a_fine_tuning_that_failed_is_tried_again(db):
 def test_a_fine_tuning_is_judged_once(db):
     sha256 = tuned(db, "d", "rejected")
     (row,) = fine_tunings(db, model="mini")
-    made = checkpoint(db, sha256)
+    made = find_checkpoint(db, sha256)
     end_fine_tuning(db, row.id, "rejected", checkpoint=made)  # a rerun after a kill
     with pytest.raises(DatabaseError, match=r"ended rejected with checkpoint d{12}, now accepted"):
         end_fine_tuning(db, row.id, "accepted", checkpoint=made)
-    again = record_fine_tuning(db, Tuning(**_inputs(row)), n_labels=40)
+    again = record_fine_tuning(db, FineTuningSpec(**_inputs(row)), n_labels=40)
     assert (again.state, again.checkpoint_sha256) == ("rejected", sha256)
     assert again.report == {"mae_before_ev": 0.3}
 

@@ -2,12 +2,13 @@
 
 import pytest
 from sqlalchemy import text
+from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate
-from screening_db.queries.ranking import labels, queue_counts, queue_items, top_candidates
+from screening_db.queries.ranking import labels, queue_counts, top_candidates
 from screening_db.queue.commands import cancel, hold
-from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.queue import claim, complete, complete_reference, enqueue
 from screening_db.records.screening import record_chunk, record_ranks, record_triage
 from screening_db.tables.verification import ReferenceEnergyRow
@@ -38,7 +39,7 @@ def former(db, make):
 
 def test_a_former_queue_goes_on_after_the_upgrade(former, make):
     db = open_database(former.address)
-    rows = {row.item: row for row in queue_items(db)}
+    rows = {row.item: row for row in queue_rows(db)}
     assert {row.candidate_id for row in rows.values()} == set(rows) == {"a1", "a2", "a3", "a4"}
     assert {(row.kind, row.memory_class) for row in rows.values()} == {("adslab", 0)}
     assert (rows["a3"].state, rows["a3"].error_class, rows["a3"].attempts) == (
@@ -60,7 +61,7 @@ def test_a_new_queue_goes_down_to_the_former_and_up_again(db, make):
     record_triage(db, "first", queued=ids, kept=[])
     record_chunk(db, "first", "more", [make.candidate(i) for i in ids], [], [])
     enqueue(db, [make.queue_row(i) for i in ids])
-    record_needs(db, "emt", {"a1": [Need("slab", "slab"), Need("gas", "H2")]})
+    record_dependencies(db, "emt", {"a1": [Dependency("slab", "slab"), Dependency("gas", "H2")]})
     (slab,) = claim(db, "emt", batch=1, lease_s=60, adslabs=1)
     complete_reference(
         db, slab, ReferenceEnergyRow(level="emt", kind="slab", item="slab", energy_ev=1.0)

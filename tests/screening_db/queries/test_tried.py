@@ -2,7 +2,7 @@
 
 import pytest
 
-from screening_db.queries.ranking import bulk_formulas, known_slabs, tried_candidates
+from screening_db.queries.ranking import attempted_candidates, bulk_formulas, slabs_with_energy
 from screening_db.queue.queue import claim, enqueue
 from screening_db.records.screening import (
     record_campaign,
@@ -30,35 +30,35 @@ def slab_energy():
 
 def test_what_nobody_tried_may_be_chosen(stored, make):
     enqueue(stored, [make.queue_row("a1")])  # and waits
-    assert tried_candidates(stored, "first") == frozenset()
+    assert attempted_candidates(stored, "first") == frozenset()
 
 
 def test_a_try_counts_from_its_lease_on(stored, make):
     enqueue(stored, [make.queue_row("a1")])
     claim(stored, "emt", batch=1, lease_s=60)
-    assert tried_candidates(stored, "first") == {"a1"}
+    assert attempted_candidates(stored, "first") == {"a1"}
 
 
 def test_a_label_of_another_campaign_counts(stored, make):
     record_campaign(stored, make.campaign("second"))
     record_chunk(stored, "second", "chunk", [], [], [make.placement("b1", "second")])
     add(stored, make.label("b1", trainable=False))
-    assert tried_candidates(stored, "first") == {"b1"}
-    assert tried_candidates(stored, "second") == {"b1"}
+    assert attempted_candidates(stored, "first") == {"b1"}
+    assert attempted_candidates(stored, "second") == {"b1"}
 
 
 def test_ones_own_work_is_left_out_on_request(stored, make):
     for candidate in ("a1", "b1"):
         add(stored, make.label(candidate))
     record_triage(stored, "first", queued=["a1"], kept=[])
-    assert tried_candidates(stored, "first") == {"a1", "b1"}
-    assert tried_candidates(stored, "first", but_own=True) == {"b1"}
+    assert attempted_candidates(stored, "first") == {"a1", "b1"}
+    assert attempted_candidates(stored, "first", except_own=True) == {"b1"}
 
 
 def test_a_slab_with_an_energy_at_the_level_is_known(stored):
-    assert known_slabs(stored, "first") == frozenset()
+    assert slabs_with_energy(stored, "first") == frozenset()
     record_references(stored, [slab_energy()])
-    assert known_slabs(stored, "first") == {"slab"}
+    assert slabs_with_energy(stored, "first") == {"slab"}
 
 
 def test_a_slab_that_the_campaign_paid_for_is_left_out_on_request(stored):
@@ -67,8 +67,8 @@ def test_a_slab_that_the_campaign_paid_for_is_left_out_on_request(stored):
     )
     enqueue(stored, [slab])
     record_references(stored, [slab_energy()])
-    assert known_slabs(stored, "first") == {"slab"}
-    assert known_slabs(stored, "first", but_own=True) == frozenset()
+    assert slabs_with_energy(stored, "first") == {"slab"}
+    assert slabs_with_energy(stored, "first", except_own=True) == frozenset()
 
 
 def test_formulas_are_found_by_bulk(stored):

@@ -5,15 +5,15 @@ import time
 
 import pytest
 from sqlalchemy import text
+from support.stored_rows import queue_rows
 
-from screening_db.calculations.attempts import tries
+from screening_db.calculations.attempts import attempts_of
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import queue_items
 from screening_db.queue.batch_jobs import (
     JOB_GRACE_S,
+    hand_over_jobs,
     jobs_running,
-    leave_jobs,
     record_jobs,
     take_over_jobs,
 )
@@ -40,7 +40,7 @@ def test_a_lease_with_a_job_is_not_claimed_when_it_runs_out(leased):
     (claimed,) = claim(db, "emt", batch=9, lease_s=60)
     assert claimed.item == without.item
     assert claimed.failures == {"killed": 1}
-    states = {row.item: (row.state, row.lease_token) for row in queue_items(db)}
+    states = {row.item: (row.state, row.lease_token) for row in queue_rows(db)}
     assert states[with_job.item] == ("leased", with_job.token)
 
 
@@ -50,7 +50,7 @@ def test_it_is_taken_over_with_its_token_and_completed_once(leased, make):
     assert take_over_jobs(db, "emt", PLACE, 60) == []  # it is held again
     assert complete(db, with_job, make.label(with_job.item))
     assert not complete(db, with_job, make.label(with_job.item))
-    (tried,) = tries(db, with_job.item, "emt")
+    (tried,) = attempts_of(db, with_job.item, "emt")
     assert (tried.state, tried.attempt, tried.job) == ("converged", 1, f"{PLACE}#job0")
 
 
@@ -67,7 +67,7 @@ def test_a_job_that_is_watched_is_not_taken_over_until_it_is_left(leased):
     db, (with_job, _) = leased
     assert heartbeat(db, [with_job], 60) == [with_job]
     assert take_over_jobs(db, "emt", PLACE, 60) == []
-    leave_jobs(db, [with_job])
+    hand_over_jobs(db, [with_job])
     assert take_over_jobs(db, "emt", PLACE, 60) == [with_job]
 
 

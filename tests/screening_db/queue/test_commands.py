@@ -1,12 +1,13 @@
 """What people order of the queue, and how they name what they mean."""
 
 import pytest
+from support.stored_rows import queue_rows
 
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import campaigns, queue_items
+from screening_db.queries.ranking import all_campaigns
 from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
 from screening_db.queue.queue import claim, complete, enqueue, fail, heartbeat
-from screening_db.queue.view import items_called, items_of, items_where
+from screening_db.queue.view import queue_items_by_id, queue_items_where
 from screening_db.records.screening import record_campaign, record_triage
 
 
@@ -19,15 +20,15 @@ def queued(db, make):
 
 
 def states(db):
-    return {row.item: row.state for row in queue_items(db)}
+    return {row.item: row.state for row in queue_rows(db)}
 
 
 def keys(*items):
     return [(item, "emt") for item in items]
 
 
-def why(carried):
-    return {left.key[0]: left.why for left in carried.left}
+def why(result):
+    return {item.key[0]: item.reason for item in result.unchanged}
 
 
 def test_what_is_held_is_not_claimed_until_it_is_released(queued):
@@ -82,7 +83,7 @@ def test_what_an_order_cannot_change_is_named_with_the_reason(queued, make):
 def test_the_view_says_what_people_choose_by(queued, make):
     lease = claim(queued, "emt", batch=1, lease_s=60)[0]
     complete(queued, lease, make.label("a1", energy_ev=-0.4))
-    found = {item.item: item for item in items_of(queued)}["a1"]
+    found = {item.item: item for item in queue_rows(queued)}["a1"]
     assert (found.bulk, found.miller, found.adsorbate, found.site) == (
         "CuPt",
         "(1 -1 0)",
@@ -97,9 +98,9 @@ def test_a_campaign_sees_what_it_shares(queued, make):
     record_campaign(queued, make.campaign("second"))
     make.store(queued, ["b1"], campaign="second")
     record_triage(queued, "second", queued=["b1"], kept=[])
-    assert [item.item for item in items_of(queued, "second")] == ["b1"]
-    assert len(items_of(queued, "first")) == 4
-    assert items_of(queued, "nobody") == []
+    assert [item.item for item in queue_rows(queued, "second")] == ["b1"]
+    assert len(queue_rows(queued, "first")) == 4
+    assert queue_rows(queued, "nobody") == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_a_campaign_sees_what_it_shares(queued, make):
     ],
 )
 def test_a_condition_chooses(queued, condition, found):
-    assert [item.item for item in items_where(queued, condition)] == found
+    assert [item.item for item in queue_items_where(queued, condition)] == found
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_condition_chooses(queued, condition, found):
 )
 def test_a_condition_that_is_not_one_expression_is_refused(queued, condition):
     with pytest.raises(DatabaseError, match="a condition is one SQL expression") as caught:
-        items_where(queued, condition)
+        queue_items_where(queued, condition)
     assert "\n" not in str(caught.value)
     assert len(states(queued)) == 4
 
@@ -159,21 +160,21 @@ def test_a_condition_that_is_not_one_expression_is_refused(queued, condition):
 )
 def test_a_condition_that_is_not_understood_is_one_line(queued, condition):
     with pytest.raises(DatabaseError, match=r"over the columns item, kind.*not understood"):
-        items_where(queued, condition)
+        queue_items_where(queued, condition)
     assert len(states(queued)) == 4
-    assert [row.name for row in campaigns(queued)] == ["first"]
+    assert [row.name for row in all_campaigns(queued)] == ["first"]
 
 
 def test_an_id_may_be_cut_short_while_it_is_unique(queued):
-    assert [item.item for item in items_called(queued, ["a1", "b2"])] == ["a1", "b2"]
-    assert [item.item for item in items_called(queued, ["b2", "b2"], "emt")] == ["b2"]
+    assert [item.item for item in queue_items_by_id(queued, ["a1", "b2"])] == ["a1", "b2"]
+    assert [item.item for item in queue_items_by_id(queued, ["b2", "b2"], "emt")] == ["b2"]
     with pytest.raises(DatabaseError, match=r"'a' is the beginning of 2 items \(a1, a2\)"):
-        items_called(queued, ["a"])
+        queue_items_by_id(queued, ["a"])
     for name in ("c", "", "%", "a_"):
         with pytest.raises(DatabaseError, match="an item is named by its id"):
-            items_called(queued, [name])
+            queue_items_by_id(queued, [name])
     with pytest.raises(DatabaseError, match="none at level pbe"):
-        items_called(queued, ["a1"], "pbe")
+        queue_items_by_id(queued, ["a1"], "pbe")
 
 
 def test_an_anomaly_is_retried_where_its_relaxation_did_not_converge(queued, make):
@@ -182,8 +183,8 @@ def test_an_anomaly_is_retried_where_its_relaxation_did_not_converge(queued, mak
     label.converged = False
     complete(queued, unconverged, label)
     complete(queued, desorbed, make.label(desorbed.item, trainable=False))
-    carried = retry(queued, keys("a1", "a2"))
-    assert [key[0] for key, _ in carried.changed] == ["a1"]
-    assert why(carried) == {"a2": "it is anomalous: its result stays"}
+    result = retry(queued, keys("a1", "a2"))
+    assert [key[0] for key, _ in result.changed] == ["a1"]
+    assert why(result) == {"a2": "it is anomalous: its result stays"}
     (again,) = [lease for lease in claim(queued, "emt", batch=9, lease_s=60) if lease.item == "a1"]
     assert again.resumes

@@ -7,17 +7,18 @@ from collections import Counter
 import pytest
 from sqlalchemy import text
 from support.paths import REPOSITORY
+from support.stored_rows import queue_rows
 
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import labels, queue_items, reference_energies
+from screening_db.queries.ranking import labels, reference_energies
 from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
-from screening_db.queue.dependencies import Need, record_needs, without_needs
+from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.queue import claim, complete, complete_reference, enqueue, fail
-from screening_db.queue.view import failed_for_needs, waits_for_others
+from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
 from screening_db.records.screening import forget_campaign, record_chunk, record_references
 from screening_db.tables.verification import ReferenceEnergyRow
 
-SLAB, OTHER, GAS = Need("slab", "slab"), Need("slab", "other"), Need("gas", "H2")
+SLAB, OTHER, GAS = Dependency("slab", "slab"), Dependency("slab", "other"), Dependency("gas", "H2")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def needy(db, make):
     record_chunk(db, "first", "chunk", found, [], [])
     priorities = {"a1": 3.0, "a2": 1.0, "b1": 2.0}
     enqueue(db, [make.queue_row(i, priority=p) for i, p in priorities.items()])
-    assert record_needs(db, "emt", NEEDS) == 3
+    assert record_dependencies(db, "emt", NEEDS) == 3
     return db
 
 
@@ -42,7 +43,7 @@ def energy(lease, energy_ev=-1.0):
 
 
 def states(db):
-    return {row.item: row.state for row in queue_items(db)}
+    return {row.item: row.state for row in queue_rows(db)}
 
 
 def claimed(db, **asked):
@@ -60,12 +61,12 @@ def test_adslabs_wait_and_what_they_need_is_queued_once(needy):
         **{"a1": "waiting", "a2": "waiting", "b1": "waiting"},
         **{"slab": "queued", "other": "queued", "H2": "queued"},
     }
-    assert without_needs(needy, "emt") == []
-    assert record_needs(needy, "emt", NEEDS) == 0
+    assert without_dependencies(needy, "emt") == []
+    assert record_dependencies(needy, "emt", NEEDS) == 0
 
 
 def test_what_is_needed_is_as_urgent_as_the_most_urgent_adslab(needy):
-    assert {row.item: row.priority for row in queue_items(needy) if row.kind != "adslab"} == {
+    assert {row.item: row.priority for row in queue_rows(needy) if row.kind != "adslab"} == {
         "slab": 3.0,
         "H2": 3.0,
         "other": 2.0,
@@ -102,7 +103,7 @@ def test_an_energy_that_is_recorded_is_not_computed_again(db, make):
         for need in (SLAB, GAS)
     ]
     record_references(db, found)
-    assert record_needs(db, "emt", {"a1": [SLAB, GAS]}) == 0
+    assert record_dependencies(db, "emt", {"a1": [SLAB, GAS]}) == 0
     assert states(db) == {"a1": "queued"}
 
 
@@ -121,7 +122,7 @@ def test_an_energy_that_came_by_another_way_settles_its_item(needy):
 def test_a_slab_that_fails_fails_what_waits_for_it_and_a_retry_brings_all_back(needy):
     (slab, gas, _) = claim(needy, "emt", batch=9, lease_s=60)
     assert fail(needy, slab, "bad_input", "atoms overlap") == "failed"
-    rows = {row.item: row for row in queue_items(needy)}
+    rows = {row.item: row for row in queue_rows(needy)}
     assert (rows["a1"].state, rows["a1"].error_class, rows["a1"].attempts) == (
         "failed",
         "need_failed",
@@ -129,9 +130,9 @@ def test_a_slab_that_fails_fails_what_waits_for_it_and_a_retry_brings_all_back(n
     )
     assert "needs slab, which is failed: atoms overlap" in rows["a1"].error_message
     assert rows["b1"].state == "waiting"
-    assert failed_for_needs(needy, "first") == 2
-    assert waits_for_others(needy, "first")
-    assert not waits_for_others(needy, "nobody")
+    assert count_failed_dependencies(needy, "first") == 2
+    assert waits_for_dependencies(needy, "first")
+    assert not waits_for_dependencies(needy, "nobody")
     complete_reference(needy, gas, energy(gas))
     retry(needy, [("a1", "emt")])
     found = states(needy)
@@ -166,13 +167,13 @@ def test_cancelled_adslabs_take_what_they_alone_need_with_them(needy):
         **{"slab": "queued", "H2": "queued"},
     }
     retry(needy, [("b1", "emt")])
-    assert [row.id for row in without_needs(needy, "emt")] == ["b1"]
+    assert [row.id for row in without_dependencies(needy, "emt")] == ["b1"]
 
 
 def test_a_priority_goes_along_to_what_is_needed(needy):
-    carried = set_priority(needy, [("b1", "emt"), ("slab", "emt")], 9.0)
-    (left,) = carried.left
-    assert (left.key, left.why[:16]) == (("slab", "emt"), "it is as urgent ")
+    result = set_priority(needy, [("b1", "emt"), ("slab", "emt")], 9.0)
+    (item,) = result.unchanged
+    assert (item.key, item.reason[:16]) == (("slab", "emt"), "it is as urgent ")
     assert claimed(needy)[:2] == ["other", "H2"]
 
 
@@ -212,9 +213,9 @@ def test_two_worker_processes_do_nothing_twice_and_leave_nothing(db, make):
     ids = [f"c{number:02d}" for number in range(40)]
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
     enqueue(db, [make.queue_row(i, priority=float(i[1:])) for i in ids])
-    gases = [Need("gas", name) for name in ("CO", "H2", "H2O")]
+    gases = [Dependency("gas", name) for name in ("CO", "H2", "H2O")]
     needs = {i: [SLAB, gases[number % 3], gases[0]] for number, i in enumerate(ids)}
-    assert record_needs(db, "emt", needs) == 4
+    assert record_dependencies(db, "emt", needs) == 4
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, db.address],

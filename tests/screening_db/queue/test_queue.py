@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import queue_counts, queue_items
+from screening_db.queries.ranking import queue_counts
 from screening_db.queue.queue import (
     claim,
     complete,
@@ -39,7 +40,7 @@ def queued(db, make):
 
 
 def row(db, candidate_id):
-    return {item.candidate_id: item for item in queue_items(db)}[candidate_id]
+    return {item.candidate_id: item for item in queue_rows(db)}[candidate_id]
 
 
 def labels(db):
@@ -57,7 +58,7 @@ def test_what_has_a_label_is_not_queued(db, make):
     with db.write() as session:
         session.add(make.label("a"))
     assert enqueue(db, [wanted("a"), wanted("b")]) == 1
-    assert [item.candidate_id for item in queue_items(db)] == ["b"]
+    assert [item.candidate_id for item in queue_rows(db)] == ["b"]
 
 
 def test_the_larger_priority_goes_first(queued):
@@ -200,7 +201,7 @@ def test_a_heartbeat_keeps_a_lease(queued):
 def test_what_was_not_begun_is_given_back_at_no_cost(queued):
     leases = claim(queued, "emt", batch=4, lease_s=60)
     assert release(queued, leases) == 4
-    assert {(row.state, row.attempts) for row in queue_items(queued)} == {("queued", 0)}
+    assert {(row.state, row.attempts) for row in queue_rows(queued)} == {("queued", 0)}
 
 
 def test_the_queue_status_counts_every_item(queued, make):
@@ -244,7 +245,7 @@ def test_whatever_workers_do_each_item_is_in_one_state_and_done_at_most_once(que
             }[step](lease)
             ended.append(lease)
     assert not any(complete(queued, lease, make.label(lease.candidate_id)) for lease in ended)
-    states = [item.state for item in queue_items(queued)]
+    states = [item.state for item in queue_rows(queued)]
     assert len(states) == 10
     assert states.count("leased") == len(held)
     assert states.count("converged") == len(labels(queued))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from screening_db.errors import DatabaseError
 from screening_db.records.lake import (
     SCHEMA,
-    forget_predictions,
+    delete_lake,
     read_predictions,
     write_predictions,
 )
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_campaign_is_forgotten_alone(tmp_path):
     write_predictions(tmp_path, "first", "one", predictions(["a"]))
     write_predictions(tmp_path, "second", "one", predictions(["b"]))
-    forget_predictions(tmp_path, "first")
+    delete_lake(tmp_path, "first")
     assert read_predictions(tmp_path, "first").empty
     assert len(read_predictions(tmp_path, "second")) == 1
 
@@ -117,4 +117,4 @@ def test_no_name_leads_out_of_the_lake(tmp_path, campaign, chunk):
     path = write_predictions(tmp_path, campaign, chunk, predictions(["a"]))
     assert path.resolve().parent.parent == (tmp_path / "predictions").resolve()
     assert list(read_predictions(tmp_path, campaign)["candidate_id"]) == ["a"]
-    forget_predictions(tmp_path, campaign)
+    delete_lake(tmp_path, campaign)

@@ -4,22 +4,22 @@ from collections import Counter
 
 import pytest
 from sqlalchemy import select, text
+from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate
 from screening_db.errors import DatabaseError
-from screening_db.learning.serving import promote, roll_back, serving
-from screening_db.learning.stale import model_of, stale_predictions
+from screening_db.learning.serving import promote, roll_back, serving_sha256
+from screening_db.learning.stale import model_of_campaign, stale_predictions
 from screening_db.queries.ranking import (
     best_placements,
-    campaign,
+    find_campaign,
     funnel_counts,
     lowest_placements,
-    queue_items,
     top_candidates,
 )
 from screening_db.queue.commands import hold
-from screening_db.queue.dependencies import Need, record_needs
+from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.queue import claim, complete, enqueue
 from screening_db.records.ranking import CampaignRanking, replace_ranking, verification_requests
 from screening_db.records.screening import (
@@ -92,7 +92,7 @@ def ranks_of(db):
 def test_contenders_are_what_was_kept_or_queued_and_they_are_stale_once_superseded(ranked, make):
     assert stale_predictions(ranked, "first") == []
     promote(ranked, "mini", SECOND, "by hand", {}, expected=FIRST, force=True)
-    assert model_of(ranked, "first") == "mini"
+    assert model_of_campaign(ranked, "first") == "mini"
     assert stale_predictions(ranked, "first") == ["a2", "a3", "b1", "b2", "e1"]
     predict(ranked, make, ["a2", "b1"])
     assert stale_predictions(ranked, "first") == ["a3", "b2", "e1"]
@@ -105,7 +105,7 @@ def test_a_ranking_that_some_contender_is_missing_from_is_refused(ranked, make):
     with pytest.raises(DatabaseError, match=r"has yet to predict 3 contenders .*sabatier rescore"):
         replace_ranking(ranked, second_ranking(make))
     assert ranks_of(ranked) == before
-    assert campaign(ranked, "first").checkpoint_sha256 == FIRST
+    assert find_campaign(ranked, "first").checkpoint_sha256 == FIRST
 
 
 def test_a_campaign_that_is_not_finished_is_not_ranked_anew(ranked, make):
@@ -138,10 +138,10 @@ def test_the_view_of_minima_says_what_the_query_says(ranked, make):
 def test_ranks_states_queue_and_checkpoint_change_as_one(ranked, make):
     predict(ranked, make, ALL)
     replace_ranking(ranked, second_ranking(make, [make.queue_row("b1", priority=-1.0)]))
-    assert campaign(ranked, "first").checkpoint_sha256 == SECOND
-    assert campaign(ranked, "first").screened_with == FIRST
+    assert find_campaign(ranked, "first").checkpoint_sha256 == SECOND
+    assert find_campaign(ranked, "first").screened_with == FIRST
     assert [row.candidate_id for row in top_candidates(ranked, "first")] == ["a2", "b1", "e1"]
-    assert [(row.item, row.priority) for row in queue_items(ranked)] == [("b1", -1.0)]
+    assert [(row.item, row.priority) for row in queue_rows(ranked)] == [("b1", -1.0)]
     assert states(ranked) == {
         **{"a1": "passed_over", "a2": "kept", "a3": "kept"},
         **{"b1": "queued", "b2": "kept", "e1": "kept"},
@@ -167,17 +167,19 @@ def test_what_was_begun_stays_queued_whatever_the_ranking_makes_of_it(ranked, ma
     assert verification_requests(ranked, "first").begun == {"a3", "b2"}
     predict(ranked, make, ALL, outside=["a3"])
     replace_ranking(ranked, second_ranking(make, [make.queue_row("e1", priority=-1.0)]))
-    found = {row.item: (row.state, row.priority) for row in queue_items(ranked)}
+    found = {row.item: (row.state, row.priority) for row in queue_rows(ranked)}
     assert found == {"a3": ("leased", -1.0), "b2": ("held", -2.0), "e1": ("queued", -1.0)}
     assert {item for item, state in states(ranked).items() if state == "queued"} == set(found)
     assert complete(ranked, lease, make.label("a3"))
 
 
 def test_what_waits_has_its_new_priority_and_what_it_needs_has_it_too(ranked, make):
-    record_needs(ranked, "emt", {"a3": [Need("slab", "slab")], "b2": [Need("gas", "H2")]})
+    record_dependencies(
+        ranked, "emt", {"a3": [Dependency("slab", "slab")], "b2": [Dependency("gas", "H2")]}
+    )
     predict(ranked, make, ALL)
     replace_ranking(ranked, second_ranking(make, [make.queue_row("b2", priority=-7.0)]))
-    found = {row.item: (row.state, row.priority) for row in queue_items(ranked)}
+    found = {row.item: (row.state, row.priority) for row in queue_rows(ranked)}
     assert found == {"b2": ("waiting", -7.0), "H2": ("queued", -7.0)}  # the slab left with a3
 
 
@@ -187,7 +189,7 @@ def test_what_another_campaign_queued_too_is_handed_to_it(ranked, make):
     record_triage(ranked, "second", queued=["a3"], kept=[])
     predict(ranked, make, ALL)
     replace_ranking(ranked, second_ranking(make))
-    assert [(row.item, row.campaign) for row in queue_items(ranked)] == [("a3", "second")]
+    assert [(row.item, row.campaign) for row in queue_rows(ranked)] == [("a3", "second")]
     assert states(ranked)["b2"] == "kept"
 
 
@@ -206,8 +208,8 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
     broken = CampaignRanking("unknown", FIRST, [], [], [])
     with pytest.raises(DatabaseError, match="campaign unknown is not finished"):
         roll_back(ranked, "mini", rankings=[former, broken])
-    assert (serving(ranked, "mini"), len(ranks_of(ranked))) == (SECOND, 3)
-    assert campaign(ranked, "first").checkpoint_sha256 == SECOND
+    assert (serving_sha256(ranked, "mini"), len(ranks_of(ranked))) == (SECOND, 3)
+    assert find_campaign(ranked, "first").checkpoint_sha256 == SECOND
     assert roll_back(ranked, "mini", rankings=[former]) == FIRST
     assert ranks_of(ranked) == before
     assert states(ranked) == placed
@@ -216,7 +218,7 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
 def test_a_former_campaign_knows_its_contenders_and_its_checkpoint_after_the_upgrade(ranked):
     migrate(ranked.engine, ranked.where, "0004")
     db = open_database(ranked.address)
-    assert campaign(db, "first").screened_with == FIRST
+    assert find_campaign(db, "first").screened_with == FIRST
     assert stale_predictions(db, "first", SECOND) == ["a2", "a3", "b1", "b2", "e1"]
     with db.read() as session:
         rows = session.execute(text("SELECT sha256, model, folder FROM checkpoint ORDER BY sha256"))

@@ -15,15 +15,15 @@ from screening_db.database.engine import open_database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
 from screening_db.queries.ranking import (
-    campaign,
-    campaigns,
-    candidates,
+    all_campaigns,
+    candidates_by_id,
+    find_campaign,
     funnel_counts,
     labels,
     lowest_placements,
     queue_counts,
     reference_energies,
-    slabs,
+    slabs_by_id,
 )
 from screening_db.queue.queue import enqueue
 from screening_db.records.screening import (
@@ -84,7 +84,7 @@ def test_done_chunks_are_those_stored_in_full(db, make):
     with pytest.raises(DatabaseError, match="nothing of this step was stored"):
         record_chunk(db, "first", "two", [make.candidate("a2")], [broken], [make.placement("a2")])
     assert done_chunks(db, "first") == {"one"}
-    assert set(candidates(db, ["a1", "a2"])) == {"a1"}
+    assert set(candidates_by_id(db, ["a1", "a2"])) == {"a1"}
 
 
 def test_a_chunk_of_an_unknown_campaign_is_refused(db, make):
@@ -96,8 +96,8 @@ def test_a_structure_that_is_stored_outlives_a_rerun(db, make):
     make.store(db, ["a1"])
     store_structures(db, {"a1": '{"numbers":[1]}', "unknown": "{}"})
     make.store(db, ["a1"])
-    assert candidates(db, ["a1"])["a1"].structure == '{"numbers":[1]}'
-    assert candidates(db, ["a1"])["a1"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
+    assert candidates_by_id(db, ["a1"])["a1"].structure == '{"numbers":[1]}'
+    assert candidates_by_id(db, ["a1"])["a1"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
 
 
 def test_a_level_of_another_hash_under_the_same_name_is_refused(db, make):
@@ -118,7 +118,7 @@ def test_an_adsorbate_of_another_structure_under_the_same_name_is_refused(db, ma
 def test_a_campaign_goes_on_under_its_name(db, make):
     set_campaign_status(db, "first", "finished")
     record_campaign(db, make.campaign())
-    assert [(row.name, row.status) for row in campaigns(db)] == [("first", "finished")]
+    assert [(row.name, row.status) for row in all_campaigns(db)] == [("first", "finished")]
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_labels_to_train_on_leave_out_the_anomalous(db, make):
 
 
 def test_a_campaign_is_found_by_name(db):
-    assert campaign(db, "first").level == "emt"
+    assert find_campaign(db, "first").level == "emt"
     with pytest.raises(DatabaseError, match="there is no campaign lost"):
-        campaign(db, "lost")
+        find_campaign(db, "lost")
 
 
 def test_slabs_are_found_by_id(db):
-    assert slabs(db, ["slab", "unknown"])["slab"].elements == ["Cu", "Pt"]
+    assert slabs_by_id(db, ["slab", "unknown"])["slab"].elements == ["Cu", "Pt"]
 
 
 def test_forgetting_a_campaign_leaves_what_others_need(db, make):
@@ -232,13 +232,13 @@ def test_forgetting_a_campaign_leaves_what_others_need(db, make):
     with db.write() as session:
         session.execute(text("UPDATE queue SET state = 'failed' WHERE candidate_id = 'a3'"))
     forget_campaign(db, "first")
-    assert [row.name for row in campaigns(db)] == ["second"]
+    assert [row.name for row in all_campaigns(db)] == ["second"]
     assert (funnel_counts(db, "first"), done_chunks(db, "first")) == ([], frozenset())
     assert {(c.campaign, c.state): c.count for c in queue_counts(db)} == {
         ("second", "queued"): 1,  # a1 was wanted by both
         ("first", "failed"): 1,  # a3 was tried: that is not forgotten
     }
-    assert len(candidates(db, ["a1", "a2", "a3"])) == 3
+    assert len(candidates_by_id(db, ["a1", "a2", "a3"])) == 3
 
 
 def test_an_unknown_campaign_is_not_forgotten(db):
@@ -290,7 +290,7 @@ def test_many_rows_at_once_obey_the_same_rules(db, make):
     make.store(db, ids, energy_ev=-0.5)
     store_structures(db, {"a7": "{}"})
     make.store(db, [*ids, "a7"], energy_ev=-0.8)
-    stored = candidates(db, ids)
+    stored = candidates_by_id(db, ids)
     assert (len(stored), stored["a7"].structure) == (2000, "{}")
     assert stored["a8"].recipe == {"atoms": [4, 7], "rotation_deg": 90.0}
     assert lowest_placements(db, "first")[0].energy_ev == pytest.approx(-0.8 - 0.1 * 1999)
