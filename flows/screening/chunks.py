@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.enumeration.slabs import Slab
-from tasks.reports.plan import CountedSlab
+from tasks.enumeration.surfaces import CountedSlab
 from tasks.structures.identity import content_id
 
 GROUP_PLACEMENTS = 200  # one Dask future: a few seconds, so that a lost worker costs little

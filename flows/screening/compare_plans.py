@@ -16,7 +16,8 @@ from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.contents import stored_contents
 from screening_db.queries.ranking import find_campaign
-from tasks.reports.plan import BulkSurfaces, estimated_seconds
+from tasks.enumeration.surfaces import BulkSurfaces
+from tasks.reports.plan import estimated_seconds
 from tasks.reports.plan_difference import (
     CampaignContents,
     IdDifference,

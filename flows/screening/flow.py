@@ -21,7 +21,7 @@ from flows.screening.score import ResultStore, ScoringRequest, score_chunk
 from flows.screening.surfaces import SlabRequest, cut_bulk
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
-from tasks.reports.plan import BulkSurfaces
+from tasks.enumeration.surfaces import BulkSurfaces
 
 
 @dataclass(frozen=True)

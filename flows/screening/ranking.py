@@ -18,7 +18,7 @@ from screening_db.queue.queue import enqueue
 from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
 from screening_db.tables.verification import QueueRow
 from tasks.acquisition import Prices
-from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
 from tasks.acquisition.triage import Selection
 
 
@@ -84,16 +84,16 @@ def ranked_pairs(
     checkpoint_sha256: str | None = None,
 ) -> list[RankedPair]:
     """Return the ranking of a campaign by its present checkpoint, or by another one."""
-    return rank_pairs(_minima(db, campaign, checkpoint_sha256), windows).ranked
+    return rank_pairs(_minima(db, campaign, checkpoint_sha256), windows)
 
 
-def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[ScoredPlacement]:
+def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[LowestPlacement]:
     minima = lowest_placements(db, campaign, checkpoint_sha256)
     bulk_of = {
         key: row.bulk_id for key, row in slabs_by_id(db, _unique(m.slab_id for m in minima)).items()
     }
     return [
-        ScoredPlacement(
+        LowestPlacement(
             candidate_id=m.candidate_id,
             pair_id=m.pair_id,
             slab_id=m.slab_id,

@@ -7,7 +7,7 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import SlabSpec
-from tasks.reports.plan import BulkSurfaces, enumerate_surfaces
+from tasks.enumeration.surfaces import BulkSurfaces, enumerate_surfaces
 from tasks.verification.engines import computable_elements
 
 

@@ -17,10 +17,10 @@ from screening_db.queue.lease import Lease
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
+from tasks.structures.identity import require_stored_ids
 from tasks.structures.json_text import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocations, FailureKind, engine_for
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.integrity import require_stored
 from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
 
@@ -139,12 +139,12 @@ def _computed(
         return WorkResult(job.lease, energy_ev=reference_energy_ev(job, level, engine, own, book))
     require_unchanged(job.lease, job.adslab)
     adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
-    require_stored(
+    require_stored_ids(
         adslab,
         slab,
         job.adsorbate.name,
-        candidate_id=job.lease.candidate_id,
-        slab_id=job.slab_id,
+        stored_candidate=job.lease.candidate_id,
+        stored_slab=job.slab_id,
     )
     relaxed = RelaxedElsewhere(*map(structure_from_text, job.relaxed)) if job.relaxed else None
     found = verify_adslab(

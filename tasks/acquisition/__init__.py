@@ -5,11 +5,10 @@ A module a subject: ``estimates`` what is known, ``scores`` ideas of worth, ``ba
 """
 
 from tasks.acquisition.batch import Policy, SelectedRow, SelectionReason, Share, select
-from tasks.acquisition.costs import CostRule
+from tasks.acquisition.costs import PRICE_TABLES, CostRule, Prices, PriceTable, price_table
+from tasks.acquisition.diversity import element_shares, feature_matrix, one_hot
 from tasks.acquisition.estimates import AcquisitionError, PairEstimates
-from tasks.acquisition.features import element_shares, feature_matrix, one_hot
 from tasks.acquisition.policies import POLICIES, SelectionLimits, named_policy
-from tasks.acquisition.prices import PRICE_TABLES, Prices, PriceTable, price_table
 from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
 
 __all__ = [

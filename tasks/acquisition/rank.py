@@ -4,7 +4,6 @@ Units   energies, windows and sigmas in eV; a probability is in [0, 1].
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,8 +48,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class ScoredPlacement:
-    """One predicted candidate, reduced to what ranking reads."""
+class LowestPlacement:
+    """The predicted candidate of the lowest energy of its pair, as ranking reads it."""
 
     candidate_id: str
     pair_id: str
@@ -59,119 +58,74 @@ class ScoredPlacement:
     adsorbate: str
     energy_ev: float
     sigma_ev: float
-    in_domain: bool = True
-    reason: str = ""
 
 
 @dataclass(frozen=True)
 class RankedPair:
-    """A pair, stood for by its lowest-energy placement, at its place in the ranking.
+    """A pair with its lowest placement and its rank.
 
     ``rank`` starts at 1. Pairs of one ``group`` cannot be told apart.
     """
 
     rank: int
     group: int
-    minimum: ScoredPlacement
+    minimum: LowestPlacement
     probability: float
     distance_ev: float
 
 
-@dataclass(frozen=True)
-class ExcludedPair:
-    """A pair with no placement inside the model's domain, and why."""
+def rank_pairs(
+    minima: Iterable[LowestPlacement], targets: Mapping[str, Window]
+) -> list[RankedPair]:
+    """Rank the pairs whose adsorbate has a target, each by its lowest placement.
 
-    pair_id: str
-    slab_id: str
-    adsorbate: str
-    reason: str
+    Higher probabilities come first, then smaller distances of the energy to the window's centre,
+    then lower candidate ids.
 
+    Args:
+        minima: one placement for each pair, that of the lowest energy within the model's domain.
+        targets: the wanted energies (eV) by adsorbate.
 
-@dataclass(frozen=True)
-class Ranking:
-    """Every pair that has a target: ranked, or left out with a reason."""
-
-    ranked: list[RankedPair]
-    excluded: list[ExcludedPair]
-
-
-def pair_minima(
-    placements: Iterable[ScoredPlacement],
-) -> tuple[list[ScoredPlacement], list[ExcludedPair]]:
-    """Return the lowest in-domain placement of each pair, and the pairs that have none.
-
-    Both lists are ordered by ``pair_id``; of equal energies the lower ``candidate_id`` is taken.
+    Raises:
+        ValueError: a sigma is negative or no number.
     """
-    by_pair: dict[str, list[ScoredPlacement]] = {}
-    for placement in placements:
-        by_pair.setdefault(placement.pair_id, []).append(placement)
-    minima: list[ScoredPlacement] = []
-    excluded: list[ExcludedPair] = []
-    for _, members in sorted(by_pair.items()):
-        usable = [p for p in members if p.in_domain]
-        if usable:
-            minima.append(min(usable, key=lambda p: (p.energy_ev, p.candidate_id)))
-        else:
-            excluded.append(_excluded(members))
-    return minima, excluded
-
-
-def _excluded(members: Sequence[ScoredPlacement]) -> ExcludedPair:
-    counts = Counter(p.reason for p in members)
-    reason = min(counts, key=lambda r: (-counts[r], r))
-    first = members[0]
-    return ExcludedPair(first.pair_id, first.slab_id, first.adsorbate, reason)
-
-
-def rank_pairs(placements: Iterable[ScoredPlacement], targets: Mapping[str, Window]) -> Ranking:
-    """Rank the pairs whose adsorbate has a target.
-
-    Order: higher probability, then smaller distance of the energy to the window's centre, then
-    ``candidate_id``.
-    """
-    aimed = (p for p in placements if p.adsorbate in targets)
-    minima, excluded = pair_minima(aimed)
+    aimed = [p for p in minima if p.adsorbate in targets]
+    windows = [targets[p.adsorbate] for p in aimed]
+    for p in aimed:
+        if not p.sigma_ev >= 0:
+            raise ValueError(f"sigma_ev must be at least 0 eV, got {p.sigma_ev}")
+    probabilities = probability_between(
+        [window.low_ev for window in windows],
+        [window.high_ev for window in windows],
+        [p.energy_ev for p in aimed],
+        [p.sigma_ev for p in aimed],
+    ).tolist()
     scored = [
-        (-probability, abs(p.energy_ev - targets[p.adsorbate].centre_ev), p.candidate_id, p)
-        for p, probability in zip(minima, _probabilities(minima, targets), strict=True)
+        (-probability, abs(p.energy_ev - window.centre_ev), p.candidate_id, p)
+        for p, window, probability in zip(aimed, windows, probabilities, strict=True)
     ]
     scored.sort(key=lambda row: row[:3])
     groups = group_ranks([-row[0] for row in scored])
-    ranked = [
+    return [
         RankedPair(rank, group, p, -negative, distance)
         for rank, (group, (negative, distance, _, p)) in enumerate(
             zip(groups, scored, strict=True), start=1
         )
     ]
-    return Ranking(ranked, excluded)
-
-
-def _probabilities(minima: Sequence[ScoredPlacement], targets: Mapping[str, Window]) -> list[float]:
-    """Return the probability of each placement, all at once."""
-    for p in minima:
-        if not p.sigma_ev >= 0:
-            raise ValueError(f"sigma_ev must be at least 0 eV, got {p.sigma_ev}")
-    found: list[float] = probability_between(
-        [targets[p.adsorbate].low_ev for p in minima],
-        [targets[p.adsorbate].high_ev for p in minima],
-        [p.energy_ev for p in minima],
-        [p.sigma_ev for p in minima],
-    ).tolist()
-    return found
 
 
 def group_ranks(probabilities: Sequence[float], odds: float = DISTINCT_ODDS) -> list[int]:
     """Return the group, from 1, of each of these falling probabilities.
 
-    Say that exactly one of two pairs turns out to lie in its window. Their errors taken as
-    independent, it is the first with odds ``p1 (1 - p2) : p2 (1 - p1)``. Below ``odds`` : 1 the
-    two cannot be told apart. A group is its first pair and all that follow it without a gap and
-    cannot be told apart from that first one.
+    Assume that exactly one of two pairs lies in its window and that their errors are independent.
+    Then it is the first with odds ``p1 (1 - p2) : p2 (1 - p1)``. Below ``odds`` : 1 the two cannot
+    be told apart. A group is its first pair and all pairs that follow it without a gap and cannot
+    be told apart from it.
     """
     groups: list[int] = []
     leader = math.nan
     for p in probabilities:
-        if not groups or _told_apart(leader, p, odds):
+        if not groups or _distinct(leader, p, odds):
             groups.append(groups[-1] + 1 if groups else 1)
             leader = p
         else:
@@ -179,6 +133,6 @@ def group_ranks(probabilities: Sequence[float], odds: float = DISTINCT_ODDS) -> 
     return groups
 
 
-def _told_apart(first: float, second: float, odds: float) -> bool:
+def _distinct(first: float, second: float, odds: float) -> bool:
     ahead, behind = first * (1 - second), second * (1 - first)
     return ahead > 0 and ahead >= odds * behind

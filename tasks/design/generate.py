@@ -22,7 +22,7 @@ from tasks.enumeration.lattice_planes import Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.cif import cif_text
-from tasks.structures.identity import candidate_ids, slab_id
+from tasks.structures.identity import candidate_id, slab_id
 from tasks.structures.standard_frame import bulk_formula
 
 AT_ONCE = 32  # streams written in one batch
@@ -142,9 +142,7 @@ def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> Adslab:
     atoms.set_constraint(FixAtoms(indices=np.flatnonzero(in_slab_N & (z_N < middle + 1e-6))))
     slab = atoms[in_slab_N]
     slab_key, formula = slab_id(slab), bulk_formula(slab)
-    scaled_A3 = atoms.positions[~in_slab_N] @ np.linalg.inv(atoms.cell.array)
-    name, numbers_A = request.species or request.adsorbate, atoms.numbers[~in_slab_N]
-    (candidate,) = candidate_ids(slab_key, name, numbers_A, scaled_A3[None])
+    candidate = candidate_id(atoms, slab_key, request.species or request.adsorbate)
     text = configuration_text(atoms, request.adsorbate, formula, miller)
     return Adslab(candidate, slab_key, formula, miller, atoms, text)
 

@@ -19,7 +19,7 @@ from model.generation.stream_grammar import MOST_SLAB_ATOMS, StreamConstraints
 from tasks.design.checks import DesignLimits, DesignRequirements
 from tasks.enumeration.adsorbates import ALIASES, adsorbate, adsorbate_names
 from tasks.errors import UserError
-from tasks.levels.references import formula_counts
+from tasks.structures.formulas import formula_counts
 
 _NEAREST_SLAB = DesignLimits().nearest_slab
 _TOY_LEVEL = "emt"  # no chemistry: taken only where it is named or nothing else is left

@@ -19,9 +19,8 @@ from ase.data import atomic_numbers
 from ase.io import read
 
 from tasks.errors import UserError
-from tasks.levels.references import formula_counts
+from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, molecule_bonds, upright
-from tasks.structures.structural_formula import structural_formula
 
 # Other spellings of the same species, as OC20 writes them.
 ALIASES = {

@@ -8,8 +8,6 @@ two levels of theory, differ by eV and never meet.
 Source  Chanussot et al. 2021 (OC20), arXiv:2010.09990, for CO, H2O, H2 and N2.
 """
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,19 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 from tasks.errors import UserError
-
-_SYMBOL = re.compile(r"([A-Z][a-z]?)(\d*)")
-
-
-def formula_counts(formula: str) -> dict[str, int]:
-    """Return how many atoms of each element a formula such as ``CH3OH`` holds."""
-    parts = _SYMBOL.findall(formula)
-    if not parts or "".join(symbol + count for symbol, count in parts) != formula:
-        raise UserError(f"a formula is element symbols and counts, such as CH3OH; got {formula!r}")
-    counts: Counter[str] = Counter()
-    for symbol, count in parts:
-        counts[symbol] += int(count or 1)
-    return dict(counts)
+from tasks.structures.formulas import formula_counts
 
 
 @dataclass(frozen=True)

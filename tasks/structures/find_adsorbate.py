@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from tasks.errors import UserError
-from tasks.levels.references import formula_counts
+from tasks.structures.formulas import formula_counts
 
 _BOND_FACTOR = 1.25  # as tasks.orientation bonds the atoms of a molecule
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)

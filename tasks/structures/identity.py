@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
+from tasks.errors import UserError
+
 _GRID = 10_000  # steps along a lattice vector: 0.001 Å in a cell of 10 Å
 _LENGTH_STEP_ANG = 1e-3
 # Grid borders lie at an irrational offset, so that no fraction of small integers sits on one and
@@ -100,6 +102,36 @@ def candidate_ids(
     head = ("candidate", slab, adsorbate_name, numbers_A.astype("<i4").tobytes())
     grids_PA3 = fractional_grid(scaled_PA3)
     return [content_id(*head, grid_A3.astype("<i4").tobytes()) for grid_A3 in grids_PA3]
+
+
+def candidate_id(adslab: Atoms, slab: str, adsorbate_name: str) -> str:
+    """Return the id of one adslab, whose adsorbate atoms have tag 2, on the slab of that id."""
+    is_adsorbate_N = adslab.get_tags() == 2
+    scaled_A3 = adslab.positions[is_adsorbate_N] @ np.linalg.inv(adslab.cell.array)
+    numbers_A = adslab.numbers[is_adsorbate_N]
+    return candidate_ids(slab, adsorbate_name, numbers_A, scaled_A3[None])[0]
+
+
+def require_stored_ids(
+    adslab: Atoms, slab: Atoms, adsorbate: str, *, stored_candidate: str, stored_slab: str
+) -> None:
+    """Check that stored structures are still those that their ids stand for.
+
+    An id is the hash of a structure, so it tells whether what is about to be computed is what was
+    predicted.
+
+    Raises:
+        UserError: the slab or the adslab is not the one that its id was made from.
+    """
+    for what, stored, found in (
+        ("slab", stored_slab, slab_id(slab)),
+        ("candidate", stored_candidate, candidate_id(adslab, stored_slab, adsorbate)),
+    ):
+        if found != stored:
+            raise UserError(
+                f"a stored structure has the id of its content: {what} {stored[:12]} reads as "
+                f"{found[:12]}, so it was changed or damaged; screen it again in a new database"
+            )
 
 
 def seed_from(*parts: str | int | bytes) -> int:

@@ -27,7 +27,8 @@ from ase.build import molecule
 
 from screening_db.learning.training_labels import TrainingLabel
 from tasks.errors import UserError
-from tasks.levels.references import ReferenceScheme, formula_counts
+from tasks.levels.references import ReferenceScheme
+from tasks.structures.formulas import formula_counts
 from tasks.structures.identity import content_id, structure_bytes
 from tasks.structures.json_text import structure_from_text
 from tasks.verification.inputs.sampling import boxed, is_gas

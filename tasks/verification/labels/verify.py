@@ -8,7 +8,7 @@ from ase import Atoms
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
-from tasks.levels.references import formula_counts
+from tasks.structures.formulas import formula_counts
 from tasks.structures.identity import fixed_mask
 from tasks.verification.engines import Engine, FailureKind, ScfTry, engine_for
 from tasks.verification.labels.checks import Flag, check, left_site, limits_of

@@ -9,8 +9,8 @@ from ase.geometry import get_distances
 
 from tasks.errors import UserError
 from tasks.levels.calculation import ONE_FILE
-from tasks.levels.references import formula_counts
 from tasks.levels.theory import LevelOfTheory
+from tasks.structures.formulas import formula_counts
 from tasks.verification.engines.base import Engine
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang

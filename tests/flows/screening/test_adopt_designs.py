@@ -21,8 +21,8 @@ from screening_db.queries.ranking import (
 )
 from tasks.design.generate import generate_designs
 from tasks.design.request import DesignRequest, design_request
+from tasks.structures.identity import require_stored_ids
 from tasks.structures.json_text import structure_from_text
-from tasks.verification.labels.integrity import require_stored
 
 CO = SeenAdsorbate(("C0 O0 0-1",), 10, -1.0, 0.5)
 ETHANOL = SeenAdsorbate(("C3 C2 O1 0-1 1-2",), 10, -1.0, 0.5)
@@ -70,7 +70,7 @@ def test_a_candidate_can_be_verified_and_built_again_from_its_stream(
     assert made is not None
     row = candidates_by_id(db, [made.candidate_id])[made.candidate_id]
     slab = slabs_by_id(db, [row.slab_id])[row.slab_id]
-    require_stored(
+    require_stored_ids(
         structure_from_text(row.structure or ""),
         structure_from_text(slab.structure),
         "CO",

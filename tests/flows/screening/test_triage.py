@@ -16,7 +16,7 @@ from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database, open_database
 from screening_db.records.screening import record_chunk, record_triage
 from tasks.acquisition import Prices, PriceTable
-from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
 from tasks.errors import UserError
 
 ATOMS = {"Cu": 50, "Pt": 100}
@@ -32,8 +32,8 @@ triage: {budget: 1}
 """
 
 
-def candidate(metal: str) -> ScoredPlacement:
-    return ScoredPlacement(
+def candidate(metal: str) -> LowestPlacement:
+    return LowestPlacement(
         candidate_id=metal,
         pair_id=f"pair-{metal}",
         slab_id=f"slab-{metal}",
@@ -44,7 +44,7 @@ def candidate(metal: str) -> ScoredPlacement:
     )
 
 
-RANKED: list[RankedPair] = rank_pairs([candidate("Cu"), candidate("Pt")], WINDOWS).ranked
+RANKED: list[RankedPair] = rank_pairs([candidate("Cu"), candidate("Pt")], WINDOWS)
 
 
 @pytest.fixture

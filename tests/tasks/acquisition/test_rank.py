@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.acquisition.rank import (
+    LowestPlacement,
     RankedPair,
-    ScoredPlacement,
     Window,
     group_ranks,
     rank_pairs,
@@ -17,7 +17,7 @@ CO = {"CO": Window(-1.0, -0.5)}
 
 def placed(
     name: str, energy_ev: float, sigma_ev: float = 0.1, pair: str = "", **changes: object
-) -> ScoredPlacement:
+) -> LowestPlacement:
     fields: dict[str, object] = {
         "candidate_id": name,
         "pair_id": pair or f"pair-{name}",
@@ -27,7 +27,7 @@ def placed(
         "energy_ev": energy_ev,
         "sigma_ev": sigma_ev,
     }
-    return ScoredPlacement(**(fields | changes))  # type: ignore[arg-type]
+    return LowestPlacement(**(fields | changes))  # type: ignore[arg-type]
 
 
 def names(ranked: list[RankedPair]) -> list[str]:
@@ -54,38 +54,14 @@ def test_window_must_be_finite(bad: float) -> None:
         Window(0.0, bad)
 
 
-def test_pair_stands_on_its_lowest_placement() -> None:
-    placements = [placed("a", -0.7, pair="p"), placed("b", -0.9, pair="p")]
-    assert names(rank_pairs(placements, CO).ranked) == ["b"]
-
-
-def test_equal_energies_go_to_the_lower_id() -> None:
-    placements = [placed("b", -0.7, pair="p"), placed("a", -0.7, pair="p")]
-    assert names(rank_pairs(placements, CO).ranked) == ["a"]
-
-
-def test_out_of_domain_placements_do_not_stand_for_a_pair() -> None:
-    outside = placed("a", -9.0, pair="p", in_domain=False, reason="Xe is not in the model")
-    ranking = rank_pairs([outside, placed("b", -0.7, pair="p")], CO)
-    assert names(ranking.ranked) == ["b"]
-
-
-def test_pair_wholly_out_of_domain_is_excluded_with_its_reason() -> None:
-    outside = placed("a", -0.7, in_domain=False, reason="Xe is not in the model")
-    ranking = rank_pairs([outside], CO)
-    assert ranking.ranked == []
-    assert [e.reason for e in ranking.excluded] == ["Xe is not in the model"]
-
-
 def test_adsorbates_without_target_are_not_ranked() -> None:
-    ranking = rank_pairs([placed("a", -0.7, adsorbate="OH")], CO)
-    assert (ranking.ranked, ranking.excluded) == ([], [])
+    assert rank_pairs([placed("a", -0.7, adsorbate="OH")], CO) == []
 
 
 def test_ties_in_probability_go_to_the_centre_then_the_id() -> None:
     sure = 0.0
     placements = [placed("c", -0.75, sure), placed("b", -0.6, sure), placed("a", -0.6, sure)]
-    assert names(rank_pairs(placements, CO).ranked) == ["c", "a", "b"]
+    assert names(rank_pairs(placements, CO)) == ["c", "a", "b"]
 
 
 @given(st.lists(st.tuples(energies, sigmas), max_size=30), st.randoms())
@@ -96,9 +72,9 @@ def test_ranking_ignores_the_order_it_was_given(
     first = rank_pairs(placements, CO)
     rng.shuffle(placements)  # type: ignore[attr-defined]
     assert rank_pairs(placements, CO) == first
-    probabilities = [r.probability for r in first.ranked]
+    probabilities = [r.probability for r in first]
     assert probabilities == sorted(probabilities, reverse=True)
-    assert [r.rank for r in first.ranked] == list(range(1, len(rows) + 1))
+    assert [r.rank for r in first] == list(range(1, len(rows) + 1))
 
 
 def test_groups_break_where_the_odds_reach_three_to_one() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.acquisition import CostRule, Policy, Prices, PriceTable, SelectionLimits, named_policy
-from tasks.acquisition.rank import RankedPair, ScoredPlacement, Window, rank_pairs
+from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
 from tasks.acquisition.triage import (
     Budget,
     PriorResults,
@@ -19,8 +19,8 @@ WINDOWS = {"CO": Window(-1.0, -0.5), "OH": Window(0.0, 0.5)}
 
 def placed(
     name: str, energy_ev: float, sigma_ev: float = 0.1, slab: str = "", bulk: str = ""
-) -> ScoredPlacement:
-    return ScoredPlacement(
+) -> LowestPlacement:
+    return LowestPlacement(
         candidate_id=name,
         pair_id=f"pair-{name}",
         slab_id=slab or f"slab-{name}",
@@ -31,12 +31,12 @@ def placed(
     )
 
 
-def ranking(placements: list[ScoredPlacement]) -> list[RankedPair]:
-    return rank_pairs(placements, WINDOWS).ranked
+def ranking(placements: list[LowestPlacement]) -> list[RankedPair]:
+    return rank_pairs(placements, WINDOWS)
 
 
 def decide(
-    placements: list[ScoredPlacement],
+    placements: list[LowestPlacement],
     budget: int,
     policy: Policy | None = None,
     known: PriorResults | None = None,
@@ -147,7 +147,7 @@ def test_a_budget_below_nothing_is_refused(budget: int) -> None:
 
 @given(placements, st.integers(0, 30), st.floats(0, 1), st.integers(1, 3), st.integers(1, 6))
 def test_triage_keeps_every_promise(
-    pairs: list[ScoredPlacement], budget: int, promising: float, per_slab: int, per_bulk: int
+    pairs: list[LowestPlacement], budget: int, promising: float, per_slab: int, per_bulk: int
 ) -> None:
     policy = named_policy(promising=promising, limits=SelectionLimits(per_slab, per_bulk, 0.01))
     decided = decide(pairs, budget, policy)
@@ -163,7 +163,7 @@ def test_triage_keeps_every_promise(
 
 
 @given(placements, st.integers(0, 30))
-def test_budget_is_spent_where_the_limits_allow(pairs: list[ScoredPlacement], budget: int) -> None:
+def test_budget_is_spent_where_the_limits_allow(pairs: list[LowestPlacement], budget: int) -> None:
     policy = named_policy(limits=SelectionLimits(min_probability=0.01))
     worth = sum(pair.probability >= 0.01 for pair in ranking(pairs))
     assert len(decide(pairs, budget, policy)) == min(budget, worth)

@@ -15,7 +15,7 @@ from tasks.levels import (
     shipped_levels,
 )
 from tasks.levels.calculation import CheckLimits
-from tasks.levels.references import ReferenceScheme, formula_counts
+from tasks.levels.references import ReferenceScheme
 
 COMPUTED = ["emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"]
 PUBLISHED = {  # as in databases that hold their labels: these hashes never change
@@ -229,9 +229,3 @@ def test_energies_of_two_levels_never_meet() -> None:
         adsorption_energy(one, other, one)
     with pytest.raises(UserError, match="one level"):
         one + other
-
-
-@pytest.mark.parametrize("formula", ["", "co", "C-O", "CO "])
-def test_a_formula_that_cannot_be_read_is_refused(formula: str) -> None:
-    with pytest.raises(UserError, match="a formula is element symbols and counts"):
-        formula_counts(formula)

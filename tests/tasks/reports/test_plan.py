@@ -4,7 +4,8 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import Bulk, FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec, enumerate_placements, surface_sites
 from tasks.enumeration.slabs import SlabSpec
-from tasks.reports.plan import START_S, enumerate_surfaces, plan_campaign
+from tasks.enumeration.surfaces import enumerate_surfaces
+from tasks.reports.plan import START_S, plan_campaign
 
 SLABS = SlabSpec(min_thickness_ang=4.0, min_in_plane_ang=4.0, vacuum_ang=10.0)
 PLACEMENTS = PlacementSpec(rotations=2, random=1)
@@ -29,18 +30,6 @@ def test_the_count_is_what_enumeration_gives(copper: Bulk) -> None:
     planned = plan_campaign([cut], len(ADSORBATES), model="mini", workers=1, keep_per_pair=3)
     assert planned.placements == made
     assert planned.pairs == planned.slabs * 2 == len(cut.slabs) * 2
-
-
-def test_slabs_with_elements_outside_the_model_are_refused_before_placing(copper: Bulk) -> None:
-    lets_pass = {"element outside the model": frozenset({"Pt"}), "no potential": frozenset()}
-    cut = enumerate_surfaces(copper, SLABS, ADSORBATES, PLACEMENTS, lets_pass)
-    assert cut.slabs == ()
-    assert {r.reason for r in cut.refused} == {"element outside the model: Cu"}
-    assert {r.stage for r in cut.refused} == {"slab"}
-    cut = enumerate_surfaces(
-        copper, SLABS, ADSORBATES, PLACEMENTS, COPPER | {"no potential": frozenset()}
-    )
-    assert {r.reason for r in cut.refused} == {"no potential: Cu"}
 
 
 def test_twice_the_workers_take_half_the_time(copper: Bulk) -> None:

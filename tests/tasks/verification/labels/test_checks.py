@@ -10,11 +10,10 @@ from ase.constraints import FixAtoms
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import level
-from tasks.structures.identity import candidate_ids, slab_id
+from tasks.structures.identity import candidate_ids, require_stored_ids, slab_id
 from tasks.verification.engines import EngineError, engine_for
 from tasks.verification.labels.checks import CheckLimits, Flag, check, left_site, limits_of
 from tasks.verification.labels.energies import EnergyKey, MemoryCache, gas_energy, slab_energy
-from tasks.verification.labels.integrity import require_stored
 from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 
@@ -204,7 +203,7 @@ def stored_ids(atoms: Atoms) -> tuple[str, str]:
 
 def test_structures_that_have_their_ids_are_accepted() -> None:
     candidate, slab = stored_ids(adslab())
-    require_stored(adslab(), clean(), "CO", candidate_id=candidate, slab_id=slab)
+    require_stored_ids(adslab(), clean(), "CO", stored_candidate=candidate, stored_slab=slab)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +214,10 @@ def test_a_structure_that_changed_since_it_was_predicted_is_refused(index: int, 
     atoms = moved(adslab(), index, (0.0, 0.0, 0.01))
     bare = atoms[atoms.get_tags() != 2]
     with pytest.raises(UserError, match=f"{what} .* changed or damaged"):
-        require_stored(atoms, bare, "CO", candidate_id=candidate, slab_id=slab)
+        require_stored_ids(atoms, bare, "CO", stored_candidate=candidate, stored_slab=slab)
 
 
 def test_a_structure_under_the_name_of_another_adsorbate_is_refused() -> None:
     candidate, slab = stored_ids(adslab())
     with pytest.raises(UserError, match=f"candidate {candidate[:12]}"):
-        require_stored(adslab(), clean(), "OC", candidate_id=candidate, slab_id=slab)
+        require_stored_ids(adslab(), clean(), "OC", stored_candidate=candidate, stored_slab=slab)

@@ -7,7 +7,7 @@ from ase.build import molecule
 
 from tasks.enumeration.adsorbates import adsorbate, adsorbate_names, species_name
 from tasks.errors import UserError
-from tasks.structures.structural_formula import structural_formula
+from tasks.structures.formulas import formula_counts, structural_formula
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,9 @@ def test_a_stored_species_goes_by_its_stored_name() -> None:
 
 def test_an_unknown_species_goes_by_its_formula() -> None:
     assert species_name(molecule("CH3OCH3")) == "CH3OCH3"
+
+
+@pytest.mark.parametrize("formula", ["", "co", "C-O", "CO "])
+def test_a_formula_that_cannot_be_read_is_refused(formula: str) -> None:
+    with pytest.raises(UserError, match="a formula is element symbols and counts"):
+        formula_counts(formula)

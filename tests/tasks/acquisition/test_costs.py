@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.acquisition import AcquisitionError, CostRule, Prices, PriceTable, price_table
-from tasks.acquisition.prices import PRICE_TABLES
+from tasks.acquisition.costs import PRICE_TABLES
 
 MADE = PriceTable(values={"Cu": 10.0, "Ag": 100.0, "Pt": 1000.0})
 

@@ -1,9 +1,12 @@
-"""Name a molecule by its bonds: ``CH3CH2OH`` and ``CH3OCH3``, where a formula says ``C2H6O`` twice.
+"""Formulas: the atoms that one counts, and one that tells isomers apart.
+
+A structural formula names a molecule by its bonds: ``CH3CH2OH`` and ``CH3OCH3`` are both C2H6O.
 
 Shapes  A atoms.
 Units   Å.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +17,19 @@ from tasks.errors import UserError
 from tasks.structures.orientation import is_connected, molecule_bonds
 
 Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
+
+_SYMBOL = re.compile(r"([A-Z][a-z]?)(\d*)")
+
+
+def formula_counts(formula: str) -> dict[str, int]:
+    """Return how many atoms of each element a formula such as ``CH3OH`` holds."""
+    parts = _SYMBOL.findall(formula)
+    if not parts or "".join(symbol + count for symbol, count in parts) != formula:
+        raise UserError(f"a formula is element symbols and counts, such as CH3OH; got {formula!r}")
+    counts: Counter[str] = Counter()
+    for symbol, count in parts:
+        counts[symbol] += int(count or 1)
+    return dict(counts)
 
 
 def structural_formula(molecule: Atoms) -> str:

@@ -1,0 +1,60 @@
+"""The slabs of one bulk, with how many placements each offers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.placements import PlacementSpec, count_placements
+from tasks.enumeration.sites import surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.errors import Refusal
+
+
+@dataclass(frozen=True)
+class CountedSlab:
+    """A slab, and how many placements its adsorbates have on it before any is refused."""
+
+    slab: Slab
+    placements: int
+
+
+@dataclass(frozen=True)
+class BulkSurfaces:
+    """What one bulk offers: its slabs, and what was refused of them."""
+
+    bulk: Bulk
+    slabs: tuple[CountedSlab, ...]
+    refused: tuple[Refusal, ...]
+
+
+def enumerate_surfaces(
+    bulk: Bulk,
+    slab_spec: SlabSpec,
+    adsorbates: Sequence[Adsorbate],
+    placement_spec: PlacementSpec,
+    elements: Mapping[str, frozenset[str]],
+) -> BulkSurfaces:
+    """Cut ``bulk`` and count the placements on each slab.
+
+    ``elements`` are rules and what each lets pass; a slab with another element is refused by the
+    first rule that it breaks, and nothing is placed on it.
+    """
+    slabs, refused = enumerate_slabs(bulk, slab_spec)
+    counted = []
+    for slab in slabs:
+        reason = _broken(elements, set(slab.atoms.get_chemical_symbols()))
+        if reason:
+            refused.append(Refusal(slab.slab_id, "slab", reason))
+            continue
+        sites = surface_sites(slab)
+        count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
+        counted.append(CountedSlab(slab, count))
+    return BulkSurfaces(bulk, tuple(counted), tuple(refused))
+
+
+def _broken(elements: Mapping[str, frozenset[str]], symbols: set[str]) -> str:
+    for rule, known in elements.items():
+        if not symbols <= known:
+            return f"{rule}: {', '.join(sorted(symbols - known))}"
+    return ""
