@@ -18,13 +18,16 @@ class YamlError(UserError):
         super().__init__(message)
         self.line = line
 
-    def at(self, place: object) -> str:
+    def at(self, path: object) -> str:
         """Return the message behind the file's name and the line in it."""
-        return f"{place}{f', line {self.line}' if self.line else ''}: {self}"
+        return f"{path}{f', line {self.line}' if self.line else ''}: {self}"
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader without booleans, for which ``2024-13-01`` is a fault that knows its place."""
+    """SafeLoader with the booleans of YAML 1.2, and an error that has a line for each bad value.
+
+    YAML 1.1 reads ``NO`` and ``on`` as booleans too, which would lose the molecule and the option.
+    """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return what a node stands for."""
@@ -38,28 +41,20 @@ class Loader(yaml.SafeLoader):
             ) from None
 
 
-class TruthLoader(Loader):
-    """Loader whose only booleans are true and false."""
-
-
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-TruthLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL or first in "tTfF"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
-def read_yaml(text: str, loader: type[Loader] = Loader) -> tuple[yaml.Node | None, Any]:
+def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
     """Return the nodes of one YAML document and what they stand for; None twice for no document.
 
     Raises:
         YamlError: it is not YAML, a value is not what it reads as, or a key stands twice.
     """
     try:
-        reading = loader(text)
+        reading = Loader(text)
         root = reading.get_single_node()
         if root is None:
             return None, None

@@ -1,7 +1,6 @@
-"""What a campaign file may say. Units: Å, degrees, eV.
+"""A campaign file: its sections as pydantic models, and how it is read. Units: Å, degrees, eV.
 
-Every model refuses keys it does not know; ``flows.config.campaign_file`` turns a refusal into one
-line.
+The section ``triage`` stands in ``flows.config.triage``.
 """
 
 from pathlib import Path
@@ -15,9 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from flows.config.campaign_learning import Learning
-from flows.config.strict import YamlModel, raise_as_value_error
 from flows.config.triage import Triage
+from flows.config.yaml_model import (
+    KeyPath,
+    YamlFileKind,
+    YamlModel,
+    load_yaml_model,
+    parse_yaml_model,
+    raise_as_value_error,
+)
 from tasks.acquisition.rank import Window
 from tasks.enumeration.bulks import (
     BulkSpec,
@@ -30,7 +35,6 @@ from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import SlabSpec
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
-SiteKind = Literal["atop", "bridge", "hollow"]
 MillerIndices = Annotated[list[int], Field(min_length=3, max_length=3)]
 
 
@@ -58,7 +62,7 @@ class Bulks(YamlModel):
     materials_project: list[str] = Field(default=[])
 
     def specs(self, folder: Path) -> list[BulkSpec]:
-        """Return what is asked for, in the order of the file, files found from ``folder``."""
+        """Return the requested bulks in the order of the file; paths are relative to ``folder``."""
         found: list[BulkSpec] = [FormulaSpec(symbol) for symbol in self.elements]
         found += [FormulaSpec(alloy.formula, alloy.prototype) for alloy in self.alloys]
         for choice in self.combine:
@@ -154,7 +158,7 @@ def _adsorbate_name(adsorbate: AnyAdsorbate) -> str:
 class Placements(YamlModel):
     """Where and how each adsorbate is put on a slab."""
 
-    kinds: list[SiteKind] = Field(default=["atop", "bridge", "hollow"])
+    kinds: list[Literal["atop", "bridge", "hollow"]] = Field(default=["atop", "bridge", "hollow"])
     rotations: int = 3
     random: int = 0
 
@@ -171,7 +175,7 @@ class Placements(YamlModel):
 
 
 class Target(YamlModel):
-    """The energies wanted of one adsorbate: a window, or an optimum and a width either side."""
+    """The target energies of one adsorbate: a window, or an optimum and a width either side."""
 
     window: tuple[float, float] | None = None
     optimum: float | None = None
@@ -197,14 +201,27 @@ class Target(YamlModel):
 
 
 class Verification(YamlModel):
-    """What drains the queue: a level of theory, the campaign's own if none, and its engine."""
+    """The level of theory of labels (by default the campaign's own) and its engine."""
 
     level: str | None = None
     engine: str | None = None
 
 
+class Learning(YamlModel):
+    """How the loop fine-tunes after each round, and when it gives up.
+
+    ``method: auto`` chooses by the number of labels; ``replay`` is the share of an epoch that
+    repeats rows of earlier training. A loop stops after ``patience`` rounds in a row that found no
+    better candidate and changed no checkpoint.
+    """
+
+    method: Literal["auto", "heads", "lora", "all"] = "auto"
+    replay: float = Field(default=0.5, ge=0, lt=1)
+    patience: int = Field(default=2, ge=1)
+
+
 class Cluster(YamlModel):
-    """Where the work runs.
+    """Where predictions are computed.
 
     ``cuda: auto`` takes one worker for each GPU where there are any, ``false`` never, and ``true``
     refuses to run without one.
@@ -264,3 +281,21 @@ class Campaign(YamlModel):
     def windows(self) -> dict[str, Window]:
         """Return the target window of each adsorbate that has one."""
         return {name: target.as_window() for name, target in self.target.items()}
+
+
+def load_campaign(path: Path) -> Campaign:
+    """Return the campaign that the file at ``path`` states."""
+    return load_yaml_model(path, _CAMPAIGN_FILE)
+
+
+def parse_campaign(text: str, path: Path) -> Campaign:
+    """Return the campaign that ``text`` states; ``path`` is named in errors."""
+    return parse_yaml_model(text, path, _CAMPAIGN_FILE)
+
+
+def _without_tag(path: KeyPath) -> KeyPath:
+    """Return ``path`` without the tag that pydantic adds for the kind of an adsorbate."""
+    return path[:2] + path[3:] if path[:1] == ("adsorbates",) else path
+
+
+_CAMPAIGN_FILE = YamlFileKind(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)

@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.config.strict import YamlModel
-from flows.config.yaml_model import YamlFileKind, load_yaml_model
+from flows.config.yaml_model import YamlFileKind, YamlModel, load_yaml_model
 
 Event = Literal["finished", "failed", "refused"]
 EVENTS: tuple[Event, ...] = get_args(Event)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import model
 from flows.errors import CampaignError
+from tasks.yaml_text import YamlError, read_yaml
 
 PRESETS = Path(model.__file__).parent / "presets"
 
@@ -40,8 +39,10 @@ def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
         CampaignError: the file cannot be read, or a change is none.
     """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        _, values = read_yaml(file.read_text(encoding="utf-8"))
+    except YamlError as error:
+        raise CampaignError(error.at(file)) from None
+    except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"recipe file {file} cannot be read: {error}") from None
     for change in changes:
         _change(values, change)
@@ -49,18 +50,19 @@ def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
 
 
 def _change(values: Any, change: str) -> None:
-    """Set one value in place; what does not exist yet on the way to it is made."""
-    place, equals, text = change.partition("=")
-    *way, last = place.strip().split(".")
-    if not equals or not last or not all(way):
+    """Set one value in place; parts that are missing on the way to it are made."""
+    path, equals, text = change.partition("=")
+    *parents, last = path.strip().split(".")
+    if not equals or not last or not all(parents):
         raise CampaignError(f"a change reads like language.layers=4, got {change!r}")
-    for name in way:
+    for name in parents:
         if isinstance(values, dict) and values.get(name) is None:
             values[name] = {}
         values = values.get(name) if isinstance(values, dict) else None
     if not isinstance(values, dict):
-        raise CampaignError(f"{'.'.join(way) or 'the recipe'} has no parts to set, got {change!r}")
+        parent = ".".join(parents) or "the recipe"
+        raise CampaignError(f"{parent} has no parts to set, got {change!r}")
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+        _, values[last] = read_yaml(text)
+    except YamlError:
         raise CampaignError(f"the value of a change must be YAML, got {change!r}") from None

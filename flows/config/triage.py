@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from flows.config.strict import YamlModel, raise_as_value_error
+from flows.config.yaml_model import YamlModel, raise_as_value_error
 from tasks.acquisition import (
     CostRule,
     Policy,

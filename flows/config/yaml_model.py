@@ -1,4 +1,4 @@
-"""Read a YAML file into a model; what is wrong with it becomes one line that names the place."""
+"""Read a YAML file into a pydantic model; a fault becomes one line with the file, line and key."""
 
 import difflib
 import types
@@ -8,85 +8,99 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from flows.errors import CampaignError
+from tasks.errors import UserError
 from tasks.yaml_text import YamlError, read_yaml
 
 KeyPath = tuple[int | str, ...]
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
 
-def _unchanged(place: KeyPath) -> KeyPath:
-    return place
+class YamlModel(BaseModel):
+    """A part of a file: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def raise_as_value_error(build: Callable[[], object]) -> None:
+    """Build a value that checks itself; a ``UserError`` becomes a ValueError.
+
+    Pydantic catches a ValueError in a validator and adds the path of the key to it.
+    """
+    try:
+        build()
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
 class YamlFileKind(Generic[ModelType]):
     """A kind of file: the model of its content, its name in errors, and an example to begin with.
 
-    ``in_file`` turns a place that pydantic names into the place in the file.
+    ``in_file`` turns the path of a key as pydantic reports it into its path in the file.
     """
 
     model: type[ModelType]
-    kind: str
+    name: str
     example: str
-    in_file: Callable[[KeyPath], KeyPath] = _unchanged
+    in_file: Callable[[KeyPath], KeyPath] = lambda path: path
 
 
-def load_yaml_model(path: Path, form: YamlFileKind[ModelType]) -> ModelType:
-    """Return what the file at ``path`` states.
+def load_yaml_model(path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
+    """Return the content of the file at ``path``.
 
     Raises:
-        CampaignError: it cannot be read, or states what the model refuses.
+        CampaignError: it cannot be read, or the model refuses its content.
     """
-    return parse_yaml_model(_read(path, form), path, form)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CampaignError(
+            f"{kind.name} file {path} does not exist; check the path, or start from an example, "
+            f"such as {kind.example}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CampaignError(
+            f"{kind.name} file {path} cannot be read ({error}); it must be a YAML text file"
+        ) from None
+    return parse_yaml_model(text, path, kind)
 
 
-def parse_yaml_model(text: str, path: Path, form: YamlFileKind[ModelType]) -> ModelType:
-    """Return what ``text`` states; ``path`` is named in errors."""
+def parse_yaml_model(text: str, path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
+    """Return the content of ``text``; ``path`` is named in errors."""
     try:
         root, data = read_yaml(text)
     except YamlError as error:
         raise CampaignError(error.at(path)) from None
     if root is None:
         raise CampaignError(
-            f"{path}: a {form.kind} file needs content, this one is empty; "
-            f"start from an example, such as {form.example}"
+            f"{path}: a {kind.name} file needs content, this one is empty; "
+            f"start from an example, such as {kind.example}"
         )
     if not isinstance(data, dict):
         raise CampaignError(
-            f"{path}: a {form.kind} file is a mapping of keys to values, got "
-            f"{type(data).__name__}; start from an example, such as {form.example}"
+            f"{path}: a {kind.name} file is a mapping of keys to values, got "
+            f"{type(data).__name__}; start from an example, such as {kind.example}"
         )
     try:
-        return form.model.model_validate(data)
+        return kind.model.model_validate(data)
     except ValidationError as invalid:
         # A misspelt key is also a missing one: the first says more.
         errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        raise CampaignError(_explain(errors[0], root, path, form)) from None
-
-
-def _read(path: Path, form: YamlFileKind[ModelType]) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CampaignError(f"{form.kind} file {path} does not exist; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CampaignError(
-            f"{form.kind} file {path} cannot be read ({error}); it must be a YAML text file"
-        ) from None
+        raise CampaignError(_explain(errors[0], root, path, kind)) from None
 
 
 def _explain(
-    error: ErrorDetails, root: yaml.Node, path: Path, form: YamlFileKind[ModelType]
+    error: ErrorDetails, root: yaml.Node, path: Path, kind: YamlFileKind[ModelType]
 ) -> str:
-    place = form.in_file(error["loc"])
-    where = f"{path}, line {_line(root, place)}"
+    key = kind.in_file(error["loc"])
+    where = f"{path}, line {_line(root, key)}"
     if error["type"] == "extra_forbidden":
-        return f"{where}: {_unknown_key(place, form.model)}"
-    named = _dotted(place) or f"the {form.kind}"
+        return f"{where}: {_unknown_key(key, kind.model)}"
+    named = _dotted(key) or f"the {kind.name}"
     if error["type"] == "missing":
         return f"{where}: {named} is required and missing; add it"
     if error["type"] == "value_error":  # one of ours: it states rule, value and way out itself
@@ -100,17 +114,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _dotted(place: KeyPath) -> str:
+def _dotted(path: KeyPath) -> str:
     text = ""
-    for part in place:
+    for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
 
 
-def _line(root: yaml.Node, place: KeyPath) -> int:
-    """Return the line, from 1, of the deepest part of ``place`` that the file has."""
+def _line(root: yaml.Node, path: KeyPath) -> int:
+    """Return the line, from 1, of the deepest part of ``path`` that the file has."""
     node, line = root, root.start_mark.line
-    for part in place:
+    for part in path:
         child = _child(node, part)
         if child is None:
             break
@@ -127,8 +141,8 @@ def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | No
     return None
 
 
-def _unknown_key(place: KeyPath, model: type[BaseModel]) -> str:
-    key, parents = str(place[-1]), place[:-1]
+def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
+    key, parents = str(path[-1]), path[:-1]
     valid = sorted(_valid_keys(parents, model))
     near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.0)
     inside = f" in {_dotted(parents)}" if parents else ""
@@ -138,10 +152,10 @@ def _unknown_key(place: KeyPath, model: type[BaseModel]) -> str:
     )
 
 
-def _valid_keys(place: KeyPath, model: type[BaseModel]) -> set[str]:
-    """Return the keys that the models allow at ``place``."""
+def _valid_keys(path: KeyPath, model: type[BaseModel]) -> set[str]:
+    """Return the keys that the models allow at ``path``."""
     types_here: list[Any] = [model]
-    for part in place:
+    for part in path:
         types_here = [t for annotation in types_here for t in _inside(annotation, part)]
     return {k for t in types_here for k in getattr(t, "model_fields", {})}
 

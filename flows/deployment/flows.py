@@ -14,8 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 
-from flows.config.campaign import Campaign
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import Campaign, load_campaign
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
 from flows.deployment.deployed_summary import label_summary, screening_summary

@@ -13,8 +13,7 @@ from prefect.schedules import Cron, Interval, Schedule
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from flows.config.campaign import Campaign
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import Campaign, load_campaign
 from flows.config.deployments import DeployedCampaign, Deployments, Pool, Scheduled
 from flows.config.settings import Settings
 from flows.deployment import flows as deployed

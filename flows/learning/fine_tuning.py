@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from flows.config.campaign_learning import Learning
+from flows.config.campaign import Learning
 from flows.records.checkpoints import (
     LocatedCheckpoint,
     record_outside_checkpoint,

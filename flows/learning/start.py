@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from flows.cluster.prefect_client import control_plane
-from flows.config.campaign_file import load_campaign
-from flows.config.campaign_learning import Learning
+from flows.config.campaign import Learning, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign
 from flows.config.settings import Settings, read_settings

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings

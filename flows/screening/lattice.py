@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.settings import read_settings
 from flows.display.progress import progress_bar

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.cluster.workers import ClusterPlan, default_workers
 from flows.config.batch_profile import load_batch_profile
-from flows.config.campaign import Campaign
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.yaml_text import TruthLoader, YamlError, read_yaml
+from tasks.yaml_text import YamlError, read_yaml
 
 _ORDER = (  # of the shipped levels, as people are told of them
     *("emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
@@ -96,7 +96,7 @@ def _shipped_data(name: str) -> dict[str, Any]:
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
-        _, data = read_yaml(text, TruthLoader)
+        _, data = read_yaml(text)
     except YamlError as error:
         raise UserError(error.at(where)) from None
     if not isinstance(data, dict):

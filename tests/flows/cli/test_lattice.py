@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config.campaign_file import load_campaign
+from flows.config.campaign import load_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.screening.lattice import start_lattice

@@ -1,5 +1,6 @@
 """A profile is read strictly; the example that ships is one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,29 +26,37 @@ def test_the_example_states_what_differs_and_keeps_the_rest() -> None:
     assert profile.limits.cost("gpaw") == COSTS["gpaw"]
 
 
+def load(folder: Path, text: str) -> BatchProfile:
+    file = folder / "profile.yaml"
+    file.write_text(text)
+    return load_batch_profile(file)
+
+
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("job: 3", "job: Extra inputs are not permitted"),
-        ("jobs: 0", "jobs: Input should be greater than or equal to 1"),
-        ("limits: {max_wall: 3}", "limits.max_wall"),
-        ("limits: {engines: {gpaw: {ranks: 3}}}", "limits.engines.gpaw.ranks"),
-        ("options: {mem: 3G}", "options must not be mem"),
-        ("options: {cpus_per_task: 3}", "options must not be cpus_per_task"),
-        ("jobs: [", "cannot be read"),
-        ("- 1", "the file"),
+        ("job: 3", "line 1: unknown key 'job'; the nearest valid key is 'jobs'"),
+        ("account: a\njobs: 0", "line 2: jobs: value should be greater than or equal to 1, got 0"),
+        ("limits: {max_wall: 3}", "line 1: limits.max_wall"),
+        ("limits: {engines: {gpaw: {ranks: 3}}}", "line 1: limits.engines.gpaw.ranks"),
+        ("options: {mem: 3G}", "options must not set mem"),
+        ("options: {cpus_per_task: 3}", "options must not set cpus_per_task"),
+        ("jobs: [", "not valid YAML"),
+        ("- 1", "a profile file is a mapping of keys to values, got list"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
-    file = tmp_path / "profile.yaml"
-    file.write_text(text)
-    with pytest.raises(CampaignError) as refused:
-        load_batch_profile(file)
-    assert said in str(refused.value)
+def test_a_profile_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CampaignError, match=re.escape(message)):
+        load(tmp_path, text)
 
 
-def test_a_profile_that_is_not_there() -> None:
-    with pytest.raises(CampaignError, match=r"copy deployments/slurm\.yaml"):
+def test_an_option_without_a_value_is_true_and_a_molecule_is_no_boolean(tmp_path: Path) -> None:
+    options = load(tmp_path, "options: {exclusive: true, comment: NO}").options
+    assert options == {"exclusive": True, "comment": "NO"}
+
+
+def test_a_profile_that_does_not_exist_is_refused_with_an_example() -> None:
+    with pytest.raises(CampaignError, match=r"such as deployments/slurm\.yaml"):
         load_batch_profile(Path("no-such.yaml"))
 
 

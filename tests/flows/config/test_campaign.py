@@ -3,8 +3,7 @@ from typing import get_args
 
 import pytest
 
-from flows.config.campaign import Campaign
-from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.campaign import Campaign, load_campaign, parse_campaign
 from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config.campaign import Campaign
-from flows.config.campaign_file import parse_campaign
+from flows.config.campaign import Campaign, parse_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.screening.surfaces import cut_bulks_locally

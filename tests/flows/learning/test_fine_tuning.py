@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config.campaign_learning import Learning
+from flows.config.campaign import Learning
 from flows.learning import fine_tuning as module
 from flows.learning.fine_tuning import fine_tune_on_labels
 from model.checkpoint import Checkpoint, seal

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import stored_rows as make
 
-from flows.config.campaign_file import load_campaign, parse_campaign
+from flows.config.campaign import load_campaign, parse_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
