@@ -20,7 +20,7 @@ def candidates(
     from flows.config.settings import read_settings
     from flows.display.tables import show_candidates
     from flows.records.locations import existing_database
-    from screening_db.queries.ranking import find_campaign
+    from screening_db.queries.campaigns import find_campaign
 
     db = existing_database(read_settings(), database)
     find_campaign(db, campaign)
@@ -33,7 +33,7 @@ def funnel(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.config.settings import read_settings
     from flows.display.tables import show_funnel
     from flows.records.locations import existing_database
-    from screening_db.queries.ranking import find_campaign
+    from screening_db.queries.campaigns import find_campaign
 
     db = existing_database(read_settings(), database)
     find_campaign(db, campaign)
@@ -62,8 +62,8 @@ def forget(campaign: Name, database: DatabaseOption = None) -> None:
     from flows.config.settings import read_settings
     from flows.records.locations import existing_database, lake_folder
     from screening_db.database.lock import campaign_lock
+    from screening_db.records.campaigns import forget_campaign
     from screening_db.records.lake import delete_lake
-    from screening_db.records.screening import forget_campaign
 
     db = existing_database(read_settings(), database)
     with campaign_lock(db, campaign):

@@ -52,7 +52,7 @@ def list_items(
     """Count the calculations in each state and show the first in line."""
     from flows.display.queue import show_queue
     from screening_db.calculations.steps import running_steps
-    from screening_db.queries.ranking import find_campaign
+    from screening_db.queries.campaigns import find_campaign
     from screening_db.queue.view import queue_items, queue_items_where
 
     db = _open(database)

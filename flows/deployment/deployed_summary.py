@@ -3,8 +3,9 @@
 from collections import Counter
 
 from screening_db.database.engine import open_database
-from screening_db.learning.new_labels import new_labels
-from screening_db.queries.ranking import funnel_counts, top_candidates
+from screening_db.learning.labels import new_labels
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.ranking import top_candidates
 
 
 def screening_summary(database: str, campaign: str) -> str:

@@ -13,8 +13,8 @@ from prefect.deployments import run_deployment
 
 from screening_db.database.engine import open_database
 from screening_db.learning.fine_tunings import fine_tunings
-from screening_db.learning.new_labels import new_labels
-from screening_db.queries.ranking import find_campaign
+from screening_db.learning.labels import new_labels
+from screening_db.queries.campaigns import find_campaign
 
 
 def start_when_due(database: str, campaign: str, *, after: int, start: str) -> str:

@@ -13,7 +13,7 @@ from flows.errors import CampaignError
 from screening_db.calculations.attempts import StoredFile, attempts_of, stored_files
 from screening_db.calculations.steps import Step, steps_of
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import find_label
+from screening_db.queries.labels import find_label
 from screening_db.queue.commands import CommandResult
 from screening_db.queue.view import ItemKey, QueueItem, queue_items
 from screening_db.tables.verification import CalculationRow

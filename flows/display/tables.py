@@ -9,7 +9,8 @@ from rich.table import Table
 
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import SelectResult
-from screening_db.queries.ranking import funnel_counts, top_candidates
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.ranking import top_candidates
 from tasks.reports.plan import CampaignPlan
 from tasks.reports.report import funnel_lines, stage_totals, surface_name
 

@@ -32,8 +32,8 @@ from screening_db.learning.fine_tunings import (
     fine_tunings,
     record_fine_tuning,
 )
+from screening_db.learning.labels import training_labels
 from screening_db.learning.serving import promote
-from screening_db.learning.training_labels import training_labels
 from screening_db.tables.learning import FineTuningRow
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.errors import UserError

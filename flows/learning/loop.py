@@ -18,8 +18,8 @@ from flows.learning.round_metrics import (
 )
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
-from screening_db.queries.ranking import find_campaign
-from screening_db.queue.progress import waiting_adslabs
+from screening_db.queries.campaigns import find_campaign
+from screening_db.queue.view import waiting_adslabs
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.stopping import RoundOutcome, stop_reason

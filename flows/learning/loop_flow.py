@@ -15,7 +15,7 @@ from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from tasks.errors import UserError
 from tasks.verification.engines import EngineLocations
 

@@ -22,7 +22,7 @@ from screening_db.learning.serving import (
     serving_sha256,
 )
 from screening_db.learning.stale import model_of_campaign, stale_predictions
-from screening_db.queries.ranking import all_campaigns
+from screening_db.queries.campaigns import all_campaigns
 from screening_db.tables.screening import CampaignRow
 
 EMBEDDED = "embedded"

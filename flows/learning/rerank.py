@@ -12,13 +12,9 @@ from flows.records.to_rows import rank_row
 from flows.screening.ranking import queue_row, ranked_pairs
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import (
-    attempted_candidates,
-    best_placements,
-    candidates_by_id,
-    slabs_by_id,
-    slabs_with_energy,
-)
+from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
+from screening_db.queries.labels import attempted_candidates, slabs_with_energy
+from screening_db.queries.ranking import best_placements
 from screening_db.records.ranking import (
     CampaignRanking,
     VerificationRequests,

@@ -32,9 +32,10 @@ from flows.screening.chunks import GROUP_PLACEMENTS
 from flows.screening.flow import Runtime
 from screening_db.database.engine import Database
 from screening_db.learning.stale import model_of_campaign, require_finished, stale_predictions
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
+from screening_db.records.enumeration import store_structures
 from screening_db.records.lake import write_predictions
-from screening_db.records.screening import record_predictions, store_structures
+from screening_db.records.predictions import record_predictions
 from screening_db.tables.screening import CampaignRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain

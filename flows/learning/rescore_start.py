@@ -9,7 +9,7 @@ from flows.screening.start import cluster_plan
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.stale import is_stale, model_of_campaign, require_finished
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from screening_db.tables.screening import CampaignRow
 
 _SHOWN = 20

@@ -13,8 +13,8 @@ from flows.learning.fine_tuning import FineTuningResult
 from model.fine_tuning.gate_rules import LABELS
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import RoundResult
-from screening_db.queries.ranking import LabelledPrediction, labelled_predictions, queue_counts
-from screening_db.queue.progress import converged_since
+from screening_db.queries.labels import LabelledPrediction, labelled_predictions
+from screening_db.queue.view import converged_since, queue_counts
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.stopping import RoundOutcome

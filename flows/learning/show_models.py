@@ -13,7 +13,7 @@ from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, recorded_checkpoints, serving_sha256
 from screening_db.learning.stale import is_stale, model_of_campaign
-from screening_db.queries.ranking import all_campaigns
+from screening_db.queries.campaigns import all_campaigns
 from screening_db.tables.learning import FineTuningRow, PromotionRow
 from screening_db.tables.screening import CheckpointRow
 

@@ -27,7 +27,7 @@ from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
 from screening_db.learning.stale import model_of_campaign
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from screening_db.tables.learning import RoundRow
 
 _SHOWN = 10

@@ -9,7 +9,7 @@ from flows.records.locations import models_folder
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.serving import find_checkpoint, serving_sha256
-from screening_db.records.screening import record_checkpoint
+from screening_db.records.predictions import record_checkpoint
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 

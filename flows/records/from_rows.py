@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import bulk_formulas, candidates_by_id, slabs_by_id
+from screening_db.queries.enumeration import bulk_formulas, candidates_by_id, slabs_by_id
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab

@@ -29,18 +29,17 @@ from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
-from screening_db.queries.ranking import find_campaign
-from screening_db.records.lake import write_predictions
-from screening_db.records.screening import (
+from screening_db.queries.campaigns import find_campaign
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.enumeration import (
     record_adsorbates,
     record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
     record_items,
     record_level,
     record_slabs,
 )
+from screening_db.records.lake import write_predictions
+from screening_db.records.predictions import record_checkpoint, record_chunk
 from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,

@@ -14,8 +14,7 @@ from flows.records.locations import choose_database
 from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.contents import stored_contents
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign, stored_contents
 from tasks.enumeration.surfaces import BulkSurfaces
 from tasks.reports.plan import estimated_seconds
 from tasks.reports.plan_difference import (

@@ -20,7 +20,7 @@ from flows.screening.ranking import ExpectedCounts, finish_campaign
 from flows.screening.score import ResultStore, ScoringRequest, score_chunk
 from flows.screening.surfaces import SlabRequest, cut_bulk
 from screening_db.database.engine import Database
-from screening_db.records.screening import done_chunks
+from screening_db.records.predictions import done_chunks
 from tasks.enumeration.surfaces import BulkSurfaces
 
 

@@ -8,14 +8,12 @@ from flows.config.campaign import Campaign
 from flows.records.to_rows import rank_row
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import (
-    best_placements,
-    funnel_counts,
-    lowest_placements,
-    slabs_by_id,
-)
-from screening_db.queue.queue import enqueue
-from screening_db.records.screening import record_ranks, record_triage, set_campaign_status
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.enumeration import slabs_by_id
+from screening_db.queries.ranking import best_placements, lowest_placements
+from screening_db.queue.enqueue import enqueue
+from screening_db.records.campaigns import set_campaign_status
+from screening_db.records.ranking import record_ranks, record_triage
 from screening_db.tables.verification import QueueRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs

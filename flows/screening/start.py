@@ -30,7 +30,7 @@ from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from tasks.reports.plan import plan_campaign
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from flows.config.campaign import Campaign
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import (
+from screening_db.queries.enumeration import bulk_formulas, slabs_by_id
+from screening_db.queries.labels import (
     attempted_candidates,
-    bulk_formulas,
     labelled_predictions,
-    slabs_by_id,
     slabs_with_energy,
 )
 from tasks.acquisition import Prices

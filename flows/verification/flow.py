@@ -23,8 +23,8 @@ from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
 from flows.verification.work_items import CalculationSettings
 from screening_db.database.engine import Database
-from screening_db.queue.progress import waiting_adslabs
-from screening_db.records.screening import record_level
+from screening_db.queue.view import waiting_adslabs
+from screening_db.records.enumeration import record_level
 from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import (

@@ -13,7 +13,7 @@ from flows.verification.attempts import stored_geometry
 from flows.verification.source_geometries import SourceGeometries, source_geometries
 from screening_db.calculations.attempts import Provenance, StoredGeometry, sha256_of
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import slabs_by_id
+from screening_db.queries.enumeration import slabs_by_id
 from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow

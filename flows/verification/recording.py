@@ -7,9 +7,9 @@ from flows.verification.verified_label import label_row
 from flows.verification.worker import WorkResult
 from screening_db.calculations.failure_policy import after_failure
 from screening_db.database.engine import Database
+from screening_db.queue.dependencies import record_references
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import complete, complete_reference, fail
-from screening_db.records.screening import record_references
 from screening_db.tables.verification import ReferenceEnergyRow, ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import FailureKind

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from screening_db.calculations.attempts import relaxed_structures
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import labels_by_candidate
+from screening_db.queries.labels import labels_by_candidate
 from screening_db.tables.screening import CandidateRow
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory

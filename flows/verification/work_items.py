@@ -9,7 +9,8 @@ from flows.verification.queue_work import ReferenceJob, reference_jobs
 from flows.verification.source_geometries import SourceGeometries, source_geometries
 from flows.verification.worker import WorkItem, WorkRequest, WorkResult
 from screening_db.database.engine import Database
-from screening_db.queries.ranking import candidates_by_id, reference_energies, slabs_by_id
+from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
+from screening_db.queries.labels import reference_energies
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from screening_db.tables.screening import Base
+from screening_db.tables.base import Base
 
 T = TypeVar("T")
 Insert = postgresql.Insert | sqlite.Insert

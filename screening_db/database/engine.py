@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -72,6 +72,11 @@ class Database:
         ):
             yield session
 
+    def query(self, sql: str, **values: object) -> list[dict[str, Any]]:
+        """Return the rows that an SQL query of ours gives, each by column name."""
+        with self.read() as session:
+            return [dict(row) for row in session.execute(text(sql), values).mappings()]
+
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
@@ -128,6 +133,15 @@ def where(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def database_time(session: Session) -> float:
+    """Return the seconds since 1970, UTC: the server's, or this computer's on SQLite."""
+    if session.get_bind().dialect.name == "postgresql":
+        return float(
+            session.execute(text("SELECT extract(epoch from clock_timestamp())")).scalar_one()
+        )
+    return time.time()
 
 
 def _file_url(path: str) -> URL:

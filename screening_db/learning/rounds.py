@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import database_time
-from screening_db.database.engine import Database
+from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.tables.learning import RoundRow, Verdict
 

@@ -11,8 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, select, text
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import database_time
-from screening_db.database.engine import Database
+from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.records.ranking import CampaignRanking, replace_ranking_in
 from screening_db.tables.learning import FineTuningRow, PromotionReason, PromotionRow

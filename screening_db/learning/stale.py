@@ -3,7 +3,7 @@
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.learning.serving import serving_sha256
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from screening_db.records.ranking import unpredicted_contenders
 from screening_db.tables.screening import CampaignRow, CheckpointRow
 

@@ -2,9 +2,7 @@
 
 from alembic import context
 
-import screening_db.tables.learning
-import screening_db.tables.verification  # noqa: F401  puts their tables into the metadata
-from screening_db.tables.screening import Base
+from screening_db.tables.base import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.clock import database_time
-from screening_db.database.engine import Database
+from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.queue.lease import LEASE_COLUMNS, LEASED, Lease, lease_from, update_leased
 from screening_db.tables.verification import CalculationRow, QueueRow

@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 
 from screening_db.calculations.attempts import end_attempt
 from screening_db.calculations.failure_policy import DEPENDENCY_FAILED, IONS_NOT_CONVERGED
-from screening_db.database.clock import database_time
-from screening_db.database.engine import Database
+from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.queue.dependencies import (
     delete_dependencies,

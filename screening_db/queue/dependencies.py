@@ -77,6 +77,17 @@ def record_dependencies(
     return new
 
 
+def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) -> None:
+    """Store reference energies; the first calculation of each is kept for ever.
+
+    Adslabs of the queue that waited for them go on.
+    """
+    with db.write() as session:
+        upsert(session, references, overwrite=False)
+        for level in sorted({row.level for row in references}):
+            resolve_waiting(session, level)
+
+
 def resolve_waiting(session: Session, level: str) -> None:
     """Let adslabs go on that have all they need, and fail those whose need has failed.
 

@@ -2,11 +2,8 @@
 
 A worker claims items for a while (a lease) and proves with the lease's token that an item is
 still its own. A worker that dies lets its lease run out, and the item can be claimed again; what
-a worker reports after that is refused and noted. How often an item is tried is the business of
-``failure_policy``; each try is recorded by ``calculations``.
-
-An item that several campaigns queued is one item: each of them may claim it, and all of them see
-the label. It keeps the priority and the name of the campaign that asked first.
+a worker reports after that is refused and noted. How often an item is attempted is decided by
+``failure_policy``; each attempt is recorded by ``attempts``.
 """
 
 import uuid
@@ -22,12 +19,10 @@ from screening_db.calculations.attempts import (
     end_attempt,
     note_refused_report,
     one_line,
-    sha256_of,
 )
 from screening_db.calculations.failure_policy import KILLED, after_failure
-from screening_db.database.bulk import add_new, batches, upsert
-from screening_db.database.clock import database_time
-from screening_db.database.engine import Database
+from screening_db.database.bulk import batches, upsert
+from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.queue.batch_jobs import lost_for_good
 from screening_db.queue.dependencies import resolve_waiting
@@ -41,7 +36,7 @@ from screening_db.queue.lease import (
     unleased_columns,
     update_leased,
 )
-from screening_db.tables.screening import CampaignItemRow, CandidateRow
+from screening_db.tables.screening import CampaignItemRow
 from screening_db.tables.verification import (
     CalculationRow,
     LabelRow,
@@ -52,29 +47,6 @@ from screening_db.tables.verification import (
 )
 
 _QUEUED = QueueRow.state == literal_column("'queued'")  # a literal, as in ``lease.LEASED``
-
-
-def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
-    """Put calculations in the queue and return how many are new.
-
-    One that is there in whatever state, or that has a label at its level, is left as it is. The
-    hash of each structure is kept, so that one that is changed later is found out.
-    """
-    with db.write() as session:
-        return enqueue_in(session, items)
-
-
-def enqueue_in(session: Session, items: Sequence[QueueRow]) -> int:
-    """Do what ``enqueue`` does within a transaction."""
-    new = 0
-    for batch in batches(items):
-        labelled = _labelled(session, batch)
-        wanted = [item for item in batch if (item.item, item.level) not in labelled]
-        hashes = _structure_hashes(session, wanted)
-        for item in wanted:
-            item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
-        new += add_new(session, wanted)
-    return new
 
 
 def claim(
@@ -329,18 +301,3 @@ def _take_back(session: Session, now: float) -> None:
             .execution_options(synchronize_session=False)
         )
         end_attempt(session, key, "failed", now, failure=(KILLED, message))
-
-
-def _labelled(session: Session, items: Sequence[QueueRow]) -> set[tuple[str, str]]:
-    """Return which of the items have a label already."""
-    ids = [item.item for item in items]
-    query = select(LabelRow.candidate_id, LabelRow.level).where(LabelRow.candidate_id.in_(ids))
-    return {(candidate_id, level) for candidate_id, level in session.execute(query)}
-
-
-def _structure_hashes(session: Session, items: Sequence[QueueRow]) -> dict[str, str]:
-    """Return the hash of each stored structure, by candidate id."""
-    query = select(CandidateRow.id, CandidateRow.structure).where(
-        CandidateRow.id.in_([item.item for item in items]), CandidateRow.structure.is_not(None)
-    )
-    return {candidate_id: sha256_of(text or "") for candidate_id, text in session.execute(query)}

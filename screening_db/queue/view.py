@@ -12,7 +12,6 @@ from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
 
 ItemKey = tuple[str, str]  # item, level
-
 # A string, a quoted name, or one other character: what a condition is read by.
 _TOKENS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--|/\*|.", re.DOTALL)
 # Each of these could hide where a string or the condition ends, on one database or the other.
@@ -57,6 +56,17 @@ class QueueItem:
     def key(self) -> ItemKey:
         """Return what an order names it by."""
         return self.item, self.level
+
+
+@dataclass(frozen=True)
+class QueueCount:
+    """How many calculations that a campaign queued, alone or with others, are in one state."""
+
+    campaign: str
+    level: str
+    kind: str  # adslab, slab or gas
+    state: str
+    count: int
 
 
 _COLUMNS = ", ".join(field.name for field in fields(QueueItem))
@@ -190,3 +200,42 @@ def _no_expression(condition: str, why: str) -> DatabaseError:
         f"a condition is one SQL expression such as \"energy_ev < -0.5 and bulk = 'Pt'\"; "
         f"{condition!r} is not: {why}"
     )
+
+
+def queue_counts(db: Database, campaign: str | None = None) -> list[QueueCount]:
+    """Return how many calculations are in each state, of one campaign or of all."""
+    rows = db.query(
+        "SELECT * FROM queue_status WHERE campaign = :campaign OR :every "
+        "ORDER BY campaign, level, kind, state",
+        campaign=campaign or "",
+        every=campaign is None,
+    )
+    return [QueueCount(**row) for row in rows]
+
+
+def waiting_adslabs(db: Database, campaign: str) -> int:
+    """Return how many of a campaign's adslabs are in the queue and have not ended."""
+    return sum(
+        row.count
+        for row in queue_counts(db, campaign)
+        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
+    )
+
+
+def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]:
+    """Return the campaign's candidates whose calculation converged after ``since``.
+
+    Times are seconds since 1970, UTC, as workers told them.
+    """
+    query = text(
+        """
+        SELECT i.item_id FROM campaign_item i
+        JOIN campaign m ON m.name = i.campaign
+        JOIN calculation c ON c.item = i.item_id
+            AND c.level = coalesce(m.verification_level, m.level)
+        WHERE i.campaign = :campaign AND i.stage = 'placement' AND c.state = 'converged'
+            AND c.ended_at > :since
+        """
+    )
+    with db.read() as session:
+        return frozenset(session.scalars(query, {"campaign": campaign, "since": since}))

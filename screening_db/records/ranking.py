@@ -1,25 +1,29 @@
-"""Rank a campaign by another checkpoint: ranks, states, queue and checkpoint change as one.
+"""Rank a campaign, and rank it again by another checkpoint.
 
-Items are never lost to it: a placement is queued, kept, passed over or out of the domain after as
-before, each in one state. What was asked for and begun stays queued, whatever the new ranking
-makes of it, and keeps its priority; what only waits follows the new ranking.
+Ranks, states, queue and checkpoint change in one transaction. Items are never lost to it: a
+placement is queued, kept, passed over or out of the domain after as before, each in one state. What
+was requested and begun stays queued, whatever the new ranking makes of it, and keeps its priority;
+what only waits follows the new ranking.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.dependencies import lock_planning, raise_priorities, resolve_waiting
-from screening_db.queue.queue import enqueue_in
-from screening_db.queue.withdraw import WAITING, withdraw
-from screening_db.records.screening import set_terminal_states
-from screening_db.tables.screening import CampaignItemRow, CampaignRow, PredictionRow, RankRow
+from screening_db.queue.enqueue import WAITING, enqueue_in, withdraw
+from screening_db.tables.screening import (
+    CampaignItemRow,
+    CampaignRow,
+    PredictionRow,
+    RankRow,
+)
 from screening_db.tables.verification import LabelRow, QueueRow
 
 _WHY = "outside the model's domain"  # where a predictor gave no reason
@@ -45,6 +49,54 @@ class CampaignRanking:
     ranks: Sequence[RankRow] = field(repr=False)
     kept: Collection[str] = field(repr=False)  # candidate ids
     queued: Sequence[QueueRow] = field(repr=False)  # what is to wait, with its new priority
+
+
+def record_ranks(db: Database, campaign: str, ranks: Sequence[RankRow]) -> None:
+    """Replace the ranks of a campaign; readers see the old ones or the new ones, never a mix."""
+    strangers = {row.campaign for row in ranks} - {campaign}
+    if strangers:
+        raise DatabaseError(
+            f"ranks replace those of one campaign, {campaign}; got some of {min(strangers)}; "
+            "record each campaign by itself"
+        )
+    with db.write() as session:
+        session.execute(delete(RankRow).where(RankRow.campaign == campaign))
+        upsert(session, ranks, overwrite=False)
+
+
+def record_triage(
+    db: Database, campaign: str, *, queued: Collection[str], kept: Collection[str]
+) -> None:
+    """Give every predicted placement of a campaign its terminal state.
+
+    ``queued`` and ``kept`` are candidate ids; one in both is queued, and both are contenders from
+    now on. All the rest are passed over. Running triage again replaces its earlier answer.
+    """
+    with db.write() as session:
+        set_terminal_states(session, campaign, queued=queued, kept=kept)
+
+
+def set_terminal_states(
+    session: Session, campaign: str, *, queued: Collection[str], kept: Collection[str]
+) -> None:
+    """Do what ``record_triage`` does within a transaction."""
+    wanted: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
+    placements = update(CampaignItemRow).where(
+        CampaignItemRow.campaign == campaign, CampaignItemRow.stage == "placement"
+    )
+    session.execute(
+        placements.where(CampaignItemRow.state.in_(("predicted", "queued", "kept"))).values(
+            state="passed_over"
+        )
+    )
+    if not wanted:
+        return
+    one = placements.where(
+        CampaignItemRow.item_id == bindparam("item"), CampaignItemRow.state == "passed_over"
+    ).values(state=bindparam("to"), contender=True)
+    session.connection().execute(
+        one, [{"item": item, "to": state} for item, state in sorted(wanted.items())]
+    )
 
 
 def verification_requests(db: Database, campaign: str) -> VerificationRequests:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from screening_db.tables.screening import Base, one_of
+from screening_db.tables.base import Base, one_of
 
 PromotionReason = Literal["gate", "by hand", "rollback"]
 FineTuningState = Literal["running", "accepted", "rejected", "failed"]

@@ -5,27 +5,24 @@ Ids     bulks, slabs, pairs and candidates carry the SHA-256 of their content, s
         elsewhere or in another campaign, writes the same rows.
 Text    ``structure`` is JSON text that the database stores and never reads.
 
-Rows are dataclasses: build them with keywords and hand them to ``record``. What is verified has
-its tables in ``verification_tables``.
+Rows are dataclasses: build them with keywords and hand them to ``screening_db.records``. The rows
+of verification are in ``tables.verification``.
 """
 
-import json
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    Dialect,
-    Double,
     ForeignKey,
     Index,
-    MetaData,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from screening_db.tables.base import Base, finite, one_of
 
 CampaignStatus = Literal["running", "finished"]
 Side = Literal["top", "bottom"]
@@ -33,55 +30,6 @@ Stage = Literal["bulk", "slab", "adsorbate", "element", "pair", "placement"]
 ItemState = Literal[
     "used", "refused", "out_of_domain", "predicted", "queued", "kept", "passed_over"
 ]
-
-
-class JsonText(TypeDecorator[Any]):
-    """A JSON value as text with sorted keys, so that equal values are equal text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Return the one text of ``value``; None is stored as NULL."""
-        if value is None:
-            return None
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Return the value that was stored."""
-        return None if value is None else json.loads(value)
-
-
-class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """The parent of all rows."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it by this name
-        str: Text(),
-        float: Double(),
-        dict[str, Any]: JsonText(),
-        list[str]: JsonText(),
-        list[int]: JsonText(),
-    }
-
-
-def one_of(column: str, words: Any) -> CheckConstraint:
-    """Return the rule that ``column`` holds one of the words of a Literal."""
-    choices = ", ".join(f"'{word}'" for word in get_args(words))
-    return CheckConstraint(f"{column} in ({choices})", name=f"{column}_known")
-
-
-def finite(column: str) -> CheckConstraint:
-    """Return the rule that an energy is a number below 10^6 eV: no NaN and no infinity."""
-    return CheckConstraint(f"{column} > -1e6 and {column} < 1e6", name=f"{column}_finite")
 
 
 class BulkRow(Base):

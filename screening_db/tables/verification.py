@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from screening_db.tables.screening import Base, finite, one_of
+from screening_db.tables.base import Base, finite, one_of
 
 QueueState = Literal[
     "queued", "leased", "held", "waiting", "converged", "anomalous", "failed", "cancelled"

@@ -21,7 +21,7 @@ from model.data.splits import LABEL_SHARES, TRAIN, dataset_id, part_of
 from model.errors import ModelError
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
-from screening_db.learning.training_labels import LabelSet, TrainingLabel
+from screening_db.learning.labels import LabelSet, TrainingLabel
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.json_text import structure_from_text

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from ase import Atoms
 from ase.build import molecule
 
-from screening_db.learning.training_labels import TrainingLabel
+from screening_db.learning.labels import TrainingLabel
 from tasks.errors import UserError
 from tasks.levels.references import ReferenceScheme
 from tasks.structures.formulas import formula_counts

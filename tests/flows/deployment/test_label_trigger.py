@@ -9,7 +9,7 @@ import pytest
 from flows.deployment import label_trigger
 from flows.deployment.hooks import REFUSED
 from flows.learning import start as learn_start
-from screening_db.learning.new_labels import NewLabels
+from screening_db.learning.labels import NewLabels
 
 
 class Asked:

@@ -17,7 +17,7 @@ from support.web import Listener, listening
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import all_campaigns, find_campaign, funnel_counts
+from screening_db.queries.campaigns import all_campaigns, find_campaign, funnel_counts
 
 pytestmark = pytest.mark.slow
 

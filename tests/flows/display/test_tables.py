@@ -3,7 +3,7 @@
 import pytest
 
 from flows.display.labels import show_labels
-from screening_db.queries.ranking import LabelledPrediction
+from screening_db.queries.labels import LabelledPrediction
 
 
 def test_a_flagged_label_is_shown_and_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:

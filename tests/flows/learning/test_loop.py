@@ -16,8 +16,10 @@ from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
 from screening_db.learning.rounds import rounds
-from screening_db.queue.queue import claim, complete, enqueue, fail
-from screening_db.records.screening import record_chunk, record_triage
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete, fail
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_triage
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 

@@ -20,8 +20,8 @@ from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.learning.stale import is_stale, model_of_campaign, stale_predictions
-from screening_db.queries.ranking import funnel_counts
-from screening_db.tables.screening import Base
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.tables.base import Base
 from tasks.prediction.repredict import predict_again
 
 pytestmark = pytest.mark.slow

@@ -13,12 +13,9 @@ from model.generation.stream_grammar import decode
 from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import (
-    candidates_by_id,
-    funnel_counts,
-    slabs_by_id,
-    top_candidates,
-)
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
+from screening_db.queries.ranking import top_candidates
 from tasks.design.generate import generate_designs
 from tasks.design.request import DesignRequest, design_request
 from tasks.structures.identity import require_stored_ids

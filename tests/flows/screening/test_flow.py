@@ -16,11 +16,9 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-import screening_db.tables.learning
-import screening_db.tables.verification  # noqa: F401  registers their tables
 from screening_db.database.engine import open_database
 from screening_db.records.lake import read_predictions
-from screening_db.tables.screening import Base
+from screening_db.tables.base import Base
 
 pytestmark = pytest.mark.slow
 

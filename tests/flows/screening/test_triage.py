@@ -14,7 +14,8 @@ from flows.records.recorded_campaign import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
 from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database, open_database
-from screening_db.records.screening import record_chunk, record_triage
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_triage
 from tasks.acquisition import Prices, PriceTable
 from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
 from tasks.errors import UserError

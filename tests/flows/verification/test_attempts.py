@@ -32,20 +32,26 @@ from screening_db.calculations.steps import (
     steps_of,
 )
 from screening_db.database.engine import Database, open_database
-from screening_db.queries.ranking import find_label
+from screening_db.queries.labels import find_label
+from screening_db.queue.enqueue import enqueue
 from screening_db.queue.lease import Lease
-from screening_db.queue.queue import claim, complete, enqueue, fail
+from screening_db.queue.queue import claim, complete, fail
 from screening_db.queue.view import queue_items
-from screening_db.records.screening import (
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.enumeration import (
     record_adsorbates,
     record_bulks,
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
     record_level,
     record_slabs,
 )
-from screening_db.tables.screening import BulkRow, CampaignRow, CandidateRow, CheckpointRow, SlabRow
+from screening_db.records.predictions import record_checkpoint, record_chunk
+from screening_db.tables.screening import (
+    BulkRow,
+    CampaignRow,
+    CandidateRow,
+    CheckpointRow,
+    SlabRow,
+)
 from screening_db.tables.verification import QueueRow
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level

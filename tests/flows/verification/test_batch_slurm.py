@@ -18,7 +18,7 @@ from flows.verification.executor import SubmissionError
 from flows.verification.flow import BatchJobs, run_verification
 from flows.verification.work_items import CalculationSettings
 from screening_db.calculations.attempts import attempts_of
-from screening_db.queries.ranking import find_campaign
+from screening_db.queries.campaigns import find_campaign
 from tasks.errors import UserError
 from tasks.verification.engines import plugin
 from tasks.verification.inputs.resources import ResourceLimits, Resources

@@ -23,7 +23,8 @@ from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import verify_group
 from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
-from screening_db.queries.ranking import find_campaign, find_label
+from screening_db.queries.campaigns import find_campaign
+from screening_db.queries.labels import find_label
 from screening_db.queue.batch_jobs import take_over_jobs
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease

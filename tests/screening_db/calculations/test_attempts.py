@@ -18,15 +18,18 @@ from screening_db.calculations.attempts import (
     stored_files,
 )
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import labels
+from screening_db.queries.labels import labels
 from screening_db.queue.commands import cancel
-from screening_db.queue.queue import claim, complete, enqueue, fail, release
-from screening_db.records.screening import (
-    forget_campaign,
-    record_campaign,
-    record_chunk,
-    store_structures,
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import (
+    claim,
+    complete,
+    fail,
+    release,
 )
+from screening_db.records.campaigns import forget_campaign, record_campaign
+from screening_db.records.enumeration import store_structures
+from screening_db.records.predictions import record_chunk
 from screening_db.tables.verification import QueueRow
 
 TOLD = Provenance(

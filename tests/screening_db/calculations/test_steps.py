@@ -18,8 +18,14 @@ from screening_db.calculations.steps import (
     running_steps,
     steps_of,
 )
-from screening_db.queue.queue import claim, complete, enqueue, fail, release
-from screening_db.records.screening import record_chunk
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import (
+    claim,
+    complete,
+    fail,
+    release,
+)
+from screening_db.records.predictions import record_chunk
 
 
 @pytest.fixture

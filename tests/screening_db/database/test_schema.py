@@ -9,12 +9,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-import screening_db.tables.learning
-import screening_db.tables.verification  # noqa: F401
 from screening_db.database.engine import database_url, open_database
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import Base
+from screening_db.tables.base import Base
 
 
 def _index(index):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from screening_db.learning.new_labels import NewLabels, new_labels
-from screening_db.learning.training_labels import training_labels
+from screening_db.learning.labels import NewLabels, new_labels, training_labels
 from screening_db.tables.verification import CalculationRow
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from screening_db.errors import DatabaseError
 from screening_db.learning.rounds import RoundResult, begin_round, end_round, rounds, update_round
-from screening_db.records.screening import forget_campaign
+from screening_db.records.campaigns import forget_campaign
 
 FIRST = "c" * 64
 

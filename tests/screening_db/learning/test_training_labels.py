@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from screening_db.errors import DatabaseError
-from screening_db.learning.training_labels import training_labels
-from screening_db.records.screening import record_level
+from screening_db.learning.labels import training_labels
+from screening_db.records.enumeration import record_level
 from screening_db.tables.screening import LevelOfTheoryRow
 
 HASH = "e" * 64  # of the level that the fixture records

@@ -6,11 +6,15 @@ from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate
-from screening_db.queries.ranking import labels, queue_counts, top_candidates
+from screening_db.queries.labels import labels
+from screening_db.queries.ranking import top_candidates
 from screening_db.queue.commands import cancel, hold
 from screening_db.queue.dependencies import Dependency, record_dependencies
-from screening_db.queue.queue import claim, complete, complete_reference, enqueue
-from screening_db.records.screening import record_chunk, record_ranks, record_triage
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete, complete_reference
+from screening_db.queue.view import queue_counts
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_ranks, record_triage
 from screening_db.tables.verification import ReferenceEnergyRow
 
 FORMER = """

@@ -7,14 +7,13 @@ from sqlalchemy import text
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import (
-    best_placements,
-    labelled_predictions,
-    lowest_placements,
-    top_candidates,
-)
-from screening_db.queue.queue import claim, complete, enqueue
-from screening_db.records.screening import record_chunk, record_ranks, record_slabs
+from screening_db.queries.labels import labelled_predictions
+from screening_db.queries.ranking import best_placements, lowest_placements, top_candidates
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete
+from screening_db.records.enumeration import record_slabs
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_ranks
 from screening_db.tables.screening import SlabRow
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from screening_db.queries.ranking import attempted_candidates, bulk_formulas, slabs_with_energy
-from screening_db.queue.queue import claim, enqueue
-from screening_db.records.screening import (
-    record_campaign,
-    record_chunk,
-    record_references,
-    record_triage,
-)
+from screening_db.queries.enumeration import bulk_formulas
+from screening_db.queries.labels import attempted_candidates, slabs_with_energy
+from screening_db.queue.dependencies import record_references
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_triage
 from screening_db.tables.verification import QueueRow, ReferenceEnergyRow
 
 

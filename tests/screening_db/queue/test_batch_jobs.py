@@ -17,8 +17,9 @@ from screening_db.queue.batch_jobs import (
     record_jobs,
     take_over_jobs,
 )
-from screening_db.queue.queue import claim, complete, enqueue, heartbeat
-from screening_db.records.screening import record_chunk
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete, heartbeat
+from screening_db.records.predictions import record_chunk
 
 PLACE = "slurm:/scratch/100%_jobs"
 

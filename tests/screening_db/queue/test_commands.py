@@ -4,11 +4,18 @@ import pytest
 from support.stored_rows import queue_rows
 
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import all_campaigns
+from screening_db.queries.campaigns import all_campaigns
 from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
-from screening_db.queue.queue import claim, complete, enqueue, fail, heartbeat
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import (
+    claim,
+    complete,
+    fail,
+    heartbeat,
+)
 from screening_db.queue.view import queue_items_by_id, queue_items_where
-from screening_db.records.screening import record_campaign, record_triage
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.ranking import record_triage
 
 
 @pytest.fixture

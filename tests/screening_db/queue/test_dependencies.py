@@ -10,12 +10,24 @@ from support.paths import REPOSITORY
 from support.stored_rows import queue_rows
 
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import labels, reference_energies
+from screening_db.queries.labels import labels, reference_energies
 from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
-from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
-from screening_db.queue.queue import claim, complete, complete_reference, enqueue, fail
+from screening_db.queue.dependencies import (
+    Dependency,
+    record_dependencies,
+    record_references,
+    without_dependencies,
+)
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import (
+    claim,
+    complete,
+    complete_reference,
+    fail,
+)
 from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
-from screening_db.records.screening import forget_campaign, record_chunk, record_references
+from screening_db.records.campaigns import forget_campaign
+from screening_db.records.predictions import record_chunk
 from screening_db.tables.verification import ReferenceEnergyRow
 
 SLAB, OTHER, GAS = Dependency("slab", "slab"), Dependency("slab", "other"), Dependency("gas", "H2")

@@ -11,16 +11,18 @@ from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import queue_counts
+from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import (
     claim,
     complete,
-    enqueue,
     fail,
     heartbeat,
     release,
 )
-from screening_db.records.screening import record_campaign, record_chunk, record_triage
+from screening_db.queue.view import queue_counts
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.predictions import record_chunk
+from screening_db.records.ranking import record_triage
 from screening_db.tables.verification import LabelRow, QueueRow
 
 

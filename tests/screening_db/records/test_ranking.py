@@ -11,24 +11,20 @@ from screening_db.database.schema import migrate
 from screening_db.errors import DatabaseError
 from screening_db.learning.serving import promote, roll_back, serving_sha256
 from screening_db.learning.stale import model_of_campaign, stale_predictions
-from screening_db.queries.ranking import (
-    best_placements,
-    find_campaign,
-    funnel_counts,
-    lowest_placements,
-    top_candidates,
-)
+from screening_db.queries.campaigns import find_campaign, funnel_counts
+from screening_db.queries.ranking import best_placements, lowest_placements, top_candidates
 from screening_db.queue.commands import hold
 from screening_db.queue.dependencies import Dependency, record_dependencies
-from screening_db.queue.queue import claim, complete, enqueue
-from screening_db.records.ranking import CampaignRanking, replace_ranking, verification_requests
-from screening_db.records.screening import (
-    record_campaign,
-    record_checkpoint,
-    record_chunk,
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete
+from screening_db.records.campaigns import record_campaign, set_campaign_status
+from screening_db.records.predictions import record_checkpoint, record_chunk
+from screening_db.records.ranking import (
+    CampaignRanking,
     record_ranks,
     record_triage,
-    set_campaign_status,
+    replace_ranking,
+    verification_requests,
 )
 from screening_db.tables.screening import CampaignItemRow, CheckpointRow, RankRow
 

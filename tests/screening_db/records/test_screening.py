@@ -14,33 +14,23 @@ from sqlalchemy import text
 from screening_db.database.engine import open_database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.queries.ranking import (
-    all_campaigns,
-    candidates_by_id,
-    find_campaign,
-    funnel_counts,
-    labels,
-    lowest_placements,
-    queue_counts,
-    reference_energies,
-    slabs_by_id,
-)
-from screening_db.queue.queue import enqueue
-from screening_db.records.screening import (
-    done_chunks,
-    forget_campaign,
+from screening_db.queries.campaigns import all_campaigns, find_campaign, funnel_counts
+from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
+from screening_db.queries.labels import labels, reference_energies
+from screening_db.queries.ranking import lowest_placements
+from screening_db.queue.dependencies import record_references
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.view import queue_counts
+from screening_db.records.campaigns import forget_campaign, record_campaign, set_campaign_status
+from screening_db.records.enumeration import (
     record_adsorbates,
-    record_campaign,
-    record_chunk,
     record_items,
     record_level,
-    record_ranks,
-    record_references,
-    record_triage,
-    set_campaign_status,
     store_structures,
 )
-from screening_db.tables.screening import Base
+from screening_db.records.predictions import done_chunks, record_chunk
+from screening_db.records.ranking import record_ranks, record_triage
+from screening_db.tables.base import Base
 from screening_db.tables.verification import ReferenceEnergyRow
 
 

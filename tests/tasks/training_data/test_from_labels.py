@@ -10,7 +10,7 @@ from ase import Atoms
 from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_parts
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
-from screening_db.learning.training_labels import LabelSet, RefusedLabel, TrainingLabel
+from screening_db.learning.labels import LabelSet, RefusedLabel, TrainingLabel
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements

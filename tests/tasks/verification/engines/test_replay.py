@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
-from screening_db.learning.training_labels import TrainingLabel
+from screening_db.learning.labels import TrainingLabel
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level

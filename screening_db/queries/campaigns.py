@@ -1,36 +1,33 @@
-"""What is known already of the placements that a campaign would predict. Nothing here writes."""
+"""Read campaigns: their rows, their funnels, and what a stored campaign holds."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
 from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,
-    CandidateRow,
+    CampaignRow,
     PredictionRow,
     Stage,
 )
 
 
-def predictions_of_pairs(
-    db: Database, pair_ids: Collection[str], *, level: str, checkpoint_sha256: str
-) -> list[PredictionRow]:
-    """Return all that one checkpoint predicted of pairs at one level, for whichever campaign."""
-    found: list[PredictionRow] = []
-    query = (
-        select(PredictionRow)
-        .join(CandidateRow, CandidateRow.id == PredictionRow.candidate_id)
-        .where(PredictionRow.level == level, PredictionRow.checkpoint_sha256 == checkpoint_sha256)
-    )
-    with db.read() as session:
-        for ids in batches(sorted(pair_ids)):
-            found += session.scalars(query.where(CandidateRow.pair_id.in_(ids)))
-    return found
+@dataclass(frozen=True)
+class FunnelCount:
+    """How many items of a campaign are in one state for one reason.
+
+    ``reason`` is the rule alone, the part before the first colon; each item has the values too.
+    """
+
+    campaign: str
+    stage: str
+    state: str
+    reason: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,37 @@ class StoredContents:
     slabs: frozenset[str]
     placements: frozenset[str]
     processed: frozenset[str]
+
+
+def find_campaign(db: Database, name: str) -> CampaignRow:
+    """Return one campaign.
+
+    Raises:
+        DatabaseError: there is no such campaign.
+    """
+    with db.read() as session:
+        found = session.get(CampaignRow, name)
+    if found is None:
+        names = [row.name for row in all_campaigns(db)]
+        raise DatabaseError(
+            f"there is no campaign {name} in {db.where}; it has {', '.join(names[:10]) or 'none'}"
+        )
+    return found
+
+
+def all_campaigns(db: Database) -> list[CampaignRow]:
+    """Return every campaign, by name."""
+    with db.read() as session:
+        return list(session.scalars(select(CampaignRow).order_by(CampaignRow.name)))
+
+
+def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
+    """Return the funnel of a campaign: every item is counted once."""
+    rows = db.query(
+        "SELECT * FROM funnel WHERE campaign = :campaign ORDER BY stage, state, count DESC, reason",
+        campaign=campaign,
+    )
+    return [FunnelCount(**row) for row in rows]
 
 
 def stored_contents(

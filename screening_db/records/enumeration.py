@@ -1,0 +1,98 @@
+"""Store what a campaign enumerates: bulks, slabs, adsorbates, its level, and the states of items.
+
+Each function is one transaction. Rows keyed by content keep what was stored first, so that a rerun
+adds none.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, select, update
+
+from screening_db.database.bulk import upsert
+from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.tables.screening import (
+    AdsorbateRow,
+    BulkRow,
+    CampaignItemRow,
+    CandidateRow,
+    LevelOfTheoryRow,
+    SlabRow,
+)
+
+
+def record_bulks(db: Database, bulks: Sequence[BulkRow]) -> None:
+    """Store bulks; one that is there keeps its first source."""
+    with db.write() as session:
+        upsert(session, bulks, overwrite=False)
+
+
+def record_slabs(db: Database, slabs: Sequence[SlabRow]) -> None:
+    """Store slabs; their bulks are there already."""
+    with db.write() as session:
+        upsert(session, slabs, overwrite=False)
+
+
+def record_adsorbates(db: Database, adsorbates: Sequence[AdsorbateRow]) -> None:
+    """Store adsorbates; a name stands for one structure for ever, because pairs are named by it.
+
+    Raises:
+        DatabaseError: the name is there with another structure.
+    """
+    with db.write() as session:
+        for new in adsorbates:
+            old = session.get(AdsorbateRow, new.name)
+            if old is not None and (old.formula, old.structure, old.binding) != (
+                new.formula,
+                new.structure,
+                new.binding,
+            ):
+                raise DatabaseError(
+                    f"adsorbate {new.name} is stored in {db.where} with another structure or "
+                    "other binding atoms; give the new one another name"
+                )
+        upsert(session, adsorbates, overwrite=False)
+
+
+def record_level(db: Database, level: LevelOfTheoryRow) -> None:
+    """Store a level of theory; a name stands for one hash for ever.
+
+    Raises:
+        DatabaseError: the name is there with other settings, or the settings under another name.
+    """
+    with db.write() as session:
+        stored = session.scalars(
+            select(LevelOfTheoryRow).where(
+                (LevelOfTheoryRow.name == level.name)
+                | (LevelOfTheoryRow.level_hash == level.level_hash)
+            )
+        )
+        for old in stored:
+            if (old.name, old.level_hash) != (level.name, level.level_hash):
+                raise DatabaseError(
+                    "a level of theory has one name and one hash, so that energies of two levels "
+                    f"never mix; stored is {old.name} {old.level_hash[:12]}, got {level.name} "
+                    f"{level.level_hash[:12]}; use the stored name and settings, or another name "
+                    "for other settings"
+                )
+        upsert(session, [level], overwrite=False)
+
+
+def record_items(db: Database, items: Sequence[CampaignItemRow]) -> None:
+    """Store the states of bulks, slabs, adsorbates and other items that have no prediction."""
+    with db.write() as session:
+        upsert(session, items, overwrite=True)
+
+
+def store_structures(db: Database, structures: Mapping[str, str]) -> None:
+    """Store the structures (JSON text) of candidates that are kept or queued, by candidate id."""
+    if not structures:
+        return
+    statement = (
+        update(CandidateRow.__table__)  # type: ignore[arg-type]  # a Table at run time
+        .where(CandidateRow.id == bindparam("candidate"))
+        .values(structure=bindparam("text"))
+    )
+    values = [{"candidate": key, "text": text} for key, text in sorted(structures.items())]
+    with db.write() as session:
+        session.connection().execute(statement, values)
