@@ -31,7 +31,7 @@ from tasks.levels import LevelOfTheory, level
 from tasks.structures.json_text import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocation, engine_for
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
+from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.lattice.lattice import equilibrium
 
 HERE = Path(__file__).parent
@@ -158,7 +158,7 @@ def compute_item(item: Item, runs: Path) -> None:
     """Compute one adsorption energy by the product's own path and keep it."""
     theory = stated(item.level)
     try:
-        engine = engine_for(theory, places=places())
+        engine = engine_for(theory, locations=locations())
         start = relaxed_elsewhere(item, runs)
         lattice = lattice_ang(item, theory, engine, runs)
         slab, adslab = structures(item, lattice)
@@ -213,7 +213,7 @@ def stated(name: str) -> LevelOfTheory:
     return level(str(own) if own.exists() else name)
 
 
-def places() -> dict[str, EngineLocation]:
+def locations() -> dict[str, EngineLocation]:
     """Return where engines are, as the product's settings name it."""
     command = os.environ.get("SABATIER_QE_COMMAND", "")
     potentials = os.environ.get("SABATIER_QE_POTENTIALS", "")
@@ -260,7 +260,7 @@ def lattice_ang(item: Item, theory: LevelOfTheory, engine: Engine, runs: Path) -
     return a_ang
 
 
-def relaxed_elsewhere(item: Item, runs: Path) -> RelaxedElsewhere | None:
+def relaxed_elsewhere(item: Item, runs: Path) -> RelaxedGeometries | None:
     """Return the geometry that another level relaxed, where this one takes it."""
     source = LEVELS[item.level]
     if not source:
@@ -270,7 +270,7 @@ def relaxed_elsewhere(item: Item, runs: Path) -> RelaxedElsewhere | None:
         raise SystemExit(f"{file} is missing: run level {source} first")
     adslab = structure_from_text(json.loads(file.read_text())["structure"])
     slab = adslab[adslab.get_tags() != 2]
-    return RelaxedElsewhere(adslab, slab)
+    return RelaxedGeometries(adslab, slab)
 
 
 def cpu_s() -> float:

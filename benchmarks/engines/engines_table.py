@@ -190,10 +190,10 @@ def print_costs(results: Results, levels: Sequence[str]) -> None:
 
 def missing(level: str) -> str:
     """Return why a level has no results: its engine is not here, or nothing was run."""
-    from engines import places, stated
+    from engines import locations, stated
 
     try:
-        engine_for(stated(level), places=places())
+        engine_for(stated(level), locations=locations())
     except EngineError as failure:
         return failure.kind.value.replace("_", " ")
     return "-"

@@ -46,8 +46,8 @@ def read_engine_locations(work: Path | None = None) -> EngineLocations:
     """
     said = EngineSettings()
     folder = said.work or (str(work.absolute()) if work else "")
-    places = {name: EngineLocation(work=folder) for name in engine_names()}
-    return places | {
+    locations = {name: EngineLocation(work=folder) for name in engine_names()}
+    return locations | {
         "gpaw": EngineLocation(potentials=said.gpaw_setups, work=folder),
         "quantum-espresso": EngineLocation(said.qe_command, said.qe_potentials, folder),
         "cp2k": EngineLocation(said.cp2k_command, said.cp2k_data, folder),

@@ -40,7 +40,7 @@ class ResolvedCampaign:
     verified_at: LevelOfTheory
     checkpoint_sha256: str
     domain: Domain
-    places: EngineLocations = field(default_factory=dict)
+    locations: EngineLocations = field(default_factory=dict)
     prices: Prices | None = None
     checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
 
@@ -85,12 +85,12 @@ def resolve_campaign(
     campaign: Campaign,
     folder: Path,
     materials_project_key: str | None,
-    places: EngineLocations | None = None,
+    locations: EngineLocations | None = None,
     checkpoint: str | None = None,
 ) -> ResolvedCampaign:
     """Find what ``campaign`` names; paths in it are relative to ``folder``.
 
-    ``places`` say where engines are, so that what cannot be verified is refused early.
+    ``locations`` say where engines are, so that what cannot be verified is refused early.
     ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
 
     Raises:
@@ -101,7 +101,7 @@ def resolve_campaign(
     verified_at = named_level(campaign.verification.level or campaign.level, folder)
     campaign = _by_name(campaign, level, verified_at)
     _check_engine(campaign, verified_at)
-    check_level(verified_at, places)
+    check_level(verified_at, locations)
     place = checkpoint or campaign.model
     found = checkpoint_domain(place)
     domain = found.domain
@@ -115,7 +115,7 @@ def resolve_campaign(
     )
     named = _named_adsorbates(campaign, folder)
     known, unknown = _known_adsorbates(campaign, named.values(), domain)
-    adsorbates, unverified = _verifiable_adsorbates(known, verified_at, places)
+    adsorbates, unverified = _verifiable_adsorbates(known, verified_at, locations)
     refused = (*refused_bulks, *unknown, *unverified)
     if not bulks or not adsorbates:
         what = "adsorbates" if bulks else "bulks"
@@ -134,7 +134,7 @@ def resolve_campaign(
         verified_at,
         found.sha256,
         domain,
-        places or {},
+        locations or {},
         prices,
         place,
     )
@@ -217,9 +217,9 @@ def _known_adsorbates(
 
 
 def _verifiable_adsorbates(
-    known: Iterable[Adsorbate], level: LevelOfTheory, places: EngineLocations | None
+    known: Iterable[Adsorbate], level: LevelOfTheory, locations: EngineLocations | None
 ) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
-    elements = computable_elements(level, places)
+    elements = computable_elements(level, locations)
     kept, refused = [], []
     for found in known:
         reason = unverifiable(found.name, found.formula, level, elements)

@@ -38,8 +38,8 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
         UserError: the level's engine computes no crystals or is not here, a file of ``out`` is of
             another level, or no bulk is left.
     """
-    at, places = named_level(level), read_engine_locations()
-    engine = engine_for(at, places=places)
+    at, locations = named_level(level), read_engine_locations()
+    engine = engine_for(at, locations=locations)
     require_crystals(engine)
     specs = load_campaign(file).bulks.specs(file.parent)
     bulks, refused = resolve_bulks(specs, materials_project_key=read_settings().mp_api_key)

@@ -30,7 +30,7 @@ class SlabRequest:
         elements = {
             "element outside the model": resolved.domain.elements[resolved.level.name],
             f"element that engine {verified_at.engine} has no potential for": computable_elements(
-                verified_at, resolved.places
+                verified_at, resolved.locations
             ),
         }
         return cls(

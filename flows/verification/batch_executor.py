@@ -34,7 +34,7 @@ from flows.verification.executor import Result, SubmissionError, Work
 from flows.verification.worker import WorkResult
 from screening_db.queue.lease import Lease
 from tasks.verification.engines import FailureKind
-from tasks.verification.engines.failures import kind_of_state, kind_said, last_words
+from tasks.verification.engines.failures import kind_in_output, kind_of_state, last_lines
 from tasks.verification.engines.launch import thread_variables
 from tasks.verification.inputs.resources import Resources
 
@@ -173,7 +173,7 @@ class BatchExecutor:
         early = self._is_early(watched)
         if self._system == "slurm" and not early:
             watched.job.get_info(mode="force")  # by now Slurm knows
-        told = (kind_of_state(self._state(watched)), kind_said(_words(watched, _MEMORY_LINES)))
+        told = (kind_of_state(self._state(watched)), kind_in_output(_words(watched, _MEMORY_LINES)))
         if FailureKind.OUT_OF_MEMORY in told:
             said = f"{found.outcome.message}; the job ended out of memory"
             outcome = replace(
@@ -267,7 +267,7 @@ def _read(watched: _Watched) -> Result:
         said = str(raised)
     except Exception as fault:  # a pickle of another release may raise anything
         said = f"its result cannot be read: {fault}"
-    kind = kind_said(said) or FailureKind.ENGINE
+    kind = kind_in_output(said) or FailureKind.ENGINE
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("--")]
     reason = next((line for line in reversed(lines) if "Error" in line), said)
     return Result(
@@ -278,7 +278,7 @@ def _read(watched: _Watched) -> Result:
 def _ended_without(watched: _Watched, state: str, kind: FailureKind) -> WorkResult:
     words = _words(watched, _LOG_LINES)
     if kind is FailureKind.KILLED:
-        told = kind_said(words)
+        told = kind_in_output(words)
         warned = told is not FailureKind.OUT_OF_MEMORY and was_warned(watched.folder)
         kind = FailureKind.WALL_LIMIT if warned else told or kind
     said = f"job {watched.job.job_id} ended as {state} without a result; {words[-400:].strip()}"
@@ -288,7 +288,7 @@ def _ended_without(watched: _Watched, state: str, kind: FailureKind) -> WorkResu
 def _words(watched: _Watched, lines: int) -> str:
     """Return the last lines of what a job wrote."""
     paths = watched.job.paths
-    return f"{last_words(paths.stderr, lines)} {last_words(paths.stdout, lines)}"
+    return f"{last_lines(paths.stderr, lines)} {last_lines(paths.stdout, lines)}"
 
 
 def _in_queue(number: str) -> bool | None:

@@ -29,7 +29,7 @@ from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import (
     EngineLocations,
-    engine_elsewhere,
+    checked_engine,
     engine_for,
     engine_location,
 )
@@ -80,7 +80,7 @@ def run_verification(
     level = recorded_level(db, campaign.verified_at)
     # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
     on_slurm = isinstance(where, BatchJobs) and where.system == "slurm"
-    (engine_elsewhere if on_slurm else engine_for)(level, engine, engine_locations)
+    (checked_engine if on_slurm else engine_for)(level, engine, engine_locations)
     record_level(db, level_row(level))  # labels and references go by the level's name
     plan_dependencies(db, level)
     waiting = waiting_adslabs(db, campaign.name)

@@ -38,7 +38,7 @@ def source_geometries(
 
     An adslab with an anomaly is none: what desorbed says nothing of its site.
     """
-    source = level.stated().geometry
+    source = level.require_calculation().geometry
     rows = list(rows)
     if not source:
         return SourceGeometries("", {}, {})

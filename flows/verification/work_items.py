@@ -36,7 +36,7 @@ class CalculationSettings:
     """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
 
     level: LevelOfTheory
-    places: EngineLocations = field(default_factory=dict)
+    locations: EngineLocations = field(default_factory=dict)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     launcher: str = LAUNCHER
 
@@ -95,9 +95,9 @@ def _work(
     needed = resources(
         level.engine, _demand(job, level), settings.limits, memory_class=job.lease.memory_class
     )
-    places = with_ranks(settings.places, level, needed.ranks, settings.launcher)
+    locations = with_ranks(settings.locations, level, needed.ranks, settings.launcher)
     mine = {key: energy for key, energy in known.items() if _serves(key, job)}
-    return Work(job, WorkRequest(level, places), mine, needed)
+    return Work(job, WorkRequest(level, locations), mine, needed)
 
 
 def _serves(key: EnergyKey, job: WorkItem | ReferenceJob) -> bool:
@@ -111,7 +111,9 @@ def _demand(job: WorkItem | ReferenceJob, level: LevelOfTheory) -> ResourceDeman
         return molecule_demand(job.lease.item, level)
     atoms = structure_from_text(job.structure)
     if job.lease.kind == "gas":
-        atoms = boxed(free_molecule(job.lease.item, atoms), level.stated().gas_vacuum_ang)
+        atoms = boxed(
+            free_molecule(job.lease.item, atoms), level.require_calculation().gas_vacuum_ang
+        )
     return demand_of(atoms, level)
 
 

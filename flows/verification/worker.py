@@ -21,7 +21,7 @@ from tasks.structures.identity import require_stored_ids
 from tasks.structures.json_text import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocations, FailureKind, engine_for
 from tasks.verification.labels.energies import EnergyKey
-from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
+from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
 
 
@@ -43,7 +43,7 @@ class WorkRequest:
     """At which level, and where its engine is; it travels to the workers."""
 
     level: LevelOfTheory
-    places: EngineLocations
+    locations: EngineLocations
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def verify_group(
     """
     known = KnownEnergies(recorded)
     try:
-        engine = engine_for(order.level, places=order.places)
+        engine = engine_for(order.level, locations=order.locations)
     except UserError as fault:  # where the run began the level can be computed
         return [_not_here(job, order.level, str(fault)) for job in jobs], {}
     return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
@@ -95,7 +95,7 @@ def verify_group(
 def _verify_one(
     job: WorkItem | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
 ) -> WorkResult:
-    began, reporter = time.time(), StepReporter(job.lease, engine.place.work)
+    began, reporter = time.time(), StepReporter(job.lease, engine.location.work)
     book = logbook(job.lease, level.level_hash, _texts(job), job.last, reporter)
     try:
         outcome = _computed(job, level, known, engine, book)
@@ -105,7 +105,7 @@ def _verify_one(
         outcome = WorkResult(job.lease, None, FailureKind.BAD_INPUT, str(error))
     reporter.end()
     told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
-    return replace(outcome, provenance=with_logbook(told, book), work=book.place)
+    return replace(outcome, provenance=with_logbook(told, book), work=book.work_folder)
 
 
 def _not_here(job: WorkItem | ReferenceJob, level: LevelOfTheory, message: str) -> WorkResult:
@@ -146,7 +146,7 @@ def _computed(
         stored_candidate=job.lease.candidate_id,
         stored_slab=job.slab_id,
     )
-    relaxed = RelaxedElsewhere(*map(structure_from_text, job.relaxed)) if job.relaxed else None
+    relaxed = RelaxedGeometries(*map(structure_from_text, job.relaxed)) if job.relaxed else None
     found = verify_adslab(
         adslab, slab, job.adsorbate, level, known, engine, relaxed=relaxed, book=book
     )

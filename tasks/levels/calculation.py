@@ -22,7 +22,7 @@ _ELEMENTS = frozenset(chemical_symbols[1:])
 ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is listed under
 
 
-class Stated:
+class StrictSettings:
     """Read strictly: unknown keys, infinities and not-a-numbers are refused."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -39,7 +39,7 @@ def _require_elements(place: str, keys: Iterable[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Basis(Stated):
+class Basis(StrictSettings):
     """What the orbitals are made of: plane waves up to a cut-off, or a named Gaussian set.
 
     ``grid_ang`` is GPAW's real-space grid: unstated, CO in the gas relaxes on the grid's own
@@ -53,7 +53,7 @@ class Basis(Stated):
 
 
 @dataclass(frozen=True)
-class KPoints(Stated):
+class KPoints(StrictSettings):
     """How many k-points a cell gets, so that cells of every size are sampled alike.
 
     An axis gets ``length_ang`` times the length of its reciprocal vector (1/Å, without 2 pi), or
@@ -67,7 +67,7 @@ class KPoints(Stated):
 
 
 @dataclass(frozen=True)
-class Smearing(Stated):
+class Smearing(StrictSettings):
     """How occupations fall around the Fermi level; ``methfessel-paxton`` is of first order."""
 
     kind: Literal["fermi-dirac", "methfessel-paxton", "gaussian", "marzari-vanderbilt"]
@@ -75,7 +75,7 @@ class Smearing(Stated):
 
 
 @dataclass(frozen=True)
-class Spin(Stated):
+class Spin(StrictSettings):
     """Whether spins are free, and the moments (Bohr magnetons) that magnetic elements start with.
 
     Without a start the electrons of nickel find no magnetism and the energy is 0.3 eV too high.
@@ -95,7 +95,7 @@ class Spin(Stated):
 
 
 @dataclass(frozen=True)
-class Potentials(Stated):
+class Potentials(StrictSettings):
     """Pseudopotentials or setups: the family, and files, kinds and checksums of elements.
 
     ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders.
@@ -117,7 +117,7 @@ class Potentials(Stated):
 
 
 @dataclass(frozen=True)
-class Scf(Stated):
+class Scf(StrictSettings):
     """When the electrons are converged: change of the total energy (eV), and steps at most."""
 
     energy_ev: Positive
@@ -125,7 +125,7 @@ class Scf(Stated):
 
 
 @dataclass(frozen=True)
-class RelaxSettings(Stated):
+class RelaxSettings(StrictSettings):
     """How far and how long to relax; ``wall_limit_s`` ends it between two steps."""
 
     optimiser: Optimiser
@@ -146,7 +146,7 @@ class RelaxSettings(Stated):
 
 
 @dataclass(frozen=True)
-class CheckLimits(Stated):
+class CheckLimits(StrictSettings):
     """Thresholds: before a calculation what is refused, after it what is flagged."""
 
     desorbed_ratio: float = 1.5  # nearest adsorbate-slab distance over r_i + r_j
@@ -163,7 +163,7 @@ class CheckLimits(Stated):
 
 
 @dataclass(frozen=True)
-class Calculation(Stated):
+class Calculation(StrictSettings):
     """Everything an engine is told; what is left out does not exist for that engine.
 
     ``energy_key`` says which energy all parts of an adsorption energy are taken from: ``energy`` is

@@ -55,7 +55,7 @@ class LevelOfTheory:
         """Return all that is stated of the calculations, defaults written out, as plain data."""
         return {} if self.calculation is None else asdict(self.calculation)
 
-    def stated(self) -> Calculation:
+    def require_calculation(self) -> Calculation:
         """Return how the level is computed; refuse one of published labels."""
         if self.calculation is None:
             raise UserError(

@@ -50,7 +50,7 @@ class Moody:
         return None
 
     def calculator(self, atoms, level, folder):
-        words = level.stated().keywords
+        words = level.require_calculation().keywords
         formula = str(atoms.symbols)
         notes = Path(words["notes"])
         before = (notes / "tries").read_text().split() if (notes / "tries").exists() else []

@@ -64,19 +64,19 @@ class CalculationJob:
     @property
     def calculation(self) -> Calculation:
         """Return what the level states."""
-        return self.level.stated()
+        return self.level.require_calculation()
 
 
 @dataclass(frozen=True)
 class Engine(ABC):
     """A program behind ASE's calculator interface."""
 
-    place: EngineLocation = EngineLocation()
+    location: EngineLocation = EngineLocation()
 
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
-    tells_late: ClassVar[bool] = False  # True: what a calculation leaves tells the version
+    version_after_run: ClassVar[bool] = False  # True: what a calculation leaves tells the version
     computes_crystals: ClassVar[bool] = True  # False: it answers for what it was told of alone
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
@@ -107,7 +107,7 @@ class Engine(ABC):
         require_functional(self, level)
         require_energy_key(self, level)
 
-    def version_told(self, folder: Path) -> str:
+    def version_in_output(self, folder: Path) -> str:
         """Return the version that the files of a calculation tell, or nothing."""
         return ""
 
@@ -150,7 +150,7 @@ def require_functional(engine: Engine, level: LevelOfTheory) -> None:
 
 def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
     """Refuse the extrapolated energy of a program whose calculator does not give it."""
-    if level.stated().energy_key == "energy" and not engine.extrapolates:
+    if level.require_calculation().energy_key == "energy" and not engine.extrapolates:
         raise UserError(
             f"{engine.name} gives the free energy alone, level {level.name} states energy_key: "
             "energy (extrapolated to zero smearing); write energy_key: free_energy"
@@ -159,7 +159,7 @@ def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
 
 def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: FailureKind) -> None:
     """Refuse a version of the program that the level excludes, as a failure of ``kind``."""
-    policy = level.stated().engine_version
+    policy = level.require_calculation().engine_version
     if not obeys(version, policy):
         raise EngineError(
             kind,
@@ -172,7 +172,7 @@ def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: Fa
 def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
     """Refuse a level that leaves out what every program of density functionals needs, or more."""
     for name in (*_DFT_PARTS, *more):
-        if getattr(level.stated(), name) is None:
+        if getattr(level.require_calculation(), name) is None:
             raise UserError(
                 f"engine {engine.name} needs {name}, which level {level.name} leaves out; state it"
             )
@@ -180,7 +180,7 @@ def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
 
 def require_read(engine: Engine, level: LevelOfTheory, *read: str) -> None:
     """Refuse what a level states and the engine does not read: it would be believed."""
-    idle = [name for name in _stated(level.stated()) if name not in read]
+    idle = [name for name in _stated(level.require_calculation()) if name not in read]
     if idle:
         raise UserError(
             f"engine {engine.name} does not read {', '.join(idle)}, which level {level.name} "
@@ -210,16 +210,16 @@ def _stated(calculation: Calculation) -> list[str]:
 def require_dispersion(engine: Engine, level: LevelOfTheory, offered: Iterable[str]) -> None:
     """Refuse a dispersion correction that the engine's module does not translate."""
     kinds = ("none", *offered)
-    if level.stated().dispersion not in kinds:
+    if level.require_calculation().dispersion not in kinds:
         raise UserError(
             f"engine {engine.name} computes dispersion {', '.join(kinds)}; level {level.name} "
-            f"states {level.stated().dispersion}; change it"
+            f"states {level.require_calculation().dispersion}; change it"
         )
 
 
 def require_free_keywords(engine: Engine, level: LevelOfTheory, taken: Iterable[str]) -> None:
     """Refuse keywords that the level states in its own words, or that falsify energies."""
-    clash = sorted({key.lower() for key in level.stated().keywords} & set(taken))
+    clash = sorted({key.lower() for key in level.require_calculation().keywords} & set(taken))
     if clash:
         raise UserError(
             f"level {level.name}: keywords of {engine.name} must not be {', '.join(clash)}: they "

@@ -97,7 +97,7 @@ def kind_of_state(state: str) -> FailureKind | None:
     return _STATES.get(words[0].rstrip("+")) if words else None
 
 
-def kind_said(text: str) -> FailureKind | None:
+def kind_in_output(text: str) -> FailureKind | None:
     """Return the class of failure that a program's words stand for, if they tell."""
     for kind, pattern in _SAID:
         if re.search(pattern, text, re.IGNORECASE):
@@ -111,7 +111,7 @@ def kind_of(error: BaseException, words: str = "") -> FailureKind:
         return error.kind
     if isinstance(error, MemoryError):
         return FailureKind.OUT_OF_MEMORY
-    said = kind_said(f"{error} {words}")
+    said = kind_in_output(f"{error} {words}")
     if said is not None:
         return said
     if isinstance(error, subprocess.CalledProcessError):
@@ -122,7 +122,7 @@ def kind_of(error: BaseException, words: str = "") -> FailureKind:
     return FailureKind.ENGINE
 
 
-def last_words(path: Path, lines: int = 12) -> str:
+def last_lines(path: Path, lines: int = 12) -> str:
     """Return the last lines of a file, or nothing where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

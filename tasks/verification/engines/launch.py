@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import EngineLocation
-from tasks.verification.engines.registry import EngineLocations, engine_at
+from tasks.verification.engines.registry import EngineLocations, located_engine
 
 LAUNCHER = "mpirun -n {ranks}"
 _MPI = frozenset({"mpirun", "mpiexec", "srun"})
@@ -24,24 +24,24 @@ _THREAD_VARIABLES = (
 
 
 def with_ranks(
-    places: EngineLocations | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
+    locations: EngineLocations | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
 ) -> EngineLocations:
-    """Return the places with the program of the level's engine on ``ranks`` ranks.
+    """Return the locations with the program of the level's engine on ``ranks`` ranks.
 
     A command that holds ``{ranks}`` is filled in, one that has a launcher of its own stays, and a
     serial calculation starts the program alone.
     """
-    places = places or {}
-    command = engine_at(level, places).command
+    locations = locations or {}
+    command = located_engine(level, locations).command
     words = shlex.split(command)
     if "{ranks}" in command:
         command = command.replace("{ranks}", str(ranks))
     elif ranks > 1 and words and not any(Path(word).name in _MPI for word in words):
         command = f"{launcher.replace('{ranks}', str(ranks))} {command}"
     else:
-        return places
-    place = places.get(level.engine, EngineLocation())
-    return {**places, level.engine: replace(place, command=command)}
+        return locations
+    location = locations.get(level.engine, EngineLocation())
+    return {**locations, level.engine: replace(location, command=command)}
 
 
 def thread_variables(threads: int) -> dict[str, str]:

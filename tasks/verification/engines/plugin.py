@@ -71,7 +71,7 @@ def plugin_names() -> tuple[str, ...]:
     return tuple(sorted(_found()))
 
 
-def plugin(name: str, place: EngineLocation) -> PluginEngine:
+def plugin(name: str, location: EngineLocation) -> PluginEngine:
     """Return a user's engine.
 
     Raises:
@@ -88,7 +88,7 @@ def plugin(name: str, place: EngineLocation) -> PluginEngine:
     for part in ("calculator", "check_level"):
         if not callable(getattr(engine, part, None)):
             raise UserError(f"engine {name} ({point.value}) needs a method {part}; see {__name__}")
-    return PluginEngine(place, called=name, engine=engine)
+    return PluginEngine(location, called=name, engine=engine)
 
 
 def _found() -> dict[str, EntryPoint]:

@@ -34,7 +34,7 @@ def engine_names() -> tuple[str, ...]:
 
 
 def engine_for(
-    level: LevelOfTheory, engine: str | None = None, places: EngineLocations | None = None
+    level: LevelOfTheory, engine: str | None = None, locations: EngineLocations | None = None
 ) -> Engine:
     """Return the engine of a level, which it can compute and which is installed.
 
@@ -43,7 +43,7 @@ def engine_for(
             cannot compute it as it is written.
         EngineError: the engine is not installed, or of a version that the level excludes.
     """
-    found = engine_elsewhere(level, engine, places)
+    found = checked_engine(level, engine, locations)
     missing = found.missing()
     if missing:
         raise EngineError(
@@ -53,8 +53,8 @@ def engine_for(
     return found
 
 
-def engine_elsewhere(
-    level: LevelOfTheory, engine: str | None = None, places: EngineLocations | None = None
+def checked_engine(
+    level: LevelOfTheory, engine: str | None = None, locations: EngineLocations | None = None
 ) -> Engine:
     """Return the engine of a level, which it can compute where it is installed.
 
@@ -66,14 +66,14 @@ def engine_elsewhere(
             f"level {level.name} is computed with {level.engine}, got engine {engine}: its "
             f"labels would be of another level; set engine to {level.engine} or change the level"
         )
-    level.stated()
-    found = engine_at(level, places)
+    level.require_calculation()
+    found = located_engine(level, locations)
     found.check_level(level)
     return found
 
 
 def computable_elements(
-    level: LevelOfTheory, places: EngineLocations | None = None
+    level: LevelOfTheory, locations: EngineLocations | None = None
 ) -> frozenset[str]:
     """Return the elements that can have energies at a level.
 
@@ -83,35 +83,35 @@ def computable_elements(
     everything = frozenset(chemical_symbols[1:])
     if not _is_computed_here(level):
         return everything
-    engine = engine_at(level, places)
+    engine = located_engine(level, locations)
     return everything if engine.missing() else engine.elements(level)
 
 
-def check_level(level: LevelOfTheory, places: EngineLocations | None = None) -> None:
+def check_level(level: LevelOfTheory, locations: EngineLocations | None = None) -> None:
     """Refuse a level that its engine cannot compute as it is written, installed or not.
 
     Nothing is known of a level of published labels, and of one whose engine no module is for.
     """
     if _is_computed_here(level):
-        engine_at(level, places).check_level(level)
+        located_engine(level, locations).check_level(level)
 
 
 def _is_computed_here(level: LevelOfTheory) -> bool:
     return level.calculation is not None and level.engine in engine_names()
 
 
-def engine_location(level: LevelOfTheory, places: EngineLocations | None) -> EngineLocation:
+def engine_location(level: LevelOfTheory, locations: EngineLocations | None) -> EngineLocation:
     """Return where the engine of a level is and works on this machine."""
-    return (places or {}).get(level.engine, EngineLocation())
+    return (locations or {}).get(level.engine, EngineLocation())
 
 
-def engine_at(level: LevelOfTheory, places: EngineLocations | None) -> Engine:
+def located_engine(level: LevelOfTheory, locations: EngineLocations | None) -> Engine:
     """Return the engine of a level as it is placed, whether or not it can run here."""
-    place = engine_location(level, places)
+    location = engine_location(level, locations)
     if level.engine in _BUILT_IN:
-        return _BUILT_IN[level.engine](place)
+        return _BUILT_IN[level.engine](location)
     if level.engine in plugin_names():
-        return plugin(level.engine, place)
+        return plugin(level.engine, location)
     raise UserError(
         f"level {level.name} ({level.functional}) needs the engine {level.engine}, and this "
         f"installation runs {', '.join(engine_names())}; leave the queue filled, or choose a level "
@@ -121,8 +121,8 @@ def engine_at(level: LevelOfTheory, places: EngineLocations | None) -> Engine:
 
 def _require_version(engine: Engine, level: LevelOfTheory) -> None:
     """Refuse a version that the level excludes; one that is told late is compared then."""
-    policy = level.stated().engine_version
+    policy = level.require_calculation().engine_version
     obeys("", policy)  # refuses bounds that cannot be read, also where no version is known
     version = "" if policy == "any" else engine.version()
-    if version or not engine.tells_late:
+    if version or not engine.version_after_run:
         require_version(engine, level, version, FailureKind.NOT_INSTALLED)

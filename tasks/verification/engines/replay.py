@@ -41,7 +41,7 @@ _TABLE = "table"  # under which a level states the checksum of the one file
 
 @dataclass(frozen=True)
 class ReplayEngine(Engine):
-    """A table of known energies; ``potentials`` of its place is its file."""
+    """A table of known energies; ``potentials`` of its location is its file."""
 
     name: ClassVar[str] = REPLAY
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
@@ -50,7 +50,7 @@ class ReplayEngine(Engine):
 
     def missing(self) -> str:
         """Return what to set before it can answer."""
-        if not Path(self.place.potentials or "-").is_file():
+        if not Path(self.location.potentials or "-").is_file():
             return "no table: set SABATIER_REPLAY_TABLE to a Parquet file of known energies"
         return ""
 
@@ -65,12 +65,12 @@ class ReplayEngine(Engine):
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level that relaxes, or that does not say which table it is."""
         require_energy_key(self, level)
-        if level.stated().mode != "single_point":
+        if level.require_calculation().mode != "single_point":
             raise UserError(
                 f"a table knows energies and no forces, level {level.name} states mode: "
-                f"{level.stated().mode}; write mode: single_point"
+                f"{level.require_calculation().mode}; write mode: single_point"
             )
-        potentials = level.stated().potentials
+        potentials = level.require_calculation().potentials
         if potentials is None or _TABLE not in potentials.checksums:
             raise UserError(
                 f"level {level.name} must state which table it is: potentials: {{family: my-table, "
@@ -79,7 +79,7 @@ class ReplayEngine(Engine):
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the table."""
-        path = Path(self.place.potentials)
+        path = Path(self.location.potentials)
         return {_TABLE: content_sha256(path)} if path.is_file() else {}
 
     def calculator(self, job: CalculationJob) -> Calculator:
@@ -92,7 +92,7 @@ class ReplayEngine(Engine):
         if energy_ev is None:
             raise EngineError(
                 FailureKind.BAD_INPUT,
-                f"level {job.level.name} answers from {self.place.potentials}, which has no "
+                f"level {job.level.name} answers from {self.location.potentials}, which has no "
                 f"energy of {job.atoms.get_chemical_formula()} as it is placed "
                 f"({energy_id(job.atoms)[:12]}); add it, which makes another level",
             )
@@ -101,4 +101,4 @@ class ReplayEngine(Engine):
         return SinglePointCalculator(job.atoms, energy=energy_ev, forces=at_rest_N3)
 
     def _table(self) -> EnergyTable:
-        return read_table(Path(self.place.potentials))
+        return read_table(Path(self.location.potentials))

@@ -39,7 +39,7 @@ _SCHEMA = pa.schema([("id", pa.string()), ("formula", pa.string()), ("energy_ev"
 
 
 @dataclass(frozen=True)
-class KnownEnergy:
+class TabulatedEnergy:
     """A structure and its energy (eV); a molecule is boxed (see ``inputs.sampling.boxed``)."""
 
     atoms: Atoms
@@ -56,20 +56,22 @@ def energy_id(atoms: Atoms) -> str:
     return content_id("gas", atoms.numbers[order].astype("<i4").tobytes(), steps_P.tobytes())
 
 
-def adsorption(adslab: Atoms, energy_ev: float) -> tuple[KnownEnergy, KnownEnergy]:
+def adsorption(adslab: Atoms, energy_ev: float) -> tuple[TabulatedEnergy, TabulatedEnergy]:
     """Return what a table says of an adsorption energy: the adslab at it, its slab at zero."""
-    return KnownEnergy(adslab, energy_ev), KnownEnergy(adslab[adslab.get_tags() != 2], 0.0)
+    return TabulatedEnergy(adslab, energy_ev), TabulatedEnergy(adslab[adslab.get_tags() != 2], 0.0)
 
 
-def gas_zeros(scheme: ReferenceScheme, adsorbates: Iterable[Atoms] = ()) -> Iterator[KnownEnergy]:
+def gas_zeros(
+    scheme: ReferenceScheme, adsorbates: Iterable[Atoms] = ()
+) -> Iterator[TabulatedEnergy]:
     """Yield the gas molecules of a reference at zero; with a molecule scheme, the adsorbates'."""
     for name in scheme.molecules:
-        yield KnownEnergy(boxed(molecule(name), None), 0.0)
+        yield TabulatedEnergy(boxed(molecule(name), None), 0.0)
     for atoms in adsorbates:
-        yield KnownEnergy(boxed(atoms, None), 0.0)
+        yield TabulatedEnergy(boxed(atoms, None), 0.0)
 
 
-def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[KnownEnergy]:
+def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[TabulatedEnergy]:
     """Yield what labels of a screening database say of their placements.
 
     Raises:
@@ -84,7 +86,7 @@ def of_labels(labels: Iterable[TrainingLabel]) -> Iterator[KnownEnergy]:
         yield from adsorption(structure_from_text(label.start), label.energy_ev)
 
 
-def write_energy_table(path: Path, known: Iterable[KnownEnergy]) -> None:
+def write_energy_table(path: Path, known: Iterable[TabulatedEnergy]) -> None:
     """Write energies by id, in the order of the ids: the same energies are the same file.
 
     Raises:

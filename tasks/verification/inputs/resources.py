@@ -33,7 +33,7 @@ from ase import Atoms
 from ase.formula import Formula
 from pydantic import Field
 
-from tasks.levels.calculation import Mode, Positive, Stated
+from tasks.levels.calculation import Mode, Positive, StrictSettings
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.inputs.sampling import is_gas, kpoint_mesh, start_moments
 
@@ -47,7 +47,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
-class EngineCost(Stated):
+class EngineCost(StrictSettings):
     """What an engine costs in the measured case, and how far it goes in parallel.
 
     ``scf_s`` is CPU time of one energy. ``max_ranks`` is 1 for a program that runs inside the
@@ -79,7 +79,7 @@ _UNKNOWN = EngineCost()
 
 
 @dataclass(frozen=True)
-class ResourceLimits(Stated):
+class ResourceLimits(StrictSettings):
     """What a machine gives one calculation, and engines that cost other than ``COSTS`` says."""
 
     min_wall_h: Positive = 0.5
@@ -148,7 +148,7 @@ def resources(
 
 def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> ResourceDemand:
     """Return what ``atoms`` ask for at a level; ``mode`` is the level's unless given."""
-    stated = level.stated()
+    stated = level.require_calculation()
     rule = stated.kpoints
     kpoints = None if rule is None else up_to_time_reversal(kpoint_mesh(atoms, rule))
     spins = 2 if start_moments(atoms, stated.spin).any() else 1
@@ -158,7 +158,7 @@ def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> R
 
 def molecule_demand(name: str, level: LevelOfTheory) -> ResourceDemand:
     """Return what a gas molecule asks for that is known by its formula; it may have free spins."""
-    stated = level.stated()
+    stated = level.require_calculation()
     atoms = sum(Formula(name).count().values())
     return ResourceDemand(
         atoms, None if stated.kpoints is None else 1, 1 if stated.spin.policy == "none" else 2

@@ -66,7 +66,7 @@ def gas_energy(
     key = EnergyKey("gas", name, level.level_hash)
     kept = cache.get(key)
     if kept is None:
-        atoms = boxed(free_molecule(name, start), level.stated().gas_vacuum_ang)
+        atoms = boxed(free_molecule(name, start), level.require_calculation().gas_vacuum_ang)
         # its geometry is a guess under every level, so it is always relaxed
         kept = _converged(atoms, f"gas {name}", level, engine, "relaxation", book).energy_ev
         cache.put(key, kept)
@@ -92,7 +92,7 @@ def slab_energy(
         EngineError: there is no energy, or the slab reconstructed: it is no reference of adslabs
             that did not.
     """
-    stated = level.stated()
+    stated = level.require_calculation()
     if stated.geometry and relaxed is None:
         raise UserError(
             f"level {level.name} takes clean slabs as {stated.geometry} relaxed them, and there is "
@@ -118,7 +118,7 @@ def _converged(
     mode: Mode,
     book: Logbook | None,
 ) -> Relaxation:
-    settings = level.stated().relaxation
+    settings = level.require_calculation().relaxation
     done = compute(atoms, level, engine, mode, book)
     if not done.converged:
         raise EngineError(

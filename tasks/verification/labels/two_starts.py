@@ -30,7 +30,7 @@ def is_sampled(item: str, level: LevelOfTheory) -> bool:
 
     The share is taken by the hash of the id, so it is the same in every run.
     """
-    if level.stated().mode != "relaxation" or not item:
+    if level.require_calculation().mode != "relaxation" or not item:
         return False
     return seed_from("two starts", item) < limits_of(level).two_start_share * _SEEDS
 

@@ -58,7 +58,7 @@ class VerifiedEnergy:
 
 
 @dataclass(frozen=True)
-class RelaxedElsewhere:
+class RelaxedGeometries:
     """An adslab and its clean slab as another engine, or a model, relaxed them."""
 
     adslab: Atoms
@@ -73,7 +73,7 @@ def verify_adslab(
     cache: EnergyCache,
     engine: Engine | None = None,
     *,
-    relaxed: RelaxedElsewhere | None = None,
+    relaxed: RelaxedGeometries | None = None,
     book: Logbook | None = None,
 ) -> VerifiedEnergy:
     """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
@@ -128,7 +128,7 @@ def _verified(
         limits=limits_of(energy.level),
     )
     if not relaxation.converged:
-        limit_ev_ang = energy.level.stated().relaxation.fmax_ev_ang
+        limit_ev_ang = energy.level.require_calculation().relaxation.fmax_ev_ang
         unconverged = FailureKind.IONS_NOT_CONVERGED.value
         flags = (*flags, Flag(unconverged, relaxation.fmax_ev_ang, limit_ev_ang))
     return VerifiedEnergy(

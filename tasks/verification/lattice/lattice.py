@@ -54,7 +54,7 @@ def equilibrium(crystal: Atoms, level: LevelOfTheory, engine: Engine) -> Equilib
 
     Five sizes, one per cent apart in length, are fitted by the equation of state of Birch and
     Murnaghan (Birch 1947); they move along where the lowest energy is at their border. The shape
-    of the cell and the places in it stay.
+    and the fractional coordinates stay.
 
     Raises:
         UserError: the engine knows no crystals, or has no minimum of energy near this size.
@@ -96,7 +96,7 @@ def _energy_ev(
 
 def _same_mesh(level: LevelOfTheory, factor: float) -> LevelOfTheory:
     """Return the level with the k-points that the start has: one more would move the minimum."""
-    stated = level.stated()
+    stated = level.require_calculation()
     if stated.kpoints is None:
         return level
     kpoints = replace(stated.kpoints, length_ang=stated.kpoints.length_ang * factor)

@@ -31,7 +31,7 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     require_checksums(engine, level, symbols)
     require_neutral(atoms)
     require_spins(atoms, level)
-    limits = level.stated().checks
+    limits = level.require_calculation().checks
     require_apart(atoms, limits.overlap_ratio)
     if not is_gas(atoms) and not is_crystal(atoms):
         require_vacuum(atoms, limits.min_vacuum_ang)
@@ -79,7 +79,7 @@ def require_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str
 
 def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> None:
     """Refuse potentials that are not the files which the level states, where it states any."""
-    potentials = level.stated().potentials
+    potentials = level.require_calculation().potentials
     if potentials is None or not potentials.checksums:
         return
     found = engine.checksums(level, sorted(set(symbols)))
@@ -129,7 +129,7 @@ def require_spins(atoms: Atoms, level: LevelOfTheory) -> None:
 
     An engine without electrons, of whose convergence its level states nothing, has none to pair.
     """
-    stated = level.stated()
+    stated = level.require_calculation()
     if stated.spin.policy != "none" or stated.scf is None or not is_gas(atoms):
         return
     free = round(float(np.abs(atoms.get_initial_magnetic_moments()).sum()))

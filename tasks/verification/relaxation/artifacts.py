@@ -31,7 +31,7 @@ def keep(
         if path.is_file():
             files |= _content(path, f"{name}-{output}")
     book.files = files | book.files
-    version = engine.version_told(folder) or book.versions.get(engine.name) or engine.version()
+    version = engine.version_in_output(folder) or book.versions.get(engine.name) or engine.version()
     if version:
         book.versions[engine.name] = version
 

@@ -37,11 +37,11 @@ def compute(
         EngineError: there is no energy; its class and every try are in the error.
     """
     admit(atoms, level, engine)
-    book, mode = book or Logbook(), mode or level.stated().mode
+    book, mode = book or Logbook(), mode or level.require_calculation().mode
     book.start = book.start or atoms
     book.versions |= _potentials_used(engine, level, atoms)
     tries: list[ScfTry] = []
-    with work_folder(engine.place.work, level.name, book) as folder:
+    with work_folder(engine.location.work, level.name, book) as folder:
         wanted = _Wanted(atoms, level, engine, mode, folder, part)
         for number, rung in enumerate(engine.ladder, start=1):
             done = wanted.tried(f"{part}rung{number}", rung)
@@ -148,8 +148,8 @@ def _computed(job: CalculationJob, engine: Engine, mode: Mode, track: Track) -> 
 
 def _answered(job: CalculationJob, engine: Engine, calculator: Calculator) -> bool:
     """Return whether the electrons converged; refuse the version that the program tells by now."""
-    if engine.tells_late and job.calculation.engine_version != "any":
-        told = engine.version_told(job.folder) or engine.version()
+    if engine.version_after_run and job.calculation.engine_version != "any":
+        told = engine.version_in_output(job.folder) or engine.version()
         require_version(engine, job.level, told, FailureKind.BAD_INPUT)
     return engine.electrons_converged(calculator, job.folder)
 
@@ -165,7 +165,7 @@ def _close(calculator: object) -> None:
 
 
 def _magnetised(atoms: Atoms, level: LevelOfTheory) -> Atoms:
-    moments_N = start_moments(atoms, level.stated().spin)
+    moments_N = start_moments(atoms, level.require_calculation().spin)
     start: Atoms = atoms.copy()
     start.set_initial_magnetic_moments(moments_N if moments_N.any() else None)
     return start

@@ -29,7 +29,7 @@ class LastGeometry:
 class Logbook:
     """One try of an item, by its candidate or slab id or its molecule.
 
-    ``folder`` names its place under the engine's work folder: it follows from item, level and
+    ``folder`` is its path under the engine's work folder: it follows from item, level and
     input, so that the next try finds it; without it nothing can be gone on from.
     """
 
@@ -47,7 +47,7 @@ class Logbook:
     start: Atoms | None = None  # what was to be computed
     files: dict[str, bytes] = field(default_factory=dict)  # the most telling first
     versions: dict[str, str] = field(default_factory=dict)
-    place: str = ""  # the folder itself, once it is there
+    work_folder: str = ""  # the folder itself, once it is there
 
     @property
     def last_attempt(self) -> int:

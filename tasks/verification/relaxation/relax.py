@@ -25,7 +25,7 @@ _ABSURD_ENERGY_EV = 1e5  # for each atom: no valence electrons are worth that mu
 
 def relax_settings(level: LevelOfTheory) -> RelaxSettings:
     """Return the relaxation settings that a level of theory states."""
-    return level.stated().relaxation
+    return level.require_calculation().relaxation
 
 
 @dataclass(frozen=True)

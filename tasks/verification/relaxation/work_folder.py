@@ -116,7 +116,7 @@ def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
             return
         for old in kept.glob(f"{_RUN}*"):
             shutil.rmtree(old, ignore_errors=True)
-        book.place = str(kept)
+        book.work_folder = str(kept)
         run = tempfile.mkdtemp(prefix=_RUN, dir=kept)
         try:
             yield WorkFolder(Path(run), kept, book)
@@ -124,16 +124,16 @@ def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
             shutil.rmtree(run, ignore_errors=True)
 
 
-def remove_work_folder(place: str) -> None:
+def remove_work_folder(path: str) -> None:
     """Remove the folder of an item that has ended well; what is no such folder stays."""
-    folder = Path(place)
+    folder = Path(path)
     with suppress(OSError):  # a folder that may not be looked into
-        if place and (folder / _LOCK).is_file():
+        if path and (folder / _LOCK).is_file():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_work_folder(work: str) -> None:
-    """Refuse a place for work folders that cannot be made or written; empty is none.
+    """Refuse a location of work folders that cannot be made or written; empty is none.
 
     Raises:
         UserError: it lies under a file, or this user may not write there.

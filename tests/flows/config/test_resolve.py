@@ -63,9 +63,9 @@ def test_an_adsorbate_or_a_reference_without_a_potential_is_refused(tmp_path: Pa
     own_level(tmp_path, f"based_on: qe-pbe\n{references}\n")
     campaign = stated("level: emt", "level: own.yaml")
     assert resolve_campaign(campaign, tmp_path, None).refused == ()  # an engine that is elsewhere
-    places = quantum_espresso(tmp_path, "Cu", "H", "C", "S")
+    locations = quantum_espresso(tmp_path, "Cu", "H", "C", "S")
     with pytest.raises(CampaignError) as fault:
-        resolve_campaign(campaign, tmp_path, None, places)
+        resolve_campaign(campaign, tmp_path, None, locations)
     assert (
         "CH3SH: adsorbate that level own cannot verify: CH3SH, measured against CO2, H2O, H2, SH2, "
         "needs a potential of O, which engine quantum-espresso does not have here; install it"
@@ -77,9 +77,9 @@ def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
     tmp_path: Path,
 ) -> None:
     own_level(tmp_path, "based_on: qe-pbe\n")
-    places = quantum_espresso(tmp_path, "Pt", "H", "C", "O")
+    locations = quantum_espresso(tmp_path, "Pt", "H", "C", "O")
     campaign = stated("level: emt", "level: own.yaml")
-    cut = cut_bulks_locally(resolve_campaign(campaign, tmp_path, None, places))
+    cut = cut_bulks_locally(resolve_campaign(campaign, tmp_path, None, locations))
     assert {r.reason for surface in cut for r in surface.refused} == {
         "element that engine quantum-espresso has no potential for: Cu"
     }

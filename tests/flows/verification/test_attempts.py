@@ -143,7 +143,7 @@ def energy_of(outcome: WorkResult) -> float:
 
 def hasty() -> LevelOfTheory:
     """Return the level with so little time that each try makes one step."""
-    stated = LEVEL.stated()
+    stated = LEVEL.require_calculation()
     relaxation = replace(stated.relaxation, wall_limit_s=1e-9)
     return replace(LEVEL, calculation=replace(stated, relaxation=relaxation))
 

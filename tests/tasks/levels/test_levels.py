@@ -47,7 +47,7 @@ def test_the_shipped_levels_are_named_and_have_hashes_of_their_own() -> None:
 def test_published_levels_keep_their_hash_and_cannot_be_computed(name: str, start: str) -> None:
     assert level(name).level_hash.startswith(start)
     with pytest.raises(UserError, match=rf"{name} .* holds published labels"):
-        level(name).stated()
+        level(name).require_calculation()
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,20 @@ def test_another_reference_is_another_level() -> None:
 def test_the_default_of_a_check_is_part_of_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     gpaw = level("gpaw-rpbe")
     assert gpaw.settings["checks"]["desorbed_ratio"] == CheckLimits.desorbed_ratio
-    looser = replace(gpaw.stated().checks, desorbed_ratio=1.6)
-    changed = replace(gpaw, calculation=replace(gpaw.stated(), checks=looser))
+    looser = replace(gpaw.require_calculation().checks, desorbed_ratio=1.6)
+    changed = replace(gpaw, calculation=replace(gpaw.require_calculation(), checks=looser))
     assert changed.level_hash != gpaw.level_hash
 
 
 def test_a_file_says_what_differs_from_a_shipped_level(tmp_path: Path) -> None:
     mine, base = written(tmp_path, OWN), level("gpaw-rpbe")
     assert mine.name == "mine"
-    assert mine.stated().kpoints != base.stated().kpoints
-    assert mine.stated().relaxation.optimiser == base.stated().relaxation.optimiser
-    assert mine.stated().basis == base.stated().basis
+    assert mine.require_calculation().kpoints != base.require_calculation().kpoints
+    assert (
+        mine.require_calculation().relaxation.optimiser
+        == base.require_calculation().relaxation.optimiser
+    )
+    assert mine.require_calculation().basis == base.require_calculation().basis
     assert mine.reference == base.reference
 
 
@@ -172,7 +175,7 @@ def test_no_is_a_molecule_and_false_is_a_setting(tmp_path: Path) -> None:
     text += "reference: {kind: reactions, molecules: [NO, H2O, H2]}\n"
     found = written(tmp_path, text)
     assert found.reference.molecules == ("NO", "H2O", "H2")
-    assert found.stated().keywords == {"random": True}
+    assert found.require_calculation().keywords == {"random": True}
 
 
 def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ from tasks.verification.engines.failures import (
     EngineError,
     FailureKind,
     Rung,
-    kind_said,
-    last_words,
+    kind_in_output,
+    last_lines,
 )
 from tasks.verification.inputs.sampling import (
     gamma_centred,
@@ -67,25 +67,25 @@ _SAID = (
 
 @dataclass(frozen=True)
 class Cp2kEngine(Engine):
-    """CP2K; ``potentials`` of its place is its data folder."""
+    """CP2K; ``potentials`` of its location is its data folder."""
 
     name: ClassVar[str] = "cp2k"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, f"{_PROJECT}.inp")
-    tells_late: ClassVar[bool] = True
+    version_after_run: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "RPBE"})
     extrapolates: ClassVar[bool] = False
 
     @property
     def command(self) -> str:
         """Return the command that starts CP2K's shell."""
-        return self.place.command or "cp2k_shell"
+        return self.location.command or "cp2k_shell"
 
     def missing(self) -> str:
         """Return what to install or set before it can run."""
         program = program_missing(
             self.command, "apt-get install cp2k cp2k-data, or set SABATIER_CP2K_COMMAND"
         )
-        if program or self.place.potentials:
+        if program or self.location.potentials:
             return program
         return "no data folder: set SABATIER_CP2K_DATA to where GTH_POTENTIALS lies"
 
@@ -93,7 +93,7 @@ class Cp2kEngine(Engine):
         """Return nothing: its output tells, once it has run."""
         return ""
 
-    def version_told(self, folder: Path) -> str:
+    def version_in_output(self, folder: Path) -> str:
         """Return the version that CP2K wrote."""
         return version_in(folder / _OUTPUT, r"CP2K version (\S+)")
 
@@ -113,7 +113,7 @@ class Cp2kEngine(Engine):
         require_parts(self, level, "potentials")
         require_dispersion(self, level, ())
         require_read(self, level, *DFT_SETTINGS, "basis.name")
-        calculation = level.stated()
+        calculation = level.require_calculation()
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")
         if calculation.smearing is not None and calculation.smearing.kind != "fermi-dirac":
@@ -138,22 +138,22 @@ class Cp2kEngine(Engine):
 
     def electrons_converged(self, calculator: Calculator, folder: Path) -> bool:
         """Return what CP2K's output says of its last SCF; silence counts as not converged."""
-        said = _CONVERGED.findall(last_words(folder / _OUTPUT, 2000))
+        said = _CONVERGED.findall(last_lines(folder / _OUTPUT, 2000))
         return bool(said) and not said[-1]
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
         """Return what the output says; ASE's own exception is about words it did not expect."""
-        words = last_words(folder / _OUTPUT, 60)
+        words = last_lines(folder / _OUTPUT, 60)
         for kind, pattern in _SAID:
             if re.search(pattern, words, re.IGNORECASE):
                 return EngineError(kind, f"cp2k stopped: {_abort(words)}")
-        if kind_said(words) is None and re.search(r"abort", words, re.IGNORECASE):
+        if kind_in_output(words) is None and re.search(r"abort", words, re.IGNORECASE):
             return EngineError(FailureKind.ENGINE, f"cp2k stopped: {_abort(words)}")
         return failure_of(self, error, words)
 
     def _entries(self, level: LevelOfTheory) -> dict[str, str]:
         """Return the potential and the basis set of each element that has both, as text."""
-        data, basis = Path(self.place.potentials), level.stated().basis
+        data, basis = Path(self.location.potentials), level.require_calculation().basis
         named = _listed(data / _POTENTIALS_FILE, potential_name(level))
         orbitals = _listed(data / _BASIS_FILE, (basis.name or "") if basis is not None else "")
         return {s: named[s] + orbitals[s] for s in sorted(named.keys() & orbitals.keys())}
@@ -161,7 +161,7 @@ class Cp2kEngine(Engine):
     def _cp2k(
         self, job: CalculationJob, width_ev: float | None = None, guess: str = "ATOMIC"
     ) -> CP2K:
-        data = Path(self.place.potentials).resolve()
+        data = Path(self.location.potentials).resolve()
         return CP2K(
             command=self.command,
             label=str(job.folder / _PROJECT),
@@ -173,7 +173,7 @@ class Cp2kEngine(Engine):
 
 def potential_name(level: LevelOfTheory) -> str:
     """Return what CP2K calls the level's potentials: its family."""
-    potentials = level.stated().potentials
+    potentials = level.require_calculation().potentials
     return potentials.family if potentials is not None else ""
 
 

@@ -40,7 +40,7 @@ from tasks.verification.engines.failures import (
     FailureKind,
     Rung,
     kind_of,
-    last_words,
+    last_lines,
 )
 from tasks.verification.inputs.sampling import (
     gamma_centred,
@@ -83,18 +83,18 @@ _STATUS = {
 
 @dataclass(frozen=True)
 class EspressoEngine(Engine):
-    """Quantum ESPRESSO; ``potentials`` of its place is the folder of pseudopotentials."""
+    """Quantum ESPRESSO; ``potentials`` of its location is the folder of pseudopotentials."""
 
     name: ClassVar[str] = "quantum-espresso"
     outputs: ClassVar[tuple[str, ...]] = (_OUTPUT, _INPUT, _CRASH, _ERRORS)
-    tells_late: ClassVar[bool] = True
+    version_after_run: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"PBE", "PBEsol", "BEEF-vdW"})
     extrapolates: ClassVar[bool] = False
 
     @property
     def command(self) -> str:
         """Return the command that starts ``pw.x``."""
-        return self.place.command or "pw.x"
+        return self.location.command or "pw.x"
 
     def missing(self) -> str:
         """Return what to install or set before it can run."""
@@ -103,18 +103,18 @@ class EspressoEngine(Engine):
             "apt-get install quantum-espresso, or pip install qepy and set SABATIER_QE_COMMAND="
             "'python -m qepy --pw.x'",
         )
-        if program or self.place.potentials:
+        if program or self.location.potentials:
             return program
         return "no pseudopotentials: set SABATIER_QE_POTENTIALS to the folder of the .upf files"
 
     def version(self) -> str:
         """Return the version that ``pw.x`` prints when it starts, or nothing where it does not."""
         try:
-            return str(EspressoProfile(self.command, self.place.potentials).version())
+            return str(EspressoProfile(self.command, self.location.potentials).version())
         except (AssertionError, OSError):  # ASE asserts that the first line is the version's
             return ""
 
-    def version_told(self, folder: Path) -> str:
+    def version_in_output(self, folder: Path) -> str:
         """Return the version that ``pw.x`` wrote."""
         return version_in(folder / _OUTPUT, r"Program PWSCF v\.(\S+)")
 
@@ -133,12 +133,12 @@ class EspressoEngine(Engine):
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the pseudopotential of each element that has one."""
-        files, folder = self._files(level), Path(self.place.potentials)
+        files, folder = self._files(level), Path(self.location.potentials)
         return {s: content_sha256(folder / files[s]) for s in symbols if s in files}
 
     def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
         """Refuse pseudopotentials that were made with another functional than the level's."""
-        files, folder = self._files(level), Path(self.place.potentials)
+        files, folder = self._files(level), Path(self.location.potentials)
         for symbol in symbols:
             if symbol in files:
                 require_functional_of(folder / files[symbol], level)
@@ -153,10 +153,10 @@ class EspressoEngine(Engine):
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
         """Return what ``pw.x`` said, by its exit status and its file CRASH."""
-        words = f"{last_words(folder / _OUTPUT)} {last_words(folder / _ERRORS)}"
+        words = f"{last_lines(folder / _OUTPUT)} {last_lines(folder / _ERRORS)}"
         if not isinstance(error, subprocess.CalledProcessError):
             return failure_of(self, error, words)
-        crash = last_words(folder / _CRASH)
+        crash = last_lines(folder / _CRASH)
         kind, said = _STATUS.get(error.returncode, (kind_of(error, words), ""))
         if error.returncode == 1 and kind is FailureKind.ENGINE:
             lost = re.search(r"pseudo|readpp|upf", crash, re.IGNORECASE)
@@ -167,7 +167,7 @@ class EspressoEngine(Engine):
         )
 
     def _espresso(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
-        folder = Path(self.place.potentials).resolve()
+        folder = Path(self.location.potentials).resolve()
         made = Espresso(
             profile=EspressoProfile(self.command, folder),
             directory=job.folder,
@@ -178,11 +178,11 @@ class EspressoEngine(Engine):
 
     def _files(self, level: LevelOfTheory) -> dict[str, str]:
         """Return the file of each element: as the level names it, else by the symbol it begins."""
-        folder = self.place.potentials
+        folder = self.location.potentials
         if not folder or not Path(folder).is_dir():
             return {}
         here = sorted(p.name for p in Path(folder).iterdir() if p.suffix.lower() == ".upf")
-        potentials = level.stated().potentials
+        potentials = level.require_calculation().potentials
         if potentials is not None and potentials.files:
             return {s: name for s, name in potentials.files.items() if name in here}
         return _by_symbol(here)

@@ -31,7 +31,7 @@ from tasks.verification.engines.base import (
     require_parts,
     require_read,
 )
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_words
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
 from tasks.verification.inputs.sampling import (
     gamma_centred,
     is_slab,
@@ -61,7 +61,7 @@ _TAKEN = (
 
 @dataclass(frozen=True)
 class GpawEngine(Engine):
-    """GPAW in this process; ``potentials`` of its place overrides where its setups lie."""
+    """GPAW in this process; ``potentials`` of its location overrides where its setups lie."""
 
     name: ClassVar[str] = "gpaw"
     outputs: ClassVar[tuple[str, ...]] = (_LOG,)
@@ -104,10 +104,10 @@ class GpawEngine(Engine):
         """Return a GPAW calculator; a smeared start has converged once with wide smearing."""
         from gpaw import GPAW  # 0.5 s, and an extra
 
-        if self.place.potentials:
+        if self.location.potentials:
             import gpaw
 
-            gpaw.setup_paths[:0] = [Path(self.place.potentials)]
+            gpaw.setup_paths[:0] = [Path(self.location.potentials)]
         stated = cast(Calculator, GPAW(**gpaw_parameters(job)))  # GPAW annotates it otherwise
         if job.rung is not Rung.SMEARED_START:
             return stated
@@ -129,7 +129,7 @@ class GpawEngine(Engine):
             return EngineError(
                 FailureKind.SCF_NOT_CONVERGED,
                 "gpaw: the electrons did not converge; see the steps at the end of its log: "
-                + last_words(folder / _LOG, 6),
+                + last_lines(folder / _LOG, 6),
             )
         if isinstance(error, FileNotFoundError) and "PAW dataset" in str(error):
             wanted = re.search(r'"([^"]+)"', str(error))
@@ -153,8 +153,8 @@ class GpawEngine(Engine):
         return found
 
     def _folders(self) -> list[Path]:
-        if self.place.potentials:
-            return [Path(self.place.potentials)]
+        if self.location.potentials:
+            return [Path(self.location.potentials)]
         from gpaw import setup_paths
 
         return [Path(folder) for folder in setup_paths]

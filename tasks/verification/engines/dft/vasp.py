@@ -31,7 +31,7 @@ from tasks.verification.engines.base import (
     require_read,
     version_in,
 )
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_words
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
 from tasks.verification.inputs.sampling import (
     gamma_centred,
     kpoint_mesh,
@@ -69,24 +69,24 @@ class _FreshVasp(Vasp):
 
 @dataclass(frozen=True)
 class VaspEngine(Engine):
-    """VASP; ``potentials`` of its place is the folder that holds ``potpaw_PBE`` or the like."""
+    """VASP; ``potentials`` of its location is the folder that holds ``potpaw_PBE`` or the like."""
 
     name: ClassVar[str] = "vasp"
     outputs: ClassVar[tuple[str, ...]] = (_OUTCAR, "INCAR", "KPOINTS", "POSCAR", _OUTPUT)
-    tells_late: ClassVar[bool] = True
+    version_after_run: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset(_XC)
 
     @property
     def command(self) -> str:
         """Return the command that starts VASP; there is none of everybody's."""
-        return self.place.command
+        return self.location.command
 
     def missing(self) -> str:
         """Return what to install or set before it can run."""
-        if not self.place.command:
+        if not self.location.command:
             return "no command: set SABATIER_VASP_COMMAND, such as 'mpirun -n 8 vasp_std'"
-        program = program_missing(self.place.command, "VASP is licensed; install your own copy")
-        if program or self.place.potentials:
+        program = program_missing(self.location.command, "VASP is licensed; install your own copy")
+        if program or self.location.potentials:
             return program
         return "no potentials: set SABATIER_VASP_POTENTIALS to the folder that holds potpaw_PBE"
 
@@ -94,7 +94,7 @@ class VaspEngine(Engine):
         """Return nothing: only a calculation's OUTCAR tells VASP's version."""
         return ""
 
-    def version_told(self, folder: Path) -> str:
+    def version_in_output(self, folder: Path) -> str:
         """Return the version that VASP wrote; its potentials are licensed and are not kept."""
         return version_in(folder / _OUTCAR, r"vasp\.(\S+)")
 
@@ -131,7 +131,7 @@ class VaspEngine(Engine):
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
         """Return what VASP printed; some of its errors end with status 0 and no energy."""
-        words = f"{last_words(folder / _OUTPUT, 40)} {last_words(folder / _OUTCAR, 5)}"
+        words = f"{last_lines(folder / _OUTPUT, 40)} {last_lines(folder / _OUTCAR, 5)}"
         for kind, pattern in _SAID:
             if re.search(pattern, f"{error} {words}"):
                 return EngineError(kind, f"vasp stopped: {error} {words}"[:500])
@@ -139,7 +139,7 @@ class VaspEngine(Engine):
 
     def _vasp(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         made: Calculator = _FreshVasp(
-            command=self.place.command or None,
+            command=self.location.command or None,
             directory=str(job.folder),
             txt=_OUTPUT,
             **vasp_parameters(job, str(self._family(job.level))) | changes,
@@ -147,13 +147,13 @@ class VaspEngine(Engine):
         return made
 
     def _family(self, level: LevelOfTheory) -> Path:
-        potentials = level.stated().potentials
-        return Path(self.place.potentials).resolve() / (potentials.family if potentials else "")
+        potentials = level.require_calculation().potentials
+        return Path(self.location.potentials).resolve() / (potentials.family if potentials else "")
 
     def _potcars(self, level: LevelOfTheory) -> dict[str, Path]:
-        family, potentials = self._family(level), level.stated().potentials
+        family, potentials = self._family(level), level.require_calculation().potentials
         kinds = potentials.kinds if potentials is not None else {}
-        if not self.place.potentials or not family.is_dir():
+        if not self.location.potentials or not family.is_dir():
             return {}
         names = {re.match(r"[A-Z][a-z]?", p.name) for p in family.iterdir()}
         symbols = {match[0] for match in names if match}
@@ -196,7 +196,7 @@ def vasp_parameters(job: CalculationJob, family: str) -> dict[str, Any]:
 
 
 def _ismear(level: LevelOfTheory) -> int:
-    smearing = level.stated().smearing
+    smearing = level.require_calculation().smearing
     if smearing is None or smearing.kind not in _ISMEAR:
         raise UserError(
             f"vasp smears by {', '.join(_ISMEAR)}; level {level.name} states "

@@ -33,7 +33,7 @@ _ELEMENTS = frozenset([*chemical_symbols[1:84], *chemical_symbols[89:95]])
 
 @dataclass(frozen=True)
 class FairchemEngine(Engine):
-    """A checkpoint of fairchem; ``potentials`` of its place is its file."""
+    """A checkpoint of fairchem; ``potentials`` of its location is its file."""
 
     name: ClassVar[str] = "fairchem"
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
@@ -43,7 +43,7 @@ class FairchemEngine(Engine):
         """Return what to install or set before it can run."""
         if find_spec("fairchem") is None:
             return "fairchem is not installed: pip install 'sabatier[fairchem]'"
-        if not Path(self.place.potentials or "-").is_file():
+        if not Path(self.location.potentials or "-").is_file():
             return "no checkpoint: set SABATIER_FAIRCHEM_CHECKPOINT to the file of a UMA model"
         return ""
 
@@ -62,7 +62,7 @@ class FairchemEngine(Engine):
         """Refuse a level that does not say which model it is, or states what a model has not."""
         require_functional(self, level)
         require_read(self, level, "potentials", "gas_vacuum_ang")
-        potentials = level.stated().potentials
+        potentials = level.require_calculation().potentials
         if potentials is None or _MODEL not in potentials.checksums:
             raise UserError(
                 f"level {level.name} must state which model it is: potentials: {{family: uma-s-1p1,"
@@ -71,7 +71,7 @@ class FairchemEngine(Engine):
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the checkpoint, which holds the potentials of all elements."""
-        path = Path(self.place.potentials)
+        path = Path(self.location.potentials)
         return {_MODEL: content_sha256(path)} if path.is_file() else {}
 
     def calculator(self, job: CalculationJob) -> Calculator:
@@ -79,7 +79,7 @@ class FairchemEngine(Engine):
         from fairchem.core import FAIRChemCalculator
         from fairchem.core.units.mlip_unit import load_predict_unit
 
-        unit = load_predict_unit(self.place.potentials, device="cpu")
+        unit = load_predict_unit(self.location.potentials, device="cpu")
         task = str(added_by(self.name)["task"])
         made: Calculator = FAIRChemCalculator(unit, task_name=task)
         return made

@@ -99,7 +99,7 @@ Cu DZVP-MOLOPT-SR-GTH DZVP-MOLOPT-SR-GTH-q11
 
 def stated(**parts: Any) -> LevelOfTheory:
     how = replace(
-        level("qe-pbe").stated(),
+        level("qe-pbe").require_calculation(),
         engine_version="any",
         basis=Basis(cutoff_ev=5442.0, name="DZVP-MOLOPT-SR-GTH"),
         smearing=Smearing("fermi-dirac", 0.1),
@@ -164,7 +164,7 @@ def test_the_version_is_compared_once_cp2k_has_told_it(
 ) -> None:
     theory = stated(engine_version=">=2024")
     cp2k = engine(tmp_path, f"log.write_text('CP2K version {told}\\n' if {told!r} else '')")
-    engine_for(theory, places={"cp2k": cp2k.place})
+    engine_for(theory, locations={"cp2k": cp2k.location})
     with pytest.raises(EngineError, match=rf"with cp2k >=2024, found {found}") as caught:
         compute(HYDROGEN, theory, cp2k)
     assert caught.value.kind is FailureKind.BAD_INPUT

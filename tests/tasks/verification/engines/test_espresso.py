@@ -124,7 +124,7 @@ def inputs(folder: Path) -> list[str]:
 
 
 def job(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> CalculationJob:
-    theory = replace(LEVEL, calculation=replace(LEVEL.stated(), **parts))
+    theory = replace(LEVEL, calculation=replace(LEVEL.require_calculation(), **parts))
     return CalculationJob(atoms, theory, Path(), rung)
 
 
@@ -235,14 +235,14 @@ def test_elements_are_those_whose_files_lie_in_the_folder(tmp_path: Path) -> Non
     assert espresso.elements(LEVEL) == {"H", "Cu", "O", "Ni"}
     (tmp_path / "cu_other_v1.UPF").write_text("another copper")
     assert "Cu" not in espresso.elements(LEVEL)  # two: the level has to name one
-    how = LEVEL.stated()
+    how = LEVEL.require_calculation()
     assert how.potentials is not None
     named = replace(how, potentials=replace(how.potentials, files={"Cu": "cu_other_v1.UPF"}))
     assert espresso.elements(replace(LEVEL, calculation=named)) == {"Cu"}
 
 
 def test_another_file_than_the_levels_is_refused_before_it_is_computed(tmp_path: Path) -> None:
-    espresso, how = engine(tmp_path), LEVEL.stated()
+    espresso, how = engine(tmp_path), LEVEL.require_calculation()
     assert how.potentials is not None
     found = espresso.checksums(LEVEL, ["H"])["H"]
     for stated, right in ((found[:16], True), ("0123456789abcdef", False)):
@@ -287,7 +287,7 @@ def test_a_pseudopotential_of_another_functional_is_refused_by_its_header(
 
 
 def test_an_element_without_a_checksum_beside_others_is_refused(tmp_path: Path) -> None:
-    espresso, how = engine(tmp_path), LEVEL.stated()
+    espresso, how = engine(tmp_path), LEVEL.require_calculation()
     assert how.potentials is not None
     only_o = espresso.checksums(LEVEL, ["O"])
     pinned = replace(how, potentials=replace(how.potentials, checksums=only_o))

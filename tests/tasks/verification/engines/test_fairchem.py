@@ -24,14 +24,14 @@ WEIGHTS = b"weights"
 def uma(checksum: str) -> LevelOfTheory:
     potentials = Potentials("uma-s-1p1", checksums={"model": checksum} if checksum else {})
     base = replace(level("emt"), name="uma", engine="fairchem", functional="RPBE")
-    return replace(base, calculation=replace(base.stated(), potentials=potentials))
+    return replace(base, calculation=replace(base.require_calculation(), potentials=potentials))
 
 
 LEVEL = uma(hashlib.sha256(WEIGHTS).hexdigest())
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineLocation]:
+def locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineLocation]:
     """Put a package in the place of fairchem whose calculator is EMT, and a checkpoint."""
     asked: list[Any] = []
     core, unit = ModuleType("fairchem.core"), ModuleType("fairchem.core.units.mlip_unit")
@@ -52,15 +52,17 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineL
     return {"fairchem": EngineLocation(potentials=str(tmp_path / "uma.pt"))}
 
 
-def test_its_calculator_is_of_the_surface_task(places: dict[str, EngineLocation]) -> None:
+def test_its_calculator_is_of_the_surface_task(locations: dict[str, EngineLocation]) -> None:
     slab = fcc111("Cu", (1, 1, 3), vacuum=8.0)
-    here = compute(slab, LEVEL, engine_for(LEVEL, places=places)).energy_ev
+    here = compute(slab, LEVEL, engine_for(LEVEL, locations=locations)).energy_ev
     assert here == pytest.approx(compute(slab, level("emt"), engine_for(level("emt"))).energy_ev)
 
 
-def test_another_checkpoint_than_the_levels_is_refused(places: dict[str, EngineLocation]) -> None:
+def test_another_checkpoint_than_the_levels_is_refused(
+    locations: dict[str, EngineLocation],
+) -> None:
     other = uma("0" * 16)
-    slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, places=places)
+    slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, locations=locations)
     with pytest.raises(EngineError, match="of model has checksum 0000") as caught:
         compute(slab, other, engine)
     assert caught.value.kind is FailureKind.NOT_INSTALLED
@@ -72,18 +74,20 @@ def test_a_level_says_which_model_it_is() -> None:
 
 
 def test_what_a_model_has_not_is_refused() -> None:
-    gpaw = level("gpaw-rpbe").stated()
-    stated = replace(LEVEL.stated(), basis=Basis(400.0), spin=gpaw.spin, keywords={"task": "omat"})
+    gpaw = level("gpaw-rpbe").require_calculation()
+    stated = replace(
+        LEVEL.require_calculation(), basis=Basis(400.0), spin=gpaw.spin, keywords={"task": "omat"}
+    )
     with pytest.raises(UserError, match="fairchem does not read basis, spin, keywords"):
         engine_for(replace(LEVEL, calculation=stated))
 
 
 def test_what_is_missing_is_named(
-    places: dict[str, EngineLocation], monkeypatch: pytest.MonkeyPatch
+    locations: dict[str, EngineLocation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(EngineError, match="set SABATIER_FAIRCHEM_CHECKPOINT"):
         engine_for(LEVEL)
     monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'sabatier\[fairchem\]'") as caught:
-        engine_for(LEVEL, places=places)
+        engine_for(LEVEL, locations=locations)
     assert caught.value.kind is FailureKind.NOT_INSTALLED

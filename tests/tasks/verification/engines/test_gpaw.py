@@ -35,7 +35,9 @@ installed = pytest.mark.skipif(
 
 def stated(name: str = "gpaw-rpbe", **parts: Any) -> LevelOfTheory:
     theory = level(name)
-    return replace(theory, name="of-the-test", calculation=replace(theory.stated(), **parts))
+    return replace(
+        theory, name="of-the-test", calculation=replace(theory.require_calculation(), **parts)
+    )
 
 
 def parameters(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def test_its_setups_are_those_of_the_shipped_levels() -> None:
         theory = level(name)
         engine = engine_for(theory)
         assert len(engine.elements(theory)) == count
-        potentials = theory.stated().potentials
+        potentials = theory.require_calculation().potentials
         assert potentials is not None
         for symbol, found in engine.checksums(theory, ["H", "Cu", "Pt"]).items():
             assert found.startswith(potentials.checksums[symbol])

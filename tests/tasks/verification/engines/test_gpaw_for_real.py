@@ -32,7 +32,7 @@ def small_level() -> LevelOfTheory:
     """Return RPBE as cheap as it runs in a test; of a name of its own, as any other settings."""
     shipped = level("gpaw-rpbe")
     quick = replace(
-        shipped.stated(),
+        shipped.require_calculation(),
         basis=Basis(350.0, grid_ang=0.18),
         kpoints=KPoints(13.2),  # six along each axis, for both metals
         scf=Scf(1e-3, max_steps=200),

@@ -36,7 +36,7 @@ def coarse() -> LevelOfTheory:
     """Return a level for a test of plumbing: its energies are of no worth."""
     theory = level("gpaw-pbe-fast")
     stated = replace(
-        theory.stated(),
+        theory.require_calculation(),
         basis=Basis(200.0, grid_ang=0.25),
         kpoints=KPoints(6.0),
         scf=Scf(1e-3, max_steps=200),
@@ -58,7 +58,7 @@ def adslab() -> Atoms:
 
 def relaxed(work: str, book: Logbook) -> Relaxation:
     settled = coarse()
-    engine = engine_for(settled, places={"gpaw": EngineLocation(work=work)})
+    engine = engine_for(settled, locations={"gpaw": EngineLocation(work=work)})
     return compute(adslab(), settled, engine, book=book)
 
 

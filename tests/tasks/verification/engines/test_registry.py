@@ -23,7 +23,7 @@ from tasks.verification.engines import (
 )
 from tasks.verification.engines.base import content_sha256, obeys
 from tasks.verification.engines.failures import kind_of
-from tasks.verification.engines.registry import engine_at
+from tasks.verification.engines.registry import located_engine
 from tasks.verification.relaxation.admission import (
     require_checksums,
     require_elements,
@@ -36,7 +36,7 @@ NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay"
 
 def changed(name: str, **parts: Any) -> LevelOfTheory:
     found = level(name)
-    return replace(found, calculation=replace(found.stated(), **parts))
+    return replace(found, calculation=replace(found.require_calculation(), **parts))
 
 
 def test_the_classes_of_failure_are_those_that_the_queue_knows() -> None:
@@ -81,13 +81,13 @@ def test_an_engine_that_is_not_installed_says_what_to_install(name: str, way_out
     engine = level(name).engine
     command = "no-such-pw.x" if engine == "quantum-espresso" else "no-such-vasp"
     with pytest.raises(EngineError, match=way_out) as caught:
-        engine_for(level(name), places={engine: EngineLocation(command)})
+        engine_for(level(name), locations={engine: EngineLocation(command)})
     assert caught.value.kind is FailureKind.NOT_INSTALLED
 
 
 def test_a_program_without_its_potentials_asks_for_them() -> None:
     with pytest.raises(EngineError, match="set SABATIER_QE_POTENTIALS to the folder"):
-        engine_for(level("qe-pbe"), places={"quantum-espresso": EngineLocation("true")})
+        engine_for(level("qe-pbe"), locations={"quantum-espresso": EngineLocation("true")})
     with pytest.raises(EngineError, match="set SABATIER_VASP_COMMAND, such as"):
         engine_for(level("vasp-oc20"))
 
@@ -120,7 +120,7 @@ def test_a_potential_that_cannot_be_read_is_a_missing_one(tmp_path: Path) -> Non
 
 
 def test_a_level_of_emt_states_nothing_that_emt_has_not() -> None:
-    kpoints = level("gpaw-rpbe").stated().kpoints
+    kpoints = level("gpaw-rpbe").require_calculation().kpoints
     with pytest.raises(UserError, match="engine emt does not read kpoints, which level emt states"):
         engine_for(changed("emt", kpoints=kpoints))
 
@@ -144,7 +144,11 @@ def test_a_level_of_emt_states_nothing_that_emt_has_not() -> None:
         ("emt", {"dispersion": "D3", "dipole": "asymmetric"}, "not read dipole, dispersion"),
         (
             "vasp-oc20",
-            {"smearing": replace(level("qe-pbe").stated().smearing, kind="marzari-vanderbilt")},  # type: ignore[type-var]
+            {
+                "smearing": replace(
+                    level("qe-pbe").require_calculation().smearing, kind="marzari-vanderbilt"
+                )
+            },  # type: ignore[type-var]
             "vasp smears by fermi-dirac",
         ),
     ],
@@ -158,7 +162,7 @@ def test_a_level_that_an_engine_cannot_compute_as_written_is_refused(
 
 @pytest.mark.parametrize("theory", [t for t in shipped_levels() if t.calculation is not None])
 def test_shipped_levels_state_what_their_engine_reads(theory: LevelOfTheory) -> None:
-    engine_at(theory, None).check_level(theory)
+    located_engine(theory, None).check_level(theory)
 
 
 def test_a_functional_without_translation_is_refused() -> None:

@@ -23,7 +23,7 @@ from tasks.verification.engines import (
     engine_for,
 )
 from tasks.verification.engines.replay_table import (
-    KnownEnergy,
+    TabulatedEnergy,
     adsorption,
     energy_id,
     gas_zeros,
@@ -31,11 +31,11 @@ from tasks.verification.engines.replay_table import (
     write_energy_table,
 )
 from tasks.verification.labels.energies import MemoryCache
-from tasks.verification.labels.verify import RelaxedElsewhere, VerifiedEnergy, verify_adslab
+from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.compute import compute
 
 BASE = level("emt")
-PLACED = replace(BASE.stated(), mode="single_point", geometry="as-placed")
+PLACED = replace(BASE.require_calculation(), mode="single_point", geometry="as-placed")
 EMT = replace(BASE, name="emt-as-placed", calculation=PLACED)
 METALS = ("Cu", "Pt", "Pd")
 
@@ -55,10 +55,10 @@ def adslab(metal: str, name: str = "O") -> Atoms:
 
 
 def verified(metal: str, at: LevelOfTheory, path: Path | None = None) -> VerifiedEnergy:
-    places = {"replay": EngineLocation(potentials=str(path))} if path else None
-    engine = engine_for(at, places=places)
+    locations = {"replay": EngineLocation(potentials=str(path))} if path else None
+    engine = engine_for(at, locations=locations)
     both = adslab(metal), slab(metal)
-    placed = None if path else RelaxedElsewhere(*both)
+    placed = None if path else RelaxedGeometries(*both)
     return verify_adslab(*both, adsorbate("O"), at, MemoryCache(), engine, relaxed=placed)
 
 
@@ -69,15 +69,15 @@ def replayed(path: Path) -> LevelOfTheory:
     return replace(EMT, name="again", engine="replay", calculation=calculation)
 
 
-def of_emt() -> Iterator[KnownEnergy]:
+def of_emt() -> Iterator[TabulatedEnergy]:
     """Yield the total energies that EMT has of a few adslabs, their slabs and their gases."""
     engine = engine_for(EMT)
     for metal in METALS:
         for atoms in (slab(metal), adslab(metal)):
-            yield KnownEnergy(atoms, compute(atoms, EMT, engine).energy_ev)
+            yield TabulatedEnergy(atoms, compute(atoms, EMT, engine).energy_ev)
     gas = dict(verified("Cu", EMT).references)
     yield from (
-        KnownEnergy(zero.atoms, gas.get(name, 0.0))
+        TabulatedEnergy(zero.atoms, gas.get(name, 0.0))
         for name, zero in zip(EMT.reference.molecules, gas_zeros(EMT.reference), strict=True)
     )
 
@@ -114,7 +114,7 @@ def test_labels_of_a_database_are_replayed_from_their_placements(tmp_path: Path)
 def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:
     at, engine = (
         replayed(table),
-        engine_for(replayed(table), places={"replay": EngineLocation(potentials=str(table))}),
+        engine_for(replayed(table), locations={"replay": EngineLocation(potentials=str(table))}),
     )
     moved = adslab("Cu")
     moved.positions[-1, 2] += 0.05
@@ -125,7 +125,7 @@ def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:
 
 def test_another_table_is_another_level(table: Path, tmp_path: Path) -> None:
     at, other = replayed(table), tmp_path / "other.parquet"
-    write_energy_table(other, [*of_emt(), KnownEnergy(slab("Ag"), 1.0)])
+    write_energy_table(other, [*of_emt(), TabulatedEnergy(slab("Ag"), 1.0)])
     assert replayed(other).level_hash != at.level_hash
     with pytest.raises(EngineError, match="of table has checksum"):
         verified("Cu", at, other)
@@ -141,7 +141,7 @@ def test_the_same_energies_are_the_same_file_in_any_order(tmp_path: Path) -> Non
 def test_two_energies_of_one_structure_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"one energy, got 1.0 and 2.0 eV of Cu12"):
         write_energy_table(
-            tmp_path / "t", [KnownEnergy(slab("Cu"), 1.0), KnownEnergy(slab("Cu"), 2.0)]
+            tmp_path / "t", [TabulatedEnergy(slab("Cu"), 1.0), TabulatedEnergy(slab("Cu"), 2.0)]
         )
 
 
@@ -159,15 +159,18 @@ def test_an_id_does_not_see_lattice_shifts_or_where_a_molecule_is() -> None:
 
 def test_what_a_level_or_a_machine_lacks_is_named(table: Path) -> None:
     at = replayed(table)
-    places = {"replay": EngineLocation(potentials=str(table))}
-    relaxing = replace(at, calculation=replace(at.stated(), mode="relaxation"))
+    locations = {"replay": EngineLocation(potentials=str(table))}
+    relaxing = replace(at, calculation=replace(at.require_calculation(), mode="relaxation"))
     with pytest.raises(UserError, match="no forces, level again states mode: relaxation"):
-        engine_for(relaxing, places=places)
+        engine_for(relaxing, locations=locations)
     with pytest.raises(UserError, match="must state which table it is"):
-        engine_for(replace(at, calculation=replace(at.stated(), potentials=None)), places=places)
+        engine_for(
+            replace(at, calculation=replace(at.require_calculation(), potentials=None)),
+            locations=locations,
+        )
     with pytest.raises(EngineError, match="set SABATIER_REPLAY_TABLE"):
         engine_for(at)
-    assert computable_elements(at, places) == {*METALS, "C", "H", "N", "O"}
+    assert computable_elements(at, locations) == {*METALS, "C", "H", "N", "O"}
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:

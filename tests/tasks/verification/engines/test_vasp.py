@@ -96,7 +96,7 @@ def inputs(folder: Path) -> list[str]:
 
 
 def parameters(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[str, Any]:
-    theory = replace(LEVEL, calculation=replace(LEVEL.stated(), **parts))
+    theory = replace(LEVEL, calculation=replace(LEVEL.require_calculation(), **parts))
     return vasp_parameters(CalculationJob(atoms, theory, Path(), rung), "/potentials/potpaw_PBE")
 
 
@@ -119,8 +119,8 @@ def test_the_version_is_compared_once_vasp_has_told_it(
     tmp_path: Path, bounds: str, right: bool
 ) -> None:
     vasp = engine(tmp_path)
-    theory = replace(LEVEL, calculation=replace(LEVEL.stated(), engine_version=bounds))
-    engine_for(theory, places={"vasp": vasp.place})  # before it, nothing is known
+    theory = replace(LEVEL, calculation=replace(LEVEL.require_calculation(), engine_version=bounds))
+    engine_for(theory, locations={"vasp": vasp.location})  # before it, nothing is known
     if right:
         assert compute(HYDROGEN, theory, vasp).converged
         return
@@ -219,7 +219,7 @@ def test_the_files_of_an_earlier_step_are_no_answer(tmp_path: Path) -> None:
 
 
 def test_elements_are_those_with_a_potcar_of_the_levels_kind(tmp_path: Path) -> None:
-    vasp, how = engine(tmp_path), LEVEL.stated()
+    vasp, how = engine(tmp_path), LEVEL.require_calculation()
     assert vasp.elements(LEVEL) == {"H", "Cu", "O"}
     assert how.potentials is not None
     kinds = replace(how, potentials=replace(how.potentials, kinds={"Cu": "_pv", "Ni": "_pv"}))

@@ -128,8 +128,8 @@ def test_a_slab_asks_by_its_mesh_and_its_magnetic_elements() -> None:
     ],
 )
 def test_the_program_is_started_on_its_ranks(command: str, ranks: int, started: str) -> None:
-    places = {"quantum-espresso": EngineLocation(command, "potentials", "work")}
-    found = with_ranks(places, QE, ranks)
+    locations = {"quantum-espresso": EngineLocation(command, "potentials", "work")}
+    found = with_ranks(locations, QE, ranks)
     assert found["quantum-espresso"] == EngineLocation(started, "potentials", "work")
 
 

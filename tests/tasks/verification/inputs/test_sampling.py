@@ -68,7 +68,10 @@ def test_a_crystal_of_layers_is_no_slab_and_needs_no_vacuum() -> None:
     assert not is_slab(crystal)
     assert kpoint_mesh(crystal, RULE) == (12, 12, 4)
     emt = level("emt")
-    stated = replace(emt.stated(), checks=replace(emt.stated().checks, min_vacuum_ang=8.0))
+    stated = replace(
+        emt.require_calculation(),
+        checks=replace(emt.require_calculation().checks, min_vacuum_ang=8.0),
+    )
     admit(crystal, replace(emt, calculation=stated), engine_for(emt))
 
 
@@ -146,11 +149,11 @@ def test_unpaired_electrons_are_refused_where_spins_are_not_free(name: str) -> N
 
 
 def test_asymmetric_slabs_get_a_dipole_correction_and_others_do_not() -> None:
-    stated = level("gpaw-rpbe").stated()
+    stated = level("gpaw-rpbe").require_calculation()
     assert needs_dipole(with_oxygen(slab()), stated)
     assert not needs_dipole(slab(), stated)
     assert not needs_dipole(boxed(molecule("CO"), 5.0), stated)
-    assert not needs_dipole(with_oxygen(slab()), level("vasp-oc20").stated())
+    assert not needs_dipole(with_oxygen(slab()), level("vasp-oc20").require_calculation())
     one_side = slab()
     one_side.symbols[2] = "Pt"
     assert needs_dipole(one_side, stated)
@@ -159,7 +162,7 @@ def test_asymmetric_slabs_get_a_dipole_correction_and_others_do_not() -> None:
 def test_an_asymmetric_slab_is_so_wherever_it_lies_in_its_cell() -> None:
     lifted = slab()
     lifted.positions[:, 2] += 6.0  # wraps
-    assert not needs_dipole(lifted, level("gpaw-rpbe").stated())
+    assert not needs_dipole(lifted, level("gpaw-rpbe").require_calculation())
     assert vacuum_middle(slab()) == pytest.approx(0.0, abs=1e-9)
 
 

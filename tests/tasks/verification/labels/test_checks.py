@@ -153,7 +153,7 @@ def test_slab_and_gas_energies_are_taken_from_the_cache_of_their_level() -> None
     emt, engine, cache = level("emt"), engine_for(level("emt")), MemoryCache()
     cache.put(EnergyKey("gas", "H2", emt.level_hash), 42.0)
     assert gas_energy("H2", emt, engine, cache).energy_ev == 42.0
-    how = emt.stated()
+    how = emt.require_calculation()
     tighter = replace(
         emt, calculation=replace(how, relaxation=replace(how.relaxation, fmax_ev_ang=0.01))
     )

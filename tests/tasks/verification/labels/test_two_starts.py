@@ -28,7 +28,7 @@ IDS = [f"{n:064x}" for n in range(2000)]
 
 def sampling(share: float, **limits: float) -> LevelOfTheory:
     emt = level("emt")
-    stated = emt.stated()
+    stated = emt.require_calculation()
     checks = replace(stated.checks, two_start_share=share, **limits)
     return replace(emt, name="sampled", calculation=replace(stated, checks=checks))
 
@@ -127,11 +127,11 @@ def test_no_energy_from_the_second_start_confirms_nothing() -> None:
 def test_a_second_start_that_was_stopped_is_tried_again_and_the_first_is_not(
     tmp_path: Path,
 ) -> None:
-    place = EngineLocation(work=str(tmp_path))
+    location = EngineLocation(work=str(tmp_path))
     with pytest.raises(EngineError) as caught:
-        verified(sampling(1.0), Failing(place, kind=FailureKind.WALL_LIMIT))
+        verified(sampling(1.0), Failing(location, kind=FailureKind.WALL_LIMIT))
     assert caught.value.kind is FailureKind.WALL_LIMIT
     kept = {path.name for path in (tmp_path / "sampled" / "adslab-a").glob("*.steps")}
     assert kept == {"rung1.steps", "second-start-rung1.steps"}
-    done = verified(sampling(1.0), EmtEngine(place), attempt=2)
+    done = verified(sampling(1.0), EmtEngine(location), attempt=2)
     assert done.energy_ev == verified(sampling(1.0)).energy_ev

@@ -99,7 +99,7 @@ def test_a_crystal_without_a_minimum_near_its_size_is_refused_by_name() -> None:
 def test_every_size_is_admitted_climbs_the_ladder_and_has_the_mesh_of_the_start() -> None:
     spin = Spin("magnetic-elements", {"Ni": 1.0})
     kpoints = KPoints(14.5)  # 8 at the start of nickel, 7 where it is 2 % longer
-    stated = replace(EMT_LEVEL.stated(), kpoints=kpoints, spin=spin)
+    stated = replace(EMT_LEVEL.require_calculation(), kpoints=kpoints, spin=spin)
     at, engine = replace(EMT_LEVEL, calculation=stated), Watched()
     found = equilibrium(crystal("Ni").atoms, at, engine)
     assert len(engine.seen) == 1 + len(found.points)

@@ -22,7 +22,7 @@ from tasks.verification.engines import CalculationJob, EngineError, FailureKind,
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.labels.energies import MemoryCache, gas_energy, slab_energy
-from tasks.verification.labels.verify import RelaxedElsewhere, verify_adslab
+from tasks.verification.labels.verify import RelaxedGeometries, verify_adslab
 from tasks.verification.relaxation.compute import compute
 
 EMT_LEVEL = level("emt")
@@ -133,7 +133,7 @@ def test_the_end_of_a_relaxation_has_the_borders_tags_and_moments_of_its_start()
 
 
 def single_points() -> LevelOfTheory:
-    how = replace(EMT_LEVEL.stated(), mode="single_point", geometry="emt")
+    how = replace(EMT_LEVEL.require_calculation(), mode="single_point", geometry="emt")
     return replace(EMT_LEVEL, name="emt-points", calculation=how)
 
 
@@ -144,7 +144,7 @@ def test_single_points_are_another_level_that_moves_nothing_but_the_gas() -> Non
     adslab += Atoms("H", positions=[adslab.positions[2] + [0, 0, 1.6]])
     adslab.set_tags([0, 0, 1, 2])
     cache = MemoryCache()
-    placed = RelaxedElsewhere(adslab, slab())
+    placed = RelaxedGeometries(adslab, slab())
     done = verify_adslab(adslab, slab(), adsorbate("H"), points, cache, relaxed=placed)
     assert done.steps == 0
     np.testing.assert_array_equal(done.atoms.positions, adslab.positions)
@@ -163,7 +163,7 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
     adslab += Atoms("O", positions=[adslab.positions[2] + [0, 0, 1.6]])
     adslab.set_tags([0, 0, 1, 2])
     engine = engine_for(EMT_LEVEL)
-    relaxed = RelaxedElsewhere(
+    relaxed = RelaxedGeometries(
         compute(adslab, EMT_LEVEL, engine).atoms, compute(slab(), EMT_LEVEL, engine).atoms
     )
     oxygen, points = adsorbate("O"), single_points()
@@ -175,7 +175,7 @@ def test_a_single_point_stands_on_the_geometry_of_another_engine() -> None:
 
 
 def test_a_clean_slab_that_reconstructs_is_no_reference() -> None:
-    how = EMT_LEVEL.stated()
+    how = EMT_LEVEL.require_calculation()
     strict = replace(how, checks=replace(how.checks, slab_move_ang=0.001))
     theory = replace(EMT_LEVEL, name="strict", calculation=strict)
     cache = MemoryCache()
@@ -203,7 +203,7 @@ def test_a_single_point_of_a_mere_placement_is_refused() -> None:
     ],
 )
 def test_single_points_name_the_level_that_relaxed(mode: Mode, geometry: str, rule: str) -> None:
-    how = replace(EMT_LEVEL.stated(), mode=mode, geometry=geometry)
+    how = replace(EMT_LEVEL.require_calculation(), mode=mode, geometry=geometry)
     with pytest.raises(UserError, match=rule):
         replace(EMT_LEVEL, name="emt-points", calculation=how)
 
@@ -225,5 +225,5 @@ def test_a_geometry_of_another_slab_is_no_geometry_of_this_one() -> None:
             adsorbate("O"),
             EMT_LEVEL,
             MemoryCache(),
-            relaxed=RelaxedElsewhere(moved, clean),
+            relaxed=RelaxedGeometries(moved, clean),
         )

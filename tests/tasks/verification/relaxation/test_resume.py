@@ -90,7 +90,7 @@ def stopped(work: Path, after: int, settled: LevelOfTheory = LEVEL) -> None:
 
 
 def with_optimiser(name: Any) -> LevelOfTheory:
-    stated = LEVEL.stated()
+    stated = LEVEL.require_calculation()
     return replace(
         LEVEL,
         calculation=replace(stated, relaxation=replace(stated.relaxation, optimiser=name)),
@@ -116,9 +116,9 @@ def test_a_stopped_relaxation_ends_as_if_it_had_not_been(tmp_path: Path, optimis
 
 
 def test_one_that_was_done_and_not_reported_is_not_computed_again(tmp_path: Path) -> None:
-    place = EngineLocation(work=str(tmp_path))
-    first = compute(start(), LEVEL, CountingEngine(place), book=book())
-    again = CountingEngine(place)
+    location = EngineLocation(work=str(tmp_path))
+    first = compute(start(), LEVEL, CountingEngine(location), book=book())
+    again = CountingEngine(location)
     assert compute(start(), LEVEL, again, book=book(2)).energy_ev == first.energy_ev
     assert again.answers == []
 
@@ -257,7 +257,7 @@ def test_where_the_optimiser_goes_another_way_the_rest_is_computed(tmp_path: Pat
 
 
 def hasty(limit_s: float) -> LevelOfTheory:
-    stated = LEVEL.stated()
+    stated = LEVEL.require_calculation()
     relaxation = replace(stated.relaxation, wall_limit_s=limit_s)
     return replace(LEVEL, calculation=replace(stated, relaxation=relaxation))
 
@@ -310,11 +310,11 @@ def test_a_folder_that_another_process_holds_is_left_to_it(tmp_path: Path) -> No
 
     def meanwhile() -> None:
         late = book(2)
-        done = compute(start(), LEVEL, CountingEngine(place), book=late)
+        done = compute(start(), LEVEL, CountingEngine(location), book=late)
         noted.append((done.energy_ev, late.notes))
 
-    place = EngineLocation(work=str(tmp_path))
-    engine = CountingEngine(place, stop_after=3, stop=meanwhile)
+    location = EngineLocation(work=str(tmp_path))
+    engine = CountingEngine(location, stop_after=3, stop=meanwhile)
     done = compute(start(), LEVEL, engine, book=book())
     ((energy_ev, (note,)),) = noted
     assert energy_ev == done.energy_ev
@@ -339,7 +339,7 @@ def test_an_engine_never_sees_files_of_before_and_the_folder_goes_when_it_is_don
     diary = book(2)
     compute(start(), LEVEL, CountingEngine(EngineLocation(work=str(tmp_path))), book=diary)
     assert list(_steps(tmp_path).parent.glob("run-*")) == []
-    remove_work_folder(diary.place)
+    remove_work_folder(diary.work_folder)
     assert list((tmp_path / "emt").iterdir()) == []
 
 
@@ -351,17 +351,17 @@ def test_a_folder_that_is_no_work_folder_is_not_removed(tmp_path: Path) -> None:
 
 
 def test_a_step_limit_leaves_its_end_to_go_on_from(tmp_path: Path) -> None:
-    stated = LEVEL.stated()
+    stated = LEVEL.require_calculation()
     short = replace(
         LEVEL,
         calculation=replace(stated, relaxation=replace(stated.relaxation, max_steps=3)),
     )
-    place, diary = EngineLocation(work=str(tmp_path)), book()
-    first = compute(start(), short, CountingEngine(place), book=diary)
+    location, diary = EngineLocation(work=str(tmp_path)), book()
+    first = compute(start(), short, CountingEngine(location), book=diary)
     assert not first.converged
     assert diary.atoms is not None
     last = LastGeometry(diary.atoms, 1)
-    second = compute(start(), short, CountingEngine(place), book=book(2, last=last))
+    second = compute(start(), short, CountingEngine(location), book=book(2, last=last))
     assert second.energy_ev < first.energy_ev
 
 
@@ -379,7 +379,7 @@ class Stuck(CountingEngine):
 
     outputs = ("log.txt",)
 
-    def version_told(self, folder: Path) -> str:
+    def version_in_output(self, folder: Path) -> str:
         return (folder / "log.txt").read_text()
 
 
@@ -410,10 +410,10 @@ class Climbing(CountingEngine):
 
 
 def test_the_ladder_goes_on_at_the_rung_where_it_was_stopped(tmp_path: Path) -> None:
-    place = EngineLocation(work=str(tmp_path))
+    location = EngineLocation(work=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        compute(start(), LEVEL, Climbing(place, stop_after=3), book=book())
-    again, diary = Climbing(place), book(2)
+        compute(start(), LEVEL, Climbing(location, stop_after=3), book=book())
+    again, diary = Climbing(location), book(2)
     done = compute(start(), LEVEL, again, book=diary)
     assert again.asked == [Rung.SMEARED_START]
     assert [tried.kind for tried in done.tries] == [FailureKind.SCF_NOT_CONVERGED] * 2 + [None]
