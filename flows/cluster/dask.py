@@ -17,8 +17,7 @@ from dask.distributed import (
 )
 from distributed.utils import LoopRunner
 
-from flows.cluster.environment import temporary_environment
-from flows.cluster.workers import ClusterPlan, Device
+from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
 from tasks.verification.engines.launch import thread_variables
 

@@ -1,9 +1,13 @@
-"""Which workers a run wants, and what they compute on. Starts nothing and imports no Dask."""
+"""Which workers a run takes, what they compute on, and the variables they start with.
 
-import ctypes
+Starts nothing and imports neither Dask nor, before it has to count GPUs, torch.
+"""
+
 import importlib.util
+import logging
 import os
-import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +16,13 @@ from flows.errors import CampaignError
 Cuda = bool | Literal["auto"]
 # "auto" is for the workers of a cluster that is there already: each one looks for its own GPU.
 Device = Literal["cpu", "cuda", "auto"]
-_NVML = "libnvidia-ml.so.1"
-_NO_DASK_CUDA = "dask-cuda is not installed: pip install 'sabatier[gpu]'"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """Which workers a run wants; ``address`` goes before starting any.
+    """Which workers a run takes: those at ``address``, or processes that it starts.
 
     ``workers`` counts processes on CPU cores; with GPUs there is one for each GPU.
     """
@@ -34,10 +38,16 @@ def default_workers() -> int:
 
 
 def device_for(plan: ClusterPlan) -> Device:
-    """Return what the workers of ``plan`` compute on.
+    """Return the device that the workers of ``plan`` compute on.
 
-    A GPU that is found but cannot be used is said in one line, and the run goes on without it,
-    because the energies are the same.
+    With ``cuda: auto``, GPUs that cannot be used are left idle with a warning: the energies are the
+    same without them.
+
+    Args:
+        plan: the workers; those of another cluster look for their own GPU unless ``cuda`` is false.
+
+    Returns:
+        The device of every worker.
 
     Raises:
         CampaignError: ``cuda: true`` asks for a GPU, and there is none or it cannot be used.
@@ -47,51 +57,45 @@ def device_for(plan: ClusterPlan) -> Device:
     if plan.address is not None:
         return "cuda" if plan.cuda is True else "auto"
     gpus = count_gpus()
-    missing = _missing(gpus)
-    if not missing:
+    fault = ""
+    if not gpus:
+        fault = "torch finds none on this machine, or is a build without CUDA"
+    elif importlib.util.find_spec("dask_cuda") is None:
+        fault = "dask-cuda is not installed: pip install 'sabatier[gpu]'"
+    if not fault:
         return "cuda"
     if plan.cuda is True:
         raise CampaignError(
-            f"cluster.cuda: true needs a GPU, and {missing}; "
-            "mend that, or leave cuda out to run without one"
+            f"cluster.cuda: true needs a GPU, and {fault}; "
+            "correct that, or leave cuda out to run without one"
         )
     if gpus:
-        print(
-            f"sabatier: GPUs left idle: {gpus}, because {missing}; "
-            "cuda: false in the campaign's cluster silences this",
-            file=sys.stderr,
+        logger.warning(
+            "GPUs left idle: %d, because %s; cuda: false in the campaign's cluster silences this",
+            gpus,
+            fault,
         )
     return "cpu"
 
 
-def _missing(gpus: int) -> str:
-    """Return why no worker can run on a GPU here; empty where one can."""
-    if gpus == 0:
-        return "NVML finds none on this machine"
-    if importlib.util.find_spec("dask_cuda") is None:
-        return _NO_DASK_CUDA
-    if not _torch_is_for_cuda():
-        return "torch is a build without CUDA: install one with it"
-    return ""
-
-
-def _torch_is_for_cuda() -> bool:
-    import torch  # takes seconds, and matters only where there is a GPU
-
-    return torch.version.cuda is not None
-
-
 def count_gpus() -> int:
-    """Return how many GPUs the driver has, without making a CUDA context in this process."""
+    """Return how many GPUs torch may use on this machine."""
+    import torch  # takes two seconds, which only a run that starts workers should wait for
+
+    # Counted through NVML: this process gets no CUDA context, which would hold memory of a GPU.
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def temporary_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give processes that are started in the block these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        nvml = ctypes.CDLL(_NVML)
-    except OSError:  # no NVIDIA driver
-        return 0
-    count = ctypes.c_uint(0)
-    if nvml.nvmlInit_v2() != 0:
-        return 0
-    try:
-        found = nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
+        yield
     finally:
-        nvml.nvmlShutdown()
-    return count.value if found else 0
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 import submitit
 
-from flows.cluster.environment import temporary_environment
+from flows.cluster.workers import temporary_environment
 from flows.config.batch_profile import BatchProfile, BatchSystem
 from flows.errors import CampaignError
 from flows.verification.batch_job import run_job, was_warned

@@ -1,6 +1,5 @@
 """Which workers a run takes: those of GPUs where there are any, else processes on cores."""
 
-import ctypes
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -8,67 +7,27 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from flows.cluster import dask as cluster
 from flows.cluster import predictor_plugin as predictor
 from flows.cluster import workers
-from flows.cluster.workers import ClusterPlan, Cuda, count_gpus, device_for
+from flows.cluster.workers import ClusterPlan, Cuda, device_for
 from flows.errors import CampaignError
 
 HERE = ClusterPlan(workers=2)
-
-
-class Driver:
-    """NVML as ctypes gives it, with ``gpus`` of them."""
-
-    def __init__(self, gpus: int, status: int = 0) -> None:
-        self.gpus, self.status = gpus, status
-        self.open = False
-
-    def nvmlInit_v2(self) -> int:  # noqa: N802  NVML's name
-        self.open = self.status == 0
-        return self.status
-
-    def nvmlDeviceGetCount_v2(self, count: Any) -> int:  # noqa: N802
-        count._obj.value = self.gpus
-        return 0
-
-    def nvmlShutdown(self) -> int:  # noqa: N802
-        self.open = False
-        return 0
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes this a machine with so many GPUs, dask-cuda or not."""
 
-    def make(gpus: int, *, dask_cuda: bool = True, torch_cuda: bool = True) -> None:
-        monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpus))
+    def make(gpus: int, *, dask_cuda: bool = True) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         found = object() if dask_cuda else None
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
-        monkeypatch.setattr(workers, "_torch_is_for_cuda", lambda: torch_cuda)
 
     return make
-
-
-def test_no_driver_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: str) -> None:
-        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert count_gpus() == 0
-
-
-def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(3, status=9))
-    assert count_gpus() == 0
-
-
-def test_gpus_are_counted_and_the_driver_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(3)
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: driver)
-    assert count_gpus() == 3
-    assert not driver.open
 
 
 @pytest.mark.parametrize(
@@ -82,23 +41,14 @@ def test_gpus_are_taken_unless_the_campaign_forbids_it(
     assert device_for(ClusterPlan(2, cuda=cuda)) == device
 
 
-def test_gpus_without_dask_cuda_are_left_idle_with_one_line(
-    machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+def test_gpus_without_dask_cuda_are_left_idle_with_one_warning(
+    machine: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     machine(2, dask_cuda=False)
     assert device_for(HERE) == "cpu"
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "GPUs left idle: 2" in said
-    assert "pip install 'sabatier[gpu]'" in said
-
-
-def test_gpus_that_torch_was_not_built_for_are_left_idle(
-    machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    machine(1, torch_cuda=False)
-    assert device_for(HERE) == "cpu"
-    assert "torch is a build without CUDA" in capsys.readouterr().err
+    (message,) = caplog.messages
+    assert "GPUs left idle: 2" in message
+    assert "pip install 'sabatier[gpu]'" in message
 
 
 @pytest.mark.parametrize(("gpus", "said"), [(0, "finds none"), (1, r"'sabatier\[gpu\]'")])
@@ -114,7 +64,7 @@ def test_a_gpu_that_is_demanded_and_missing_is_refused(
 def test_workers_of_a_cluster_elsewhere_look_for_their_own_gpu(
     monkeypatch: pytest.MonkeyPatch, cuda: Cuda, device: str
 ) -> None:
-    monkeypatch.setattr(workers, "count_gpus", lambda: pytest.fail("asked this machine"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: pytest.fail("asked this machine"))
     assert device_for(ClusterPlan(2, address="tcp://there:8786", cuda=cuda)) == device
 
 
