@@ -17,8 +17,7 @@ from prefect.states import Completed
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
-from flows.deployment.deployed_summary import label_summary, screening_summary
-from flows.deployment.hooks import REFUSED, notify_webhook
+from flows.deployment.hooks import REFUSED, label_summary, notify_webhook, screening_summary
 from flows.deployment.label_trigger import start_when_due
 from flows.errors import CampaignError
 from flows.records.locations import choose_database

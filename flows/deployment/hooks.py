@@ -1,5 +1,6 @@
-"""What is done when a deployed run has ended: its webhook is told."""
+"""What is done when a deployed run has ended: its webhook is line."""
 
+from collections import Counter
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
@@ -9,6 +10,10 @@ from prefect.logging import get_logger
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
 from flows.deployment.webhook import WebhookMessage, send_message
+from screening_db.database.engine import open_database
+from screening_db.learning.labels import new_labels
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.ranking import top_candidates
 
 REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothing failed
 
@@ -44,3 +49,33 @@ def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> W
         run_id=str(run.id),
         detail=detail,
     )
+
+
+def screening_summary(database: str, campaign: str) -> str:
+    """Return how many placements are in which state, and the first candidate."""
+    db = open_database(database, create=False)
+    try:
+        states: Counter[str] = Counter()
+        for row in funnel_counts(db, campaign):
+            if row.stage == "placement":
+                states[row.state.replace("_", " ")] += row.count
+        first = top_candidates(db, campaign, 1)
+    finally:
+        db.close()
+    line = f"{sum(states.values())} placements"
+    line += "".join(f", {count} {state}" for state, count in sorted(states.items()))
+    for best in first:
+        line += (
+            f"; first {best.bulk}{best.miller.replace(' ', '')} {best.adsorbate} "
+            f"{best.energy_ev:+.2f} ± {best.sigma_ev:.2f} eV"
+        )
+    return line
+
+
+def label_summary(database: str, campaign: str) -> str:
+    """Return how many labels of the campaign may be trained on."""
+    db = open_database(database, create=False)
+    try:
+        return f"{new_labels(db, campaign).count} labels may be trained on"
+    finally:
+        db.close()

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.display.labels import SHORT_ID
-from flows.display.queue_curve import label_lines, show_steps
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
 from screening_db.calculations.attempts import StoredFile, attempts_of, stored_files
@@ -16,7 +15,7 @@ from screening_db.database.engine import Database
 from screening_db.queries.labels import find_label
 from screening_db.queue.commands import CommandResult
 from screening_db.queue.view import ItemKey, QueueItem, queue_items
-from screening_db.tables.verification import CalculationRow
+from screening_db.tables.verification import CalculationRow, LabelRow
 from tasks.reports.report import surface_name
 
 _UNCHANGED_SHOWN = 10
@@ -68,7 +67,7 @@ def show_queue_item(db: Database, item: QueueItem) -> None:
         ("state", f"{item.state}, priority {item.priority:g}, memory class {item.memory_class}"),
         ("asked by", f"{item.campaign} ({item.why})"),
         ("predicted", _energy(item)),
-        *label_lines(find_label(db, item.item, item.level)),
+        *_label_lines(find_label(db, item.item, item.level)),
         ("failure", ": ".join(filter(None, (item.error_class, item.error_message)))),
     ]
     for name, value in lines:
@@ -79,7 +78,7 @@ def show_queue_item(db: Database, item: QueueItem) -> None:
         print("tries      none yet")
     for row in tried:
         _show_try(row, stored_files(db, row))
-        show_steps(row, steps_of(db, (row.item, row.level, row.token)))
+        _show_steps(row, steps_of(db, (row.item, row.level, row.token)))
 
 
 def write_attempts(db: Database, item: QueueItem, folder: Path) -> None:
@@ -195,3 +194,48 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
             f"files are written into a folder; {folder} cannot be one ({fault.strerror}); give "
             "another --out"
         ) from fault
+
+
+def _show_steps(tried: CalculationRow, steps: Sequence[Step]) -> None:
+    """Print every step of one try: total energy, largest force, time since the try began."""
+    for step in steps:
+        print(
+            f"  step {step.step:>4}  {step.energy_ev:14.6f} eV  fmax {step.fmax:8.4f} eV/Å  "
+            f"after {max(0.0, step.at - tried.started_at):.1f} s"
+        )
+
+
+def _label_lines(label: LabelRow | None) -> list[tuple[str, str]]:
+    """Return what a label says, as names and values; nothing where there is none."""
+    if label is None:
+        return []
+    apart = label.two_start_ev
+    return [
+        ("label", f"{label.energy_ev:+.3f} eV, {_worth(label)}"),
+        ("flags", "; ".join(_flag(label, name) for name in label.flags)),
+        ("site", _site(label)),
+        ("text", label.relaxed_text),
+        ("two starts", "" if apart is None else f"{apart:.4f} eV apart"),
+    ]
+
+
+def _worth(label: LabelRow) -> str:
+    if label.trainable:
+        return "may be trained on"
+    return "not trained on" if label.converged else "not converged, not trained on"
+
+
+def _flag(label: LabelRow, name: str) -> str:
+    """Return a flag with the number that was found and its limit."""
+    if name not in label.flag_numbers:
+        return name
+    found, limit = label.flag_numbers[name]
+    return f"{name} {'beyond all numbers' if found is None else f'{found:.3g}'} (limit {limit:g})"
+
+
+def _site(label: LabelRow) -> str:
+    if not label.site_after:
+        return ""
+    if not label.migrated:
+        return label.site_after
+    return f"{label.site_after}, begun on {label.site_before}"
