@@ -21,7 +21,7 @@ import torch
 
 from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import Row
-from model.network.ensemble import Answers, Ensemble
+from model.network.ensemble import Ensemble, EnsembleOutput
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.training.run import split_table
 from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE
@@ -123,14 +123,14 @@ def _errors(run: Run, predictor: QECatalyticPredictor) -> Errors:
 
 def _answers(predictor: QECatalyticPredictor, rows: Sequence[Row]) -> dict[str, np.ndarray]:
     examples = predictor.ensemble.reader.read([row.configuration() for row in rows])
-    said: Answers = predictor.ensemble.answer_examples(examples)
+    said: EnsembleOutput = predictor.ensemble.answer_examples(examples)
     answers = {
         "mean": said.energy(predictor.modes[GRAPH_MODE].regression_share),
         "regression": said.regression_R,
         "tokens": said.token_R,
     }
     if TEXT_MODE in predictor.modes:
-        alone = predictor.ensemble.answer_examples([e.text_alone() for e in examples])
+        alone = predictor.ensemble.answer_examples([e.without_graph() for e in examples])
         answers["text alone"] = alone.energy(predictor.modes[TEXT_MODE].regression_share)
     return answers
 

@@ -25,7 +25,7 @@ from flows.learning.training import train
 from model.contract import Prediction, Predictor
 from model.data.rows import UNRELAXED, Row, read_rows
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
-from model.uncertainty.metrics import AccuracyScores, score
+from model.uncertainty.metrics import AccuracyScores, accuracy_scores
 from model.uncertainty.modes import TEXT_MODE
 
 REPORT_FOLD = 4
@@ -112,7 +112,7 @@ def _line(
 ) -> Line:
     field = {"regression": "regression_ev", "tokens": "token_ev"}.get(answer, "energy_ev")
     mode = predictor.modes["text" if view == "text" or not len(rows[0].numbers_N) else "graph"]
-    scores = score(
+    scores = accuracy_scores(
         np.array([getattr(p, field) for p in said]),
         np.array([p.sigma_ev for p in said]),
         np.array([row.energy_ev for row in rows]),

@@ -27,7 +27,7 @@ from model.data.domain import domain_of
 from model.data.rows import Row, read_rows, split
 from model.prediction.baseline import BaselinePredictor, train_baseline
 from model.prediction.medians import MedianPredictor, train_medians
-from model.uncertainty.metrics import AccuracyScores, score
+from model.uncertainty.metrics import AccuracyScores, accuracy_scores
 from tasks.training_data.benchmark_tables import PUBLISHED
 
 REPORT_FOLD = 4
@@ -144,7 +144,7 @@ def _published_lines(said: dict[str, list[Answered]], ours: Sequence[Answered]) 
 
 
 def _scores(answers: Sequence[Answered]) -> AccuracyScores:
-    return score(
+    return accuracy_scores(
         np.array([answer.energy_ev for answer in answers]),
         np.array([answer.sigma_ev for answer in answers]),
         np.array([answer.row.energy_ev for answer in answers]),

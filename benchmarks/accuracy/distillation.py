@@ -136,7 +136,7 @@ def _errors(options: argparse.Namespace, table: Path, seed: int) -> tuple[float,
 
 def _mae(student: QECatalyticPredictor, rows: Sequence[Row]) -> float:
     examples = student.ensemble.reader.read([row.configuration() for row in rows])
-    alone = student.ensemble.answer_examples([example.text_alone() for example in examples])
+    alone = student.ensemble.answer_examples([example.without_graph() for example in examples])
     energy_R = alone.energy(student.modes[TEXT_MODE].regression_share)
     return float(np.abs(energy_R - np.array([row.energy_ev for row in rows])).mean())
 

@@ -29,10 +29,15 @@ import torch
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
 from model.data.kept_rows import read_hold_out
 from model.data.rows import UNRELAXED, Row, read_rows
-from model.data.splits import CALIBRATE, GATE, LABEL_SHARES, TRAIN, of_part, part_of
-from model.fine_tuning.fine_tune import TuneRecipe, begun_from, fine_tune, reader_of, train_member
+from model.data.splits import CALIBRATE, GATE, LABEL_SHARES, TRAIN, assign_part, rows_of_part
+from model.fine_tuning.fine_tune import (
+    fine_tune,
+    fine_tune_member,
+    reader_for,
+    starting_network,
+)
 from model.fine_tuning.gate import judge_candidate
-from model.fine_tuning.interpolate import SHARES, between
+from model.fine_tuning.interpolate import SHARES, interpolated
 from model.fine_tuning.job import tuning_job
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
@@ -40,6 +45,7 @@ from model.network.ensemble import Ensemble
 from model.network.members import load_members
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
+from model.training.recipes import TuneRecipe
 from tasks.enumeration.bulks import alloy_specs, resolve_bulks
 from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
 from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, relax_all
@@ -170,19 +176,19 @@ def compare(
 ) -> list[Run]:
     """Fine-tune one member once and look at it at every share of the way."""
     learn, tested = region(out)
-    held_out = of_part(read_hold_out(parent), GATE)
+    held_out = rows_of_part(read_hold_out(parent), GATE)
     recipe = TuneRecipe(method=method, replay_share=replay_share, seed=seed, watch_every=1000)
     folder = out / "runs" / f"{method}-{labels}-{replay_share}-{seed}"
     job = tuning_job(parent, draw(learn, labels, seed), folder, recipe, "cpu")
-    before = begun_from(job, 0)
+    before = starting_network(job, 0)
     started = time.process_time()
-    after = train_member(job, 0)
+    after = fine_tune_member(job, 0)
     spent = time.process_time() - started
-    reader = reader_of(job, before)
+    reader = reader_for(job, before)
     known_R, region_R = off([before], reader, held_out), off([before], reader, tested)
     found = []
     for share in SHARES:
-        network = between(before, after, share)
+        network = interpolated(before, after, share)
         left_R = off([network], reader, held_out)
         found.append(
             Run(
@@ -249,7 +255,7 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
 
 
 def _part(row: Row) -> str:
-    return part_of(f"{row.group} {row.adsorbate}", LABEL_SHARES)
+    return assign_part(f"{row.group} {row.adsorbate}", LABEL_SHARES)
 
 
 def _cpu_seconds() -> float:

@@ -26,7 +26,7 @@ from model.text.tokenizer import load_tokenizer
 from model.training.align_stage import EVALUATED, retrieval, similarity
 from model.training.run import split_table, train_member
 from model.training.samples import make_samples
-from model.uncertainty.metrics import score
+from model.uncertainty.metrics import accuracy_scores
 from model.uncertainty.modes import GRAPH_MODE
 
 REPORT_FOLD = 4
@@ -89,7 +89,7 @@ def parity(options: argparse.Namespace) -> None:
     truth_R = np.array([row.energy_ev for row in rows])
     law = predictor.modes[GRAPH_MODE].calibration.level(rows[0].level).law
     reach = float(law.half_width(np.array([0.9]))[0])
-    scores = score(energy_R, sigma_R, truth_R, law)
+    scores = accuracy_scores(energy_R, sigma_R, truth_R, law)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6))
     left.errorbar(
         truth_R, energy_R, reach * sigma_R, fmt="o", ms=2.5, lw=0.5, alpha=0.6, color="tab:blue"

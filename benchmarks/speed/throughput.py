@@ -19,7 +19,7 @@ from flows.config.training_recipe import find_recipe
 from flows.learning.training import read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
-from model.network.ensemble import Answers, Ensemble
+from model.network.ensemble import Ensemble, EnsembleOutput
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import model_text, train_tokenizer
@@ -36,7 +36,7 @@ class Timed:
 
     name: str
     ensemble: Ensemble
-    finish: Callable[[Answers], object]  # what a prediction needs beside the networks
+    finish: Callable[[EnsembleOutput], object]  # what a prediction needs beside the networks
     seconds: float = 0.0
     tokens: int = 0
 
@@ -70,7 +70,7 @@ def _checkpoint(name: str) -> Timed:
     predictor = load_predictor(name)
     if not isinstance(predictor, QECatalyticPredictor):
         raise SystemExit(f"{name} is no QE-Catalytic checkpoint")
-    return Timed(name, predictor.ensemble, predictor.modes[GRAPH_MODE].doubt)
+    return Timed(name, predictor.ensemble, predictor.modes[GRAPH_MODE].signal)
 
 
 def _preset(name: str, table: Path) -> Timed:

@@ -15,8 +15,8 @@ from model.encoders.registry import encoder_from_json
 from model.errors import ModelError
 from model.network.config import LanguageConfig
 from model.prediction.baseline import train_baseline
-from model.training.assemble import assemble
-from model.training.run import STAGES, TrainingPlan, prepare, split_table, train_members
+from model.training.assemble import assemble_checkpoint
+from model.training.run import STAGES, TrainingPlan, prepare_training, split_table, train_members
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def train(
     plan = training_plan(settings, recipe_file, table, folder)
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
         raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
-    prepare(plan)
+    prepare_training(plan)
     seen, held_out, _ = split_table(plan)
     domain = domain_of([*seen, *held_out])
     seed = plan.stages[0].seed
@@ -77,7 +77,7 @@ def train(
     train_members(plan, members=settings.members, processes=settings.processes, until=until)
     if until and until != STAGES[type(plan.stages[-1])]:
         return [baseline]
-    return [baseline, assemble(plan, members=settings.members)]
+    return [baseline, assemble_checkpoint(plan, members=settings.members)]
 
 
 def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> TrainingPlan:

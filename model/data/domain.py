@@ -34,7 +34,7 @@ def domain_of(rows: Sequence[Row]) -> Domain:
     )
 
 
-def joined(one: Domain, other: Domain) -> Domain:
+def merge_domains(one: Domain, other: Domain) -> Domain:
     """Return the domain that holds what either holds."""
     levels = one.levels | other.levels
     none: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ def joined(one: Domain, other: Domain) -> Domain:
     )
 
 
-def why_outside(
+def out_of_domain_reason(
     domain: Domain,
     configuration: Configuration,
     distance: float = 0.0,
@@ -70,7 +70,7 @@ def why_outside(
     return ""
 
 
-def prediction_of(
+def make_prediction(
     configuration: Configuration,
     checkpoint_sha256: str,
     reason: str,
@@ -102,7 +102,7 @@ def prediction_of(
     )
 
 
-def answers_of_one_head(
+def single_head_predictions(
     predictor: Predictor,
     configurations: Sequence[Configuration],
     energy_R: NDArray[np.float64],
@@ -110,10 +110,10 @@ def answers_of_one_head(
 ) -> list[Prediction]:
     """Return the predictions of a predictor whose energy comes from one place."""
     return [
-        prediction_of(
+        make_prediction(
             configuration,
             predictor.checkpoint_sha256,
-            why_outside(predictor.domain, configuration),
+            out_of_domain_reason(predictor.domain, configuration),
             energy_ev=energy_ev,
             sigma_ev=sigma_ev,
             regression_ev=energy_ev,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from model.checkpoint import Checkpoint
 from model.data.rows import Row, read_rows
-from model.data.splits import HOLD_OUT_SHARES, part_of
+from model.data.splits import HOLD_OUT_SHARES, assign_part
 from model.errors import ModelError
 
 HOLD_OUT, REPLAY = "hold-out.parquet", "replay.parquet"
@@ -39,14 +39,14 @@ _SCHEMA = pa.schema(
 )
 
 
-def keep_rows(folder: Path, train: Sequence[Row], held_out: Sequence[Row]) -> None:
+def write_kept_rows(folder: Path, train: Sequence[Row], held_out: Sequence[Row]) -> None:
     """Write both files into a checkpoint's folder, which is sealed after it."""
-    parted = [replace(row, part=part_of(row.pair, HOLD_OUT_SHARES)) for row in held_out]
+    parted = [replace(row, part=assign_part(row.pair, HOLD_OUT_SHARES)) for row in held_out]
     write_rows(folder / HOLD_OUT, parted)
     write_rows(folder / REPLAY, replay_sample(train))
 
 
-def hand_on(parent: Checkpoint, folder: Path) -> None:
+def copy_kept_rows(parent: Checkpoint, folder: Path) -> None:
     """Copy both files of a checkpoint into the folder of one that descends from it."""
     for name in (HOLD_OUT, REPLAY):
         shutil.copyfile(parent.folder / name, folder / name)

@@ -15,7 +15,7 @@ HOLD_OUT_SHARES = {CALIBRATE: 0.5, GATE: 0.5}
 LABEL_SHARES = {TRAIN: 0.70, CALIBRATE: 0.15, GATE: 0.15}
 
 
-def part_of(name: str, shares: Mapping[str, float]) -> str:
+def assign_part(name: str, shares: Mapping[str, float]) -> str:
     """Return the part that a name falls into; ``shares`` sum to 1 and their order counts."""
     spot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
     reached = 0.0
@@ -26,7 +26,7 @@ def part_of(name: str, shares: Mapping[str, float]) -> str:
     return part
 
 
-def of_part(rows: Sequence[Row], part: str) -> list[Row]:
+def rows_of_part(rows: Sequence[Row], part: str) -> list[Row]:
     """Return the rows of one part."""
     return [row for row in rows if row.part == part]
 
@@ -42,7 +42,7 @@ def count_pairs(rows: Sequence[Row]) -> int:
     return len({row.pair for row in rows})
 
 
-def require_parts(rows: Sequence[Row]) -> None:
+def require_label_parts(rows: Sequence[Row]) -> None:
     """Refuse labels of which a part is not known, or that stand in two.
 
     Raises:

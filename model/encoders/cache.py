@@ -144,7 +144,7 @@ class FrozenEncoder(nn.Module):
         """Return (N, C) invariants; a condition would be another input, and is refused."""
         if condition_NC is not None:
             raise ValueError("a frozen encoder takes no condition: it runs once for a structure")
-        graphs = [each for each in separate(graph) if len(each.numbers_N)]
+        graphs = [each for each in split_batch(graph) if len(each.numbers_N)]
         names = [self._name(each) for each in graphs]
         known = {name: self.cache.get(name) for name in names}
         new = {n: each for n, each in zip(names, graphs, strict=True) if known[n] is None}
@@ -176,7 +176,7 @@ class FrozenEncoder(nn.Module):
         return said
 
 
-def separate(batch: GraphBatch) -> list[Graph]:
+def split_batch(batch: GraphBatch) -> list[Graph]:
     """Return the graphs of a batch, each for itself, in the batch's precision."""
     here = batch.to("cpu")
     size_B = torch.bincount(here.system_N, minlength=here.n_systems)

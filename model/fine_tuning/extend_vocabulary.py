@@ -22,7 +22,7 @@ from model.text.text_features import composition
 _BY_ADSORBATE = {"facts.adsorbate.weight": 0, "scale.adsorbate_offset_LS": 1}  # name -> axis
 
 
-def grown(network: QECatalytic, rows: Sequence[Row]) -> QECatalytic:
+def with_new_adsorbates(network: QECatalytic, rows: Sequence[Row]) -> QECatalytic:
     """Return the network with a place for every adsorbate that the rows name; old places stay.
 
     What is new begins as an adsorbate that was not seen, and adds nothing.

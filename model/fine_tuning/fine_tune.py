@@ -20,14 +20,19 @@ from typing import Any
 import torch
 
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
-from model.data.domain import domain_from_json, domain_of, domain_to_json, joined, write_json
-from model.data.kept_rows import hand_on, read_hold_out, read_replay
+from model.data.domain import domain_from_json, domain_of, domain_to_json, merge_domains, write_json
+from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
-from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, of_part
-from model.fine_tuning.extend_vocabulary import fit_new_offsets, grown
-from model.fine_tuning.interpolate import best_share, between
+from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
+from model.fine_tuning.extend_vocabulary import fit_new_offsets, with_new_adsorbates
+from model.fine_tuning.interpolate import best_share, interpolated
 from model.fine_tuning.job import TuningJob, require_same, tuning_job
-from model.fine_tuning.tune import Tune, merge_adapters_of_parent, start, tuning_samples
+from model.fine_tuning.tune import (
+    TuneStage,
+    merge_adapters_of_parent,
+    prepare_for_tuning,
+    tuning_samples,
+)
 from model.generation.design import WEIGHTS as DESIGNER
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
@@ -41,8 +46,6 @@ from model.training.samples import make_samples
 from model.training.trainer import Trainer, seconds_spent
 from model.uncertainty.mode_fit import fit_modes, save_mode
 from model.uncertainty.modes import TEXT_MODE
-
-__all__ = ["TuneRecipe", "begun_from", "fine_tune", "reader_of", "train_member"]
 
 
 def fine_tune(
@@ -81,7 +84,7 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
     members = range(job.members)
     if min(processes, job.members) == 1:
         for member in members:
-            train_member(job, member)
+            fine_tune_member(job, member)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         list(pool.map(_train_quietly, [job] * job.members, members))
@@ -89,20 +92,20 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
 
 def _train_quietly(job: TuningJob, member: int) -> None:
     """Train a member for what it leaves on disk: networks do not travel between processes."""
-    train_member(job, member)
+    fine_tune_member(job, member)
 
 
-def train_member(job: TuningJob, member: int) -> QECatalytic:
+def fine_tune_member(job: TuningJob, member: int) -> QECatalytic:
     """Return a member as fine-tuning leaves it; one that has ended is read from disk."""
     recipe = replace(job.recipe, seed=job.recipe.seed + member)
     with _one_thread():
-        network = begun_from(job, member)
-        reader = reader_of(job, network)
-        start(network, recipe)
+        network = starting_network(job, member)
+        reader = reader_for(job, network)
+        prepare_for_tuning(network, recipe)
         old = read_replay(job.parent)
         samples = tuning_samples(job.to_learn(), old, reader, recipe.replay_share)
         aside = make_samples(job.to_calibrate(), reader, {})
-        objective = Tune(samples, aside, reader, recipe)
+        objective = TuneStage(samples, aside, reader, recipe)
         folder, device = job.member_folder(member), torch.device(job.device)
         return merge_adapters_of_parent(
             Trainer(network, objective, recipe, folder, device, says=False).run()
@@ -120,17 +123,17 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def begun_from(job: TuningJob, member: int) -> QECatalytic:
+def starting_network(job: TuningJob, member: int) -> QECatalytic:
     """Return a member of the parent, with places for what the labels name that is new."""
     config = QECatalyticConfig.from_json(job.settings()["network"])
     token = token_ids(load_tokenizer(job.parent.folder / "tokenizer.json"), [GRAPH])[0]
     members = load_members(config, token, job.parent.folder, torch.device(job.device))
-    network = grown(members[member], job.to_learn())
+    network = with_new_adsorbates(members[member], job.to_learn())
     fit_new_offsets(network, job.to_learn(), read_replay(job.parent))
     return network
 
 
-def reader_of(job: TuningJob, network: QECatalytic) -> Reader:
+def reader_for(job: TuningJob, network: QECatalytic) -> Reader:
     """Return what reads configurations for a member."""
     return Reader(network.config, load_tokenizer(job.parent.folder / "tokenizer.json"))
 
@@ -143,9 +146,9 @@ def _assemble(job: TuningJob) -> None:
     networks, share = _as_far_as_it_may(job)
     save_members(networks, folder)
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
-    hand_on(job.parent, folder)
+    copy_kept_rows(job.parent, folder)
     settings = job.settings()
-    domain = joined(domain_from_json(settings["domain"]), domain_of(job.to_learn()))
+    domain = merge_domains(domain_from_json(settings["domain"]), domain_of(job.to_learn()))
     settings |= {
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain),
@@ -162,25 +165,25 @@ def _assemble(job: TuningJob) -> None:
 
 def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
     """Return the members, and how far they went from the parent to what they learnt."""
-    before = [begun_from(job, member) for member in range(job.members)]
-    after = [train_member(job, member) for member in range(job.members)]
+    before = [starting_network(job, member) for member in range(job.members)]
+    after = [fine_tune_member(job, member) for member in range(job.members)]
     known, new = (
-        [row for row in of_part(rows, CALIBRATE) if row.kind in UNRELAXED]
+        [row for row in rows_of_part(rows, CALIBRATE) if row.kind in UNRELAXED]
         for rows in (read_hold_out(job.parent), job.labels)
     )
-    reader, device = reader_of(job, before[0]), torch.device(job.device)
+    reader, device = reader_for(job, before[0]), torch.device(job.device)
 
     def ensemble(members: Sequence[QECatalytic]) -> Ensemble:
         return Ensemble(members, reader, device)
 
     share = best_share(before, after, known, new, ensemble, job.recipe.forget)
-    return [between(a, b, share) for a, b in zip(before, after, strict=True)], share
+    return [interpolated(a, b, share) for a, b in zip(before, after, strict=True)], share
 
 
 def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dict[str, Any]:
     """Fit sigma again on rows that nobody learnt from; the rows of the gate are left alone."""
     modes = fit_modes(
-        Ensemble(networks, reader_of(job, networks[0]), torch.device(job.device)),
+        Ensemble(networks, reader_for(job, networks[0]), torch.device(job.device)),
         [*read_replay(job.parent), *job.to_learn()],
         [row for row in job.to_calibrate() if row.kind in UNRELAXED],
         seed=job.recipe.seed,
@@ -197,13 +200,13 @@ def _card(job: TuningJob, share: float) -> dict[str, Any]:
         "method": job.recipe.method,
         "share": share,  # of the way from the parent to what was learnt
         "members": job.members,
-        "labels": {part: count_pairs(of_part(job.labels, part)) for part in LABEL_SHARES},
+        "labels": {part: count_pairs(rows_of_part(job.labels, part)) for part in LABEL_SHARES},
         "levels": sorted({row.level for row in job.labels}),
         "rows": {
             "train": count_sets(job.to_learn()),
             "replay": count_sets(read_replay(job.parent)),
-            "held_out": count_sets(of_part(read_hold_out(job.parent), CALIBRATE)),
+            "held_out": count_sets(rows_of_part(read_hold_out(job.parent), CALIBRATE)),
         },
-        "stages": {Tune.name: asdict(job.recipe)},
-        "seconds": {Tune.name: spent},
+        "stages": {TuneStage.name: asdict(job.recipe)},
+        "seconds": {TuneStage.name: spent},
     }

@@ -31,9 +31,9 @@ import numpy as np
 from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint
 from model.data.kept_rows import HOLD_OUT, read_hold_out
 from model.data.rows import UNRELAXED, Row
-from model.data.splits import GATE, of_part
+from model.data.splits import GATE, rows_of_part
 from model.errors import ModelError
-from model.fine_tuning.gate_rules import Answered, GateFindings, apply_rules
+from model.fine_tuning.gate_rules import CheckpointErrors, GateFindings, apply_rules
 from model.prediction.predictor import load_predictor
 
 
@@ -77,7 +77,7 @@ def judge_candidate(
     old, new = open_checkpoint(serving), open_checkpoint(candidate)
     _require_same_hold_out(old, new)
     known, fresh = (
-        [row for row in of_part(rows, GATE) if row.kind in UNRELAXED]
+        [row for row in rows_of_part(rows, GATE) if row.kind in UNRELAXED]
         for rows in (read_hold_out(old), labels)
     )
     is_label_R = np.arange(len(known) + len(fresh)) >= len(known)
@@ -105,8 +105,8 @@ def _require_same_hold_out(old: Checkpoint, new: Checkpoint) -> None:
         )
 
 
-def _answered(checkpoint: Checkpoint, rows: Sequence[Row], device: str) -> Answered:
+def _answered(checkpoint: Checkpoint, rows: Sequence[Row], device: str) -> CheckpointErrors:
     predictor = load_predictor(checkpoint.folder, device)
     said = predictor.predict([row.configuration() for row in rows])
     error_R = [one.energy_ev - row.energy_ev for one, row in zip(said, rows, strict=True)]
-    return Answered(np.array(error_R), np.array([one.sigma_ev for one in said]))
+    return CheckpointErrors(np.array(error_R), np.array([one.sigma_ev for one in said]))

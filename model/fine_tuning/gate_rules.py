@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from model.data.rows import Row
 from model.fine_tuning.paired_bootstrap import (
-    Errors,
     PairedComparison,
-    better,
+    PairedErrors,
+    anticorrelation,
     compare_errors,
-    further_from,
-    no_worse,
-    opposed,
+    distance_growth,
+    is_better,
+    is_no_worse,
 )
 from model.uncertainty.metrics import coverage
 
@@ -32,7 +32,7 @@ HOLD_OUT, OVERALL, AT_LEVEL, LABELS = "hold_out", "overall", "at_level", "labels
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class CheckpointErrors:
     """What one checkpoint says of some rows: energy minus label, and sigma."""
 
     error_R: NDArray[np.float64]
@@ -59,8 +59,8 @@ class GateFindings:
 def apply_rules(
     rows: Sequence[Row],
     is_label_R: NDArray[np.bool_],
-    before: Answered,
-    after: Answered,
+    before: CheckpointErrors,
+    after: CheckpointErrors,
     level: str,
     *,
     seed: int,
@@ -77,7 +77,7 @@ def apply_rules(
     errors = _compared(rows, before, after, looks, level, seed=seed)
     covered = {name: (before.covers(look), after.covers(look)) for name, look in looks.items()}
     label_R = np.array([row.energy_ev for row in rows])[is_label_R]
-    rho, turned = opposed(label_R + before.error_R[is_label_R], label_R)
+    rho, turned = anticorrelation(label_R + before.error_R[is_label_R], label_R)
     reasons = [
         *_enough(int(is_label_R.sum())),
         *_no_worse(errors, level),
@@ -100,8 +100,8 @@ def apply_rules(
 
 def _compared(
     rows: Sequence[Row],
-    before: Answered,
-    after: Answered,
+    before: CheckpointErrors,
+    after: CheckpointErrors,
     looks: Mapping[str, NDArray[np.bool_]],
     level: str,
     *,
@@ -110,9 +110,9 @@ def _compared(
     """Return the errors on each look; at the level, old rows and new labels count a half each."""
     clusters = _clusters(rows)
 
-    def errors(chosen_R: NDArray[np.bool_]) -> Errors:
+    def errors(chosen_R: NDArray[np.bool_]) -> PairedErrors:
         own = [name for name, here in zip(clusters, chosen_R, strict=True) if here]
-        return Errors(before.error_R[chosen_R], after.error_R[chosen_R], own)
+        return PairedErrors(before.error_R[chosen_R], after.error_R[chosen_R], own)
 
     strata = {name: [chosen_R] for name, chosen_R in looks.items()}
     if halves := [looks[name] for name in (_known(level), LABELS) if name in looks]:
@@ -167,7 +167,7 @@ def _no_worse(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
         f"{where} the error may grow by {MARGIN:.0%} or {MARGIN_EV} eV at most: "
         f"{_said(errors[name])}"
         for name, where in looks.items()
-        if name in errors and not no_worse(errors[name], MARGIN, MARGIN_EV)
+        if name in errors and not is_no_worse(errors[name], MARGIN, MARGIN_EV)
     ]
 
 
@@ -194,11 +194,13 @@ def _better(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
     if AT_LEVEL not in errors:
         return [f"there is no row at {level} to be better on"]
     found = errors[AT_LEVEL]
-    return [] if better(found) else [f"at {level} the error must shrink for sure: {_said(found)}"]
+    return (
+        [] if is_better(found) else [f"at {level} the error must shrink for sure: {_said(found)}"]
+    )
 
 
 def _as_honest(before: float, after: float) -> list[str]:
-    if further_from(COVERED, before, after) <= COVERAGE_POINTS + 1e-9:
+    if distance_growth(COVERED, before, after) <= COVERAGE_POINTS + 1e-9:
         return []
     return [
         f"intervals of {COVERED:.0%} may be {100 * COVERAGE_POINTS:.0f} points further from it "

@@ -17,9 +17,9 @@ SHARES = (1.0, 0.75, 0.5, 0.25)  # of the way
 FORGET_EV = 0.003  # so little is no loss, however well something was known
 
 
-def between(before: QECatalytic, after: QECatalytic, share: float) -> QECatalytic:
+def interpolated(before: QECatalytic, after: QECatalytic, share: float) -> QECatalytic:
     """Return the network that lies ``share`` of the way from ``before`` to ``after``."""
-    found = after.twin()
+    found = after.clone()
     old, new = before.state_dict(), after.state_dict()
     found.load_state_dict(
         {
@@ -60,7 +60,7 @@ def best_share(
 
     limits = [max((1 + forget) * mae, mae + FORGET_EV) for mae in maes(before)[:2]]
     tried = {
-        share: maes([between(a, b, share) for a, b in zip(before, after, strict=True)])
+        share: maes([interpolated(a, b, share) for a, b in zip(before, after, strict=True)])
         for share in SHARES
     }
     allowed = [

@@ -16,9 +16,16 @@ from model.checkpoint import Checkpoint
 from model.data.domain import write_json
 from model.data.kept_rows import read_hold_out
 from model.data.rows import Row
-from model.data.splits import CALIBRATE, TRAIN, count_pairs, dataset_id, of_part, require_parts
+from model.data.splits import (
+    CALIBRATE,
+    TRAIN,
+    count_pairs,
+    dataset_id,
+    require_label_parts,
+    rows_of_part,
+)
 from model.errors import ModelError
-from model.fine_tuning.tune import resolved
+from model.fine_tuning.tune import resolve_recipe
 from model.network.members import MEMBER
 from model.prediction.predictor import KIND
 from model.training.recipes import TuneRecipe
@@ -52,11 +59,11 @@ class TuningJob:
 
     def to_learn(self) -> list[Row]:
         """Return the labels to learn from."""
-        return of_part(self.labels, TRAIN)
+        return rows_of_part(self.labels, TRAIN)
 
     def to_calibrate(self) -> list[Row]:
         """Return rows that nobody learnt from: of the hold-out and of the labels."""
-        return of_part([*read_hold_out(self.parent), *self.labels], CALIBRATE)
+        return rows_of_part([*read_hold_out(self.parent), *self.labels], CALIBRATE)
 
     def member_folder(self, member: int) -> Path:
         """Return where one member keeps its state."""
@@ -76,11 +83,11 @@ def tuning_job(
             f"checkpoints of kind {KIND} are fine-tuned, {parent.sha256[:12]} is a {parent.kind}; "
             "train it again on a larger table"
         )
-    require_parts(labels)
+    require_label_parts(labels)
     job = TuningJob(parent, tuple(labels), folder, recipe, device)
     _require_answered(job)
     _require_not_held_out(job.to_learn(), read_hold_out(parent))
-    return replace(job, recipe=resolved(recipe, count_pairs(job.to_learn())))
+    return replace(job, recipe=resolve_recipe(recipe, count_pairs(job.to_learn())))
 
 
 def require_same(job: TuningJob) -> None:
@@ -136,7 +143,7 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
     if leaks:
         raise ModelError(
             f"rows that are held out are never trained on, and {len(leaks)} labels are among "
-            f"them, first {leaks[0]}; leave them out (model.kept_rows.held_out_pairs)"
+            f"them, first {leaks[0]}; leave them out (model.data.kept_rows.held_out_pairs)"
         )
 
 

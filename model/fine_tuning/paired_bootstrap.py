@@ -32,7 +32,7 @@ class PairedComparison:
 
 
 @dataclass(frozen=True, eq=False)
-class Errors:
+class PairedErrors:
     """Errors (eV) on the same rows before and after, and which rows are drawn together."""
 
     before_R: NDArray[np.float64]
@@ -56,7 +56,7 @@ class Errors:
         return np.asarray(np.abs(self.after_R) - np.abs(self.before_R))
 
 
-def compare_errors(strata: Sequence[Errors], *, seed: int) -> PairedComparison:
+def compare_errors(strata: Sequence[PairedErrors], *, seed: int) -> PairedComparison:
     """Compare mean absolute errors; strata count alike, however many rows each has."""
     drawn_B = np.mean(
         [resampled_means(one.growth, one.clusters, seed=seed + i) for i, one in enumerate(strata)],
@@ -85,22 +85,24 @@ def resampled_means(
     return np.asarray((times_BC @ total_C) / (times_BC @ size_C))
 
 
-def no_worse(found: PairedComparison, margin: float, margin_ev: float) -> bool:
+def is_no_worse(found: PairedComparison, margin: float, margin_ev: float) -> bool:
     """Return whether errors grew by less than a share or so many eV, 95 % sure."""
     return found.upper_ev <= max(margin * found.mae_before_ev, margin_ev)
 
 
-def better(found: PairedComparison) -> bool:
+def is_better(found: PairedComparison) -> bool:
     """Return whether errors shrank, 95 % sure."""
     return found.upper_ev < 0
 
 
-def further_from(target: float, before: float, after: float) -> float:
+def distance_growth(target: float, before: float, after: float) -> float:
     """Return how much further a share lies from its target than before; below 0 it is nearer."""
     return abs(after - target) - abs(before - target)
 
 
-def opposed(said_R: NDArray[np.float64], truth_R: NDArray[np.float64]) -> tuple[float | None, bool]:
+def anticorrelation(
+    said_R: NDArray[np.float64], truth_R: NDArray[np.float64]
+) -> tuple[float | None, bool]:
     """Return the rank correlation of two series, and whether it is below 0 for sure (95 %).
 
     The bound is Fisher's. Four rows, or a series that is constant, say nothing.

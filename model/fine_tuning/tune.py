@@ -14,14 +14,14 @@ from model.errors import ModelError
 from model.network.adapters import add_adapters, merge_adapters
 from model.network.batches import Reader
 from model.network.qe_catalytic import QECatalytic
-from model.training.joint_stage import Joint
+from model.training.joint_stage import JointStage
 from model.training.recipes import TuneRecipe
 from model.training.samples import Sample, make_samples
 
 _HEADS = ("regression", "recall", "spread")
 
 
-class Tune(Joint):
+class TuneStage(JointStage):
     """Energies of new and old labels, with all but what the method frees as it was."""
 
     name = "tune"
@@ -37,13 +37,13 @@ class Tune(Joint):
         return [part for name, part in network.named_children() if name not in free]
 
 
-def start(network: QECatalytic, recipe: TuneRecipe) -> None:
+def prepare_for_tuning(network: QECatalytic, recipe: TuneRecipe) -> None:
     """Free what learns at all, and put adapters where the method asks for them.
 
     Raises:
         ModelError: the method asks for peft, which is not installed.
     """
-    network.thaw()
+    network.unfreeze()
     if recipe.method == "lora" and not network.config.has_adapters:
         torch.manual_seed(recipe.seed)
         add_adapters(network.language, recipe.lora_rank)
@@ -53,7 +53,7 @@ def merge_adapters_of_parent(network: QECatalytic) -> QECatalytic:
     """Return a trained network in the form of its parent: adapters of ours are merged."""
     if not network.config.has_adapters:
         merge_adapters(network.language)
-    network.thaw()
+    network.unfreeze()
     return network.eval()
 
 
@@ -72,7 +72,7 @@ def tuning_samples(
     ]
 
 
-def resolved(recipe: TuneRecipe, labels: int) -> TuneRecipe:
+def resolve_recipe(recipe: TuneRecipe, labels: int) -> TuneRecipe:
     """Return the recipe with method, epochs and learning rate for so many labels to learn from.
 
     Raises:

@@ -24,7 +24,7 @@ from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.rows import UNRELAXED, Row
 from model.errors import ModelError
 from model.generation.prompts import structure_of
-from model.generation.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_sampler import StreamSampler
 from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.stream_tokens import stream_tokens
@@ -77,7 +77,7 @@ def seen_levels(rows: Sequence[Row]) -> dict[str, SeenLevel]:
 def _skeleton(row: Row) -> Skeleton:
     structure = structure_of(row)
     chosen_N = structure.tags_N == ADSORBATE_TAG
-    return bonded(row.numbers_N[chosen_N], row.positions_N3[chosen_N], row.cell_33).skeleton
+    return bond_graph(row.numbers_N[chosen_N], row.positions_N3[chosen_N], row.cell_33).skeleton
 
 
 def _seen_level(found: Sequence[tuple[Row, Skeleton]]) -> SeenLevel:

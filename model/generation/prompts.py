@@ -14,9 +14,9 @@ from typing import Literal
 
 from model.data.rows import Row
 from model.errors import ModelError
-from model.generation.skeleton import Skeleton, bonded
-from model.generation.stream_grammar import decode
-from model.generation.structure_stream import ADSORBATE_TAG, Structure, encode
+from model.generation.skeleton import Skeleton, bond_graph
+from model.generation.stream_grammar import decode_stream
+from model.generation.structure_stream import ADSORBATE_TAG, Structure, encode_stream
 from model.text.configuration_text import parse_text
 from model.text.energy_tokens import format_energy
 from model.text.stream_tokens import DESCRIBE, STRUCTURE
@@ -28,7 +28,7 @@ READ_GRAPH: frozenset[Instruction] = frozenset(("energy", "describe"))
 
 
 @dataclass(frozen=True)
-class Exchange:
+class PromptAnswer:
     """What is asked and what is to be answered, both as text; the end token is not part of it."""
 
     prompt: str
@@ -74,33 +74,33 @@ def stream_of(row: Row) -> list[str]:
             bonds at the edge of what counts as one would teach the model broken molecules.
     """
     structure = structure_of(row)
-    stream = encode(structure)
-    if not _skeleton(structure).is_same(_skeleton(decode(stream))):
+    stream = encode_stream(structure)
+    if not _skeleton(structure).is_same(_skeleton(decode_stream(stream))):
         raise ModelError(f"the adsorbate of {row.uid} reads back with other bonds")
     return stream
 
 
 def _skeleton(structure: Structure) -> Skeleton:
     chosen_N = structure.tags_N == ADSORBATE_TAG
-    return bonded(
+    return bond_graph(
         structure.numbers_N[chosen_N], structure.positions_N3[chosen_N], structure.cell_33
     ).skeleton
 
 
-def exchange(
+def prompt_answer(
     row: Row, instruction: Instruction, *, stream: list[str] | None = None, name_bulk: bool = True
-) -> Exchange:
+) -> PromptAnswer:
     """Return what a training row asks and answers under one instruction.
 
     ``stream`` is ``stream_of(row)``, computed here where it is None; ``name_bulk`` says whether a
     design names its bulk.
     """
     if instruction == "energy":
-        return Exchange(energy_prompt(row.level, row.text), format_energy(row.energy_ev))
+        return PromptAnswer(energy_prompt(row.level, row.text), format_energy(row.energy_ev))
     if instruction == "describe":
-        return Exchange(describe_prompt(row.level), row.text)
+        return PromptAnswer(describe_prompt(row.level), row.text)
     answer = "".join(stream_of(row) if stream is None else stream)
     if instruction == "structure":
-        return Exchange(structure_prompt(row.level, row.text), answer)
+        return PromptAnswer(structure_prompt(row.level, row.text), answer)
     bulk = parse_text(row.text).bulk if name_bulk else None
-    return Exchange(design_prompt(row.level, row.adsorbate, bulk, row.energy_ev), answer)
+    return PromptAnswer(design_prompt(row.level, row.adsorbate, bulk, row.energy_ev), answer)

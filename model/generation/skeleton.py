@@ -111,7 +111,7 @@ class Skeleton:
 
 
 @dataclass(frozen=True)
-class Bonded:
+class BondedMolecule:
     """An adsorbate with its graph: positions in one image, indices of heavy atoms and hydrogens."""
 
     skeleton: Skeleton
@@ -120,11 +120,11 @@ class Bonded:
     positions_A3: NDArray[np.float64]
 
 
-def bonded(
+def bond_graph(
     numbers_A: NDArray[np.int64],
     positions_A3: NDArray[np.float64],
     cell_33: NDArray[np.float64] | None = None,
-) -> Bonded:
+) -> BondedMolecule:
     """Return the graph of an adsorbate; bonds may cross the in-plane borders of ``cell_33``.
 
     Raises:
@@ -144,7 +144,7 @@ def bonded(
         (chemical_symbols[numbers_A[i]], len(held))
         for i, held in zip(heavy, hydrogens, strict=True)
     )
-    return Bonded(Skeleton(atoms, bonds), tuple(heavy), hydrogens, joined_A3)
+    return BondedMolecule(Skeleton(atoms, bonds), tuple(heavy), hydrogens, joined_A3)
 
 
 def _bonds(

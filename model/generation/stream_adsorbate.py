@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.generation.local_frames import GrowingMolecule
 from model.generation.skeleton import Skeleton, SkeletonMatch
-from model.generation.stream_room import Molecule, SlabRoom
+from model.generation.slab_clearance import Molecule, SlabClearance
 from model.generation.structure_stream import read_bond
 from model.text.stream_tokens import (
     AZIMUTH,
@@ -32,7 +32,7 @@ from model.text.stream_tokens import (
 _BONDS = tuple(token for token in DISTANCE.tokens if DISTANCE.value(token) >= 0.5)
 
 
-class _Written:
+class _WrittenAtoms:
     """The heavy atoms of an adsorbate written so far, and what may come next."""
 
     def __init__(self, graphs: Sequence[Skeleton] | None):
@@ -93,10 +93,10 @@ class _Written:
 
 
 @dataclass
-class Adsorbed:
+class StreamAdsorbate:
     """An adsorbate being written onto a slab, heights as in the slab."""
 
-    room: SlabRoom
+    room: SlabClearance
     grown: GrowingMolecule = field(default_factory=GrowingMolecule)
     symbols: list[str] = field(default_factory=list)
     heavy: list[int] = field(default_factory=list)  # atom of the molecule for each heavy atom
@@ -108,10 +108,10 @@ class Adsorbed:
 
 
 def read_adsorbate(
-    graphs: Sequence[Skeleton] | None, room: SlabRoom
-) -> Generator[Tokens, str, Adsorbed]:
+    graphs: Sequence[Skeleton] | None, room: SlabClearance
+) -> Generator[Tokens, str, StreamAdsorbate]:
     """Read the adsorbate of a stream, one of ``graphs`` or any; it ends where it is complete."""
-    written, adsorbed = _Written(graphs), Adsorbed(room)
+    written, adsorbed = _WrittenAtoms(graphs), StreamAdsorbate(room)
     heavy = adsorbed.heavy
     while not written.is_complete:
         symbol = yield written.elements()
@@ -133,7 +133,7 @@ def read_adsorbate(
     return adsorbed
 
 
-def _first(adsorbed: Adsorbed, symbol: str) -> Generator[Tokens, str, int]:
+def _first(adsorbed: StreamAdsorbate, symbol: str) -> Generator[Tokens, str, int]:
     room = adsorbed.room
     u = FRACTION.value((yield FRACTION.tokens))
     v = FRACTION.value((yield FRACTION.tokens))
@@ -143,7 +143,7 @@ def _first(adsorbed: Adsorbed, symbol: str) -> Generator[Tokens, str, int]:
 
 
 def _links(
-    written: _Written, label: tuple[str, int, int]
+    written: _WrittenAtoms, label: tuple[str, int, int]
 ) -> Generator[Tokens, str, tuple[list[int], str]]:
     """Read what the next heavy atom is bonded to, its source first, and the bond length's token."""
     place = len(written.labels)
@@ -160,14 +160,14 @@ def _links(
         near.append(place - int(RING.value(token)))
 
 
-def _hydrogens(adsorbed: Adsorbed, source: int, count: int) -> Generator[Tokens, str, None]:
+def _hydrogens(adsorbed: StreamAdsorbate, source: int, count: int) -> Generator[Tokens, str, None]:
     for _ in range(count):
         length = yield _BONDS
         yield from _bond(adsorbed, "H", [source], length)
 
 
 def _bond(
-    adsorbed: Adsorbed, symbol: str, near: list[int], length: str
+    adsorbed: StreamAdsorbate, symbol: str, near: list[int], length: str
 ) -> Generator[Tokens, str, int]:
     """Read where an atom lies that is bonded to ``near``, seen from the first of them."""
     polar = yield POLAR.tokens
@@ -180,7 +180,7 @@ def _bond(
 
 
 def read_height(
-    room: SlabRoom, symbol: str, plane_2: NDArray[np.float64], base: float
+    room: SlabClearance, symbol: str, plane_2: NDArray[np.float64], base: float
 ) -> Generator[Tokens, str, NDArray[np.float64]]:
     """Read how far above ``base`` an atom lies, and return its position."""
     steps = DISTANCE.values

@@ -2,7 +2,7 @@
 
 Reading and writing under constraint are one thing: a parser that says at each place which tokens
 are well formed, takes one of them, and ends with the structure. A sampler lets the model choose
-among the admitted tokens; ``decode`` gives it the tokens of a stream that is there.
+among the admitted tokens; ``decode_stream`` gives it the tokens of a stream that is there.
 
 The grammar admits what is well formed and what was asked for: the elements of the slab and, where
 it is named, its stoichiometry; the formula and bond graph of the adsorbate. Of distances it knows
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton
-from model.generation.stream_adsorbate import Adsorbed, read_adsorbate, read_height
-from model.generation.stream_room import SlabRoom
+from model.generation.slab_clearance import SlabClearance
+from model.generation.stream_adsorbate import StreamAdsorbate, read_adsorbate, read_height
 from model.generation.structure_stream import (
     ADSORBATE_TAG,
     SURFACE_TAG,
@@ -92,13 +92,13 @@ class _Site:
     z: float
 
 
-def decode(tokens: Iterable[str]) -> Structure:
+def decode_stream(tokens: Iterable[str]) -> Structure:
     """Return the structure of a stream: slab atoms first, vacuum half below and half above.
 
     Raises:
         ModelError: a token stands where it may not, or the stream ends early.
     """
-    parser = parse(StreamConstraints())
+    parser = stream_parser(StreamConstraints())
     admitted = next(parser)
     try:
         for place, token in enumerate([*tokens, END]):
@@ -113,7 +113,7 @@ def decode(tokens: Iterable[str]) -> Structure:
     raise ModelError("a stream ends with its adsorbate; more tokens follow this one's")
 
 
-def parse(wanted: StreamConstraints) -> Parser:
+def stream_parser(wanted: StreamConstraints) -> Parser:
     """Return a parser of one stream: start it with ``next``, then ``send`` token after token."""
     miller = yield from _miller()
     lengths: list[float] = []
@@ -124,7 +124,7 @@ def parse(wanted: StreamConstraints) -> Parser:
     p, q, r, height = lengths
     repeats = yield from _repeats(wanted)
     primitive_22 = primitive_vectors(p, q, r)
-    room = SlabRoom(primitive_22, wanted.nearest)
+    room = SlabClearance(primitive_22, wanted.nearest)
     sites = yield from _slab(wanted, room, round(float(np.linalg.det(repeats))))
     adsorbed = yield from read_adsorbate(wanted.adsorbates, room)
     yield (END,)
@@ -168,7 +168,7 @@ def _can_become_cell(read: Sequence[int], most: int) -> bool:
 
 
 def _slab(
-    wanted: StreamConstraints, room: SlabRoom, cells: int
+    wanted: StreamConstraints, room: SlabClearance, cells: int
 ) -> Generator[Tokens, str, list[_Site]]:
     sites: list[_Site] = []
     height = 0.0
@@ -208,7 +208,7 @@ def _can_become_slab(
     return counts[more] < units * wanted.ratio.get(more, 0) and units * size <= most
 
 
-def _structure(cell: _Cell, sites: Sequence[_Site], adsorbed: Adsorbed) -> Structure:
+def _structure(cell: _Cell, sites: Sequence[_Site], adsorbed: StreamAdsorbate) -> Structure:
     """Return the adslab with the vacuum half below and half above the slab."""
     plane_22 = cell.repeats_22 @ cell.primitive_22
     along_2 = plane_22[0] / np.linalg.norm(plane_22[0])

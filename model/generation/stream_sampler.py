@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2Model
 
 from model.errors import ModelError
-from model.generation.stream_grammar import Parser, StreamConstraints, parse
+from model.generation.stream_grammar import Parser, StreamConstraints, stream_parser
 from model.generation.structure_stream import Structure
 from model.text.stream_tokens import Tokens
 from model.text.tokenizer import END, token_ids
@@ -34,7 +34,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Written:
+class SampledStream:
     """One stream; ``structure`` is None where it did not end within the limit."""
 
     tokens: tuple[str, ...]
@@ -56,14 +56,14 @@ class StreamSampler:
         wanted: Sequence[StreamConstraints],
         sampling: Sampling,
         generator: torch.Generator,
-    ) -> list[Written]:
+    ) -> list[SampledStream]:
         """Return one stream for each prompt; equal generators give equal streams.
 
         Every token is drawn from those that the grammar admits, by their scores.
         """
         if not prompts:
             return []
-        streams = [_Stream(parse(one)) for one in wanted]
+        streams = [_Stream(stream_parser(one)) for one in wanted]
         ids_BT, is_token_BT = self._padded(prompts)
         cache = DynamicCache()
         for _ in range(sampling.most_tokens):
@@ -74,7 +74,7 @@ class StreamSampler:
             if all(stream.is_done for stream in streams):
                 break
             is_token_BT = torch.cat([is_token_BT, torch.ones_like(ids_BT)], dim=-1)
-        return [Written(tuple(stream.tokens), stream.structure) for stream in streams]
+        return [SampledStream(tuple(stream.tokens), stream.structure) for stream in streams]
 
     def _padded(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         read = self.tokenizer(list(prompts), padding=True, return_tensors="pt")

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 from model.generation.local_frames import GrowingMolecule, Polar
-from model.generation.skeleton import Bonded, bonded
+from model.generation.skeleton import BondedMolecule, bond_graph
 from model.generation.surface_lattice import SAME_ANG, PlaneLattice, plane_lattice
 from model.text.stream_tokens import (
     ADSORBATE,
@@ -70,7 +70,7 @@ class Structure:
     miller: tuple[int, int, int]
 
 
-def encode(structure: Structure) -> list[str]:
+def encode_stream(structure: Structure) -> list[str]:
     """Return the stream of a structure.
 
     Raises:
@@ -88,7 +88,7 @@ def encode(structure: Structure) -> list[str]:
         slab.numbers_N, slab.positions_N3, slab.tags_N, structure.cell_33[:2, :2]
     )
     origin_3 = slab.positions_N3[_topmost(slab)]
-    molecule = bonded(
+    molecule = bond_graph(
         structure.numbers_N[~in_slab_N], structure.positions_N3[~in_slab_N], structure.cell_33
     )
     return [
@@ -173,7 +173,9 @@ def _one_of_each(
 class _MoleculeWriter:
     """Writes an adsorbate, measuring each atom from where the bins put those before it."""
 
-    def __init__(self, molecule: Bonded, lattice: PlaneLattice, origin_3: NDArray[np.float64]):
+    def __init__(
+        self, molecule: BondedMolecule, lattice: PlaneLattice, origin_3: NDArray[np.float64]
+    ):
         self.skeleton = molecule.skeleton
         self.molecule = molecule
         p, q, r = (rounded_length(x) for x in lattice.primitive_22[[0, 1, 1], [0, 0, 1]])

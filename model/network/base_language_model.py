@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from model.errors import ModelError
 from model.network.config import BaseModel
-from model.text.energy_tokens import PLACES
+from model.text.energy_tokens import ALLOWED_CHARACTERS
 from model.text.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, load_tokenizer
 
 KINDS = ("qwen2", "qwen2_5_vl", "qwen2_5_vl_text")
@@ -115,7 +115,7 @@ def base_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     _known(folder)
     tokenizer = load_tokenizer(file)
     example = "+01.23"
-    single = sorted({character for place in PLACES for character in place})
+    single = sorted({character for place in ALLOWED_CHARACTERS for character in place})
     if lacking := [character for character in single if character not in tokenizer.get_vocab()]:
         raise ModelError(
             f"each character of an energy must be one token, {file} has none for "

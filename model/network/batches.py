@@ -20,7 +20,7 @@ from model.errors import ModelError
 from model.network.config import QECatalyticConfig
 from model.network.consistency import adsorbate_counts
 from model.network.qe_catalytic import Batch
-from model.text.text_facts import NamedFacts
+from model.text.text_facts import TextInputs
 from model.text.text_features import element_counts, text_features
 from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
@@ -36,7 +36,7 @@ class Example:
     level: int
     adsorbate: int  # place of its name among those seen in training, from 1; 0: not seen
     adsorbate_Z: NDArray[np.float32]  # how many atoms of each element the adsorbate has
-    features_F: NDArray[np.float32]  # of the text: model.text_features
+    features_F: NDArray[np.float32]  # of the text: model.text.text_features
     elements_K: NDArray[np.float32]
 
     @property
@@ -44,11 +44,11 @@ class Example:
         """Return what the language model reads."""
         return self.graph_tokens + self.text_tokens
 
-    def asking(self, text_tokens: list[int]) -> "Example":
+    def with_text_tokens(self, text_tokens: list[int]) -> "Example":
         """Return the example under another question."""
         return replace(self, text_tokens=text_tokens)
 
-    def text_alone(self) -> "Example":
+    def without_graph(self) -> "Example":
         """Return the example as somebody knows it who has no structure."""
         return replace(self, graph=empty_graph(), graph_tokens=[])
 
@@ -137,7 +137,7 @@ def make_batch(
         is_token_BT=is_token_BT,
         level_B=torch.tensor([example.level for example in examples]),
         adsorbate_BZ=torch.from_numpy(np.stack([example.adsorbate_Z for example in examples])),
-        named=NamedFacts(
+        named=TextInputs(
             level_B=torch.tensor([example.level for example in examples]),
             adsorbate_B=torch.tensor([example.adsorbate for example in examples]),
             features_BF=torch.from_numpy(np.stack([example.features_F for example in examples])),

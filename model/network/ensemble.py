@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.contract import Configuration
 from model.network.batches import Example, Reader, by_budget, make_batch
-from model.network.decode import EnergyDecoder
+from model.network.energy_decoder import EnergyDecoder
 from model.network.qe_catalytic import Batch, QECatalytic
 
 # Edges and tokens of one forward pass. On one CPU core 24,000 was up to a third slower than 8,000:
@@ -24,7 +24,7 @@ BUDGETS = {"cpu": 8_000, "cuda": 400_000}
 
 
 @dataclass(frozen=True)
-class Answers:
+class EnsembleOutput:
     """What the members say of some rows; nothing is calibrated yet."""
 
     regression_R: NDArray[np.float64]
@@ -52,11 +52,11 @@ class Ensemble:
         self.reader = reader
         self.decoder = EnergyDecoder(reader.tokenizer)
 
-    def answer(self, configurations: Sequence[Configuration]) -> Answers:
+    def answer(self, configurations: Sequence[Configuration]) -> EnsembleOutput:
         """Return what the members say of each configuration, in order."""
         return self.answer_examples(self.reader.read(configurations))
 
-    def answer_examples(self, examples: Sequence[Example]) -> Answers:
+    def answer_examples(self, examples: Sequence[Example]) -> EnsembleOutput:
         """Return what the members say of each example, in order."""
         width = self.members[0].level.embedding_dim
         said_RK = np.zeros((len(examples), 4))
@@ -64,7 +64,7 @@ class Ensemble:
         for group in by_budget(examples, BUDGETS[self.device.type]):
             said_RK[group], latent_RF[group] = self._answer_or_halve([examples[i] for i in group])
         regression_R, token_R, head_R, disagreement_R = said_RK.T
-        return Answers(regression_R, token_R, head_R, disagreement_R, latent_RF)
+        return EnsembleOutput(regression_R, token_R, head_R, disagreement_R, latent_RF)
 
     def _answer_or_halve(self, examples: Sequence[Example]) -> Columns:
         try:

@@ -147,7 +147,7 @@ def _ready(language: Any, config: LanguageConfig) -> Any:
     return language
 
 
-def start_from_periodic_table(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:
+def initialise_elements(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:
     """Let the tokens of chemically alike elements begin alike.
 
     The knowledge of elements is what a language model of this size lacks; with it, a rare element
@@ -164,7 +164,7 @@ def start_from_periodic_table(model: Qwen2Model, tokenizer: PreTrainedTokenizerF
                 weight_VD[token] = 0.3 * weight_VD[token] + properties_ZP[number] @ mixer_PD
 
 
-def start_streams(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:
+def initialise_stream_tokens(model: Qwen2Model, tokenizer: PreTrainedTokenizerFast) -> None:
     """Let neighbouring bins of structure streams begin alike, where the tokenizer holds them."""
     weight_VD = model.embed_tokens.weight.detach()
     vocabulary = tokenizer.get_vocab()

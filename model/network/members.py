@@ -49,7 +49,7 @@ def load_members(
     )
     members: list[QECatalytic] = []
     for file in sorted(folder.glob(MEMBER.format("*"))):
-        member = first.twin() if members else first
+        member = first.clone() if members else first
         load_exactly(member, load_file(file), file.name)
         members.append(member)
     return members

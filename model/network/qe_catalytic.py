@@ -28,8 +28,8 @@ from model.network.config import QECatalyticConfig
 from model.network.language import build_language
 from model.network.pooling import GraphPooling
 from model.network.scale import LevelScale
-from model.network.shared_weights import Borrower
-from model.text.text_facts import NamedFacts, TextFacts
+from model.network.shared_weights import SharesWeights
+from model.text.text_facts import TextFacts, TextInputs
 
 Encoder = EquiformerV2 | Painn | FrozenEncoder
 
@@ -47,7 +47,7 @@ class Batch:
     is_token_BT: Tensor
     level_B: Tensor
     adsorbate_BZ: Tensor
-    named: NamedFacts
+    named: TextInputs
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
@@ -74,7 +74,7 @@ class GraphFeatures:
 
 
 @dataclass(frozen=True)
-class TextSaid:
+class TextEncoding:
     """What texts say without being read: their numbers, and their adsorbates' names."""
 
     facts_BD: Tensor
@@ -87,11 +87,11 @@ class LanguageStates:
 
     hidden_BTD: Tensor
     graph: GraphFeatures
-    text: TextSaid
+    text: TextEncoding
     cache: DynamicCache | None
 
 
-class QECatalytic(Borrower):
+class QECatalytic(SharesWeights):
     """Graph and text, or text alone, in; a regression and energy tokens out.
 
     An ``encoder`` or a ``language`` model that is given is taken as it is; without them both are
@@ -128,7 +128,7 @@ class QECatalytic(Borrower):
         self.text_side = nn.Linear(width, width, bias=False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
 
-    def _is_borrowed(self, name: str) -> bool:
+    def _is_shared(self, name: str) -> bool:
         part, _, rest = name.partition(".")
         if part == "language":
             return self.config.has_adapters and not is_adapter(rest)
@@ -138,7 +138,7 @@ class QECatalytic(Borrower):
         """Return all that turns structures into features."""
         return (self.encoder, self.condition, self.pooling, self.level)
 
-    def encode(self, batch: Batch) -> GraphFeatures:
+    def encode_graph(self, batch: Batch) -> GraphFeatures:
         """Encode the graphs, each with its adsorbate's composition as a condition.
 
         A frozen encoder's input stays as it is: there the condition joins what it says.
@@ -157,7 +157,7 @@ class QECatalytic(Borrower):
 
     def read(self, batch: Batch, *, keep_cache: bool = False) -> LanguageStates:
         """Encode the graphs, then read graph and text."""
-        graph = self.encode(batch)
+        graph = self.encode_graph(batch)
         embedded_BTD = self._vocabulary()(batch.token_ids_BT)
         is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
         # Tokens stand in the order of systems and, within one, of atoms: as the rows do.
@@ -168,29 +168,29 @@ class QECatalytic(Borrower):
         read = self.language(
             inputs_embeds=embedded_BTD,
             attention_mask=batch.is_token_BT,
-            position_ids=positions(batch.is_token_BT),
+            position_ids=position_ids(batch.is_token_BT),
             use_cache=keep_cache,
         )
-        return LanguageStates(read.last_hidden_state, graph, self.note(batch), read.cache)
+        return LanguageStates(read.last_hidden_state, graph, self.encode_text(batch), read.cache)
 
-    def note(self, batch: Batch) -> TextSaid:
+    def encode_text(self, batch: Batch) -> TextEncoding:
         """Return what the texts say without being read."""
         facts_BD = self.facts(batch.named)
         if not self.config.text_facts:
             facts_BD = torch.zeros_like(facts_BD)
-        return TextSaid(facts_BD, self.scale.adsorbate_offset(batch))
+        return TextEncoding(facts_BD, self.scale.adsorbate_offset(batch))
 
     def align(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (B, D) graph and (B, D) text features of length one, for stage 1.
 
         The text is read without its graph, and its features are the mean over its tokens.
         """
-        graph_BD = self.graph_side(self.encode(batch).pooled_BD)
+        graph_BD = self.graph_side(self.encode_graph(batch).pooled_BD)
         is_text_BT = batch.is_token_BT * (batch.token_ids_BT != self.graph_token)
         read = self.language(
             input_ids=batch.token_ids_BT,
             attention_mask=is_text_BT,
-            position_ids=positions(is_text_BT),
+            position_ids=position_ids(is_text_BT),
         )
         weight_BT1 = is_text_BT[..., None].to(graph_BD.dtype)
         text_BD = (read.last_hidden_state * weight_BT1).sum(1) / weight_BT1.sum(1)
@@ -218,7 +218,7 @@ class QECatalytic(Borrower):
 
     def regress_graph(self, batch: Batch) -> Tensor:
         """Return (B,) standardised energies of graphs whose texts nobody reads."""
-        graph = self.encode(batch)
+        graph = self.encode_graph(batch)
         nothing_BD = torch.zeros_like(graph.pooled_BD)
         seen_BE = torch.cat([nothing_BD, graph.pooled_BD + graph.level_BD, nothing_BD], dim=-1)
         energy_B: Tensor = graph.atoms_B + self.regression(seen_BE)[:, 0]
@@ -226,7 +226,7 @@ class QECatalytic(Borrower):
 
     def regress_text(self, batch: Batch) -> Tensor:
         """Return (B,) standardised energies from what texts say without being read."""
-        text = self.note(batch)
+        text = self.encode_text(batch)
         nothing_BD = torch.zeros_like(text.facts_BD)
         energy_B: Tensor = self.recall(torch.cat([nothing_BD, text.facts_BD], dim=-1))[:, 0]
         return text.adsorbate_B + energy_B
@@ -274,6 +274,6 @@ def new_encoder(config: QECatalyticConfig) -> Encoder:
     return encoder
 
 
-def positions(is_token_BT: Tensor) -> Tensor:
+def position_ids(is_token_BT: Tensor) -> Tensor:
     """Return (B, T) positions that count real tokens only, padding at 0."""
     return (is_token_BT.long().cumsum(-1) - 1).clamp(min=0)

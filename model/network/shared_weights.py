@@ -11,40 +11,38 @@ from typing import Any, Self
 from torch import nn
 
 
-class Borrower(nn.Module, ABC):
+class SharesWeights(nn.Module, ABC):
     """A module of which some weights are borrowed: :meth:`_is_borrowed` names them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_state_dict_post_hook(_without_borrowed)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_expecting_no_borrowed)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_drop_shared)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_ignore_missing_shared)  # type: ignore[no-untyped-call]
 
     @abstractmethod
-    def _is_borrowed(self, name: str) -> bool:
+    def _is_shared(self, name: str) -> bool:
         """Return whether the weight of that name came from elsewhere and never changes."""
 
-    def thaw(self) -> None:
+    def unfreeze(self) -> None:
         """Let every weight learn that is not borrowed."""
         for name, weight in self.named_parameters():
-            weight.requires_grad_(not self._is_borrowed(name))
+            weight.requires_grad_(not self._is_shared(name))
 
-    def twin(self) -> Self:
+    def clone(self) -> Self:
         """Return a copy whose weights are its own, but for the borrowed ones, which are shared."""
         shared: dict[int, Any] = {
-            id(weight): weight
-            for name, weight in self.named_parameters()
-            if self._is_borrowed(name)
+            id(weight): weight for name, weight in self.named_parameters() if self._is_shared(name)
         }
         return copy.deepcopy(self, shared)
 
 
-def _without_borrowed(
-    module: Borrower, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+def _drop_shared(
+    module: SharesWeights, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
     for name in list(state):
-        if name.startswith(prefix) and module._is_borrowed(name.removeprefix(prefix)):
+        if name.startswith(prefix) and module._is_shared(name.removeprefix(prefix)):
             del state[name]
 
 
-def _expecting_no_borrowed(module: Borrower, keys: Any) -> None:
-    keys.missing_keys[:] = [name for name in keys.missing_keys if not module._is_borrowed(name)]
+def _ignore_missing_shared(module: SharesWeights, keys: Any) -> None:
+    keys.missing_keys[:] = [name for name in keys.missing_keys if not module._is_shared(name)]

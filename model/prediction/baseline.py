@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
 from model.data.domain import (
-    answers_of_one_head,
     domain_from_json,
     domain_to_json,
     level_index,
+    single_head_predictions,
     write_json,
 )
 from model.data.rows import Row
@@ -72,7 +72,7 @@ _ERROR: dict[str, Any] = _COMMON | {
 
 
 @dataclass(frozen=True)
-class LevelBase:
+class LevelMeans:
     """What is known of a level before its surfaces: adsorbates' means, and the spread around."""
 
     median_ev: float
@@ -96,7 +96,7 @@ def train_baseline(
     models: dict[tuple[str, str], _Model] = {}
     for index, level in enumerate(sorted(domain.levels)):
         rows = [row for row in train if row.level == level]
-        base = level_base(rows)
+        base = level_means(rows)
         views = _fitted_views(rows, base, seed)
         for view, model in views.items():
             models[level, view] = model
@@ -116,7 +116,7 @@ def train_baseline(
     return seal(folder, KIND)
 
 
-def level_base(rows: Sequence[Row]) -> LevelBase:
+def level_means(rows: Sequence[Row]) -> LevelMeans:
     """Return the adsorbates' means, shrunk to the level's median, and the spread around them.
 
     Raises:
@@ -134,7 +134,7 @@ def level_base(rows: Sequence[Row]) -> LevelBase:
         for name, values in labels.items()
     }
     rest_R = np.array([energy_ev - means[adsorbate] for adsorbate, energy_ev in energies.values()])
-    return LevelBase(median, max(float(rest_R.std()), 1e-3), means)
+    return LevelMeans(median, max(float(rest_R.std()), 1e-3), means)
 
 
 class BaselinePredictor:
@@ -156,7 +156,7 @@ class BaselinePredictor:
         }
         self.models = {
             (level, view): _Model(
-                LevelBase(**content["base"]),
+                LevelMeans(**content["base"]),
                 view,
                 lgb.Booster(model_file=checkpoint.folder / f"{view}-{index}.txt"),
                 lgb.Booster(model_file=checkpoint.folder / f"{view}-{index}-error.txt"),
@@ -190,17 +190,17 @@ class BaselinePredictor:
     def _answers(
         self, level: str, view: str, configurations: Sequence[Configuration]
     ) -> list[Prediction]:
-        energy_R, doubt = self.models[level, view].answer(configurations)
+        energy_R, signal = self.models[level, view].answer(configurations)
         adsorbates = [parse_text(configuration.text).adsorbate for configuration in configurations]
-        sigma_R = self.calibration[view].sigma([level] * len(adsorbates), adsorbates, doubt)
-        return answers_of_one_head(self, configurations, energy_R, sigma_R)
+        sigma_R = self.calibration[view].sigma([level] * len(adsorbates), adsorbates, signal)
+        return single_head_predictions(self, configurations, energy_R, sigma_R)
 
 
 @dataclass(frozen=True)
 class _Model:
     """The two boosters of one level and view, and what they start from."""
 
-    base: LevelBase
+    base: LevelMeans
     view: str
     energy: lgb.Booster
     error: lgb.Booster
@@ -213,11 +213,11 @@ class _Model:
         rest_R = np.asarray(self.energy.predict(features_RF, num_threads=1), np.float64)
         error_R = np.maximum(np.asarray(self.error.predict(features_RF, num_threads=1)), 0.0)
         nothing_R = np.zeros(len(error_R))
-        doubt = UncertaintySignal(error_R * self.base.scale_ev, nothing_R, nothing_R, nothing_R)
-        return self.base.energies(configurations) + rest_R * self.base.scale_ev, doubt
+        signal = UncertaintySignal(error_R * self.base.scale_ev, nothing_R, nothing_R, nothing_R)
+        return self.base.energies(configurations) + rest_R * self.base.scale_ev, signal
 
 
-def _fitted_views(rows: Sequence[Row], base: LevelBase, seed: int) -> dict[str, _Model]:
+def _fitted_views(rows: Sequence[Row], base: LevelMeans, seed: int) -> dict[str, _Model]:
     """Return the model of one level's texts, and that of its slabs where it is worth it."""
     text, text_error = _fit(rows, base, TEXT, seed)
     if not all(len(row.numbers_N) for row in rows):
@@ -226,7 +226,7 @@ def _fitted_views(rows: Sequence[Row], base: LevelBase, seed: int) -> dict[str, 
     return {TEXT: text, SLAB: slab} if slab_error <= _WORTH * text_error else {TEXT: text}
 
 
-def _fit(rows: Sequence[Row], base: LevelBase, view: str, seed: int) -> tuple[_Model, float]:
+def _fit(rows: Sequence[Row], base: LevelMeans, view: str, seed: int) -> tuple[_Model, float]:
     """Return the models of one level and the mean error (in its scale) on rows left out."""
     configurations = [row.configuration() for row in rows]
     features_RF = _features(configurations, base, view)
@@ -255,7 +255,7 @@ def _booster(
 
 
 def _features(
-    configurations: Sequence[Configuration], base: LevelBase, view: str
+    configurations: Sequence[Configuration], base: LevelMeans, view: str
 ) -> NDArray[np.float64]:
     text_RF = text_features([configuration.text for configuration in configurations])
     columns = [text_RF, base.energies(configurations)[:, None]]
@@ -278,9 +278,9 @@ def _calibrated(
         error_R, head_R = np.zeros(len(rows)), np.zeros(len(rows))
         for level in {row.level for row in rows}:
             here = np.flatnonzero([row.level == level for row in rows])
-            energy_R, doubt = models[level, view].answer([rows[i].configuration() for i in here])
+            energy_R, signal = models[level, view].answer([rows[i].configuration() for i in here])
             error_R[here] = energy_R - np.array([rows[i].energy_ev for i in here])
-            head_R[here] = doubt.head_R
+            head_R[here] = signal.head_R
         found[view] = fit_calibration(
             [row.level for row in rows],
             [row.adsorbate for row in rows],

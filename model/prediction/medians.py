@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
 from model.data.domain import (
-    answers_of_one_head,
     domain_from_json,
     domain_to_json,
     level_index,
+    single_head_predictions,
     write_json,
 )
 from model.data.rows import Row
@@ -134,7 +134,7 @@ class MedianPredictor:
         adsorbates = [parse_text(configuration.text).adsorbate for configuration in configurations]
         energy_R = _energies(self.levels, names, adsorbates)
         sigma_R = self.calibration.sigma(names, adsorbates, _doubt(self.levels, names, adsorbates))
-        return answers_of_one_head(self, configurations, energy_R, sigma_R)
+        return single_head_predictions(self, configurations, energy_R, sigma_R)
 
 
 def _energies(

@@ -11,7 +11,7 @@ import torch
 
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.contract import Configuration, Domain, Prediction, Predictor
-from model.data.domain import domain_from_json, prediction_of, why_outside
+from model.data.domain import domain_from_json, make_prediction, out_of_domain_reason
 from model.errors import ModelError
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
@@ -83,15 +83,17 @@ class QECatalyticPredictor:
         mode = self._mode(name, configurations[0])
         answers = self.ensemble.answer(configurations)
         energy_R = answers.energy(mode.regression_share)
-        doubt = mode.doubt(answers)
+        signal = mode.signal(answers)
         levels = [c.level for c in configurations]
         adsorbates = [parse_text(c.text).adsorbate for c in configurations]
-        sigma_R = mode.calibration.sigma(levels, adsorbates, doubt)
+        sigma_R = mode.calibration.sigma(levels, adsorbates, signal)
         limits = [mode.calibration.level(level).distance_limit for level in levels]
-        reasons = map(why_outside, repeat(self.domain), configurations, doubt.distance_R, limits)
+        reasons = map(
+            out_of_domain_reason, repeat(self.domain), configurations, signal.distance_R, limits
+        )
         columns = (energy_R, sigma_R, answers.regression_R, answers.token_R)
         return [
-            prediction_of(
+            make_prediction(
                 configuration,
                 self.checkpoint_sha256,
                 reason,

@@ -24,7 +24,7 @@ _SITE = re.compile(
 _NEIGHBOURS = re.compile(r"\[([A-Za-z ]+)\]")
 
 
-def kind_of(contacts: int) -> str:
+def site_kind(contacts: int) -> str:
     """Return the site's name for a number of slab contacts, one or more."""
     if contacts < 1:
         raise ModelError(f"a site needs at least one slab contact, got {contacts}")
@@ -46,9 +46,9 @@ class SiteText:
     def __post_init__(self) -> None:
         symbols = [self.atom, *self.contacts, *(s for group in self.neighbours for s in group)]
         _check_symbols(symbols)
-        if self.kind != kind_of(len(self.contacts)):
+        if self.kind != site_kind(len(self.contacts)):
             raise ModelError(
-                f"{len(self.contacts)} contacts make a {kind_of(len(self.contacts))} site, "
+                f"{len(self.contacts)} contacts make a {site_kind(len(self.contacts))} site, "
                 f"got {self.kind!r}"
             )
         if tuple(group[:1] for group in self.neighbours) != tuple((c,) for c in self.contacts):

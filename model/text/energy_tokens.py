@@ -12,7 +12,7 @@ WIDTH = 6
 LIMIT_EV = 99.99
 DIGITS = "0123456789"
 # What may stand in each of the six places.
-PLACES = ("+-", DIGITS, DIGITS, ".", DIGITS, DIGITS)
+ALLOWED_CHARACTERS = ("+-", DIGITS, DIGITS, ".", DIGITS, DIGITS)
 
 
 def format_energy(energy_ev: float) -> str:

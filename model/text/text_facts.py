@@ -20,17 +20,17 @@ _FAR = 4.0  # standard deviations; what lies beyond was hardly seen in training
 
 
 @dataclass(frozen=True)
-class NamedFacts:
+class TextInputs:
     """What the texts of a batch name."""
 
     level_B: Tensor
     adsorbate_B: Tensor  # place among those seen in training, from 1; 0: not seen
-    features_BF: Tensor  # model.text_features.text_features
-    elements_BK: Tensor  # model.text_features.element_counts
+    features_BF: Tensor  # model.text.text_features.text_features
+    elements_BK: Tensor  # model.text.text_features.element_counts
 
-    def to(self, device: torch.device) -> "NamedFacts":
+    def to(self, device: torch.device) -> "TextInputs":
         """Return the same on another device."""
-        return NamedFacts(*(getattr(self, each.name).to(device) for each in fields(self)))
+        return TextInputs(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 class TextFacts(nn.Module):
@@ -60,7 +60,7 @@ class TextFacts(nn.Module):
     mean_F: Tensor
     spread_F: Tensor
 
-    def forward(self, named: NamedFacts) -> Tensor:
+    def forward(self, named: TextInputs) -> Tensor:
         """Return (B, D) what is known of each text at its level of theory."""
         known_BF = torch.isfinite(named.features_BF)
         standard_BF = ((named.features_BF - self.mean_F) / self.spread_F).clamp(-_FAR, _FAR)

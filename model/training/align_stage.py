@@ -20,13 +20,13 @@ from model.network.batches import Reader, make_batch
 from model.network.qe_catalytic import Batch, QECatalytic
 from model.training.joint_stage import jitter
 from model.training.recipes import AlignRecipe
-from model.training.samples import OnSamples, Sample
-from model.training.trainer import Watched
+from model.training.samples import Sample, SampleObjective
+from model.training.trainer import HeldOutScore
 
 EVALUATED = 256  # rows among which a text has to find its graph
 
 
-class Align(OnSamples):
+class AlignStage(SampleObjective):
     """Each text finds its graph among those of its batch, and each graph its text."""
 
     name = "align"
@@ -59,10 +59,10 @@ class Align(OnSamples):
         )
         return loss, {"info_nce": loss}
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return retrieval among held-out rows; the score is what R@1 leaves to wish for."""
         parts = retrieval(similarity(network, self.held_out[:EVALUATED], self.pad))
-        return Watched(1.0 - parts["R@1"], parts)
+        return HeldOutScore(1.0 - parts["R@1"], parts)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from model.checkpoint import Checkpoint, seal
 from model.data.domain import domain_of, domain_to_json, write_json
-from model.data.kept_rows import keep_rows
+from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row, count_sets
 from model.generation.design import WEIGHTS as DESIGNER
 from model.generation.design import designer_settings, seen_levels
@@ -34,7 +34,7 @@ from model.training.trainer import seconds_spent
 from model.uncertainty.mode_fit import fit_modes, save_mode
 
 
-def assemble(plan: TrainingPlan, *, members: int) -> Checkpoint:
+def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
     """Write ``plan.folder / "checkpoint"`` from members whose stages have all ended, and seal it.
 
     Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
@@ -69,7 +69,7 @@ def assemble(plan: TrainingPlan, *, members: int) -> Checkpoint:
         settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
-    keep_rows(folder, train, held_out)
+    write_kept_rows(folder, train, held_out)
     return seal(folder, KIND)
 
 

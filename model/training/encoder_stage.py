@@ -18,11 +18,11 @@ from model.network.ensemble import BUDGETS
 from model.network.qe_catalytic import QECatalytic
 from model.training.joint_stage import Labelled, jitter, score_by_set
 from model.training.recipes import EncodeRecipe
-from model.training.samples import OnSamples, Sample
-from model.training.trainer import Watched
+from model.training.samples import Sample, SampleObjective
+from model.training.trainer import HeldOutScore
 
 
-class Encode(OnSamples):
+class EncoderStage(SampleObjective):
     """Energies twice, from graph and from numbers; heads see nothing where a text was read."""
 
     name = "encode"
@@ -63,7 +63,7 @@ class Encode(OnSamples):
         graph = _loss(network.regress_graph(batch), target_B)
         return graph + text, {"graph": graph, "text": text}
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return MAE in eV by set, on held-out rows."""
         device = next(network.parameters()).device
         examples = [sample.views[0] for sample in self.held_out]
@@ -76,7 +76,7 @@ class Encode(OnSamples):
                 said_R2[group] = energy_B2.double().cpu().numpy()
         score, seen = score_by_set(self.held_out, said_R2[:, 0])
         text_score, alone = score_by_set(self.held_out, said_R2[:, 1])
-        return Watched(score + text_score, seen | {f"{k} text": v for k, v in alone.items()})
+        return HeldOutScore(score + text_score, seen | {f"{k} text": v for k, v in alone.items()})
 
 
 def _loss(standard_B: Tensor, target_B: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from model.data.rows import UNRELAXED, Row
 from model.errors import ModelError
-from model.generation.prompts import INSTRUCTIONS, READ_GRAPH, Instruction, exchange, stream_of
+from model.generation.prompts import INSTRUCTIONS, READ_GRAPH, Instruction, prompt_answer, stream_of
 from model.network.batches import Example, Reader, make_batch
 from model.network.qe_catalytic import Batch, QECatalytic
 from model.text.tokenizer import END, GRAPH, token_ids
 from model.training.recipes import InstructRecipe
-from model.training.samples import copies
-from model.training.trainer import Watched
+from model.training.samples import draw_copies
+from model.training.trainer import HeldOutScore
 
 EVALUATED = 128  # held-out rows whose loss is watched, under every instruction
 
@@ -50,7 +50,7 @@ def _stream(row: Row) -> list[str] | None:
         return None
 
 
-class Instruct:
+class InstructStage:
     """Ask one of four things of each configuration, and learn the answer."""
 
     name = "instruct"
@@ -73,14 +73,14 @@ class Instruct:
         """Return all that turns structures into features."""
         return network.graph_parts()
 
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+    def draw_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the positions of one epoch's batches, streams of like length together.
 
         A lesson comes as often as its set's weight says, on average.
         """
         size = self.recipe.batch_size
         weight_S = np.array([self._weight(lesson) for lesson in self.lessons])
-        shuffled = rng.permutation(copies(weight_S, rng))
+        shuffled = rng.permutation(draw_copies(weight_S, rng))
         order = sorted(shuffled, key=lambda i: len(self.lessons[i].stream or ()))
         starts = np.array(range(0, len(order), size))
         for start in rng.permutation(starts):
@@ -123,14 +123,14 @@ class Instruct:
     ) -> tuple[Example, list[int]]:
         """Return what is asked, as an example, and the tokens of the answer."""
         name_bulk = bool(rng.random() < self.recipe.bulk_share)
-        said = exchange(lesson.row, instruction, stream=lesson.stream, name_bulk=name_bulk)
+        said = prompt_answer(lesson.row, instruction, stream=lesson.stream, name_bulk=name_bulk)
         prompt, answer = self.reader.tokenizer([said.prompt.removeprefix(GRAPH), said.answer])[
             "input_ids"
         ]
         example = lesson.example
         if instruction not in READ_GRAPH:
-            example = example.text_alone()
-        return example.asking(list(prompt)), [*answer, *self.end]
+            example = example.without_graph()
+        return example.with_text_tokens(list(prompt)), [*answer, *self.end]
 
     def loss(
         self, network: QECatalytic, asked: tuple[Batch, Tensor]
@@ -143,11 +143,11 @@ class Instruct:
         loss = nn.functional.cross_entropy(logits_AV, target_BT[wanted_BT])
         return loss, {"answers": loss}
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return the loss on held-out rows, the same questions at every look."""
         device = next(network.parameters()).device
         chosen = self.held_out[:EVALUATED]
         rng = np.random.default_rng(0)
         with torch.inference_mode():
             loss, _ = self.loss(network, self._asked(chosen, rng, device))
-        return Watched(loss.item(), {"answers": loss.item()})
+        return HeldOutScore(loss.item(), {"answers": loss.item()})

@@ -17,15 +17,15 @@ from model.network.ensemble import Ensemble
 from model.network.qe_catalytic import Batch, QECatalytic
 from model.text.energy_tokens import WIDTH, format_energy
 from model.text.tokenizer import token_ids
-from model.training.loss import join
+from model.training.loss import combine_losses
 from model.training.recipes import JointRecipe
-from model.training.samples import OnSamples, Sample
-from model.training.trainer import Watched
+from model.training.samples import Sample, SampleObjective
+from model.training.trainer import HeldOutScore
 
 Labelled = tuple[Batch, Tensor]
 
 
-class Joint(OnSamples):
+class JointStage(SampleObjective):
     """Energies from graph and text, and now and then from the text alone."""
 
     name = "joint"
@@ -59,15 +59,15 @@ class Joint(OnSamples):
     def _view(self, sample: Sample, rng: np.random.Generator) -> Example:
         relaxed, alone = rng.random(2)
         view = sample.views[-1] if relaxed < self.recipe.relaxed_share else sample.views[0]
-        return view.text_alone() if alone < self.recipe.text_share else view
+        return view.without_graph() if alone < self.recipe.text_share else view
 
     def loss(self, network: QECatalytic, labelled: Labelled) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the joined loss of a batch, and its parts."""
-        regression, tokens, spread = losses(network, *labelled)
-        joined = join(self.recipe.loss, regression, tokens, self.recipe.damping)
+        regression, tokens, spread = joint_losses(network, *labelled)
+        joined = combine_losses(self.recipe.loss, regression, tokens, self.recipe.damping)
         return joined + 0.1 * spread, {"regression": regression, "tokens": tokens}
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return MAE in eV of the regression head, by set, with the graph and without it.
 
         The score is the mean over sets, each in units of its labels' spread.
@@ -76,10 +76,10 @@ class Joint(OnSamples):
         examples = [sample.views[0] for sample in self.held_out]
         score, seen = score_by_set(self.held_out, ensemble.answer_examples(examples).regression_R)
         if self.recipe.text_share > 0:
-            without = ensemble.answer_examples([example.text_alone() for example in examples])
+            without = ensemble.answer_examples([example.without_graph() for example in examples])
             _, alone = score_by_set(self.held_out, without.regression_R)
             seen |= {f"{name} text": mae for name, mae in alone.items()}
-        return Watched(score, seen)
+        return HeldOutScore(score, seen)
 
 
 def score_by_set(
@@ -94,7 +94,9 @@ def score_by_set(
     return float(np.mean([maes[name] / spreads[name] for name in maes])), maes
 
 
-def losses(network: QECatalytic, batch: Batch, energy_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def joint_losses(
+    network: QECatalytic, batch: Batch, energy_B: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the regression, token and spread losses of a batch whose texts carry answers."""
     reading = network.read(batch)
     question = -1 - WIDTH  # the position that asks; what follows is the answer

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from model.network.batches import pad_left
-from model.network.qe_catalytic import QECatalytic, positions
+from model.network.qe_catalytic import QECatalytic, position_ids
 from model.training.recipes import ReadRecipe
-from model.training.trainer import Watched
+from model.training.trainer import HeldOutScore
 
 
 class LanguageStage:
@@ -37,7 +37,7 @@ class LanguageStage:
         """Return all that does not read."""
         return tuple(part for name, part in network.named_children() if name != "language")
 
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+    def draw_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the positions of one epoch's batches, texts of like length together."""
         size = self.recipe.batch_size
         shuffled = sorted(rng.permutation(len(self.texts)), key=lambda i: len(self.texts[i]))
@@ -62,18 +62,18 @@ class LanguageStage:
         """Return the mean cross-entropy of the next token."""
         ids_BT, is_token_BT = batch
         read = network.language(
-            input_ids=ids_BT, attention_mask=is_token_BT, position_ids=positions(is_token_BT)
+            input_ids=ids_BT, attention_mask=is_token_BT, position_ids=position_ids(is_token_BT)
         )
         logits_BTV = network.logits(read.last_hidden_state[:, :-1])
         target_BT = ids_BT[:, 1:].masked_fill(is_token_BT[:, :-1] == 0, -100)
         loss = nn.functional.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten())
         return loss, {"next_token": loss}
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return the loss on held-out texts."""
         device = next(network.parameters()).device
         chosen = self.held_out[:256]
         ids_BT, is_token_BT = pad_left(chosen, self.pad)
         with torch.inference_mode():
             loss, _ = self.loss(network, (ids_BT.to(device), is_token_BT.to(device)))
-        return Watched(loss.item(), {"next_token": loss.item()})
+        return HeldOutScore(loss.item(), {"next_token": loss.item()})

@@ -30,7 +30,7 @@ def _ordered(regression: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     return torch.maximum(regression, tokens), torch.minimum(regression, tokens)
 
 
-READINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+COMBINATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "literal": _literal,  # max (1 - damping tanh(min)): both gradients through the product
     "detached": _detached,  # the same with the gate's gradient stopped: the easier task idles
     "gated": _gated,  # max + (1 - damping tanh(sg(min))) min: both keep falling
@@ -40,6 +40,6 @@ READINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 }
 
 
-def join(reading: str, regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
-    """Return one loss from the two heads' losses, by one of :data:`READINGS`."""
-    return READINGS[reading](regression, tokens, damping)
+def combine_losses(reading: str, regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+    """Return one loss from the two heads' losses, by one of :data:`COMBINATIONS`."""
+    return COMBINATIONS[reading](regression, tokens, damping)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from model.errors import ModelError
-from model.training.loss import READINGS
+from model.training.loss import COMBINATIONS
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class AlignRecipe(Recipe):
 class JointRecipe(Recipe):
     """Stage 2: everything is trained on both heads."""
 
-    loss: str = "gated"  # how the two heads' losses are joined: model.loss.READINGS
+    loss: str = "gated"  # how the two heads' losses are joined: model.training.loss.COMBINATIONS
     damping: float = 0.5  # lambda of the gated readings
     relaxed_share: float = 0.25  # how often the relaxed geometry stands in for the unrelaxed
     text_share: float = 0.15  # how often the graph is dropped
     jitter_ang: float = 0.03  # noise on edge vectors' end points, one standard deviation
 
     def __post_init__(self) -> None:
-        if self.loss not in READINGS:
-            raise ModelError(f"loss is one of {', '.join(READINGS)}, got {self.loss!r}")
+        if self.loss not in COMBINATIONS:
+            raise ModelError(f"loss is one of {', '.join(COMBINATIONS)}, got {self.loss!r}")
 
 
 METHODS = ("heads", "lora", "all")
@@ -78,7 +78,7 @@ class TuneRecipe(JointRecipe):
     jitter_ang: float = 0.05
     replay_share: float = 0.5  # of an epoch's draws that are old labels, all sets alike
     lora_rank: int = 8  # of the adapters that the method lora adds
-    forget: float = 0.035  # how much the error on the hold-out may grow (model.between), as a share
+    forget: float = 0.035  # how much the error on the hold-out may grow , as a share
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,7 +27,11 @@ from model.network.base_language_model import base_tokenizer, describe_base, fin
 from model.network.batches import Reader
 from model.network.config import LanguageConfig, QECatalyticConfig, differences
 from model.network.consistency import adsorbate_counts
-from model.network.language import pretrained_language, start_from_periodic_table, start_streams
+from model.network.language import (
+    initialise_elements,
+    initialise_stream_tokens,
+    pretrained_language,
+)
 from model.network.qe_catalytic import Encoder, QECatalytic
 from model.text.configuration_text import parse_text
 from model.text.stream_tokens import stream_tokens
@@ -40,10 +44,10 @@ from model.text.tokenizer import (
     token_ids,
     train_tokenizer,
 )
-from model.training.align_stage import Align
-from model.training.encoder_stage import Encode
-from model.training.instruct_stage import Instruct, instruction_examples
-from model.training.joint_stage import Joint
+from model.training.align_stage import AlignStage
+from model.training.encoder_stage import EncoderStage
+from model.training.instruct_stage import InstructStage, instruction_examples
+from model.training.joint_stage import JointStage
 from model.training.language_stage import LanguageStage
 from model.training.recipes import (
     AlignRecipe,
@@ -122,9 +126,9 @@ def train_members(plan: TrainingPlan, *, members: int, processes: int, until: st
 
     ``until`` names the last stage to run; without it all are.
     """
-    prepare(plan)
+    prepare_training(plan)
     _train_side_by_side(plan, members, processes, until)
-    if plan.designs and until in ("", Instruct.name):
+    if plan.designs and until in ("", InstructStage.name):
         train_designer(plan)
 
 
@@ -142,7 +146,7 @@ def _train_member_quietly(plan: TrainingPlan, member: int, until: str) -> None:
     train_member(plan, member, until=until)
 
 
-def prepare(plan: TrainingPlan) -> None:
+def prepare_training(plan: TrainingPlan) -> None:
     """Check what the plan takes over, and write the tokenizer, unless an earlier run did.
 
     Raises:
@@ -191,7 +195,7 @@ def train_member(plan: TrainingPlan, member: int, *, until: str = "") -> QECatal
         else:
             objective = _objective(plan, recipe, samples(), aside(), reader)
             network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
-            network.thaw()  # the next stage freezes its own
+            network.unfreeze()  # the next stage freezes its own
         if name == until:
             break
     return network.to(plan.device).eval()
@@ -204,7 +208,7 @@ def train_designer(plan: TrainingPlan) -> QECatalytic:
     """
     recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
     network = train_member(plan, 0)
-    folder = member_folder(plan, 0) / Instruct.name
+    folder = member_folder(plan, 0) / InstructStage.name
     if (ended := ended_weights(folder, recipe)) is not None:
         network.load_state_dict(ended)
         return network
@@ -212,7 +216,7 @@ def train_designer(plan: TrainingPlan) -> QECatalytic:
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
     taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
     lessons, aside = (instruction_examples(rows, reader) for rows in taught)
-    objective = Instruct(lessons, aside, reader, recipe)
+    objective = InstructStage(lessons, aside, reader, recipe)
     return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
 
 
@@ -225,11 +229,11 @@ def _objective(
 ) -> Objective:
     pad = int(reader.tokenizer.pad_token_id)
     if isinstance(recipe, JointRecipe):
-        return Joint(samples, aside, reader, recipe)
+        return JointStage(samples, aside, reader, recipe)
     if isinstance(recipe, EncodeRecipe):
-        return Encode(samples, aside, reader, recipe)
+        return EncoderStage(samples, aside, reader, recipe)
     if isinstance(recipe, AlignRecipe):
-        return Align(samples, aside, reader, recipe)
+        return AlignStage(samples, aside, reader, recipe)
     if isinstance(recipe, ReadRecipe):
         texts = [sample.views[0].text_tokens for sample in samples]
         return LanguageStage(
@@ -274,8 +278,8 @@ def new_network(
         language=pretrained_language(config, folder, torch.device(plan.device)) if folder else None,
     )
     if folder is None:
-        start_from_periodic_table(network.language, tokenizer)
-        start_streams(network.language, tokenizer)
+        initialise_elements(network.language, tokenizer)
+        initialise_stream_tokens(network.language, tokenizer)
     _fit_scales(network, train, Reader(config, tokenizer))
     network.facts.fit(text_features([row.text for row in train]))
     return network

@@ -23,7 +23,7 @@ class Sample:
     weight: float = 1.0  # how often it is drawn in an epoch, relative to the others
 
 
-class OnSamples:
+class SampleObjective:
     """What stages that learn from labelled structures share."""
 
     def __init__(
@@ -39,9 +39,9 @@ class OnSamples:
         self.batch_size = batch_size
         self.pad = int(reader.tokenizer.pad_token_id)
 
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+    def draw_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the positions of one epoch's batches."""
-        return draw(self.samples, self.batch_size, rng)
+        return draw_batches(self.samples, self.batch_size, rng)
 
     def names(self, chosen: Sequence[int]) -> list[str]:
         """Return the names of some samples, for messages."""
@@ -62,11 +62,11 @@ def make_samples(rows: Sequence[Row], reader: Reader, weights: dict[str, float])
     return samples
 
 
-def draw(
+def draw_batches(
     samples: Sequence[Sample], batch_size: int, rng: np.random.Generator
 ) -> Iterator[list[int]]:
     """Yield the positions of one epoch's batches; a sample comes ``weight`` times on average."""
-    chosen = rng.permutation(copies(np.array([sample.weight for sample in samples]), rng))
+    chosen = rng.permutation(draw_copies(np.array([sample.weight for sample in samples]), rng))
     # Only texts are padded: those of like length share a batch, sorted within pools large enough
     # to stay random.
     pool = 16 * batch_size
@@ -80,7 +80,7 @@ def draw(
             yield groups[index]
 
 
-def copies(weight_S: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def draw_copies(weight_S: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Return positions in ascending order, each as often as its weight says on average."""
     copies_S = np.floor(weight_S + rng.random(len(weight_S))).astype(np.int64)
     return np.repeat(np.arange(len(weight_S)), copies_S)

@@ -26,7 +26,7 @@ LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
-class Watched:
+class HeldOutScore:
     """What a look at the held-out rows says: one score, lower is better, and its parts."""
 
     score: float
@@ -42,7 +42,7 @@ class Objective(Protocol):
         """Return the parts of the network that stay as they are."""
         ...
 
-    def draw(self, rng: np.random.Generator) -> Iterator[list[int]]:
+    def draw_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield one epoch's batches, as positions among the samples."""
         ...
 
@@ -58,7 +58,7 @@ class Objective(Protocol):
         """Return the loss of a batch, and its parts by name."""
         ...
 
-    def watch(self, network: QECatalytic) -> Watched:
+    def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Score a network in evaluation mode on held-out rows."""
         ...
 
@@ -85,7 +85,9 @@ class Trainer:
         self.folder = folder
         self.epoch = 0
         self._steps = 0
-        self._steps_per_epoch = len(list(objective.draw(np.random.default_rng(recipe.seed))))
+        self._steps_per_epoch = len(
+            list(objective.draw_batches(np.random.default_rng(recipe.seed)))
+        )
         for part in objective.frozen(network):
             part.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -121,7 +123,7 @@ class Trainer:
     def kept(self) -> QECatalytic:
         """Return the network as this stage leaves it: averaged, the best where patience chose."""
         weights = self.best["weights"] if self.recipe.patience else self.average
-        copy = self.network.twin()
+        copy = self.network.clone()
         copy.load_state_dict(weights)
         return copy.to(self.device).eval()
 
@@ -133,7 +135,7 @@ class Trainer:
         for part in self.objective.frozen(self.network):
             part.eval()
         seen: list[dict[str, float]] = []
-        batches = list(self.objective.draw(rng))
+        batches = list(self.objective.draw_batches(rng))
         for first in range(0, len(batches), self.recipe.accumulate):
             seen += self._step(batches[first : first + self.recipe.accumulate], rng)
         return {name: round(float(np.mean([s[name] for s in seen])), 4) for name in seen[0]}
@@ -210,9 +212,9 @@ class Trainer:
             torch._foreach_lerp_(self._kept, self._live, 1 - decay)
 
     def _watch(self) -> dict[str, float]:
-        copy = self.network.twin()
+        copy = self.network.clone()
         copy.load_state_dict(self.average)
-        watched = self.objective.watch(copy.to(self.device).eval())
+        watched = self.objective.evaluate(copy.to(self.device).eval())
         if watched.score < self.best["score"]:
             weights = {name: value.clone() for name, value in self.average.items()}
             self.best = {"score": watched.score, "epoch": self.epoch, "weights": weights}

@@ -97,10 +97,10 @@ class LevelSigma:
         """Whether doubting did not pay here, so that sigma knows no more than the size."""
         return not any(self.exponents)
 
-    def sigma(self, sizes: Sequence[str], doubt: UncertaintySignal) -> NDArray[np.float64]:
+    def sigma(self, sizes: Sequence[str], signal: UncertaintySignal) -> NDArray[np.float64]:
         """Return (R,) one standard deviation for rows of this level, by their size classes."""
         factor_R = np.array([self.factors.get(size, self.factors[ANY_SIZE]) for size in sizes])
-        log_RI = log_ingredients(doubt.matrix(), np.array(self.typical))
+        log_RI = log_ingredients(signal.matrix(), np.array(self.typical))
         sigma_R = factor_R * np.exp(log_RI @ np.array(self.exponents))
         return np.asarray(np.maximum(sigma_R, SIGMA_FLOOR_EV))
 
@@ -112,7 +112,7 @@ class Calibration:
     levels: Mapping[str, LevelSigma]
 
     def sigma(
-        self, levels: Sequence[str], adsorbates: Sequence[str], doubt: UncertaintySignal
+        self, levels: Sequence[str], adsorbates: Sequence[str], signal: UncertaintySignal
     ) -> NDArray[np.float64]:
         """Return (R,) one standard deviation in eV; ``adsorbates`` are formulas as texts name them.
 
@@ -125,7 +125,7 @@ class Calibration:
         for name in np.unique(name_R):
             here_R = name_R == name
             level = self.level(str(name))
-            sigma_R[here_R] = level.sigma(sizes[here_R].tolist(), doubt.at(here_R))
+            sigma_R[here_R] = level.sigma(sizes[here_R].tolist(), signal.at(here_R))
         return sigma_R
 
     def level(self, name: str) -> LevelSigma:

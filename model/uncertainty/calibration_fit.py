@@ -27,7 +27,7 @@ from model.uncertainty.calibration import (
     log_ingredients,
     size_class,
 )
-from model.uncertainty.conformal import reach, tells
+from model.uncertainty.conformal import has_enough_rows, interval_multipliers
 from model.uncertainty.metrics import (
     NORMAL,
     Z90,
@@ -60,14 +60,14 @@ class _Rows:
     level_R: NDArray[np.str_]
     size_R: NDArray[np.str_]
     error_R: NDArray[np.float64]
-    doubt: UncertaintySignal
+    signal: UncertaintySignal
 
     def at(self, chosen_R: NDArray[np.bool_]) -> "_Rows":
         return _Rows(
             self.level_R[chosen_R],
             self.size_R[chosen_R],
             self.error_R[chosen_R],
-            self.doubt.at(chosen_R),
+            self.signal.at(chosen_R),
         )
 
 
@@ -75,7 +75,7 @@ def fit_calibration(
     levels: Sequence[str],
     adsorbates: Sequence[str],
     error_R: NDArray[np.float64],
-    doubt: UncertaintySignal,
+    signal: UncertaintySignal,
     *,
     seed: int,
     groups: Sequence[str] | None = None,
@@ -87,7 +87,7 @@ def fit_calibration(
     Raises:
         ModelError: a level has too few rows, or an error is not a number.
     """
-    rows = _checked(levels, adsorbates, error_R, doubt)
+    rows = _checked(levels, adsorbates, error_R, signal)
     evidence = _compared(rows, _folds(rows, groups, seed))
     constant = _fit(rows, _WAYS[CONSTANT]).levels
     combined = _fit(rows, _WAYS[COMBINED]).levels
@@ -102,14 +102,14 @@ def _checked(
     levels: Sequence[str],
     adsorbates: Sequence[str],
     error_R: NDArray[np.float64],
-    doubt: UncertaintySignal,
+    signal: UncertaintySignal,
 ) -> _Rows:
     sizes = [size_class(adsorbate) for adsorbate in adsorbates]
-    rows = _Rows(np.asarray(levels), np.asarray(sizes), np.asarray(error_R, np.float64), doubt)
-    if not len(rows.level_R) == len(rows.size_R) == len(rows.error_R) == len(doubt):
+    rows = _Rows(np.asarray(levels), np.asarray(sizes), np.asarray(error_R, np.float64), signal)
+    if not len(rows.level_R) == len(rows.size_R) == len(rows.error_R) == len(signal):
         raise ModelError(
-            f"calibration needs one level, adsorbate, error and doubt for each row, got "
-            f"{len(rows.level_R)}, {len(rows.size_R)}, {len(rows.error_R)} and {len(doubt)}"
+            f"calibration needs one level, adsorbate, error and signal for each row, got "
+            f"{len(rows.level_R)}, {len(rows.size_R)}, {len(rows.error_R)} and {len(signal)}"
         )
     if not np.isfinite(rows.error_R).all():
         raise ModelError("an error of a held-out row is not a number")
@@ -125,7 +125,7 @@ def _checked(
 def _fit(rows: _Rows, ingredients: Sequence[str]) -> Calibration:
     names = np.unique(rows.level_R)
     level_R = np.searchsorted(names, rows.level_R)
-    matrix_RI = rows.doubt.matrix()
+    matrix_RI = rows.signal.matrix()
     typical_SI = np.array([np.median(matrix_RI[rows.level_R == name], axis=0) for name in names])
     log_RI = log_ingredients(matrix_RI, typical_SI[level_R])
     allowed_I = np.array([name in ingredients for name in INGREDIENTS])
@@ -154,7 +154,7 @@ def _level(
         exponents=tuple(exponent_I.tolist()),
         factors=factors,
         law=_law(error_R, factor_R * scale_R),
-        distance_limit=float(np.quantile(rows.doubt.distance_R, _FAR)),
+        distance_limit=float(np.quantile(rows.signal.distance_R, _FAR)),
         rows=len(error_R),
         evidence={},
     )
@@ -164,20 +164,24 @@ def _factors(
     error_R: NDArray[np.float64], scale_R: NDArray[np.float64], size_R: NDArray[np.str_]
 ) -> dict[str, float]:
     """Return what makes 1.645 sigma a 90 % interval, for the level and for each large class."""
-    factors = reach(error_R, scale_R, [ANY_SIZE] * len(error_R), 0.9)
+    factors = interval_multipliers(error_R, scale_R, [ANY_SIZE] * len(error_R), 0.9)
     counts = Counter(size_R.tolist())
     large = [size for size, count in counts.items() if count >= MIN_SIZE_ROWS and size != ANY_SIZE]
     in_large_R = np.isin(size_R, large)
     if in_large_R.any():
-        factors |= reach(error_R[in_large_R], scale_R[in_large_R], size_R[in_large_R].tolist(), 0.9)
+        factors |= interval_multipliers(
+            error_R[in_large_R], scale_R[in_large_R], size_R[in_large_R].tolist(), 0.9
+        )
     return {size: factor / Z90 for size, factor in factors.items()}
 
 
 def _law(error_R: NDArray[np.float64], sigma_R: NDArray[np.float64]) -> IntervalLaw:
     # An interval of 95 % needs 19 rows; what the rows cannot tell continues the last slope.
-    known = [c for c in _CONFIDENCES if tells(len(error_R), c)]
+    known = [c for c in _CONFIDENCES if has_enough_rows(len(error_R), c)]
     bins = [ANY_SIZE] * len(error_R)
-    found = {c: reach(error_R, sigma_R, bins, c)[ANY_SIZE] for c in known if c != 0.9}
+    found = {
+        c: interval_multipliers(error_R, sigma_R, bins, c)[ANY_SIZE] for c in known if c != 0.9
+    }
     # By the meaning of sigma 90 % lies at 1.645; sizes with factors of their own blur it slightly.
     ordered = {c: min(m, Z90) if c < 0.9 else max(m, Z90) for c, m in found.items()} | {0.9: Z90}
     return IntervalLaw(tuple(sorted(ordered)), tuple(ordered[c] for c in sorted(ordered)))
@@ -239,7 +243,7 @@ def _cross_validated(
             here_R = (fold_R == fold) & (rows.level_R == level)
             if not here_R.any():
                 continue
-            sigma_R[here_R] = values.sigma(rows.size_R[here_R].tolist(), rows.doubt.at(here_R))
+            sigma_R[here_R] = values.sigma(rows.size_R[here_R].tolist(), rows.signal.at(here_R))
             inside_L = observed_coverage(rows.error_R[here_R], sigma_R[here_R], values.law)
             observed[level] = observed.get(level, 0.0) + inside_L * here_R.sum()
     return {

@@ -18,7 +18,7 @@ from model.errors import ModelError
 _HAIR = 1e-9
 
 
-def reach(
+def interval_multipliers(
     error_R: NDArray[np.float64],
     sigma_R: NDArray[np.float64],
     bins: Sequence[str],
@@ -34,7 +34,7 @@ def reach(
     fitted = ConformalRegressor().fit(np.abs(error_R), sigmas=sigma_R, bins=bin_R)
     for name in names:
         rows = int((bin_R == name).sum())
-        if not tells(rows, confidence):
+        if not has_enough_rows(rows, confidence):
             raise ModelError(
                 f"{rows} held-out rows of {name} cannot tell a {confidence:.0%} interval; "
                 "hold out more or merge it with another kind"
@@ -46,6 +46,6 @@ def reach(
     return dict(zip(names.tolist(), intervals_B2[:, 1].tolist(), strict=True))
 
 
-def tells(rows: int, confidence: float) -> bool:
+def has_enough_rows(rows: int, confidence: float) -> bool:
     """Return whether so many rows can bound an interval of ``confidence``."""
     return (1 - confidence + _HAIR) * (rows + 1) >= 1

@@ -58,7 +58,7 @@ class AccuracyScores:
         return asdict(self)
 
 
-def score(
+def accuracy_scores(
     energy_R: NDArray[np.float64],
     sigma_R: NDArray[np.float64],
     truth_R: NDArray[np.float64],

@@ -17,7 +17,7 @@ from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import head_weight
 from model.uncertainty.calibration_fit import fit_calibration
 from model.uncertainty.latent import latent_reference
-from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, doubt_of
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, uncertainty_signal
 
 
 def fit_modes(
@@ -39,8 +39,8 @@ def fit_modes(
     if seen:
         modes[GRAPH_MODE] = fit_mode(ensemble, [e for e in near if e.graph_tokens], seen, seed=seed)
     if not seen or from_text:
-        alone = [(row, e.text_alone()) for row, e in zip(held_out, examples, strict=True)]
-        modes[TEXT_MODE] = fit_mode(ensemble, [e.text_alone() for e in near], alone, seed=seed)
+        alone = [(row, e.without_graph()) for row, e in zip(held_out, examples, strict=True)]
+        modes[TEXT_MODE] = fit_mode(ensemble, [e.without_graph() for e in near], alone, seed=seed)
     return modes
 
 
@@ -61,7 +61,7 @@ def fit_mode(
         [row.level for row, _ in held_out],
         [parse_text(row.text).adsorbate for row, _ in held_out],
         answers.energy(share) - truth_R,
-        doubt_of(answers, reference),
+        uncertainty_signal(answers, reference),
         seed=seed,
         groups=[row.pair for row, _ in held_out],
     )

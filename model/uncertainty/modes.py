@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from model.checkpoint import Checkpoint
 from model.contract import Configuration
-from model.network.ensemble import Answers
+from model.network.ensemble import EnsembleOutput
 from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.latent import LatentReference
 
@@ -26,9 +26,9 @@ class Mode:
     calibration: Calibration
     reference: LatentReference
 
-    def doubt(self, answers: Answers) -> UncertaintySignal:
+    def signal(self, answers: EnsembleOutput) -> UncertaintySignal:
         """Return what is known of each answer's uncertainty."""
-        return doubt_of(answers, self.reference)
+        return uncertainty_signal(answers, self.reference)
 
 
 def mode_of(configuration: Configuration) -> str:
@@ -36,7 +36,7 @@ def mode_of(configuration: Configuration) -> str:
     return GRAPH_MODE if len(configuration.numbers_N) else TEXT_MODE
 
 
-def doubt_of(answers: Answers, reference: LatentReference) -> UncertaintySignal:
+def uncertainty_signal(answers: EnsembleOutput, reference: LatentReference) -> UncertaintySignal:
     """Return what is known of each answer's uncertainty, given the training set's features."""
     return UncertaintySignal(
         head_R=answers.head_R,

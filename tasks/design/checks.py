@@ -22,7 +22,7 @@ from pymatgen.core.composition import Composition
 from scipy.sparse.csgraph import connected_components
 
 from model.errors import ModelError
-from model.generation.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bond_graph
 from tasks.errors import UserError
 from tasks.structures.cif import read_cif
 from tasks.structures.find_adsorbate import find_adsorbate
@@ -210,7 +210,9 @@ def _adsorbate_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
     formula = str(Formula.from_dict(requirements.formula).convert("hill"))
     try:
         chosen = list(find_adsorbate(atoms, formula))
-        found = bonded(atoms.numbers[chosen], atoms.positions[chosen], atoms.cell.array).skeleton
+        found = bond_graph(
+            atoms.numbers[chosen], atoms.positions[chosen], atoms.cell.array
+        ).skeleton
     except (UserError, ModelError) as error:
         return str(error)
     if not any(found.is_same(skeleton) for skeleton in requirements.skeletons):

@@ -14,7 +14,7 @@ from ase.constraints import FixAtoms
 
 from model.contract import Configuration, Prediction, Predictor
 from model.generation.design import Designer
-from model.generation.stream_sampler import Sampling, Written
+from model.generation.stream_sampler import Sampling, SampledStream
 from model.generation.structure_stream import ADSORBATE_TAG, Structure
 from tasks.design.checks import Cause, DesignVerdict, check_design
 from tasks.design.request import DesignRequest
@@ -92,9 +92,9 @@ def count_causes(designs: Sequence[Design]) -> Counter[Cause]:
 
 def _written(
     designer: Designer, request: DesignRequest, count: int, seed: int, sampling: Sampling | None
-) -> list[Written]:
+) -> list[SampledStream]:
     draw = torch.Generator(device=designer.sampler.language.device).manual_seed(seed)
-    found: list[Written] = []
+    found: list[SampledStream] = []
     while len(found) < count:
         some = min(AT_ONCE, count - len(found))
         prompts, constraints = [request.prompt] * some, [request.constraints] * some
@@ -103,7 +103,7 @@ def _written(
 
 
 def _judged(
-    number: int, written: Written, request: DesignRequest, designer: str, seed: int
+    number: int, written: SampledStream, request: DesignRequest, designer: str, seed: int
 ) -> Design:
     structure = written.structure
     if structure is None:

@@ -14,7 +14,7 @@ from pymatgen.core.composition import Composition
 
 from model.generation.design import SeenLevel
 from model.generation.prompts import design_prompt
-from model.generation.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_grammar import MOST_SLAB_ATOMS, StreamConstraints
 from tasks.design.checks import DesignLimits, DesignRequirements
 from tasks.enumeration.adsorbates import ALIASES, adsorbate, adsorbate_names
@@ -156,7 +156,7 @@ def _skeletons_of(seen: SeenLevel, name: str, requested: str) -> list[Skeleton]:
 
 
 def _graph(molecule: Atoms) -> Skeleton:
-    return bonded(molecule.numbers, molecule.positions).skeleton
+    return bond_graph(molecule.numbers, molecule.positions).skeleton
 
 
 def _unknown_adsorbate(levels: Mapping[str, SeenLevel], name: str, level: str | None) -> str:

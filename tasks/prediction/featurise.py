@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from model.contract import Configuration
-from model.text.configuration_text import ConfigurationText, SiteText, kind_of, parse_text
+from model.text.configuration_text import ConfigurationText, SiteText, parse_text, site_kind
 from tasks.enumeration.placements import Adslab
 from tasks.enumeration.sites import Landscape, SurfaceSites, landscape, to_cell
 from tasks.enumeration.slabs import Slab
@@ -121,7 +121,7 @@ def check_site(adslab: Adslab, text: str) -> str:
     placed = []
     for index, touched in _bonds_by_brute_force(adslab.atoms).items():
         contacts = tuple(symbols[j] for j in touched)
-        placed.append((symbols[index], contacts, kind_of(len(contacts))))
+        placed.append((symbols[index], contacts, site_kind(len(contacts))))
     if named == placed:
         return ""
     return (
@@ -176,7 +176,7 @@ def _bonds_by_brute_force(atoms: Atoms) -> dict[int, list[int]]:
 
 def _site_text(atom: str, contacts: Sequence[str], groups: Iterable[Sequence[str]]) -> SiteText:
     return SiteText(
-        atom, tuple(contacts), kind_of(len(contacts)), tuple(tuple(group) for group in groups)
+        atom, tuple(contacts), site_kind(len(contacts)), tuple(tuple(group) for group in groups)
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 
 from model.data.rows import Row
-from model.data.splits import LABEL_SHARES, TRAIN, dataset_id, part_of
+from model.data.splits import LABEL_SHARES, TRAIN, assign_part, dataset_id
 from model.errors import ModelError
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
@@ -138,7 +138,7 @@ def _row(label: TrainingLabel, kind: str, text: str, atoms: Atoms) -> Row:
         cell_33=atoms.cell.array.copy(),
         tags_N=atoms.get_tags().astype(np.int64),
         group=label.slab_id,
-        part=part_of(f"{label.slab_id} {label.adsorbate}", LABEL_SHARES),
+        part=assign_part(f"{label.slab_id} {label.adsorbate}", LABEL_SHARES),
     )
 
 

@@ -13,8 +13,8 @@ from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
 from model.generation.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
 from model.generation.stream_grammar import StreamConstraints
-from model.generation.stream_sampler import Sampling, Written
-from model.generation.structure_stream import Structure, encode
+from model.generation.stream_sampler import SampledStream, Sampling
+from model.generation.structure_stream import Structure, encode_stream
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import model_text, save_tokenizer, train_tokenizer
 from support.tiny import ROWS
@@ -62,11 +62,11 @@ class ScriptedSampler:
         wanted: Sequence[StreamConstraints],
         sampling: Sampling,
         draw: torch.Generator,
-    ) -> list[Written]:
+    ) -> list[SampledStream]:
         self.asked += list(zip(prompts, wanted, strict=True))
         start = len(self.asked) - len(prompts)
         turns = [self.script[(start + i) % len(self.script)] for i in range(len(prompts))]
-        return [Written(() if s is None else tuple(encode(s)), s) for s in turns]
+        return [SampledStream(() if s is None else tuple(encode_stream(s)), s) for s in turns]
 
 
 @dataclass

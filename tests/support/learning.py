@@ -8,10 +8,10 @@ import torch
 
 from model.checkpoint import Checkpoint, seal
 from model.data.domain import domain_of, domain_to_json, write_json
-from model.data.kept_rows import keep_rows
+from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row
-from model.data.splits import LABEL_SHARES, TRAIN, part_of
-from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.data.splits import LABEL_SHARES, TRAIN, assign_part
+from model.fine_tuning.fine_tune import fine_tune
 from model.network.batches import Reader
 from model.network.config import LanguageConfig, QECatalyticConfig
 from model.network.consistency import adsorbate_counts
@@ -21,6 +21,7 @@ from model.network.qe_catalytic import QECatalytic
 from model.prediction.predictor import KIND
 from model.text.text_features import text_features
 from model.text.tokenizer import GRAPH, model_text, save_tokenizer, token_ids, train_tokenizer
+from model.training.recipes import TuneRecipe
 from model.uncertainty.mode_fit import fit_modes, save_mode
 from support import synthetic
 from support.tiny import ENCODER
@@ -64,7 +65,7 @@ def labels(count: int, *, sign: float = 1.0, offset_ev: float = SHIFT_EV) -> lis
                 set="labels",
                 energy_ev=sign * (row.energy_ev + offset_ev),
                 positions_N3=moved_N3,
-                part=part_of(pair, LABEL_SHARES),
+                part=assign_part(pair, LABEL_SHARES),
             )
         )
     return found
@@ -117,7 +118,7 @@ def checkpoint(folder: Path, *, members: int = 2) -> Checkpoint:
         "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
     }
     write_json(folder / "qe-catalytic.json", settings)
-    keep_rows(folder, train, aside)
+    write_kept_rows(folder, train, aside)
     return seal(folder, KIND)
 
 

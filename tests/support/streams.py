@@ -4,8 +4,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bcc110, fcc100, fcc111, fcc211, hcp0001, molecule
 
-from model.generation.stream_grammar import decode
-from model.generation.structure_stream import Structure, encode
+from model.generation.stream_grammar import decode_stream
+from model.generation.structure_stream import Structure, encode_stream
 
 SLABS = {
     "Cu (1 1 1)": (lambda: fcc111("Cu", (3, 3, 4), vacuum=7.5), (1, 1, 1)),
@@ -47,7 +47,7 @@ def adslab(
 
 def reread(structure: Structure) -> Structure:
     """Return what a stream keeps of a structure."""
-    return decode(encode(structure))
+    return decode_stream(encode_stream(structure))
 
 
 def distances(structure: Structure) -> np.ndarray:

@@ -9,7 +9,7 @@ from flows.errors import CampaignError
 from flows.screening.adopt_designs import adopt_designs, designs_campaign
 from flows.screening.generated import GeneratedDesigns
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
-from model.generation.stream_grammar import decode
+from model.generation.stream_grammar import decode_stream
 from model.generation.structure_stream import Structure
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
@@ -74,7 +74,7 @@ def test_a_candidate_can_be_verified_and_built_again_from_its_stream(
         candidate_id=row.id,
         slab_id=slab.id,
     )
-    assert sorted(decode(row.recipe["stream"].split()).numbers_N) == sorted(LOW.numbers_N)
+    assert sorted(decode_stream(row.recipe["stream"].split()).numbers_N) == sorted(LOW.numbers_N)
 
 
 def test_entering_again_adds_nothing_and_another_order_needs_another_name(

@@ -7,7 +7,13 @@ import pytest
 from support.tiny import ROWS
 
 from model.contract import Configuration
-from model.data.domain import domain_from_json, domain_of, domain_to_json, level_index, why_outside
+from model.data.domain import (
+    domain_from_json,
+    domain_of,
+    domain_to_json,
+    level_index,
+    out_of_domain_reason,
+)
 from model.errors import ModelError
 
 DOMAIN = domain_of(ROWS)
@@ -22,30 +28,30 @@ def text_only(text: str) -> Configuration:
 
 
 def test_a_training_row_is_inside() -> None:
-    assert why_outside(DOMAIN, KNOWN) == ""
-    assert why_outside(DOMAIN, KNOWN, distance=1.0, limit=2.2) == ""
+    assert out_of_domain_reason(DOMAIN, KNOWN) == ""
+    assert out_of_domain_reason(DOMAIN, KNOWN, distance=1.0, limit=2.2) == ""
 
 
 def test_an_unseen_element_is_named() -> None:
     strange = replace(KNOWN, numbers_N=np.where(KNOWN.numbers_N == 29, 79, KNOWN.numbers_N))
-    assert why_outside(DOMAIN, strange) == "element not in the training set at emt: Au"
+    assert out_of_domain_reason(DOMAIN, strange) == "element not in the training set at emt: Au"
 
 
 def test_an_unseen_adsorbate_is_named() -> None:
     known = text_only("O</s>Cu (1 1 1)</s>[]")
     strange = replace(known, text="ON</s>Cu (1 1 1)</s>[]")
-    assert why_outside(DOMAIN, known) == ""
-    assert why_outside(DOMAIN, strange) == "adsorbate not in the training set at emt: ON"
+    assert out_of_domain_reason(DOMAIN, known) == ""
+    assert out_of_domain_reason(DOMAIN, strange) == "adsorbate not in the training set at emt: ON"
 
 
 def test_far_in_latent_space_says_how_far() -> None:
-    reason = why_outside(DOMAIN, KNOWN, distance=3.14, limit=2.2)
+    reason = out_of_domain_reason(DOMAIN, KNOWN, distance=3.14, limit=2.2)
     assert reason == "far from the training set in latent space: 3.1 (limit 2.2)"
 
 
 def test_what_is_unseen_comes_before_what_is_far() -> None:
     strange = text_only("O</s>Au (1 1 1)</s>[]")
-    assert why_outside(DOMAIN, strange, distance=9.0, limit=1.0).startswith("element")
+    assert out_of_domain_reason(DOMAIN, strange, distance=9.0, limit=1.0).startswith("element")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_what_is_unseen_comes_before_what_is_far() -> None:
     ],
 )
 def test_a_text_alone_names_its_elements(text: str) -> None:
-    assert "Au" in why_outside(DOMAIN, text_only(text))
+    assert "Au" in out_of_domain_reason(DOMAIN, text_only(text))
 
 
 def test_rows_without_structure_have_the_elements_of_their_text() -> None:

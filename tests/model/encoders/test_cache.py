@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.contract import Configuration
 from model.data.graph import GraphBatch, collate
-from model.encoders.cache import EncoderCache, FrozenEncoder, separate
+from model.encoders.cache import EncoderCache, FrozenEncoder, split_batch
 from model.encoders.equiformer_v2 import EquiformerV2
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.painn import PainnConfig
@@ -20,7 +20,7 @@ from model.network.batches import Example, Reader, make_batch
 from model.network.ensemble import Ensemble
 from model.network.members import ENCODER, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
-from model.training.joint_stage import Joint
+from model.training.joint_stage import JointStage
 from model.training.recipes import AlignRecipe, JointRecipe, ReadRecipe
 from model.training.run import TrainingPlan
 from model.training.samples import make_samples
@@ -94,14 +94,14 @@ def test_another_encoder_shares_no_features(tmp_path: Path) -> None:
 
 def test_systems_without_atoms_have_no_features() -> None:
     frozen = Counted()
-    alone = [examples()[0].text_alone().graph] * 2
+    alone = [examples()[0].without_graph().graph] * 2
     assert frozen.invariants(collate(alone)).shape == (0, 8)
     assert frozen.structures == 0
 
 
 def test_graphs_of_a_batch_come_apart_as_they_came() -> None:
     whole = [example.graph for example in examples()]
-    for graph, part in zip(whole, separate(collate(whole)), strict=True):
+    for graph, part in zip(whole, split_batch(collate(whole)), strict=True):
         assert (graph.edge_index_2E == part.edge_index_2E).all()
         assert part.edge_vectors_E3 == pytest.approx(graph.edge_vectors_E3, abs=1e-6)
         assert (graph.numbers_N == part.numbers_N).all()
@@ -170,7 +170,7 @@ def frozen_network(frozen: FrozenEncoder | None = None) -> tuple[QECatalytic, Re
     network = QECatalytic(
         config, graph_token=plain.graph_token, encoder=frozen or Counted(EncoderCache())
     )
-    network.thaw()
+    network.unfreeze()
     return network, Reader(config, reader.tokenizer)
 
 
@@ -180,7 +180,7 @@ def test_training_leaves_the_encoder_and_runs_it_once(tmp_path: Path) -> None:
     network, reader = frozen_network(frozen)
     samples = make_samples(tiny.ROWS, reader, {})
     Ensemble([network], reader).answer(CONFIGURATIONS)  # in inference mode: training may follow
-    Trainer(network, Joint(samples, samples, reader, RECIPE), RECIPE, tmp_path).run()
+    Trainer(network, JointStage(samples, samples, reader, RECIPE), RECIPE, tmp_path).run()
     assert frozen.structures == len({row.positions_N3.tobytes() for row in tiny.ROWS})
     assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
     assert not frozen.training
@@ -193,12 +193,14 @@ def test_the_adsorbate_still_matters() -> None:
     batch = make_batch(reader.read(CONFIGURATIONS[:1]), 0)
     other = replace(batch, adsorbate_BZ=batch.adsorbate_BZ.roll(1, dims=1))
     with torch.no_grad():
-        assert not torch.allclose(network.encode(batch).pooled_BD, network.encode(other).pooled_BD)
+        assert not torch.allclose(
+            network.encode_graph(batch).pooled_BD, network.encode_graph(other).pooled_BD
+        )
 
 
 def test_members_share_one_encoder_on_disk_and_in_memory(tmp_path: Path) -> None:
     network, reader = frozen_network()
-    other = network.twin()
+    other = network.clone()
     with torch.no_grad():
         other.regression[0].bias += 0.1
     save_members([network, other], tmp_path)

@@ -21,18 +21,19 @@ from model.data.splits import (
     HOLD_OUT_SHARES,
     LABEL_SHARES,
     TRAIN,
+    assign_part,
     count_pairs,
     dataset_id,
-    of_part,
-    part_of,
+    rows_of_part,
 )
 from model.errors import ModelError
-from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.fine_tuning.fine_tune import fine_tune
 from model.fine_tuning.interpolate import best_share
-from model.fine_tuning.tune import resolved
-from model.network.ensemble import Answers
+from model.fine_tuning.tune import resolve_recipe
+from model.network.ensemble import EnsembleOutput
 from model.network.qe_catalytic import QECatalytic
 from model.prediction.predictor import load_predictor
+from model.training.recipes import TuneRecipe
 from model.training.trainer import STATE, Trainer
 
 SHORT = TuneRecipe(method="heads", epochs=3, watch_every=3)
@@ -100,19 +101,19 @@ def test_merged_adapters_answer_as_they_did_apart() -> None:
     pytest.importorskip("peft")
     from support.tiny import ROWS, network_and_reader
 
-    from model.fine_tuning.tune import merge_adapters_of_parent, start
+    from model.fine_tuning.tune import merge_adapters_of_parent, prepare_for_tuning
     from model.network.ensemble import Ensemble
 
     torch.manual_seed(0)
     network, reader = network_and_reader()
-    start(network, replace(SHORT, method="lora"))
+    prepare_for_tuning(network, replace(SHORT, method="lora"))
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     configurations = [row.configuration() for row in ROWS]
     apart = Ensemble([network], reader).answer(configurations)
-    merged = merge_adapters_of_parent(network.twin())
+    merged = merge_adapters_of_parent(network.clone())
     assert not any("lora" in name for name in merged.state_dict())
     together = Ensemble([merged], reader).answer(configurations)
     assert together.regression_R == pytest.approx(apart.regression_R, abs=1e-4)
@@ -146,7 +147,7 @@ def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
     level: str, told: int, forget: float, share: float
 ) -> None:
     network, _ = network_and_reader()
-    moved = network.twin()
+    moved = network.clone()
     moved.scale.offset_L += 1.0  # an answer rises with the share
     known = [replace(row, energy_ev=0.5, level="other") for row in LABELS[:40]]
     known[:told] = [replace(row, level=level) for row in known[:told]]
@@ -156,11 +157,11 @@ def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
         def __init__(self, members: list[QECatalytic]) -> None:
             self.said = float(members[0].scale.offset_L[0])
 
-        def answer(self, asked: list[object]) -> Answers:
+        def answer(self, asked: list[object]) -> EnsembleOutput:
             told_R = np.array([self.said] * len(asked))
             told_R[:40] = 0.5 + 0.1
             told_R[:told] += self.said  # what is known is forgotten
-            return Answers(told_R, told_R, told_R, told_R, np.zeros((len(asked), 1)))
+            return EnsembleOutput(told_R, told_R, told_R, told_R, np.zeros((len(asked), 1)))
 
     assert best_share([network], [moved], known, new, Offset, forget) == share  # type: ignore[arg-type]
 
@@ -228,7 +229,9 @@ def test_the_candidate_is_an_ordinary_checkpoint_that_says_where_it_came_from(
     assert card["parent"] == base.sha256
     assert card["dataset"] == dataset_id(LABELS)
     assert card["method"] == "heads"
-    assert card["labels"] == {part: count_pairs(of_part(LABELS, part)) for part in LABEL_SHARES}
+    assert card["labels"] == {
+        part: count_pairs(rows_of_part(LABELS, part)) for part in LABEL_SHARES
+    }
     assert len(card["seconds"]["tune"]) == 2
     for name in (HOLD_OUT, REPLAY, "tokenizer.json"):
         assert (tuned.folder / name).read_bytes() == (base.folder / name).read_bytes()
@@ -274,7 +277,7 @@ def test_a_label_that_is_held_out_is_refused_by_name(base: Checkpoint, tmp_path:
 def test_too_few_labels_are_refused_with_the_number_needed(
     base: Checkpoint, tmp_path: Path
 ) -> None:
-    few = of_part(LABELS, TRAIN)[:14]
+    few = rows_of_part(LABELS, TRAIN)[:14]
     with pytest.raises(ModelError, match="at least 25 labels to learn from, got 14"):
         tune(base, tmp_path, labels=few)
     with pytest.raises(ModelError, match="at least 25 labels to learn from, got 0"):
@@ -343,7 +346,7 @@ def test_a_recipe_that_cannot_be_is_refused(values: dict[str, object], rule: str
 
 def test_auto_is_definite_and_rises_with_the_labels() -> None:
     order = ["heads", "lora", "all"]
-    chosen = [resolved(TuneRecipe(), labels) for labels in (25, 50, 100, 200, 400, 2000)]
+    chosen = [resolve_recipe(TuneRecipe(), labels) for labels in (25, 50, 100, 200, 400, 2000)]
     ranks = [order.index(each.method) for each in chosen]
     assert ranks == sorted(ranks)
     assert all(each.epochs > 0 and each.learning_rate > 0 for each in chosen)
@@ -353,8 +356,8 @@ def test_auto_is_definite_and_rises_with_the_labels() -> None:
 @pytest.mark.parametrize("shares", [LABEL_SHARES, HOLD_OUT_SHARES])
 def test_parts_have_their_shares_and_never_change(shares: dict[str, float]) -> None:
     names = [f"pair {i}" for i in range(4000)]
-    parts = [part_of(name, shares) for name in names]
-    assert parts == [part_of(name, shares) for name in names]
+    parts = [assign_part(name, shares) for name in names]
+    assert parts == [assign_part(name, shares) for name in names]
     for part, share in shares.items():
         assert parts.count(part) / len(parts) == pytest.approx(share, abs=0.03)
 
@@ -377,7 +380,7 @@ def test_the_embedded_checkpoint_keeps_rows_of_every_level() -> None:
     assert {s: sum(r.set == s for r in held_out) for s in expected} == expected
     for level in mini.read_json("qe-catalytic.json")["network"]["levels"]:
         for part in (CALIBRATE, GATE):
-            assert sum(row.level == level for row in of_part(held_out, part)) >= 80
+            assert sum(row.level == level for row in rows_of_part(held_out, part)) >= 80
         assert sum(row.level == level for row in replay) == 700
     assert not {row.pair for row in held_out} & {row.pair for row in replay}
 

@@ -12,31 +12,34 @@ from safetensors.torch import load_file, save_file
 from support import learning
 
 from model.checkpoint import Checkpoint, seal
-from model.data.kept_rows import keep_rows
-from model.data.splits import GATE, of_part
+from model.data.kept_rows import write_kept_rows
+from model.data.splits import GATE, rows_of_part
 from model.errors import ModelError
-from model.fine_tuning.fine_tune import TuneRecipe, fine_tune
+from model.fine_tuning.fine_tune import fine_tune
 from model.fine_tuning.gate import judge_candidate
-from model.fine_tuning.gate_rules import Answered, GateFindings, apply_rules
+from model.fine_tuning.gate_rules import CheckpointErrors, GateFindings, apply_rules
 from model.fine_tuning.paired_bootstrap import (
-    Errors,
     PairedComparison,
-    better,
+    PairedErrors,
+    anticorrelation,
     compare_errors,
-    further_from,
-    no_worse,
-    opposed,
+    distance_growth,
+    is_better,
+    is_no_worse,
 )
+from model.training.recipes import TuneRecipe
 
 RNG = np.random.default_rng(0)
 ROWS = [replace(row, part=GATE, pair=f"{i}") for i, row in enumerate(learning.BASE)]
 IS_LABEL_R = np.arange(len(ROWS)) >= 150
 TRUTH_R = np.array([row.energy_ev for row in ROWS])
-BEFORE = Answered(RNG.normal(0, 0.2, len(ROWS)), np.full(len(ROWS), 0.2))
+BEFORE = CheckpointErrors(RNG.normal(0, 0.2, len(ROWS)), np.full(len(ROWS), 0.2))
 
 
 def judged(
-    after: Answered, before: Answered = BEFORE, first_hold_out_ev: float | None = None
+    after: CheckpointErrors,
+    before: CheckpointErrors = BEFORE,
+    first_hold_out_ev: float | None = None,
 ) -> GateFindings:
     return apply_rules(
         ROWS, IS_LABEL_R, before, after, "made-up", seed=1, first_hold_out_ev=first_hold_out_ev
@@ -46,11 +49,11 @@ def judged(
 def compared(
     before_R: np.ndarray, after_R: np.ndarray, clusters: list[str], *, seed: int
 ) -> PairedComparison:
-    return compare_errors([Errors(before_R, after_R, clusters)], seed=seed)
+    return compare_errors([PairedErrors(before_R, after_R, clusters)], seed=seed)
 
 
 def test_smaller_errors_with_as_honest_intervals_are_accepted() -> None:
-    found = judged(Answered(0.7 * BEFORE.error_R, 0.7 * BEFORE.sigma_R))
+    found = judged(CheckpointErrors(0.7 * BEFORE.error_R, 0.7 * BEFORE.sigma_R))
     assert found.reasons == ()
     json.dumps(found.numbers, allow_nan=False)
 
@@ -62,19 +65,21 @@ def test_the_same_model_again_is_not_better() -> None:
 
 def test_better_on_the_labels_does_not_pay_for_worse_on_the_hold_out() -> None:
     scale_R = np.where(IS_LABEL_R, 0.1, 1.2)
-    reasons = judged(Answered(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)).reasons
+    reasons = judged(CheckpointErrors(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)).reasons
     assert any("on the hold-out the error may grow by 5%" in reason for reason in reasons)
     assert any("on the hold-out at made-up the error" in reason for reason in reasons)
 
 
 def test_few_labels_weigh_as_much_as_many_old_rows_of_their_level() -> None:
     scale_R = np.where(IS_LABEL_R, 0.4, 1.01)
-    assert judged(Answered(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)).reasons == ()
+    assert (
+        judged(CheckpointErrors(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)).reasons == ()
+    )
 
 
 def test_many_small_losses_are_no_long_way_down() -> None:
     scale_R = np.where(IS_LABEL_R, 0.4, 1.01)
-    after = Answered(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)
+    after = CheckpointErrors(scale_R * BEFORE.error_R, scale_R * BEFORE.sigma_R)
     first_ev = float(np.abs(BEFORE.error_R[~IS_LABEL_R]).mean())
     found = judged(after, first_hold_out_ev=first_ev)
     assert found.reasons == ()
@@ -89,10 +94,10 @@ def test_many_small_losses_are_no_long_way_down() -> None:
 
 def test_bold_intervals_are_refused_and_better_ones_are_not() -> None:
     smaller_R = 0.7 * BEFORE.error_R
-    (reason,) = judged(Answered(smaller_R, 0.5 * BEFORE.sigma_R)).reasons
+    (reason,) = judged(CheckpointErrors(smaller_R, 0.5 * BEFORE.sigma_R)).reasons
     assert "3 points further from it than before at most" in reason
-    bold = Answered(BEFORE.error_R, 0.3 * BEFORE.sigma_R)
-    assert judged(Answered(smaller_R, 0.7 * BEFORE.sigma_R), before=bold).reasons == ()
+    bold = CheckpointErrors(BEFORE.error_R, 0.3 * BEFORE.sigma_R)
+    assert judged(CheckpointErrors(smaller_R, 0.7 * BEFORE.sigma_R), before=bold).reasons == ()
 
 
 def test_labels_of_the_wrong_sign_are_told_by_what_serves() -> None:
@@ -103,8 +108,8 @@ def test_labels_of_the_wrong_sign_are_told_by_what_serves() -> None:
             for i, r in enumerate(ROWS)
         ],
         IS_LABEL_R,
-        Answered(BEFORE.error_R - turned, BEFORE.sigma_R),
-        Answered(0.5 * BEFORE.error_R, 0.5 * BEFORE.sigma_R),
+        CheckpointErrors(BEFORE.error_R - turned, BEFORE.sigma_R),
+        CheckpointErrors(0.5 * BEFORE.error_R, 0.5 * BEFORE.sigma_R),
         "made-up",
         seed=1,
     ).reasons
@@ -113,13 +118,13 @@ def test_labels_of_the_wrong_sign_are_told_by_what_serves() -> None:
 
 def test_an_answer_that_is_no_number_is_refused_alone() -> None:
     broken_R = np.where(IS_LABEL_R, np.nan, 0.0)
-    (reason,) = judged(Answered(broken_R, BEFORE.sigma_R)).reasons
+    (reason,) = judged(CheckpointErrors(broken_R, BEFORE.sigma_R)).reasons
     assert "must be a number" in reason
 
 
 def test_too_few_labels_of_the_gate_are_said() -> None:
     few_R = np.arange(len(ROWS)) >= len(ROWS) - 4
-    after = Answered(0.7 * BEFORE.error_R, 0.7 * BEFORE.sigma_R)
+    after = CheckpointErrors(0.7 * BEFORE.error_R, 0.7 * BEFORE.sigma_R)
     (reason,) = apply_rules(ROWS, few_R, BEFORE, after, "made-up", seed=1).reasons
     assert "at least 5 labels of its own part, got 4" in reason
 
@@ -136,15 +141,15 @@ def test_a_comparison_is_the_same_whichever_way_it_is_asked(
     assert there.difference_ev == pytest.approx(-back.difference_ev)
     assert there.upper_ev == pytest.approx(-back.lower_ev)
     assert there.lower_ev <= there.upper_ev
-    assert not (better(there) and better(back))
-    assert no_worse(there, 0.05, 0.0) or not better(there)
+    assert not (is_better(there) and is_better(back))
+    assert is_no_worse(there, 0.05, 0.0) or not is_better(there)
 
 
 def test_a_difference_that_is_chance_is_rarely_called_better() -> None:
     called = 0
     for seed in range(60):
         a_R, b_R = np.random.default_rng(seed).normal(size=(2, 100))
-        called += better(compared(a_R, b_R, [str(i) for i in range(100)], seed=seed))
+        called += is_better(compared(a_R, b_R, [str(i) for i in range(100)], seed=seed))
     assert called <= 9  # 5 % of 60, and three standard deviations of luck
 
 
@@ -158,36 +163,36 @@ def test_rows_that_err_together_make_less_sure() -> None:
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_nearer_to_the_target_is_never_further(before: float, share: float) -> None:
     nearer = 0.9 + share * (before - 0.9)
-    assert further_from(0.9, before, nearer) <= 1e-12
+    assert distance_growth(0.9, before, nearer) <= 1e-12
 
 
 @pytest.mark.parametrize(("rows", "turned"), [(3, False), (30, True)])
 def test_few_rows_do_not_accuse_labels(rows: int, turned: bool) -> None:
     said_R = np.arange(rows, dtype=float)
-    assert opposed(said_R, -said_R)[1] == turned
-    assert not opposed(said_R, said_R)[1]
+    assert anticorrelation(said_R, -said_R)[1] == turned
+    assert not anticorrelation(said_R, said_R)[1]
 
 
 def test_a_comparison_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="the same rows on both sides and at least one"):
-        Errors(np.zeros(0), np.zeros(0), [])
+        PairedErrors(np.zeros(0), np.zeros(0), [])
     with pytest.raises(ValueError, match="every error must be a number"):
-        Errors(np.array([np.nan]), np.zeros(1), ["a"])
+        PairedErrors(np.array([np.nan]), np.zeros(1), ["a"])
 
 
 def test_strata_count_alike_however_many_rows_they_have() -> None:
     many, few = np.full(100, 0.1), np.full(4, 0.1)
     found = compare_errors(
         [
-            Errors(many, 1.1 * many, [str(i) for i in range(100)]),
-            Errors(few, 0.5 * few, list("abcd")),
+            PairedErrors(many, 1.1 * many, [str(i) for i in range(100)]),
+            PairedErrors(few, 0.5 * few, list("abcd")),
         ],
         seed=1,
     )
     assert found.rows == 104
     assert found.mae_before_ev == pytest.approx(0.1)
     assert found.difference_ev == pytest.approx((0.01 - 0.05) / 2)
-    assert better(found)
+    assert is_better(found)
 
 
 # --- with networks ---------------------------------------------------------------------------
@@ -213,7 +218,7 @@ def test_good_labels_pass_the_gate(base: Checkpoint, tmp_path: Path) -> None:
     assert verdict.accepted
     errors = verdict.numbers["errors"]
     assert errors["labels"]["mae_after_ev"] < 0.7 * errors["labels"]["mae_before_ev"]
-    assert errors["labels"]["rows"] == len(of_part(labels, GATE))
+    assert errors["labels"]["rows"] == len(rows_of_part(labels, GATE))
     assert json.loads(json.dumps(verdict.to_json(), allow_nan=False)) == verdict.to_json()
 
 
@@ -240,7 +245,7 @@ def test_a_weight_that_is_no_number_is_refused(base: Checkpoint, tmp_path: Path)
 
 def test_another_hold_out_is_not_compared(base: Checkpoint, tmp_path: Path) -> None:
     other = learning.checkpoint(tmp_path / "other")
-    keep_rows(other.folder, learning.BASE[90:], learning.BASE[:90])
+    write_kept_rows(other.folder, learning.BASE[90:], learning.BASE[:90])
     other = seal(other.folder, other.kind)
     with pytest.raises(ModelError, match="hold out different rows"):
         judge_candidate(base.folder, other.folder, learning.labels(60), "made-up", seed=1)

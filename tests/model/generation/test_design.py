@@ -15,7 +15,7 @@ from model.generation.design import SETTINGS, WEIGHTS, Designer, load_designer, 
 from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton
 from model.generation.stream_grammar import StreamConstraints
-from model.generation.stream_sampler import Sampling, Written
+from model.generation.stream_sampler import SampledStream, Sampling
 
 WATER = StreamConstraints(("Cu",), {"Cu": 1}, (Skeleton.from_text("O2"),), most_slab_atoms=48)
 ATOM = StreamConstraints(("Ag", "Pt"), None, (Skeleton.from_text("C0"),), most_slab_atoms=24)
@@ -27,7 +27,7 @@ def designer(tmp_path_factory: pytest.TempPathFactory) -> Designer:
     return load_designer(designer_checkpoint(tmp_path_factory.mktemp("designer")).folder)
 
 
-def written(designer: Designer, seed: int = 0, **sampling: float) -> list[Written]:
+def written(designer: Designer, seed: int = 0, **sampling: float) -> list[SampledStream]:
     draw = torch.Generator().manual_seed(seed)
     return designer.sampler.write(PROMPTS, [WATER, ATOM], Sampling(**sampling), draw)  # type: ignore[arg-type]
 

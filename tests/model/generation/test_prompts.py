@@ -10,12 +10,12 @@ from model.errors import ModelError
 from model.generation.prompts import (
     READ_GRAPH,
     design_prompt,
-    exchange,
+    prompt_answer,
     stream_of,
     structure_of,
 )
-from model.generation.stream_grammar import decode
-from model.generation.structure_stream import encode
+from model.generation.stream_grammar import decode_stream
+from model.generation.structure_stream import encode_stream
 from model.text.stream_tokens import STRUCTURE, stream_tokens
 from model.text.tokenizer import GRAPH, token_ids, train_tokenizer
 
@@ -23,37 +23,39 @@ ROW = row("O", "Cu", -1.234)
 
 
 def test_every_instruction_asks_for_what_its_answer_is() -> None:
-    energy = exchange(ROW, "energy")
+    energy = prompt_answer(ROW, "energy")
     assert energy.prompt == f"<graph>emt</s>{ROW.text}<energy>"
     assert energy.answer == "-01.23"
-    describe = exchange(ROW, "describe")
+    describe = prompt_answer(ROW, "describe")
     assert (describe.prompt, describe.answer) == ("<graph>emt</s><describe>", ROW.text)
-    structure = exchange(ROW, "structure")
+    structure = prompt_answer(ROW, "structure")
     assert structure.prompt == f"emt</s>{ROW.text}<structure>"
-    design = exchange(ROW, "design")
+    design = prompt_answer(ROW, "design")
     assert design.prompt == "emt</s>O</s>Cu</s>-01.23<structure>"
     assert design.answer == structure.answer == "".join(stream_of(ROW))
-    assert exchange(ROW, "design", name_bulk=False).prompt == "emt</s>O</s></s>-01.23<structure>"
+    assert (
+        prompt_answer(ROW, "design", name_bulk=False).prompt == "emt</s>O</s></s>-01.23<structure>"
+    )
 
 
 @pytest.mark.parametrize("instruction", ["energy", "describe", "structure", "design"])
 def test_only_instructions_that_read_a_graph_begin_with_one(instruction: str) -> None:
-    prompt = exchange(ROW, instruction).prompt  # type: ignore[arg-type]
+    prompt = prompt_answer(ROW, instruction).prompt  # type: ignore[arg-type]
     assert prompt.startswith(GRAPH) == (instruction in READ_GRAPH)
 
 
 def test_an_answer_rebuilds_the_row() -> None:
-    structure = decode(stream_of(ROW))
+    structure = decode_stream(stream_of(ROW))
     assert sorted(structure.numbers_N) == sorted(ROW.numbers_N)
     assert structure.miller == (1, 1, 1)
-    assert encode(structure_of(ROW)) == stream_of(ROW)
+    assert encode_stream(structure_of(ROW)) == stream_of(ROW)
 
 
 def test_a_tokenizer_reads_a_stream_token_by_token() -> None:
     tokenizer = train_tokenizer([ROW.text])
     tokenizer.add_tokens(stream_tokens(), special_tokens=True)
-    stream = encode(adslab("Rh (2 1 1)", "CH3CHO", turn=(10.0, 50.0, 30.0)))
-    asked = exchange(ROW, "structure", stream=stream)
+    stream = encode_stream(adslab("Rh (2 1 1)", "CH3CHO", turn=(10.0, 50.0, 30.0)))
+    asked = prompt_answer(ROW, "structure", stream=stream)
     assert tokenizer(asked.answer)["input_ids"] == token_ids(tokenizer, stream)
     assert tokenizer.tokenize(asked.prompt)[-1] == STRUCTURE
 

@@ -3,7 +3,7 @@ import pytest
 from ase.build import molecule
 
 from model.errors import ModelError
-from model.generation.skeleton import Skeleton, bonded
+from model.generation.skeleton import Skeleton, bond_graph
 
 ETHANOL = Skeleton.from_text("C3 C2 O1 0-1 1-2")
 ETHER = Skeleton.from_text("C3 O0 C3 0-1 1-2")
@@ -11,7 +11,7 @@ ETHER = Skeleton.from_text("C3 O0 C3 0-1 1-2")
 
 def skeleton(name: str) -> Skeleton:
     species = molecule(name)
-    return bonded(species.numbers, species.positions).skeleton
+    return bond_graph(species.numbers, species.positions).skeleton
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_bonds_cross_cell_borders() -> None:
     species = molecule("CH3OH")
     cell = np.diag([6.0, 6.0, 20.0])
     wrapped = (species.positions + np.array([0.3, 0.2, 9.0])) % [6.0, 6.0, 20.0]
-    found = bonded(species.numbers, wrapped, cell)
+    found = bond_graph(species.numbers, wrapped, cell)
     assert found.skeleton.is_same(skeleton("CH3OH"))
     apart = np.linalg.norm(found.positions_A3[:, None] - found.positions_A3[None], axis=-1)
     np.testing.assert_allclose(apart, species.get_all_distances(), atol=1e-9)
@@ -67,6 +67,6 @@ def test_a_walk_starts_at_its_root_and_follows_bonds() -> None:
 def test_what_does_not_hang_together_is_refused() -> None:
     numbers = np.array([8, 6])
     with pytest.raises(ModelError, match="1 of its 2 atoms do not hang together"):
-        bonded(numbers, np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]]))
+        bond_graph(numbers, np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]]))
     with pytest.raises(ModelError, match="at least one atom"):
-        bonded(numbers[:0], np.zeros((0, 3)))
+        bond_graph(numbers[:0], np.zeros((0, 3)))

@@ -9,8 +9,8 @@ from support.streams import adslab
 
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton
-from model.generation.stream_grammar import StreamConstraints, decode, parse
-from model.generation.structure_stream import Structure, encode
+from model.generation.stream_grammar import StreamConstraints, decode_stream, stream_parser
+from model.generation.structure_stream import Structure, encode_stream
 from model.text.stream_tokens import ADSORBATE
 from model.text.tokenizer import END
 
@@ -26,7 +26,7 @@ GRAPHS = {
 
 def drawn(wanted: StreamConstraints, seed: int) -> tuple[list[str], Structure]:
     """Return a stream whose every token is drawn blindly from those admitted."""
-    random, parser = Random(seed), parse(wanted)
+    random, parser = Random(seed), stream_parser(wanted)
     admitted, tokens = next(parser), []
     while True:
         assert admitted, f"nothing may follow {tokens}"
@@ -87,7 +87,7 @@ def test_what_the_grammar_writes_it_reads() -> None:
     )
     for seed in range(10):
         tokens, structure = drawn(wanted, seed)
-        again = decode(tokens[:-1])
+        again = decode_stream(tokens[:-1])
         np.testing.assert_array_equal(again.positions_N3, structure.positions_N3)
 
 
@@ -108,4 +108,4 @@ def swapped(tokens: list[str], place: int, token: str) -> list[str]:
 )
 def test_a_stream_that_is_not_well_formed_is_refused(change: object, says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        decode(change(encode(adslab())))  # type: ignore[operator]
+        decode_stream(change(encode_stream(adslab())))  # type: ignore[operator]

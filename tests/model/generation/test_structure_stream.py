@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.streams import MOLECULES, SLABS, adslab, distances
 
 from model.errors import ModelError
-from model.generation.stream_grammar import decode
-from model.generation.structure_stream import Structure, encode
+from model.generation.stream_grammar import decode_stream
+from model.generation.structure_stream import Structure, encode_stream
 from model.text.stream_tokens import DISTANCE, FRACTION, SCALES, stream_embeddings, stream_tokens
 
 angles = st.floats(0.0, 360.0)
@@ -41,7 +41,7 @@ def test_a_structure_reads_back_within_the_stated_bounds(
     turn: tuple[float, float, float],
 ) -> None:
     start = adslab(slab, name, height=height, across=across, turn=turn)
-    back = decode(encode(start))
+    back = decode_stream(encode_stream(start))
     assert back.miller == start.miller
     assert kinds(back) == kinds(start)
     # 0.0075 Å for each primitive vector in a cell vector: these cells hold four at most
@@ -57,12 +57,12 @@ def test_a_structure_reads_back_within_the_stated_bounds(
 
 @pytest.mark.parametrize("slab", SLABS)
 def test_what_was_read_is_written_as_the_same_tokens(slab: str) -> None:
-    once = encode(adslab(slab, "CO", across=(0.1, 0.2)))
-    assert encode(decode(once)) == once
+    once = encode_stream(adslab(slab, "CO", across=(0.1, 0.2)))
+    assert encode_stream(decode_stream(once)) == once
 
 
 def test_a_slab_is_written_once_for_all_its_repeats() -> None:
-    stream = encode(adslab("Cu (1 1 1)", "CO"))
+    stream = encode_stream(adslab("Cu (1 1 1)", "CO"))
     assert stream.count("Cu") == 4  # one atom for each layer of the 3 x 3 x 4
     assert len(stream) < 60
 
@@ -71,7 +71,7 @@ def test_a_shift_across_the_surface_lattice_changes_no_token() -> None:
     start = adslab(across=(0.11, 0.07), turn=(20.0, 40.0, 10.0))
     moved = start.positions_N3.copy()
     moved[start.tags_N == 2] += start.cell_33[0] / 3
-    assert encode(replace(start, positions_N3=moved)) == encode(start)
+    assert encode_stream(replace(start, positions_N3=moved)) == encode_stream(start)
 
 
 def test_the_order_of_atoms_changes_no_token() -> None:
@@ -83,13 +83,13 @@ def test_the_order_of_atoms_changes_no_token() -> None:
         positions_N3=start.positions_N3[order],
         tags_N=start.tags_N[order],
     )
-    assert encode(shuffled) == encode(start)
+    assert encode_stream(shuffled) == encode_stream(start)
 
 
 def test_a_molecule_across_the_cell_border_is_written_whole() -> None:
     start = adslab(name="C6H6", turn=(0.0, 90.0, 0.0))
     wrapped = start.positions_N3 @ np.linalg.inv(start.cell_33) % 1.0 @ start.cell_33
-    assert encode(replace(start, positions_N3=wrapped)) == encode(start)
+    assert encode_stream(replace(start, positions_N3=wrapped)) == encode_stream(start)
 
 
 def test_a_relaxed_slab_is_written_atom_by_atom() -> None:
@@ -97,10 +97,10 @@ def test_a_relaxed_slab_is_written_atom_by_atom() -> None:
     noise = np.random.default_rng(0).normal(0.0, 0.05, start.positions_N3.shape)
     noise[start.tags_N == 2] = 0.0
     relaxed = replace(start, positions_N3=start.positions_N3 + noise)
-    stream = encode(relaxed)
+    stream = encode_stream(relaxed)
     assert stream.count("Cu") == 36
     np.testing.assert_allclose(
-        sorted_distances(decode(stream), 1, 1), sorted_distances(relaxed, 1, 1), atol=0.09
+        sorted_distances(decode_stream(stream), 1, 1), sorted_distances(relaxed, 1, 1), atol=0.09
     )
 
 
@@ -109,7 +109,7 @@ def test_mirror_images_are_written_differently() -> None:
     mirrored = start.positions_N3.copy()
     is_adsorbate = start.tags_N == 2
     mirrored[is_adsorbate, 0] = 2 * mirrored[is_adsorbate, 0].mean() - mirrored[is_adsorbate, 0]
-    assert encode(replace(start, positions_N3=mirrored)) != encode(start)
+    assert encode_stream(replace(start, positions_N3=mirrored)) != encode_stream(start)
 
 
 def tilted(structure: Structure) -> Structure:
@@ -145,7 +145,7 @@ def afar(structure: Structure) -> Structure:
 )
 def test_what_no_stream_can_say_is_refused(change: object, says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        encode(change(adslab()))  # type: ignore[operator]
+        encode_stream(change(adslab()))  # type: ignore[operator]
 
 
 def test_every_bin_has_one_token_and_every_value_its_nearest() -> None:

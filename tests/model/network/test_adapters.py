@@ -21,7 +21,7 @@ from model.network.language import pretrained_language
 from model.network.members import load_members, save_members
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, token_ids
-from model.training.joint_stage import Joint
+from model.training.joint_stage import JointStage
 from model.training.recipes import JointRecipe
 from model.training.samples import make_samples
 from model.training.trainer import STATE, Trainer
@@ -57,10 +57,10 @@ def network(base: Path, device: torch.device = CPU) -> tuple[QECatalytic, Reader
 def train(base: Path, folder: Path) -> tuple[QECatalytic, QECatalytic, Reader]:
     """Return the network as it started, and as it was taught."""
     fresh, reader = network(base)
-    fresh.thaw()
+    fresh.unfreeze()
     samples = make_samples(tiny.ROWS, reader, {})
-    objective = Joint(samples, samples, reader, RECIPE)
-    return fresh.twin(), Trainer(fresh, objective, RECIPE, folder).run(), reader
+    objective = JointStage(samples, samples, reader, RECIPE)
+    return fresh.clone(), Trainer(fresh, objective, RECIPE, folder).run(), reader
 
 
 def everything(network: QECatalytic) -> dict[str, torch.Tensor]:
@@ -96,8 +96,8 @@ def test_the_base_is_not_in_the_state_nor_on_disk(base: Path, tmp_path: Path) ->
 
 def test_copies_share_the_base_and_nothing_else(base: Path) -> None:
     first, _ = network(base)
-    twin = first.twin()
-    shared = {n for n, v in everything(first).items() if v is everything(twin)[n]}
+    clone = first.clone()
+    shared = {n for n, v in everything(first).items() if v is everything(clone)[n]}
     assert shared == {
         name
         for name in everything(first)
@@ -107,7 +107,7 @@ def test_copies_share_the_base_and_nothing_else(base: Path) -> None:
 
 def test_what_is_read_back_answers_alike(base: Path, tmp_path: Path) -> None:
     _, taught, reader = train(base, tmp_path)
-    other = taught.twin()
+    other = taught.clone()
     with torch.no_grad():
         other.regression[0].bias += 0.1
     save_members([taught, other], tmp_path)

@@ -42,11 +42,13 @@ def test_the_text_changes_the_answer(ensemble: Ensemble) -> None:
 def test_a_network_begins_with_the_graph_and_what_the_text_alone_says() -> None:
     network, reader = network_and_reader(PainnConfig(channels=8, layers=1, max_radius=5.0))
     first, second = reader.read(CONFIGURATIONS[:2])
-    other_text = first.asking(second.text_tokens)
+    other_text = first.with_text_tokens(second.text_tokens)
     ensemble = Ensemble([network], reader)
     here, there = ensemble.answer_examples([first, other_text]).regression_R
     assert here == pytest.approx(there, abs=1e-6)
-    here, there = ensemble.answer_examples([first.text_alone(), second.text_alone()]).regression_R
+    here, there = ensemble.answer_examples(
+        [first.without_graph(), second.without_graph()]
+    ).regression_R
     assert here != pytest.approx(there, abs=1e-6)
 
 
@@ -88,7 +90,7 @@ def test_composition_and_level_set_the_reference(ensemble: Ensemble) -> None:
 
 def test_a_text_alone_is_answered_beside_structures(ensemble: Ensemble) -> None:
     examples = ensemble.reader.read(CONFIGURATIONS)
-    mixed = [examples[0], examples[1].text_alone(), examples[2]]
+    mixed = [examples[0], examples[1].without_graph(), examples[2]]
     together = ensemble.answer_examples(mixed)
     for position, example in enumerate(mixed):
         alone = ensemble.answer_examples([example])
@@ -106,7 +108,7 @@ def test_a_configuration_without_atoms_is_its_text_alone(ensemble: Ensemble) -> 
         tags_N=np.zeros(0, dtype=np.int64),
         positions_N3=nothing,
     )
-    alone = ensemble.reader.read([CONFIGURATIONS[1]])[0].text_alone()
+    alone = ensemble.reader.read([CONFIGURATIONS[1]])[0].without_graph()
     assert ensemble.answer([bare]).regression_R == pytest.approx(
         ensemble.answer_examples([alone]).regression_R
     )
@@ -156,7 +158,7 @@ def test_a_text_beyond_the_context_is_refused(ensemble: Ensemble) -> None:
 def test_groups_keep_the_budget_and_every_item() -> None:
     _, reader = network_and_reader()
     examples = reader.read(CONFIGURATIONS)
-    examples += [example.text_alone() for example in examples]
+    examples += [example.without_graph() for example in examples]
     budget = 2 * max(example.edges + example.tokens for example in examples)
     groups = list(by_budget(examples, budget))
     assert sorted(i for group in groups for i in group) == list(range(len(examples)))

@@ -12,7 +12,7 @@ from model.data.domain import domain_of
 from model.data.rows import Row, split
 from model.errors import ModelError
 from model.prediction import baseline
-from model.prediction.baseline import BaselinePredictor, level_base, train_baseline
+from model.prediction.baseline import BaselinePredictor, level_means, train_baseline
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_a_run_into_an_old_folder_leaves_nothing_of_it(tmp_path: Path) -> None:
 def test_an_adsorbate_of_one_row_does_not_know_its_label() -> None:
     rows = made_up("text")
     rare = replace(rows[0], pair="rare", adsorbate="NO", energy_ev=9.0)
-    base = level_base([*rows, rare])
+    base = level_means([*rows, rare])
     assert base.means_ev["NO"] == pytest.approx((9.0 + 5 * base.median_ev) / 6)
 
 

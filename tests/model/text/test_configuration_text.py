@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import ModelError
-from model.text.configuration_text import ConfigurationText, SiteText, kind_of, parse_text
+from model.text.configuration_text import ConfigurationText, SiteText, parse_text, site_kind
 
 # Verbatim from OC20's validation set.
 PUBLISHED = [
@@ -37,7 +37,7 @@ indices = st.integers(-9, 9)
 def sites(draw: st.DrawFn) -> SiteText:
     contacts = tuple(draw(st.lists(symbols, min_size=1, max_size=5)))
     groups = tuple((c, *draw(st.lists(symbols, max_size=6))) for c in contacts)
-    return SiteText(draw(symbols), contacts, kind_of(len(contacts)), groups)
+    return SiteText(draw(symbols), contacts, site_kind(len(contacts)), groups)
 
 
 texts = st.builds(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from model.text.text_facts import NamedFacts, TextFacts
+from model.text.text_facts import TextFacts, TextInputs
 from model.text.text_features import element_counts, text_features
 
 TEXTS = (
@@ -14,7 +14,7 @@ TEXTS = (
     "H</s>Ag (1 0 0)</s>[]",
 )
 FEATURES_RF = text_features(TEXTS)
-NAMED = NamedFacts(
+NAMED = TextInputs(
     level_B=torch.zeros(3, dtype=torch.long),
     adsorbate_B=torch.tensor([1, 2, 0]),
     features_BF=torch.from_numpy(FEATURES_RF).float(),

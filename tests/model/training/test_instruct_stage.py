@@ -14,7 +14,7 @@ from model.network.config import LanguageConfig, QECatalyticConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import END, GRAPH, model_text, token_ids, train_tokenizer
-from model.training.instruct_stage import Instruct, instruction_examples
+from model.training.instruct_stage import InstructStage, instruction_examples
 from model.training.recipes import InstructRecipe
 from model.training.trainer import Trainer
 
@@ -31,9 +31,9 @@ def network_and_reader() -> tuple[QECatalytic, Reader]:
     )
 
 
-def objective(reader: Reader, recipe: InstructRecipe = RECIPE) -> Instruct:
+def objective(reader: Reader, recipe: InstructRecipe = RECIPE) -> InstructStage:
     lessons = instruction_examples(ROWS, reader)
-    return Instruct(lessons, lessons, reader, recipe)
+    return InstructStage(lessons, lessons, reader, recipe)
 
 
 def only(instruction: str) -> InstructRecipe:
@@ -78,8 +78,8 @@ def test_the_encoder_stays_and_the_answers_are_learnt(tmp_path: Path) -> None:
     network, reader = network_and_reader()
     taught = objective(reader)
     before = {k: v.clone() for k, v in network.encoder.state_dict().items()}
-    first = taught.watch(network).score
+    first = taught.evaluate(network).score
     trained = Trainer(network, taught, RECIPE, tmp_path).run()
-    assert taught.watch(trained).score < 0.7 * first
+    assert taught.evaluate(trained).score < 0.7 * first
     after = trained.encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())

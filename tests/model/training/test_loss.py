@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from model.training.loss import READINGS, join
+from model.training.loss import COMBINATIONS, combine_losses
 
 
 def gradients(reading: str, regression: float, tokens: float) -> tuple[float, float]:
     losses = [torch.tensor(value, requires_grad=True) for value in (regression, tokens)]
-    join(reading, *losses, 0.5).backward()
+    combine_losses(reading, *losses, 0.5).backward()
     return tuple(float(loss.grad) if loss.grad is not None else 0.0 for loss in losses)  # type: ignore[return-value]
 
 
@@ -42,6 +42,8 @@ def test_the_sum_weighs_both_alike_and_one_head_ignores_the_other() -> None:
 
 
 def test_readings_differ() -> None:
-    values = {name: float(join(name, *torch.tensor([1.0, 0.4]), 0.5)) for name in READINGS}
+    values = {
+        name: float(combine_losses(name, *torch.tensor([1.0, 0.4]), 0.5)) for name in COMBINATIONS
+    }
     assert values["gated"] == pytest.approx(1.0 + (1 - 0.5 * 0.379949) * 0.4, abs=1e-4)
     assert values["literal"] == values["detached"] == pytest.approx(1 - 0.5 * 0.379949, abs=1e-4)

@@ -15,13 +15,13 @@ from model.errors import ModelError
 from model.network.ensemble import Ensemble
 from model.network.qe_catalytic import QECatalytic
 from model.network.scale import fit_scale
-from model.training.align_stage import Align, info_nce, retrieval, similarity
-from model.training.encoder_stage import Encode
-from model.training.joint_stage import Joint
+from model.training.align_stage import AlignStage, info_nce, retrieval, similarity
+from model.training.encoder_stage import EncoderStage
+from model.training.joint_stage import JointStage
 from model.training.language_stage import LanguageStage
 from model.training.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
 from model.training.samples import make_samples
-from model.training.trainer import Trainer, Watched
+from model.training.trainer import HeldOutScore, Trainer
 
 RECIPE = JointRecipe(seed=3, epochs=4, batch_size=3, watch_every=2)
 
@@ -34,7 +34,7 @@ def trainer(folder: Path, recipe: JointRecipe = RECIPE) -> Trainer:
     torch.manual_seed(recipe.seed)
     network, reader = network_and_reader()
     samples = make_samples(ROWS, reader, {"test": 2.5})
-    return Trainer(network, Joint(samples, samples, reader, recipe), recipe, folder)
+    return Trainer(network, JointStage(samples, samples, reader, recipe), recipe, folder)
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
@@ -94,7 +94,7 @@ def test_patience_ends_training_and_keeps_the_best(
 ) -> None:
     patient = trainer(tmp_path, replace(RECIPE, epochs=50, watch_every=1, patience=3))
     scores = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr(patient.objective, "watch", lambda _: Watched(next(scores)))
+    monkeypatch.setattr(patient.objective, "watch", lambda _: HeldOutScore(next(scores)))
     patient.run()
     assert patient.epoch == 5
     assert patient.best["epoch"] == 2
@@ -115,10 +115,10 @@ def test_a_learned_energy_is_spelt_and_read_back(tmp_path: Path) -> None:
     recipe = JointRecipe(
         seed=0, epochs=120, batch_size=4, learning_rate=0.01, average=0.9, text_share=0.5
     )
-    taught = Trainer(network, Joint(samples, samples, reader, recipe), recipe, tmp_path).run()
+    taught = Trainer(network, JointStage(samples, samples, reader, recipe), recipe, tmp_path).run()
     seen = Ensemble([taught], reader)
     examples = reader.read([ROWS[0].configuration()])
-    for example in (examples[0], examples[0].text_alone()):
+    for example in (examples[0], examples[0].without_graph()):
         answers = seen.answer_examples([example])
         assert answers.token_R[0] == pytest.approx(-1.37, abs=0.1)
 
@@ -136,7 +136,7 @@ def test_alignment_leaves_the_language_model_and_finds_texts(tmp_path: Path) -> 
     samples = make_samples(ROWS[:4], reader, {})  # a graph does not know its level
     recipe = AlignRecipe(seed=0, epochs=100, batch_size=4, learning_rate=0.003, average=0.9)
     before = {k: v.clone() for k, v in network.language.state_dict().items()}
-    aligned = Trainer(network, Align(samples, samples, reader, recipe), recipe, tmp_path).run()
+    aligned = Trainer(network, AlignStage(samples, samples, reader, recipe), recipe, tmp_path).run()
     after = aligned.language.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     seen = similarity(aligned, samples, int(reader.tokenizer.pad_token_id))
@@ -162,14 +162,14 @@ def test_the_encoder_learns_alone_and_texts_set_in_where_it_ended(tmp_path: Path
     network, reader = network_and_reader()
     samples = make_samples(ROWS, reader, {})
     recipe = EncodeRecipe(seed=0, epochs=40, batch_size=4, learning_rate=0.01, average=0.9)
-    objective = Encode(samples, samples, reader, recipe)
+    objective = EncoderStage(samples, samples, reader, recipe)
     language = {k: v.clone() for k, v in network.language.state_dict().items()}
-    before = objective.watch(network).score
+    before = objective.evaluate(network).score
     taught = Trainer(network, objective, recipe, tmp_path).run()
-    after = objective.watch(taught)
+    after = objective.evaluate(taught)
     assert after.score < 0.5 * before
     assert all(torch.equal(taught.language.state_dict()[k], v) for k, v in language.items())
-    begun = Joint(samples, samples, reader, JointRecipe()).watch(taught)
+    begun = JointStage(samples, samples, reader, JointRecipe()).evaluate(taught)
     assert begun.parts == pytest.approx(after.parts, abs=1e-4)
 
 
@@ -179,10 +179,10 @@ def test_reading_lowers_the_loss_on_texts_and_touches_nothing_else(tmp_path: Pat
     texts = [sample.views[0].text_tokens for sample in make_samples(ROWS, reader, {})]
     recipe = ReadRecipe(seed=0, epochs=20, batch_size=4, learning_rate=0.01, average=0.9)
     objective = LanguageStage(texts, texts, int(reader.tokenizer.pad_token_id), recipe)
-    before = objective.watch(network).score
+    before = objective.evaluate(network).score
     encoder = {k: v.clone() for k, v in network.encoder.state_dict().items()}
     read = Trainer(network, objective, recipe, tmp_path).run()
-    assert objective.watch(read).score < 0.5 * before
+    assert objective.evaluate(read).score < 0.5 * before
     assert all(torch.equal(read.encoder.state_dict()[k], v) for k, v in encoder.items())
 
 

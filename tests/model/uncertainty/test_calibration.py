@@ -16,7 +16,7 @@ from model.uncertainty.calibration import (
     size_class,
 )
 from model.uncertainty.calibration_fit import COMBINED, CONSTANT, fit_calibration
-from model.uncertainty.conformal import reach
+from model.uncertainty.conformal import interval_multipliers
 from model.uncertainty.metrics import NORMAL, Z90, miscalibration_area
 
 
@@ -25,33 +25,33 @@ def doubts(rng: np.random.Generator, rows: int) -> UncertaintySignal:
     return UncertaintySignal(*(0.1 * np.exp(0.6 * rng.standard_normal(rows)) for _ in range(4)))
 
 
-def told_by(doubt: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def told_by(signal: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return errors whose size is the doubt's."""
-    return doubt * rng.standard_normal(len(doubt))
+    return signal * rng.standard_normal(len(signal))
 
 
 def fitted(
-    error_R: NDArray[np.float64], doubt: UncertaintySignal, adsorbate: str = "CO"
+    error_R: NDArray[np.float64], signal: UncertaintySignal, adsorbate: str = "CO"
 ) -> Calibration:
     rows = len(error_R)
-    return fit_calibration(["emt"] * rows, [adsorbate] * rows, error_R, doubt, seed=0)
+    return fit_calibration(["emt"] * rows, [adsorbate] * rows, error_R, signal, seed=0)
 
 
 def test_intervals_cover_nine_tenths_of_new_rows() -> None:
     rng = np.random.default_rng(0)
-    doubt = doubts(rng, 4000)
-    error_R = 2.5 * told_by(doubt.head_R, rng)
-    calibration = fitted(error_R[:2000], doubt.at(np.arange(2000)))
+    signal = doubts(rng, 4000)
+    error_R = 2.5 * told_by(signal.head_R, rng)
+    calibration = fitted(error_R[:2000], signal.at(np.arange(2000)))
     new = np.arange(2000, 4000)
-    sigma_R = calibration.sigma(["emt"] * 2000, ["CO"] * 2000, doubt.at(new))
+    sigma_R = calibration.sigma(["emt"] * 2000, ["CO"] * 2000, signal.at(new))
     assert (np.abs(error_R[new]) <= Z90 * sigma_R).mean() == pytest.approx(0.9, abs=0.02)
 
 
 def test_the_ingredient_that_tells_gets_the_power() -> None:
     rng = np.random.default_rng(1)
-    doubt = doubts(rng, 600)
+    signal = doubts(rng, 600)
     head, disagreement, gap, distance = (
-        fitted(told_by(doubt.distance_R, rng), doubt).level("emt").exponents
+        fitted(told_by(signal.distance_R, rng), signal).level("emt").exponents
     )
     assert distance > 0.8
     assert max(head, disagreement, gap) < 0.15
@@ -59,8 +59,8 @@ def test_the_ingredient_that_tells_gets_the_power() -> None:
 
 def test_a_far_configuration_has_a_wider_sigma() -> None:
     rng = np.random.default_rng(2)
-    doubt = doubts(rng, 400)
-    calibration = fitted(told_by(doubt.distance_R, rng), doubt)
+    signal = doubts(rng, 400)
+    calibration = fitted(told_by(signal.distance_R, rng), signal)
     at = np.full(1, 0.1)
     near, far = (
         calibration.sigma(["emt"], ["CO"], UncertaintySignal(at, at, at, factor * at))
@@ -71,11 +71,11 @@ def test_a_far_configuration_has_a_wider_sigma() -> None:
 
 def test_useless_doubts_leave_a_constant_sigma() -> None:
     rng = np.random.default_rng(3)
-    doubt = doubts(rng, 300)
-    calibration = fitted(rng.normal(0, 0.3, 300), doubt)
+    signal = doubts(rng, 300)
+    calibration = fitted(rng.normal(0, 0.3, 300), signal)
     evidence = calibration.level("emt").evidence
     assert evidence[COMBINED].interval_score_ev >= evidence[CONSTANT].interval_score_ev
-    sigma_R = calibration.sigma(["emt"] * 300, ["CO"] * 300, doubt)
+    sigma_R = calibration.sigma(["emt"] * 300, ["CO"] * 300, signal)
     assert calibration.level("emt").is_constant
     assert np.ptp(sigma_R) == 0
     assert sigma_R[0] == pytest.approx(0.3, rel=0.1)
@@ -91,8 +91,8 @@ def test_a_predictor_without_doubts_has_a_constant_sigma() -> None:
 
 def test_one_member_cannot_disagree_and_calibrates_all_the_same() -> None:
     rng = np.random.default_rng(5)
-    doubt = replace(doubts(rng, 400), disagreement_R=np.zeros(400))
-    level = fitted(told_by(doubt.head_R, rng), doubt).level("emt")
+    signal = replace(doubts(rng, 400), disagreement_R=np.zeros(400))
+    level = fitted(told_by(signal.head_R, rng), signal).level("emt")
     assert level.exponents[0] > 0.5
     assert level.exponents[1] == 0
 
@@ -145,15 +145,15 @@ def test_heavy_tails_are_in_the_law_and_not_in_the_normal_one() -> None:
 
 def test_the_limit_of_nearness_holds_99_of_100_rows() -> None:
     rng = np.random.default_rng(10)
-    doubt = doubts(rng, 1000)
-    limit = fitted(told_by(doubt.head_R, rng), doubt).level("emt").distance_limit
-    assert (doubt.distance_R > limit).sum() == 10
+    signal = doubts(rng, 1000)
+    limit = fitted(told_by(signal.head_R, rng), signal).level("emt").distance_limit
+    assert (signal.distance_R > limit).sum() == 10
 
 
 def test_a_calibration_survives_json() -> None:
     rng = np.random.default_rng(11)
-    doubt = doubts(rng, 200)
-    calibration = fitted(told_by(doubt.gap_R, rng), doubt)
+    signal = doubts(rng, 200)
+    calibration = fitted(told_by(signal.gap_R, rng), signal)
     assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
 
 
@@ -164,9 +164,9 @@ def test_a_calibration_of_another_version_says_what_it_lacks() -> None:
 
 def test_equal_rows_and_seed_make_equal_calibrations() -> None:
     rng = np.random.default_rng(12)
-    doubt = doubts(rng, 120)
-    error_R = told_by(doubt.head_R, rng)
-    assert fitted(error_R, doubt) == fitted(error_R, doubt)
+    signal = doubts(rng, 120)
+    error_R = told_by(signal.head_R, rng)
+    assert fitted(error_R, signal) == fitted(error_R, signal)
 
 
 def test_a_perfect_model_is_not_more_certain_than_labels() -> None:
@@ -200,20 +200,20 @@ def test_a_doubt_that_is_no_number_is_named() -> None:
 
 def test_conformal_reach_is_the_order_statistic_it_should_be() -> None:
     error_R = np.arange(1.0, 20.0)  # of 19 rows, the 18th smallest holds 90 % of new ones
-    found = reach(error_R, np.full(19, 2.0), ["a"] * 19, 0.9)
+    found = interval_multipliers(error_R, np.full(19, 2.0), ["a"] * 19, 0.9)
     assert found == {"a": 9.0}
 
 
 def test_kinds_of_rows_are_judged_apart() -> None:
     error_R = np.concatenate([np.arange(1.0, 20.0), np.arange(10.0, 200.0, 10.0)])
-    found = reach(error_R, np.ones(38), ["a"] * 19 + ["b"] * 19, 0.9)
+    found = interval_multipliers(error_R, np.ones(38), ["a"] * 19 + ["b"] * 19, 0.9)
     assert found == {"a": 18.0, "b": 180.0}
 
 
 def test_too_few_rows_for_a_confidence_are_refused() -> None:
-    assert reach(np.ones(9), np.ones(9), ["a"] * 9, 0.9) == {"a": 1.0}
+    assert interval_multipliers(np.ones(9), np.ones(9), ["a"] * 9, 0.9) == {"a": 1.0}
     with pytest.raises(ModelError, match="8 held-out rows of a cannot tell a 90% interval"):
-        reach(np.ones(8), np.ones(8), ["a"] * 8, 0.9)
+        interval_multipliers(np.ones(8), np.ones(8), ["a"] * 8, 0.9)
 
 
 @pytest.mark.parametrize(

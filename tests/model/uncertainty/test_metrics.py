@@ -8,10 +8,10 @@ from model.uncertainty.metrics import (
     NORMAL,
     Z90,
     IntervalLaw,
+    accuracy_scores,
     interval_score,
     miscalibration_area,
     rank_correlation,
-    score,
 )
 
 GRID = np.arange(0.01, 1.0, 0.01)
@@ -25,7 +25,7 @@ def errors(law: object, rows: int = 20_001) -> np.ndarray:
 def test_scores_of_known_errors() -> None:
     truth = np.array([0.0, 1.0, 2.0, 3.0])
     energy = truth + np.array([0.05, -0.06, 0.5, -0.6])
-    scores = score(energy, np.array([0.1, 0.2, 0.5, 0.6]), truth)
+    scores = accuracy_scores(energy, np.array([0.1, 0.2, 0.5, 0.6]), truth)
     assert scores.rows == 4
     assert scores.mae_ev == pytest.approx(0.3025)
     assert scores.rmse_ev == pytest.approx(np.sqrt((0.0025 + 0.0036 + 0.25 + 0.36) / 4))
@@ -40,7 +40,7 @@ def test_scores_of_known_errors() -> None:
 def test_normal_errors_of_the_stated_sigma_are_calibrated() -> None:
     error = errors(norm(scale=0.3))
     sigma = np.full(len(error), 0.3)
-    scores = score(error, sigma, np.zeros(len(error)))
+    scores = accuracy_scores(error, sigma, np.zeros(len(error)))
     assert scores.coverage_90 == pytest.approx(0.9, abs=1e-4)
     assert scores.miscalibration < 1e-4
 
@@ -66,7 +66,7 @@ def test_the_right_law_takes_the_area_away() -> None:
     confidences = (0.5, 0.68, 0.8, 0.9, 0.95)
     law = IntervalLaw(confidences, tuple(-scale * np.log(1 - c) for c in confidences))
     error = errors(laplace(scale=scale))
-    scores = score(error, np.ones(len(error)), np.zeros(len(error)), law)
+    scores = accuracy_scores(error, np.ones(len(error)), np.zeros(len(error)), law)
     assert scores.miscalibration_law < 0.25 * scores.miscalibration
 
 
@@ -109,4 +109,4 @@ def test_a_constant_sigma_orders_nothing() -> None:
 )
 def test_what_cannot_be_scored(energy: list[float], sigma: list[float], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        score(np.array(energy), np.array(sigma), np.zeros(len(energy)))
+        accuracy_scores(np.array(energy), np.array(sigma), np.zeros(len(energy)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_parts
+from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_label_parts
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
 from screening_db.learning.labels import LabelSet, RefusedLabel, TrainingLabel
@@ -89,7 +89,7 @@ def test_sites_of_one_adsorbate_on_one_slab_play_one_part(
     slab: Slab, adslabs: list[Adslab]
 ) -> None:
     found = training_rows(label_set([label(each, slab) for each in adslabs]), HASH)
-    require_parts(found.rows)
+    require_label_parts(found.rows)
     for name in ("CO", "H", "NO"):
         assert len({row.part for row in found.rows if row.adsorbate == name}) == 1
     assert sum(found.parts.values()) == found.n_labels == count_pairs(found.rows)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
-from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, positions
-from model.text.energy_tokens import PLACES
+from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, position_ids
+from model.text.energy_tokens import ALLOWED_CHARACTERS
 from model.text.tokenizer import token_ids
 
 BEAMS = 4
@@ -22,7 +22,7 @@ class EnergyDecoder:
     """Constrained decoding of ``+01.23`` for a batch of readings."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
-        self.ids = [torch.tensor(token_ids(tokenizer, place)) for place in PLACES]
+        self.ids = [torch.tensor(token_ids(tokenizer, place)) for place in ALLOWED_CHARACTERS]
 
     def decode(self, network: QECatalytic, batch: Batch, reading: LanguageStates) -> Tensor:
         """Return (B,) energies in eV; ``reading`` was made with its cache kept."""
@@ -77,7 +77,7 @@ class _Beams:
         read = network.language(
             input_ids=self.token_X[:, None],
             attention_mask=self.is_token_XT,
-            position_ids=positions(self.is_token_XT)[:, -1:],
+            position_ids=position_ids(self.is_token_XT)[:, -1:],
             cache=self.cache,
             use_cache=True,
         )

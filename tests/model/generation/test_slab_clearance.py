@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.generation.stream_room import Molecule, SlabRoom
+from model.generation.slab_clearance import Molecule, SlabClearance
 from model.text.stream_tokens import AZIMUTH, DISTANCE
 
 SQUARE = np.diag([2.6, 2.6])
@@ -19,7 +19,7 @@ def heights(tokens: tuple[str, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("turns", [(0, 0), (1, 0), (-3, 2)])
 def test_above_an_atom_or_its_image_a_step_is_as_long_as_both_need(turns: tuple[int, int]) -> None:
-    room = SlabRoom(SQUARE, 0.75)
+    room = SlabClearance(SQUARE, 0.75)
     room.add("Cu", np.array([0.3, 0.4, 0.0]))
     x, y = np.array([0.3, 0.4]) + np.array(turns) @ SQUARE
     found = heights(room.fitting("Cu", DISTANCE.tokens, column((x, y))))
@@ -28,13 +28,13 @@ def test_above_an_atom_or_its_image_a_step_is_as_long_as_both_need(turns: tuple[
 
 
 def test_beside_an_atom_there_is_room_at_its_own_height() -> None:
-    room = SlabRoom(2 * SQUARE, 0.75)
+    room = SlabClearance(2 * SQUARE, 0.75)
     room.add("Cu", np.zeros(3))
     assert 0.0 in heights(room.fitting("Cu", DISTANCE.tokens, column((2.6, 2.6))))
 
 
 def test_where_nothing_fits_everything_is_admitted() -> None:
-    room = SlabRoom(np.diag([0.5, 0.5]), 0.75)
+    room = SlabClearance(np.diag([0.5, 0.5]), 0.75)
     for height in np.arange(-2.0, 7.0, 0.5):
         room.add("Cu", np.array([0.0, 0.0, height]))
     assert room.fitting("Cu", DISTANCE.tokens, column((0.2, 0.2))) == DISTANCE.tokens
@@ -48,7 +48,7 @@ def around(length_ang: float) -> np.ndarray:
 def test_a_hydrogen_keeps_off_the_atoms_that_it_is_not_bonded_to() -> None:
     # C at the origin, O beside it: H on C turned towards O would be bonded to O as well
     molecule = Molecule(("C", "O"), np.array([[0.0, 0.0, 0.0], [1.2, 0.0, 0.0]]), (0,))
-    room = SlabRoom(10 * SQUARE, 0.75)
+    room = SlabClearance(10 * SQUARE, 0.75)
     turns = room.bonding("H", AZIMUTH.tokens, around(1.1), molecule)
     degrees = [AZIMUTH.value(token) for token in turns]
     assert 0.0 not in degrees
@@ -57,7 +57,7 @@ def test_a_hydrogen_keeps_off_the_atoms_that_it_is_not_bonded_to() -> None:
 
 def test_an_atom_that_closes_a_ring_is_in_reach_of_both_ends() -> None:
     ends = np.array([[0.0, 0.0, 0.0], [2.4, 0.0, 0.0]])
-    room = SlabRoom(10 * SQUARE, 0.75)
+    room = SlabClearance(10 * SQUARE, 0.75)
     turns = room.bonding("C", AZIMUTH.tokens, around(1.4), Molecule(("C", "C"), ends, (0, 1)))
     assert turns
     for token in turns:
@@ -67,7 +67,7 @@ def test_an_atom_that_closes_a_ring_is_in_reach_of_both_ends() -> None:
 
 
 def test_of_the_turns_that_bond_rightly_those_clear_of_the_slab_are_left() -> None:
-    room = SlabRoom(10 * SQUARE, 0.75)
+    room = SlabClearance(10 * SQUARE, 0.75)
     room.add("Cu", np.array([-1.1, 0.0, 0.0]))
     molecule = Molecule(("C", "O"), np.array([[0.0, 0.0, 0.0], [1.2, 0.0, 0.0]]), (0,))
     degrees = {AZIMUTH.value(t) for t in room.bonding("H", AZIMUTH.tokens, around(1.1), molecule)}
@@ -76,6 +76,6 @@ def test_of_the_turns_that_bond_rightly_those_clear_of_the_slab_are_left() -> No
 
 
 def test_a_grammar_that_only_reads_admits_everything() -> None:
-    room = SlabRoom(SQUARE, 0.0)
+    room = SlabClearance(SQUARE, 0.0)
     room.add("Cu", np.zeros(3))
     assert room.fitting("Cu", DISTANCE.tokens, column((0.0, 0.0))) == DISTANCE.tokens

@@ -27,7 +27,7 @@ class Molecule:
     near: Sequence[int]
 
 
-class SlabRoom:
+class SlabClearance:
     """The slab of a stream as written so far, as balls that further atoms keep out of.
 
     Two atoms are apart where their distance is ``nearest`` times the sum of their covalent radii or
