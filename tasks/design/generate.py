@@ -14,7 +14,7 @@ from ase.constraints import FixAtoms
 
 from model.contract import Configuration, Prediction, Predictor
 from model.generation.design import Designer
-from model.generation.stream_sampler import Sampling, SampledStream
+from model.generation.stream_sampler import SampledStream, Sampling
 from model.generation.structure_stream import ADSORBATE_TAG, Structure
 from tasks.design.checks import Cause, DesignVerdict, check_design
 from tasks.design.request import DesignRequest
