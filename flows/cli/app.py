@@ -88,7 +88,7 @@ def verify(
         "stopped; labels so far are stored, and jobs that were submitted run on. Go on with the "
         f"same command: sabatier verify {campaign}"
     ):
-        from flows.screening.start import VerificationRequest, start_verification
+        from flows.verification.start import VerificationRequest, start_verification
 
         asked = VerificationRequest(on, workers, jobs, profile)
         start_verification(campaign, limit, engine, asked, database)

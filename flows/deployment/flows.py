@@ -21,7 +21,8 @@ from flows.deployment.hooks import REFUSED, label_summary, notify_webhook, scree
 from flows.deployment.label_trigger import start_when_due
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
-from flows.screening.start import VerificationRequest, start_screening, start_verification
+from flows.screening.start import start_screening
+from flows.verification.start import VerificationRequest, start_verification
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 

@@ -18,7 +18,7 @@ from flows.records.checkpoints import (
     record_outside_checkpoint,
     serving_checkpoint,
 )
-from flows.records.recorded_level import recorded_level
+from flows.records.recorded import recorded_level
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError

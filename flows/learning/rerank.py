@@ -7,9 +7,9 @@ budget leaves, and never fewer than before, where triage finds so many that are 
 from dataclasses import replace
 
 from flows.config.campaign import Campaign
-from flows.records.recorded_campaign import recorded_campaign, recorded_prices, recorded_windows
-from flows.records.to_rows import rank_row
-from flows.screening.ranking import queue_row, ranked_pairs
+from flows.records.recorded import recorded_campaign, recorded_prices, recorded_windows
+from flows.records.to_rows import queue_row, rank_row
+from flows.screening.ranking import ranked_pairs
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import candidates_by_id, slabs_by_id

@@ -4,7 +4,7 @@ from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates, show_funnel
 from flows.records.checkpoints import serving_checkpoint
 from flows.records.locations import existing_database
-from flows.records.recorded_campaign import recorded_campaign
+from flows.records.recorded import recorded_campaign
 from flows.screening.start import cluster_plan
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock

@@ -22,7 +22,8 @@ from flows.records.locations import (
     work_folder,
 )
 from flows.screening.flow import Runtime, run_screening
-from flows.screening.start import VerificationRequest, cluster_plan, open_campaign, place_to_compute
+from flows.screening.start import cluster_plan, open_campaign
+from flows.verification.start import VerificationRequest, place_to_compute
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds

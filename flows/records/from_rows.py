@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 
+from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import bulk_formulas, candidates_by_id, slabs_by_id
-from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
+from screening_db.tables.screening import AdsorbateRow, CandidateRow, PredictionRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.repredict import StoredCandidate, StoredSlab
@@ -26,7 +27,7 @@ def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorba
 
 
 def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:
-    """Return the slabs of candidates, each with its own of them, all in the order of their ids."""
+    """Return the slabs of candidates, each with its own candidates, in the order of ids."""
     found = candidates_by_id(db, candidate_ids)
     on_slab: dict[str, list[StoredCandidate]] = {}
     for candidate_id in sorted(found):
@@ -38,6 +39,23 @@ def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]
         StoredSlab(_slab(rows[slab_id], formulas), tuple(on_slab[slab_id]))
         for slab_id in sorted(on_slab)
     ]
+
+
+def stored_prediction(row: PredictionRow) -> Prediction | None:
+    """Return a stored prediction; None where it lacks a head that predictions have."""
+    if row.regression_ev is None or row.token_ev is None:
+        return None
+    return Prediction(
+        candidate_id=row.candidate_id,
+        level=row.level,
+        checkpoint_sha256=row.checkpoint_sha256,
+        energy_ev=row.energy_ev,
+        sigma_ev=row.sigma_ev,
+        regression_ev=row.regression_ev,
+        token_ev=row.token_ev,
+        in_domain=row.in_domain,
+        reason=row.reason,
+    )
 
 
 def _candidate(row: CandidateRow) -> StoredCandidate:

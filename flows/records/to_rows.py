@@ -1,14 +1,19 @@
 """Domain values as rows of the screening database."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 
+from flows.config.campaign import Campaign
 from flows.config.resolve import ResolvedCampaign
 from model.checkpoint import embedded_names
 from model.contract import Prediction
+from model.text.configuration_text import parse_text
+from screening_db.database.engine import Database
+from screening_db.queue.lease import Lease
 from screening_db.records.lake import SCHEMA
 from screening_db.tables.screening import (
     AdsorbateRow,
@@ -22,14 +27,18 @@ from screening_db.tables.screening import (
     RankRow,
     SlabRow,
 )
+from screening_db.tables.verification import LabelRow, QueueRow, ReferenceEnergyRow, ReferenceKind
 from tasks.acquisition.rank import RankedPair
+from tasks.acquisition.triage import Selection
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
+from tasks.prediction.featurise import configuration_text, site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.json_text import structure_text
+from tasks.verification.labels.verify import VerifiedEnergy
 
 
 def bulk_row(bulk: Bulk) -> BulkRow:
@@ -156,23 +165,6 @@ def prediction_row(prediction: Prediction) -> PredictionRow:
     )
 
 
-def prediction(row: PredictionRow) -> Prediction | None:
-    """Return a stored prediction; None where it lacks a head that predictions have."""
-    if row.regression_ev is None or row.token_ev is None:
-        return None
-    return Prediction(
-        candidate_id=row.candidate_id,
-        level=row.level,
-        checkpoint_sha256=row.checkpoint_sha256,
-        energy_ev=row.energy_ev,
-        sigma_ev=row.sigma_ev,
-        regression_ev=row.regression_ev,
-        token_ev=row.token_ev,
-        in_domain=row.in_domain,
-        reason=row.reason,
-    )
-
-
 def placement_items(campaign: str, scores: SlabScores) -> list[CampaignItemRow]:
     """Return the one state of each placement of a chunk."""
     items = refused_items(campaign, scores.refused)
@@ -214,3 +206,67 @@ def rank_row(campaign: str, ranked: RankedPair) -> RankRow:
         sigma_ev=minimum.sigma_ev,
         probability=ranked.probability,
     )
+
+
+def queue_row(campaign: Campaign, chosen: Selection) -> QueueRow:
+    """Return a chosen pair as an item of the queue."""
+    return QueueRow(
+        candidate_id=chosen.pair.minimum.candidate_id,
+        level=campaign.verification.level or campaign.level,
+        campaign=campaign.name,
+        priority=-float(chosen.priority),  # the queue takes the larger first, triage counts from 1
+        why=chosen.why,
+    )
+
+
+def reference_row(
+    level: str, kind: ReferenceKind, item: str, energy_ev: float
+) -> ReferenceEnergyRow:
+    """Return the energy of a clean slab or gas molecule as a row."""
+    return ReferenceEnergyRow(level=level, kind=kind, item=item, energy_ev=energy_ev)
+
+
+def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
+    """Return the label of a leased adslab, with the site where its adsorbate ended.
+
+    Args:
+        db: The database that holds its candidate, slab and bulk.
+        lease: The lease it was computed under.
+        verified: The energies (eV), forces (eV/Å) and flags of the relaxation.
+
+    Returns:
+        The label as a row; a number that is infinite is stored as missing.
+    """
+    with db.read() as session:
+        candidate = session.get_one(CandidateRow, lease.candidate_id)
+        slab = session.get_one(SlabRow, candidate.slab_id)
+        bulk = session.get_one(BulkRow, slab.bulk_id)
+    miller = (slab.miller_h, slab.miller_k, slab.miller_l)
+    text = configuration_text(verified.atoms, candidate.adsorbate, bulk.formula, miller)
+    return LabelRow(
+        candidate_id=lease.candidate_id,
+        level=lease.level,
+        energy_ev=verified.energy_ev,
+        e_adslab=verified.e_adslab_ev,
+        e_slab=verified.e_slab_ev,
+        e_references=dict(verified.references),
+        converged=verified.converged,
+        flags=[flag.name for flag in verified.flags],
+        steps=verified.steps,
+        fmax=verified.fmax_ev_ang,
+        structure=structure_text(verified.atoms),
+        trainable=verified.trainable,
+        level_hash=verified.level_hash,
+        flag_numbers={
+            flag.name: [_finite(flag.value), _finite(flag.limit)] for flag in verified.flags
+        },
+        site_before=candidate.site,
+        site_after=site_label(parse_text(text)),
+        migrated=verified.site_changed,
+        relaxed_text=text,
+        two_start_ev=_finite(verified.two_start_ev),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

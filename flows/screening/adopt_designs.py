@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from flows.config.campaign import Bulks, Campaign, Target
 from flows.errors import CampaignError
 from flows.records.locations import lake_folder
-from flows.records.recorded_level import recorded_level
+from flows.records.recorded import recorded_level
 from flows.records.to_rows import (
     adsorbate_row,
     candidate_row,

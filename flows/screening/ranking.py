@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flows.config.campaign import Campaign
-from flows.records.to_rows import rank_row
+from flows.records.to_rows import queue_row, rank_row
 from flows.screening.triage import choose_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.campaigns import funnel_counts
@@ -14,10 +14,8 @@ from screening_db.queries.ranking import best_placements, lowest_placements
 from screening_db.queue.enqueue import enqueue
 from screening_db.records.campaigns import set_campaign_status
 from screening_db.records.ranking import record_ranks, record_triage
-from screening_db.tables.verification import QueueRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
-from tasks.acquisition.triage import Selection
 
 
 class FunnelError(RuntimeError):
@@ -102,17 +100,6 @@ def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[
         )
         for m in minima
     ]
-
-
-def queue_row(campaign: Campaign, chosen: Selection) -> QueueRow:
-    """Return a chosen pair as an item of the queue."""
-    return QueueRow(
-        candidate_id=chosen.pair.minimum.candidate_id,
-        level=campaign.verification.level or campaign.level,
-        campaign=campaign.name,
-        priority=-float(chosen.priority),  # the queue takes the larger first, triage counts from 1
-        why=chosen.why,
-    )
 
 
 def _unique(items: Iterable[str]) -> list[str]:

@@ -12,10 +12,10 @@ from dask.distributed import Client
 from flows.cluster.dask import results_as_completed
 from flows.cluster.predictor_plugin import worker_predictor
 from flows.display.progress import Advance
+from flows.records.from_rows import stored_prediction
 from flows.records.to_rows import (
     candidate_row,
     placement_items,
-    prediction,
     prediction_row,
     prediction_table,
 )
@@ -96,7 +96,9 @@ def _known(
     rows = predictions_of_pairs(
         database, pairs, level=request.level, checkpoint_sha256=request.checkpoint_sha256
     )
-    return {row.candidate_id: stored for row in rows if (stored := prediction(row)) is not None}
+    return {
+        row.candidate_id: stored for row in rows if (stored := stored_prediction(row)) is not None
+    }
 
 
 def _joined(parts: Sequence[SlabScores]) -> SlabScores:

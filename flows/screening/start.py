@@ -1,30 +1,23 @@
-"""Begin what a command asks for: read file and settings, run, print the end.
+"""Begin a screening or its plan: read file and settings, run, print the end.
 
-What runs work (Prefect, Dask, torch) is imported where there is work: those imports take seconds,
-and to find that nothing is left to do should not.
+Prefect, Dask and torch are imported inside functions: that takes seconds, and a command that finds
+nothing to do should answer at once.
 """
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from flows.cluster.workers import ClusterPlan, default_workers
-from flows.config.batch_profile import load_batch_profile
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
-from flows.display.labels import show_verified
 from flows.display.tables import show_candidates, show_funnel, show_plan
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
 from flows.records.locations import (
     choose_database,
     database_if_there,
-    existing_database,
     lake_folder,
-    work_folder,
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
@@ -33,20 +26,7 @@ from screening_db.database.lock import campaign_lock
 from screening_db.queries.campaigns import find_campaign
 from tasks.reports.plan import plan_campaign
 
-if TYPE_CHECKING:
-    from flows.verification.flow import BatchJobs, DaskWorkers
-
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class VerificationRequest:
-    """Where the command asks to compute; what it leaves out the settings say."""
-
-    on: Literal["dask", "local", "slurm"] | None = None
-    workers: int | None = None
-    jobs: int | None = None
-    profile: Path | None = None
 
 
 def start_screening(file: Path, database: str | None) -> None:
@@ -96,55 +76,6 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
-
-
-def start_verification(
-    campaign: str,
-    limit: int | None,
-    engine: str | None,
-    request: VerificationRequest,
-    database: str | None,
-) -> None:
-    """Drain the queue of ``campaign`` and print labels beside predictions."""
-    from flows.verification.flow import run_verification
-
-    settings = read_settings()
-    db, began = existing_database(settings, database), time.monotonic()
-    try:
-        counts = run_verification(
-            db,
-            find_campaign(db, campaign),
-            limit=limit,
-            engine=engine,
-            where=place_to_compute(request, settings, lake_folder(db) / "jobs"),
-            engine_locations=read_engine_locations(work_folder(db)),
-        )
-        show_verified(db, campaign)
-        print(f"{counts} in this run, {_rate(counts.ended, time.monotonic() - began)}")
-    finally:
-        db.close()
-
-
-def _rate(ended: int, seconds: float) -> str:
-    return f"{seconds:.0f} s, {60 * ended / seconds:.1f} a minute"
-
-
-def place_to_compute(
-    request: VerificationRequest, settings: Settings, folder: Path
-) -> "DaskWorkers | BatchJobs":
-    """Return where verification computes: as the command asks, else as the settings say."""
-    from flows.verification.flow import BatchJobs, DaskWorkers
-
-    on = request.on or settings.on
-    if on == "dask":
-        workers = request.workers or settings.workers or default_workers()
-        return DaskWorkers(ClusterPlan(workers, settings.cluster), settings.memory_class)
-    stated = request.profile or settings.profile
-    profile = load_batch_profile(stated)
-    jobs = request.jobs or settings.jobs
-    if jobs is None:  # a machine of one's own has as many places as cores, unless a profile counts
-        jobs = default_workers() if on == "local" and stated is None else profile.jobs
-    return BatchJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)
 
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, ResolvedCampaign]:

@@ -1,4 +1,4 @@
-"""What a batch job does: one calculation, stopped in time where the batch system says so."""
+"""The function that a batch job runs: one calculation, stopped in time before the wall limit."""
 
 import os
 import signal
@@ -9,26 +9,25 @@ from types import FrameType
 
 from submitit.core.job_environment import JobEnvironment
 
-from flows.verification.executor import Result, Work
-from flows.verification.worker import WorkResult, verify_group
+from flows.verification.executor import WorkItem, WorkResult
+from flows.verification.worker import compute_work_item
 from tasks.verification.engines import EngineError, FailureKind
 
 WARNING = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # of the wall limit, some time before it
 _SIGNALS = "signals"
 
 
-def run_job(work: Work, folder: Path) -> Result:
-    """Compute one calculation; near the wall limit it ends as one that goes on in the next job."""
+def run_job(item: WorkItem, folder: Path) -> WorkResult:
+    """Compute one work item; near the wall limit it ends as one that goes on in the next job."""
     try:
         with _warned(folder):
-            (outcome,), found = verify_group([work.job], work.order, dict(work.known))
+            return compute_work_item(item)
     except EngineError as stopped:  # the warning came where nothing was being computed
-        return Result(WorkResult(work.lease, failure=stopped.kind, message=str(stopped)))
-    return Result(outcome, found)
+        return WorkResult(item.lease, failure=stopped.kind, message=str(stopped))
 
 
 def was_warned(folder: Path) -> bool:
-    """Tell whether a job that left no result had been warned of its wall limit."""
+    """Return whether a job that left no result had been warned of its wall limit."""
     try:
         return WARNING in (folder / _SIGNALS).read_bytes()
     except OSError:
@@ -40,21 +39,23 @@ def _warned(folder: Path) -> Iterator[None]:
     """Raise an ``EngineError`` in the block when the warning comes.
 
     Python runs a handler between two of its own instructions, and a program in C may not come back
-    to them in time. So the interpreter also writes each signal's number to a file at once, where
-    whoever finds no result reads it.
+    to them in time. So the interpreter also writes each signal's number to a file at once, for the
+    driver to read where there is no result.
     """
-    told = os.open(folder / _SIGNALS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+    signals = os.open(
+        folder / _SIGNALS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600
+    )
     signal.signal(WARNING, _stop)  # instead of submitit's, which would begin the job anew
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.signal(WARNING, signal.SIG_IGN)  # the result is being written
         signal.set_wakeup_fd(-1)
-        os.close(told)
+        os.close(signals)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise EngineError(
         FailureKind.WALL_LIMIT,
         "the job came near its wall limit and was stopped; it goes on in the next job from its "

@@ -11,8 +11,8 @@ from distributed.scheduler import KilledWorker
 
 from flows.cluster.dask import dask_client
 from flows.cluster.workers import ClusterPlan
-from flows.verification.executor import Result, Work
-from flows.verification.worker import WorkResult, verify_group
+from flows.verification.executor import WorkItem, WorkResult
+from flows.verification.worker import compute_work_item
 from screening_db.queue.lease import Lease
 from tasks.verification.engines import FailureKind
 from tasks.verification.engines.failures import kind_of
@@ -24,8 +24,8 @@ _MEMORY_TOPIC = "worker-restart-memory"  # as Dask's nannies call it
 def dask_executor(plan: ClusterPlan, threads: int) -> Iterator["DaskExecutor"]:
     """Yield an executor on the workers of ``plan``, with ``threads`` for each one's libraries.
 
-    Dask's own policy would run a calculation four times that kills its worker, before it tells;
-    how often it is tried is the queue's policy alone.
+    Dask would run a calculation that kills its worker four times before it reports it; here it
+    reports the first time, because the queue alone decides how often an item is tried.
     """
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
@@ -35,20 +35,20 @@ def dask_executor(plan: ClusterPlan, threads: int) -> Iterator["DaskExecutor"]:
 
 
 class DaskExecutor:
-    """Sends work to Dask's workers as they are free.
+    """Sends work items to Dask's workers as they are free.
 
-    No more is in flight than there are workers: one that dies takes with it, as Dask counts, all
-    that it was given, begun or not.
+    No more is in flight than there are workers: when one dies, Dask counts all that it was given
+    as its victims, begun or not.
     """
 
-    place = ""
+    location = ""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._futures: dict[object, tuple[Lease, Future[Any]]] = {}
         self._over_memory: set[str] = set()  # addresses of workers that their nannies ended for it
-        client.subscribe_topic(_MEMORY_TOPIC, self._hear)
+        client.subscribe_topic(_MEMORY_TOPIC, self._note_over_memory)
 
     @property
     def capacity(self) -> int:
@@ -56,24 +56,22 @@ class DaskExecutor:
         threads: dict[str, int] = self.client.nthreads()
         return max(1, sum(threads.values()))
 
-    def job_of(self, lease: Lease) -> str:
+    def job_name(self, _lease: Lease) -> str:
         """Return nothing: these jobs do not outlive this process."""
         return ""
 
-    def submit(self, work: Work) -> None:
-        """Send one calculation to a worker."""
-        future = self.client.submit(
-            verify_group, [work.job], work.order, dict(work.known), pure=False
-        )
-        self._futures[future.key] = (work.lease, future)
+    def submit(self, item: WorkItem) -> None:
+        """Send one work item to a worker."""
+        future = self.client.submit(compute_work_item, item, pure=False)
+        self._futures[future.key] = (item.lease, future)
         future.add_done_callback(self._ended.put)
 
     def collect(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return the leases: none of them has a job here."""
         return list(leases)
 
-    def ended(self, wait_s: float) -> list[Result]:
-        """Return what has ended; wait at most so long where nothing has."""
+    def wait_for_results(self, wait_s: float) -> list[WorkResult]:
+        """Return the results of what has ended; wait at most so long where nothing has."""
         futures = []
         with suppress(queue.Empty):
             futures.append(self._ended.get(timeout=wait_s))
@@ -81,39 +79,39 @@ class DaskExecutor:
                 futures.append(self._ended.get_nowait())
         return [self._result(*self._futures.pop(f.key)) for f in futures if f.key in self._futures]
 
-    def recorded(self, result: Result) -> None:
-        """Do nothing: the result was let go of when it was read."""
+    def forget(self, _result: WorkResult) -> None:
+        """Do nothing: the future was released when its result was read."""
 
-    def drop(self, lease: Lease) -> None:
-        """Forget a calculation; one that a worker has begun is computed to its end for nothing."""
+    def cancel(self, lease: Lease) -> None:
+        """Forget a work item; one that a worker has begun is computed to its end for nothing."""
         for key, (held, future) in list(self._futures.items()):
             if held.key == lease.key:
                 del self._futures[key]
                 future.cancel()
 
-    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+    def _note_over_memory(self, event: tuple[float, Mapping[str, Any]]) -> None:
         self._over_memory.add(str(event[1]["worker"]))
 
-    def _result(self, lease: Lease, future: "Future[Any]") -> Result:
+    def _result(self, lease: Lease, future: "Future[Any]") -> WorkResult:
         if future.status == "finished":
-            (outcome,), found = future.result()
-            future.release()  # a lost worker then costs the work that it was on, not all it held
-            return Result(outcome, found)
+            result: WorkResult = future.result()
+            future.release()  # a worker that is lost later then costs the item it was on, no others
+            return result
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker):
-            return Result(self._killed(lease, error))
+            return self._killed(lease, error)
         message = f"{type(error).__name__}: {error}"
-        return Result(WorkResult(lease, failure=kind_of(error), message=message))
+        return WorkResult(lease, failure=kind_of(error), message=message)
 
     def _killed(self, lease: Lease, error: KilledWorker | None) -> WorkResult:
-        """Return how a worker died: Dask's nanny tells of its memory limit, the system nothing."""
+        """Return how a worker died: Dask's nanny reports its memory limit, the system nothing."""
         address = "" if error is None else str(getattr(error.last_worker, "address", ""))
         if address in self._over_memory:
-            self._over_memory.remove(address)  # the next worker may have it again
-            said = (
-                "the worker went over its memory limit and was ended; Dask gives every try the "
-                "same: start fewer workers, or take --on local or slurm"
+            self._over_memory.remove(address)  # the next worker may have the same address
+            message = (
+                "the worker went over its memory limit and was ended; Dask gives every attempt the "
+                "same memory: start fewer workers, or take --on local or slurm"
             )
-            return WorkResult(lease, failure=FailureKind.OUT_OF_MEMORY, message=said)
-        said = "the worker process was killed, and by whom is not told; it may be for its memory"
-        return WorkResult(lease, failure=FailureKind.KILLED, message=said)
+            return WorkResult(lease, failure=FailureKind.OUT_OF_MEMORY, message=message)
+        message = "the worker process was killed for a reason it did not report, perhaps its memory"
+        return WorkResult(lease, failure=FailureKind.KILLED, message=message)

@@ -1,63 +1,115 @@
-"""Where verification computes: what the driver asks of the workers, whichever they are."""
+"""What goes to a worker and what comes back, as values, and the protocol of what carries them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flows.errors import CampaignError
-from flows.verification.queue_work import ReferenceJob
-from flows.verification.worker import WorkItem, WorkRequest, WorkResult
+from screening_db.calculations.attempts import Provenance, StoredGeometry
 from screening_db.queue.lease import Lease
+from tasks.enumeration.adsorbates import Adsorbate
+from tasks.levels import LevelOfTheory
+from tasks.verification.engines import EngineLocations, FailureKind
 from tasks.verification.inputs.resources import Resources
 from tasks.verification.labels.energies import EnergyKey
+from tasks.verification.labels.verify import VerifiedEnergy
 
 
 class SubmissionError(CampaignError):
-    """A job was not taken; it may be later."""
+    """A work item was not accepted; it may be later."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """One calculation on its way to a worker: its inputs, what it needs known, what it is given."""
+class AdslabInputs:
+    """An adslab to verify; structures are text.
 
-    job: WorkItem | ReferenceJob
-    order: WorkRequest
-    known: Mapping[EnergyKey, float]
-    resources: Resources
+    ``relaxed`` holds the adslab and its slab as another level relaxed them, for single points.
+    """
+
+    adslab: str
+    slab: str
+    slab_id: str
+    adsorbate: Adsorbate
+    relaxed: tuple[str, ...] = ()
 
     @property
-    def lease(self) -> Lease:
-        """Return the lease that it is computed under."""
-        return self.job.lease
+    def structures(self) -> tuple[str, ...]:
+        """Return the structures that go in, the one that is computed first."""
+        return (self.adslab, self.slab, *self.relaxed)
 
 
 @dataclass(frozen=True)
-class Result:
-    """How one calculation ended, and the reference energies that were found on the way."""
+class ReferenceInputs:
+    """A clean slab or gas molecule to compute; structures are text.
 
-    outcome: WorkResult
-    found: Mapping[EnergyKey, float] = field(default_factory=dict)
+    ``structure`` is empty for a molecule that the level's references name, and ``relaxed`` is a
+    slab as another level relaxed it, for single points.
+    """
+
+    structure: str = ""
+    relaxed: str = ""
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Return the structures that go in, the one that is computed first."""
+        return (self.structure, self.relaxed) if self.relaxed else (self.structure,)
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One calculation as it travels to a worker.
+
+    ``reference_energies`` (eV) are recorded already, and ``last_geometry`` is where an earlier
+    attempt was stopped.
+    """
+
+    lease: Lease
+    inputs: AdslabInputs | ReferenceInputs
+    level: LevelOfTheory
+    engine_locations: EngineLocations
+    resources: Resources
+    reference_energies: Mapping[EnergyKey, float] = field(default_factory=dict)
+    last_geometry: StoredGeometry | None = None
+
+
+@dataclass(frozen=True)
+class WorkResult:
+    """A verified adslab, the energy of a slab or molecule (eV), or why there is neither.
+
+    ``reference_energies`` (eV) are those that had to be computed on the way to an adslab's energy.
+    """
+
+    lease: Lease
+    verified: VerifiedEnergy | None = None
+    failure: FailureKind = FailureKind.BAD_INPUT
+    message: str = ""
+    energy_ev: float | None = None
+    times: int = 1  # how often the failure happened under this one lease
+    rungs: tuple[str, ...] = ()  # of a failure: how each rung of the SCF ladder ended
+    provenance: Provenance | None = None
+    work_folder: str = ""  # left by the attempt, to be removed when its result is stored
+    reference_energies: Mapping[EnergyKey, float] = field(default_factory=dict)
 
 
 class Executor(Protocol):
-    """Computes what it is given, some at a time, and tells of each as it ends.
+    """Computes work items, some at a time, and returns the result of each as it ends.
 
-    ``place`` says where jobs run that outlive this process; it is empty where none do.
+    ``location`` names where jobs run that outlive this process; it is empty where none do.
     """
 
-    place: str
+    location: str
 
     @property
     def capacity(self) -> int:
-        """Return how many calculations may be in flight."""
+        """Return how many work items may be in flight."""
         ...
 
-    def job_of(self, lease: Lease) -> str:
+    def job_name(self, lease: Lease) -> str:
         """Return the job that computes under a lease, as it is recorded before it is submitted."""
         ...
 
-    def submit(self, work: Work) -> None:
-        """Begin one calculation.
+    def submit(self, item: WorkItem) -> None:
+        """Begin one work item.
 
         Raises:
             SubmissionError: it was not begun.
@@ -68,14 +120,14 @@ class Executor(Protocol):
         """Watch jobs that another process submitted; return the leases that have none."""
         ...
 
-    def ended(self, wait_s: float) -> list[Result]:
-        """Return what has ended; wait at most so long where nothing has."""
+    def wait_for_results(self, wait_s: float) -> list[WorkResult]:
+        """Return the results of what has ended; wait at most so long where nothing has."""
         ...
 
-    def recorded(self, result: Result) -> None:
-        """Forget a result: it is in the database."""
+    def forget(self, result: WorkResult) -> None:
+        """Remove a result that is stored in the database."""
         ...
 
-    def drop(self, lease: Lease) -> None:
-        """Stop a calculation whose result is not wanted any more, where that can be done."""
+    def cancel(self, lease: Lease) -> None:
+        """Stop a work item whose result is not wanted any more, where that can be done."""
         ...

@@ -14,14 +14,13 @@ from flows.cluster.workers import ClusterPlan, default_workers
 from flows.config.batch_profile import BatchProfile, BatchSystem
 from flows.display.progress import progress_bar
 from flows.errors import CampaignError
-from flows.records.recorded_level import recorded_level
+from flows.records.recorded import recorded_level
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
-from flows.verification.queue_work import plan_dependencies
 from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
-from flows.verification.work_items import CalculationSettings
+from flows.verification.work_items import CalculationSettings, plan_dependencies
 from screening_db.database.engine import Database
 from screening_db.queue.view import waiting_adslabs
 from screening_db.records.enumeration import record_level

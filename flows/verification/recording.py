@@ -1,16 +1,16 @@
-"""Store what a verification found, and count what became of the adslabs."""
+"""Store the results of a verification, and count how its adslabs ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows.verification.verified_label import label_row
-from flows.verification.worker import WorkResult
+from flows.records.to_rows import label_row, reference_row
+from flows.verification.executor import WorkResult
 from screening_db.calculations.failure_policy import after_failure
 from screening_db.database.engine import Database
 from screening_db.queue.dependencies import record_references
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import complete, complete_reference, fail
-from screening_db.tables.verification import ReferenceEnergyRow, ReferenceKind
+from screening_db.tables.verification import ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import FailureKind
 from tasks.verification.labels.energies import EnergyKey
@@ -42,57 +42,64 @@ class VerificationCounts:
     def __str__(self) -> str:
         """Return the counts as they are printed."""
         failed = self.failed + self.dependency_failed
-        said = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
-        return f"{said}, {self.retried} to be tried again" if self.retried else said
+        line = f"{self.converged} converged, {self.anomalous} anomalous, {failed} failed"
+        return f"{line}, {self.retried} to be tried again" if self.retried else line
 
 
-def record_result(db: Database, outcome: WorkResult, counts: VerificationCounts) -> None:
-    """Store one outcome; one whose lease was lost was reported by another worker.
+def record_result(db: Database, result: WorkResult, counts: VerificationCounts) -> None:
+    """Store one result, and count it.
 
-    An adslab at its step limit is a failure while it has tries left, and then an anomaly.
+    An adslab at its step limit is a failure while it has attempts left, and then an anomaly. A
+    result whose lease was lost is not stored, nor counted: another worker has the item.
+
+    Args:
+        db: The database that the lease is of.
+        result: How the work item ended.
+        counts: The counts of this run, which are raised.
     """
-    lease, verified, provenance = outcome.lease, outcome.verified, outcome.provenance
-    if outcome.energy_ev is not None:
-        if complete_reference(db, lease, _reference_row(lease, outcome.energy_ev), provenance):
-            remove_work_folder(outcome.work)
+    lease, verified, provenance = result.lease, result.verified, result.provenance
+    if result.energy_ev is not None:
+        row = reference_row(lease.level, _kind(lease), lease.item, result.energy_ev)
+        if complete_reference(db, lease, row, provenance):
+            remove_work_folder(result.work_folder)
     elif verified is None:
-        kind, times = outcome.failure.value, outcome.times
-        state = fail(db, lease, kind, outcome.message, provenance, times=times)
+        kind, times = result.failure.value, result.times
+        state = fail(db, lease, kind, result.message, provenance, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
     elif not verified.converged and _goes_on(lease):
-        counts.retried += fail(db, lease, _UNCONVERGED, _why(verified), provenance) == "queued"
+        state = fail(db, lease, _UNCONVERGED, _not_converged(verified), provenance)
+        counts.retried += state == "queued"
     elif complete(db, lease, label_row(db, lease, verified), provenance):
-        remove_work_folder(outcome.work)
+        remove_work_folder(result.work_folder)
         counts.converged += verified.trainable
         counts.anomalous += not verified.trainable
 
 
-def _goes_on(lease: Lease) -> bool:
-    """Tell whether a relaxation at its step limit has another try, from where it has come to."""
-    return after_failure(_UNCONVERGED, lease.failures, lease.memory_class).state == "queued"
-
-
-def _why(verified: VerifiedEnergy) -> str:
-    limit = next(flag.limit for flag in verified.flags if flag.name == _UNCONVERGED)
-    return (
-        f"an adslab must reach forces of {limit:g} eV/Å, got {verified.fmax_ev_ang:.3f} eV/Å after "
-        f"{verified.steps} steps"
-    )
-
-
 def record_reference_energies(
-    db: Database, level: LevelOfTheory, found: Mapping[EnergyKey, float]
+    db: Database, level: LevelOfTheory, energies_ev: Mapping[EnergyKey, float]
 ) -> None:
     """Store reference energies that were computed on the way to another energy."""
     rows = [
-        ReferenceEnergyRow(level=level.name, kind=key.kind, item=key.item, energy_ev=energy)
-        for key, energy in found.items()
+        reference_row(level.name, key.kind, key.item, energy_ev)
+        for key, energy_ev in energies_ev.items()
     ]
     if rows:
         record_references(db, rows)
 
 
-def _reference_row(lease: Lease, energy_ev: float) -> ReferenceEnergyRow:
-    kind: ReferenceKind = "slab" if lease.kind == "slab" else "gas"
-    return ReferenceEnergyRow(level=lease.level, kind=kind, item=lease.item, energy_ev=energy_ev)
+def _kind(lease: Lease) -> ReferenceKind:
+    return "slab" if lease.kind == "slab" else "gas"
+
+
+def _goes_on(lease: Lease) -> bool:
+    """Return whether a relaxation at its step limit has another attempt, from its last geometry."""
+    return after_failure(_UNCONVERGED, lease.failures, lease.memory_class).state == "queued"
+
+
+def _not_converged(verified: VerifiedEnergy) -> str:
+    limit = next(flag.limit for flag in verified.flags if flag.name == _UNCONVERGED)
+    return (
+        f"an adslab must reach forces of {limit:g} eV/Å, got {verified.fmax_ev_ang:.3f} eV/Å after "
+        f"{verified.steps} steps"
+    )

@@ -1,22 +1,22 @@
-"""From leases to work: structures, known energies, and what each calculation is given."""
+"""From leases to work items: structures, dependencies, known energies and resources."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flows.records.from_rows import stored_adsorbates
 from flows.verification.attempts import stored_geometry
-from flows.verification.executor import Result, Work
-from flows.verification.queue_work import ReferenceJob, reference_jobs
-from flows.verification.source_geometries import SourceGeometries, source_geometries
-from flows.verification.worker import WorkItem, WorkRequest, WorkResult
+from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
+from screening_db.calculations.attempts import relaxed_structures
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
-from screening_db.queries.labels import reference_energies
+from screening_db.queries.labels import labels_by_candidate, reference_energies
+from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
-from screening_db.tables.screening import AdsorbateRow, CandidateRow, SlabRow
+from screening_db.tables.screening import CandidateRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.structures.json_text import structure_from_text
+from tasks.structures.json_text import structure_from_text, structure_text
 from tasks.verification.engines import EngineLocations
 from tasks.verification.engines.launch import LAUNCHER, with_ranks
 from tasks.verification.inputs.free_molecule import free_molecule
@@ -30,101 +30,201 @@ from tasks.verification.inputs.resources import (
 from tasks.verification.inputs.sampling import boxed
 from tasks.verification.labels.energies import EnergyKey
 
+Inputs = AdslabInputs | ReferenceInputs
+
 
 @dataclass(frozen=True)
 class CalculationSettings:
     """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
 
     level: LevelOfTheory
-    locations: EngineLocations = field(default_factory=dict)
+    engine_locations: EngineLocations = field(default_factory=dict)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     launcher: str = LAUNCHER
 
 
+@dataclass(frozen=True)
+class SourceGeometries:
+    """The relaxed structures that single points are computed at, as text.
+
+    ``level`` is the one that relaxed them, empty where a level relaxes its own; ``adslabs`` go by
+    candidate id, ``slabs`` by slab id.
+    """
+
+    level: str
+    adslabs: Mapping[str, str]
+    slabs: Mapping[str, str]
+
+    def of_adslab(self, candidate_id: str, slab_id: str) -> tuple[str, ...]:
+        """Return the relaxed adslab and its clean slab, or nothing where the level needs none.
+
+        Raises:
+            UserError: one of the two is missing.
+        """
+        if not self.level:
+            return ()
+        for structures, item in ((self.adslabs, candidate_id), (self.slabs, slab_id)):
+            if item not in structures:
+                raise UserError(
+                    f"single points stand on what {self.level} relaxed, and {item[:12]} has "
+                    f"nothing there that converged without a flag; verify it at {self.level}, then "
+                    "retry what failed"
+                )
+        return self.adslabs[candidate_id], self.slabs[slab_id]
+
+
+def source_geometries(
+    db: Database, level: LevelOfTheory, rows: Iterable[CandidateRow], slab_ids: Iterable[str] = ()
+) -> SourceGeometries:
+    """Return the structures that the single points of ``level`` use, as far as they are there.
+
+    An adslab with an anomaly is left out: what desorbed says nothing of its site.
+    """
+    source = level.require_calculation().geometry
+    rows = list(rows)
+    if not source:
+        return SourceGeometries("", {}, {})
+    labels = labels_by_candidate(db, source, [row.id for row in rows])
+    relaxed = relaxed_structures(db, source, sorted({*slab_ids, *(row.slab_id for row in rows)}))
+    adslabs = {item: row.structure for item, row in labels.items() if row.trainable}
+    return SourceGeometries(source, adslabs, relaxed)
+
+
+def plan_dependencies(db: Database, level: LevelOfTheory) -> None:
+    """Record which clean slab and gas molecules each queued adslab needs, where nobody has yet.
+
+    An adslab whose reference is refused, or whose single point has no structure, gets none: it is
+    claimed at once, and fails with the reason.
+    """
+    found = without_dependencies(db, level.name)
+    if not found:
+        return
+    adsorbates = stored_adsorbates(db, {row.adsorbate for row in found})
+    geometries = source_geometries(db, level, found)
+    needs: dict[str, list[Dependency]] = {}
+    for row in found:
+        adsorbate = adsorbates[row.adsorbate]
+        try:
+            geometries.of_adslab(row.id, row.slab_id)
+            molecules = level.reference.weights(adsorbate.name, adsorbate.formula)
+        except UserError:
+            needs[row.id] = []
+        else:
+            gas = [Dependency("gas", name) for name in sorted(molecules)]
+            needs[row.id] = [Dependency("slab", row.slab_id), *gas]
+    record_dependencies(db, level.name, needs)
+
+
 def prepare_work(
     db: Database, settings: CalculationSettings, leases: Sequence[Lease]
-) -> tuple[list[Work], list[Result]]:
-    """Return the work that leases stand for, in their order, and what of it cannot be begun."""
-    level = settings.level
-    stored = _Adslabs.of(db, level, [lease for lease in leases if lease.kind == "adslab"])
-    references = {job.lease.item: job for job in reference_jobs(db, level, leases)}
-    known = _known_energies(db, level, set(stored.slabs))
-    work, unreadable = [], []
+) -> tuple[list[WorkItem], list[WorkResult]]:
+    """Return the work items of leases.
+
+    Args:
+        db: The database that the leases are of.
+        settings: Level, engines and limits of the run.
+        leases: What was claimed.
+
+    Returns:
+        The work items in the order of the leases, and a failed result for each lease that cannot
+        be begun.
+    """
+    stored = _StoredInputs.read(db, settings.level, leases)
+    items, unreadable = [], []
     for lease in leases:
         try:
-            job = references.get(lease.item) or stored.job(db, lease)
-            work.append(_work(settings, job, known))
+            items.append(_work_item(db, settings, lease, stored))
         except UserError as fault:
-            unreadable.append(Result(WorkResult(lease, message=str(fault))))
-    return work, unreadable
+            unreadable.append(WorkResult(lease, message=str(fault)))
+    return items, unreadable
 
 
 @dataclass(frozen=True)
-class _Adslabs:
-    """What is stored of leased adslabs: candidates, slabs by id, geometries to stand on."""
+class _StoredInputs:
+    """What the database holds of leased items; structures are text, slabs go by id."""
 
-    candidates: dict[str, CandidateRow]
-    slabs: dict[str, SlabRow]
+    candidates: Mapping[str, CandidateRow]
+    slabs: Mapping[str, str]
+    adsorbates: Mapping[str, Adsorbate]
     geometries: SourceGeometries
+    energies: Mapping[EnergyKey, float]
+    by_molecule: bool  # each adsorbate is its own gas molecule
 
     @classmethod
-    def of(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_Adslabs":
-        rows = candidates_by_id(db, [lease.candidate_id for lease in leases])
-        of_slabs = slabs_by_id(db, sorted({row.slab_id for row in rows.values()}))
-        return cls(rows, of_slabs, source_geometries(db, level, rows.values()))
+    def read(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_StoredInputs":
+        of_kind: dict[str, list[Lease]] = {"adslab": [], "slab": [], "gas": []}
+        for lease in leases:
+            of_kind[lease.kind].append(lease)
+        rows = candidates_by_id(db, [lease.candidate_id for lease in of_kind["adslab"]])
+        under = sorted({row.slab_id for row in rows.values()})
+        clean = [lease.item for lease in of_kind["slab"]]
+        names = {row.adsorbate for row in rows.values()}
+        by_molecule = level.reference.kind == "molecule"
+        if by_molecule:
+            names |= {lease.item for lease in of_kind["gas"]}
+        return cls(
+            rows,
+            {item: row.structure for item, row in slabs_by_id(db, [*under, *clean]).items()},
+            stored_adsorbates(db, names),
+            source_geometries(db, level, rows.values(), clean),
+            _known_energies(db, level, under),
+            by_molecule,
+        )
 
-    def job(self, db: Database, lease: Lease) -> WorkItem:
+    def inputs(self, lease: Lease) -> Inputs:
+        if lease.kind == "slab":
+            relaxed = self.geometries.slabs.get(lease.item, "")
+            return ReferenceInputs(self.slabs.get(lease.item, ""), relaxed)
+        if lease.kind == "gas":
+            molecule = self.adsorbates[lease.item].atoms if self.by_molecule else None
+            return ReferenceInputs("" if molecule is None else structure_text(molecule))
         row = self.candidates[lease.candidate_id]
         if row.structure is None:
             raise UserError("no structure is stored for this candidate")
-        return WorkItem(
-            lease,
+        return AdslabInputs(
             row.structure,
-            self.slabs[row.slab_id].structure,
+            self.slabs[row.slab_id],
             row.slab_id,
-            _adsorbate(db, row),
-            stored_geometry(db, lease),
+            self.adsorbates[row.adsorbate],
             self.geometries.of_adslab(row.id, row.slab_id),
         )
 
 
-def _work(
-    settings: CalculationSettings, job: WorkItem | ReferenceJob, known: dict[EnergyKey, float]
-) -> Work:
-    level = settings.level
-    needed = resources(
-        level.engine, _demand(job, level), settings.limits, memory_class=job.lease.memory_class
+def _work_item(
+    db: Database, settings: CalculationSettings, lease: Lease, stored: _StoredInputs
+) -> WorkItem:
+    level, inputs = settings.level, stored.inputs(lease)
+    demand = _demand(lease, inputs, level)
+    needed = resources(level.engine, demand, settings.limits, memory_class=lease.memory_class)
+    return WorkItem(
+        lease,
+        inputs,
+        level,
+        with_ranks(settings.engine_locations, level, needed.ranks, settings.launcher),
+        needed,
+        {key: energy for key, energy in stored.energies.items() if _serves(key, inputs)},
+        stored_geometry(db, lease),
     )
-    locations = with_ranks(settings.locations, level, needed.ranks, settings.launcher)
-    mine = {key: energy for key, energy in known.items() if _serves(key, job)}
-    return Work(job, WorkRequest(level, locations), mine, needed)
 
 
-def _serves(key: EnergyKey, job: WorkItem | ReferenceJob) -> bool:
-    return isinstance(job, WorkItem) and (key.kind == "gas" or key.item == job.slab_id)
+def _serves(key: EnergyKey, inputs: Inputs) -> bool:
+    """Tell whether an energy is a reference of these inputs; a reference itself needs none."""
+    return isinstance(inputs, AdslabInputs) and (key.kind == "gas" or key.item == inputs.slab_id)
 
 
-def _demand(job: WorkItem | ReferenceJob, level: LevelOfTheory) -> ResourceDemand:
-    if isinstance(job, WorkItem):
-        return demand_of(structure_from_text(job.adslab), level)
-    if not job.structure:
-        return molecule_demand(job.lease.item, level)
-    atoms = structure_from_text(job.structure)
-    if job.lease.kind == "gas":
-        atoms = boxed(
-            free_molecule(job.lease.item, atoms), level.require_calculation().gas_vacuum_ang
-        )
+def _demand(lease: Lease, inputs: Inputs, level: LevelOfTheory) -> ResourceDemand:
+    if isinstance(inputs, AdslabInputs):
+        return demand_of(structure_from_text(inputs.adslab), level)
+    if not inputs.structure:
+        return molecule_demand(lease.item, level)
+    atoms = structure_from_text(inputs.structure)
+    if lease.kind == "gas":
+        atoms = boxed(free_molecule(lease.item, atoms), level.require_calculation().gas_vacuum_ang)
     return demand_of(atoms, level)
 
 
-def _adsorbate(db: Database, candidate: CandidateRow) -> Adsorbate:
-    with db.read() as session:
-        row = session.get_one(AdsorbateRow, candidate.adsorbate)
-    return Adsorbate(row.name, row.formula, structure_from_text(row.structure), tuple(row.binding))
-
-
 def _known_energies(
-    db: Database, level: LevelOfTheory, slab_ids: set[str]
+    db: Database, level: LevelOfTheory, slab_ids: Sequence[str]
 ) -> dict[EnergyKey, float]:
     gas = reference_energies(db, level.name, "gas")
     clean = reference_energies(db, level.name, "slab", slab_ids)

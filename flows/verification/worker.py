@@ -1,69 +1,26 @@
-"""What one worker does of a verification: it computes, and tells what it found as values."""
+"""The work of one worker in a verification: it computes, and returns its results as values."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from flows.verification.attempts import logbook, with_logbook
-from flows.verification.queue_work import (
-    ReferenceJob,
-    provenance,
-    reference_energy_ev,
-    require_unchanged,
-)
+from flows.verification.attempts import open_logbook, provenance_of
+from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
 from flows.verification.step_events import StepReporter
-from screening_db.calculations.attempts import Provenance, StoredGeometry
+from screening_db.calculations.attempts import sha256_of
 from screening_db.queue.lease import Lease
-from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.structures.identity import require_stored_ids
-from tasks.structures.json_text import structure_from_text, structure_text
-from tasks.verification.engines import Engine, EngineError, EngineLocations, FailureKind, engine_for
-from tasks.verification.labels.energies import EnergyKey
+from tasks.structures.identity import require_stored_ids, slab_id
+from tasks.structures.json_text import structure_from_text
+from tasks.verification.engines import Engine, EngineError, FailureKind, engine_for
+from tasks.verification.labels.energies import EnergyCache, EnergyKey, gas_energy, slab_energy
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
 
 
-@dataclass(frozen=True)
-class WorkItem:
-    """One adslab to verify, as it travels to a worker; structures are text."""
-
-    lease: Lease
-    adslab: str
-    slab: str
-    slab_id: str
-    adsorbate: Adsorbate
-    last: StoredGeometry | None = None  # where an earlier try was stopped
-    relaxed: tuple[str, ...] = ()  # adslab and slab as another level relaxed them, if it is to be
-
-
-@dataclass(frozen=True)
-class WorkRequest:
-    """At which level, and where its engine is; it travels to the workers."""
-
-    level: LevelOfTheory
-    locations: EngineLocations
-
-
-@dataclass(frozen=True)
-class WorkResult:
-    """A verified adslab, the energy of a slab or molecule, or why there is neither."""
-
-    lease: Lease
-    verified: VerifiedEnergy | None = None
-    failure: FailureKind = FailureKind.BAD_INPUT
-    message: str = ""
-    energy_ev: float | None = None
-    times: int = 1  # how often the failure happened under this one lease
-    rungs: tuple[str, ...] = ()  # of a failure: what each rung of the SCF ladder came to
-    provenance: Provenance | None = None
-    work: str = ""  # the folder that the try leaves, to be removed when its result is stored
-
-
 @dataclass
 class KnownEnergies:
-    """Reference energies that are recorded, and those found since."""
+    """Reference energies (eV) that are recorded, and those found since."""
 
     recorded: dict[EnergyKey, float]
     found: dict[EnergyKey, float] = field(default_factory=dict)
@@ -77,85 +34,116 @@ class KnownEnergies:
         self.found[key] = energy_ev
 
 
-def verify_group(
-    jobs: Sequence[WorkItem | ReferenceJob], order: WorkRequest, recorded: dict[EnergyKey, float]
-) -> tuple[list[WorkResult], dict[EnergyKey, float]]:
-    """Verify adslabs of one slab, or one slab or molecule; this runs on a worker.
+def compute_work_item(item: WorkItem) -> WorkResult:
+    """Verify an adslab, or compute a clean slab or gas molecule; this runs on a worker.
 
-    Also returns the reference energies that had to be computed on the way.
+    Args:
+        item: The calculation, with the reference energies that are recorded already.
+
+    Returns:
+        Its result; a failure of the engine or a fault of the inputs is a result as well. A worker
+        that lacks the engine returns ``NOT_INSTALLED``, which is no fault of the item.
     """
-    known = KnownEnergies(recorded)
+    began = time.time()
     try:
-        engine = engine_for(order.level, locations=order.locations)
-    except UserError as fault:  # where the run began the level can be computed
-        return [_not_here(job, order.level, str(fault)) for job in jobs], {}
-    return [_verify_one(job, order.level, known, engine) for job in jobs], known.found
-
-
-def _verify_one(
-    job: WorkItem | ReferenceJob, level: LevelOfTheory, known: KnownEnergies, engine: Engine
-) -> WorkResult:
-    began, reporter = time.time(), StepReporter(job.lease, engine.location.work)
-    book = logbook(job.lease, level.level_hash, _texts(job), job.last, reporter)
+        engine = engine_for(item.level, locations=item.engine_locations)
+    except UserError as fault:  # the level can be computed where the run began, not here
+        missing = WorkResult(item.lease, failure=FailureKind.NOT_INSTALLED, message=str(fault))
+        return replace(missing, provenance=provenance_of(item, missing, began))
+    reporter = StepReporter(item.lease, engine.location.work)
+    book = open_logbook(item, reporter)
+    energies = KnownEnergies(dict(item.reference_energies))
     try:
-        outcome = _computed(job, level, known, engine, book)
+        result = _computed(item, energies, engine, book)
     except EngineError as failure:
-        outcome = _failed(job.lease, failure)
-    except UserError as error:
-        outcome = WorkResult(job.lease, None, FailureKind.BAD_INPUT, str(error))
+        result = _failed(item.lease, failure)
+    except UserError as fault:
+        result = WorkResult(item.lease, failure=FailureKind.BAD_INPUT, message=str(fault))
     reporter.end()
-    told = replace(_provenance(job, level, outcome, began), rungs=outcome.rungs)
-    return replace(outcome, provenance=with_logbook(told, book), work=book.work_folder)
+    return replace(
+        result,
+        provenance=provenance_of(item, result, began, book),
+        work_folder=book.work_folder,
+        reference_energies=energies.found,
+    )
 
 
-def _not_here(job: WorkItem | ReferenceJob, level: LevelOfTheory, message: str) -> WorkResult:
-    outcome = WorkResult(job.lease, failure=FailureKind.NOT_INSTALLED, message=message)
-    return replace(outcome, provenance=_provenance(job, level, outcome, time.time()))
-
-
-def _texts(job: WorkItem | ReferenceJob) -> tuple[str, ...]:
-    """Return the structures that go in, the one that is computed first."""
-    if isinstance(job, ReferenceJob):
-        return (job.structure, job.relaxed) if job.relaxed else (job.structure,)
-    return (job.adslab, job.slab, *job.relaxed)
-
-
-def _failed(lease: Lease, failure: EngineError) -> WorkResult:
-    """Return a failure with every rung of the engine's ladder, which count as tries."""
-    rungs = tuple(str(done) for done in failure.tries)
-    times = sum(done.kind == failure.kind for done in failure.tries)
-    return WorkResult(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)
-
-
-def _computed(
-    job: WorkItem | ReferenceJob,
+def reference_energy_ev(
+    lease: Lease,
+    inputs: ReferenceInputs,
     level: LevelOfTheory,
-    known: KnownEnergies,
     engine: Engine,
-    book: Logbook,
-) -> WorkResult:
-    if isinstance(job, ReferenceJob):
-        own = KnownEnergies(known.recorded)  # what comes of a lease is stored under the lease alone
-        return WorkResult(job.lease, energy_ev=reference_energy_ev(job, level, engine, own, book))
-    require_unchanged(job.lease, job.adslab)
-    adslab, slab = structure_from_text(job.adslab), structure_from_text(job.slab)
+    cache: EnergyCache,
+    book: Logbook | None = None,
+) -> float:
+    """Return the energy of a clean slab or gas molecule.
+
+    Args:
+        lease: The slab or molecule, by id or formula.
+        inputs: Its structure, where the level's references do not name it.
+        level: The level it is computed at.
+        engine: The engine of that level.
+        cache: The reference energies that are known; the new one is put into it.
+        book: The logbook of the attempt.
+
+    Raises:
+        UserError: the structure is not the one that was queued.
+        EngineError: the calculation failed.
+    """
+    start = structure_from_text(inputs.structure) if inputs.structure else None
+    if lease.kind == "gas":
+        return gas_energy(lease.item, level, engine, cache, start, book).energy_ev
+    require_unchanged(lease, inputs.structure)
+    if start is None or slab_id(start) != lease.item:
+        raise UserError(
+            f"a clean slab has the id of its content; slab {lease.item[:12]} is stored with "
+            "another structure or none; screen it again in a new database"
+        )
+    relaxed = structure_from_text(inputs.relaxed) if inputs.relaxed else None
+    return slab_energy(start, level, engine, cache, book, relaxed=relaxed).energy_ev
+
+
+def require_unchanged(lease: Lease, structure: str) -> None:
+    """Refuse a structure that is not the one that was queued."""
+    found = sha256_of(structure)
+    if lease.structure_sha256 not in ("", found):  # empty: queued before hashes were kept
+        raise UserError(
+            f"a structure stays as it was queued; that of {lease.kind} {lease.item[:12]} had "
+            f"SHA-256 {lease.structure_sha256[:12]} and has {found[:12]}, so it was changed or "
+            "damaged; screen it again in a new database"
+        )
+
+
+def _computed(item: WorkItem, energies: KnownEnergies, engine: Engine, book: Logbook) -> WorkResult:
+    if isinstance(item.inputs, AdslabInputs):
+        return WorkResult(item.lease, _verified(item, item.inputs, energies, engine, book))
+    own = KnownEnergies(energies.recorded)  # a reference with a lease is stored by that lease alone
+    energy = reference_energy_ev(item.lease, item.inputs, item.level, engine, own, book)
+    return WorkResult(item.lease, energy_ev=energy)
+
+
+def _verified(
+    item: WorkItem, inputs: AdslabInputs, energies: KnownEnergies, engine: Engine, book: Logbook
+) -> VerifiedEnergy:
+    require_unchanged(item.lease, inputs.adslab)
+    adslab, slab = structure_from_text(inputs.adslab), structure_from_text(inputs.slab)
     require_stored_ids(
         adslab,
         slab,
-        job.adsorbate.name,
-        stored_candidate=job.lease.candidate_id,
-        stored_slab=job.slab_id,
+        inputs.adsorbate.name,
+        stored_candidate=item.lease.candidate_id,
+        stored_slab=inputs.slab_id,
     )
-    relaxed = RelaxedGeometries(*map(structure_from_text, job.relaxed)) if job.relaxed else None
-    found = verify_adslab(
-        adslab, slab, job.adsorbate, level, known, engine, relaxed=relaxed, book=book
+    relaxed = (
+        RelaxedGeometries(*map(structure_from_text, inputs.relaxed)) if inputs.relaxed else None
     )
-    return WorkResult(job.lease, found)
+    return verify_adslab(
+        adslab, slab, inputs.adsorbate, item.level, energies, engine, relaxed=relaxed, book=book
+    )
 
 
-def _provenance(
-    job: WorkItem | ReferenceJob, level: LevelOfTheory, outcome: WorkResult, began: float
-) -> Provenance:
-    start, *inputs = _texts(job)
-    relaxed = structure_text(outcome.verified.atoms) if outcome.verified else ""
-    return provenance(level, start, relaxed, began, inputs=tuple(inputs))
+def _failed(lease: Lease, failure: EngineError) -> WorkResult:
+    """Return a failure with every rung of the engine's ladder, which count as attempts."""
+    rungs = tuple(str(done) for done in failure.tries)
+    times = sum(done.kind == failure.kind for done in failure.tries)
+    return WorkResult(lease, None, failure.kind, str(failure), times=max(1, times), rungs=rungs)

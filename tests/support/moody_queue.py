@@ -90,7 +90,7 @@ def act(mood):
 DRIVE = """
 import sys
 from pathlib import Path
-from flows.config.batch_profile import load_profile
+from flows.config.batch_profile import load_batch_profile
 from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, run_verification
 from screening_db.database.engine import open_database
@@ -98,7 +98,7 @@ from screening_db.queries.ranking import campaign
 
 address, folder, profile, system, jobs, lease_s = sys.argv[1:]
 db = open_database(address)
-where = BatchJobs(system, load_profile(Path(profile)), Path(folder), int(jobs))
+where = BatchJobs(system, load_batch_profile(Path(profile)), Path(folder), int(jobs))
 intervals = DriverIntervals(lease_s=float(lease_s), poll_s=0.1, queue_check_s=0.3)
 print(run_verification(
     db, campaign(db, "tiny"), limit=None, engine=None, where=where, intervals=intervals

@@ -10,8 +10,8 @@ from flows.cluster.workers import default_workers
 from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.config.settings import Settings
 from flows.errors import CampaignError
-from flows.screening.start import VerificationRequest, place_to_compute
 from flows.verification.flow import BatchJobs, DaskWorkers
+from flows.verification.start import VerificationRequest, place_to_compute
 from tasks.verification.inputs.resources import COSTS
 
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"

@@ -10,7 +10,7 @@ from flows.config.campaign import load_campaign, parse_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
-from flows.records.recorded_campaign import recorded_campaign, recorded_prices
+from flows.records.recorded import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
 from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database, open_database

@@ -18,11 +18,11 @@ from ase.io import read
 from support.paths import PYTHONPATH
 
 from flows.display import queue as queue_show
-from flows.records.to_rows import adsorbate_row, level_row
+from flows.records.to_rows import adsorbate_row, label_row, level_row
 from flows.verification.attempts import stored_geometry
+from flows.verification.executor import AdslabInputs, WorkItem, WorkResult
 from flows.verification.step_events import StepListener
-from flows.verification.verified_label import label_row
-from flows.verification.worker import WorkItem, WorkRequest, WorkResult, verify_group
+from flows.verification.worker import compute_work_item
 from screening_db.calculations.attempts import Provenance, StoredGeometry, attempts_of
 from screening_db.calculations.steps import (
     ReportedStep,
@@ -58,6 +58,7 @@ from tasks.levels import LevelOfTheory, level
 from tasks.structures.identity import candidate_ids, slab_id
 from tasks.structures.json_text import structure_text
 from tasks.verification.engines import EngineLocation, FailureKind
+from tasks.verification.inputs.resources import Resources
 from tasks.verification.labels.checks import Flag
 from tasks.verification.labels.energies import EnergyKey
 from tasks.verification.labels.verify import VerifiedEnergy
@@ -125,10 +126,12 @@ def tried(
     last: StoredGeometry | None = None,
 ) -> tuple[WorkResult, Known]:
     """Return what a worker makes of a lease, and the reference energies that it computed."""
-    job = WorkItem(lease, structure_text(adslab()), structure_text(slab()), SLAB_ID, NITROGEN, last)
-    order = WorkRequest(settled, {"emt": EngineLocation(work=str(work))})
-    (outcome,), found = verify_group([job], order, known or {})
-    return outcome, found
+    inputs = AdslabInputs(structure_text(adslab()), structure_text(slab()), SLAB_ID, NITROGEN)
+    locations = {"emt": EngineLocation(work=str(work))}
+    resources = Resources(ranks=1, threads=1, memory_gb=1, wall_s=60)
+    item = WorkItem(lease, inputs, settled, locations, resources, known or {}, last)
+    result = compute_work_item(item)
+    return result, dict(result.reference_energies)
 
 
 def told_of(outcome: WorkResult) -> Provenance:
@@ -288,8 +291,8 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     assert complete(
         db, outcome.lease, label_row(db, outcome.lease, _verified(outcome)), told_of(outcome)
     )
-    remove_work_folder(outcome.work)
-    assert not Path(outcome.work).exists()
+    remove_work_folder(outcome.work_folder)
+    assert not Path(outcome.work_folder).exists()
     row = find_label(db, CANDIDATE, "emt")
     assert row is not None
     assert (row.site_before, row.site_after) == ("bridge Cu-Cu", "hollow Cu-Cu-Cu")

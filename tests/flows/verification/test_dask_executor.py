@@ -15,12 +15,10 @@ from support.stored_rows import queue_rows
 from flows.cluster.workers import ClusterPlan
 from flows.verification.dask_executor import DaskExecutor, dask_executor
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
-from flows.verification.executor import Work
+from flows.verification.executor import ReferenceInputs, WorkItem
 from flows.verification.work_items import CalculationSettings
-from flows.verification.worker import WorkItem, WorkRequest
 from screening_db.calculations.attempts import attempts_of
 from screening_db.queue.lease import Lease
-from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import level
 from tasks.verification.engines import FailureKind
 from tasks.verification.inputs.resources import Resources
@@ -63,21 +61,16 @@ def test_a_worker_over_its_memory_is_known_by_what_its_nanny_tells() -> None:
     client = Told()
     executor = DaskExecutor(client)  # type: ignore[arg-type]
     client.submit = lambda *_, **__: Lost()  # type: ignore[attr-defined]
-    lease = Lease("a1", "emt", "adslab", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
-    work = Work(
-        WorkItem(lease, "", "", "", adsorbate("H")),
-        WorkRequest(level("emt"), {}),
-        {},
-        Resources(1, 1, 1, 1),
-    )
-    executor.submit(work)
-    (killed,) = executor.ended(0.0)
+    lease = Lease("H2", "emt", "gas", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
+    item = WorkItem(lease, ReferenceInputs(), level("emt"), {}, Resources(1, 1, 1, 1))
+    executor.submit(item)
+    (killed,) = executor.wait_for_results(0.0)
     client.hear((0.0, {"worker": "tcp://worker:1"}))
-    executor.submit(work)
-    (over,) = executor.ended(0.0)
-    assert killed.outcome.failure is FailureKind.KILLED
-    assert over.outcome.failure is FailureKind.OUT_OF_MEMORY
-    assert "start fewer workers" in over.outcome.message
+    executor.submit(item)
+    (over,) = executor.wait_for_results(0.0)
+    assert killed.failure is FailureKind.KILLED
+    assert over.failure is FailureKind.OUT_OF_MEMORY
+    assert "start fewer workers" in over.message
 
 
 @pytest.mark.slow

@@ -16,11 +16,11 @@ from support.stored_rows import queue_rows
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
-from flows.verification.executor import Result, SubmissionError, Work
+from flows.verification.executor import SubmissionError, WorkItem, WorkResult
 from flows.verification.flow import DaskWorkers, run_verification
 from flows.verification.recording import VerificationCounts
 from flows.verification.work_items import CalculationSettings
-from flows.verification.worker import verify_group
+from flows.verification.worker import compute_work_item
 from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queries.campaigns import find_campaign
@@ -40,42 +40,41 @@ QUICK = DriverIntervals(lease_s=30.0, poll_s=0.0, queue_check_s=0.0)
 class Inline:
     """Computes one at a time, when it is asked what has ended; the last one begun goes first."""
 
-    place: str = ""
+    location: str = ""
     capacity: int = 2
     room: int = 99  # how many are taken before jobs are refused
-    begun: list[Work] = field(default_factory=list)
+    begun: list[WorkItem] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     most: int = 0
     dropped: list[Lease] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
 
-    def job_of(self, lease: Lease) -> str:
-        return f"{self.place}#{lease.item}"
+    def job_name(self, lease: Lease) -> str:
+        return f"{self.location}#{lease.item}"
 
-    def submit(self, work: Work) -> None:
+    def submit(self, item: WorkItem) -> None:
         if len(self.begun) >= self.room:
             raise SubmissionError("full")
-        self.begun.append(work)
+        self.begun.append(item)
         self.most = max(self.most, len(self.begun))
 
     def collect(self, leases: Sequence[Lease]) -> list[Lease]:
         return list(leases)
 
-    def ended(self, wait_s: float) -> list[Result]:
+    def wait_for_results(self, _wait_s: float) -> list[WorkResult]:
         self.meanwhile()
         if not self.begun:
             return []
-        work = self.begun.pop()
-        self.order.append(work.lease.kind)
-        (outcome,), found = verify_group([work.job], work.order, dict(work.known))
-        return [Result(outcome, found)]
+        item = self.begun.pop()
+        self.order.append(item.lease.kind)
+        return [compute_work_item(item)]
 
-    def recorded(self, result: Result) -> None:
+    def forget(self, _result: WorkResult) -> None:
         return None
 
-    def drop(self, lease: Lease) -> None:
+    def cancel(self, lease: Lease) -> None:
         self.dropped.append(lease)
-        self.begun = [work for work in self.begun if work.lease != lease]
+        self.begun = [item for item in self.begun if item.lease != lease]
 
 
 @pytest.fixture
@@ -93,12 +92,12 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Moody
 
 
 def drive(
-    queue: MoodyQueue, executor: Inline, adslabs: int = 99, pace: DriverIntervals = QUICK
+    queue: MoodyQueue, executor: Inline, adslabs: int = 99, intervals: DriverIntervals = QUICK
 ) -> VerificationCounts:
-    terms = CalculationSettings(queue.level, limits=ResourceLimits())
-    return Driver(queue.db, terms, executor, WorkFilter(CAMPAIGN, adslabs), pace).run(
-        lambda _: None
-    )
+    settings = CalculationSettings(queue.level, limits=ResourceLimits())
+    work_filter = WorkFilter(CAMPAIGN, adslabs)
+    driver = Driver(queue.db, settings, executor, work_filter, intervals)
+    return driver.run(lambda _: None)
 
 
 def states(queue: MoodyQueue) -> dict[str, int]:
@@ -196,7 +195,7 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
 
     queue = make()
     with pytest.raises(KeyboardInterrupt):
-        drive(queue, Inline(place=place, meanwhile=interrupt))
+        drive(queue, Inline(location=place, meanwhile=interrupt))
     if place:
         assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
     else:
@@ -218,7 +217,7 @@ def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> No
             ready.wait(0.2)  # the next heartbeat finds it out
 
     executor.meanwhile = order
-    drive(queue, executor, pace=DriverIntervals(lease_s=0.3, poll_s=0.0, queue_check_s=0.0))
+    drive(queue, executor, intervals=DriverIntervals(lease_s=0.3, poll_s=0.0, queue_check_s=0.0))
     assert [lease.item for lease in executor.dropped] == cancelled
     assert executor.begun == []
 
@@ -274,13 +273,13 @@ def test_a_place_without_the_engine_costs_no_item_its_tries(
 ) -> None:
     queue = make(mood="not_installed", at="Cu3", times=1, metals=("Cu", "Ag"))
     with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
-        drive(queue, Inline(place=place))
+        drive(queue, Inline(location=place))
     assert "failed" not in states(queue)
     (slab,) = [row for row in queue_rows(queue.db) if row.attempts == 0 and row.kind == "slab"]
     (tried,) = attempts_of(queue.db, slab.item, queue.level.name)
     assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
     assert "in a mood of not_installed" in tried.error_message
-    assert drive(queue, Inline(place=place)).ended == 2
+    assert drive(queue, Inline(location=place)).ended == 2
 
 
 def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from flows.verification import step_events as step_channel
+from flows.verification import step_events
 from flows.verification.step_events import StepListener, StepReporter, steps_recorded
 from screening_db.calculations.steps import ReportedStep, Step
 from screening_db.queue.lease import Lease
@@ -29,8 +29,8 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[ReportedStep]:
         found.extend(told)
         return {one.key for one in told}
 
-    monkeypatch.setattr(step_channel, "record_reported_steps", record)
-    monkeypatch.setattr(step_channel, "REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(step_events, "record_reported_steps", record)
+    monkeypatch.setattr(step_events, "REPORT_INTERVAL_S", 0.0)
     return found
 
 
@@ -44,7 +44,7 @@ def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ReportedStep], tmp_
     listener.store()
     assert [(one.step, one.structure) for one in stored] == [(step(n), f"at {n}") for n in range(3)]
     assert {one.key for one in stored} == {LEASE.key}
-    (file,) = (tmp_path / "told").iterdir()
+    (file,) = (tmp_path / "steps").iterdir()
     reporter.end()
     assert not file.exists()
 
@@ -57,7 +57,7 @@ def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
 def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_path: Path) -> None:
     reporter, listener = StepReporter(LEASE, str(tmp_path)), StepListener(Any, str(tmp_path))  # type: ignore[arg-type]
     reporter.report(step(0), lambda: "at 0")
-    (file,) = (tmp_path / "told").iterdir()
+    (file,) = (tmp_path / "steps").iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:30])
     listener.store()
@@ -70,9 +70,9 @@ def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_p
 def test_steps_that_follow_soon_are_not_told(
     stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_channel, "REPORT_INTERVAL_S", 60.0)
+    monkeypatch.setattr(step_events, "REPORT_INTERVAL_S", 60.0)
     StepReporter(LEASE, str(tmp_path)).report(step(0), lambda: "at 0")
-    assert not (tmp_path / "told").exists()
+    assert not (tmp_path / "steps").exists()
 
 
 def test_without_a_work_folder_nothing_is_written(stored: list[ReportedStep]) -> None:
@@ -86,7 +86,7 @@ def test_without_a_work_folder_nothing_is_written(stored: list[ReportedStep]) ->
 def test_a_worker_of_dask_tells_by_an_event(
     stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_channel, "POLL_S", 0.02)
+    monkeypatch.setattr(step_events, "POLL_S", 0.02)
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
     )

@@ -1,10 +1,12 @@
 """Slurm's path with programs of Slurm's names that only pretend: what is asked, what comes back."""
 
 import os
+import pickle
 import stat
 import sys
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
@@ -19,12 +21,13 @@ from flows.verification.flow import BatchJobs, run_verification
 from flows.verification.work_items import CalculationSettings
 from screening_db.calculations.attempts import attempts_of
 from screening_db.queries.campaigns import find_campaign
+from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.verification.engines import plugin
 from tasks.verification.inputs.resources import ResourceLimits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
-from flows.verification import batch_executor
+from flows.verification import batch_executor, batch_states
 
 _HUNDREDS = count(100, 100)
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
@@ -93,7 +96,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{here}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}{os.pathsep}{tmp_path / 'site'}")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(batch_executor, "_LATE_FILES_S", 0.0)
+    monkeypatch.setattr(batch_states, "LATE_FILES_S", 0.0)
     return here
 
 
@@ -133,7 +136,7 @@ def test_the_state_that_a_job_ends_in_says_what_becomes_of_it(slurm: Path, tmp_p
 def test_a_killed_program_of_a_job_that_ends_out_of_memory_gets_more(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_executor, "_LATE_FILES_S", 2.0)
+    monkeypatch.setattr(batch_states, "LATE_FILES_S", 2.0)
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="killed", at="Cu3")
     (slurm / "plan").write_text("REAPED")
     drain(queue)
@@ -145,8 +148,8 @@ def test_without_sacct_a_job_that_left_the_queue_and_no_result_was_killed(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (slurm / "sacct").write_text("#!/bin/sh\necho Slurm accounting storage is disabled >&2; exit 1")
-    monkeypatch.setattr(batch_executor, "_ASK_S", 0.1)
-    monkeypatch.setattr(batch_executor, "_GONE_S", 1.0)
+    monkeypatch.setattr(batch_states, "SQUEUE_INTERVAL_S", 0.1)
+    monkeypatch.setattr(batch_states, "UNKNOWN_JOB_S", 1.0)
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="slow3", at="Cu3", times=1)
     (slurm / "plan").write_text("NODE_FAIL")
     drain(queue)
@@ -204,3 +207,43 @@ def test_a_folder_that_cannot_be_private_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("a file")
     with pytest.raises(CampaignError, match="a folder of this user's own"):
         batch_executor.BatchExecutor("local", BatchProfile(), tmp_path / "jobs", 1)
+
+
+LEASE = Lease("H2", "emt", "gas", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
+
+
+def submitted_by(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the pickle of a job that calls ``run_job`` of a module, and return its folder."""
+    folder.mkdir()
+    job = folder / batch_executor._name(LEASE)
+    job.mkdir()
+    there = ModuleType(module)
+    exec("def run_job(): pass", there.__dict__)
+    monkeypatch.setitem(sys.modules, module, there)
+    (job / "4711_submitted.pkl").write_bytes(pickle.dumps(there.run_job))
+    return job
+
+
+def collected(folder: Path) -> list[Lease]:
+    return batch_executor.BatchExecutor("local", BatchProfile(), folder, 1).collect([LEASE])
+
+
+def test_a_job_of_another_release_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted_by("flows.batch_job", tmp_path / "jobs", monkeypatch)
+    with pytest.raises(CampaignError, match=f"job 4711 .* remove the folder {job} and go on"):
+        collected(tmp_path / "jobs")
+
+
+def test_once_its_folder_is_removed_it_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted_by("flows.batch_job", tmp_path / "jobs", monkeypatch)
+    (job / "4711_submitted.pkl").unlink()
+    assert collected(tmp_path / "jobs") == [LEASE]
+
+
+def test_a_job_of_this_release_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted_by("flows.verification.batch_job", tmp_path / "jobs", monkeypatch)
+    assert collected(tmp_path / "jobs") == []
