@@ -11,7 +11,7 @@ import shlex
 import shutil
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import ClassVar
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tasks.errors import UserError
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, kind_of
@@ -28,11 +27,6 @@ from tasks.verification.engines.failures import EngineError, FailureKind, Rung, 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
 _HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
-DFT_SETTINGS = (
-    *("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang", "potentials", "spin", "dipole"),
-    *("dispersion", "keywords"),
-)
-_DFT_PARTS = ("basis", "kpoints", "smearing", "scf", "gas_vacuum_ang")
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
 
 
@@ -102,10 +96,9 @@ class Engine(ABC):
     def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator for one structure at one level; k-points and spins follow from it."""
 
+    @abstractmethod
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level that this engine cannot compute as it is written."""
-        require_functional(self, level)
-        require_energy_key(self, level)
 
     def version_in_output(self, folder: Path) -> str:
         """Return the version that the files of a calculation tell, or nothing."""
@@ -137,94 +130,6 @@ def failure_of(engine: Engine, error: Exception, words: str = "") -> EngineError
     told = " ".join(f"{error} {words}".split())[:_MESSAGE_LIMIT]
     said = f"{type(error).__name__}: {told}" if told else type(error).__name__
     return EngineError(kind_of(error, words), f"{engine.name} stopped: {said}")
-
-
-def require_functional(engine: Engine, level: LevelOfTheory) -> None:
-    """Refuse a functional that the engine's module does not translate."""
-    if level.functional not in engine.functionals:
-        raise UserError(
-            f"engine {engine.name} computes {', '.join(sorted(engine.functionals))}; level "
-            f"{level.name} states {level.functional}; change one of the two"
-        )
-
-
-def require_energy_key(engine: Engine, level: LevelOfTheory) -> None:
-    """Refuse the extrapolated energy of a program whose calculator does not give it."""
-    if level.require_calculation().energy_key == "energy" and not engine.extrapolates:
-        raise UserError(
-            f"{engine.name} gives the free energy alone, level {level.name} states energy_key: "
-            "energy (extrapolated to zero smearing); write energy_key: free_energy"
-        )
-
-
-def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: FailureKind) -> None:
-    """Refuse a version of the program that the level excludes, as a failure of ``kind``."""
-    policy = level.require_calculation().engine_version
-    if not obeys(version, policy):
-        raise EngineError(
-            kind,
-            f"level {level.name} is computed with {engine.name} {policy}, found "
-            f"{version or 'a version that it does not tell'}; install one of these, or make a "
-            "level of your own with another engine_version",
-        )
-
-
-def require_parts(engine: Engine, level: LevelOfTheory, *more: str) -> None:
-    """Refuse a level that leaves out what every program of density functionals needs, or more."""
-    for name in (*_DFT_PARTS, *more):
-        if getattr(level.require_calculation(), name) is None:
-            raise UserError(
-                f"engine {engine.name} needs {name}, which level {level.name} leaves out; state it"
-            )
-
-
-def require_read(engine: Engine, level: LevelOfTheory, *read: str) -> None:
-    """Refuse what a level states and the engine does not read: it would be believed."""
-    idle = [name for name in _stated(level.require_calculation()) if name not in read]
-    if idle:
-        raise UserError(
-            f"engine {engine.name} does not read {', '.join(idle)}, which level {level.name} "
-            "states; leave it out"
-        )
-
-
-def _stated(calculation: Calculation) -> list[str]:
-    """Return the settings that are stated and that some engines have and others have not."""
-    basis, potentials = calculation.basis, calculation.potentials
-    values: dict[str, object] = {
-        **{name: getattr(calculation, name) for name in _DFT_PARTS},
-        "basis.density_cutoff_ev": basis and basis.density_cutoff_ev,
-        "basis.grid_ang": basis and basis.grid_ang,
-        "basis.name": basis and basis.name,
-        "potentials": potentials,
-        "potentials.files": potentials and potentials.files,
-        "potentials.kinds": potentials and potentials.kinds,
-        "spin": calculation.spin.policy != "none",
-        "dipole": calculation.dipole != "none",
-        "dispersion": calculation.dispersion != "none",
-        "keywords": calculation.keywords,
-    }
-    return [name for name, value in values.items() if value]
-
-
-def require_dispersion(engine: Engine, level: LevelOfTheory, offered: Iterable[str]) -> None:
-    """Refuse a dispersion correction that the engine's module does not translate."""
-    kinds = ("none", *offered)
-    if level.require_calculation().dispersion not in kinds:
-        raise UserError(
-            f"engine {engine.name} computes dispersion {', '.join(kinds)}; level {level.name} "
-            f"states {level.require_calculation().dispersion}; change it"
-        )
-
-
-def require_free_keywords(engine: Engine, level: LevelOfTheory, taken: Iterable[str]) -> None:
-    """Refuse keywords that the level states in its own words, or that falsify energies."""
-    clash = sorted({key.lower() for key in level.require_calculation().keywords} & set(taken))
-    if clash:
-        raise UserError(
-            f"level {level.name}: keywords of {engine.name} must not be {', '.join(clash)}: they "
-            "are set from what the level states, or would let wrong energies pass; remove them"
-        )
 
 
 def program_missing(command: str, install: str) -> str:
@@ -271,29 +176,3 @@ def _sha256(path: Path, changed_ns: int, size: int) -> str:
     if path.suffix == ".gz":
         data = gzip.decompress(data)
     return hashlib.sha256(data).hexdigest()
-
-
-def obeys(version: str, policy: str) -> bool:
-    """Return whether a version such as ``7.2`` lies in bounds such as ``>=6.7,<8``."""
-    tests: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-        ">=": lambda a, b: a >= b,
-        "<=": lambda a, b: a <= b,
-        "==": lambda a, b: a[: len(b)] == b,
-        ">": lambda a, b: a > b,
-        "<": lambda a, b: a < b,
-    }
-    bounds = [] if policy == "any" else [_bound(text, policy) for text in policy.split(",")]
-    return all(tests[sign](_numbers(version), _numbers(bound)) for sign, bound in bounds)
-
-
-def _bound(text: str, policy: str) -> tuple[str, str]:
-    """Return the sign and the version of one bound."""
-    match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)*)\s*", text)
-    if match is None:
-        raise UserError(f"an engine version is any, or bounds such as >=26.7,<27; got {policy!r}")
-    return match[1], match[2]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()

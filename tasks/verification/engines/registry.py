@@ -6,7 +6,10 @@ from ase.data import chemical_symbols
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import Engine, EngineLocation, obeys, require_version
+from tasks.verification.engines.base import (
+    Engine,
+    EngineLocation,
+)
 from tasks.verification.engines.dft.cp2k import Cp2kEngine
 from tasks.verification.engines.dft.espresso import EspressoEngine
 from tasks.verification.engines.dft.gpaw import GpawEngine
@@ -16,6 +19,10 @@ from tasks.verification.engines.plugin import plugin, plugin_names
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.potentials.fairchem import FairchemEngine
 from tasks.verification.engines.replay import ReplayEngine
+from tasks.verification.engines.requirements import (
+    require_version,
+    version_within,
+)
 
 EngineLocations = Mapping[str, EngineLocation]
 
@@ -122,7 +129,7 @@ def located_engine(level: LevelOfTheory, locations: EngineLocations | None) -> E
 def _require_version(engine: Engine, level: LevelOfTheory) -> None:
     """Refuse a version that the level excludes; one that is told late is compared then."""
     policy = level.require_calculation().engine_version
-    obeys("", policy)  # refuses bounds that cannot be read, also where no version is known
+    version_within("", policy)  # refuses bounds that cannot be read, also where no version is known
     version = "" if policy == "any" else engine.version()
     if version or not engine.version_after_run:
         require_version(engine, level, version, FailureKind.NOT_INSTALLED)

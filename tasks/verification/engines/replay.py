@@ -31,10 +31,12 @@ from tasks.verification.engines.base import (
     CalculationJob,
     Engine,
     content_sha256,
-    require_energy_key,
 )
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
 from tasks.verification.engines.replay_table import EnergyTable, energy_id, read_table
+from tasks.verification.engines.requirements import (
+    require_energy_key,
+)
 
 _TABLE = "table"  # under which a level states the checksum of the one file
 

@@ -22,16 +22,10 @@ from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
-    DFT_SETTINGS,
     CalculationJob,
     Engine,
     failure_of,
     program_missing,
-    require_dispersion,
-    require_energy_key,
-    require_functional,
-    require_parts,
-    require_read,
     version_in,
 )
 from tasks.verification.engines.failures import (
@@ -40,6 +34,14 @@ from tasks.verification.engines.failures import (
     Rung,
     kind_in_output,
     last_lines,
+)
+from tasks.verification.engines.requirements import (
+    DFT_SETTINGS,
+    require_all_read,
+    require_dispersion,
+    require_energy_key,
+    require_functional,
+    require_settings,
 )
 from tasks.verification.inputs.sampling import (
     gamma_centred,
@@ -110,9 +112,9 @@ class Cp2kEngine(Engine):
         """Refuse what CP2K or this module cannot do."""
         require_functional(self, level)
         require_energy_key(self, level)
-        require_parts(self, level, "potentials")
+        require_settings(self, level, "potentials")
         require_dispersion(self, level, ())
-        require_read(self, level, *DFT_SETTINGS, "basis.name")
+        require_all_read(self, level, *DFT_SETTINGS, "basis.name")
         calculation = level.require_calculation()
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")

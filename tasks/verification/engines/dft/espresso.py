@@ -20,18 +20,11 @@ from ase.units import Ry
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
-    DFT_SETTINGS,
     CalculationJob,
     Engine,
     content_sha256,
     failure_of,
     program_missing,
-    require_dispersion,
-    require_energy_key,
-    require_free_keywords,
-    require_functional,
-    require_parts,
-    require_read,
     version_in,
 )
 from tasks.verification.engines.dft.upf import require_functional_of
@@ -41,6 +34,15 @@ from tasks.verification.engines.failures import (
     Rung,
     kind_of,
     last_lines,
+)
+from tasks.verification.engines.requirements import (
+    DFT_SETTINGS,
+    require_all_read,
+    require_dispersion,
+    require_energy_key,
+    require_free_keywords,
+    require_functional,
+    require_settings,
 )
 from tasks.verification.inputs.sampling import (
     gamma_centred,
@@ -126,10 +128,10 @@ class EspressoEngine(Engine):
         """Refuse what Quantum ESPRESSO or this module cannot do."""
         require_functional(self, level)
         require_energy_key(self, level)
-        require_parts(self, level, "potentials")
+        require_settings(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _DISPERSION if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
-        require_read(self, level, *DFT_SETTINGS, "basis.density_cutoff_ev", "potentials.files")
+        require_all_read(self, level, *DFT_SETTINGS, "basis.density_cutoff_ev", "potentials.files")
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the pseudopotential of each element that has one."""

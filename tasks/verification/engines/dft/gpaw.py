@@ -19,19 +19,21 @@ from tasks.levels.added import added_by
 from tasks.levels.calculation import Smearing
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
-    DFT_SETTINGS,
     CalculationJob,
     Engine,
     content_sha256,
     failure_of,
+)
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
+from tasks.verification.engines.requirements import (
+    DFT_SETTINGS,
+    require_all_read,
     require_dispersion,
     require_energy_key,
     require_free_keywords,
     require_functional,
-    require_parts,
-    require_read,
+    require_settings,
 )
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
 from tasks.verification.inputs.sampling import (
     gamma_centred,
     is_slab,
@@ -90,10 +92,10 @@ class GpawEngine(Engine):
         require_functional(self, level)
         require_energy_key(self, level)
         # CO in the gas relaxes on the grid's own ripples unless a grid is stated: basis.grid_ang
-        require_parts(self, level)
+        require_settings(self, level)
         require_dispersion(self, level, ())
         require_free_keywords(self, level, _TAKEN)
-        require_read(self, level, *DFT_SETTINGS, "basis.grid_ang")
+        require_all_read(self, level, *DFT_SETTINGS, "basis.grid_ang")
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the unpacked setup of each element that has one."""

@@ -17,21 +17,23 @@ from tasks.errors import UserError
 from tasks.levels.added import added_by
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines.base import (
-    DFT_SETTINGS,
     CalculationJob,
     Engine,
     content_sha256,
     failure_of,
     program_missing,
+    version_in,
+)
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
+from tasks.verification.engines.requirements import (
+    DFT_SETTINGS,
+    require_all_read,
     require_dispersion,
     require_energy_key,
     require_free_keywords,
     require_functional,
-    require_parts,
-    require_read,
-    version_in,
+    require_settings,
 )
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
 from tasks.verification.inputs.sampling import (
     gamma_centred,
     kpoint_mesh,
@@ -106,10 +108,10 @@ class VaspEngine(Engine):
         """Refuse what VASP or this module cannot do."""
         require_functional(self, level)
         require_energy_key(self, level)
-        require_parts(self, level, "potentials")
+        require_settings(self, level, "potentials")
         require_dispersion(self, level, [kind for kind in _IVDW if kind != "none"])
         require_free_keywords(self, level, _TAKEN)
-        require_read(self, level, *DFT_SETTINGS, "potentials.kinds")
+        require_all_read(self, level, *DFT_SETTINGS, "potentials.kinds")
         _ismear(level)
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:

@@ -8,8 +8,15 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import CalculationJob, Engine, require_functional, require_read
+from tasks.verification.engines.base import (
+    CalculationJob,
+    Engine,
+)
 from tasks.verification.engines.failures import Rung
+from tasks.verification.engines.requirements import (
+    require_all_read,
+    require_functional,
+)
 
 _ELEMENTS = frozenset(("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au", "H", "C", "N", "O"))
 
@@ -37,7 +44,7 @@ class EmtEngine(Engine):
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse what EMT does not have; a setting that does nothing would be believed."""
         require_functional(self, level)
-        require_read(self, level)
+        require_all_read(self, level)
 
     def calculator(self, job: CalculationJob) -> Calculator:
         """Return an EMT calculator; EMT has one parameter set, so the level adds nothing."""

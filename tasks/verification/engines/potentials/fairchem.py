@@ -21,10 +21,12 @@ from tasks.verification.engines.base import (
     CalculationJob,
     Engine,
     content_sha256,
-    require_functional,
-    require_read,
 )
 from tasks.verification.engines.failures import Rung
+from tasks.verification.engines.requirements import (
+    require_all_read,
+    require_functional,
+)
 
 _MODEL = "model"  # under which a level states the checksum of the one file
 # What UMA was trained on: no Po, At, Rn, Fr and Ra, and nothing beyond plutonium.
@@ -61,7 +63,7 @@ class FairchemEngine(Engine):
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level that does not say which model it is, or states what a model has not."""
         require_functional(self, level)
-        require_read(self, level, "potentials", "gas_vacuum_ang")
+        require_all_read(self, level, "potentials", "gas_vacuum_ang")
         potentials = level.require_calculation().potentials
         if potentials is None or _MODEL not in potentials.checksums:
             raise UserError(
