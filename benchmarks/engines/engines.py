@@ -32,7 +32,7 @@ from tasks.structures.json_text import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocation, engine_for
 from tasks.verification.labels.energies import EnergyKey
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
-from tasks.verification.lattice.lattice import equilibrium
+from tasks.verification.lattice import equilibrium
 
 HERE = Path(__file__).parent
 METALS = ("Cu", "Pt", "Al", "Ni", "Ag", "Au", "Pd")

@@ -16,8 +16,13 @@ from tasks.errors import Refusal, UserError
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.verification.engines import Engine, engine_for
-from tasks.verification.lattice.lattice import equilibrium, require_crystals
-from tasks.verification.lattice.lattice_file import crystal_file, kept_stretch, write_crystal
+from tasks.verification.lattice import (
+    crystal_file,
+    equilibrium,
+    kept_stretch,
+    require_crystals,
+    write_crystal,
+)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ any part that changes an energy is another level, which the hash shows.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.levels.added import added_by
 from tasks.levels.calculation import Calculation
 from tasks.levels.references import ReferenceScheme
 
@@ -116,3 +117,38 @@ class Energy:
 def adsorption_energy(e_adslab: Energy, e_slab: Energy, reference: Energy) -> Energy:
     """Return E(adslab) - E(slab) - E(reference), all at one level of theory."""
     return e_adslab - e_slab - reference
+
+
+Value = str | int | float | bool
+
+ADDED: Mapping[str, Mapping[str, Value]] = MappingProxyType(
+    {
+        "gpaw": MappingProxyType({"density_convergence": 1e-4, "eigenstates_convergence": 4e-8}),
+        "quantum-espresso": MappingProxyType({"dipole_width": 0.1, "dipole_amplitude_au": 0.0}),
+        "cp2k": MappingProxyType(
+            {
+                "eps_default": 1e-12,
+                "relative_cutoff_ev": 816.3,  # 60 Ry
+                "empty_orbitals_per_atom": 1,
+            }
+        ),
+        "vasp": MappingProxyType({"ibrion": -1, "nsw": 0}),  # the atoms are moved here, not there
+        "fairchem": MappingProxyType({"task": "oc20"}),
+    }
+)
+
+
+_WITH_SMEARING: Mapping[tuple[str, str], Mapping[str, Value]] = MappingProxyType(
+    {  # by engine and kind; GPAW's own order is 0, which is Gaussian smearing, others mean 1
+        ("gpaw", "gaussian"): MappingProxyType({"methfessel_paxton_order": 0}),
+        ("gpaw", "methfessel-paxton"): MappingProxyType({"methfessel_paxton_order": 1}),
+    }
+)
+
+
+def added_by(engine: str, smearing: str = "") -> dict[str, Value]:
+    """Return what the module of an engine adds; nothing for an engine it does not know.
+
+    ``smearing`` is the kind that a level states, for which some add more.
+    """
+    return {**ADDED.get(engine, {}), **_WITH_SMEARING.get((engine, smearing), {})}

@@ -6,10 +6,7 @@ from ase.data import chemical_symbols
 
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import (
-    Engine,
-    EngineLocation,
-)
+from tasks.verification.engines.base import Engine, EngineLocation
 from tasks.verification.engines.dft.cp2k import Cp2kEngine
 from tasks.verification.engines.dft.espresso import EspressoEngine
 from tasks.verification.engines.dft.gpaw import GpawEngine
@@ -19,10 +16,7 @@ from tasks.verification.engines.plugin import plugin, plugin_names
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.potentials.fairchem import FairchemEngine
 from tasks.verification.engines.replay import ReplayEngine
-from tasks.verification.engines.requirements import (
-    require_version,
-    version_within,
-)
+from tasks.verification.engines.requirements import require_version, version_within
 
 EngineLocations = Mapping[str, EngineLocation]
 

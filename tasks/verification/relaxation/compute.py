@@ -8,20 +8,14 @@ from ase.calculators.calculator import Calculator
 
 from tasks.levels.calculation import Mode
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import (
-    CalculationJob,
-    Engine,
-)
+from tasks.verification.engines.base import CalculationJob, Engine
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
-from tasks.verification.engines.requirements import (
-    require_version,
-)
+from tasks.verification.engines.requirements import require_version
 from tasks.verification.inputs.sampling import start_moments
 from tasks.verification.relaxation.admission import admit
-from tasks.verification.relaxation.artifacts import keep
-from tasks.verification.relaxation.logbook import Logbook
+from tasks.verification.relaxation.checkpoint import Track
+from tasks.verification.relaxation.logbook import Logbook, keep
 from tasks.verification.relaxation.relax import Relaxation, ResultReader, relax, single_point
-from tasks.verification.relaxation.track import Track
 from tasks.verification.relaxation.work_folder import WorkFolder, work_folder
 
 

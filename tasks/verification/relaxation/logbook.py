@@ -1,15 +1,25 @@
-"""What one try of one item goes on from, tells on its way, and leaves beside its energy."""
+"""One attempt at one item: where it goes on from, and everything it leaves beside its energy.
 
+That is notes, the steps, the engine's texts, the trajectory and versions.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_extxyz
 
+from tasks.verification.engines.base import Engine
 from tasks.verification.engines.failures import ScfTry
-from tasks.verification.relaxation.checkpoint import RelaxationFrame
-from tasks.verification.relaxation.track import Watch
+from tasks.verification.relaxation.checkpoint import RelaxationFrame, Watch
 
 _SAME_CELL_ANG = 1e-6
+_READ_LIMIT_BYTES = 64_000_000
+_TAIL_BYTES = 1_000_000  # of a file beyond the limit: how it ended
 
 
 @dataclass(frozen=True)
@@ -85,3 +95,46 @@ class Logbook:
         self.atoms.positions = frame.positions_N3
         if self.watch is not None:
             self.watch(frame)
+
+
+def keep(
+    book: Logbook,
+    engine: Engine,
+    folder: Path,
+    name: str,
+    atoms: Atoms,
+    frames: Sequence[RelaxationFrame],
+) -> None:
+    """Add the files that an engine left in ``folder``, and the steps that ``atoms`` took."""
+    files = {f"{name}.extxyz": trajectory(atoms, frames)} if frames else {}
+    for output in engine.outputs:
+        path = folder / output
+        if path.is_file():
+            files |= _content(path, f"{name}-{output}")
+    book.files = files | book.files
+    version = engine.version_in_output(folder) or book.versions.get(engine.name) or engine.version()
+    if version:
+        book.versions[engine.name] = version
+
+
+def trajectory(atoms: Atoms, frames: Sequence[RelaxationFrame]) -> bytes:
+    """Return steps as extended XYZ, with energies (eV) and forces (eV/Å)."""
+    images = []
+    for frame in frames:
+        image = atoms.copy()
+        image.info = {}
+        image.positions = frame.positions_N3
+        image.calc = SinglePointCalculator(image, energy=frame.energy_ev, forces=frame.forces_N3)
+        images.append(image)
+    text = StringIO()
+    write_extxyz(text, images)
+    return text.getvalue().encode()
+
+
+def _content(path: Path, name: str) -> dict[str, bytes]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _READ_LIMIT_BYTES:
+            return {name: file.read()}
+        file.seek(size - _TAIL_BYTES)
+        return {f"tail-of-{name}": file.read()}

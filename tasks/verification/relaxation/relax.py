@@ -12,20 +12,13 @@ from ase.optimize.optimize import Optimizer
 
 from tasks.levels.calculation import EnergyKeyName
 from tasks.levels.calculation import RelaxSettings as RelaxSettings
-from tasks.levels.theory import LevelOfTheory
 from tasks.structures.identity import fixed_mask
 from tasks.verification.engines.failures import EngineError, FailureKind, ScfTry
-from tasks.verification.relaxation.checkpoint import RelaxationFrame
-from tasks.verification.relaxation.track import Track
+from tasks.verification.relaxation.checkpoint import RelaxationFrame, Track
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
 _ABSURD_FORCE_EV_ANG = 1e4  # beyond this the atoms sit on each other and no step is meaningful
 _ABSURD_ENERGY_EV = 1e5  # for each atom: no valence electrons are worth that much
-
-
-def relax_settings(level: LevelOfTheory) -> RelaxSettings:
-    """Return the relaxation settings that a level of theory states."""
-    return level.require_calculation().relaxation
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from tasks.verification.relaxation.checkpoint import (
     CheckpointContents,
     CheckpointError,
     RelaxationCheckpoint,
+    Track,
 )
 from tasks.verification.relaxation.logbook import Logbook
-from tasks.verification.relaxation.track import Track
 
 _LOCK = ".lock"
 _RUN = "run-"

@@ -10,7 +10,7 @@ from flows.errors import CampaignError
 from flows.screening.lattice import start_lattice
 from flows.screening.surfaces import cut_bulks_locally
 from tasks.errors import UserError
-from tasks.verification.lattice.lattice import Equilibrium
+from tasks.verification.lattice import Equilibrium
 
 CAMPAIGN = """\
 name: sized

@@ -17,8 +17,7 @@ from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.data import atomic_numbers
 from ase.units import Ry
 
-from tasks.levels.added import added_by
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels.theory import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
     CalculationJob,
     Engine,
@@ -28,13 +27,7 @@ from tasks.verification.engines.base import (
     version_in,
 )
 from tasks.verification.engines.dft.upf import require_functional_of
-from tasks.verification.engines.failures import (
-    EngineError,
-    FailureKind,
-    Rung,
-    kind_of,
-    last_lines,
-)
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung, kind_of, last_lines
 from tasks.verification.engines.requirements import (
     DFT_SETTINGS,
     require_all_read,

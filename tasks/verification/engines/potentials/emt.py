@@ -8,15 +8,9 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
 from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import (
-    CalculationJob,
-    Engine,
-)
+from tasks.verification.engines.base import CalculationJob, Engine
 from tasks.verification.engines.failures import Rung
-from tasks.verification.engines.requirements import (
-    require_all_read,
-    require_functional,
-)
+from tasks.verification.engines.requirements import require_all_read, require_functional
 
 _ELEMENTS = frozenset(("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au", "H", "C", "N", "O"))
 

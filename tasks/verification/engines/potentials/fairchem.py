@@ -15,18 +15,10 @@ from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from tasks.errors import UserError
-from tasks.levels.added import added_by
-from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import (
-    CalculationJob,
-    Engine,
-    content_sha256,
-)
+from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.verification.engines.base import CalculationJob, Engine, content_sha256
 from tasks.verification.engines.failures import Rung
-from tasks.verification.engines.requirements import (
-    require_all_read,
-    require_functional,
-)
+from tasks.verification.engines.requirements import require_all_read, require_functional
 
 _MODEL = "model"  # under which a level states the checksum of the one file
 # What UMA was trained on: no Po, At, Rn, Fr and Ra, and nothing beyond plutonium.

@@ -21,14 +21,9 @@ from tasks.verification.engines import (
     engine_names,
     plugin,
 )
-from tasks.verification.engines.base import (
-    content_sha256,
-)
+from tasks.verification.engines.base import content_sha256
 from tasks.verification.engines.failures import kind_of
 from tasks.verification.engines.registry import located_engine
-from tasks.verification.engines.requirements import (
-    version_within,
-)
 from tasks.verification.relaxation.admission import (
     require_checksums,
     require_elements,
@@ -173,22 +168,6 @@ def test_shipped_levels_state_what_their_engine_reads(theory: LevelOfTheory) -> 
 def test_a_functional_without_translation_is_refused() -> None:
     with pytest.raises(UserError, match=r"computes BEEF-vdW, PBE, .* states SCAN"):
         engine_for(replace(level("gpaw-rpbe"), functional="SCAN"))
-
-
-@pytest.mark.parametrize(
-    ("version", "policy", "obeyed"),
-    [
-        ("26.7.0", ">=26.7,<27", True),
-        ("27.1", ">=26.7,<27", False),
-        ("6.7MaX", ">=6.7", True),
-        ("6.5", ">=6.7", False),
-        ("7.2", "==7", True),
-        ("", ">=6.7", False),
-        ("", "any", True),
-    ],
-)
-def test_versions_obey_the_bounds_of_a_level(version: str, policy: str, obeyed: bool) -> None:
-    assert version_within(version, policy) is obeyed
 
 
 def test_a_version_outside_of_the_levels_bounds_is_refused() -> None:

@@ -9,12 +9,10 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
-from screening_db.learning.labels import TrainingLabel
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Potentials
-from tasks.structures.json_text import structure_text
 from tasks.verification.engines import (
     EngineError,
     EngineLocation,
@@ -22,12 +20,11 @@ from tasks.verification.engines import (
     computable_elements,
     engine_for,
 )
-from tasks.verification.engines.replay_table import (
+from tasks.verification.engines.replay import (
     TabulatedEnergy,
     adsorption,
     energy_id,
     gas_zeros,
-    of_labels,
     write_energy_table,
 )
 from tasks.verification.labels.energies import MemoryCache
@@ -100,15 +97,6 @@ def test_adsorption_energies_alone_come_out_as_they_are_known(tmp_path: Path) ->
     path = tmp_path / "known.parquet"
     write_energy_table(path, [*adsorption(adslab("Cu"), -1.25), *gas_zeros(EMT.reference)])
     assert verified("Cu", replayed(path), path).energy_ev == -1.25
-
-
-def test_labels_of_a_database_are_replayed_from_their_placements(tmp_path: Path) -> None:
-    text, path = structure_text(adslab("Cu")), tmp_path / "known.parquet"
-    label = TrainingLabel("c", "s", "O", "emt", -0.75, text, text, "")
-    write_energy_table(path, [*of_labels([label]), *gas_zeros(EMT.reference)])
-    assert verified("Cu", replayed(path), path).energy_ev == -0.75
-    with pytest.raises(UserError, match="which candidate c no longer has"):
-        list(of_labels([replace(label, start=None)]))
 
 
 def test_a_structure_that_is_not_known_is_refused_by_name(table: Path) -> None:

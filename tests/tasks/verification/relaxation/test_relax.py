@@ -12,13 +12,7 @@ from ase.constraints import FixAtoms
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.verification.engines import EngineError, FailureKind
-from tasks.verification.relaxation.relax import (
-    RelaxSettings,
-    ResultReader,
-    relax,
-    relax_settings,
-    single_point,
-)
+from tasks.verification.relaxation.relax import RelaxSettings, ResultReader, relax, single_point
 
 SETTINGS = RelaxSettings("BFGS", 0.05, 200)
 
@@ -142,4 +136,4 @@ def test_impossible_settings_are_refused(settings: Any, rule: str) -> None:
 
 
 def test_the_emt_level_states_its_relaxation() -> None:
-    assert relax_settings(level("emt")) == SETTINGS
+    assert level("emt").require_calculation().relaxation == SETTINGS

@@ -27,8 +27,7 @@ from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.replay import ReplayEngine
 from tasks.verification.inputs.sampling import kpoint_mesh, start_moments
-from tasks.verification.lattice.lattice import equilibrium
-from tasks.verification.lattice.lattice_file import crystal_file, kept_stretch, write_crystal
+from tasks.verification.lattice import crystal_file, equilibrium, kept_stretch, write_crystal
 
 EMT_LEVEL = level("emt")
 

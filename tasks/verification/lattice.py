@@ -1,18 +1,24 @@
-"""The lattice constant of a level of theory: the size at which a crystal has its least energy.
+"""The lattice constant of a level of theory, and the file that keeps a crystal at it.
 
-Slabs of another size are strained, which shifts adsorption energies.
+A level's lattice constant is the size at which a crystal has its least energy there; slabs of
+another size are strained, which shifts adsorption energies. ``bulks: {structures: ...}`` of a
+campaign reads the file back. It is extended XYZ, whose comment says which level and engine computed
+it and from which crystal.
 
-Units   Å, Å³, eV.
+Units   Å, Å³, eV; in a file, of the cell in the file.
 """
 
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
+from ase.io import read, write
 
-from tasks.enumeration.bulks import primitive_cell
+from tasks.enumeration.bulks import CONVENTIONAL, Bulk, primitive_cell
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines import Engine
@@ -119,3 +125,60 @@ def _minimum(points: tuple[tuple[float, float], ...]) -> tuple[float, float] | N
             return None
     found = volumes[0] < volume < volumes[-1] and stiffness > 0
     return (volume, energy_ev) if found else None
+
+
+def crystal_file(bulk: Bulk, folder: Path) -> Path:
+    """Return where the crystal that ``bulk`` becomes is kept."""
+    return folder / f"{bulk.formula}-{bulk.bulk_id[:12]}.extxyz"
+
+
+def write_crystal(
+    file: Path, bulk: Bulk, level: LevelOfTheory, engine: Engine, found: Equilibrium
+) -> None:
+    """Write ``bulk`` at the size that was found, at once or not at all."""
+    crystal = bulk.atoms.copy()
+    crystal.set_cell(crystal.cell.array * found.stretch, scale_atoms=True)
+    cells = len(crystal) / found.atoms
+    volumes_V, energies_V = cells * np.array(found.points).T
+    crystal.info = {
+        "level": level.name,
+        "level_hash": level.level_hash,
+        "engine": f"{engine.name} {found.version or engine.version()}".strip(),
+        "energy_ev": cells * found.energy_ev,
+        "computed_volumes_ang3": volumes_V,
+        "computed_energies_ev": energies_V,
+        "start_bulk": bulk.bulk_id,
+        "stretch": found.stretch,
+        CONVENTIONAL: True,  # Miller indices go on counting from the same cell
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    write(part, crystal, format="extxyz")
+    part.replace(file)
+
+
+def kept_stretch(file: Path, bulk: Bulk, level: LevelOfTheory) -> float | None:
+    """Return the stretch of a crystal that was computed before, or None where there is none.
+
+    Raises:
+        UserError: the file is of another level or crystal, or of another making.
+    """
+    if not file.exists():
+        return None
+    try:
+        (crystal,) = read(file, index=":", format="extxyz")
+        info = crystal.info
+        made = str(info["level"]), str(info["level_hash"]), str(info["start_bulk"])
+        stretch = float(info["stretch"])
+    except Exception as error:  # parsers raise anything on a file of another making
+        raise UserError(
+            f"{file} is in the way and was not written by sabatier lattice; move it, or choose "
+            "another folder with --out"
+        ) from error
+    if made[1:] != (level.level_hash, bulk.bulk_id):
+        raise UserError(
+            f"a file of crystals is never overwritten by another level, {file} is of level "
+            f"{made[0]} ({made[1][:8]}), asked for is {level.name} ({level.level_hash[:8]}); "
+            "choose another folder with --out"
+        )
+    return stretch

@@ -1,1 +1,0 @@
-"""Bulks at a level's own lattice constants."""
