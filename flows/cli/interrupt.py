@@ -10,47 +10,29 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StoppedError(Exception):
-    """The run was asked to stop; ``status`` is what the process ends with."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.status = 128 + number
-
-
 @contextmanager
-def stop_on_signal() -> Iterator[None]:
-    """Raise ``StoppedError`` from the block when the process is asked to stop.
+def exit_cleanly_on_signal(message: str) -> Iterator[None]:
+    """End the process with one line if SIGINT or SIGTERM arrives within the block.
 
     The signal raises KeyboardInterrupt, on which event loops and Prefect clean up and then raise
-    what they like; once a signal came, whatever ends the block means that it was stopped.
+    exceptions of their own; once a signal came, any exception means that the run was stopped.
     """
     received: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        # Libraries log what they were torn away from, with tracebacks; the run says it in one line.
+        # Libraries log the interruption with tracebacks; the run reports it in one line.
         logging.disable(logging.CRITICAL)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield
-    except BaseException as error:
-        if received:
-            raise StoppedError(received[0]) from error
-        raise
+    except BaseException:
+        if not received:
+            raise
+        print(f"sabatier: {message}", file=sys.stderr)
+        sys.exit(128 + received[0])  # as a shell reports a process that a signal ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def exit_cleanly_on_signal(message: str) -> Iterator[None]:
-    """End the process with one line where it is asked to stop within the block."""
-    try:
-        with stop_on_signal():
-            yield
-    except StoppedError as stopped:
-        print(f"sabatier: {message}", file=sys.stderr)
-        sys.exit(stopped.status)

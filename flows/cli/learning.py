@@ -1,4 +1,4 @@
-"""Commands that make the model better, and let it answer again: fine-tune, rescore, loop."""
+"""Commands that train models, judge them and choose which one serves, and score again with it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,32 @@ from typing import Annotated
 import typer
 
 from flows.cli.interrupt import exit_cleanly_on_signal
+from flows.cli.options import CampaignFile, CampaignName, DatabaseOption, opened_database
 
 learning_app = typer.Typer()
+model_app = typer.Typer(
+    no_args_is_help=True, help="Look at the checkpoints of a model, and choose which one serves."
+)
 
-DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
+ModelName = Annotated[str, typer.Argument(help="The name that campaign files give: mini.")]
+
+
+@learning_app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
+    table: Annotated[Path, typer.Option(help="The training table (Parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on there.")],
+    until: Annotated[str, typer.Option(help="The last stage to run; without it all are.")] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: language.pretrained=/path. May be repeated."),
+    ] = None,
+) -> None:
+    """Train QE-Catalytic, stage by stage, and the baseline; ends with two checkpoint folders."""
+    from flows.learning.training import train as run
+
+    for checkpoint in run(recipe, table, out, until=until, changes=changes or []):
+        print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
 
 
 @learning_app.command()
@@ -27,12 +49,12 @@ def fine_tune(
 
 @learning_app.command()
 def rescore(
-    campaign: Annotated[str, typer.Argument(help="The campaign's name.")],
+    campaign: CampaignName,
     database: DatabaseOption = None,
 ) -> None:
     """Let the checkpoint that serves now predict again what matters, and rank by it."""
     with exit_cleanly_on_signal(
-        "stopped; what was predicted is stored, and the ranking is what it was. Go on with: "
+        "stopped; finished predictions are stored, and the ranking is unchanged. Go on with: "
         f"sabatier rescore {campaign}"
     ):
         from flows.learning.rescore_start import start_rescoring
@@ -42,7 +64,7 @@ def rescore(
 
 @learning_app.command()
 def loop(
-    file: Annotated[Path, typer.Argument(help="The campaign file (YAML).")],
+    file: CampaignFile,
     rounds: Annotated[int, typer.Option(min=1, help="How many in all, also earlier ones.")] = 3,
     budget: Annotated[
         int | None, typer.Option(help="Calculations in all; else the file's budget a round.")
@@ -55,3 +77,61 @@ def loop(
         from flows.learning.start import start_loop
 
         start_loop(file, rounds, budget, database)
+
+
+@model_app.command("list")
+def list_models(
+    model: Annotated[str | None, typer.Argument(help="A model's name; else all.")] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """List the checkpoints of a model: parents, verdicts, numbers, and which one serves."""
+    from flows.learning.show_models import show_models
+
+    with opened_database(database) as db:
+        show_models(db, model)
+
+
+@model_app.command()
+def show(
+    checkpoint: Annotated[str, typer.Argument(help="Its hash, or the beginning of it.")],
+    database: DatabaseOption = None,
+) -> None:
+    """Show one checkpoint: where it lies, how it was made and judged, when it served what."""
+    from flows.learning.show_models import show_checkpoint
+    from screening_db.learning.serving import find_checkpoint
+
+    with opened_database(database) as db:
+        show_checkpoint(db, find_checkpoint(db, checkpoint))
+
+
+@model_app.command()
+def promote(
+    model: ModelName,
+    checkpoint: Annotated[str, typer.Argument(help="Its hash, its folder, or `embedded`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where the gate rejected or never judged it.")
+    ] = False,
+    database: DatabaseOption = None,
+) -> None:
+    """Let a checkpoint serve from now on, by hand; campaigns are ranked by it once re-scored."""
+    from flows.learning.promotion import promote_by_hand
+    from flows.learning.show_models import show_stale
+
+    with opened_database(database) as db:
+        now = promote_by_hand(db, model, checkpoint, force=force)
+        print(f"{model} is served by {now[:12]}")
+        show_stale(db, model)
+
+
+@model_app.command()
+def rollback(model: ModelName, database: DatabaseOption = None) -> None:
+    """Let the checkpoint serve that served before, and restore the rankings it had made."""
+    from flows.learning.promotion import roll_back_model
+    from flows.learning.show_models import show_stale
+
+    with opened_database(database) as db:
+        done = roll_back_model(db, model)
+        print(f"{model} is served by {done.now[:12]} again, before by {done.before[:12]}")
+        for campaign in done.restored:
+            print(f"ranking restored: {campaign}")
+        show_stale(db, model)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flows.cli.options import DatabaseOption, opened_database
+
 if TYPE_CHECKING:
     from screening_db.database.engine import Database
     from screening_db.queue.commands import CommandResult
     from screening_db.queue.view import ItemKey
 
-    Order = Callable[[Database, list[ItemKey]], CommandResult]
+    Change = Callable[[Database, list[ItemKey]], CommandResult]
 
 
 class QueueGroup(TyperGroup):
@@ -39,7 +41,6 @@ Where = Annotated[
     typer.Option(help="Or all for which this holds: \"energy_ev < -0.5 and bulk = 'Pt'\"."),
 ]
 Level = Annotated[str | None, typer.Option(help="At this level of theory; else at all.")]
-DatabaseOption = Annotated[str | None, typer.Option(help="Path or URL; without it the default.")]
 
 
 @queue_app.command("list")
@@ -55,14 +56,14 @@ def list_items(
     from screening_db.queries.campaigns import find_campaign
     from screening_db.queue.view import queue_items, queue_items_where
 
-    db = _open(database)
-    if campaign is not None:
-        find_campaign(db, campaign)
-    items = queue_items(db, campaign)
-    if where is not None:
-        wanted = {item.key for item in queue_items_where(db, where)}
-        items = [item for item in items if item.key in wanted]
-    show_queue(campaign or "all campaigns", items, number, running_steps(db))
+    with opened_database(database) as db:
+        if campaign is not None:
+            find_campaign(db, campaign)
+        items = queue_items(db, campaign)
+        if where is not None:
+            chosen = {item.key for item in queue_items_where(db, where)}
+            items = [item for item in items if item.key in chosen]
+        show_queue(campaign or "all campaigns", items, number, running_steps(db))
 
 
 @queue_app.command()
@@ -74,15 +75,15 @@ def show(
     ] = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Show one calculation with every try: what went in and out, where, when, by what."""
+    """Show one calculation with every attempt: inputs, results, host, time and engine."""
     from flows.display.queue import show_queue_item, write_attempts
     from screening_db.queue.view import queue_items_by_id
 
-    db = _open(database)
-    for found in queue_items_by_id(db, [item], level):
-        show_queue_item(db, found)
-        if out is not None:
-            write_attempts(db, found, out)
+    with opened_database(database) as db:
+        for found in queue_items_by_id(db, [item], level):
+            show_queue_item(db, found)
+            if out is not None:
+                write_attempts(db, found, out)
 
 
 @queue_app.command()
@@ -92,10 +93,10 @@ def retry(
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Put failed, cancelled and unconverged calculations back, with all their tries before them."""
-    from screening_db.queue.commands import retry as order
+    """Put failed, cancelled and unconverged calculations back, with all attempts allowed again."""
+    from screening_db.queue.commands import retry as change
 
-    _carry_out("retried", order, items, where, level, database)
+    _carry_out("retried", change, items, where, level, database)
 
 
 @queue_app.command()
@@ -106,9 +107,9 @@ def hold(
     database: DatabaseOption = None,
 ) -> None:
     """Keep calculations from being begun until they are released."""
-    from screening_db.queue.commands import hold as order
+    from screening_db.queue.commands import hold as change
 
-    _carry_out("held", order, items, where, level, database)
+    _carry_out("held", change, items, where, level, database)
 
 
 @queue_app.command()
@@ -119,9 +120,9 @@ def release(
     database: DatabaseOption = None,
 ) -> None:
     """Let calculations go on that were held."""
-    from screening_db.queue.commands import release_held as order
+    from screening_db.queue.commands import release_held as change
 
-    _carry_out("released", order, items, where, level, database)
+    _carry_out("released", change, items, where, level, database)
 
 
 @queue_app.command()
@@ -132,9 +133,9 @@ def cancel(
     database: DatabaseOption = None,
 ) -> None:
     """Take calculations out of the queue; the result of one that runs is refused."""
-    from screening_db.queue.commands import cancel as order
+    from screening_db.queue.commands import cancel as change
 
-    _carry_out("cancelled", order, items, where, level, database)
+    _carry_out("cancelled", change, items, where, level, database)
 
 
 @queue_app.command(context_settings={"ignore_unknown_options": True})  # -3 is a priority
@@ -146,18 +147,18 @@ def priority(
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Give calculations another priority, N; what they need goes along with them."""
+    """Give calculations another priority, N; their dependencies get it too."""
     from screening_db.queue.commands import set_priority
 
-    def order(db: "Database", keys: "list[ItemKey]") -> "CommandResult":
+    def change(db: "Database", keys: "list[ItemKey]") -> "CommandResult":
         return set_priority(db, keys, value)
 
-    _carry_out(f"given priority {value:g}", order, items, where, level, database)
+    _carry_out(f"given priority {value:g}", change, items, where, level, database)
 
 
 def _carry_out(
     done: str,
-    order: "Order",
+    change: "Change",
     items: list[str] | None,
     where: str | None,
     level: str | None,
@@ -165,9 +166,9 @@ def _carry_out(
 ) -> None:
     from flows.display.queue import show_changed_items
 
-    db = _open(database)
-    keys = _chosen(db, items, where, level)
-    show_changed_items(db, done, order(db, keys))
+    with opened_database(database) as db:
+        keys = _chosen(db, items, where, level)
+        show_changed_items(db, done, change(db, keys))
 
 
 def _chosen(
@@ -179,7 +180,7 @@ def _chosen(
 
     if bool(items) == (where is not None):
         raise CampaignError(
-            "an order names items by id or by --where, one of the two; see: sabatier queue list"
+            "name items by id or by --where, one of the two; see: sabatier queue list"
         )
     if items:
         return [item.key for item in queue_items_by_id(db, items, level)]
@@ -187,14 +188,7 @@ def _chosen(
     keys = [item.key for item in found if level in (None, item.level)]
     if not keys:
         raise CampaignError(
-            f"an order names at least one item; the condition {where!r} holds for none"
+            f"name at least one item; the condition {where!r} holds for none"
             f"{f' at level {level}' if level else ''}; try it with: sabatier queue list --where"
         )
     return keys
-
-
-def _open(database: str | None) -> "Database":
-    from flows.config.settings import read_settings
-    from flows.records.locations import existing_database
-
-    return existing_database(read_settings(), database)

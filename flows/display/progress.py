@@ -1,5 +1,6 @@
-"""A progress bar that counts placements and says how long is left."""
+"""A progress bar that counts items and estimates the time that is left."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flows.display.log import terminal_level
+
 Advance = Callable[[int], None]
 
 
 @contextmanager
 def progress_bar(title: str, total: int, done: int, unit: str) -> Iterator[Advance]:
-    """Yield a function that is told how many more are done; the bar goes to stderr."""
+    """Yield a function to call with the number of items that were done; the bar goes to stderr."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,6 +31,7 @@ def progress_bar(title: str, total: int, done: int, unit: str) -> Iterator[Advan
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
         console=Console(stderr=True),
+        disable=terminal_level() > logging.WARNING,  # --quiet
     )
     with bar:
         task = bar.add_task(title, total=total, completed=done)

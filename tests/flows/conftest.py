@@ -1,9 +1,10 @@
 """A tiny real checkpoint and a tiny campaign, so that flows are tested from end to end."""
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,17 @@ def _train(folder: Path, metals: Collection[str], seed: int) -> Path:
         patch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | quick)
         baseline.train_baseline(rows, rows[::3], domain_of(rows), folder, seed=seed)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """Give the packages' loggers back as they were: the command line sets handlers of its own."""
+    loggers = [logging.getLogger(n) for n in ("flows", "tasks", "model", "screening_db")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands share, and the database that they name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from screening_db.database.engine import Database
+
+CampaignFile = Annotated[Path, typer.Argument(help="The campaign file (YAML).")]
+CampaignName = Annotated[str, typer.Argument(help="The campaign's name.")]
+PredictorOption = Annotated[str, typer.Option(help="An embedded checkpoint or a folder.")]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(help="Path or URL; else that of the campaign file, or runs/screening.db."),
+]
+
+
+@contextmanager
+def opened_database(option: str | None) -> Iterator["Database"]:
+    """Open the database that the option or the environment names; it must exist."""
+    from flows.config.settings import read_settings
+    from flows.records.locations import existing_database
+
+    db = existing_database(read_settings(), option)
+    try:
+        yield db
+    finally:
+        db.close()

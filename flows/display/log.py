@@ -1,0 +1,65 @@
+"""Where log records go: warnings to the terminal, every step of a run to a file beside its data.
+
+Modules log to ``logging.getLogger(__name__)``, so these loggers are those of our packages.
+"""
+
+import logging
+import logging.handlers
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PACKAGES = ("flows", "tasks", "model", "screening_db")
+_MAX_BYTES = 1_000_000  # then the log is kept as <name>.1 and begun anew
+
+
+class TerminalHandler(logging.Handler):
+    """Print records to the stderr of the moment, which a progress bar may have taken over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        print(self.format(record), file=sys.stderr)
+
+
+def log_to_terminal(level: int) -> None:
+    """Print records of ``level`` and above to stderr, each as one line."""
+    handler = TerminalHandler(level)
+    handler.setFormatter(logging.Formatter("sabatier: %(message)s"))
+    for name in _PACKAGES:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [handler]
+        logger.propagate = False  # Prefect gives the root logger a handler, which would repeat it
+
+
+def terminal_level() -> int:
+    """Return the level from which on the terminal shows records."""
+    handlers = logging.getLogger(_PACKAGES[0]).handlers
+    return next((h.level for h in handlers if isinstance(h, TerminalHandler)), logging.WARNING)
+
+
+@contextmanager
+def run_log(file: Path) -> Iterator[None]:
+    """Append the records of the block to ``file``, with time and level; the file stays small."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        file, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8", delay=True
+    )
+    handler.setLevel(logging.INFO)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    loggers = [logging.getLogger(name) for name in _PACKAGES]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        handler.close()
