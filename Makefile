@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test lint types contracts checkpoint bench-accuracy clean
+.PHONY: screen test lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
@@ -26,6 +26,17 @@ types: $(VENV)/ready-dev
 
 contracts: $(VENV)/ready-dev
 	$(BIN)/lint-imports
+
+# Build the wheel, install it into an empty environment, start it in another folder.
+wheel-smoke: $(VENV)/ready-dev
+	.ci/wheel-smoke
+
+# The default installation with hashes and without addresses; its header says how to install from it.
+requirements: $(VENV)/ready-dev
+	@{ cat requirements/header.txt; echo torch==$(TORCH) | $(BIN)/uv pip compile --quiet --no-config \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --constraint - pyproject.toml; } >requirements/new.txt
+	@mv requirements/new.txt requirements/default.txt
 
 # Make the embedded checkpoints anew: EMT relaxations, training table, training. Hours, resumable.
 checkpoint: $(VENV)/ready
@@ -61,4 +72,5 @@ $(VENV)/ready-dev: $(VENV)/ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 
+from packaging.requirements import Requirement
 from support.paths import REPOSITORY
 
 PACKAGES = ("flows", "tasks", "model", "screening_db", "deployments")
@@ -69,3 +70,24 @@ def test_every_import_is_declared() -> None:
 def test_a_dependency_is_imported_or_says_why_it_is_there() -> None:
     unused = declared_distributions() - imported_distributions()
     assert unused - explained_distributions() == set()
+
+
+def test_the_default_installation_is_listed_with_hashes_and_without_addresses() -> None:
+    listing = (REPOSITORY / "requirements" / "default.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+.*\\\n    --hash=sha256:", listing, flags=re.MULTILINE)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert {name_of(line) for line in project["dependencies"]} - set(pins) == set()
+    assert "://" not in listing
+
+
+def test_the_listed_releases_are_within_the_bounds() -> None:
+    listing = (REPOSITORY / "requirements" / "default.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", listing, flags=re.MULTILINE)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    bounds = {name_of(line): Requirement(line).specifier for line in project["dependencies"]}
+    outside = [
+        (name, release)
+        for name, release in pins
+        if name in bounds and not bounds[name].contains(release)
+    ]
+    assert outside == []
