@@ -13,6 +13,10 @@ from typing import Any
 from model.errors import ModelError
 
 MANIFEST = "manifest.json"
+# Which predictor reads a folder.
+QE_CATALYTIC, BASELINE = "qe-catalytic", "baseline"
+LEVEL_MEDIAN, ADSORBATE_MEDIAN = "median", "adsorbate-median"
+KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
 EMBEDDED = Path(__file__).parent / "checkpoints"  # what ships in the wheel
 
 
@@ -78,3 +82,8 @@ def _locate(name_or_path: str | Path) -> Path:
 
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write_json(file: Path, values: dict[str, Any]) -> None:
+    """Write ``values`` so that equal values make equal files."""
+    file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")

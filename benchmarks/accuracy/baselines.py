@@ -24,9 +24,12 @@ import pyarrow.parquet as pq
 from model.checkpoint import Checkpoint
 from model.contract import Domain, Predictor
 from model.data.domain import domain_of
-from model.data.rows import Row, read_rows, split
-from model.prediction.baseline import BaselinePredictor, train_baseline
-from model.prediction.medians import MedianPredictor, train_medians
+from model.data.rows import Row, read_rows
+from model.data.splits import split
+from model.prediction.baseline import BaselinePredictor
+from model.prediction.medians import MedianPredictor
+from model.training.baseline import train_baseline
+from model.training.medians import train_medians
 from model.uncertainty.metrics import AccuracyScores, accuracy_scores
 from tasks.training_data.benchmark_tables import PUBLISHED
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from model.data.graph import Graph, GraphBatch, collate, radius_graph  # noqa: E402
 from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config  # noqa: E402
-from model.encoders.equiformer_v2.weights import load_backbone  # noqa: E402
+from model.encoders.equiformer_v2.encoder import load_backbone  # noqa: E402
 
 FIXTURE = ROOT / "tests" / "data" / "equiformer_v2_{name}.safetensors"
 PUBLISHED = EquiformerV2Config()

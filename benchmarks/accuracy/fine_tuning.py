@@ -41,8 +41,7 @@ from model.fine_tuning.interpolate import SHARES, interpolated
 from model.fine_tuning.job import tuning_job
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
-from model.network.ensemble import Ensemble
-from model.network.members import load_members
+from model.network.ensemble import Ensemble, load_members
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from model.training.recipes import TuneRecipe

@@ -13,9 +13,9 @@ from model.checkpoint import Checkpoint
 from model.data.domain import domain_of
 from model.encoders.registry import encoder_from_json
 from model.errors import ModelError
-from model.network.config import LanguageConfig
-from model.prediction.baseline import train_baseline
+from model.network.language.configuration import LanguageConfig
 from model.training.assemble import assemble_checkpoint
+from model.training.baseline import train_baseline
 from model.training.run import STAGES, TrainingPlan, prepare_training, split_table, train_members
 
 T = TypeVar("T")

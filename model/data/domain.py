@@ -1,18 +1,16 @@
 """What a checkpoint was trained on, and why a configuration lies outside it."""
 
-import json
 import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from model.contract import Configuration, Domain, Prediction, Predictor
+from model.contract import Configuration, Domain
 from model.data.rows import Row
 from model.errors import ModelError
 from model.text.configuration_text import ConfigurationText, parse_text
@@ -70,61 +68,6 @@ def out_of_domain_reason(
     return ""
 
 
-def make_prediction(
-    configuration: Configuration,
-    checkpoint_sha256: str,
-    reason: str,
-    *,
-    energy_ev: float,
-    sigma_ev: float,
-    regression_ev: float,
-    token_ev: float,
-) -> Prediction:
-    """Return the prediction of one configuration; ``reason`` says why it is outside, if it is.
-
-    Raises:
-        ModelError: the energy is not a number.
-    """
-    if not math.isfinite(energy_ev):
-        raise ModelError(
-            f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
-        )
-    return Prediction(
-        candidate_id=configuration.candidate_id,
-        level=configuration.level,
-        checkpoint_sha256=checkpoint_sha256,
-        energy_ev=energy_ev,
-        sigma_ev=sigma_ev,
-        regression_ev=regression_ev,
-        token_ev=token_ev,
-        in_domain=not reason,
-        reason=reason,
-    )
-
-
-def single_head_predictions(
-    predictor: Predictor,
-    configurations: Sequence[Configuration],
-    energy_R: NDArray[np.float64],
-    sigma_R: NDArray[np.float64],
-) -> list[Prediction]:
-    """Return the predictions of a predictor whose energy comes from one place."""
-    return [
-        make_prediction(
-            configuration,
-            predictor.checkpoint_sha256,
-            out_of_domain_reason(predictor.domain, configuration),
-            energy_ev=energy_ev,
-            sigma_ev=sigma_ev,
-            regression_ev=energy_ev,
-            token_ev=energy_ev,
-        )
-        for configuration, energy_ev, sigma_ev in zip(
-            configurations, energy_R.tolist(), sigma_R.tolist(), strict=True
-        )
-    ]
-
-
 def level_index(levels: Sequence[str], level: str) -> int:
     """Return the position of ``level``.
 
@@ -154,11 +97,6 @@ def domain_from_json(values: dict[str, Any]) -> Domain:
         levels=frozenset(values["levels"]),
         adsorbates={level: frozenset(names) for level, names in values["adsorbates"].items()},
     )
-
-
-def write_json(file: Path, values: dict[str, Any]) -> None:
-    """Write ``values`` so that equal values make equal files."""
-    file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
 def _symbols(numbers_N: NDArray[np.int64], text: ConfigurationText) -> set[str]:

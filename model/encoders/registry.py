@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from model.data.graph import GraphBatch
 from model.encoders.equiformer_v2.config import EquiformerV2Config
-from model.encoders.equiformer_v2.encoder import EquiformerV2
-from model.encoders.equiformer_v2.weights import load_backbone
+from model.encoders.equiformer_v2.encoder import EquiformerV2, load_backbone
 from model.encoders.fairchem import FairchemConfig, FairchemEncoder
 from model.encoders.painn.config import PainnConfig
 from model.encoders.painn.encoder import Painn

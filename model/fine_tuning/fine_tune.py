@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import MANIFEST, Checkpoint, open_checkpoint, seal
-from model.data.domain import domain_from_json, domain_of, domain_to_json, merge_domains, write_json
+from model.checkpoint import MANIFEST, QE_CATALYTIC, Checkpoint, open_checkpoint, seal, write_json
+from model.data.domain import domain_from_json, domain_of, domain_to_json, merge_domains
 from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
 from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
@@ -36,10 +36,8 @@ from model.fine_tuning.tune import (
 from model.generation.design import WEIGHTS as DESIGNER
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
-from model.network.ensemble import Ensemble
-from model.network.members import load_members, save_members
+from model.network.ensemble import Ensemble, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
-from model.prediction.predictor import KIND
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from model.training.recipes import TuneRecipe
 from model.training.samples import make_samples
@@ -158,7 +156,7 @@ def _assemble(job: TuningJob) -> None:
         shutil.copyfile(job.parent.folder / DESIGNER, folder / DESIGNER)
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(job, share))
-    seal(folder, KIND)
+    seal(folder, QE_CATALYTIC)
     shutil.rmtree(job.done, ignore_errors=True)  # nothing, or one without a manifest
     folder.replace(job.done)
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import Checkpoint
-from model.data.domain import write_json
+from model.checkpoint import QE_CATALYTIC, Checkpoint, write_json
 from model.data.kept_rows import read_hold_out
 from model.data.rows import Row
 from model.data.splits import (
@@ -26,8 +25,7 @@ from model.data.splits import (
 )
 from model.errors import ModelError
 from model.fine_tuning.tune import resolve_recipe
-from model.network.members import MEMBER
-from model.prediction.predictor import KIND
+from model.network.ensemble import MEMBER
 from model.training.recipes import TuneRecipe
 
 _SAME_ANG = 0.01  # rows that are kept are rounded to a tenth of it
@@ -78,9 +76,10 @@ def tuning_job(
     Raises:
         ModelError: the parent cannot be tuned, or the labels cannot tune it.
     """
-    if parent.kind != KIND:
+    if parent.kind != QE_CATALYTIC:
         raise ModelError(
-            f"checkpoints of kind {KIND} are fine-tuned, {parent.sha256[:12]} is a {parent.kind}; "
+            f"checkpoints of kind {QE_CATALYTIC} are fine-tuned, {parent.sha256[:12]} is a "
+            f"{parent.kind}; "
             "train it again on a larger table"
         )
     require_label_parts(labels)

@@ -11,8 +11,8 @@ from torch import nn
 
 from model.data.rows import Row
 from model.errors import ModelError
-from model.network.adapters import add_adapters, merge_adapters
 from model.network.batches import Reader
+from model.network.language.adapters import add_adapters, merge_adapters
 from model.network.qe_catalytic import QECatalytic
 from model.training.joint_stage import JointStage
 from model.training.recipes import TuneRecipe

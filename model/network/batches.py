@@ -1,14 +1,19 @@
-"""From configurations to batches: graph, tokens, level, and a budget of edges and tokens.
+"""Turn configurations into batches: graph, tokens, level, and a budget of edges and tokens.
 
-Shapes  B systems, T tokens, Z = 95 atomic numbers, F features and K counts of a
+A configuration whose text and graph contradict one another is refused.
+
+Shapes  B systems, T tokens, Z = 95 atomic numbers (row 0 unused), F features and K counts of a
         text.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -16,12 +21,13 @@ from transformers import PreTrainedTokenizerFast
 from model.contract import Configuration
 from model.data.domain import level_index
 from model.data.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
+from model.elements import MAX_ATOMIC_NUMBER
 from model.errors import ModelError
 from model.network.config import QECatalyticConfig
-from model.network.consistency import adsorbate_counts
 from model.network.qe_catalytic import Batch
+from model.text.configuration_text import parse_text
 from model.text.text_facts import TextInputs
-from model.text.text_features import element_counts, text_features
+from model.text.text_features import composition, element_counts, text_features
 from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
 
@@ -45,11 +51,11 @@ class Example:
         return self.graph_tokens + self.text_tokens
 
     def with_text_tokens(self, text_tokens: list[int]) -> "Example":
-        """Return the example under another question."""
+        """Return the example with another text."""
         return replace(self, text_tokens=text_tokens)
 
     def without_graph(self) -> "Example":
-        """Return the example as somebody knows it who has no structure."""
+        """Return the example without its structure."""
         return replace(self, graph=empty_graph(), graph_tokens=[])
 
     @property
@@ -174,3 +180,59 @@ def by_budget(examples: Sequence[Example], budget: int) -> Iterator[list[int]]:
         edges += example.edges
     if group:
         yield group
+
+
+def adsorbate_counts(configuration: Configuration) -> NDArray[np.float32]:
+    """Return (Z,) how many atoms of each element the adsorbate has, as the text names it.
+
+    Raises:
+        ModelError: the text cannot be parsed, names an element that is none, or says something
+            else than the atoms: another adsorbate, or a slab of elements its bulk does not hold.
+    """
+    text = parse_text(configuration.text)
+    adsorbate = _composition(text.adsorbate, configuration.candidate_id)
+    bulk = _composition(text.bulk, configuration.candidate_id)
+    is_adsorbate_N = configuration.tags_N == ADSORBATE_TAG
+    if is_adsorbate_N.any():
+        atoms = Counter(_symbols(configuration.numbers_N[is_adsorbate_N]))
+        if atoms != adsorbate:
+            raise ModelError(
+                f"text and graph of {configuration.candidate_id} must name one adsorbate, got "
+                f"{text.adsorbate} in the text and {_formula(atoms)} among the atoms tagged 2"
+            )
+    slab = set(_symbols(configuration.numbers_N[~is_adsorbate_N]))
+    if strangers := sorted(slab - set(bulk)):
+        raise ModelError(
+            f"text and graph of {configuration.candidate_id} must name one bulk, got {text.bulk} "
+            f"in the text and {', '.join(strangers)} among the slab's atoms"
+        )
+    counts_Z = np.zeros(MAX_ATOMIC_NUMBER + 1, dtype=np.float32)
+    for symbol, count in adsorbate.items():
+        counts_Z[atomic_numbers[symbol]] = count
+    return counts_Z
+
+
+@lru_cache(maxsize=4096)
+def _counted(formula: str) -> Counter[str]:
+    return composition(formula)
+
+
+def _composition(formula: str, name: str) -> Counter[str]:
+    counts = _counted(formula)
+    known = chemical_symbols[1 : MAX_ATOMIC_NUMBER + 1]
+    if unknown := sorted(set(counts) - set(known)):
+        raise ModelError(
+            f"text of {name} must name elements up to {known[-1]}, got {', '.join(unknown)} "
+            f"in {formula!r}"
+        )
+    if not counts:
+        raise ModelError(f"text of {name} must name elements, got the formula {formula!r}")
+    return counts
+
+
+def _symbols(numbers_N: NDArray[np.int64]) -> list[str]:
+    return [chemical_symbols[number] for number in numbers_N]
+
+
+def _formula(counts: Counter[str]) -> str:
+    return "".join(f"{s}{n if n > 1 else ''}" for s, n in sorted(counts.items()))

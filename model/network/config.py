@@ -7,42 +7,9 @@ from typing import Any
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import EncoderConfig, encoder_from_json, encoder_to_json
 from model.errors import ModelError
+from model.network.language.configuration import BaseModel, LanguageConfig
 
 FUSIONS = ("pooled", "atoms")
-
-
-@dataclass(frozen=True)
-class LanguageConfig:
-    """The Qwen2.5 decoder: its size or, where ``pretrained`` names one, whose weights it takes."""
-
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    key_value_heads: int = 2
-    feed_forward: int = 384
-    max_tokens: int = 512
-    pretrained: str = ""  # a folder, or a name on the hub; the sizes above are then its own
-    lora_rank: int = 0  # 0 trains every weight; above it, low-rank adapters alone (peft)
-    gradient_checkpointing: bool = False  # compute activations twice rather than keep them
-
-    def __post_init__(self) -> None:
-        if self.lora_rank < 0:
-            raise ModelError(f"lora_rank must be 0 (train all) or more, got {self.lora_rank}")
-        if self.lora_rank and not self.pretrained:
-            raise ModelError(
-                f"lora_rank {self.lora_rank} adapts a pretrained model, got none; name its folder "
-                "in language.pretrained"
-            )
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """The pretrained language model that a network took over, as its folder held it."""
-
-    kind: str  # model_type in its configuration
-    settings: dict[str, Any]  # its configuration, the language model's part
-    vocabulary: int  # tokens it knows; ours follow
-    files: dict[str, str]  # configuration and weights: name -> SHA-256
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, position_ids
-from model.text.energy_tokens import ALLOWED_CHARACTERS
-from model.text.tokenizer import token_ids
+from model.text.tokenizer import ALLOWED_CHARACTERS, token_ids
 
 BEAMS = 4
 _PLACE_VALUES = (0.0, 10.0, 1.0, 0.0, 0.1, 0.01)  # eV of a digit in each place

@@ -1,31 +1,44 @@
-"""Networks that answer together, batch by batch.
+"""Networks that answer together, batch by batch, and how a checkpoint stores them.
 
-Shapes  B systems, M members, R rows, K what is said of a row, D language width, F = M x D.
+A frozen encoder is stored once for all members. The base of adapters, and a checkpoint of fairchem,
+are gigabytes that somebody else publishes: their path and hashes are stored, and compared.
+
+Shapes  B systems, M members, R rows, K outputs for a row, D language width, F = M x D.
 Units   eV.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.contract import Configuration
+from model.encoders.cache import FrozenEncoder
+from model.encoders.fairchem import FairchemConfig
+from model.encoders.registry import load_encoder
 from model.network.batches import Example, Reader, by_budget, make_batch
+from model.network.config import QECatalyticConfig
 from model.network.energy_decoder import EnergyDecoder
+from model.network.language.build import build_language
 from model.network.qe_catalytic import Batch, QECatalytic
+from model.weights import load_exactly
 
+Columns = tuple[NDArray[np.float64], NDArray[np.float32]]
 # Edges and tokens of one forward pass. On one CPU core 24,000 was up to a third slower than 8,000:
 # small batches stay in cache. A GPU wants to be filled.
-Columns = tuple[NDArray[np.float64], NDArray[np.float32]]
 BUDGETS = {"cpu": 8_000, "cuda": 400_000}
+ENCODER = "encoder.safetensors"
+MEMBER = "member-{}.safetensors"
 
 
 @dataclass(frozen=True)
 class EnsembleOutput:
-    """What the members say of some rows; nothing is calibrated yet."""
+    """Outputs of the members for some rows; nothing is calibrated yet."""
 
     regression_R: NDArray[np.float64]
     token_R: NDArray[np.float64]
@@ -53,17 +66,17 @@ class Ensemble:
         self.decoder = EnergyDecoder(reader.tokenizer)
 
     def answer(self, configurations: Sequence[Configuration]) -> EnsembleOutput:
-        """Return what the members say of each configuration, in order."""
+        """Return the output of the members for each configuration, in order."""
         return self.answer_examples(self.reader.read(configurations))
 
     def answer_examples(self, examples: Sequence[Example]) -> EnsembleOutput:
-        """Return what the members say of each example, in order."""
+        """Return the output of the members for each example, in order."""
         width = self.members[0].level.embedding_dim
-        said_RK = np.zeros((len(examples), 4))
+        output_RK = np.zeros((len(examples), 4))
         latent_RF = np.zeros((len(examples), len(self.members) * width), dtype=np.float32)
         for group in by_budget(examples, BUDGETS[self.device.type]):
-            said_RK[group], latent_RF[group] = self._answer_or_halve([examples[i] for i in group])
-        regression_R, token_R, head_R, disagreement_R = said_RK.T
+            output_RK[group], latent_RF[group] = self._answer_or_halve([examples[i] for i in group])
+        regression_R, token_R, head_R, disagreement_R = output_RK.T
         return EnsembleOutput(regression_R, token_R, head_R, disagreement_R, latent_RF)
 
     def _answer_or_halve(self, examples: Sequence[Example]) -> Columns:
@@ -80,11 +93,11 @@ class Ensemble:
     def _answer_batch(self, batch: Batch) -> Columns:
         batch = batch.to(self.device)
         asked = [self._ask(member, batch) for member in self.members]
-        said_MB3 = torch.stack([said_B3 for said_B3, _ in asked])
-        disagreement_B = said_MB3[..., 0].std(dim=0, correction=0)
-        said_B4 = torch.cat([said_MB3.mean(dim=0), disagreement_B[:, None]], dim=-1)
+        output_MB3 = torch.stack([output_B3 for output_B3, _ in asked])
+        disagreement_B = output_MB3[..., 0].std(dim=0, correction=0)
+        output_B4 = torch.cat([output_MB3.mean(dim=0), disagreement_B[:, None]], dim=-1)
         latent_BF = torch.cat([latent_BD for _, latent_BD in asked], dim=-1)
-        return said_B4.double().cpu().numpy(), latent_BF.float().cpu().numpy()
+        return output_B4.double().cpu().numpy(), latent_BF.float().cpu().numpy()
 
     def _ask(self, member: QECatalytic, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (B, 3) regression, tokens and expected absolute error in eV, and (B, D) features.
@@ -101,3 +114,36 @@ class Ensemble:
         error_B = log_spread_B.clamp(-6, 3).exp() * member.scale.scale_L[batch.level_B]
         token_B = self.decoder.decode(member, batch, reading)
         return torch.stack([regression_B, token_B, error_B], dim=-1), latent_BD
+
+
+def save_members(members: Sequence[QECatalytic], folder: Path) -> None:
+    """Write the members' weights, and the encoder's where it is frozen and ours to store."""
+    for number, member in enumerate(members):
+        save_file(member.state_dict(), folder / MEMBER.format(number))
+    encoder, config = members[0].encoder, members[0].config.encoder
+    if isinstance(encoder, FrozenEncoder) and not isinstance(config, FairchemConfig):
+        save_file(encoder.encoder.state_dict(), folder / ENCODER)
+
+
+def load_members(
+    config: QECatalyticConfig, graph_token: int, folder: Path, device: torch.device
+) -> list[QECatalytic]:
+    """Return the members of a checkpoint; what they borrow is loaded once.
+
+    Raises:
+        ModelError: weights are of another architecture, or what is borrowed is not there or is
+            another one.
+    """
+    stored = config.encoder_frozen and not isinstance(config.encoder, FairchemConfig)
+    first = QECatalytic(
+        config,
+        graph_token=graph_token,
+        encoder=FrozenEncoder(load_encoder(config.encoder, folder / ENCODER)) if stored else None,
+        language=build_language(config, device),
+    )
+    members: list[QECatalytic] = []
+    for file in sorted(folder.glob(MEMBER.format("*"))):
+        member = first.clone() if members else first
+        load_exactly(member, load_file(file), file.name)
+        members.append(member)
+    return members

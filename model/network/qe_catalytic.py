@@ -23,9 +23,9 @@ from model.encoders.equiformer_v2.encoder import EquiformerV2
 from model.encoders.fairchem import FairchemEncoder
 from model.encoders.painn.encoder import Painn
 from model.encoders.registry import build_encoder
-from model.network.adapters import ExtendedEmbedding, is_adapter
 from model.network.config import QECatalyticConfig
-from model.network.language import build_language
+from model.network.language.adapters import ExtendedEmbedding, is_adapter
+from model.network.language.build import build_language
 from model.network.pooling import GraphPooling
 from model.network.scale import LevelScale
 from model.network.shared_weights import SharesWeights

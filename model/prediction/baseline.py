@@ -10,70 +10,29 @@ Shapes  R rows, F features. Units: eV.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint, seal
+from model.checkpoint import Checkpoint
 from model.contract import Configuration, Domain, Prediction
-from model.data.domain import (
-    domain_from_json,
-    domain_to_json,
-    level_index,
-    single_head_predictions,
-    write_json,
-)
-from model.data.rows import Row
+from model.data.domain import domain_from_json, level_index
 from model.errors import ModelError
+from model.prediction.answers import single_head_predictions
 from model.prediction.slab_features import slab_features
 from model.text.configuration_text import parse_text
 from model.text.text_features import text_features
 from model.uncertainty.calibration import Calibration, UncertaintySignal
-from model.uncertainty.calibration_fit import fit_calibration
 
-KIND = "baseline"
 TEXT, SLAB = "text", "slab"  # what a model reads: the text, or the slab's layers as well
-_FILE = "baseline.json"
-_SHRINK = 5.0  # rows at the level's median that stand beside an adsorbate's own
-_PARTS = 3  # of the training rows, each judged by a model of the others
-_WORTH = 0.98  # the slab is read where that leaves no more than this share of the text's errors
-_COMMON: dict[str, Any] = {
-    "deterministic": True,
-    "force_col_wise": True,
-    "num_threads": 1,
-    "verbose": -1,
-}
-# Targets are scaled to unit spread, so that alpha, where Huber's loss turns linear, fits any level.
-_PARAMETERS: dict[str, Any] = _COMMON | {
-    "objective": "huber",
-    "alpha": 0.2,
-    "learning_rate": 0.08,
-    "n_estimators": 400,
-    "num_leaves": 31,
-    "min_child_samples": 5,
-    "subsample": 0.8,
-    "subsample_freq": 1,
-    "colsample_bytree": 0.5,
-}
-_ERROR: dict[str, Any] = _COMMON | {
-    "objective": "l2",
-    "learning_rate": 0.05,
-    "n_estimators": 100,
-    "num_leaves": 8,
-    "min_child_samples": 20,
-    "subsample": 0.8,
-    "subsample_freq": 1,
-    "colsample_bytree": 0.5,
-}
+BASELINE_FILE = "baseline.json"
 
 
 @dataclass(frozen=True)
 class LevelMeans:
-    """What is known of a level before its surfaces: adsorbates' means, and the spread around."""
+    """Mean energies of the adsorbates at one level, shrunk to its median, and the spread."""
 
     median_ev: float
     scale_ev: float  # standard deviation of the labels around the means
@@ -85,63 +44,11 @@ class LevelMeans:
         return np.array([self.means_ev.get(name, self.median_ev) for name in names])
 
 
-def train_baseline(
-    train: Sequence[Row], held_out: Sequence[Row], domain: Domain, folder: Path, *, seed: int
-) -> Checkpoint:
-    """Fit the models of each level, calibrate them on ``held_out`` and write the checkpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*-*.txt"):  # an earlier run may have had more levels or views
-        file.unlink()
-    levels: dict[str, Any] = {}
-    models: dict[tuple[str, str], _Model] = {}
-    for index, level in enumerate(sorted(domain.levels)):
-        rows = [row for row in train if row.level == level]
-        base = level_means(rows)
-        views = _fitted_views(rows, base, seed)
-        for view, model in views.items():
-            models[level, view] = model
-            model.energy.save_model(folder / f"{view}-{index}.txt")
-            model.error.save_model(folder / f"{view}-{index}-error.txt")
-        levels[level] = {"base": asdict(base), "views": sorted(views)}
-    calibrations: dict[str, dict[str, Any]] = {level: {} for level in levels}
-    for view, calibration in _calibrated(models, held_out, seed).items():
-        for level, fitted in calibration.to_json().items():
-            calibrations[level][view] = fitted
-    values = {
-        "levels": levels,
-        "domain": domain_to_json(domain),
-        "calibration": calibrations,
-    }
-    write_json(folder / _FILE, values)
-    return seal(folder, KIND)
-
-
-def level_means(rows: Sequence[Row]) -> LevelMeans:
-    """Return the adsorbates' means, shrunk to the level's median, and the spread around them.
-
-    Raises:
-        ModelError: there is no row.
-    """
-    if not rows:
-        raise ModelError("a level of theory is learned from at least one row, got none to train on")
-    energies = {row.pair: (row.adsorbate, row.energy_ev) for row in rows}
-    labels: dict[str, list[float]] = defaultdict(list)
-    for adsorbate, energy_ev in energies.values():
-        labels[adsorbate].append(energy_ev)
-    median = float(np.median([energy_ev for _, energy_ev in energies.values()]))
-    means = {
-        name: (sum(values) + _SHRINK * median) / (len(values) + _SHRINK)
-        for name, values in labels.items()
-    }
-    rest_R = np.array([energy_ev - means[adsorbate] for adsorbate, energy_ev in energies.values()])
-    return LevelMeans(median, max(float(rest_R.std()), 1e-3), means)
-
-
 class BaselinePredictor:
     """Answers in microseconds, from text alone or with the slab beside it."""
 
     def __init__(self, checkpoint: Checkpoint):
-        values = checkpoint.read_json(_FILE)
+        values = checkpoint.read_json(BASELINE_FILE)
         if not isinstance(values["levels"], dict):
             raise ModelError(
                 f"the baseline in {checkpoint.folder} is of an older version; train it again"
@@ -155,7 +62,7 @@ class BaselinePredictor:
             for view in (TEXT, SLAB)
         }
         self.models = {
-            (level, view): _Model(
+            (level, view): LevelModel(
                 LevelMeans(**content["base"]),
                 view,
                 lgb.Booster(model_file=checkpoint.folder / f"{view}-{index}.txt"),
@@ -197,8 +104,8 @@ class BaselinePredictor:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """The two boosters of one level and view, and what they start from."""
+class LevelModel:
+    """The two boosters of one level and view, and the means that they correct."""
 
     base: LevelMeans
     view: str
@@ -209,7 +116,7 @@ class _Model:
         self, configurations: Sequence[Configuration]
     ) -> tuple[NDArray[np.float64], UncertaintySignal]:
         """Return energies (R,) in eV and how far off they may be."""
-        features_RF = _features(configurations, self.base, self.view)
+        features_RF = baseline_features(configurations, self.base, self.view)
         rest_R = np.asarray(self.energy.predict(features_RF, num_threads=1), np.float64)
         error_R = np.maximum(np.asarray(self.error.predict(features_RF, num_threads=1)), 0.0)
         nothing_R = np.zeros(len(error_R))
@@ -217,76 +124,12 @@ class _Model:
         return self.base.energies(configurations) + rest_R * self.base.scale_ev, signal
 
 
-def _fitted_views(rows: Sequence[Row], base: LevelMeans, seed: int) -> dict[str, _Model]:
-    """Return the model of one level's texts, and that of its slabs where it is worth it."""
-    text, text_error = _fit(rows, base, TEXT, seed)
-    if not all(len(row.numbers_N) for row in rows):
-        return {TEXT: text}
-    slab, slab_error = _fit(rows, base, SLAB, seed)
-    return {TEXT: text, SLAB: slab} if slab_error <= _WORTH * text_error else {TEXT: text}
-
-
-def _fit(rows: Sequence[Row], base: LevelMeans, view: str, seed: int) -> tuple[_Model, float]:
-    """Return the models of one level and the mean error (in its scale) on rows left out."""
-    configurations = [row.configuration() for row in rows]
-    features_RF = _features(configurations, base, view)
-    energy_R = np.array([row.energy_ev for row in rows])
-    target_R = (energy_R - base.energies(configurations)) / base.scale_ev
-    pairs = sorted({row.pair for row in rows})
-    dealt = dict(zip(pairs, np.random.default_rng(seed).permutation(len(pairs)), strict=True))
-    part_R = np.array([dealt[row.pair] % _PARTS for row in rows])
-    error_R = np.zeros(len(rows))
-    for part in range(_PARTS):
-        aside_R = part_R == part
-        booster = _booster(_PARAMETERS, features_RF[~aside_R], target_R[~aside_R], seed)
-        error_R[aside_R] = np.abs(booster.predict(features_RF[aside_R]) - target_R[aside_R])
-    energy = _booster(_PARAMETERS, features_RF, target_R, seed)
-    error = _booster(_ERROR, features_RF, error_R, seed)
-    return _Model(base, view, energy, error), float(error_R.mean())
-
-
-def _booster(
-    parameters: Mapping[str, Any],
-    features_RF: NDArray[np.float64],
-    target_R: NDArray[np.float64],
-    seed: int,
-) -> lgb.Booster:
-    return lgb.train({**parameters, "seed": seed}, lgb.Dataset(features_RF, target_R))
-
-
-def _features(
+def baseline_features(
     configurations: Sequence[Configuration], base: LevelMeans, view: str
 ) -> NDArray[np.float64]:
+    """Return (R, F): text features, the adsorbate's mean energy, and the slab where it is read."""
     text_RF = text_features([configuration.text for configuration in configurations])
     columns = [text_RF, base.energies(configurations)[:, None]]
     if view == SLAB:
         columns.append(slab_features(configurations))
     return np.hstack(columns)
-
-
-def _calibrated(
-    models: Mapping[tuple[str, str], _Model], held_out: Sequence[Row], seed: int
-) -> dict[str, Calibration]:
-    """Return the calibration of each view on the held-out rows that it can read."""
-    found: dict[str, Calibration] = {}
-    for view in sorted({view for _, view in models}):
-        rows = [
-            row
-            for row in held_out
-            if (row.level, view) in models and (view == TEXT or len(row.numbers_N))
-        ]
-        error_R, head_R = np.zeros(len(rows)), np.zeros(len(rows))
-        for level in {row.level for row in rows}:
-            here = np.flatnonzero([row.level == level for row in rows])
-            energy_R, signal = models[level, view].answer([rows[i].configuration() for i in here])
-            error_R[here] = energy_R - np.array([rows[i].energy_ev for i in here])
-            head_R[here] = signal.head_R
-        found[view] = fit_calibration(
-            [row.level for row in rows],
-            [row.adsorbate for row in rows],
-            error_R,
-            UncertaintySignal(head_R, *(np.zeros(len(rows)) for _ in range(3))),
-            seed=seed,
-            groups=[row.group or row.pair for row in rows],
-        )
-    return found

@@ -4,32 +4,20 @@ Both answer without looking at the surface. An adsorbate that the level never sa
 median and is out of domain.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint, seal
+from model.checkpoint import Checkpoint
 from model.contract import Configuration, Domain, Prediction
-from model.data.domain import (
-    domain_from_json,
-    domain_to_json,
-    level_index,
-    single_head_predictions,
-    write_json,
-)
-from model.data.rows import Row
-from model.errors import ModelError
+from model.data.domain import domain_from_json, level_index
+from model.prediction.answers import single_head_predictions
 from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import Calibration, UncertaintySignal
-from model.uncertainty.calibration_fit import fit_calibration
 
-LEVEL_KIND = "median"
-ADSORBATE_KIND = "adsorbate-median"
-_FILE = "medians.json"
+MEDIANS_FILE = "medians.json"
 
 
 @dataclass(frozen=True)
@@ -50,71 +38,11 @@ class LevelMedians:
         return self.spreads.get(adsorbate, self.spread_ev)
 
 
-def train_medians(
-    train: Sequence[Row],
-    held_out: Sequence[Row],
-    domain: Domain,
-    folder: Path,
-    *,
-    by_adsorbate: bool,
-    seed: int,
-) -> Checkpoint:
-    """Take the medians of ``train``, calibrate them on ``held_out`` and write the checkpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    levels = {
-        level: level_medians([row for row in train if row.level == level], by_adsorbate)
-        for level in sorted(domain.levels)
-    }
-    names = [row.level for row in held_out]
-    adsorbates = [row.adsorbate for row in held_out]
-    energy_R = _energies(levels, names, adsorbates)
-    calibration = fit_calibration(
-        names,
-        adsorbates,
-        energy_R - np.array([row.energy_ev for row in held_out]),
-        _doubt(levels, names, adsorbates),
-        seed=seed,
-        groups=[row.group or row.pair for row in held_out],
-    )
-    values = {
-        "domain": domain_to_json(domain),
-        "levels": {level: asdict(medians) for level, medians in levels.items()},
-        "calibration": calibration.to_json(),
-    }
-    write_json(folder / _FILE, values)
-    return seal(folder, ADSORBATE_KIND if by_adsorbate else LEVEL_KIND)
-
-
-def level_medians(rows: Sequence[Row], by_adsorbate: bool) -> LevelMedians:
-    """Return the medians of one level's rows; rows of one pair count once.
-
-    Raises:
-        ModelError: there is no row.
-    """
-    if not rows:
-        raise ModelError("a median is taken of at least one row, got none to train on")
-    energies = {row.pair: (row.adsorbate, row.energy_ev) for row in rows}
-    labels: dict[str, list[float]] = defaultdict(list)
-    for adsorbate, energy_ev in energies.values():
-        labels[adsorbate].append(energy_ev)
-    every_R = np.array([energy_ev for _, energy_ev in energies.values()])
-    median = float(np.median(every_R))
-    medians = {name: float(np.median(values)) for name, values in labels.items()}
-    return LevelMedians(
-        energy_ev=median,
-        spread_ev=float(np.abs(every_R - median).mean()),
-        adsorbates=medians if by_adsorbate else {},
-        spreads={n: float(np.abs(np.array(v) - medians[n]).mean()) for n, v in labels.items()}
-        if by_adsorbate
-        else {},
-    )
-
-
 class MedianPredictor:
     """Answers with a median, of the level or of the adsorbate on it."""
 
     def __init__(self, checkpoint: Checkpoint):
-        values = checkpoint.read_json(_FILE)
+        values = checkpoint.read_json(MEDIANS_FILE)
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = domain_from_json(values["domain"])
         self.levels = {name: LevelMedians(**level) for name, level in values["levels"].items()}
@@ -132,19 +60,22 @@ class MedianPredictor:
         for name in names:
             level_index(sorted(self.levels), name)
         adsorbates = [parse_text(configuration.text).adsorbate for configuration in configurations]
-        energy_R = _energies(self.levels, names, adsorbates)
-        sigma_R = self.calibration.sigma(names, adsorbates, _doubt(self.levels, names, adsorbates))
+        energy_R = median_energies(self.levels, names, adsorbates)
+        sigma_R = self.calibration.sigma(
+            names, adsorbates, median_signal(self.levels, names, adsorbates)
+        )
         return single_head_predictions(self, configurations, energy_R, sigma_R)
 
 
-def _energies(
+def median_energies(
     levels: Mapping[str, LevelMedians], names: Sequence[str], adsorbates: Sequence[str]
 ) -> NDArray[np.float64]:
+    """Return (R,) medians in eV for rows given by level name and adsorbate."""
     pairs = zip(names, adsorbates, strict=True)
     return np.array([levels[name].energy(adsorbate) for name, adsorbate in pairs])
 
 
-def _doubt(
+def median_signal(
     levels: Mapping[str, LevelMedians], names: Sequence[str], adsorbates: Sequence[str]
 ) -> UncertaintySignal:
     """Return the training rows' spread as the error to expect; the rest is not known."""

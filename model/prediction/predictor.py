@@ -9,21 +9,25 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoint import (
+    ADSORBATE_MEDIAN,
+    BASELINE,
+    KINDS,
+    LEVEL_MEDIAN,
+    QE_CATALYTIC,
+    Checkpoint,
+    open_checkpoint,
+)
 from model.contract import Configuration, Domain, Prediction, Predictor
-from model.data.domain import domain_from_json, make_prediction, out_of_domain_reason
+from model.data.domain import domain_from_json, out_of_domain_reason
 from model.errors import ModelError
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
-from model.network.ensemble import Ensemble
-from model.network.members import load_members
+from model.network.ensemble import Ensemble, load_members
+from model.prediction.answers import make_prediction
 from model.text.configuration_text import parse_text
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode_of
-
-KIND = "qe-catalytic"
-BASELINE = "baseline"
-MEDIANS = ("median", "adsorbate-median")
 
 
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
@@ -35,18 +39,18 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
         ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
     """
     checkpoint = open_checkpoint(name_or_path)
-    if checkpoint.kind == KIND:
+    if checkpoint.kind == QE_CATALYTIC:
         return QECatalyticPredictor(checkpoint, torch.device(device))
     # What baselines are made with takes a second to import: only who asks for one waits for it.
     if checkpoint.kind == BASELINE:
         from model.prediction.baseline import BaselinePredictor
 
         return BaselinePredictor(checkpoint)
-    if checkpoint.kind in MEDIANS:
+    if checkpoint.kind in (LEVEL_MEDIAN, ADSORBATE_MEDIAN):
         from model.prediction.medians import MedianPredictor
 
         return MedianPredictor(checkpoint)
-    kinds = ", ".join((KIND, BASELINE, *MEDIANS))
+    kinds = ", ".join(KINDS)
     raise ModelError(f"this version reads {kinds}, got kind {checkpoint.kind!r}")
 
 

@@ -1,9 +1,12 @@
 """The tokenizer of configuration texts and energies: byte-level BPE that keeps chemistry whole.
 
 An element symbol is never split or merged with its neighbour, and a digit always stands alone, so
-``CO`` is carbon and oxygen while ``Co`` is cobalt, and ``+01.23`` is six tokens.
+``CO`` is carbon and oxygen while ``Co`` is cobalt, and ``+01.23`` is six tokens: the sign comes
+first and the width never changes, so that decoding can be constrained to the characters that may
+stand at each position.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +14,14 @@ from ase.data import chemical_symbols
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from model.errors import ModelError
+
 PAD, END, GRAPH, ANSWER = "<pad>", "<end>", "<graph>", "<energy>"
 SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
+WIDTH = 6  # characters of an energy, each one token
+LIMIT_EV = 99.99
+DIGITS = "0123456789"
+ALLOWED_CHARACTERS = ("+-", DIGITS, DIGITS, ".", DIGITS, DIGITS)  # at each position
 _PIECES = r"</s>| ?[A-Z][a-z]?| ?[a-z][a-z-]*|\d| ?\[|\]| "
 
 
@@ -72,3 +81,15 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list
 def model_text(level: str, text: str) -> str:
     """Return what the language model reads after the graph: level, configuration text, question."""
     return f"{level}{SEPARATOR}{text}{ANSWER}"
+
+
+def format_energy(energy_ev: float) -> str:
+    """Return ``energy_ev`` as six characters, rounded to 0.01 eV.
+
+    Raises:
+        ModelError: the energy is not a number or beyond +-99.99 eV.
+    """
+    if not math.isfinite(energy_ev) or abs(energy_ev) > LIMIT_EV:
+        raise ModelError(f"energy must be a number within +-{LIMIT_EV} eV, got {energy_ev}")
+    text = f"{energy_ev:+06.2f}"
+    return "+00.00" if text == "-00.00" else text

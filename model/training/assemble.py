@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoint import Checkpoint, seal
-from model.data.domain import domain_of, domain_to_json, write_json
+from model.checkpoint import QE_CATALYTIC, Checkpoint, seal, write_json
+from model.data.domain import domain_of, domain_to_json
 from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row, count_sets
 from model.generation.design import WEIGHTS as DESIGNER
 from model.generation.design import designer_settings, seen_levels
 from model.network.batches import Reader
-from model.network.ensemble import Ensemble
-from model.network.members import save_members
-from model.prediction.predictor import KIND
+from model.network.ensemble import Ensemble, save_members
 from model.text.tokenizer import load_tokenizer, save_tokenizer
 from model.training.recipes import JointRecipe
 from model.training.run import (
@@ -70,7 +68,7 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
     write_kept_rows(folder, train, held_out)
-    return seal(folder, KIND)
+    return seal(folder, QE_CATALYTIC)
 
 
 def _seconds(plan: TrainingPlan, members: int) -> dict[str, list[float]]:

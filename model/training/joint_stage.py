@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from model.network.batches import Example, Reader, make_batch
 from model.network.ensemble import Ensemble
 from model.network.qe_catalytic import Batch, QECatalytic
-from model.text.energy_tokens import WIDTH, format_energy
-from model.text.tokenizer import token_ids
+from model.text.tokenizer import WIDTH, format_energy, token_ids
 from model.training.loss import combine_losses
 from model.training.recipes import JointRecipe
 from model.training.samples import Sample, SampleObjective

@@ -17,21 +17,22 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from model.data.domain import write_json
-from model.data.rows import Row, read_rows, split
+from model.checkpoint import write_json
+from model.data.rows import Row, read_rows
+from model.data.splits import split
 from model.encoders.cache import EncoderCache, FrozenEncoder
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
-from model.network.base_language_model import base_tokenizer, describe_base, find_base
-from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig, differences
-from model.network.consistency import adsorbate_counts
-from model.network.language import (
+from model.network.batches import Reader, adsorbate_counts
+from model.network.config import QECatalyticConfig, differences
+from model.network.language.base_model import base_tokenizer, describe_base, find_base
+from model.network.language.build import (
     initialise_elements,
     initialise_stream_tokens,
     pretrained_language,
 )
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import Encoder, QECatalytic
 from model.text.configuration_text import parse_text
 from model.text.stream_tokens import stream_tokens

@@ -12,7 +12,7 @@ from support.paths import REPOSITORY
 from support.synthetic import rows as made_up
 from support.synthetic import table
 
-from model.prediction import baseline
+from model.training import baseline
 
 SCRIPT = REPOSITORY / "benchmarks" / "accuracy" / "baselines.py"
 

@@ -16,7 +16,7 @@ from support.paths import REPOSITORY
 
 from model.data.domain import domain_of
 from model.data.rows import Row
-from model.prediction import baseline
+from model.training import baseline
 
 METALS = {
     **{"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Co": -0.6, "Cu": -0.3, "Ir": -0.7, "Ni": -0.6},

@@ -6,19 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.checkpoint import Checkpoint, seal
-from model.data.domain import domain_of, domain_to_json, write_json
+from model.checkpoint import QE_CATALYTIC, Checkpoint, seal, write_json
+from model.data.domain import domain_of, domain_to_json
 from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row
 from model.data.splits import LABEL_SHARES, TRAIN, assign_part
 from model.fine_tuning.fine_tune import fine_tune
-from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig
-from model.network.consistency import adsorbate_counts
-from model.network.ensemble import Ensemble
-from model.network.members import save_members
+from model.network.batches import Reader, adsorbate_counts
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble, save_members
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
-from model.prediction.predictor import KIND
 from model.text.text_features import text_features
 from model.text.tokenizer import GRAPH, model_text, save_tokenizer, token_ids, train_tokenizer
 from model.training.recipes import TuneRecipe
@@ -119,7 +117,7 @@ def checkpoint(folder: Path, *, members: int = 2) -> Checkpoint:
     }
     write_json(folder / "qe-catalytic.json", settings)
     write_kept_rows(folder, train, aside)
-    return seal(folder, KIND)
+    return seal(folder, QE_CATALYTIC)
 
 
 def _fit_scale(network: QECatalytic, reader: Reader, rows: list[Row]) -> None:

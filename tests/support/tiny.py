@@ -7,7 +7,8 @@ from model.data.rows import Row
 from model.encoders.equiformer_v2.config import EquiformerV2Config
 from model.encoders.registry import EncoderConfig
 from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.config import QECatalyticConfig
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, model_text, token_ids, train_tokenizer
 

@@ -7,6 +7,8 @@ Source  Liao et al. 2023, arXiv:2306.12059. Parameters carry the published names
 The network is equivariant under rotations and translations, not under mirror images.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +22,9 @@ from model.encoders.equiformer_v2.edges import (
     edge_features,
     element_embedding,
 )
-from model.encoders.equiformer_v2.feedforward import FeedForward
-from model.encoders.equiformer_v2.layers import ChannelDropout, DropPath, normalisation
+from model.encoders.equiformer_v2.layers import ChannelDropout, DropPath, FeedForward, normalisation
 from model.errors import ModelError
+from model.weights import load_exactly
 
 
 class TransformerBlock(nn.Module):
@@ -123,3 +125,39 @@ class EquiformerV2(nn.Module):
                 f"atomic numbers must be below {limit}, got {int(numbers_N.max())}; leave the "
                 "structure out or raise max_num_elements and train again"
             )
+
+
+PREFIXES = ("module.", "backbone.")
+
+
+HEADS = ("energy_block.", "force_block.", "output_heads.", "energy_lin_ref")
+
+
+# Endings of the published constant tables, in the layers and at the top level.
+CONSTANTS = ("expand_index", "balance_degree_weight")
+
+
+CONSTANT_MODULES = ("SO3_rotation", "SO3_grid", "mappingReduced", "distance_expansion")
+
+
+def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the backbone's parameters under their bare names, without heads and constants."""
+    weights: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        bare = _bare(name)
+        parts = bare.split(".")
+        is_constant = parts[-1] in CONSTANTS or any(part in CONSTANT_MODULES for part in parts)
+        if not is_constant and not bare.startswith(HEADS):
+            weights[bare] = tensor
+    return weights
+
+
+def _bare(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def load_backbone(encoder: EquiformerV2, state: Mapping[str, Tensor]) -> None:
+    """Load the backbone of a published state dict; every name and shape must agree."""
+    load_exactly(encoder, backbone_weights(state), "an EquiformerV2 checkpoint")

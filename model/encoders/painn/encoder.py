@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from model.data.graph import ADSORBATE_TAG, GraphBatch
 from model.encoders.painn.config import PainnConfig
-from model.encoders.painn.edges import Edges, edges_of
-from model.encoders.painn.neighbours import NeighbourSum
+from model.encoders.painn.edges import Edges, NeighbourSum, edges_of
 from model.errors import ModelError
 
 
 class MessageBlock(nn.Module):
-    """What neighbours tell an atom (equations 7 and 8)."""
+    """Messages from neighbours to an atom (equations 7 and 8)."""
 
     def __init__(self, config: PainnConfig, *, is_first: bool) -> None:
         super().__init__()
@@ -36,16 +35,16 @@ class MessageBlock(nn.Module):
         self, scalars_NC: Tensor, vectors_DNC: Tensor | None, edges: Edges
     ) -> tuple[Tensor, Tensor]:
         """Return the (N, C) and (D, N, C) sums over neighbours; no vectors are zero vectors."""
-        told_NX = self.net(self.norm(scalars_NC)) * self.scale
-        told_PNC = torch.stack(told_NX.to(edges.spline_EF.dtype).chunk(len(self.tables), 1))
+        message_NX = self.net(self.norm(scalars_NC)) * self.scale
+        message_PNC = torch.stack(message_NX.to(edges.spline_EF.dtype).chunk(len(self.tables), 1))
         sums: tuple[Tensor, Tensor] = NeighbourSum.apply(  # type: ignore[no-untyped-call]
-            told_PNC, self.tables, vectors_DNC, edges
+            message_PNC, self.tables, vectors_DNC, edges
         )
         return sums
 
 
 class UpdateBlock(nn.Module):
-    """What an atom makes of its own scalars and vectors (equation 9)."""
+    """Changes of an atom by its own scalars and vectors (equation 9)."""
 
     def __init__(self, config: PainnConfig, *, is_last: bool) -> None:
         super().__init__()
@@ -96,9 +95,9 @@ class Painn(nn.Module):
             scalars_NC = scalars_NC + condition_NC
         vectors_DNC: Tensor | None = None
         for message, update in zip(self.messages, self.updates, strict=True):
-            told_NC, told_DNC = message(scalars_NC, vectors_DNC, edges)
-            scalars_NC = scalars_NC + told_NC
-            vectors_DNC = told_DNC if vectors_DNC is None else vectors_DNC + told_DNC
+            message_NC, message_DNC = message(scalars_NC, vectors_DNC, edges)
+            scalars_NC = scalars_NC + message_NC
+            vectors_DNC = message_DNC if vectors_DNC is None else vectors_DNC + message_DNC
             change_NC, change_DNC = update(scalars_NC, vectors_DNC)
             scalars_NC = scalars_NC + change_NC
             if change_DNC is not None:

@@ -9,11 +9,10 @@ import pytest
 from flows.config.campaign import Learning
 from flows.learning import fine_tuning as module
 from flows.learning.fine_tuning import fine_tune_on_labels
-from model.checkpoint import Checkpoint, seal
+from model.checkpoint import QE_CATALYTIC, Checkpoint, seal
 from model.data.rows import Row
 from model.errors import ModelError
 from model.fine_tuning.gate import GateVerdict
-from model.prediction.predictor import KIND
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving_sha256
@@ -33,7 +32,7 @@ class KilledError(Exception):
 def sealed(folder: Path, dataset: str) -> Checkpoint:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.json").write_text(f'{{"dataset": "{dataset}", "method": "heads"}}')
-    return seal(folder, KIND)
+    return seal(folder, QE_CATALYTIC)
 
 
 @dataclass
@@ -68,7 +67,9 @@ def db(tmp_path: Path, place: Path) -> Iterator[Database]:
             name=name, level_hash=name, engine="emt", functional="", settings={}, reference={}
         )
         record_level(made, level)
-    first = CheckpointRow(sha256=sealed(place, "").sha256, name=str(place), kind=KIND, card={})
+    first = CheckpointRow(
+        sha256=sealed(place, "").sha256, name=str(place), kind=QE_CATALYTIC, card={}
+    )
     record_checkpoint(made, first)
     for name, verified in (("mine", None), ("two-levels", "other")):
         row = CampaignRow(

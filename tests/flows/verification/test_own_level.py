@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 
 from model.data.domain import domain_of
 from model.data.rows import Row
-from model.prediction import baseline
+from model.training import baseline
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ import pytest
 from support.synthetic import rows as made_up
 from support.synthetic import table
 
-from model.data.rows import read_rows, split
+from model.data.rows import read_rows
+from model.data.splits import split
 from model.errors import ModelError
 
 

@@ -17,8 +17,7 @@ from model.encoders.painn import PainnConfig
 from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
 from model.network.batches import Example, Reader, make_batch
-from model.network.ensemble import Ensemble
-from model.network.members import ENCODER, load_members, save_members
+from model.network.ensemble import ENCODER, Ensemble, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
 from model.training.joint_stage import JointStage
 from model.training.recipes import AlignRecipe, JointRecipe, ReadRecipe

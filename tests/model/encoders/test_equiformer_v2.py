@@ -12,13 +12,13 @@ from torch import Tensor
 
 from model.data.graph import GraphBatch
 from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config
+from model.encoders.equiformer_v2.encoder import backbone_weights, load_backbone
 from model.encoders.equiformer_v2.harmonics import (
     edge_rotations,
     order_first,
     sphere_grid,
     spherical_harmonics,
 )
-from model.encoders.equiformer_v2.weights import backbone_weights, load_backbone
 from model.errors import ModelError
 
 DATA = REPOSITORY / "tests" / "data"

@@ -26,8 +26,7 @@ from model.encoders.registry import encoder_from_json, encoder_to_json, load_enc
 from model.errors import ModelError
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
-from model.network.ensemble import Ensemble
-from model.network.members import ENCODER, load_members, save_members
+from model.network.ensemble import ENCODER, Ensemble, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
 
 needs_fairchem = pytest.mark.skipif(

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from model.data.graph import collate
 from model.encoders.painn import Painn, PainnConfig
-from model.encoders.painn.edges import Edges, cosine_envelope, cubic_splines, edges_of
-from model.encoders.painn.neighbours import NeighbourSum
+from model.encoders.painn.edges import Edges, NeighbourSum, cosine_envelope, cubic_splines, edges_of
 from model.errors import ModelError
 
 SMALL = PainnConfig(channels=16, layers=2, radial_functions=12, max_radius=5.0, max_neighbors=16)

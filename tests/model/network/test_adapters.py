@@ -12,13 +12,13 @@ from safetensors import safe_open
 from support import stand_ins, tiny
 
 from model.errors import ModelError
-from model.network.adapters import ExtendedEmbedding, is_adapter
-from model.network.base_language_model import base_tokenizer, describe_base
 from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig
-from model.network.ensemble import Ensemble
-from model.network.language import pretrained_language
-from model.network.members import load_members, save_members
+from model.network.config import QECatalyticConfig
+from model.network.ensemble import Ensemble, load_members, save_members
+from model.network.language.adapters import ExtendedEmbedding, is_adapter
+from model.network.language.base_model import base_tokenizer, describe_base
+from model.network.language.build import pretrained_language
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, token_ids
 from model.training.joint_stage import JointStage

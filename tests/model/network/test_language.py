@@ -12,11 +12,12 @@ from support import stand_ins, tiny
 from transformers import AutoModel
 
 from model.errors import ModelError
-from model.network.base_language_model import base_tokenizer, check_base, describe_base, find_base
 from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.config import QECatalyticConfig
 from model.network.ensemble import Ensemble
-from model.network.language import build_language, pretrained_language
+from model.network.language.base_model import base_tokenizer, check_base, describe_base, find_base
+from model.network.language.build import build_language, pretrained_language
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, token_ids
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from support.synthetic import rows as made_up
 
-from model.checkpoint import open_checkpoint, seal
+from model.checkpoint import BASELINE, open_checkpoint, seal
 from model.contract import Prediction
 from model.data.domain import domain_of
-from model.data.rows import Row, split
+from model.data.rows import Row
+from model.data.splits import split
 from model.errors import ModelError
-from model.prediction import baseline
-from model.prediction.baseline import BaselinePredictor, level_means, train_baseline
+from model.prediction.baseline import BaselinePredictor
+from model.training import baseline
+from model.training.baseline import level_means, train_baseline
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +117,7 @@ def test_an_adsorbate_of_one_row_does_not_know_its_label() -> None:
 def test_a_checkpoint_of_an_older_version_is_named(tmp_path: Path) -> None:
     (tmp_path / "baseline.json").write_text('{"levels": ["emt"], "domain": {}}')
     with pytest.raises(ModelError, match="older version; train it again"):
-        BaselinePredictor(seal(tmp_path, baseline.KIND))
+        BaselinePredictor(seal(tmp_path, BASELINE))
 
 
 def test_no_configuration_no_answer(tmp_path: Path) -> None:

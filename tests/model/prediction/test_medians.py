@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from support.synthetic import rows as made_up
 
-from model.checkpoint import open_checkpoint
+from model.checkpoint import ADSORBATE_MEDIAN, LEVEL_MEDIAN, open_checkpoint
 from model.data.domain import domain_of
 from model.data.rows import Row
 from model.errors import ModelError
-from model.prediction.medians import ADSORBATE_KIND, LEVEL_KIND, MedianPredictor, train_medians
+from model.prediction.medians import MedianPredictor
+from model.training.medians import train_medians
 
 ROWS = made_up("adslab")
 
@@ -25,7 +26,7 @@ def test_the_level_s_median_is_the_same_for_all(tmp_path: Path) -> None:
     said = predictor.predict([row.configuration() for row in ROWS])
     median = np.median([row.energy_ev for row in ROWS])
     assert [answer.energy_ev for answer in said] == pytest.approx([median] * len(ROWS))
-    assert open_checkpoint(tmp_path).kind == LEVEL_KIND
+    assert open_checkpoint(tmp_path).kind == LEVEL_MEDIAN
 
 
 def test_an_adsorbate_s_median_is_its_own(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_an_adsorbate_s_median_is_its_own(tmp_path: Path) -> None:
         (answer,) = predictor.predict([mine[0].configuration()])
         assert answer.energy_ev == pytest.approx(np.median([row.energy_ev for row in mine]))
         assert answer.in_domain
-    assert open_checkpoint(tmp_path).kind == ADSORBATE_KIND
+    assert open_checkpoint(tmp_path).kind == ADSORBATE_MEDIAN
 
 
 def test_an_adsorbate_never_seen_gets_the_level_s_median_and_is_out_of_domain(

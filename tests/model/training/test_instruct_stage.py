@@ -10,7 +10,8 @@ from support.tiny import ENCODER, LEVELS, ROWS
 
 from model.generation.prompts import INSTRUCTIONS
 from model.network.batches import Reader
-from model.network.config import LanguageConfig, QECatalyticConfig
+from model.network.config import QECatalyticConfig
+from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import END, GRAPH, model_text, token_ids, train_tokenizer

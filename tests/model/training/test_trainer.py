@@ -10,7 +10,7 @@ import torch
 from support.tiny import ROWS, network_and_reader
 from torch import Tensor
 
-from model.data.rows import split
+from model.data.splits import split
 from model.errors import ModelError
 from model.network.ensemble import Ensemble
 from model.network.qe_catalytic import QECatalytic

@@ -15,8 +15,12 @@ from model.uncertainty.calibration import (
     head_weight,
     size_class,
 )
-from model.uncertainty.calibration_fit import COMBINED, CONSTANT, fit_calibration
-from model.uncertainty.conformal import interval_multipliers
+from model.uncertainty.calibration_fit import (
+    COMBINED,
+    CONSTANT,
+    fit_calibration,
+    interval_multipliers,
+)
 from model.uncertainty.metrics import NORMAL, Z90, miscalibration_area
 
 

@@ -18,9 +18,10 @@ from transformers.utils import logging as transformers_logging
 
 from model.elements import standardised_properties
 from model.errors import ModelError
-from model.network.adapters import ExtendedEmbedding, add_adapters, average_rows
-from model.network.base_language_model import check_base, find_base
-from model.network.config import BaseModel, LanguageConfig, QECatalyticConfig
+from model.network.config import QECatalyticConfig
+from model.network.language.adapters import ExtendedEmbedding, add_adapters, average_rows
+from model.network.language.base_model import check_base, find_base
+from model.network.language.configuration import BaseModel, LanguageConfig
 from model.text.stream_tokens import stream_embeddings, stream_tokens
 
 CPU = torch.device("cpu")

@@ -13,9 +13,16 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from model.errors import ModelError
-from model.network.config import BaseModel
-from model.text.energy_tokens import ALLOWED_CHARACTERS
-from model.text.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, load_tokenizer
+from model.network.language.configuration import BaseModel
+from model.text.tokenizer import (
+    ALLOWED_CHARACTERS,
+    ANSWER,
+    END,
+    GRAPH,
+    PAD,
+    SEPARATOR,
+    load_tokenizer,
+)
 
 KINDS = ("qwen2", "qwen2_5_vl", "qwen2_5_vl_text")
 WEIGHTS = "*.safetensors"

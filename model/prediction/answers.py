@@ -1,0 +1,66 @@
+"""Build predictions, each with the reason why its configuration is out of domain."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import Configuration, Prediction, Predictor
+from model.data.domain import out_of_domain_reason
+from model.errors import ModelError
+
+
+def make_prediction(
+    configuration: Configuration,
+    checkpoint_sha256: str,
+    reason: str,
+    *,
+    energy_ev: float,
+    sigma_ev: float,
+    regression_ev: float,
+    token_ev: float,
+) -> Prediction:
+    """Return the prediction of one configuration; ``reason`` says why it is outside, if it is.
+
+    Raises:
+        ModelError: the energy is not a number.
+    """
+    if not math.isfinite(energy_ev):
+        raise ModelError(
+            f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
+        )
+    return Prediction(
+        candidate_id=configuration.candidate_id,
+        level=configuration.level,
+        checkpoint_sha256=checkpoint_sha256,
+        energy_ev=energy_ev,
+        sigma_ev=sigma_ev,
+        regression_ev=regression_ev,
+        token_ev=token_ev,
+        in_domain=not reason,
+        reason=reason,
+    )
+
+
+def single_head_predictions(
+    predictor: Predictor,
+    configurations: Sequence[Configuration],
+    energy_R: NDArray[np.float64],
+    sigma_R: NDArray[np.float64],
+) -> list[Prediction]:
+    """Return the predictions of a predictor whose energy comes from one place."""
+    return [
+        make_prediction(
+            configuration,
+            predictor.checkpoint_sha256,
+            out_of_domain_reason(predictor.domain, configuration),
+            energy_ev=energy_ev,
+            sigma_ev=sigma_ev,
+            regression_ev=energy_ev,
+            token_ev=energy_ev,
+        )
+        for configuration, energy_ev, sigma_ev in zip(
+            configurations, energy_R.tolist(), sigma_R.tolist(), strict=True
+        )
+    ]
