@@ -13,7 +13,7 @@ from screening_db.queue.queue import (
     fail,
     heartbeat,
 )
-from screening_db.queue.view import queue_items_by_id, queue_items_where
+from screening_db.queue.view import queue_items, queue_items_by_id, queue_items_where
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.ranking import record_triage
 
@@ -90,7 +90,7 @@ def test_what_an_order_cannot_change_is_named_with_the_reason(queued, make):
 def test_the_view_says_what_people_choose_by(queued, make):
     lease = claim(queued, "emt", batch=1, lease_s=60)[0]
     complete(queued, lease, make.label("a1", energy_ev=-0.4))
-    found = {item.item: item for item in queue_rows(queued)}["a1"]
+    found = {item.item: item for item in queue_items(queued)}["a1"]
     assert (found.bulk, found.miller, found.adsorbate, found.site) == (
         "CuPt",
         "(1 -1 0)",
@@ -105,9 +105,9 @@ def test_a_campaign_sees_what_it_shares(queued, make):
     record_campaign(queued, make.campaign("second"))
     make.store(queued, ["b1"], campaign="second")
     record_triage(queued, "second", queued=["b1"], kept=[])
-    assert [item.item for item in queue_rows(queued, "second")] == ["b1"]
-    assert len(queue_rows(queued, "first")) == 4
-    assert queue_rows(queued, "nobody") == []
+    assert [item.item for item in queue_items(queued, "second")] == ["b1"]
+    assert len(queue_items(queued, "first")) == 4
+    assert queue_items(queued, "nobody") == []
 
 
 @pytest.mark.parametrize(
