@@ -10,14 +10,13 @@ from typing import Any
 
 from prefect.flows import Flow
 from prefect.schedules import Cron, Interval, Schedule
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.deployments import DeployedCampaign, Deployments, Pool, Scheduled
 from flows.config.settings import Settings
 from flows.deployment import flows as deployed
 from flows.errors import CampaignError
+from screening_db.database.engine import has_password
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)  # so that deploying again moves no schedule
 _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -146,7 +145,7 @@ def _database(
     What is given is shown in Prefect, so a URL with a password is not.
     """
     if wanted.database is not None:
-        if _has_password(wanted.database):
+        if has_password(wanted.database):
             raise CampaignError(
                 f"the database of {campaign.name} has a password, which everyone who sees the "
                 "Prefect server would read; set SABATIER_DATABASE where the workers run instead"
@@ -157,19 +156,8 @@ def _database(
     if campaign.database is not None or told is None or pool.type != "process":
         return None
     if "://" in told:
-        return None if _has_password(told) else told
+        return None if has_password(told) else told
     return os.path.normpath(site.here / told)
-
-
-def _has_password(address: str) -> bool:
-    if "://" not in address:
-        return False
-    try:
-        return make_url(address).password is not None
-    except ArgumentError:
-        raise CampaignError(
-            f"a database is a path or a URL, got {address!r}; write postgresql://host/name"
-        ) from None
 
 
 def _schedule(when: Scheduled, timezone: str) -> tuple[Schedule | None, str]:

@@ -9,8 +9,9 @@ from flows.records.locations import models_folder
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.serving import find_checkpoint, serving_sha256
+from screening_db.queries.campaigns import first_checkpoint
 from screening_db.records.predictions import record_checkpoint
-from screening_db.tables.screening import CampaignRow, CheckpointRow
+from screening_db.tables.screening import CheckpointRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 
@@ -82,9 +83,7 @@ def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
 
     One that was begun goes on with the checkpoint it was begun with, whatever serves by now.
     """
-    with db.read() as session:
-        begun = session.get(CampaignRow, campaign.name)
-        first = session.get(CheckpointRow, begun.screened_with) if begun else None
+    first = first_checkpoint(db, campaign.name)
     if first is None or first.model != campaign.model:
         sha256 = serving_sha256(db, campaign.model)
     else:

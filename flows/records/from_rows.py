@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
-
 from model.contract import Prediction
 from screening_db.database.engine import Database
-from screening_db.queries.enumeration import bulk_formulas, candidates_by_id, slabs_by_id
-from screening_db.tables.screening import AdsorbateRow, CandidateRow, PredictionRow, SlabRow
+from screening_db.queries.enumeration import (
+    adsorbates_by_name,
+    bulk_formulas,
+    candidates_by_id,
+    slabs_by_id,
+)
+from screening_db.tables.screening import CandidateRow, PredictionRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.repredict import StoredCandidate, StoredSlab
@@ -16,14 +19,10 @@ from tasks.structures.json_text import structure_from_text
 
 def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorbate]:
     """Return adsorbates by name, as they are stored."""
-    with db.read() as session:
-        rows = session.scalars(select(AdsorbateRow).where(AdsorbateRow.name.in_(names)))
-        return {
-            row.name: Adsorbate(
-                row.name, row.formula, structure_from_text(row.structure), tuple(row.binding)
-            )
-            for row in rows
-        }
+    return {
+        name: Adsorbate(name, row.formula, structure_from_text(row.structure), tuple(row.binding))
+        for name, row in adsorbates_by_name(db, names).items()
+    }
 
 
 def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:

@@ -9,7 +9,8 @@ from flows.config.campaign import Campaign, FileAdsorbate
 from flows.errors import CampaignError
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import CampaignRow, LevelOfTheoryRow
+from screening_db.queries.enumeration import find_level
+from screening_db.tables.screening import CampaignRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import Window
 from tasks.enumeration.adsorbates import adsorbate, adsorbate_from_smiles
@@ -54,8 +55,7 @@ def recorded_level(db: Database, name: str) -> LevelOfTheory:
     """
     if name in {shipped.name for shipped in shipped_levels()}:
         return level(name)
-    with db.read() as session:
-        row = session.get(LevelOfTheoryRow, name)
+    row = find_level(db, name)
     if row is None:
         raise DatabaseError(f"no level {name} is recorded in {db.where}; screen a campaign with it")
     found = level_from_record(row.name, row.engine, row.functional, row.settings, row.reference)

@@ -13,6 +13,7 @@ from model.checkpoint import embedded_names
 from model.contract import Prediction
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
+from screening_db.queries.enumeration import site_of_candidate
 from screening_db.queue.lease import Lease
 from screening_db.records.lake import SCHEMA
 from screening_db.tables.screening import (
@@ -237,12 +238,8 @@ def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
     Returns:
         The label as a row; a number that is infinite is stored as missing.
     """
-    with db.read() as session:
-        candidate = session.get_one(CandidateRow, lease.candidate_id)
-        slab = session.get_one(SlabRow, candidate.slab_id)
-        bulk = session.get_one(BulkRow, slab.bulk_id)
-    miller = (slab.miller_h, slab.miller_k, slab.miller_l)
-    text = configuration_text(verified.atoms, candidate.adsorbate, bulk.formula, miller)
+    start = site_of_candidate(db, lease.candidate_id)
+    text = configuration_text(verified.atoms, start.adsorbate, start.bulk, start.miller)
     return LabelRow(
         candidate_id=lease.candidate_id,
         level=lease.level,
@@ -260,7 +257,7 @@ def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
         flag_numbers={
             flag.name: [_finite(flag.value), _finite(flag.limit)] for flag in verified.flags
         },
-        site_before=candidate.site,
+        site_before=start.site,
         site_after=site_label(parse_text(text)),
         migrated=verified.site_changed,
         relaxed_text=text,

@@ -128,6 +128,11 @@ def database_url(url_or_path: str | Path) -> URL:
     )
 
 
+def has_password(address: str | Path) -> bool:
+    """Tell whether a path or URL of a database holds a password."""
+    return database_url(address).password is not None
+
+
 def where(url: URL) -> str:
     """Return how messages name a database: its path, or its URL without the password."""
     if url.get_backend_name() == "sqlite":

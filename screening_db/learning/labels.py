@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 
 from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import CandidateRow, LevelOfTheoryRow
-from screening_db.tables.verification import LabelRow
+from screening_db.tables.screening import (
+    CampaignItemRow,
+    CampaignRow,
+    CandidateRow,
+    LevelOfTheoryRow,
+)
+from screening_db.tables.verification import CalculationRow, LabelRow
 
 
 @dataclass(frozen=True)
@@ -87,26 +92,43 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
     seconds since 1970 (UTC), None counts all; a label without a recorded calculation is older than
     any time.
     """
-    query = text(
-        """
-        SELECT count(*), max(ended) FROM (
-            SELECT l.candidate_id, max(c.ended_at) AS ended FROM label l
-            JOIN campaign m ON coalesce(m.verification_level, m.level) = l.level
-            JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
-                AND i.item_id = l.candidate_id
-            JOIN level_of_theory t ON t.name = l.level AND l.level_hash IN ('', t.level_hash)
-            LEFT JOIN calculation c ON c.item = l.candidate_id AND c.level = l.level
-                AND c.state = 'converged'
-            WHERE m.name = :campaign AND l.trainable AND l.converged AND l.flags = '[]'
-            GROUP BY l.candidate_id
-        ) AS labelled
-        WHERE :every OR ended > :since
-        """
+    ended = func.max(CalculationRow.ended_at).label("ended")
+    of_label = (
+        select(ended)
+        .select_from(LabelRow)
+        .join(CampaignRow, CampaignRow.verified_at == LabelRow.level)
+        .join(
+            CampaignItemRow,
+            (CampaignItemRow.campaign == CampaignRow.name)
+            & (CampaignItemRow.item_id == LabelRow.candidate_id),
+        )
+        .join(
+            LevelOfTheoryRow,
+            (LevelOfTheoryRow.name == LabelRow.level)
+            & ((LabelRow.level_hash == "") | (LabelRow.level_hash == LevelOfTheoryRow.level_hash)),
+        )
+        .outerjoin(
+            CalculationRow,
+            (CalculationRow.item == LabelRow.candidate_id)
+            & (CalculationRow.level == LabelRow.level)
+            & (CalculationRow.state == "converged"),
+        )
+        .where(
+            CampaignRow.name == campaign,
+            CampaignItemRow.stage == "placement",
+            LabelRow.trainable,
+            LabelRow.converged,
+            LabelRow.flags == [],
+        )
+        .group_by(LabelRow.candidate_id)
+        .subquery()
     )
+    query = select(func.count(), func.max(of_label.c.ended)).select_from(of_label)
+    if since is not None:
+        query = query.where(of_label.c.ended > since)
     with db.read() as session:
-        values = {"campaign": campaign, "every": since is None, "since": since or 0.0}
-        count, newest = session.execute(query, values).one()
-    return NewLabels(int(count), newest)
+        count, newest = session.execute(query).one()
+    return NewLabels(count, newest)
 
 
 def _require_level(db: Database, level: str, level_hash: str) -> None:

@@ -11,6 +11,7 @@ from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,
     CampaignRow,
+    CheckpointRow,
     PredictionRow,
     Stage,
 )
@@ -59,6 +60,15 @@ def find_campaign(db: Database, name: str) -> CampaignRow:
             f"there is no campaign {name} in {db.where}; it has {', '.join(names[:10]) or 'none'}"
         )
     return found
+
+
+def first_checkpoint(db: Database, campaign: str) -> CheckpointRow | None:
+    """Return the checkpoint that a campaign was screened with, None where it was not begun."""
+    query = select(CheckpointRow).join(
+        CampaignRow, CampaignRow.screened_with == CheckpointRow.sha256
+    )
+    with db.read() as session:
+        return session.scalar(query.where(CampaignRow.name == campaign))
 
 
 def all_campaigns(db: Database) -> list[CampaignRow]:

@@ -1,17 +1,30 @@
-"""Read candidates, slabs, bulks and predictions by their ids."""
+"""Read candidates, slabs, bulks, adsorbates, levels and predictions by their ids."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
 from screening_db.tables.screening import (
+    AdsorbateRow,
     BulkRow,
     CandidateRow,
+    LevelOfTheoryRow,
     PredictionRow,
     SlabRow,
 )
+
+
+@dataclass(frozen=True)
+class CandidateSite:
+    """Where a candidate's adsorbate sits: its site, and the bulk (reduced formula) and plane."""
+
+    adsorbate: str
+    site: str
+    bulk: str
+    miller: tuple[int, int, int]
 
 
 def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
@@ -32,6 +45,42 @@ def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
             rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
             found.update((row.id, row) for row in rows)
     return found
+
+
+def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, AdsorbateRow]:
+    """Return adsorbates by name; names that are not there are left out."""
+    found: dict[str, AdsorbateRow] = {}
+    with db.read() as session:
+        for some in batches(sorted(names)):
+            rows = session.scalars(select(AdsorbateRow).where(AdsorbateRow.name.in_(some)))
+            found.update((row.name, row) for row in rows)
+    return found
+
+
+def find_level(db: Database, name: str) -> LevelOfTheoryRow | None:
+    """Return a level of theory by its name, if it is recorded."""
+    with db.read() as session:
+        return session.get(LevelOfTheoryRow, name)
+
+
+def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
+    """Return where a stored candidate's adsorbate sits."""
+    query = (
+        select(
+            CandidateRow.adsorbate,
+            CandidateRow.site,
+            BulkRow.formula,
+            SlabRow.miller_h,
+            SlabRow.miller_k,
+            SlabRow.miller_l,
+        )
+        .join(SlabRow, SlabRow.id == CandidateRow.slab_id)
+        .join(BulkRow, BulkRow.id == SlabRow.bulk_id)
+        .where(CandidateRow.id == candidate_id)
+    )
+    with db.read() as session:
+        adsorbate, site, formula, *miller = session.execute(query).one()
+    return CandidateSite(adsorbate, site, formula, (miller[0], miller[1], miller[2]))
 
 
 def bulk_formulas(db: Database, bulk_ids: Collection[str]) -> dict[str, str]:

@@ -3,14 +3,38 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import Text, cast, column, exists, func, literal, select, table
 
 from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
+from screening_db.tables.screening import (
+    BulkRow,
+    CampaignItemRow,
+    CampaignRow,
+    CandidateRow,
+    PredictionRow,
+    SlabRow,
+)
 from screening_db.tables.verification import (
+    CalculationRow,
     LabelRow,
+    QueueRow,
     ReferenceEnergyRow,
     ReferenceKind,
+)
+
+# as the view ``ranked_candidates`` writes it: (1 -1 0)
+_MILLER = (
+    literal("(")
+    + cast(SlabRow.miller_h, Text)
+    + " "
+    + cast(SlabRow.miller_k, Text)
+    + " "
+    + cast(SlabRow.miller_l, Text)
+    + ")"
+)
+_QUEUE_VIEW = table(
+    "verification_queue", column("item"), column("level"), column("termination"), column("why")
 )
 
 
@@ -40,31 +64,45 @@ def labelled_predictions(
 
     Or of another one, ``checkpoint_sha256``; what that has not predicted is left out.
     """
-    rows = db.query(
-        """
-        SELECT l.candidate_id, b.formula AS bulk,
-            '(' || s.miller_h || ' ' || s.miller_k || ' ' || s.miller_l || ')' AS miller,
-            coalesce(q.termination, '') AS termination, c.adsorbate, c.site, l.level,
-            p.level AS predicted_level,
-            p.energy_ev AS predicted_ev, p.sigma_ev, l.energy_ev AS label_ev, l.trainable, q.why
-        FROM label l
-        JOIN campaign m ON coalesce(m.verification_level, m.level) = l.level
-        JOIN campaign_item i ON i.campaign = m.name AND i.stage = 'placement'
-            AND i.item_id = l.candidate_id
-        JOIN candidate c ON c.id = l.candidate_id
-        JOIN slab s ON s.id = c.slab_id
-        JOIN bulk b ON b.id = s.bulk_id
-        JOIN prediction p ON p.candidate_id = l.candidate_id AND p.level = m.level
-            AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
-        LEFT JOIN verification_queue q ON q.item = l.candidate_id AND q.level = l.level
-        WHERE m.name = :campaign
-        ORDER BY l.candidate_id
-        """,
-        campaign=campaign,
-        checkpoint=checkpoint_sha256,
+    item, of_view = CampaignItemRow, _QUEUE_VIEW.c
+    predicted_by = checkpoint_sha256 or CampaignRow.checkpoint_sha256
+    query = (
+        select(
+            LabelRow.candidate_id,
+            BulkRow.formula.label("bulk"),
+            _MILLER.label("miller"),
+            func.coalesce(of_view.termination, "").label("termination"),
+            CandidateRow.adsorbate,
+            CandidateRow.site,
+            LabelRow.level,
+            PredictionRow.level.label("predicted_level"),
+            PredictionRow.energy_ev.label("predicted_ev"),
+            PredictionRow.sigma_ev,
+            LabelRow.energy_ev.label("label_ev"),
+            LabelRow.trainable,
+            of_view.why,
+        )
+        .select_from(LabelRow)
+        .join(CampaignRow, CampaignRow.verified_at == LabelRow.level)
+        .join(item, (item.campaign == CampaignRow.name) & (item.item_id == LabelRow.candidate_id))
+        .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
+        .join(SlabRow, SlabRow.id == CandidateRow.slab_id)
+        .join(BulkRow, BulkRow.id == SlabRow.bulk_id)
+        .join(
+            PredictionRow,
+            (PredictionRow.candidate_id == LabelRow.candidate_id)
+            & (PredictionRow.level == CampaignRow.level)
+            & (PredictionRow.checkpoint_sha256 == predicted_by),
+        )
+        .outerjoin(
+            _QUEUE_VIEW,
+            (of_view.item == LabelRow.candidate_id) & (of_view.level == LabelRow.level),
+        )
+        .where(CampaignRow.name == campaign, item.stage == "placement")
+        .order_by(LabelRow.candidate_id)
     )
-    # SQLite answers 0 or 1
-    return [LabelledPrediction(**row | {"trainable": bool(row["trainable"])}) for row in rows]
+    with db.read() as session:
+        return [LabelledPrediction(**row) for row in session.execute(query).mappings()]
 
 
 def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:
@@ -117,24 +155,27 @@ def attempted_candidates(
     An attempt counts from its lease on, also one that failed. ``except_own`` leaves out what the
     campaign queued itself, so that a choice that is made again, after a kill, is the same.
     """
-    query = text(
-        """
-        SELECT i.item_id FROM campaign_item i JOIN campaign m ON m.name = i.campaign
-        WHERE i.campaign = :campaign AND i.stage = 'placement'
-            AND (i.state <> 'queued' OR NOT :except_own)
-            AND (
-                EXISTS (SELECT 1 FROM label l WHERE l.candidate_id = i.item_id
-                    AND l.level = coalesce(m.verification_level, m.level))
-                OR EXISTS (SELECT 1 FROM calculation c WHERE c.item = i.item_id
-                    AND c.level = coalesce(m.verification_level, m.level))
-                OR EXISTS (SELECT 1 FROM queue q WHERE q.item = i.item_id
-                    AND q.level = coalesce(m.verification_level, m.level)
-                    AND q.state IN ('converged', 'anomalous', 'failed', 'cancelled'))
-            )
-        """
+    item, level = CampaignItemRow.item_id, CampaignRow.verified_at
+    labelled = exists().where(LabelRow.candidate_id == item, LabelRow.level == level)
+    attempted = exists().where(CalculationRow.item == item, CalculationRow.level == level)
+    ended = exists().where(
+        QueueRow.item == item,
+        QueueRow.level == level,
+        QueueRow.state.in_(("converged", "anomalous", "failed", "cancelled")),
     )
+    query = (
+        select(item)
+        .join(CampaignRow, CampaignRow.name == CampaignItemRow.campaign)
+        .where(
+            CampaignItemRow.campaign == campaign,
+            CampaignItemRow.stage == "placement",
+            labelled | attempted | ended,
+        )
+    )
+    if except_own:
+        query = query.where(CampaignItemRow.state != "queued")
     with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "except_own": except_own}))
+        return frozenset(session.scalars(query))
 
 
 def slabs_with_energy(db: Database, campaign: str, *, except_own: bool = False) -> frozenset[str]:
@@ -142,15 +183,18 @@ def slabs_with_energy(db: Database, campaign: str, *, except_own: bool = False) 
 
     ``except_own`` leaves out those that the campaign queued itself, as in ``attempted_candidates``.
     """
-    query = text(
-        """
-        SELECT r.item FROM reference_energy r
-        JOIN campaign m ON coalesce(m.verification_level, m.level) = r.level
-        WHERE m.name = :campaign AND r.kind = 'slab' AND NOT (:except_own AND EXISTS (
-            SELECT 1 FROM queue q WHERE q.item = r.item AND q.level = r.level
-                AND q.kind = 'slab' AND q.campaign = :campaign
-        ))
-        """
+    query = (
+        select(ReferenceEnergyRow.item)
+        .join(CampaignRow, CampaignRow.verified_at == ReferenceEnergyRow.level)
+        .where(CampaignRow.name == campaign, ReferenceEnergyRow.kind == "slab")
     )
+    if except_own:
+        own = exists().where(
+            QueueRow.item == ReferenceEnergyRow.item,
+            QueueRow.level == ReferenceEnergyRow.level,
+            QueueRow.kind == "slab",
+            QueueRow.campaign == campaign,
+        )
+        query = query.where(~own)
     with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "except_own": except_own}))
+        return frozenset(session.scalars(query))

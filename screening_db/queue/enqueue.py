@@ -6,7 +6,7 @@ the label. It keeps the priority and the name of the campaign that queued it fir
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations.attempts import (
@@ -15,19 +15,13 @@ from screening_db.calculations.attempts import (
 from screening_db.database.bulk import add_new, batches
 from screening_db.database.engine import Database
 from screening_db.queue.dependencies import delete_dependencies
-from screening_db.tables.screening import CandidateRow
+from screening_db.tables.screening import CampaignItemRow, CampaignRow, CandidateRow
 from screening_db.tables.verification import (
     LabelRow,
     QueueRow,
 )
 
 WAITING = ("queued", "waiting", "held")
-# The first other campaign of the same level that queued an item too.
-_HEIR = (
-    "SELECT min(m.name) FROM campaign m JOIN campaign_item i ON i.campaign = m.name "
-    "AND i.stage = 'placement' AND i.item_id = :item AND i.state = 'queued' "
-    "WHERE coalesce(m.verification_level, m.level) = :level AND m.name <> :campaign"
-)
 
 
 def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
@@ -72,13 +66,26 @@ def withdraw(session: Session, campaign: str, level: str, items: Sequence[str]) 
 
 
 def _handed_over(session: Session, campaign: str, level: str, item: str) -> bool:
-    values = {"item": item, "level": level, "campaign": campaign}
-    heir = session.execute(text(_HEIR), values).scalar_one()
+    """Give an adslab to the first other campaign of its level that queued it, if there is one."""
+    others = (
+        select(func.min(CampaignRow.name))
+        .join(CampaignItemRow, CampaignItemRow.campaign == CampaignRow.name)
+        .where(
+            CampaignItemRow.stage == "placement",
+            CampaignItemRow.item_id == item,
+            CampaignItemRow.state == "queued",
+            CampaignRow.verified_at == level,
+            CampaignRow.name != campaign,
+        )
+    )
+    heir = session.scalar(others)
     if heir is None:
         return False
     session.execute(
-        text("UPDATE queue SET campaign = :heir WHERE item = :item AND level = :level"),
-        {"heir": heir, "item": item, "level": level},
+        update(QueueRow)
+        .where(QueueRow.item == item, QueueRow.level == level)
+        .values(campaign=heir)
+        .execution_options(synchronize_session=False)
     )
     return True
 

@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
+from screening_db.tables.screening import CampaignItemRow, CampaignRow
+from screening_db.tables.verification import CalculationRow
 
 ItemKey = tuple[str, str]  # item, level
 # A string, a quoted name, or one other character: what a condition is read by.
@@ -227,15 +229,20 @@ def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]
 
     Times are seconds since 1970, UTC, as workers told them.
     """
-    query = text(
-        """
-        SELECT i.item_id FROM campaign_item i
-        JOIN campaign m ON m.name = i.campaign
-        JOIN calculation c ON c.item = i.item_id
-            AND c.level = coalesce(m.verification_level, m.level)
-        WHERE i.campaign = :campaign AND i.stage = 'placement' AND c.state = 'converged'
-            AND c.ended_at > :since
-        """
+    query = (
+        select(CampaignItemRow.item_id)
+        .join(CampaignRow, CampaignRow.name == CampaignItemRow.campaign)
+        .join(
+            CalculationRow,
+            (CalculationRow.item == CampaignItemRow.item_id)
+            & (CalculationRow.level == CampaignRow.verified_at),
+        )
+        .where(
+            CampaignItemRow.campaign == campaign,
+            CampaignItemRow.stage == "placement",
+            CalculationRow.state == "converged",
+            CalculationRow.ended_at > since,
+        )
     )
     with db.read() as session:
-        return frozenset(session.scalars(query, {"campaign": campaign, "since": since}))
+        return frozenset(session.scalars(query))

@@ -14,12 +14,15 @@ from typing import Any, Literal
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from screening_db.tables.base import Base, finite, one_of
@@ -129,10 +132,15 @@ class CampaignRow(Base):
     def __post_init__(self) -> None:
         self.screened_with = self.screened_with or self.checkpoint_sha256
 
-    @property
+    @hybrid_property
     def verified_at(self) -> str:
         """Return the level of theory that the campaign's candidates are verified at."""
-        return self.verification_level or self.level
+        return self.level if self.verification_level is None else self.verification_level
+
+    @verified_at.inplace.expression
+    @classmethod
+    def _verified_at(cls) -> ColumnElement[str]:
+        return func.coalesce(cls.verification_level, cls.level)
 
 
 class CandidateRow(Base):
