@@ -1,7 +1,6 @@
 """Arguments and options that several commands share, and the database that they name."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +18,13 @@ DatabaseOption = Annotated[
 ]
 
 
-@contextmanager
-def opened_database(option: str | None) -> Iterator["Database"]:
-    """Open the database that the option or the environment names; it must exist."""
+def opened_database(option: str | None) -> "AbstractContextManager[Database]":
+    """Open the database that the option or the environment names, which must exist; then close it.
+
+    Raises:
+        NoDatabaseError: it does not exist.
+    """
     from flows.config.settings import read_settings
     from flows.records.locations import existing_database
 
-    db = existing_database(read_settings(), option)
-    try:
-        yield db
-    finally:
-        db.close()
+    return closing(existing_database(read_settings(), option))

@@ -23,6 +23,13 @@ class TerminalHandler(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
+class RunLogHandler(logging.handlers.RotatingFileHandler):
+    """Write records to the run log; a full disk ends the run by itself, not through its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Leave out a record that cannot be written."""
+
+
 def log_to_terminal(level: int) -> None:
     """Print records of ``level`` and above to stderr, each as one line."""
     handler = TerminalHandler(level)
@@ -44,9 +51,7 @@ def terminal_level() -> int:
 def run_log(file: Path) -> Iterator[None]:
     """Append the records of the block to ``file``, with time and level; the file stays small."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(
-        file, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8", delay=True
-    )
+    handler = RunLogHandler(file, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setLevel(logging.INFO)
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s")
     formatter.converter = time.gmtime

@@ -1,10 +1,16 @@
-"""Which database a command means, and where its Parquet lake lies."""
+"""Which database a command means, where the files beside it lie, and the log of its runs."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE, Settings
+from flows.display.log import run_log
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import NoDatabaseError
+
+logger = logging.getLogger(__name__)
 
 
 def choose_database(settings: Settings, stated: str | None, option: str | None) -> str:
@@ -42,3 +48,20 @@ def models_folder(database: Database) -> Path:
     """Return the folder beside a database in which its fine-tuned checkpoints lie."""
     lake = lake_folder(database)
     return lake.with_name(f"{lake.name}.models")
+
+
+@contextmanager
+def logged_run(database: Database, title: str) -> Iterator[None]:
+    """Log the block to ``<database>.log``, from its start to its end, and close the database."""
+    lake = lake_folder(database)
+    try:
+        with run_log(lake.with_name(f"{lake.name}.log")):
+            logger.info("%s: started on %s", title, database.where)
+            try:
+                yield
+            except BaseException as fault:
+                logger.info("%s: stopped by %s: %s", title, type(fault).__name__, fault)
+                raise
+            logger.info("%s: finished", title)
+    finally:
+        database.close()

@@ -1,5 +1,6 @@
 """The screening flow: bulks to a filled verification queue, one Prefect task run for each chunk."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from flows.screening.surfaces import SlabRequest, cut_bulk
 from screening_db.database.engine import Database
 from screening_db.records.predictions import done_chunks
 from tasks.enumeration.surfaces import BulkSurfaces
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,12 +150,15 @@ def _score_missing(screening: Screening) -> None:
     request = screening.request()
     total = sum(chunk.placements for chunk in screening.chunks)
     left = sum(chunk.placements for chunk in missing.values())
+    logger.info("%d placements in %d chunks are left of %d", left, len(missing), total)
     with progress_bar(screening.store.campaign, total, total - left, "placements") as advance:
 
         @task(name="score chunk", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
         def chunk_task(chunk_id: str) -> int:
             chunk = missing[chunk_id]
-            return score_chunk(screening.client, chunk, request, screening.store, advance)
+            known = score_chunk(screening.client, chunk, request, screening.store, advance)
+            logger.info("chunk %.12s: %d placements", chunk_id, chunk.placements)
+            return known
 
         known = sum(chunk_task(chunk_id) for chunk_id in missing)
     if known:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.config.campaign import Campaign
 from flows.config.settings import read_settings
-from flows.records.locations import choose_database
+from flows.records.locations import choose_database, logged_run
 from flows.screening.adopt_designs import adopt_designs, designs_campaign
 from flows.screening.generated import GeneratedDesigns, show_generated, write_generated
 from model.generation.design import load_designer
@@ -48,11 +48,9 @@ def _campaign(name: str, generation: GenerationRequest, request: DesignRequest) 
 
 def _enter(made: GeneratedDesigns, campaign: Campaign, database: str | None) -> None:
     db = open_database(choose_database(read_settings(), None, database))
-    try:
+    with logged_run(db, f"generate for {campaign.name}"):
         entered = adopt_designs(made, campaign, db)
         print(f"campaign     {campaign.name}: {entered} candidates in {db.where}")
-    finally:
-        db.close()
 
 
 def run_generation(generation: GenerationRequest) -> GeneratedDesigns:

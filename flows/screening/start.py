@@ -18,6 +18,7 @@ from flows.records.locations import (
     choose_database,
     database_if_there,
     lake_folder,
+    logged_run,
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
@@ -35,7 +36,7 @@ def start_screening(file: Path, database: str | None) -> None:
     campaign = load_campaign(file)
     address = choose_database(settings, campaign.database, database)
     db, resolved = open_campaign(address, campaign, file.parent, settings)
-    try:
+    with logged_run(db, f"screen {campaign.name}"):
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
             if find_campaign(db, campaign.name).status == "finished":
@@ -46,8 +47,6 @@ def start_screening(file: Path, database: str | None) -> None:
         show_funnel(db, campaign.name)
         print(f"database     {db.where}")
         print(f"predictions  {lake_folder(db) / 'predictions'}")
-    finally:
-        db.close()
 
 
 def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:

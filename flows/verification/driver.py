@@ -5,6 +5,7 @@ lost: what ended with it can be claimed again, and jobs that outlive it are take
 driver at the same location, with their results.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -27,6 +28,8 @@ from screening_db.queue.lease import Lease
 from screening_db.queue.queue import claim, heartbeat, release
 from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
 from tasks.verification.engines import FailureKind
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,9 @@ class Driver:
             release(self.db, leases)
 
     def _record(self, result: WorkResult) -> None:
+        computed = result.verified is not None or result.energy_ev is not None
+        outcome = "computed" if computed else f"{result.failure}: {result.message}"
+        logger.info("%s %.12s: %s", result.lease.kind, result.lease.item, outcome)
         record_reference_energies(self.db, self.settings.level, result.reference_energies)
         if result.failure is FailureKind.NOT_INSTALLED:
             self._record_not_installed(result)

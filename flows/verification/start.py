@@ -10,7 +10,7 @@ from flows.config.batch_profile import load_batch_profile
 from flows.config.engines import read_engine_locations
 from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
-from flows.records.locations import existing_database, lake_folder, work_folder
+from flows.records.locations import existing_database, lake_folder, logged_run, work_folder
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.queries.campaigns import find_campaign
 
@@ -47,7 +47,7 @@ def start_verification(
     """
     settings = read_settings()
     db, began = existing_database(settings, database), time.monotonic()
-    try:
+    with logged_run(db, f"verify {campaign}"):
         counts = run_verification(
             db,
             find_campaign(db, campaign),
@@ -60,8 +60,6 @@ def start_verification(
         show_verified(db, campaign)
         rate = f"{seconds:.0f} s, {60 * counts.ended / seconds:.1f} a minute"
         print(f"{counts} in this run, {rate}")
-    finally:
-        db.close()
 
 
 def place_to_compute(

@@ -85,6 +85,14 @@ def test_a_screening_ends_with_ranking_funnel_and_paths(screened: tuple[Any, Any
     assert "Traceback" not in said.err
 
 
+def test_a_screening_is_logged_beside_its_database(screened: tuple[Any, Any]) -> None:
+    workplace, said = screened
+    log = workplace.database.with_suffix(".log").read_text()
+    assert "screen tiny: started" in log
+    assert "screen tiny: finished" in log
+    assert "started" not in said.err
+
+
 def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> None:
     found = tables(screened[0].database)
     items = found["campaign_item"]
