@@ -1,4 +1,4 @@
-"""What a model reads and what it answers.
+"""Inputs and outputs of a model: configurations in, predictions out.
 
 Units   positions and cells in Å, energies in eV.
 Shapes  N atoms.
@@ -6,15 +6,18 @@ Shapes  N atoms.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
 
 @dataclass(frozen=True)
 class Configuration:
-    """One adslab as a model reads it: its text, its atoms and the level asked for.
+    """One adslab as a model reads it: its text, its atoms and the level to predict at.
 
     ``text`` is the configuration text without the level tag; ``numbers_N`` is empty where only
     the text is known. ``tags_N`` is 0 for bulk, 1 for surface and 2 for adsorbate atoms; rows of
@@ -29,6 +32,27 @@ class Configuration:
     cell_33: NDArray[np.float64]
     tags_N: NDArray[np.int64]
     pbc: tuple[bool, bool, bool] = (True, True, True)
+
+    @classmethod
+    def from_atoms(
+        cls, atoms: "Atoms", *, candidate_id: str, level: str, text: str
+    ) -> "Configuration":
+        """Return the configuration of tagged atoms in a periodic cell; arrays are copied."""
+        return cls(
+            candidate_id=candidate_id,
+            level=level,
+            text=text,
+            numbers_N=atoms.numbers.astype(np.int64),
+            positions_N3=atoms.positions.copy(),
+            cell_33=atoms.cell.array.copy(),
+            tags_N=atoms.get_tags().astype(np.int64),
+        )
+
+    @classmethod
+    def from_text(cls, text: str, *, candidate_id: str, level: str) -> "Configuration":
+        """Return a configuration without atoms: only its text is known."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(candidate_id, level, text, none, np.zeros((0, 3)), np.zeros((3, 3)), none)
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a checkpoint was trained on at each level: outside it, an answer is a guess."""
+    """Elements and adsorbates that a checkpoint was trained on, by level; outside it guesses."""
 
     elements: dict[str, frozenset[str]]  # level -> symbols seen at that level
     adsorbates: dict[str, frozenset[str]]  # level -> formulas seen at that level

@@ -22,13 +22,13 @@ from ase.data import atomic_numbers, chemical_symbols, reference_states
 
 from flows.learning.training import read_recipe, train, training_plan
 from model.contract import Configuration
-from model.data.rows import UNRELAXED, Row
+from model.data.rows import TABLE_SCHEMA, UNRELAXED, Row
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.configuration_text import parse_text
 from model.training.run import split_table
 from model.uncertainty.modes import TEXT_MODE
 from tasks.prediction.featurise import configuration_text
-from tasks.training_data.table import SCHEMA, Label, text_row, write_table
+from tasks.training_data.table import Label, text_row, write_table
 
 RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"
 CHANGES = ("align=null",)
@@ -60,8 +60,10 @@ def _write_distilled(options: argparse.Namespace, file: Path) -> None:
     extra = [
         asdict(text_row(_label(c, p.energy_ev), c.text)) for c, p in zip(found, said, strict=True)
     ]
-    labelled = pq.read_table(options.table).select(SCHEMA.names).cast(SCHEMA)
-    write_table(file, pa.concat_tables([labelled, pa.Table.from_pylist(extra, schema=SCHEMA)]))
+    labelled = pq.read_table(options.table).select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)
+    write_table(
+        file, pa.concat_tables([labelled, pa.Table.from_pylist(extra, schema=TABLE_SCHEMA)])
+    )
 
 
 def _label(configuration: Configuration, energy_ev: float) -> Label:
@@ -104,14 +106,11 @@ def _on_metal(row: Row, old: str, new: str) -> Configuration:
     centre_3[2] = atoms.positions[is_slab_N, 2].max() + height
     atoms.positions[~is_slab_N] = molecule_A3 + centre_3
     text = parse_text(row.text)
-    return Configuration(
+    return Configuration.from_atoms(
+        atoms,
         candidate_id=f"{row.pair}@{new}",
         level=row.level,
         text=configuration_text(atoms, text.adsorbate, new, text.miller),
-        numbers_N=atoms.numbers.astype(np.int64),
-        positions_N3=atoms.positions.copy(),
-        cell_33=atoms.cell.array.copy(),
-        tags_N=row.tags_N,
     )
 
 

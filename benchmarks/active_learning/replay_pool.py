@@ -189,10 +189,7 @@ def _configuration(surface: str, facet: str, slab: Atoms | None) -> Configuratio
     """Return a clean surface as a configuration; no site is known, so its text names none."""
     atoms = Atoms() if slab is None else slab
     text = f"H</s>{surface} ({' '.join(re.findall('[0-9]', facet))})</s>[]"
-    numbers_N = atoms.numbers.astype(np.int64)
-    return Configuration(
-        surface, "mamun", text, numbers_N, atoms.positions, atoms.cell.array, atoms.get_tags()
-    )
+    return Configuration.from_atoms(atoms, candidate_id=surface, level="mamun", text=text)
 
 
 def _fractions(surfaces: pd.DataFrame) -> NDArray[np.float64]:

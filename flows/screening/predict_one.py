@@ -13,7 +13,6 @@ from tasks.prediction.adslab_file import (
     AdslabDescription,
     adslab_configuration,
     adslab_from_file,
-    text_configuration,
 )
 
 _Z90 = 1.645
@@ -25,7 +24,9 @@ def predict_text(text: str, model: str, level: str | None) -> list[Prediction]:
     parse_text(text)
     predictor = load_predictor(model)
     levels = _levels(predictor.domain, level, parse_text(text).adsorbate)
-    return predictor.predict([text_configuration(text, name) for name in levels])
+    return predictor.predict(
+        [Configuration.from_text(text, candidate_id="this configuration", level=n) for n in levels]
+    )
 
 
 def predict_file(

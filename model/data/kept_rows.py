@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.checkpoint import Checkpoint
-from model.data.rows import Row, read_rows
+from model.data.rows import COMPACT_SCHEMA, Row, read_rows
 from model.data.splits import HOLD_OUT_SHARES, assign_part
 from model.errors import ModelError
 
@@ -25,25 +25,12 @@ HOLD_OUT, REPLAY = "hold-out.parquet", "replay.parquet"
 REPLAYED = 350  # pairs of a set: what the wheel has room for
 _DECIMALS = {HOLD_OUT: 3, REPLAY: 2}
 
-_PLAIN = ("uid", "pair", "group", "set", "level", "adsorbate", "text", "kind", "part")
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in _PLAIN]
-    + [
-        ("fold", pa.int32()),
-        ("energy_ev", pa.float64()),
-        ("numbers", pa.list_(pa.int16())),
-        ("positions", pa.list_(pa.float32())),
-        ("cell", pa.list_(pa.float32())),
-        ("tags", pa.list_(pa.int8())),
-    ]
-)
-
 
 def write_kept_rows(folder: Path, train: Sequence[Row], held_out: Sequence[Row]) -> None:
     """Write both files into a checkpoint's folder, which is sealed after it."""
     parted = [replace(row, part=assign_part(row.pair, HOLD_OUT_SHARES)) for row in held_out]
-    write_rows(folder / HOLD_OUT, parted)
-    write_rows(folder / REPLAY, replay_sample(train))
+    write_compact_rows(folder / HOLD_OUT, parted)
+    write_compact_rows(folder / REPLAY, replay_sample(train))
 
 
 def copy_kept_rows(parent: Checkpoint, folder: Path) -> None:
@@ -91,11 +78,11 @@ def replay_sample(train: Sequence[Row], *, at_most: int = REPLAYED) -> list[Row]
     return [row for row in train if (row.set, row.pair) in kept]
 
 
-def write_rows(file: Path, rows: Sequence[Row]) -> None:
+def write_compact_rows(file: Path, rows: Sequence[Row]) -> None:
     """Write rows as ``model.data.rows.read_rows`` reads them, equal rows as equal files."""
     decimals = _DECIMALS[file.name]
     pq.write_table(
-        pa.Table.from_pylist([_values(row, decimals) for row in rows], schema=_SCHEMA),
+        pa.Table.from_pylist([_values(row, decimals) for row in rows], schema=COMPACT_SCHEMA),
         file,
         compression="zstd",
         compression_level=19,
@@ -104,12 +91,13 @@ def write_rows(file: Path, rows: Sequence[Row]) -> None:
 
 
 def _values(row: Row, decimals: int) -> dict[str, object]:
-    return {name: getattr(row, name) for name in (*_PLAIN, "fold", "energy_ev")} | {
+    structure = {
         "numbers": row.numbers_N.tolist(),
         "positions": row.positions_N3.round(decimals).ravel().tolist(),
         "cell": row.cell_33.ravel().tolist(),
         "tags": row.tags_N.tolist(),
     }
+    return {name: structure.get(name, getattr(row, name, None)) for name in COMPACT_SCHEMA.names}
 
 
 def _read(checkpoint: Checkpoint, name: str) -> list[Row]:

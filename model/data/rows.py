@@ -11,16 +11,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model.contract import Configuration
 from model.errors import ModelError
 
-COLUMNS = (
-    *("uid", "pair", "set", "level", "adsorbate", "text", "kind", "fold", "energy_ev"),
-    *("numbers", "positions", "cell", "tags"),
+_STRING = pa.string()
+_NAMES = [(name, _STRING) for name in ("uid", "pair", "group", "set", "level", "adsorbate")]
+_LABEL = [("fold", pa.int32()), ("energy_ev", pa.float64())]
+# The training table. Rows of a checkpoint are smaller: without what the text says again, with the
+# part that each row plays, and with structures in narrower types.
+TABLE_SCHEMA = pa.schema(
+    [
+        *_NAMES,
+        *[("bulk", _STRING), ("miller", pa.list_(pa.int32()))],
+        *[("text", _STRING), ("kind", _STRING)],
+        *_LABEL,
+        *[("numbers", pa.list_(pa.int32())), ("positions", pa.list_(pa.float64()))],
+        *[("cell", pa.list_(pa.float64())), ("tags", pa.list_(pa.int32()))],
+    ]
 )
+COMPACT_SCHEMA = pa.schema(
+    [
+        *_NAMES,
+        *[("text", _STRING), ("kind", _STRING), ("part", _STRING)],
+        *_LABEL,
+        *[("numbers", pa.list_(pa.int16())), ("positions", pa.list_(pa.float32()))],
+        *[("cell", pa.list_(pa.float32())), ("tags", pa.list_(pa.int8()))],
+    ]
+)
+_STRUCTURE = ("numbers", "positions", "cell", "tags")
+# Both have them; tables written before there were groups have none.
+_REQUIRED = [name for name in COMPACT_SCHEMA.names if name not in ("group", "part")]
 # Kinds of row that a screening also sees: nothing in them knows the relaxed adslab.
 UNRELAXED = ("unrelaxed", "initial", "clean", "text")
 
@@ -72,12 +96,12 @@ def read_rows(file: Path) -> list[Row]:
         table = pq.read_table(file)
     except (OSError, ValueError) as cause:
         raise ModelError(f"{file} is not a Parquet training table: {cause}") from cause
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
+    if missing := [name for name in _REQUIRED if name not in table.column_names]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
     # Tables written before there were groups: the bulk stands for the surface.
     group = next((name for name in ("group", "bulk") if name in table.column_names), "pair")
     part = [name for name in ("part",) if name in table.column_names]
-    names = list(dict.fromkeys((*COLUMNS, group, *part)))
+    names = list(dict.fromkeys((*_REQUIRED, group, *part)))
     rows = [_row(values, group) for values in table.select(names).to_pylist()]
     for row in rows:
         if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
@@ -87,7 +111,7 @@ def read_rows(file: Path) -> list[Row]:
 
 def _row(values: dict[str, Any], group: str) -> Row:
     return Row(
-        **{name: values[name] for name in COLUMNS[:9]},
+        **{name: values[name] for name in _REQUIRED if name not in _STRUCTURE},
         numbers_N=np.asarray(values["numbers"], dtype=np.int64),
         positions_N3=np.asarray(values["positions"], dtype=np.float64).reshape(-1, 3),
         cell_33=np.asarray(values["cell"] or np.zeros(9), dtype=np.float64).reshape(3, 3),

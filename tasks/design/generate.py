@@ -151,18 +151,13 @@ def _predicted(
     designs: Sequence[Design], predictor: Predictor, request: DesignRequest
 ) -> list[Design]:
     valid = {d.number: d.adslab for d in designs if d.adslab is not None}
-    predictions = predictor.predict([_configuration(a, request.level) for a in valid.values()])
+    predictions = predictor.predict(
+        [
+            Configuration.from_atoms(
+                a.atoms, candidate_id=a.candidate_id, level=request.level, text=a.text
+            )
+            for a in valid.values()
+        ]
+    )
     found = dict(zip(valid, predictions, strict=True))
     return [replace(design, prediction=found.get(design.number)) for design in designs]
-
-
-def _configuration(adslab: Adslab, level: str) -> Configuration:
-    return Configuration(
-        candidate_id=adslab.candidate_id,
-        level=level,
-        text=adslab.text,
-        numbers_N=adslab.atoms.numbers.astype(np.int64),
-        positions_N3=adslab.atoms.positions.copy(),
-        cell_33=adslab.atoms.cell.array.copy(),
-        tags_N=adslab.atoms.get_tags().astype(np.int64),
-    )

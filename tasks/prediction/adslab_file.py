@@ -54,29 +54,8 @@ def adslab_configuration(
     """Return what a predictor reads of a tagged adslab at one level of theory."""
     slab = adslab[adslab.get_tags() != _ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
-    return Configuration(
-        candidate_id=name,
-        level=level,
-        text=configuration_text(adslab, named.adsorbate, bulk, named.miller),
-        numbers_N=adslab.numbers.astype(np.int64),
-        positions_N3=adslab.positions,
-        cell_33=adslab.cell.array,
-        tags_N=adslab.get_tags().astype(np.int64),
-    )
-
-
-def text_configuration(text: str, level: str) -> Configuration:
-    """Return a configuration that is known by its text alone."""
-    none = np.zeros(0, dtype=np.int64)
-    return Configuration(
-        candidate_id="this configuration",
-        level=level,
-        text=text,
-        numbers_N=none,
-        positions_N3=np.zeros((0, 3)),
-        cell_33=np.zeros((3, 3)),
-        tags_N=none,
-    )
+    text = configuration_text(adslab, named.adsorbate, bulk, named.miller)
+    return Configuration.from_atoms(adslab, candidate_id=name, level=level, text=text)
 
 
 def _read(file: Path) -> Atoms:

@@ -42,14 +42,8 @@ def featurise(
     mismatch = check_site(adslab, text)
     if mismatch:
         raise SiteMismatchError(mismatch)
-    return Configuration(
-        candidate_id=adslab.candidate_id,
-        level=level,
-        text=text,
-        numbers_N=adslab.atoms.numbers.astype(np.int64),
-        positions_N3=adslab.atoms.positions.copy(),
-        cell_33=adslab.atoms.cell.array.copy(),
-        tags_N=adslab.atoms.get_tags().astype(np.int64),
+    return Configuration.from_atoms(
+        adslab.atoms, candidate_id=adslab.candidate_id, level=level, text=text
     )
 
 

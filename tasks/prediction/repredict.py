@@ -6,8 +6,6 @@ Units   energies in eV, lengths in Å.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from model.contract import Configuration, Predictor
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.placements import adslab_from_recipe, surface_sites
@@ -106,13 +104,7 @@ def _designed(stored: StoredCandidate, slab: Slab, level: str) -> _Read:
             "generate it again into another campaign"
         )
     atoms = structure_from_text(stored.structure)
-    configuration = Configuration(
-        candidate_id=stored.candidate_id,
-        level=level,
-        text=text,
-        numbers_N=atoms.numbers.astype(np.int64),
-        positions_N3=atoms.positions.copy(),
-        cell_33=atoms.cell.array.copy(),
-        tags_N=atoms.get_tags().astype(np.int64),
+    configuration = Configuration.from_atoms(
+        atoms, candidate_id=stored.candidate_id, level=level, text=text
     )
     return _Read(slab.slab_id, stored, configuration, stored.structure)

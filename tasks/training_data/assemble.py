@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from ase import Atoms
 
+from model.data.rows import TABLE_SCHEMA
 from model.text.configuration_text import parse_text
 from tasks.enumeration.adsorbates import species_name
 from tasks.errors import Refusal, UserError
@@ -39,7 +40,6 @@ from tasks.training_data.sources import (
     sets_by_name,
 )
 from tasks.training_data.table import (
-    SCHEMA,
     Label,
     TrainingRow,
     read_training_tables,
@@ -118,7 +118,7 @@ def assemble_table(
     tables = []
     for spec in shipped_sets(names):
         rows, report = set_rows(data, spec)
-        tables.append(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+        tables.append(pa.Table.from_pylist([asdict(row) for row in rows], schema=TABLE_SCHEMA))
         yield report
     if emt is not None:
         parts = sorted(emt.glob("part-*.parquet"))

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from model.data.rows import TABLE_SCHEMA
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import Bulk, BulkSpec, FormulaSpec, alloy_specs, resolve_bulks
 from tasks.enumeration.lattice_planes import Miller
@@ -29,14 +30,7 @@ from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.identity import seed_from
-from tasks.training_data.table import (
-    SCHEMA,
-    Label,
-    TrainingRow,
-    read_tables,
-    training_row,
-    write_table,
-)
+from tasks.training_data.table import Label, TrainingRow, read_tables, training_row, write_table
 from tasks.verification.engines import EngineError
 from tasks.verification.labels.energies import MemoryCache
 from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
@@ -154,7 +148,7 @@ def write_part(job: SlabJob, *, out: Path, seed: int) -> Path:
         rows, outcomes = relax_slab(job, seed=seed)
         ended = pa.Table.from_pylist([asdict(item) for item in outcomes], schema=OUTCOMES)
         write_table(out / f"outcomes-{job.slab.slab_id[:20]}.parquet", ended)
-        write_table(part, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+        write_table(part, pa.Table.from_pylist([asdict(row) for row in rows], schema=TABLE_SCHEMA))
     return part
 
 

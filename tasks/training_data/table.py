@@ -16,33 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
+from model.data.rows import TABLE_SCHEMA
 from model.text.configuration_text import ConfigurationText
 from tasks.enumeration.lattice_planes import Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 
 Kind = Literal["unrelaxed", "relaxed", "initial", "clean", "text"]
-
-SCHEMA = pa.schema(
-    [
-        ("uid", pa.string()),
-        ("pair", pa.string()),
-        ("group", pa.string()),
-        ("set", pa.string()),
-        ("level", pa.string()),
-        ("adsorbate", pa.string()),
-        ("bulk", pa.string()),
-        ("miller", pa.list_(pa.int32())),
-        ("text", pa.string()),
-        ("kind", pa.string()),
-        ("fold", pa.int32()),
-        ("energy_ev", pa.float64()),
-        ("numbers", pa.list_(pa.int32())),
-        ("positions", pa.list_(pa.float64())),
-        ("cell", pa.list_(pa.float64())),
-        ("tags", pa.list_(pa.int32())),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -116,7 +96,9 @@ def text_row(label: Label, text: str) -> TrainingRow:
 
 def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
     """Write a table beside its place and move it there whole; return the number of rows."""
-    return write_table(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+    return write_table(
+        path, pa.Table.from_pylist([asdict(row) for row in rows], schema=TABLE_SCHEMA)
+    )
 
 
 def write_table(path: Path, table: pa.Table) -> int:
@@ -146,4 +128,4 @@ def read_training_tables(paths: Sequence[Path]) -> pa.Table:
 def _in_schema(table: pa.Table) -> pa.Table:
     if "group" not in table.column_names:
         table = table.append_column("group", table["bulk"])
-    return table.select(SCHEMA.names).cast(SCHEMA)
+    return table.select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)

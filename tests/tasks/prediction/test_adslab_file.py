@@ -13,7 +13,6 @@ from tasks.prediction.adslab_file import (
     AdslabDescription,
     adslab_configuration,
     adslab_from_file,
-    text_configuration,
 )
 from tasks.structures.cif import cif_text
 
@@ -70,7 +69,3 @@ def test_a_molecule_in_a_box_is_no_adslab(tmp_path: Path) -> None:
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"read from a file, got .*none\.cif, which is none"):
         adslab_from_file(tmp_path / "none.cif", "CO")
-
-
-def test_a_text_alone_has_no_atoms() -> None:
-    assert len(text_configuration("H</s>Cu (1 1 1)</s>[]", "emt").numbers_N) == 0

@@ -11,7 +11,7 @@ from ase.build import fcc111
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from model.data.rows import read_rows
+from model.data.rows import TABLE_SCHEMA, read_rows
 from model.text.configuration_text import parse_text
 from tasks.errors import UserError
 from tasks.structures.standard_frame import clean_frame, standard_frame
@@ -20,7 +20,6 @@ from tasks.training_data.assemble import assemble_table, set_rows
 from tasks.training_data.assemble import main as assemble_main
 from tasks.training_data.benchmark_tables import PUBLISHED
 from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, sets_by_name
-from tasks.training_data.table import SCHEMA
 
 TEXT = "CO</s>Cu3Pt (1 1 0)</s>[C Cu atop [Cu Cu Pt C]]"
 
@@ -209,7 +208,7 @@ def test_initial_frames_bring_their_relaxed_ends(tmp_path: Path) -> None:
 def test_parts_written_before_there_were_groups_join_the_table(tmp_path: Path) -> None:
     write_texts(tmp_path)
     (row,), _ = set_rows(tmp_path, spec("oc20_text"))
-    old = pa.Table.from_pylist([replace(row, group="").__dict__], schema=SCHEMA)
+    old = pa.Table.from_pylist([replace(row, group="").__dict__], schema=TABLE_SCHEMA)
     pq.write_table(old.drop_columns(["group"]), tmp_path / "part-0.parquet")
     list(assemble_table(tmp_path, tmp_path, tmp_path / "out.parquet", ["oc20_text"]))
     groups = pq.read_table(tmp_path / "out.parquet")["group"].to_pylist()

@@ -9,6 +9,7 @@ from ase.build import fcc111, fcc211, hcp0001
 from ase.constraints import FixAtoms
 from ase.io import write
 
+from model.data.rows import TABLE_SCHEMA
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.errors import Refusal, UserError
 from tasks.structures.standard_frame import bulk_formula, standard_frame
@@ -17,7 +18,7 @@ from tasks.training_data.assemble import set_rows
 from tasks.training_data.ideal_slab import ideal_slab
 from tasks.training_data.recovered_placements import PlacementRecovery, RecoveredPlacement
 from tasks.training_data.sources import LabelledStructure, SetSpec, miller_from_facet, read_frames
-from tasks.training_data.table import SCHEMA, Label, training_row, write_rows
+from tasks.training_data.table import Label, training_row, write_rows
 
 
 def truncated(facet: str = "111") -> Atoms:
@@ -218,7 +219,7 @@ def test_a_table_is_written_whole_with_its_columns(tmp_path: Path) -> None:
     rows, _ = set_rows(tmp_path, _write_set(tmp_path))
     assert write_rows(tmp_path / "out" / "train.parquet", rows) == 2
     table = pq.read_table(tmp_path / "out" / "train.parquet")
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(TABLE_SCHEMA)
     assert len(table["positions"][0].as_py()) == 3 * len(table["numbers"][0].as_py())
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["train.parquet"]
 
