@@ -1,4 +1,4 @@
-"""What a deployments file may say: which campaigns run where, when, and who is told of it.
+"""A deployments file: which campaigns run where and when, and which webhook is notified.
 
 Paths are relative to the file; times are of ``timezone``.
 """
@@ -138,7 +138,7 @@ class Deployments(YamlModel):
     timezone: str = "UTC"
     concurrency: Concurrency = Concurrency()
     webhook: str | None = None
-    tell: list[Event] = Field(default=list(EVENTS))
+    notify: list[Event] = Field(default=list(EVENTS))
     campaigns: list[DeployedCampaign] = Field(min_length=1)
 
     @field_validator("timezone")

@@ -2,7 +2,7 @@
 
 They take a campaign file and simple values, so that a server can store them. Where a run computes
 is decided inside it, as on the command line; a task runner bound to a deployed flow would be lost.
-Each ends with one line about what it did, which the server shows and the webhook is told.
+Each ends with one line about what it did, which the server shows and the webhook gets.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +30,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow[_P, _T]]:
-    """Return the decorator of a flow of whose every end the webhook is told."""
+def _campaign_flow(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow[_P, _T]]:
+    """Return the decorator of a flow that notifies the webhook however it ends."""
     return flow(
         name=name,
         flow_run_name=flow_run_name,
@@ -41,13 +41,13 @@ def _told_of(name: str, flow_run_name: str) -> Callable[[Callable[_P, _T]], Flow
     )
 
 
-@_told_of(name="screen-campaign", flow_run_name="screen {campaign}")
+@_campaign_flow(name="screen-campaign", flow_run_name="screen {campaign}")
 def screen_campaign(
     file: Path,
     campaign: str,
     database: str | None = None,
     webhook: str | None = None,
-    tell: Sequence[Event] = EVENTS,
+    notify: Sequence[Event] = EVENTS,
 ) -> State[None]:
     """Run a campaign, or go on with one that was stopped: ``sabatier screen FILE``."""
     stated = _require_name(file, campaign)
@@ -55,7 +55,7 @@ def screen_campaign(
     return Completed(message=screening_summary(_database(stated, database), campaign))
 
 
-@_told_of(name="verify-campaign", flow_run_name="verify {campaign}")
+@_campaign_flow(name="verify-campaign", flow_run_name="verify {campaign}")
 def verify_campaign(
     file: Path,
     campaign: str,
@@ -66,20 +66,20 @@ def verify_campaign(
     jobs: int | None = None,
     profile: Path | None = None,
     webhook: str | None = None,
-    tell: Sequence[Event] = EVENTS,
+    notify: Sequence[Event] = EVENTS,
 ) -> State[None]:
     """Drain the queue of a campaign: ``sabatier verify CAMPAIGN``.
 
     Runs of all campaigns share the limit ``sabatier-verifications`` and wait for their turn.
     """
     where = _database(_require_name(file, campaign), database)
-    asked = VerificationRequest(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file names the places
+    request = VerificationRequest(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file was checked
     with concurrency(VERIFICATIONS):
-        start_verification(campaign, limit, None, asked, where)
+        start_verification(campaign, limit, None, request, where)
     return Completed(message=label_summary(where, campaign))
 
 
-@_told_of(name="loop-campaign", flow_run_name="loop {campaign}")
+@_campaign_flow(name="loop-campaign", flow_run_name="loop {campaign}")
 def loop_campaign(
     file: Path,
     campaign: str,
@@ -87,7 +87,7 @@ def loop_campaign(
     budget: int | None = None,
     database: str | None = None,
     webhook: str | None = None,
-    tell: Sequence[Event] = EVENTS,
+    notify: Sequence[Event] = EVENTS,
 ) -> State[None]:
     """Screen, verify, learn and re-score in rounds: ``sabatier loop FILE``."""
     from flows.learning.start import start_loop  # torch takes seconds, and registering should not
@@ -99,13 +99,13 @@ def loop_campaign(
     return _ended(refused, label_summary(where, campaign))
 
 
-@_told_of(name="fine-tune-campaign", flow_run_name="fine-tune {campaign}")
+@_campaign_flow(name="fine-tune-campaign", flow_run_name="fine-tune {campaign}")
 def fine_tune_campaign(
     file: Path,
     campaign: str,
     database: str | None = None,
     webhook: str | None = None,
-    tell: Sequence[Event] = EVENTS,
+    notify: Sequence[Event] = EVENTS,
 ) -> State[None]:
     """Fine-tune on a campaign's labels: ``sabatier fine-tune CAMPAIGN``."""
     from flows.learning.start import start_fine_tuning  # torch takes seconds
@@ -129,7 +129,7 @@ def count_labels_campaign(
     start: str,
     database: str | None = None,
     webhook: str | None = None,
-    tell: Sequence[Event] = EVENTS,
+    notify: Sequence[Event] = EVENTS,
 ) -> State[None]:
     """Run the deployment ``start`` once ``after`` labels are new since the last fine-tuning."""
     where = _database(_require_name(file, campaign), database)

@@ -1,11 +1,12 @@
-"""What is done when a deployed run has ended: its webhook is line."""
+"""When a deployed run has ended: its webhook is notified, with one line about its results."""
 
+import logging
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.logging import get_logger
 
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
@@ -15,11 +16,13 @@ from screening_db.learning.labels import new_labels
 from screening_db.queries.campaigns import funnel_counts
 from screening_db.queries.ranking import top_candidates
 
+logger = logging.getLogger(__name__)
+
 REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothing failed
 
 
 def notify_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell the run's webhook, where it has one, what became of it; what goes wrong is logged."""
+    """Send the end of a run to its webhook, where it has one; a fault is only logged."""
     given = flow_run.parameters
     try:
         url = given.get("webhook") or read_settings().webhook
@@ -28,13 +31,13 @@ def notify_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
             event = "failed"
         elif state.name == REFUSED:
             event = "refused"
-        if not url or event not in given.get("tell", EVENTS):
+        if not url or event not in given.get("notify", EVENTS):
             return
         fault = send_message(url, _message(flow.name, event, flow_run, state))
     except Exception as error:  # whatever it is, the run has ended and is not harmed
         fault = f"{type(error).__name__}: {error}"
     if fault:
-        get_logger("sabatier").warning("the webhook was not told: %s", fault)
+        logger.warning("the webhook was not notified: %s", fault)
 
 
 def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> WebhookMessage:
@@ -53,15 +56,12 @@ def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> W
 
 def screening_summary(database: str, campaign: str) -> str:
     """Return how many placements are in which state, and the first candidate."""
-    db = open_database(database, create=False)
-    try:
-        states: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    with closing(open_database(database, create=False)) as db:
         for row in funnel_counts(db, campaign):
             if row.stage == "placement":
                 states[row.state.replace("_", " ")] += row.count
         first = top_candidates(db, campaign, 1)
-    finally:
-        db.close()
     line = f"{sum(states.values())} placements"
     line += "".join(f", {count} {state}" for state, count in sorted(states.items()))
     for best in first:
@@ -74,8 +74,5 @@ def screening_summary(database: str, campaign: str) -> str:
 
 def label_summary(database: str, campaign: str) -> str:
     """Return how many labels of the campaign may be trained on."""
-    db = open_database(database, create=False)
-    try:
+    with closing(open_database(database, create=False)) as db:
         return f"{new_labels(db, campaign).count} labels may be trained on"
-    finally:
-        db.close()

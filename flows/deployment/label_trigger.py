@@ -3,9 +3,10 @@
 Prefect's automations could do it on events, and its server evaluates them without a network. But
 verification writes labels without Prefect too (on the command line, in jobs of a cluster), an
 event that is emitted while the server is away is lost, and its threshold counts within a window of
-time. The database has every label, so it is asked.
+time. The database has every label, so it is queried.
 """
 
+from contextlib import closing
 from typing import cast
 
 from prefect.client.schemas.objects import FlowRun
@@ -23,17 +24,14 @@ def start_when_due(database: str, campaign: str, *, after: int, start: str) -> s
     Looking again starts nothing again until another label comes: the run's key names the last
     fine-tuning and the newest label. So a start that failed is not repeated for ever either.
     """
-    db = open_database(database, create=False)
-    try:
+    with closing(open_database(database, create=False)) as db:
         find_campaign(db, campaign)
-        begun = fine_tunings(db, campaign=campaign)  # whatever came of them
+        begun = fine_tunings(db, campaign=campaign)  # failed ones too
         last = begun[-1] if begun else None
         found = new_labels(db, campaign, last.started_at if last else None)
-    finally:
-        db.close()
-    told = f"{found.count} new labels, {after} start a fine-tuning"
+    line = f"{found.count} new labels, {after} start a fine-tuning"
     if found.count < after:
-        return told
+        return line
     key = f"{campaign}:{last.id if last else 'first'}:{found.count}:{found.newest}"
     run = run_deployment(start, timeout=0, as_subflow=False, idempotency_key=key)
-    return f"{told}: {cast(FlowRun, run).name}"  # not awaited, because no event loop runs here
+    return f"{line}: {cast(FlowRun, run).name}"  # not awaited, because no event loop runs here

@@ -1,4 +1,4 @@
-"""What a deployments file becomes: one deployment for each thing that is done with a campaign."""
+"""Turn a deployments file into one deployment for each flow of a campaign."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ class DeploymentContext:
     settings: Settings
 
 
-def plan_deployments(stated: Deployments, site: DeploymentContext) -> list[PlannedDeployment]:
+def plan_deployments(stated: Deployments, context: DeploymentContext) -> list[PlannedDeployment]:
     """Return the deployments that a file states.
 
     Raises:
@@ -57,19 +57,19 @@ def plan_deployments(stated: Deployments, site: DeploymentContext) -> list[Plann
     found: dict[str, str] = {}
     made: list[PlannedDeployment] = []
     for wanted in stated.campaigns:
-        campaign = load_campaign(site.folder / wanted.file)
+        campaign = load_campaign(context.folder / wanted.file)
         if campaign.name in found:
             raise CampaignError(
                 f"a campaign is deployed once, {campaign.name} is named by {found[campaign.name]} "
                 f"and {wanted.file}; remove one or rename it"
             )
         found[campaign.name] = wanted.file
-        made += _of_campaign(wanted, campaign, stated, site)
+        made += _of_campaign(wanted, campaign, stated, context)
     return made
 
 
 def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
-    """Return what Prefect's pool is told of each run.
+    """Return the job variables of Prefect's pool for each run.
 
     A run of a process pool works in the folder of the deployment, as a command there would. Its
     command is stated, because Prefect would start ``uv run`` in a folder with a pyproject.toml.
@@ -86,28 +86,28 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
 
 
 def _of_campaign(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: DeploymentContext
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
 ) -> Iterator[PlannedDeployment]:
-    common = _common(wanted, campaign, stated, site)
+    common = _common(wanted, campaign, stated, context)
 
-    def entry(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> PlannedDeployment:
+    def planned(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> PlannedDeployment:
         own = {name: value for name, value in own.items() if value is not None}
-        schedule, told = _schedule(when, stated.timezone)
-        return PlannedDeployment(flow, campaign.name, common | own, schedule, told)
+        schedule, words = _schedule(when, stated.timezone)
+        return PlannedDeployment(flow, campaign.name, common | own, schedule, words)
 
     if wanted.screen is not None:
-        yield entry(deployed.screen_campaign, wanted.screen)
+        yield planned(deployed.screen_campaign, wanted.screen)
     if wanted.verify is not None:
         options = wanted.verify.model_dump(exclude={"cron", "every_s", "profile"})
-        profile = _seen(wanted.verify.profile, stated.pool, site)
-        yield entry(deployed.verify_campaign, wanted.verify, **options, profile=profile)
+        profile = _seen(wanted.verify.profile, stated.pool, context)
+        yield planned(deployed.verify_campaign, wanted.verify, **options, profile=profile)
     if wanted.loop is not None:
         rounds = wanted.loop.model_dump(exclude={"cron", "every_s"})
-        yield entry(deployed.loop_campaign, wanted.loop, **rounds)
+        yield planned(deployed.loop_campaign, wanted.loop, **rounds)
     if wanted.fine_tune_after is not None:
-        tuning = entry(deployed.fine_tune_campaign, Scheduled())
+        tuning = planned(deployed.fine_tune_campaign, Scheduled())
         yield tuning
-        yield entry(
+        yield planned(
             deployed.count_labels_campaign,
             Scheduled(every_s=wanted.count_labels_s),
             after=wanted.fine_tune_after,
@@ -116,29 +116,29 @@ def _of_campaign(
 
 
 def _common(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, site: DeploymentContext
+    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
 ) -> dict[str, Any]:
     given = {
-        "file": _seen(wanted.file, stated.pool, site),
+        "file": _seen(wanted.file, stated.pool, context),
         "campaign": campaign.name,
-        "database": _database(wanted, campaign, stated.pool, site),
+        "database": _database(wanted, campaign, stated.pool, context),
         "webhook": stated.webhook,
-        "tell": stated.tell,
+        "notify": stated.notify,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _seen(path: str | None, pool: Pool, site: DeploymentContext) -> str | None:
+def _seen(path: str | None, pool: Pool, context: DeploymentContext) -> str | None:
     """Return a path of the file as the runs see it."""
     if path is None:
         return None
     if pool.folder is not None:
         return str(PurePosixPath(pool.folder) / path)
-    return os.path.normpath(site.folder.absolute() / path)
+    return os.path.normpath(context.folder.absolute() / path)
 
 
 def _database(
-    wanted: DeployedCampaign, campaign: Campaign, pool: Pool, site: DeploymentContext
+    wanted: DeployedCampaign, campaign: Campaign, pool: Pool, context: DeploymentContext
 ) -> str | None:
     """Return the database that runs are given; None where each finds it as a command would.
 
@@ -151,13 +151,13 @@ def _database(
                 "Prefect server would read; set SABATIER_DATABASE where the workers run instead"
             )
         is_file = "://" not in wanted.database
-        return _seen(wanted.database, pool, site) if is_file else wanted.database
-    told = site.settings.database
-    if campaign.database is not None or told is None or pool.type != "process":
+        return _seen(wanted.database, pool, context) if is_file else wanted.database
+    configured = context.settings.database
+    if campaign.database is not None or configured is None or pool.type != "process":
         return None
-    if "://" in told:
-        return None if has_password(told) else told
-    return os.path.normpath(site.here / told)
+    if "://" in configured:
+        return None if has_password(configured) else configured
+    return os.path.normpath(context.here / configured)
 
 
 def _schedule(when: Scheduled, timezone: str) -> tuple[Schedule | None, str]:
@@ -166,4 +166,4 @@ def _schedule(when: Scheduled, timezone: str) -> tuple[Schedule | None, str]:
     if when.every_s is not None:
         every = timedelta(seconds=when.every_s)
         return Interval(every, anchor_date=_ANCHOR, timezone=timezone), f"every {every}"
-    return None, "when told"
+    return None, "by hand"

@@ -35,6 +35,7 @@ from flows.deployment.plan import (
     job_variables,
     plan_deployments,
 )
+from flows.display.tables import show_lines
 from flows.errors import CampaignError
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "local.yaml"
@@ -45,30 +46,57 @@ _ANSWER_TIMEOUT_S = 20
 
 @dataclass(frozen=True)
 class RegisteredDeployments:
-    """What is registered now, and what earlier files left there, which runs on."""
+    """The deployments that are registered now, and those that the server had before.
 
-    server: str
+    ``moved`` are the names of deployments whose flow stood in another module, with that module;
+    ``others`` are deployments of earlier files, which stay as they are.
+    """
+
     planned: tuple[PlannedDeployment, ...]
+    moved: dict[str, str]
     others: tuple[str, ...]
+
+    def lines(self, pool: Pool, server: str) -> list[str]:
+        """Return one line for each deployment, and how its worker is started."""
+        return [
+            *(f"{each.name}: {each.when}" for each in self.planned),
+            *(
+                f"{name}: registered anew, its flow was {module} before"
+                for name, module in self.moved.items()
+            ),
+            *(
+                f"{name}: not in this file, stays as it is; to remove it: prefect deployment "
+                f"delete {name}"
+                for name in self.others
+            ),
+            f"{len(self.planned)} deployments in pool {pool.name} on {server}",
+            f"worker  PREFECT_API_URL={server} {_worker_line(pool)}",
+        ]
 
 
 def start_deploy(file: Path | None, *, serve: bool) -> None:
-    """Register the deployments of ``file``, or of the example that ships, and print them.
+    """Register the deployments of a file on a Prefect server and print them.
 
-    With ``serve`` a worker runs here until it is stopped.
+    Args:
+        file: The deployments file; None for the example that ships.
+        serve: Also run a worker here until the process is stopped, with a server where none is
+            configured.
+
+    Raises:
+        CampaignError: a file is bad, no server answers, or the worker cannot run here.
     """
     path = file or _shipped()
     settings = read_settings()
     stated = load_deployments(path)
-    site = DeploymentContext(path.parent, Path.cwd(), settings)
-    wanted = plan_deployments(stated, site)
+    context = DeploymentContext(path.parent, Path.cwd(), settings)
+    planned = plan_deployments(stated, context)
     if serve and stated.pool.type != "process":
         raise CampaignError(
             f"--serve starts a worker of a process pool, {path} states a {stated.pool.type} pool; "
             f"start its worker where it can: {_worker_line(stated.pool)}"
         )
     with _server(settings, serve=serve) as server:
-        _show(register(stated, wanted, site.here, server), stated)
+        show_lines(register(stated, planned, context.here).lines(stated.pool, server))
         if serve:
             _serve(stated.pool, server)
 
@@ -84,26 +112,44 @@ def _shipped() -> Path:
 
 
 def register(
-    stated: Deployments, wanted: Sequence[PlannedDeployment], here: Path, server: str
+    stated: Deployments, planned: Sequence[PlannedDeployment], here: Path
 ) -> RegisteredDeployments:
-    """Make pool, limits and deployments as ``stated``; what is there already is brought up to date.
+    """Make pool, limits and deployments as a file states them, or bring them up to date.
+
+    Args:
+        stated: The content of the deployments file.
+        planned: The deployments that it becomes.
+        here: The folder in which runs of a process pool work.
+
+    Returns:
+        What is registered, and what the server had of earlier files.
 
     Raises:
         CampaignError: the pool is there with another type.
     """
+    made = {each.name: _deployment(each, stated.pool, here) for each in planned}
     with get_client(sync_client=True) as client:
         _make_pool(client, stated.pool)
         client.upsert_global_concurrency_limit_by_name(
             VERIFICATIONS, stated.concurrency.verifications
         )
-        for entry in wanted:
-            _deployment(entry, stated.pool, here).apply()
-        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-        flows = {flow.id: flow.name for flow in client.read_flows(limit=200)}
-        found = client.read_deployments(deployment_filter=ours, limit=200)
-    names = {f"{flows.get(row.flow_id, '?')}/{row.name}" for row in found}
-    others = sorted(names - {entry.name for entry in wanted})
-    return RegisteredDeployments(server, tuple(wanted), tuple(others))
+        before = _registered_entrypoints(client)
+        for deployment in made.values():
+            deployment.apply()
+    moved = {
+        name: before[name]
+        for name, deployment in made.items()
+        if before.get(name) not in (None, deployment.entrypoint)
+    }
+    return RegisteredDeployments(tuple(planned), moved, tuple(sorted(before.keys() - made.keys())))
+
+
+def _registered_entrypoints(client: SyncPrefectClient) -> dict[str, str]:
+    """Return the module path of the flow of each of our deployments, by the deployment's name."""
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    flows = {flow.id: flow.name for flow in client.read_flows(limit=200)}
+    found = client.read_deployments(deployment_filter=ours, limit=200)
+    return {f"{flows.get(row.flow_id, '?')}/{row.name}": row.entrypoint or "" for row in found}
 
 
 def _make_pool(client: SyncPrefectClient, pool: Pool) -> None:
@@ -128,17 +174,17 @@ def _make_pool(client: SyncPrefectClient, pool: Pool) -> None:
     client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=pool.runs))
 
 
-def _deployment(entry: PlannedDeployment, pool: Pool, here: Path) -> RunnerDeployment:
-    """Return an entry as Prefect registers it: one run at a time, of a flow found by its module.
+def _deployment(planned: PlannedDeployment, pool: Pool, here: Path) -> RunnerDeployment:
+    """Return a deployment as Prefect registers it: one run at a time, the flow found by its module.
 
     A run that is due while the last one goes on is cancelled; it would find the campaign locked.
     """
     return RunnerDeployment.from_flow(
-        entry.flow,
-        entry.campaign,
-        schedules=[entry.schedule] if entry.schedule else [],
-        parameters=entry.parameters,
-        tags=[TAG, entry.campaign],
+        planned.flow,
+        planned.campaign,
+        schedules=[planned.schedule] if planned.schedule else [],
+        parameters=planned.parameters,
+        tags=[TAG, planned.campaign],
         concurrency_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
@@ -181,18 +227,6 @@ def _require_answer(address: str) -> None:
             f"no Prefect server answers at {address} ({fault}); start it or correct "
             "SABATIER_PREFECT_API_URL; without it --serve starts one here"
         ) from None
-
-
-def _show(done: RegisteredDeployments, stated: Deployments) -> None:
-    for entry in done.planned:
-        print(f"{entry.name}: {entry.when}")
-    for name in done.others:
-        print(
-            f"{name}: not in this file, stays as it is; to remove it: prefect deployment delete "
-            f"{name}"
-        )
-    print(f"{len(done.planned)} deployments in pool {stated.pool.name} on {done.server}")
-    print(f"worker  PREFECT_API_URL={done.server} {_worker_line(stated.pool)}", flush=True)
 
 
 def _worker_line(pool: Pool) -> str:

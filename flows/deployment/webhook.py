@@ -1,4 +1,4 @@
-"""Tell a webhook what became of a run: JSON by POST, bounded in time, and never a run's failure."""
+"""Post the end of a run to a webhook as JSON: bounded in time, and never a run's failure."""
 
 import threading
 import time
@@ -8,26 +8,25 @@ from typing import Any
 
 import httpx
 
-DEADLINE_S = 20.0  # for all tries together: a run waits no longer for who is told of it
-TRY_S = 5.0
-TRIES = 3
-PAUSE_S = 1.0  # before the second try, then twice as long each time
-_AGAIN = frozenset({408, 425, 429})  # refusals that pass, beside faults of the server
+_WORTH_RETRYING = frozenset({408, 425, 429})  # timeouts and rate limits, beside faults of a server
 
 
 @dataclass(frozen=True)
 class RetryLimits:
-    """How long one try may take, how often is tried, and how long all of it may take (s)."""
+    """Limits of one attempt and of all together, in seconds.
 
-    try_s: float = TRY_S
-    tries: int = TRIES
-    pause_s: float = PAUSE_S
-    deadline_s: float = DEADLINE_S
+    The pause before the second attempt is ``pause_s``, and twice as long before each further one.
+    """
+
+    try_s: float = 5.0
+    tries: int = 3
+    pause_s: float = 1.0
+    deadline_s: float = 20.0  # for all attempts: a run waits no longer for its webhook
 
 
 @dataclass(frozen=True)
 class WebhookMessage:
-    """What is told; ``text`` is one line for people, which Slack and its like show as it is."""
+    """The content of a message; ``text`` is one line for people, which Slack shows unchanged."""
 
     event: str  # finished, failed or refused
     text: str
@@ -52,16 +51,24 @@ class WebhookMessage:
 
 
 def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None = None) -> str:
-    """Send ``message`` and return why it did not arrive, or nothing where it did.
+    """Send a message and return why it did not arrive, or an empty string if it did.
 
     The sender is a thread that is left behind at the deadline: a server that answers one byte at a
     time cannot hold a run.
+
+    Args:
+        url: The webhook's address.
+        message: The content, sent as JSON.
+        limits: How long and how often to try; None for the defaults.
+
+    Returns:
+        The last fault in one line; empty if the message arrived.
     """
     limits = limits or RetryLimits()
     outcome = [f"no answer within {limits.deadline_s:g} s"]
 
     def send() -> None:
-        outcome[0] = _sent(url, message.payload(), limits)
+        outcome[0] = _send_with_retries(url, message.payload(), limits)
 
     sender = threading.Thread(target=send, name="webhook", daemon=True)
     sender.start()
@@ -69,26 +76,26 @@ def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None =
     return outcome[0]
 
 
-def _sent(url: str, payload: Mapping[str, Any], limits: RetryLimits) -> str:
+def _send_with_retries(url: str, payload: Mapping[str, Any], limits: RetryLimits) -> str:
     fault = ""
     for number in range(limits.tries):
         if number:
             time.sleep(limits.pause_s * 2 ** (number - 1))
-        fault, again = _tried(url, payload, limits.try_s)
+        fault, again = _post(url, payload, limits.try_s)
         if not again:
             break
     return fault
 
 
-def _tried(url: str, payload: Mapping[str, Any], timeout_s: float) -> tuple[str, bool]:
-    """Return what was wrong with one try, and whether another may help."""
+def _post(url: str, payload: Mapping[str, Any], timeout_s: float) -> tuple[str, bool]:
+    """Return the fault of one attempt, and whether another attempt may help."""
     try:
         with httpx.stream("POST", url, json=payload, timeout=timeout_s) as answer:
-            status = answer.status_code  # what it says beside is not read
+            status = answer.status_code  # the body is not read: it may never end
     except httpx.InvalidURL as fault:
         return f"{type(fault).__name__}: {fault}", False
     except (httpx.HTTPError, OSError, ValueError) as fault:
         return f"{type(fault).__name__}: {fault}", True
     if 200 <= status < 300:
         return "", False
-    return f"status {status}", status >= 500 or status in _AGAIN
+    return f"status {status}", status >= 500 or status in _WORTH_RETRYING

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -97,6 +97,11 @@ def show_selected(selected: SelectResult) -> None:
         print_table(table)
     if selected.more:
         print(f"first {len(selected.rows)} rows; more with --limit", file=sys.stderr)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines at once, also into a pipe whose reader waits for them."""
+    print("\n".join(lines), flush=True)
 
 
 def new_table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:

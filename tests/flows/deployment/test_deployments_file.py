@@ -77,7 +77,7 @@ def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.Monk
         assert f"{flow.name}/{config['name']}" == entry.name
         flow.validate_parameters(config["parameters"])
         here = {**config["parameters"], "file": str(REPOSITORY / config["parameters"]["file"])}
-        assert here == {k: v for k, v in entry.parameters.items() if k != "tell"}
+        assert here == {k: v for k, v in entry.parameters.items() if k != "notify"}
         told = config.get("schedules") or [None]
         assert bool(told[0]) == (entry.schedule is not None)
 

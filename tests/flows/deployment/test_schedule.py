@@ -119,6 +119,21 @@ def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> N
     assert sorted(len(row["schedules"]) for row in found) == [0, 1]
 
 
+def test_a_deployment_of_an_old_module_is_registered_anew(deployed: tuple[Any, str]) -> None:
+    workplace, server = deployed
+    asked = {"deployments": {"name": {"any_": ["tiny"]}}}
+    screening = next(
+        row
+        for row in httpx.post(f"{server}/deployments/filter", json=asked).json()
+        if row["entrypoint"].endswith("screen_campaign")
+    )
+    old = {"entrypoint": "flows.deployed.screen_campaign"}
+    httpx.patch(f"{server}/deployments/{screening['id']}", json=old).raise_for_status()
+    done = workplace.run("deploy", "deployments.yaml", SABATIER_PREFECT_API_URL=server)
+    assert "registered anew, its flow was flows.deployed.screen_campaign before" in done.out
+    assert "flows.deployed.screen_campaign" not in _names(server)
+
+
 def test_what_a_file_no_longer_schedules_is_not_scheduled(deployed: tuple[Any, str]) -> None:
     workplace, server = deployed
     file = workplace.folder / "by-hand.yaml"

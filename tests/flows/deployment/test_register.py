@@ -1,0 +1,29 @@
+"""Lines about what was registered: schedules, deployments that moved, and those of other files."""
+
+from flows.config.deployments import Pool
+from flows.deployment.flows import screen_campaign
+from flows.deployment.plan import PlannedDeployment
+from flows.deployment.register import RegisteredDeployments
+
+NIGHTLY = PlannedDeployment(screen_campaign, "tiny", {}, None, "0 2 * * * (UTC)")
+SERVER = "http://127.0.0.1:4200/api"
+
+
+def test_a_deployment_is_listed_with_its_schedule_and_its_worker() -> None:
+    schedule, count, worker = RegisteredDeployments((NIGHTLY,), {}, ()).lines(Pool(), SERVER)
+    assert schedule == "screen-campaign/tiny: 0 2 * * * (UTC)"
+    assert count == f"1 deployments in pool sabatier on {SERVER}"
+    assert worker.endswith("worker start --pool 'sabatier' --type process")
+
+
+def test_a_flow_that_stood_in_another_module_is_said_to_be_registered_anew() -> None:
+    moved = {"screen-campaign/tiny": "flows.deployed.screen_campaign"}
+    lines = RegisteredDeployments((NIGHTLY,), moved, ()).lines(Pool(), SERVER)
+    assert lines[1] == (
+        "screen-campaign/tiny: registered anew, its flow was flows.deployed.screen_campaign before"
+    )
+
+
+def test_a_deployment_of_another_file_is_named_with_how_to_remove_it() -> None:
+    lines = RegisteredDeployments((NIGHTLY,), {}, ("loop-campaign/old",)).lines(Pool(), SERVER)
+    assert lines[1].startswith("loop-campaign/old: not in this file, stays as it is; to remove it")
