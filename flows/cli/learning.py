@@ -16,6 +16,11 @@ model_app = typer.Typer(
 ModelName = Annotated[str, typer.Argument(help="The name that campaign files give: mini.")]
 
 
+def _print_epoch(line: str) -> None:
+    """Print a line at once; members that train in other processes import this function."""
+    print(line, flush=True)
+
+
 @learning_app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
@@ -30,7 +35,8 @@ def train(
     """Train QE-Catalytic, stage by stage, and the baseline; ends with two checkpoint folders."""
     from flows.learning.training import train as run
 
-    for checkpoint in run(recipe, table, out, until=until, changes=changes or []):
+    checkpoints = run(recipe, table, out, until=until, changes=changes or [], report=_print_epoch)
+    for checkpoint in checkpoints:
         print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
 
 

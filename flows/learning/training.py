@@ -1,5 +1,6 @@
 """Train a checkpoint from a recipe (a preset or a YAML file) and a training table (Parquet)."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,8 +18,10 @@ from model.network.language.configuration import LanguageConfig
 from model.training.assemble import assemble_checkpoint
 from model.training.baseline import train_baseline
 from model.training.run import STAGES, TrainingPlan, prepare_training, split_table, train_members
+from model.training.trainer import Report
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class TrainingFile(BaseModel):
@@ -57,12 +60,14 @@ def train(
     *,
     until: str = "",
     changes: Sequence[str] = (),
+    report: Report = logger.info,
 ) -> list[Checkpoint]:
     """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
 
     ``recipe`` is the name of a preset or a file, and ``changes`` are made to it. ``until`` names
-    the last stage to run: the others wait for the next call. Returns what is finished:
-    ``folder/baseline`` and, once every stage has ended, ``folder/checkpoint``.
+    the last stage to run: the others wait for the next call. ``report`` gets a line of JSON for
+    each epoch, in the process that trains. Returns what is finished: ``folder/baseline`` and, once
+    every stage has ended, ``folder/checkpoint``.
     """
     recipe_file = find_recipe(recipe)
     settings = read_recipe(recipe_file, changes)
@@ -74,7 +79,13 @@ def train(
     domain = domain_of([*seen, *held_out])
     seed = plan.stages[0].seed
     baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=seed)
-    train_members(plan, members=settings.members, processes=settings.processes, until=until)
+    train_members(
+        plan,
+        members=settings.members,
+        processes=settings.processes,
+        until=until,
+        report=report,
+    )
     if until and until != STAGES[type(plan.stages[-1])]:
         return [baseline]
     return [baseline, assemble_checkpoint(plan, members=settings.members)]

@@ -105,9 +105,7 @@ def fine_tune_member(job: TuningJob, member: int) -> QECatalytic:
         aside = make_samples(job.to_calibrate(), reader, {})
         objective = TuneStage(samples, aside, reader, recipe)
         folder, device = job.member_folder(member), torch.device(job.device)
-        return merge_adapters_of_parent(
-            Trainer(network, objective, recipe, folder, device, says=False).run()
-        )
+        return merge_adapters_of_parent(Trainer(network, objective, recipe, folder, device).run())
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Units: eV.
 """
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -59,9 +60,10 @@ from model.training.recipes import (
     Recipe,
 )
 from model.training.samples import Sample, make_samples
-from model.training.trainer import Objective, Trainer, ended_weights
+from model.training.trainer import Objective, Report, Trainer, ended_weights
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,29 +124,33 @@ def split_table(plan: TrainingPlan) -> tuple[list[Row], list[Row], list[Row]]:
     return split(read_rows(plan.table), report_fold=plan.report_fold, by=plan.held_out_by)
 
 
-def train_members(plan: TrainingPlan, *, members: int, processes: int, until: str = "") -> None:
+def train_members(
+    plan: TrainingPlan,
+    *,
+    members: int,
+    processes: int,
+    until: str = "",
+    report: Report = logger.info,
+) -> None:
     """Train ``members`` networks side by side, each resumed where an earlier run stopped.
 
-    ``until`` names the last stage to run; without it all are.
+    ``until`` names the last stage to run; without it all are. ``report`` gets a line of JSON for
+    each epoch, in the process that trains.
     """
     prepare_training(plan)
-    _train_side_by_side(plan, members, processes, until)
-    if plan.designs and until in ("", InstructStage.name):
-        train_designer(plan)
-
-
-def _train_side_by_side(plan: TrainingPlan, members: int, processes: int, until: str) -> None:
-    rest = [[plan] * members, range(members), [until] * members]
+    rest = [[plan] * members, range(members), [until] * members, [report] * members]
     if members == 1 or processes == 1:
-        list(map(_train_member_quietly, *rest))
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_train_member_quietly, *rest))
+        list(map(_train_to_disk, *rest))
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            list(pool.map(_train_to_disk, *rest))
+    if plan.designs and until in ("", InstructStage.name):
+        train_designer(plan, report=report)
 
 
-def _train_member_quietly(plan: TrainingPlan, member: int, until: str) -> None:
-    """Train a member for what it leaves on disk: networks do not travel between processes."""
-    train_member(plan, member, until=until)
+def _train_to_disk(plan: TrainingPlan, member: int, until: str, report: Report) -> None:
+    """Train a member and return nothing: networks do not travel between processes."""
+    train_member(plan, member, until=until, report=report)
 
 
 def prepare_training(plan: TrainingPlan) -> None:
@@ -170,7 +176,9 @@ def _own_tokenizer(plan: TrainingPlan, texts: Sequence[str]) -> PreTrainedTokeni
     return train_tokenizer(texts, whole=stream_tokens() if plan.designs else ())
 
 
-def train_member(plan: TrainingPlan, member: int, *, until: str = "") -> QECatalytic:
+def train_member(
+    plan: TrainingPlan, member: int, *, until: str = "", report: Report = logger.info
+) -> QECatalytic:
     """Run the stages of one member but instruction; one thread, so members run side by side.
 
     A stage that has ended before is read from disk; the next starts from its kept weights.
@@ -195,20 +203,21 @@ def train_member(plan: TrainingPlan, member: int, *, until: str = "") -> QECatal
             network.load_state_dict(ended)
         else:
             objective = _objective(plan, recipe, samples(), aside(), reader)
-            network = Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
+            device = torch.device(plan.device)
+            network = Trainer(network, objective, recipe, folder, device, report=report).run()
             network.unfreeze()  # the next stage freezes its own
         if name == until:
             break
     return network.to(plan.device).eval()
 
 
-def train_designer(plan: TrainingPlan) -> QECatalytic:
+def train_designer(plan: TrainingPlan, *, report: Report = logger.info) -> QECatalytic:
     """Run stage 3 from the first member's weights; the members stay as stage 2 left them.
 
     Instructions bend the language model, and the prediction has nothing to gain from it.
     """
     recipe = next(stage for stage in plan.stages if isinstance(stage, InstructRecipe))
-    network = train_member(plan, 0)
+    network = train_member(plan, 0, report=report)
     folder = member_folder(plan, 0) / InstructStage.name
     if (ended := ended_weights(folder, recipe)) is not None:
         network.load_state_dict(ended)
@@ -218,7 +227,8 @@ def train_designer(plan: TrainingPlan) -> QECatalytic:
     taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
     lessons, aside = (instruction_examples(rows, reader) for rows in taught)
     objective = InstructStage(lessons, aside, reader, recipe)
-    return Trainer(network, objective, recipe, folder, torch.device(plan.device)).run()
+    device = torch.device(plan.device)
+    return Trainer(network, objective, recipe, folder, device, report=report).run()
 
 
 def _objective(

@@ -5,9 +5,10 @@ training set needs.
 """
 
 import json
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,11 @@ from model.errors import ModelError
 from model.network.qe_catalytic import QECatalytic
 from model.training.recipes import Recipe
 
+logger = logging.getLogger(__name__)
+
 STATE = "training-state.pt"
 LOG = "log.jsonl"
+Report = Callable[[str], None]  # gets a line of JSON for each epoch
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ class Trainer:
         folder: Path,
         device: torch.device | None = None,
         *,
-        says: bool = True,
+        report: Report = logger.info,
     ):
-        """Take up the stage where ``folder`` left it; with ``says`` every epoch is printed."""
+        """Continue the stage from its state in ``folder``; ``report`` gets a line each epoch."""
         self.device = device or torch.device("cpu")
-        self._says = says
+        self._report = report
         self.network = network.to(self.device)
         self.objective = objective
         self.recipe = recipe
@@ -95,7 +99,7 @@ class Trainer:
         )
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.best: dict[str, Any] = {"score": math.inf, "epoch": 0, "weights": self.average}
-        self._said_halved = False
+        self._warned_of_memory = False
         self._resume()
         live = self.network.state_dict()
         floating = [name for name, value in live.items() if value.dtype.is_floating_point]
@@ -170,9 +174,9 @@ class Trainer:
         except torch.OutOfMemoryError:
             if len(chosen) == 1:
                 raise
-        if not self._said_halved:
-            print(f"memory does not hold {len(chosen)} samples: batches are halved", flush=True)
-            self._said_halved = True
+        if not self._warned_of_memory:
+            logger.warning("memory does not hold %d samples: batches are halved", len(chosen))
+            self._warned_of_memory = True
         half = len(chosen) // 2
         first = self._backward(chosen[:half], rng, share * half / len(chosen))
         rest = self._backward(chosen[half:], rng, share * (1 - half / len(chosen)))
@@ -250,8 +254,7 @@ class Trainer:
 
     def _log(self, line: dict[str, object]) -> None:
         text = json.dumps(line)
-        if self._says:
-            print(text, flush=True)
+        self._report(text)
         with (self.folder / LOG).open("a") as log:
             log.write(text + "\n")
 

@@ -154,9 +154,9 @@ def test_drop_path_leaves_out_whole_systems_in_training_only() -> None:
     dropping = encoder(replace(GATE, drop_path_rate=0.5, alpha_drop=0.5), torch.float32, 1e-5)
     batch = dropping.batch(adslab(0), adslab(1))
     calm = dropping.module(batch)
-    assert torch.equal(dropping.module(batch), calm)
+    assert torch.allclose(dropping.module(batch), calm, atol=1e-5)
     dropping.module.train()
-    assert not torch.equal(dropping.module(batch), calm)
+    assert not torch.allclose(dropping.module(batch), calm, atol=1e-2)
 
 
 def test_edge_frames_put_the_edge_on_the_polar_axis() -> None:

@@ -1,6 +1,7 @@
 """Training goes on where it stopped, and stops where a number is missing."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,11 @@ def test_a_killed_run_ends_with_the_same_loss_curve(
     with pytest.raises(KilledError):
         stopped.run()
     trainer(tmp_path / "stopped").run()
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    stopped_at, whole = losses(tmp_path / "stopped"), losses(tmp_path / "whole")
+    assert [line["epoch"] for line in stopped_at] == [line["epoch"] for line in whole]
+    for name in ("regression", "tokens"):
+        curves = [[line[name] for line in lines] for lines in (stopped_at, whole)]
+        assert curves[0] == pytest.approx(curves[1], abs=2e-4)  # written with four decimals
 
 
 def test_accumulated_batches_step_as_one(tmp_path: Path) -> None:
@@ -71,9 +76,10 @@ def test_accumulated_batches_step_as_one(tmp_path: Path) -> None:
         assert torch.allclose(a, b, atol=1e-6)
 
 
-def test_a_batch_too_large_for_memory_is_halved_and_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_batch_too_large_for_memory_is_halved_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("model"), "propagate", True)  # the CLI turns it off
     small = trainer(tmp_path)
     loss = small.objective.loss
 
@@ -84,8 +90,7 @@ def test_a_batch_too_large_for_memory_is_halved_and_said_once(
 
     monkeypatch.setattr(small.objective, "loss", narrow)
     small.run()
-    said = capsys.readouterr().out
-    assert said.count("memory does not hold 3 samples: batches are halved") == 1
+    assert caplog.messages.count("memory does not hold 3 samples: batches are halved") == 1
     assert small.epoch == RECIPE.epochs
 
 
@@ -94,7 +99,7 @@ def test_patience_ends_training_and_keeps_the_best(
 ) -> None:
     patient = trainer(tmp_path, replace(RECIPE, epochs=50, watch_every=1, patience=3))
     scores = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr(patient.objective, "watch", lambda _: HeldOutScore(next(scores)))
+    monkeypatch.setattr(patient.objective, "evaluate", lambda _: HeldOutScore(next(scores)))
     patient.run()
     assert patient.epoch == 5
     assert patient.best["epoch"] == 2
