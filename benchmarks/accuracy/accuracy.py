@@ -1,4 +1,4 @@
-"""Print how accurate QE-Catalytic is on rows that it never saw, set by set.
+r"""Print how accurate QE-Catalytic is on rows that it never saw, set by set.
 
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES \\
         --sets fg wwl_simple wwl_oxygenates alloy_gmae oc20_text gaspy_oh hea_orr

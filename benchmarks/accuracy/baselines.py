@@ -1,4 +1,4 @@
-"""Print what the baselines reach on every set, from the tables of ``benchmark_tables``.
+r"""Print what the baselines reach on every set, from the tables of ``benchmark_tables``.
 
     python -m tasks.training_data.benchmark_tables --data DIR --out TABLES \\
         --sets fg wwl_simple wwl_oxygenates alloy_gmae oc20_text gaspy_oh hea_orr

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -116,7 +117,7 @@ def _on_metal(row: Row, old: str, new: str) -> Configuration:
 
 def _lattice(metal: str) -> tuple[str, float]:
     """Return a metal's lattice and its nearest-neighbour distance in Å, as ASE tabulates them."""
-    state = reference_states[chemical_symbols.index(metal)]
+    state: Any = reference_states[chemical_symbols.index(metal)]
     symmetry = str(state["symmetry"])
     factor = {"fcc": np.sqrt(0.5), "bcc": np.sqrt(0.75), "hcp": 1.0}[symmetry]
     return symmetry, float(state["a"]) * factor

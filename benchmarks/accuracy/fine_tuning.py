@@ -143,7 +143,7 @@ def errors(checkpoint: Checkpoint, rows: Sequence[Row]) -> np.ndarray:
 def off(members: Sequence[QECatalytic], reader: Reader, rows: Sequence[Row]) -> np.ndarray:
     """Return (R,) absolute errors of members that answer together."""
     said = Ensemble(members, reader).answer([row.configuration() for row in rows])
-    return np.abs(said.regression_R - np.array([row.energy_ev for row in rows]))
+    return np.asarray(np.abs(said.regression_R - np.array([row.energy_ev for row in rows])))
 
 
 def by_level(rows: Sequence[Row], error_R: np.ndarray) -> dict[str, float]:

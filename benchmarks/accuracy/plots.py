@@ -1,8 +1,7 @@
 """Draw how graphs and texts align after stage 1, and predictions with error bars against labels.
 
-    cd benchmarks/accuracy
-    python plots.py alignment --recipe mini --table TABLE --run RUN --out alignment.png
-    python plots.py parity --table TABLE --set fg --out parity.png
+    python benchmarks/accuracy/plots.py alignment --table TABLE --run RUN --out alignment.png
+    python benchmarks/accuracy/plots.py parity --table TABLE --set fg --out parity.png
 
 ``RUN`` is the folder of ``sabatier train``. Alignment is that of held-out rows; parity that of
 fold 4, which took part in neither training nor calibration.
@@ -16,6 +15,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from flows.config.training_recipe import find_recipe
 from flows.learning.training import read_recipe, training_plan
@@ -114,7 +114,7 @@ def parity(options: argparse.Namespace) -> None:
     _save(figure, options.out)
 
 
-def _save(figure: plt.Figure, file: Path) -> None:
+def _save(figure: Figure, file: Path) -> None:
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)

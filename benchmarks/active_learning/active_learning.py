@@ -1,9 +1,11 @@
 """Replay active learning on the Mamun rows: how many calculations until the best are found.
 
-    cd benchmarks/active_learning
-    python active_learning.py --data DIR           what is missing, then the table
-    python active_learning.py --data DIR --goals lowest --contests probability --seeds 2
-    python active_learning.py --table              print and draw what is stored
+    python benchmarks/active_learning/active_learning.py --data DIR
+    python benchmarks/active_learning/active_learning.py --data DIR --goals lowest --seeds 2
+    python benchmarks/active_learning/active_learning.py --table
+
+The first computes whatever is missing and prints the table; ``--contests`` limits it to some ways
+to choose; ``--table`` prints and draws what is stored.
 
 A *call* answers one pair of a surface and a reaction with its global minimum, the lowest energy of
 its rows (its adsorption sites); how many rows stand behind the calls is counted beside it. Goals:
@@ -32,11 +34,13 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-from replay_loop import Contest, Pace, Progress, calls_until, run
+from matplotlib.axes import Axes
+from replay_loop import Contest, Floats, Pace, Progress, calls_until, run
 from replay_pool import GOALS, Answers, Pool, read_pool
 from replay_surrogates import Boosting, GaussianProcess
 
 from tasks.acquisition import SCORES, ConfidenceBound, PairEstimates, Score
+from tasks.acquisition.scores import BestDistance
 
 SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5
@@ -53,7 +57,7 @@ DRAWN = {  # in the plot: colour and legend
 }
 
 
-def nearest(estimates: PairEstimates, *, best_ev: float | None, seed: int) -> np.ndarray:
+def nearest(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
     """Return how near the prediction is to its window, in (0, 1]; sigma plays no part."""
     outside_R = np.maximum(
         estimates.low_R - estimates.energy_R, estimates.energy_R - estimates.high_R
@@ -215,7 +219,7 @@ def draw(stored: Sequence[Stored], out: Path) -> None:
     figure.savefig(out, dpi=130)
 
 
-def _curve(axis: plt.Axes, runs: Sequence[Stored], label: str, colour: str) -> None:
+def _curve(axis: Axes, runs: Sequence[Stored], label: str, colour: str) -> None:
     if not runs:
         return
     end = min(one.history[-1].calls for one in runs)
@@ -225,9 +229,10 @@ def _curve(axis: plt.Axes, runs: Sequence[Stored], label: str, colour: str) -> N
     axis.fill_between(grid, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
 
 
-def _found_at(one: Stored, grid: np.ndarray) -> np.ndarray:
-    steps = [(step.calls, 100 * step.found / one.to_find) for step in one.history]
-    return np.interp(grid, *zip(*steps, strict=True))
+def _found_at(one: Stored, grid: Floats) -> Floats:
+    calls = [float(step.calls) for step in one.history]
+    percent = [100 * step.found / one.to_find for step in one.history]
+    return np.interp(grid, calls, percent)
 
 
 def _options() -> argparse.Namespace:

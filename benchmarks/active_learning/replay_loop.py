@@ -17,6 +17,7 @@ from replay_surrogates import Scale, Surrogate
 from scipy.special import ndtr
 
 from tasks.acquisition import PairEstimates, Policy, Score, Share, select
+from tasks.acquisition.scores import BestDistance
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class OnOneSlab:
     score: Score
     partner_R: NDArray[np.int64]
 
-    def __call__(self, estimates: PairEstimates, *, best_ev: float | None, seed: int) -> Floats:
+    def __call__(self, estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
         """Return the product; a pair without a partner stands for itself."""
         own_R = self.score(estimates, best_ev=best_ev, seed=seed)
         return np.where(self.partner_R < 0, own_R, own_R * own_R[self.partner_R])
@@ -89,11 +90,12 @@ def run(
     shuffled = _shuffled(pool, seed)
     while history[-1].found < goal and history[-1].calls < end:
         batch = min(contest.pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
-        if contest.surrogate is None:
+        if contest.surrogate is None or contest.score is None:
             over_R = asked_R | lost(pool, asked_R, answers.energy_R)
             rows = [row for row in lot_R if not over_R[row]][:batch]
         else:
-            rows = _chosen(shuffled, answers, asked_R, contest, batch, seed + len(history))
+            shares = contest.surrogate, contest.score
+            rows = _chosen(shuffled, answers, asked_R, *shares, batch, seed + len(history))
         if asked_R[rows].any():
             raise RuntimeError("a pair was asked twice")
         if not rows:
@@ -113,18 +115,19 @@ def _chosen(
     pool: Pool,
     answers: Answers,
     asked_R: NDArray[np.bool_],
-    contest: Contest,
+    surrogate: Surrogate,
+    score: Score,
     batch: int,
     seed: int,
 ) -> list[int]:
     """Return the next batch; the energies of what was not asked stay behind ``asked``."""
     asked = np.flatnonzero(asked_R)
     known = answers.energy_R[asked]
-    energy_R, sigma_R = contest.surrogate(pool, asked, known, seed=seed)
+    energy_R, sigma_R = surrogate(pool, asked, known, seed=seed)
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
     energy_R[asked], sigma_R[asked] = known, _SURE_EV
-    estimates, score, best_ev = _estimates(pool, energy_R, sigma_R, asked, contest.score)
-    policy = Policy((Share(score),))
+    estimates, best_ev = _estimates(pool, energy_R, sigma_R, asked)
+    policy = Policy((Share(OnOneSlab(score, pool.partner_R)),))
     taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
     chosen = select(
         estimates, policy, budget=batch, computed_slabs=(), seed=seed, best_ev=best_ev, taken=taken
@@ -139,9 +142,9 @@ def lost(pool: Pool, asked_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np
 
 
 def _estimates(
-    pool: Pool, energy_R: Floats, sigma_R: Floats, asked: NDArray[np.int64], score: Score
-) -> tuple[PairEstimates, Score, float | None]:
-    """Return estimates with their windows, the score for them, and the distance to improve on.
+    pool: Pool, energy_R: Floats, sigma_R: Floats, asked: NDArray[np.int64]
+) -> tuple[PairEstimates, float | None]:
+    """Return estimates with their windows, and the distance (eV) to improve on.
 
     Reactions whose energies spread differently are compared in units of their spread, from the
     line; with windows that are told, in eV.
@@ -160,7 +163,7 @@ def _estimates(
     estimates = PairEstimates.plain(
         pool.ids, slabs, slabs, energy_R=rows[0], sigma_R=rows[1], low_R=rows[2], high_R=rows[3]
     )
-    return estimates, OnOneSlab(score, pool.partner_R), best_ev
+    return estimates, best_ev
 
 
 def lines(pool: Pool, energy_R: Floats, sigma_R: Floats) -> Floats:

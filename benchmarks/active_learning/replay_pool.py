@@ -181,7 +181,8 @@ def _clean_slabs(file: Path) -> dict[str, Atoms]:
             frame = [count, *(stream.readline() for _ in range(int(count) + 1))]
             surface = re.search(r"\bsurface=(\S+)", frame[1])
             if surface and surface[1] not in slabs:
-                slabs[surface[1]] = clean_frame(read(StringIO("".join(frame)), format="extxyz"))
+                (atoms,) = read(StringIO("".join(frame)), index=":", format="extxyz")
+                slabs[surface[1]] = clean_frame(atoms)
     return slabs
 
 

@@ -91,7 +91,8 @@ class Boosting:
         features_RF = pool.features_RF
         part_S = np.random.default_rng(seed).integers(0, self.parts, int(pool.surface_R.max()) + 1)
         part_A = part_S[pool.surface_R[asked_A]]
-        said_A, said_PR = np.zeros(len(asked_A)), []
+        said_A = np.zeros(len(asked_A))
+        said_PR: list[Floats] = []
         for part in range(self.parts):
             aside_A = part_A == part
             if not aside_A.any() or aside_A.all():
@@ -99,7 +100,7 @@ class Boosting:
             booster = _booster(
                 _ENERGY, features_RF[asked_A[~aside_A]], target_A[~aside_A], self.trees, seed
             )
-            said_PR.append(booster.predict(features_RF, num_threads=1))
+            said_PR.append(_predicted(booster, features_RF))
             said_A[aside_A] = said_PR[-1][asked_A[aside_A]]
         said_R = np.mean(said_PR, axis=0)
         sigma_R = _sigma(features_RF, asked_A, np.abs(said_A - target_A), seed)
@@ -110,8 +111,12 @@ def _sigma(features_RF: Floats, asked_A: Indices, error_A: Floats, seed: int) ->
     """Return sigma by a model of the errors left out, scaled to hold 68 % of them."""
     booster = _booster(_ERROR, features_RF[asked_A], error_A, 60, seed)
     least = max(0.2 * float(error_A.mean()), 1e-3)
-    error_R = np.maximum(booster.predict(features_RF, num_threads=1), least)
+    error_R = np.maximum(_predicted(booster, features_RF), least)
     return np.asarray(error_R * np.quantile(error_A / error_R[asked_A], 0.683))
+
+
+def _predicted(booster: lgb.Booster, features_RF: Floats) -> Floats:
+    return np.asarray(booster.predict(features_RF, num_threads=1))
 
 
 def _booster(

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from pymatgen.core import Composition
+from pymatgen.core.composition import Composition
 
 from model.uncertainty.metrics import Z90
 from screening_db.database.engine import open_database

@@ -1,4 +1,6 @@
-"""Make ``adsorbate_structures.json`` of the enumeration: run once when the list changes (rdkit).
+"""Make ``adsorbate_structures.json`` of the enumeration: run once when the list changes.
+
+    python benchmarks/tools/build_adsorbates.py        (needs rdkit)
 
 A fragment is built as the molecule with its open valences closed by deuterium ([2H]), relaxed with
 MMFF94; the deuterium atoms are then taken away, and the bonds of the first atom that bore one point
@@ -6,7 +8,9 @@ to the surface. Of several conformers the one that keeps farthest from the surfa
 Whole molecules bind through the atoms given and point away from them.
 """
 
+import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,8 @@ from ase import Atoms
 from ase.build import molecule as g2_molecule
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from rdkit import Chem, RDLogger
-from rdkit.Chem import AllChem
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from tasks.structures.orientation import upright
 
@@ -145,11 +149,11 @@ BY_HAND = {
 def conformers(smiles: str) -> list[Atoms]:
     """Return relaxed conformers, deuterium marked by mass 2, best force-field energy first."""
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    ids = AllChem.EmbedMultipleConfs(molecule, CONFORMERS, randomSeed=20)
-    if AllChem.MMFFHasAllMoleculeParams(molecule):
-        results = AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=5000)
+    ids = rdDistGeom.EmbedMultipleConfs(molecule, CONFORMERS, randomSeed=20)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+        results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, maxIters=5000)
     else:
-        results = AllChem.UFFOptimizeMoleculeConfs(molecule, maxIters=5000)
+        results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=5000)
     atoms_of = list(molecule.GetAtoms())
     found = []
     for conformer in ids:
@@ -175,7 +179,7 @@ def fragment(atoms: Atoms) -> tuple[Atoms, tuple[int, ...]]:
     return upright(bare, index, down_3), index
 
 
-def highest(structures: list[tuple[Atoms, tuple[int, ...]]]) -> tuple[Atoms, tuple[int, ...]]:
+def highest(structures: Sequence[tuple[Atoms, tuple[int, ...]]]) -> tuple[Atoms, tuple[int, ...]]:
     """Return the structure whose lowest atom is highest; ties go to the lower energy."""
     return max(structures, key=lambda item: round(float(item[0].positions[:, 2].min()), 1))
 
@@ -188,7 +192,8 @@ def _normal(atoms: Atoms) -> NDArray[np.float64]:
 
 def main() -> None:
     """Build every adsorbate and write the file."""
-    RDLogger.DisableLog("rdApp.*")
+    argparse.ArgumentParser(description=f"Write {TARGET.name}.").parse_args()
+    rdBase.DisableLog("rdApp.*")
     built = {name: highest([fragment(a) for a in conformers(s)]) for name, s in FRAGMENTS.items()}
     for name, (g2_name, binding) in G2.items():
         built[name] = upright(g2_molecule(g2_name), binding), binding

@@ -171,7 +171,7 @@ def content_sha256(path: Path) -> str:
 
 
 @lru_cache(maxsize=256)
-def _sha256(path: Path, changed_ns: int, size: int) -> str:
+def _sha256(path: Path, changed_ns: int, size: int) -> str:  # a file that changed is read again
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)

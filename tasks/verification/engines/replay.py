@@ -131,7 +131,9 @@ def read_table(path: Path) -> EnergyTable:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed_ns: int, size: int) -> EnergyTable:
+def _read(
+    path: Path, changed_ns: int, size: int
+) -> EnergyTable:  # a file that changed is read again
     try:
         columns = pq.read_table(path, columns=_SCHEMA.names).cast(_SCHEMA).to_pydict()
     except (OSError, ValueError) as error:

@@ -94,10 +94,14 @@ class WorkFolder:
     def _read(self, checkpoint: RelaxationCheckpoint, atoms: int) -> CheckpointContents | None:
         try:
             found = checkpoint.read()
-            if found is not None and not _fits(found, atoms):
-                raise CheckpointError(f"{checkpoint.path.name} is of another number of atoms")
         except (CheckpointError, OSError) as fault:
             self.book.note(f"begun again without its checkpoint: {fault}")
+            return None
+        if found is not None and not _fits(found, atoms):
+            name = checkpoint.path.name
+            self.book.note(
+                f"begun again without its checkpoint: {name} is of another number of atoms"
+            )
             return None
         return found
 
