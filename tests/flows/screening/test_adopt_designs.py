@@ -44,7 +44,7 @@ def generated(folder: Path, *script: Structure, count: int = 4) -> GeneratedDesi
 
 
 def entered(db: Database, found: GeneratedDesigns, name: str = "mine", seed: int = 0) -> int:
-    campaign = designs_campaign(name, found.order, model="mini", seed=seed)
+    campaign = designs_campaign(name, found.request, model="mini", seed=seed)
     return adopt_designs(found, campaign, db)
 
 
@@ -71,8 +71,8 @@ def test_a_candidate_can_be_verified_and_built_again_from_its_stream(
         structure_from_text(row.structure or ""),
         structure_from_text(slab.structure),
         "CO",
-        candidate_id=row.id,
-        slab_id=slab.id,
+        stored_candidate=row.id,
+        stored_slab=slab.id,
     )
     assert sorted(decode_stream(row.recipe["stream"].split()).numbers_N) == sorted(LOW.numbers_N)
 
