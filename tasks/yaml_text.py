@@ -1,18 +1,24 @@
-"""Read YAML text as people mean it: each key once, ``NO`` a molecule, every fault with its line."""
+"""Read YAML 1.2: ``NO`` and ``on`` are text, ``1e-3`` a number, and each fault has its line."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.tag import Tag
 
 from tasks.errors import UserError
 
-_BOOL = "tag:yaml.org,2002:bool"
+_STRING = Tag(suffix="tag:yaml.org,2002:str")
+# What the library's conversions of a badly written value raise, such as ``!!int abc``.
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
 
 class YamlError(UserError):
-    """A text that is no YAML, or says one thing twice; ``line`` counts from 1, 0 if unknown."""
+    """A text that is not YAML, or has a key twice; ``line`` counts from 1, 0 if unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
@@ -23,48 +29,62 @@ class YamlError(UserError):
         return f"{path}{f', line {self.line}' if self.line else ''}: {self}"
 
 
-class Loader(yaml.SafeLoader):
-    """SafeLoader with the booleans of YAML 1.2, and an error that has a line for each bad value.
+class _Resolver(VersionedResolver):
+    """Resolver of the core schema of YAML 1.2, which has no dates: 2026-01-31 is a name."""
 
-    YAML 1.1 reads ``NO`` and ``on`` as booleans too, which would lose the molecule and the option.
-    """
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)
+        # A date with an explicit ``!!timestamp`` does not come here.
+        return _STRING if str(tag).endswith(":timestamp") else tag
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return what a node stands for."""
+
+class _Constructor(SafeConstructor):
+    """Constructor whose errors name the line, and which refuses what a settings file never has."""
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        if node in self.recursive_objects:
+            raise YamlError("not valid YAML: a part of itself", node.start_mark.line + 1)
         try:
             return super().construct_object(node, deep=deep)
         except _FAULTS:
             raise YamlError(
-                f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; correct it, or "
-                "put it in quotes where it is text",
+                f"{node.value!r} cannot be read as {str(node.tag).rpartition(':')[2]}; correct it, "
+                "or put it in quotes where it is text",
                 node.start_mark.line + 1,
             ) from None
 
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                raise YamlError(
+                    "not valid YAML: a key is a word or a number, not a list or a mapping",
+                    key.start_mark.line + 1,
+                )
+            if key.value in seen:
+                raise YamlError(
+                    f"each key may stand once, {key.value!r} stands twice; remove one",
+                    key.start_mark.line + 1,
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL or first in "tTfF"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
-
-def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return the nodes of one YAML document and what they stand for; None twice for no document.
+def read_yaml(text: str) -> tuple[Node | None, Any]:
+    """Return the nodes of one YAML document and its value; None twice where there is no document.
 
     Raises:
-        YamlError: it is not YAML, a value is not what it reads as, or a key stands twice.
+        YamlError: it is not YAML, a value is not of the type that it states, or a key stands twice.
     """
+    reader = YAML(typ="safe", pure=True)  # the C parser knows YAML 1.1 only
+    reader.version = (1, 2)
+    reader.Resolver, reader.Constructor = _Resolver, _Constructor
     try:
-        reading = Loader(text)
-        root = reading.get_single_node()
-        if root is None:
-            return None, None
-        for key in _repeated_keys(root):
-            raise YamlError(
-                f"each key may stand once, {key.value!r} stands twice; remove one",
-                key.start_mark.line + 1,
-            )
-        return root, reading.construct_document(root)
-    except yaml.YAMLError as error:
+        root = reader.compose(text)
+        # Deep, because a shallow one fills in parts later and would not notice that a node holds
+        # itself.
+        return root, None if root is None else reader.constructor.construct_object(root, deep=True)
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not readable"
         raise YamlError(
@@ -72,18 +92,21 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
             mark.line + 1 if mark else 0,
         ) from None
     except RecursionError:
-        raise YamlError("not valid YAML: nested too deep, or a part of itself") from None
+        raise YamlError("not valid YAML: nested too deep") from None
 
 
-def _repeated_keys(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):  # others are refused when they are constructed
-                if key.value in seen:
-                    yield key
-                seen.add(key.value)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated_keys(item)
+def line_of(root: Node, path: Sequence[int | str]) -> int:
+    """Return the line, from 1, of the deepest part of ``path`` (keys and indices) that exists."""
+    node, line = root, root.start_mark.line
+    for part in path:
+        if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            key = node = node.value[part]
+        elif isinstance(node, MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                break
+            key, node = found[0]
+        else:
+            break
+        line = key.start_mark.line
+    return int(line) + 1

@@ -12,7 +12,7 @@ from support.paths import REPOSITORY
 PACKAGES = ("flows", "tasks", "model", "screening_db", "deployments")
 
 # Where a distribution has another name than the module that it installs.
-DISTRIBUTIONS = {"distributed": "dask", "fairchem": "fairchem-core", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"distributed": "dask", "fairchem": "fairchem-core", "ruamel": "ruamel-yaml"}
 # Extras with packages for those who work on Sabatier: the packages themselves need none of them.
 FOR_DEVELOPERS = ("dev",)
 
@@ -53,7 +53,7 @@ def name_of(requirement: str) -> str:
     """Return the name of a requirement: ``dask`` of ``dask[distributed]>=2025.1``."""
     match = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert match, requirement
-    return match.group().lower()
+    return match.group().lower().replace(".", "-")
 
 
 def explained_distributions() -> set[str]:

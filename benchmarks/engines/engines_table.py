@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import yaml
 from scipy.stats import spearmanr
 
 from tasks.verification.engines import EngineError, engine_for
+from tasks.yaml_text import read_yaml
 
 PUBLISHED = Path(__file__).parent / "published_adsorption.yaml"
 REFERENCE, PBE = "published", "PBE"
@@ -55,7 +55,7 @@ def print_tables(runs: Path, levels: Sequence[str]) -> None:
     print_same_functional(results, levels, metals)
     print_deviation(results)
     print_costs(results, levels)
-    for name, source in yaml.safe_load(PUBLISHED.read_text())["sources"].items():
+    for name, source in read_yaml(PUBLISHED.read_text())[1]["sources"].items():
         print(f"- {name}: {source['functional']}; {source['where']}")
 
 
@@ -67,7 +67,7 @@ def read(runs: Path, levels: Sequence[str]) -> Results:
             metal, adsorbate = file.stem.split("-")
             if adsorbate != "lattice":
                 found.setdefault(level, {})[adsorbate, metal] = json.loads(file.read_text())
-    stored = yaml.safe_load(PUBLISHED.read_text())
+    stored = read_yaml(PUBLISHED.read_text())[1]
     published: dict[tuple[str, str], dict[str, list[float]]] = {}
     for adsorbate, metals in stored["energies"].items():
         for metal, values in metals.items():

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
+from ruamel.yaml.nodes import Node
 
 from flows.errors import CampaignError
 from tasks.errors import UserError
-from tasks.yaml_text import YamlError, read_yaml
+from tasks.yaml_text import YamlError, line_of, read_yaml
 
 KeyPath = tuple[int | str, ...]
 ModelType = TypeVar("ModelType", bound=BaseModel)
@@ -93,11 +93,9 @@ def parse_yaml_model(text: str, path: Path, kind: YamlFileKind[ModelType]) -> Mo
         raise CampaignError(_explain(errors[0], root, path, kind)) from None
 
 
-def _explain(
-    error: ErrorDetails, root: yaml.Node, path: Path, kind: YamlFileKind[ModelType]
-) -> str:
+def _explain(error: ErrorDetails, root: Node, path: Path, kind: YamlFileKind[ModelType]) -> str:
     key = kind.in_file(error["loc"])
-    where = f"{path}, line {_line(root, key)}"
+    where = f"{path}, line {line_of(root, key)}"
     if error["type"] == "extra_forbidden":
         return f"{where}: {_unknown_key(key, kind.model)}"
     named = _dotted(key) or f"the {kind.name}"
@@ -119,26 +117,6 @@ def _dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
-
-
-def _line(root: yaml.Node, path: KeyPath) -> int:
-    """Return the line, from 1, of the deepest part of ``path`` that the file has."""
-    node, line = root, root.start_mark.line
-    for part in path:
-        child = _child(node, part)
-        if child is None:
-            break
-        key, node = child
-        line = key.start_mark.line
-    return int(line) + 1
-
-
-def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part], node.value[part]
-    if isinstance(node, yaml.MappingNode):
-        return next(((k, v) for k, v in node.value if k.value == str(part)), None)
-    return None
 
 
 def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:

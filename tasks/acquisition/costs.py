@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pymatgen.core.composition import Composition
 
 from tasks.acquisition.estimates import AcquisitionError, Floats
 from tasks.structures.identity import content_id
+from tasks.yaml_text import YamlError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,13 @@ def price_table(stated: str, folder: Path = Path()) -> PriceTable:
         return PriceTable.model_validate_json(shipped.read_text(encoding="utf-8"))
     path = folder / stated
     try:
-        return PriceTable.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return PriceTable.model_validate(read_yaml(path.read_text(encoding="utf-8"))[1])
     except FileNotFoundError:
         raise AcquisitionError(
             f"a table of prices is one of {', '.join(PRICE_TABLES)} or a file; {path} does not "
             "exist"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, YamlError, ValidationError) as error:
         raise AcquisitionError(f"{path} is not a table of prices: {_first(error)}") from None
 
 

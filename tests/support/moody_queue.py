@@ -4,6 +4,7 @@ The engine is installed as a user's would be, by an entry point, in a folder of 
 find it there through PYTHONPATH.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from ase.build import add_adsorbate, fcc111
 
 from flows.records.to_rows import adsorbate_row, level_row
@@ -177,7 +177,7 @@ def moody_queue(
     (folder / "notes").mkdir()
     install(folder / "site")
     keywords = {"notes": str(folder / "notes"), "mood": mood, "at": at, "times": times}
-    text = yaml.safe_dump(
+    text = json.dumps(  # JSON is YAML
         {
             "name": "moody",
             "based_on": "emt",
