@@ -1,16 +1,16 @@
 """Let one process at a time screen a campaign. The lock dies with its process, however it dies."""
 
-import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
 from sqlalchemy import text
 
 from screening_db.database.engine import Database
-from screening_db.database.error_messages import describe_fault, one_line_faults
+from screening_db.database.error_messages import one_line_faults
 from screening_db.errors import DatabaseError
 
 _OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key
@@ -29,21 +29,25 @@ def campaign_lock(db: Database, campaign: str) -> Iterator[None]:
 
 @contextmanager
 def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
-    """Lock an empty SQLite file: the operating system lets go of it when the process ends.
+    """Lock a file beside the database: the system lets go of it when the process ends.
 
     The file stays. Deleting it would let two processes hold two files of one name.
     """
     file = path.with_name(f".{path.name}.{quote(campaign, safe='')}.lock")
-    with one_line_faults(str(file)):
-        lock = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
-    with closing(lock):
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as fault:
-            if "locked" in str(fault):
-                raise _held(db, campaign) from None
-            raise describe_fault(fault, str(file)) from fault
+    lock = FileLock(file, timeout=0, thread_local=False)  # another thread may let go of it
+    try:
+        lock.acquire()
+    except Timeout:
+        raise _held(db, campaign) from None
+    except OSError as fault:
+        raise DatabaseError(
+            f"a campaign is held by a file beside its database, and {file} cannot be written "
+            f"({fault.strerror}); change its permissions, or give another database"
+        ) from fault
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ WORK/LEVEL/ITEM/*.stuck         why the electrons did not converge on a rung of 
 WORK/LEVEL/ITEM/run-*/rung1/    the engine's files, of this process alone
 """
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from ase import Atoms
+from filelock import FileLock, Timeout
 
 from tasks.errors import UserError
 from tasks.verification.relaxation.checkpoint import (
@@ -161,21 +160,22 @@ def _held(folder: Path, book: Logbook, *, work: str) -> Iterator[Path | None]:
     if not work or not book.folder:
         yield None
         return
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock: IO[str] = (folder / _LOCK).open("w")
+        lock.acquire()
+    except Timeout:
+        book.note(f"no checkpoint is kept: {folder} is held by another process")
+        yield None
+        return
     except OSError as fault:
         book.note(f"no checkpoint is kept: {folder} cannot be written ({fault.strerror})")
         yield None
         return
-    with lock:  # closing it, or the end of the process, lets go
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            book.note(f"no checkpoint is kept: {folder} is held by a process ({fault.strerror})")
-            yield None
-            return
+    try:
         yield folder
+    finally:  # the end of the process, however it dies, lets go too
+        lock.release()
 
 
 def _fits(found: CheckpointContents, atoms: int) -> bool:

@@ -90,7 +90,7 @@ def db(tmp_path: Path, place: Path) -> Iterator[Database]:
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     done = Work()
     labels = TrainingSet((), "labels", "emt", "emt", 40, {}, ())
-    monkeypatch.setattr(module, "labels_of", lambda *_: labels)
+    monkeypatch.setattr(module, "campaign_training_set", lambda *_: labels)
     monkeypatch.setattr(module, "record_served", lambda *_: None)  # the fixture recorded it
     monkeypatch.setattr(module, "fine_tune", done.fine_tune)
     monkeypatch.setattr(module, "judge_candidate", done.judge)

@@ -1,8 +1,10 @@
 """One process at a time screens a campaign, and a dead process holds nothing."""
 
+import contextlib
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.paths import REPOSITORY
@@ -10,6 +12,7 @@ from support.paths import REPOSITORY
 from screening_db.database.engine import open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
+from screening_db.queries.campaigns import all_campaigns
 
 HOLD = """
 import sys, time
@@ -33,31 +36,55 @@ def test_a_campaign_that_is_held_is_refused_in_one_line(db, database_place):
     other.close()
 
 
-def test_another_campaign_is_free(db, database_place):
+def is_free(db, campaign):
+    """Tell whether a campaign can be taken; what was taken is let go of."""
+    try:
+        with campaign_lock(db, campaign):
+            return True
+    except DatabaseError as fault:
+        if "by another process" not in str(fault):
+            raise
+        return False
+
+
+def test_a_campaign_that_is_held_leaves_the_others_free(db, database_place):
     other = open_database(database_place)
-    with campaign_lock(db, "first"), campaign_lock(other, "second"):
-        pass
+    with campaign_lock(db, "first"):
+        assert [is_free(other, name) for name in ("first", "second")] == [False, True]
     other.close()
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError])
 def test_a_campaign_is_free_after_its_run_however_it_ended(db, database_place, fault):
     other = open_database(database_place)
-    try:
-        with campaign_lock(db, "first"):
-            if fault:
-                raise fault
-    except RuntimeError:
-        pass
-    with campaign_lock(other, "first"):
-        pass
+    with contextlib.suppress(RuntimeError), campaign_lock(db, "first"):
+        if fault:
+            raise fault
+    assert is_free(other, "first")
     other.close()
+
+
+def test_another_thread_lets_go_of_a_campaign(db):
+    held = campaign_lock(db, "first")
+    held.__enter__()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(held.__exit__, None, None, None).result()
+    assert is_free(db, "first")
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    db = open_database(tmp_path / "runs.db")
+    (tmp_path / ".runs.db.first.lock").mkdir()
+    with pytest.raises(DatabaseError, match="cannot be written"), campaign_lock(db, "first"):
+        pass
+    db.close()
 
 
 def test_writing_goes_on_while_a_campaign_is_held(db, database_place, make):
     other = open_database(database_place)
     with campaign_lock(db, "first"), other.write() as session:
         session.add(make.campaign("second"))
+    assert [row.name for row in all_campaigns(db)] == ["first", "second"]
     other.close()
 
 
@@ -71,15 +98,12 @@ def test_a_killed_process_holds_nothing(db):
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(DatabaseError, match="by another process"), campaign_lock(db, "first"):
-            pass
+        assert not is_free(db, "first")
     finally:
         process.kill()
         process.communicate()
     for _ in range(100):  # a server takes a moment to see that its client is gone
-        try:
-            with campaign_lock(db, "first"):
-                return
-        except DatabaseError:
-            time.sleep(0.05)
+        if is_free(db, "first"):
+            return
+        time.sleep(0.05)
     pytest.fail("the lock outlived its process")

@@ -129,7 +129,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_resume import CountingEngine, LEVEL, book, start
 from tasks.verification.relaxation.compute import compute
-from tasks.verification.engines import EnginePlace
+from tasks.verification.engines import EngineLocation
 import time
 
 class Slow(list):
@@ -137,7 +137,8 @@ class Slow(list):
         time.sleep(0.1)
         super().append(one)
 
-compute(start(), LEVEL, CountingEngine(EnginePlace(work=sys.argv[1]), answers=Slow()), book=book())
+location = EngineLocation(work=sys.argv[1])
+compute(start(), LEVEL, CountingEngine(location, answers=Slow()), book=book())
 """
 
 
@@ -318,7 +319,7 @@ def test_a_folder_that_another_process_holds_is_left_to_it(tmp_path: Path) -> No
     done = compute(start(), LEVEL, engine, book=book())
     ((energy_ev, (note,)),) = noted
     assert energy_ev == done.energy_ev
-    assert "held by a process" in note
+    assert "held by another process" in note
 
 
 def test_a_work_folder_that_cannot_be_written_costs_the_checkpoint_alone(tmp_path: Path) -> None:
