@@ -32,10 +32,19 @@ def dask_client(
     *,
     threads: int | None = None,
 ) -> Iterator[Client]:
-    """Yield a client whose workers have loaded ``plugin``; what was started is stopped after.
+    """Yield a Dask client; workers that were started for it are stopped after.
 
-    Workers are started on cores, or on GPUs where ``device`` is ``cuda``; their numerical libraries
-    compute on ``threads`` threads, or as Dask sets them.
+    Args:
+        plan: A scheduler to connect to, or how many workers are started.
+        device: Where workers are started: on CPU cores, or one on each GPU.
+        plugin: Loaded into every worker before its first task.
+        threads: Threads of the numerical libraries in each worker; None for Dask's own choice.
+
+    Yields:
+        The client.
+
+    Raises:
+        CampaignError: no scheduler answers, or there is no dask-cuda for GPUs.
     """
     for name in ("distributed", "distributed.nanny", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -128,8 +137,8 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
 def closing_cluster(cluster: Any) -> Iterator[Any]:
     """Yield a cluster and close it after.
 
-    The work is done by then: a worker that a busy machine ends too slowly is no fault of the run.
-    It ends when this process does.
+    Its work is done by then, so a worker that a busy machine ends too slowly is no fault of the
+    run: it ends when this process does.
     """
     try:
         yield cluster
@@ -163,9 +172,10 @@ def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
 def results_as_completed(
     client: Client, futures: Iterable["Future[Any]"]
 ) -> Iterator[tuple["Future[Any]", Any]]:
-    """Yield each future and its result as it is done, then let go of the result.
+    """Yield each future with its result as it is done, then release the result.
 
-    A lost worker then costs the work that it was on, not all that it had held.
+    If a worker is lost, Dask repeats only its unfinished work: results that were handed over are
+    not computed again.
     """
     for future, result in as_completed(futures, loop=client.loop, with_results=True):
         yield future, result

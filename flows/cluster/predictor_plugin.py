@@ -12,10 +12,10 @@ _ATTRIBUTE = "sabatier_predictor"
 
 
 class PredictorPlugin(WorkerPlugin):
-    """Load the predictor once on each worker, and again on a worker that was started anew.
+    """Load the predictor once on each worker, and again on a worker that was restarted.
 
-    A name or folder travels, not weights; a worker that finds another checkpoint under that name
-    refuses to work.
+    The name or folder of a checkpoint travels, not its weights; a worker that finds another
+    checkpoint under that name refuses to work.
     """
 
     name = "sabatier-predictor"

@@ -17,7 +17,7 @@ from prefect.settings import (
 from flows.cluster.prefect_server import EmbeddedServer, embedded_server
 from flows.errors import CampaignError
 
-ANSWER_TIMEOUT_S = 20
+_ANSWER_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,15 @@ class ControlPlane:
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Wait for the server, then let Prefect's client use it."""
-        # A failure is raised to the caller, who says it once; Prefect would say it three times.
+        # A failure is raised to the caller, who prints it once; Prefect would log it three times.
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.embedded is None:
-            _require_answer(str(self.address))
+            require_answer(
+                str(self.address),
+                "start it, or unset SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one "
+                "started for the run",
+            )
         settings = {
             PREFECT_API_URL: self.embedded.wait() if self.embedded else self.address,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
@@ -50,22 +54,32 @@ class ControlPlane:
             yield
 
 
-def _require_answer(address: str) -> None:
+def require_answer(address: str, way_out: str) -> None:
+    """Check that a server answers at ``address``; ``way_out`` ends the message if none does.
+
+    Raises:
+        CampaignError: none answers.
+    """
     try:
-        httpx.get(f"{address}/health", timeout=ANSWER_TIMEOUT_S)  # any status is an answer
+        httpx.get(f"{address}/health", timeout=_ANSWER_TIMEOUT_S)  # any status is an answer
     except (httpx.TransportError, httpx.InvalidURL) as fault:
         raise CampaignError(
-            f"no Prefect server answers at {address} ({fault}); start it, or unset "
-            "SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one started for the run"
+            f"no Prefect server answers at {address} ({fault}); {way_out}"
         ) from None
 
 
 @contextmanager
 def control_plane(configured: str | None) -> Iterator[ControlPlane]:
-    """Yield the Prefect server in use.
+    """Yield the Prefect server of a run.
 
-    ``configured`` goes first, then what Prefect itself is set to (environment or profile); without
-    either a server is started here, and stopped at the end.
+    Without a configured one a server is started here, and stopped at the end.
+
+    Args:
+        configured: The address in Sabatier's settings; None for that of Prefect's own settings
+            (environment or profile).
+
+    Yields:
+        The server, which may still be starting: ``connected`` waits for it.
     """
     address = configured or PREFECT_API_URL.value()
     if address:

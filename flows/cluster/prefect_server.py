@@ -2,6 +2,10 @@
 
 Prefect is the control plane and never the record: the embedded server keeps its data in a folder
 that is thrown away, so that the user's own Prefect is left as it was.
+
+Prefect's own ``SubprocessASGIServer`` does less. It outlives a parent that is killed, it takes
+Ctrl-C together with the run, it writes into the user's PREFECT_HOME with the user's settings, it
+blocks until the server answers (10 s that Dask's workers start in here), and it keeps no schedules.
 """
 
 import os
@@ -31,7 +35,7 @@ SERVER_ENVIRONMENT: Mapping[str, str] = {
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
 }
-# Of a server for one run: no scheduler and none of the other services.
+# A server for one run needs no scheduler and none of the other services.
 _ONE_RUN: Mapping[str, str] = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -41,7 +45,7 @@ class ServerError(RuntimeError):
 
 @dataclass
 class EmbeddedServer:
-    """A Prefect server in a process of its own, started at once and waited for later."""
+    """A Prefect server in a process of its own, which may still be starting."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -49,11 +53,15 @@ class EmbeddedServer:
 
     @property
     def api_url(self) -> str:
-        """The address that Prefect's client wants."""
+        """Return the address for Prefect's client."""
         return f"http://127.0.0.1:{self.port}/api"
 
     def wait(self, timeout_s: float = START_TIMEOUT_S) -> str:
-        """Return the address once the server answers."""
+        """Return the address once the server answers.
+
+        Raises:
+            ServerError: it ended, or did not answer in time; its last lines are in the message.
+        """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -116,6 +124,7 @@ def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
 
 
 def _free_port() -> int:
+    """Return a port that was free a moment ago; uvicorn, given port 0, would not say which."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -137,7 +146,7 @@ def serve(port: int) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns at the end of the pipe
+    sys.stdin.buffer.read()  # returns when the parent closes the pipe, by its death at the latest
     os._exit(0)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
@@ -24,6 +23,7 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
+from flows.cluster.prefect_client import require_answer
 from flows.cluster.prefect_server import scheduling_server
 from flows.cluster.workers import temporary_environment
 from flows.config.deployments import Deployments, Pool, load_deployments
@@ -41,7 +41,6 @@ from flows.errors import CampaignError
 SHIPPED = Path(__file__).parents[2] / "deployments" / "local.yaml"
 TAG = "sabatier"
 SERVER_HOME = DEFAULT_DATABASE.parent / "prefect"
-_ANSWER_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -211,22 +210,15 @@ def _server(settings: Settings, *, serve: bool) -> Iterator[str]:
         )
     with ExitStack() as stack:
         if address:
-            _require_answer(address)
+            require_answer(
+                address,
+                "start it or correct SABATIER_PREFECT_API_URL; without it --serve starts one here",
+            )
         else:
             address = stack.enter_context(scheduling_server(SERVER_HOME)).wait()
         settings_here = {PREFECT_API_URL: address, PREFECT_SERVER_ANALYTICS_ENABLED: False}
         stack.enter_context(temporary_settings(settings_here))
         yield address
-
-
-def _require_answer(address: str) -> None:
-    try:
-        httpx.get(f"{address}/health", timeout=_ANSWER_TIMEOUT_S)  # any status is an answer
-    except (httpx.TransportError, httpx.InvalidURL) as fault:
-        raise CampaignError(
-            f"no Prefect server answers at {address} ({fault}); start it or correct "
-            "SABATIER_PREFECT_API_URL; without it --serve starts one here"
-        ) from None
 
 
 def _worker_line(pool: Pool) -> str:
