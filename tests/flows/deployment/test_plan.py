@@ -1,4 +1,4 @@
-"""What a deployments file may say, what it becomes, and how it is refused."""
+"""A deployments file: the deployments that it becomes, and how a bad one is refused."""
 
 import shutil
 from collections.abc import Callable

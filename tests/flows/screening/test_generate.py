@@ -1,3 +1,5 @@
+"""Generation writes a CIF and a row for each design, and lets valid ones enter a campaign."""
+
 import csv
 from pathlib import Path
 
@@ -26,13 +28,13 @@ class NothingToPredict:
     checkpoint_sha256 = "0" * 64
     domain = Domain({}, {}, frozenset({"emt"}))
 
-    def predict(self, configurations: object) -> list[Prediction]:
+    def predict(self, _configurations: object) -> list[Prediction]:
         return []
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("flows.screening.generate.load_predictor", lambda name: NothingToPredict())
+    monkeypatch.setattr("flows.screening.generate.load_predictor", lambda _: NothingToPredict())
     return str(designer_checkpoint(tmp_path / "checkpoint").folder)
 
 

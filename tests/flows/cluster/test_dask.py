@@ -1,0 +1,68 @@
+"""Dask workers of a run: which cluster is started, and how it ends."""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from flows.cluster import dask as cluster
+from flows.cluster.workers import ClusterPlan, Device
+from flows.errors import CampaignError
+
+HERE = ClusterPlan(workers=2)
+
+
+def test_a_dask_cuda_that_does_not_import_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    with (
+        pytest.raises(CampaignError, match=r"dask-cuda does not import .*'sabatier\[gpu\]'"),
+        cluster.dask_client(HERE, "cuda"),
+    ):
+        pass
+
+
+class Started(Exception):  # noqa: N818  no fault: it ends the start
+    """Says which cluster would be started, and how."""
+
+
+def starter_of(kind: str) -> Callable[..., None]:
+    def start(**stated: Any) -> None:
+        raise Started(kind, stated)
+
+    return start
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "LocalCluster"), ("cuda", "CUDA")])
+def test_the_device_decides_which_cluster_is_started(
+    monkeypatch: pytest.MonkeyPatch, device: Device, kind: str
+) -> None:
+    dask_cuda = ModuleType("dask_cuda")
+    dask_cuda.LocalCUDACluster = starter_of("CUDA")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dask_cuda", dask_cuda)
+    local = starter_of("LocalCluster")
+    local._instances = ()  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster, "LocalCluster", local)
+    with pytest.raises(Started) as started, cluster.dask_client(HERE, device):
+        pass
+    assert started.value.args[0] == kind
+    assert started.value.args[1].get("n_workers") == (2 if device == "cpu" else None)
+
+
+def test_two_runs_at_once_say_nothing_about_ports(recwarn: pytest.WarningsRecorder) -> None:
+    with cluster.dask_client(HERE), cluster.dask_client(HERE):
+        pass
+    assert [str(w.message) for w in recwarn if "ort" in str(w.message)] == []
+
+
+def test_workers_that_end_too_slowly_are_no_fault_of_a_run_that_is_done() -> None:
+    class Slow:
+        shutdown_on_close = True
+
+        def close(self) -> None:
+            raise TimeoutError
+
+    with cluster.closing_cluster(Slow()) as slow:
+        pass
+    assert not slow.shutdown_on_close  # Dask does not try again at exit
