@@ -47,7 +47,7 @@ from screening_db.tables.screening import (
     CheckpointRow,
     Stage,
 )
-from tasks.design.generate import Adslab, Design
+from tasks.design.generate import Design, DesignedAdslab
 from tasks.design.request import DesignRequest
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.slabs import Slab
@@ -119,7 +119,7 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
     return len(scored)
 
 
-def _scored(made: Adslab, design: Design, campaign: Campaign) -> ScoredCandidate:
+def _scored(made: DesignedAdslab, design: Design, campaign: Campaign) -> ScoredCandidate:
     if design.prediction is None:
         raise ValueError(f"design {design.number} is valid and was not predicted")
     (name,) = campaign.adsorbate_names()
@@ -138,7 +138,7 @@ def _scored(made: Adslab, design: Design, campaign: Campaign) -> ScoredCandidate
     )
 
 
-def _slab(made: Adslab) -> Slab:
+def _slab(made: DesignedAdslab) -> Slab:
     """Return the clean slab of a design; its bulk goes by the slab's id."""
     slab = made.atoms[made.atoms.get_tags() != ADSORBATE_TAG]
     bulk = content_id("designed", made.slab_id)

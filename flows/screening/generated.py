@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.design.checks import CAUSES
-from tasks.design.generate import Adslab, Design, count_causes
+from tasks.design.generate import Design, DesignedAdslab, count_causes
 from tasks.design.request import DesignRequest
 
 SUMMARY = "designs.csv"
@@ -82,7 +82,7 @@ def _line(design: Design, request: DesignRequest) -> list[object]:
     ]
 
 
-def _surface(adslab: Adslab) -> str:
+def _surface(adslab: DesignedAdslab) -> str:
     h, k, l = adslab.miller  # noqa: E741  the names of Miller indices
     return f"{adslab.bulk_formula} ({h} {k} {l})"
 

@@ -19,6 +19,7 @@ from model.generation.structure_stream import ADSORBATE_TAG, Structure
 from tasks.design.checks import Cause, DesignVerdict, check_design
 from tasks.design.request import DesignRequest
 from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration.placements import Adslab
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.cif import cif_text
@@ -29,17 +30,14 @@ AT_ONCE = 32  # streams written in one batch
 
 
 @dataclass(frozen=True)
-class Adslab:
-    """A valid design as a screening knows adslabs: tags 0, 1, 2, the lower half of the slab held.
+class DesignedAdslab(Adslab):
+    """A valid design, the lower half of its slab held.
 
-    Its text goes by the Miller index that the designer gave the surface.
+    Its text names the Miller index that the designer gave the surface.
     """
 
-    candidate_id: str
-    slab_id: str
     bulk_formula: str
     miller: Miller
-    atoms: Atoms
     text: str
 
 
@@ -51,7 +49,7 @@ class Design:
     tokens: tuple[str, ...]
     cif: str | None
     verdict: DesignVerdict
-    adslab: Adslab | None = None
+    adslab: DesignedAdslab | None = None
     prediction: Prediction | None = None
 
     def error_ev(self, target_ev: float) -> float | None:
@@ -133,7 +131,7 @@ def _notes(
     ]
 
 
-def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> Adslab:
+def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> DesignedAdslab:
     """Return a judged adslab with its ids and text."""
     atoms = framed.copy()
     in_slab_N = atoms.get_tags() != ADSORBATE_TAG
@@ -142,9 +140,10 @@ def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> Adslab:
     atoms.set_constraint(FixAtoms(indices=np.flatnonzero(in_slab_N & (z_N < middle + 1e-6))))
     slab = atoms[in_slab_N]
     slab_key, formula = slab_id(slab), bulk_formula(slab)
-    candidate = candidate_id(atoms, slab_key, request.species or request.adsorbate)
+    name = request.species or request.adsorbate
+    candidate = candidate_id(atoms, slab_key, name)
     text = configuration_text(atoms, request.adsorbate, formula, miller)
-    return Adslab(candidate, slab_key, formula, miller, atoms, text)
+    return DesignedAdslab(candidate, slab_key, name, atoms, formula, miller, text)
 
 
 def _predicted(

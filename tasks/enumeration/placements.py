@@ -33,6 +33,7 @@ from tasks.structures.orientation import axis_fold
 
 __all__ = [
     "Adslab",
+    "PlacedAdslab",
     "Placement",
     "PlacementSpec",
     "Site",
@@ -51,13 +52,19 @@ _SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above round
 
 @dataclass(frozen=True)
 class Adslab:
-    """A slab with one adsorbate; slab atoms first, tags 0/1/2, the slab's fixed atoms kept."""
+    """A slab with one adsorbate: slab atoms first, tags 0, 1 and 2, the slab's fixed atoms kept."""
 
     candidate_id: str
     slab_id: str
     adsorbate: str
-    placement: Placement
     atoms: Atoms
+
+
+@dataclass(frozen=True)
+class PlacedAdslab(Adslab):
+    """An adslab that the recipe ``placement`` makes again."""
+
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class PlacementSpec:
 
 def enumerate_placements(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
-) -> tuple[list[Adslab], list[Refusal]]:
+) -> tuple[list[PlacedAdslab], list[Refusal]]:
     """Return the adslabs of one pair, sites first, and what was refused, by candidate id."""
     placements = _placements(slab, sites, adsorbate, spec)
     if not placements:
@@ -97,7 +104,7 @@ def enumerate_placements(
     positions_PA3 = lowered_positions(slab, ground, adsorbate, placements)
     ids = _ids(slab, adsorbate, positions_PA3)
     reasons = refusal_reasons(slab, ground, adsorbate, placements, positions_PA3)
-    adslabs: list[Adslab] = []
+    adslabs: list[PlacedAdslab] = []
     refused: list[Refusal] = []
     assemble = _Assembly(slab, adsorbate)
     for p, (placement, candidate, reason) in enumerate(zip(placements, ids, reasons, strict=True)):
@@ -105,7 +112,7 @@ def enumerate_placements(
             refused.append(Refusal(candidate, "placement", reason))
         else:
             atoms = assemble(positions_PA3[p])
-            adslabs.append(Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms))
+            adslabs.append(PlacedAdslab(candidate, slab.slab_id, adsorbate.name, atoms, placement))
     return adslabs, refused
 
 
@@ -120,7 +127,7 @@ def count_placements(
 
 def place_adsorbate(
     slab: Slab, adsorbate: Adsorbate, placement: Placement, ground: Landscape | None = None
-) -> Adslab:
+) -> PlacedAdslab:
     """Return the adslab of one placement, the same as its enumeration made; nothing is checked.
 
     ``ground`` is ``SurfaceSites.landscape``, computed here where it is None.
@@ -129,7 +136,7 @@ def place_adsorbate(
     positions_PA3 = lowered_positions(slab, seen, adsorbate, [placement])
     (candidate,) = _ids(slab, adsorbate, positions_PA3)
     atoms = _Assembly(slab, adsorbate)(positions_PA3[0])
-    return Adslab(candidate, slab.slab_id, adsorbate.name, placement, atoms)
+    return PlacedAdslab(candidate, slab.slab_id, adsorbate.name, atoms, placement)
 
 
 def refusal_reason(
@@ -141,7 +148,7 @@ def refusal_reason(
     return refusal_reasons(slab, seen, adsorbate, [placement], positions_PA3)[0]
 
 
-def adslab_recipe(adslab: Adslab) -> dict[str, object]:
+def adslab_recipe(adslab: PlacedAdslab) -> dict[str, object]:
     """Return what regenerates an adslab from its slab and adsorbate, as plain JSON values."""
     return {
         "candidate_id": adslab.candidate_id,
@@ -156,7 +163,7 @@ def adslab_from_recipe(
     slab: Slab,
     adsorbate: Adsorbate,
     ground: Landscape | None = None,
-) -> Adslab:
+) -> PlacedAdslab:
     """Return the adslab of a stored recipe; another id than the stored one is an error."""
     if (stored["slab_id"], stored["adsorbate"]) != (slab.slab_id, adsorbate.name):
         raise UserError(

@@ -14,7 +14,7 @@ from model.contract import Configuration, Prediction, Predictor
 from model.text.configuration_text import parse_text
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.placements import (
-    Adslab,
+    PlacedAdslab,
     PlacementSpec,
     adslab_recipe,
     enumerate_placements,
@@ -71,11 +71,11 @@ def score_slabs(
     same checkpoint at the same level, by candidate id; they are taken as they are.
     """
     refused: list[Refusal] = []
-    adslabs: list[Adslab] = []
+    adslabs: list[PlacedAdslab] = []
     configurations: list[Configuration] = []
     for slab in slabs:
         sites = surface_sites(slab)  # once for all adsorbates
-        placed: list[Adslab] = []
+        placed: list[PlacedAdslab] = []
         for adsorbate in adsorbates:
             made, not_made = enumerate_placements(slab, sites, adsorbate, spec)
             placed += made
@@ -136,7 +136,7 @@ def best_of_pairs(candidates: Iterable[ScoredCandidate], count: int) -> list[Sco
 
 
 def _scored(
-    adslab: Adslab, configuration: Configuration, prediction: Prediction
+    adslab: PlacedAdslab, configuration: Configuration, prediction: Prediction
 ) -> ScoredCandidate:
     return ScoredCandidate(
         candidate_id=adslab.candidate_id,

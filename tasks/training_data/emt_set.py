@@ -24,7 +24,7 @@ from model.data.rows import TABLE_SCHEMA
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import Bulk, BulkSpec, FormulaSpec, alloy_specs, resolve_bulks
 from tasks.enumeration.lattice_planes import Miller
-from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
 from tasks.enumeration.sites import SurfaceSites, surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
@@ -219,14 +219,16 @@ def _counts(slab: Slab, share: float, seed: int) -> tuple[tuple[str, int], ...]:
     return tuple((name, count) for name, count in pairs if count)
 
 
-def _sampled(slab: Slab, sites: SurfaceSites, name: str, count: int, seed: int) -> list[Adslab]:
+def _sampled(
+    slab: Slab, sites: SurfaceSites, name: str, count: int, seed: int
+) -> list[PlacedAdslab]:
     """Return ``count`` placements of one pair by lot, or all where there are fewer."""
     adslabs, _ = enumerate_placements(slab, sites, adsorbate(name), PlacementSpec(seed=seed))
     rng = np.random.default_rng(seed_from("emt placements", slab.slab_id, name, seed))
     return [adslabs[index] for index in sorted(rng.permutation(len(adslabs))[:count])]
 
 
-def _label(adslab: Adslab, slab: Slab, theory: LevelOfTheory, energy_ev: float) -> Label:
+def _label(adslab: PlacedAdslab, slab: Slab, theory: LevelOfTheory, energy_ev: float) -> Label:
     return Label(
         pair=adslab.candidate_id,
         group=slab.bulk_formula,
@@ -240,7 +242,9 @@ def _label(adslab: Adslab, slab: Slab, theory: LevelOfTheory, energy_ev: float) 
     )
 
 
-def _outcome(adslab: Adslab, slab: Slab, verified: VerifiedEnergy, seconds: float) -> EmtOutcome:
+def _outcome(
+    adslab: PlacedAdslab, slab: Slab, verified: VerifiedEnergy, seconds: float
+) -> EmtOutcome:
     return EmtOutcome(
         pair=adslab.candidate_id,
         adsorbate=adslab.adsorbate,
@@ -254,7 +258,7 @@ def _outcome(adslab: Adslab, slab: Slab, verified: VerifiedEnergy, seconds: floa
     )
 
 
-def _failed(adslab: Adslab, slab: Slab, error: EngineError) -> EmtOutcome:
+def _failed(adslab: PlacedAdslab, slab: Slab, error: EngineError) -> EmtOutcome:
     return EmtOutcome(
         pair=adslab.candidate_id,
         adsorbate=adslab.adsorbate,

@@ -17,7 +17,7 @@ from flows.screening.generated import (
 from model.contract import Domain, Prediction
 from model.errors import ModelError
 from tasks.design.checks import DesignVerdict
-from tasks.design.generate import Adslab, Design
+from tasks.design.generate import Design, DesignedAdslab
 from tasks.design.request import DesignRequest
 from tasks.errors import UserError
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
 
 
 def valid(number: int, energy_ev: float, order: DesignRequest, key: str) -> Design:
-    made = Adslab(key, "slab", "Cu", (1, 1, -1), None, "")  # type: ignore[arg-type]
+    made = DesignedAdslab(key, "slab", "CO", None, "Cu", (1, 1, -1), "")  # type: ignore[arg-type]
     said = Prediction(key, order.level, "0" * 64, energy_ev, 0.1, energy_ev, energy_ev, True)
     return Design(number, (), "", DesignVerdict(), made, said)
 

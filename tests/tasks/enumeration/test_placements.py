@@ -13,7 +13,7 @@ from tasks.enumeration.adsorbates import adsorbate, adsorbate_from_atoms
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.docking import refusal_reasons
 from tasks.enumeration.placements import (
-    Adslab,
+    PlacedAdslab,
     Placement,
     PlacementSpec,
     adslab_from_recipe,
@@ -53,7 +53,7 @@ def copper() -> tuple[Slab, SurfaceSites]:
     return slab, surface_sites(slab)
 
 
-def same(one: Adslab, other: Adslab) -> bool:
+def same(one: PlacedAdslab, other: PlacedAdslab) -> bool:
     return (
         one.candidate_id == other.candidate_id
         and one.placement == other.placement

@@ -8,7 +8,7 @@ from ase.build import add_adsorbate, fcc111
 from model.text.configuration_text import parse_text
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
 from tasks.enumeration.sites import SurfaceSites, surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
@@ -21,7 +21,7 @@ from tasks.prediction.featurise import (
     site_label,
 )
 
-Placed = tuple[Slab, SurfaceSites, list[Adslab]]
+Placed = tuple[Slab, SurfaceSites, list[PlacedAdslab]]
 
 
 def placed(

@@ -13,7 +13,7 @@ from model.text.configuration_text import parse_text
 from screening_db.learning.labels import LabelSet, RefusedLabel, TrainingLabel
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import Adslab, PlacementSpec, enumerate_placements
+from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
 from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
@@ -32,7 +32,7 @@ def slab() -> Slab:
 
 
 @pytest.fixture(scope="module")
-def adslabs(slab: Slab) -> list[Adslab]:
+def adslabs(slab: Slab) -> list[PlacedAdslab]:
     sites = surface_sites(slab)
     found = [
         each
@@ -43,13 +43,13 @@ def adslabs(slab: Slab) -> list[Adslab]:
     return found
 
 
-def relaxed(adslab: Adslab) -> Atoms:
+def relaxed(adslab: PlacedAdslab) -> Atoms:
     atoms = adslab.atoms.copy()
     atoms.positions[atoms.get_tags() == 2] += (0.0, 0.0, 0.05)
     return atoms
 
 
-def label(adslab: Adslab, slab: Slab, energy_ev: float = -0.4) -> TrainingLabel:
+def label(adslab: PlacedAdslab, slab: Slab, energy_ev: float = -0.4) -> TrainingLabel:
     end = relaxed(adslab)
     return TrainingLabel(
         candidate_id=adslab.candidate_id,
@@ -68,7 +68,7 @@ def label_set(labels: Sequence[TrainingLabel], *refused: RefusedLabel) -> LabelS
 
 
 def test_a_label_is_what_a_screening_saw_and_where_it_ended(
-    slab: Slab, adslabs: list[Adslab]
+    slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
     found = training_rows(label_set([label(adslabs[0], slab)]), HASH)
     start, end = found.rows
@@ -86,7 +86,7 @@ def test_a_label_is_what_a_screening_saw_and_where_it_ended(
 
 
 def test_sites_of_one_adsorbate_on_one_slab_play_one_part(
-    slab: Slab, adslabs: list[Adslab]
+    slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
     found = training_rows(label_set([label(each, slab) for each in adslabs]), HASH)
     require_label_parts(found.rows)
@@ -97,7 +97,7 @@ def test_sites_of_one_adsorbate_on_one_slab_play_one_part(
 
 
 def test_parts_stay_and_the_data_set_is_another_when_labels_are_added(
-    slab: Slab, adslabs: list[Adslab]
+    slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
     labels = [label(each, slab) for each in adslabs]
     few, all_ = training_rows(label_set(labels[:4]), HASH), training_rows(label_set(labels), HASH)
@@ -107,7 +107,7 @@ def test_parts_stay_and_the_data_set_is_another_when_labels_are_added(
     assert training_rows(label_set(labels[::-1]), HASH).dataset_id == all_.dataset_id
 
 
-def test_another_energy_is_another_data_set(slab: Slab, adslabs: list[Adslab]) -> None:
+def test_another_energy_is_another_data_set(slab: Slab, adslabs: list[PlacedAdslab]) -> None:
     one, other = (
         training_rows(label_set([label(adslabs[0], slab, energy)]), HASH)
         for energy in (-0.4, -0.4001)
@@ -115,7 +115,9 @@ def test_another_energy_is_another_data_set(slab: Slab, adslabs: list[Adslab]) -
     assert one.dataset_id != other.dataset_id
 
 
-def test_what_cannot_be_learnt_from_is_set_aside_by_name(slab: Slab, adslabs: list[Adslab]) -> None:
+def test_what_cannot_be_learnt_from_is_set_aside_by_name(
+    slab: Slab, adslabs: list[PlacedAdslab]
+) -> None:
     good, held, bare, old, mad = (label(each, slab) for each in adslabs[:5])
     found = training_rows(
         label_set(
@@ -142,13 +144,15 @@ def test_what_cannot_be_learnt_from_is_set_aside_by_name(slab: Slab, adslabs: li
     }
 
 
-def test_a_label_of_another_level_is_an_error(slab: Slab, adslabs: list[Adslab]) -> None:
+def test_a_label_of_another_level_is_an_error(slab: Slab, adslabs: list[PlacedAdslab]) -> None:
     other = replace(label(adslabs[0], slab), level="gpaw-rpbe")
     with pytest.raises(UserError, match="two levels never meet in one target: the labels are of"):
         training_rows(label_set([other]), HASH)
 
 
-def test_nothing_left_says_why_and_how_many_are_needed(slab: Slab, adslabs: list[Adslab]) -> None:
+def test_nothing_left_says_why_and_how_many_are_needed(
+    slab: Slab, adslabs: list[PlacedAdslab]
+) -> None:
     with pytest.raises(
         UserError, match=rf"\(there is none\); fine-tuning needs about {LABELS_NEEDED}"
     ):
