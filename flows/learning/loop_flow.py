@@ -85,7 +85,7 @@ def loop_flow(loop: Loop, steps: CampaignLoopSteps) -> Callable[[str, int], str]
     """Return a campaign's loop as a Prefect flow; what is done is known from the database."""
 
     @flow(name="loop", flow_run_name="{campaign}")
-    def run(campaign: str, rounds: int) -> str:
+    def run(campaign: str, rounds: int) -> str:  # noqa: ARG001  what Prefect shows of the run
         return loop.run(steps)
 
     return run

@@ -165,7 +165,7 @@ def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]
     request = RescoringRequest(adsorbates, run.campaign.level)
 
     @flow(name="rescore", flow_run_name="{campaign} again")
-    def predict_stale(campaign: str, checkpoint: str) -> None:
+    def predict_stale(campaign: str, checkpoint: str) -> None:  # noqa: ARG001  Prefect shows it
         with progress_bar(campaign, run.placements, 0, "placements") as advance:
 
             @task(name="predict again", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)

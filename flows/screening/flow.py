@@ -137,7 +137,7 @@ def screening_flow(screening: Screening) -> Callable[[str, str, str], None]:
         screening.finish()
 
     @flow(name="screen", flow_run_name="{campaign}")
-    def screen(campaign: str, level: str, checkpoint: str) -> None:
+    def screen(campaign: str, level: str, checkpoint: str) -> None:  # noqa: ARG001  Prefect shows them
         cut_task()
         _score_missing(screening)
         finish_task()

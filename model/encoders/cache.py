@@ -136,7 +136,7 @@ class FrozenEncoder(nn.Module):
         """Copies of a network share the one encoder and what it said."""
         return self
 
-    def train(self, mode: bool = True) -> "FrozenEncoder":
+    def train(self, mode: bool = True) -> "FrozenEncoder":  # noqa: ARG002  torch calls it so
         """Stay in evaluation mode: nothing is dropped at random."""
         return super().train(False)
 

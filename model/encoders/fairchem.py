@@ -133,11 +133,12 @@ def _check_backbone(backbone: Any, config: FairchemConfig) -> None:
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
     """Undo the seeding that loading brings: what is drawn afterwards is not fairchem's matter."""
-    python, numpy = random.getstate(), np.random.get_state()
+    # fairchem seeds the global generators, so it is those that are kept
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
         yield
     random.setstate(python)
-    np.random.set_state(numpy)
+    np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _atomic_data(graph: GraphBatch, task: str) -> Any:

@@ -233,7 +233,7 @@ class QECatalytic(SharesWeights):
 
     def _vocabulary(self) -> nn.Embedding | ExtendedEmbedding:
         table = self.language.get_input_embeddings()
-        assert isinstance(table, nn.Embedding | ExtendedEmbedding)
+        assert isinstance(table, nn.Embedding | ExtendedEmbedding)  # noqa: S101  for mypy
         return table
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ def _head(inputs: int, width: int) -> nn.Sequential:
 def _silence(head: nn.Sequential, *inputs: slice) -> None:
     """Let a head begin without some of its inputs."""
     first = head[0]
-    assert isinstance(first, nn.Linear)
+    assert isinstance(first, nn.Linear)  # noqa: S101  for mypy
     with torch.no_grad():
         for each in inputs:
             first.weight[:, each] = 0.0

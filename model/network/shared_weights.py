@@ -37,7 +37,10 @@ class SharesWeights(nn.Module, ABC):
 
 
 def _drop_shared(
-    module: SharesWeights, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+    module: SharesWeights,
+    state: dict[str, Any],
+    prefix: str,
+    metadata: dict[str, Any],  # noqa: ARG001  torch hands it to every hook
 ) -> None:
     for name in list(state):
         if name.startswith(prefix) and module._is_shared(name.removeprefix(prefix)):

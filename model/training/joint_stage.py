@@ -40,7 +40,7 @@ class JointStage(SampleObjective):
         self.recipe = recipe
         self.answers = [token_ids(reader.tokenizer, format_energy(s.energy_ev)) for s in samples]
 
-    def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:
+    def frozen(self, network: QECatalytic) -> Sequence[nn.Module]:  # noqa: ARG002  as other stages
         """Return the parts that stay as they are: none."""
         return ()
 

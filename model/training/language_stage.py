@@ -50,7 +50,10 @@ class LanguageStage:
         return [f"text {index}" for index in chosen]
 
     def batch(
-        self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
+        self,
+        chosen: Sequence[int],
+        rng: np.random.Generator,  # noqa: ARG002  other stages draw from it
+        device: torch.device,
     ) -> tuple[Tensor, Tensor]:
         """Return (B, T) tokens and which of them are real."""
         ids_BT, is_token_BT = pad_left([self.texts[index] for index in chosen], self.pad)

@@ -35,8 +35,8 @@ COMBINATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "detached": _detached,  # the same with the gate's gradient stopped: the easier task idles
     "gated": _gated,  # max + (1 - damping tanh(sg(min))) min: both keep falling
     "sum": lambda regression, tokens, _: regression + tokens,
-    "regression": lambda regression, tokens, _: regression,
-    "tokens": lambda regression, tokens, _: tokens,
+    "regression": lambda regression, *_: regression,
+    "tokens": lambda _, tokens, __: tokens,
 }
 
 

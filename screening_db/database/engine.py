@@ -212,12 +212,13 @@ def _let_readers_go_on(database: Database) -> None:
         while True:
             try:
                 cursor.execute("PRAGMA journal_mode=WAL")
-                return
             except sqlite3.OperationalError as fault:
                 # two that change it at once are refused at once, whatever the timeout
                 if "locked" not in str(fault) or time.monotonic() > until:
                     raise
                 time.sleep(0.02)
+            else:
+                return
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

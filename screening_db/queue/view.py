@@ -185,10 +185,10 @@ def _called(db: Database, name: str, level: str | None) -> list[QueueItem]:
 def _require_expression(condition: str) -> None:
     """Refuse what would not stay inside the parentheses that the query puts around it."""
     depth = 0
-    for token in _TOKENS.findall(condition):
-        if token in _REFUSED:
-            raise _no_expression(condition, f"it holds {_REFUSED[token]}")
-        depth += (token == "(") - (token == ")")
+    for symbol in _TOKENS.findall(condition):
+        if symbol in _REFUSED:
+            raise _no_expression(condition, f"it holds {_REFUSED[symbol]}")
+        depth += (symbol == "(") - (symbol == ")")
         if depth < 0:
             break
     if depth:

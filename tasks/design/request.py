@@ -175,7 +175,7 @@ def _reduced(bulk: str) -> str:
     try:
         counts = formula_counts(bulk)
         if min(counts.values()) < 1:
-            raise ValueError("counts are 1 or more")
+            raise ValueError("counts are 1 or more")  # noqa: TRY301  one message for all of them
         return str(Composition(counts).reduced_formula)
     except (UserError, ValueError) as error:
         raise UserError(f"a bulk is a formula such as Cu3Pt, got {bulk!r}: {error}") from error

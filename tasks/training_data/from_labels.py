@@ -109,7 +109,7 @@ def _exclusion(label: TrainingLabel, held_out: Collection[str]) -> str:
 
 def _rows(label: TrainingLabel) -> list[Row]:
     """Return the unrelaxed and the relaxed row of a label."""
-    assert label.start is not None  # excluded before
+    assert label.start is not None  # noqa: S101  excluded before
     start = structure_from_text(label.start)
     try:
         named = parse_text(label.relaxed_text)

@@ -60,12 +60,12 @@ class SO3Linear(nn.Module):
 
     def forward(self, x_NKC: Tensor) -> Tensor:
         """Return (N, K, out)."""
-        parts = [functional.linear(x_NKC[:, :1], self.weight[0], self.bias)]
-        for degree in range(1, math.isqrt(x_NKC.shape[1])):
-            parts.append(
-                functional.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree])
-            )
-        return torch.cat(parts, dim=1)
+        scalars = functional.linear(x_NKC[:, :1], self.weight[0], self.bias)
+        others = [
+            functional.linear(x_NKC[:, degree**2 : (degree + 1) ** 2], self.weight[degree])
+            for degree in range(1, math.isqrt(x_NKC.shape[1]))
+        ]
+        return torch.cat([scalars, *others], dim=1)
 
 
 class EquivariantLayerNorm(nn.Module):

@@ -181,7 +181,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 @cache
-def _sha256(file: Path, size: int, mtime_ns: int) -> str:
+def _sha256(file: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  they key the cache
     """Hash a file once for each process: several members may share gigabytes."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
