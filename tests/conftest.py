@@ -1,5 +1,6 @@
-"""The order of the tests, and a PostgreSQL server of their own where its binaries are."""
+"""One environment and order for all tests, and a PostgreSQL server where its programs are."""
 
+import atexit
 import os
 import shutil
 import socket
@@ -10,8 +11,16 @@ from pathlib import Path
 
 import pytest
 
-# As in flows.cli: threads of torch that spin make a busy machine fifty times slower, not twice.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before NumPy and torch are imported. One thread each: threads that wait for each other on a busy
+# machine make tiny networks ten times slower, and sums would depend on the number of cores.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+# What a command prints must not depend on whose terminal, settings or proxies these are.
+for _name in list(os.environ):
+    if _name.startswith(("PREFECT_", "SABATIER_", "DASK_", "FORCE_COLOR", "NO_COLOR", "CLICOLOR")):
+        del os.environ[_name]
+os.environ |= {"COLUMNS": "80", "LINES": "25", "PREFECT_HOME": tempfile.mkdtemp(prefix="prefect-")}
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

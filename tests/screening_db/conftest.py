@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 from support import stored_rows
+from support.databases import new_database
 
 from screening_db.database.engine import Database, open_database
 
@@ -17,33 +18,54 @@ def make() -> ModuleType:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the path or URL of a database that is not there yet or is empty."""
-    if request.param == "sqlite":
+def system(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_address(system: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the path or URL of a database that is not there yet or has no tables."""
+    if system == "sqlite":
         return str(tmp_path / "screening.db")
     return str(request.getfixturevalue("empty_postgres"))
 
 
 @pytest.fixture
 def empty_postgres(postgres_server: str) -> str:
-    """Give the URL of a database without tables; a new schema costs less than a new database."""
+    """Give the URL of a database without tables."""
+    return _postgres_copy(postgres_server, "template1")
+
+
+@pytest.fixture(scope="session")
+def filled_template(postgres_server: str) -> str:
+    """Give the name of a database to copy: the schema, and what ``stored_rows.fill`` stores."""
     import psycopg
 
-    url = f"{postgres_server}/postgres"
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        admin.execute("DROP SCHEMA public CASCADE")
-        admin.execute("CREATE SCHEMA public")
-    return url
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as admin:
+        admin.execute("CREATE DATABASE filled")
+    database = open_database(f"{postgres_server}/filled")
+    stored_rows.fill(database)
+    database.close()
+    return "filled"
+
+
+def _postgres_copy(server: str, template: str) -> str:
+    import psycopg
+
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS screening WITH (FORCE)")
+        admin.execute(f"CREATE DATABASE screening TEMPLATE {template}")
+    return f"{server}/screening"
 
 
 @pytest.fixture
-def db(database_place: str) -> Iterator[Database]:
+def db(system: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Give a database with one campaign that has found nothing yet."""
-    database = open_database(database_place)
-    stored_rows.fill(database)
+    if system == "sqlite":
+        database = new_database(tmp_path / "screening.db", is_filled=True)
+    else:
+        server = request.getfixturevalue("postgres_server")
+        template = request.getfixturevalue("filled_template")
+        database = open_database(_postgres_copy(server, template))
     yield database
     database.close()

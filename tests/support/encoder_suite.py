@@ -226,4 +226,6 @@ class EncoderSuite:
         batch = encoder.batch(atoms)
         with torch.inference_mode():
             encoder.module(batch)
-        encoder.module(replace(batch)).sum().backward()
+        output = encoder.module(replace(batch))
+        output.sum().backward()
+        assert output.requires_grad

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
+from support.databases import new_database
 
 from flows.cli import app as cli
 from screening_db.calculations.attempts import Provenance, pack_files
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, fail
@@ -24,7 +25,7 @@ Command = Callable[..., str]
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
     """Give a database with three adslabs in the queue; they wait for one slab and hydrogen."""
-    database = open_database(tmp_path / "screening.db")
+    database = new_database(tmp_path / "screening.db")
     slab = make.slab(SURFACE, miller_k=1, miller_l=1, elements=["Pt"])
     make.record(database, make.bulk(formula="Pt"), slab, make.adsorbate("OH"), make.level())
     make.record(database, make.checkpoint(), make.campaign("tiny"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.databases import new_database
 
 from flows.config.campaign import Learning
 from flows.learning import fine_tuning as module
@@ -13,7 +14,7 @@ from model.checkpoint import QE_CATALYTIC, Checkpoint, seal
 from model.data.rows import Row
 from model.errors import ModelError
 from model.fine_tuning.gate import GateVerdict
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.queries.campaigns import find_campaign
@@ -61,7 +62,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def db(tmp_path: Path, place: Path) -> Iterator[Database]:
     """Give a campaign that uses the model in ``place``, and is verified where it is predicted."""
-    made = open_database(str(tmp_path / "learn.db"))
+    made = new_database(tmp_path / "learn.db")
     for name in ("emt", "other"):
         level = LevelOfTheoryRow(
             name=name, level_hash=name, engine="emt", functional="", settings={}, reference={}

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
+from support.databases import new_database
 
 from flows.errors import CampaignError
 from flows.learning.fine_tuning import FineTuningResult
 from flows.learning.loop import Loop
 from flows.learning.start import start_loop
 from model.fine_tuning.gate import GateVerdict
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.errors import DatabaseError
 from screening_db.learning.rounds import rounds
@@ -43,7 +44,7 @@ class KilledError(Exception):
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """Give a finished campaign of twelve candidates, four of them queued."""
-    made = open_database(str(tmp_path / "loop.db"))
+    made = new_database(tmp_path / "loop.db")
     make.record(made, make.bulk(), make.slab(), make.adsorbate("H"), make.level())
     make.record(made, make.checkpoint("first"), make.checkpoint("second"))
     make.record(made, make.campaign("mine", checkpoint_sha256="first"))

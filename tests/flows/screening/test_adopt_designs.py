@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.databases import new_database
 from support.designer import LayerPredictor, ScriptedSampler
 from support.streams import adslab, reread
 
@@ -11,7 +12,7 @@ from flows.screening.generated import GeneratedDesigns
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.stream_grammar import decode_stream
 from model.generation.structure_stream import Structure
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import funnel_counts
 from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
@@ -31,7 +32,7 @@ FAR = reread(adslab("Cu (1 1 1)", "CO", height=5.0))
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(str(tmp_path / "designs.db"))
+    database = new_database(tmp_path / "designs.db")
     yield database
     database.close()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
+from support.databases import new_database
 
 from flows.config.campaign import load_campaign, parse_campaign
 from flows.config.resolve import resolve_campaign
@@ -13,7 +14,7 @@ from flows.learning.rerank import new_ranking
 from flows.records.recorded import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
 from flows.screening.triage import best_found, choose_pairs
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_triage
 from tasks.acquisition import Prices, PriceTable
@@ -51,7 +52,7 @@ RANKED: list[RankedPair] = rank_pairs([candidate("Cu"), candidate("Pt")], WINDOW
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """Give a database with one candidate on copper and one on platinum."""
-    made = open_database(str(tmp_path / "choice.db"))
+    made = new_database(tmp_path / "choice.db")
     make.record(made, make.adsorbate("H"), make.level(), make.checkpoint(), make.campaign("mine"))
     for metal, n_atoms in ATOMS.items():
         scored = candidate(metal)

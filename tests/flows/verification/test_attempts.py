@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.build import fcc111
 from ase.constraints import FixAtoms
 from ase.io import read
+from support.databases import new_database
 from support.paths import PYTHONPATH
 
 from flows.display import queue as queue_show
@@ -31,7 +32,7 @@ from screening_db.calculations.steps import (
     running_steps,
     steps_of,
 )
-from screening_db.database.engine import Database, open_database
+from screening_db.database.engine import Database
 from screening_db.queries.labels import find_label
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.lease import Lease
@@ -94,7 +95,7 @@ SLAB_ID = slab_id(slab())
 @pytest.fixture
 def db(tmp_path: Path) -> Database:
     """Give a database with one adslab in the queue."""
-    db = open_database(tmp_path / "screening.db")
+    db = new_database(tmp_path / "screening.db")
     record_bulks(db, [BulkRow(id="bulk", formula="Cu", source="fcc", structure="{}")])
     plane = {"miller_h": 1, "miller_k": 1, "miller_l": 1, "shift": 0.0, "side": "top"}
     stored = {"n_atoms": 12, "elements": ["Cu"], "structure": structure_text(slab())}

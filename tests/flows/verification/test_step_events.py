@@ -51,7 +51,10 @@ def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ReportedStep], tmp_
 
 def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    StepReporter(LEASE, str(tmp_path / "file" / "x")).end()
+    teller = StepReporter(LEASE, str(tmp_path / "file" / "x"))
+    teller.tell(step(0), lambda: "at 0")
+    teller.end()
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
 
 
 def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ with campaign_lock(open_database(sys.argv[1]), "first"):
 """
 
 
-def test_a_campaign_that_is_held_is_refused_in_one_line(db, database_place):
-    other = open_database(database_place)
+def test_a_campaign_that_is_held_is_refused_in_one_line(db):
+    other = open_database(db.address)
     with (
         campaign_lock(db, "first"),
         pytest.raises(DatabaseError, match=r"campaign first is being screened .*wait") as caught,
@@ -47,16 +47,16 @@ def is_free(db, campaign):
         return False
 
 
-def test_a_campaign_that_is_held_leaves_the_others_free(db, database_place):
-    other = open_database(database_place)
+def test_a_campaign_that_is_held_leaves_the_others_free(db):
+    other = open_database(db.address)
     with campaign_lock(db, "first"):
         assert [is_free(other, name) for name in ("first", "second")] == [False, True]
     other.close()
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError])
-def test_a_campaign_is_free_after_its_run_however_it_ended(db, database_place, fault):
-    other = open_database(database_place)
+def test_a_campaign_is_free_after_its_run_however_it_ended(db, fault):
+    other = open_database(db.address)
     with contextlib.suppress(RuntimeError), campaign_lock(db, "first"):
         if fault:
             raise fault
@@ -80,8 +80,8 @@ def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
     db.close()
 
 
-def test_writing_goes_on_while_a_campaign_is_held(db, database_place, make):
-    other = open_database(database_place)
+def test_writing_goes_on_while_a_campaign_is_held(db, make):
+    other = open_database(db.address)
     with campaign_lock(db, "first"), other.write() as session:
         session.add(make.campaign("second"))
     assert [row.name for row in all_campaigns(db)] == ["first", "second"]

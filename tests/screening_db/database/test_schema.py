@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from screening_db.database.engine import database_url, open_database
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.errors import DatabaseError
+from screening_db.queries.campaigns import all_campaigns
 from screening_db.tables.base import Base
 
 
@@ -36,16 +37,16 @@ def _described(engine):
     return tables
 
 
-def test_migrated_schema_equals_the_metadata(database_place):
-    db = open_database(database_place)
+def test_migrated_schema_equals_the_metadata(empty_address):
+    db = open_database(empty_address)
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     db.close()
 
 
-def test_migrated_rules_equal_those_of_the_tables(database_place):
-    db = open_database(database_place)
+def test_migrated_rules_equal_those_of_the_tables(empty_address):
+    db = open_database(empty_address)
     migrated = _described(db.engine)
     migrate(db.engine, db.where, "base")
     Base.metadata.create_all(db.engine)
@@ -53,8 +54,8 @@ def test_migrated_rules_equal_those_of_the_tables(database_place):
     db.close()
 
 
-def test_migrations_go_down_and_up_again(database_place):
-    db = open_database(database_place)
+def test_migrations_go_down_and_up_again(empty_address):
+    db = open_database(empty_address)
     migrate(db.engine, db.where, "base")
     assert set(inspect(db.engine).get_table_names()) == {"alembic_version"}
     assert inspect(db.engine).get_view_names() == []
@@ -64,19 +65,19 @@ def test_migrations_go_down_and_up_again(database_place):
     db.close()
 
 
-def test_opening_twice_keeps_what_is_stored(db, database_place):
-    again = open_database(database_place)
+def test_opening_twice_keeps_what_is_stored(db):
+    again = open_database(db.address)
     with again.read() as session:
         assert session.execute(text("SELECT name FROM campaign")).scalar_one() == "first"
     again.close()
 
 
-def test_a_database_that_is_not_there_is_not_made_by_reading(database_place):
+def test_a_database_that_is_not_there_is_not_made_by_reading(empty_address):
     with pytest.raises(DatabaseError, match="there is no screening database at"):
-        open_database(database_place, create=False)
-    assert not Path(database_place).exists()
-    open_database(database_place).close()
-    open_database(database_place, create=False).close()
+        open_database(empty_address, create=False)
+    assert not Path(empty_address).exists()
+    open_database(empty_address).close()
+    open_database(empty_address, create=False).close()
 
 
 def test_a_worker_opens_the_database_by_its_address(db):
@@ -85,20 +86,20 @@ def test_a_worker_opens_the_database_by_its_address(db):
     again.close()
 
 
-def test_a_newer_schema_is_refused(db, database_place):
+def test_a_newer_schema_is_refused(db):
     with db.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
     with pytest.raises(DatabaseError, match=r"has schema 0999.*up to 000\d.*install a newer"):
-        open_database(database_place)
+        open_database(db.address)
 
 
-def test_a_database_of_something_else_is_refused(database_place):
-    engine = create_engine(database_url(database_place))
+def test_a_database_of_something_else_is_refused(empty_address):
+    engine = create_engine(database_url(empty_address))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE accounts (id INTEGER)"))
     engine.dispose()
     with pytest.raises(DatabaseError, match=r"belongs to something else .*accounts"):
-        open_database(database_place)
+        open_database(empty_address)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
@@ -199,12 +200,13 @@ def test_a_state_that_its_stage_does_not_have_is_refused(db, make, stage, state,
         session.add(row)
 
 
-def test_two_processes_may_open_a_new_database_at_once(database_place):
+def test_two_processes_may_open_a_new_database_at_once(empty_address):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(4) as pool:
-        opened = list(pool.map(open_database, [database_place] * 4))
+        opened = list(pool.map(open_database, [empty_address] * 4))
     for db in opened:
+        assert all_campaigns(db) == []
         db.close()
 
 

@@ -122,13 +122,13 @@ def test_an_empty_claim_is_refused(db, batch, lease_s):
         claim(db, "emt", batch=batch, lease_s=lease_s)
 
 
-def test_workers_at_once_claim_nothing_twice(db, make, database_place):
+def test_workers_at_once_claim_nothing_twice(db, make):
     ids = [f"c{number:03d}" for number in range(200)]
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
     enqueue(db, [wanted(i) for i in ids])
 
     def work(_):
-        own, found = open_database(database_place), []
+        own, found = open_database(db.address), []
         while leases := claim(own, "emt", batch=7, lease_s=60):
             found += [lease.item for lease in leases]
         own.close()

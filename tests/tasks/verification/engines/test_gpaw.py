@@ -94,7 +94,8 @@ def test_the_order_that_gpaw_is_told_is_part_of_the_level() -> None:
 def test_gpaw_knows_its_smearings(kind: Any) -> None:
     from gpaw.occupations import create_occ_calc
 
-    create_occ_calc(parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"])
+    asked = parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"]
+    assert create_occ_calc(asked).todict()["width"] == 0.1
 
 
 def test_spins_and_dipoles_follow_from_the_atoms() -> None:

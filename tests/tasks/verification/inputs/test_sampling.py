@@ -178,10 +178,6 @@ def refusal(atoms: Atoms) -> EngineError:
     return caught.value
 
 
-def test_a_sound_slab_is_admitted() -> None:
-    admit(with_oxygen(slab()), level("emt"), engine_for(level("emt")))
-
-
 def test_a_charged_cell_is_refused() -> None:
     charged = slab()
     charged.set_initial_charges([1.0, 0.0, 0.0])
