@@ -1,1 +1,1 @@
-"""Commands: read what was typed, call one flow, print the result."""
+"""Commands: read arguments and options, call one flow, print the result."""

@@ -66,7 +66,7 @@ class Scheduled(YamlModel):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        from prefect.schedules import Cron  # Prefect judges what it will read
+        from prefect.schedules import Cron  # Prefect decides what it can read
 
         if value is not None:
             try:
@@ -101,7 +101,7 @@ class LoopSchedule(Scheduled):
 
 
 class DeployedCampaign(YamlModel):
-    """One campaign file and what is done with it.
+    """One campaign file and its flows.
 
     ``fine_tune_after`` so many new labels that may be trained on the model is fine-tuned; they are
     counted every ``count_labels_s``.
@@ -178,5 +178,5 @@ DEPLOYMENTS_FILE = YamlFileKind(Deployments, "deployments", "deployments/local.y
 
 
 def load_deployments(path: Path) -> Deployments:
-    """Return what the deployments file at ``path`` states."""
+    """Return the content of the deployments file at ``path``."""
     return load_yaml_model(path, DEPLOYMENTS_FILE)

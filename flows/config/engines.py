@@ -1,4 +1,7 @@
-"""Where the engines are on this machine: read from the environment once, passed down as values."""
+"""Where the engines are on this machine, from environment variables.
+
+Apart from ``flows.config.settings``, because the engines take a second to import.
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from tasks.verification.engines import EngineLocation, EngineLocations, engine_n
 
 
 class EngineSettings(BaseSettings):
-    """Commands and potentials of engines; what ASE and the programs call them is read too."""
+    """Commands and potentials of engines, also under the variables of ASE and the programs."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
@@ -39,19 +42,19 @@ class EngineSettings(BaseSettings):
 
 
 def read_engine_locations(work: Path | None = None) -> EngineLocations:
-    """Return where each engine is; what is not said is the program's own default.
+    """Return the location of each engine; without a variable it is the program's own default.
 
-    ``work`` is the folder of calculations that go on after a kill, unless the environment says
-    another.
+    Args:
+        work: Folder in which calculations keep their steps, unless the environment names another.
     """
-    said = EngineSettings()
-    folder = said.work or (str(work.absolute()) if work else "")
+    stated = EngineSettings()
+    folder = stated.work or (str(work.absolute()) if work else "")
     locations = {name: EngineLocation(work=folder) for name in engine_names()}
     return locations | {
-        "gpaw": EngineLocation(potentials=said.gpaw_setups, work=folder),
-        "quantum-espresso": EngineLocation(said.qe_command, said.qe_potentials, folder),
-        "cp2k": EngineLocation(said.cp2k_command, said.cp2k_data, folder),
-        "vasp": EngineLocation(said.vasp_command, said.vasp_potentials, folder),
-        "fairchem": EngineLocation(potentials=said.fairchem_checkpoint, work=folder),
-        "replay": EngineLocation(potentials=said.replay_table, work=folder),
+        "gpaw": EngineLocation(potentials=stated.gpaw_setups, work=folder),
+        "quantum-espresso": EngineLocation(stated.qe_command, stated.qe_potentials, folder),
+        "cp2k": EngineLocation(stated.cp2k_command, stated.cp2k_data, folder),
+        "vasp": EngineLocation(stated.vasp_command, stated.vasp_potentials, folder),
+        "fairchem": EngineLocation(potentials=stated.fairchem_checkpoint, work=folder),
+        "replay": EngineLocation(potentials=stated.replay_table, work=folder),
     }

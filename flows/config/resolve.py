@@ -29,7 +29,7 @@ from tasks.verification.relaxation.admission import unverifiable
 
 @dataclass(frozen=True)
 class ResolvedCampaign:
-    """All that a campaign names, found and checked; nothing has been enumerated yet."""
+    """All that a campaign names, found and checked; no slabs have been cut yet."""
 
     campaign: Campaign
     bulks: tuple[Bulk, ...]
@@ -45,8 +45,11 @@ class ResolvedCampaign:
     checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
 
     @property
-    def work(self) -> str:
-        """Return the id of what is done with each slab: the same work need not be done twice."""
+    def scoring_id(self) -> str:
+        """Return the id of all that decides the predictions on a slab.
+
+        Chunks of another campaign with the same id need not be scored again.
+        """
         c = self.campaign
         return content_id(
             "work",
@@ -58,10 +61,10 @@ class ResolvedCampaign:
 
     @property
     def config_sha256(self) -> str:
-        """Return the id of all that decides the campaign's results."""
+        """Return the hash of all that decides the campaign's results."""
         prices = (self.prices.content_id,) if self.prices else ()
         bulks = (b.bulk_id for b in self.bulks)
-        return content_id("campaign", self.config, self.work, *bulks, *prices)
+        return content_id("campaign", self.config, self.scoring_id, *bulks, *prices)
 
     @property
     def config(self) -> str:
@@ -88,10 +91,17 @@ def resolve_campaign(
     locations: EngineLocations | None = None,
     checkpoint: str | None = None,
 ) -> ResolvedCampaign:
-    """Find what ``campaign`` names; paths in it are relative to ``folder``.
+    """Find and check the bulks, adsorbates, levels and checkpoint that a campaign names.
 
-    ``locations`` say where engines are, so that what cannot be verified is refused early.
-    ``checkpoint`` is the one that serves the campaign's model, where it is not the model itself.
+    Args:
+        campaign: The content of the campaign file.
+        folder: The folder of the file, which paths in it are relative to.
+        materials_project_key: The key for bulks from the Materials Project.
+        locations: Where engines are, so that adsorbates that cannot be verified are refused early.
+        checkpoint: The checkpoint that serves the campaign's model; None for the model itself.
+
+    Returns:
+        Everything found, and refusals of single bulks and adsorbates.
 
     Raises:
         CampaignError: nothing is left to screen, or the model cannot serve the level.
@@ -102,8 +112,8 @@ def resolve_campaign(
     campaign = _by_name(campaign, level, verified_at)
     _check_engine(campaign, verified_at)
     check_level(verified_at, locations)
-    place = checkpoint or campaign.model
-    found = checkpoint_domain(place)
+    source = checkpoint or campaign.model
+    found = checkpoint_domain(source)
     domain = found.domain
     if campaign.level not in domain.levels:
         raise CampaignError(
@@ -114,13 +124,13 @@ def resolve_campaign(
         campaign.bulks.specs(folder), materials_project_key=materials_project_key
     )
     named = _named_adsorbates(campaign, folder)
-    known, unknown = _known_adsorbates(campaign, named.values(), domain)
-    adsorbates, unverified = _verifiable_adsorbates(known, verified_at, locations)
+    answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
+    adsorbates, unverified = _verifiable_adsorbates(answered, verified_at, locations)
     refused = (*refused_bulks, *unknown, *unverified)
     if not bulks or not adsorbates:
-        what = "adsorbates" if bulks else "bulks"
+        kind = "adsorbates" if bulks else "bulks"
         raise CampaignError(
-            f"a campaign needs {what}, all of them were refused: "
+            f"a campaign needs {kind}, all of them were refused: "
             f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
         )
     prices = _prices(campaign, folder, bulks)
@@ -136,7 +146,7 @@ def resolve_campaign(
         domain,
         locations or {},
         prices,
-        place,
+        source,
     )
 
 
@@ -199,29 +209,29 @@ def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:
     return named
 
 
-def _known_adsorbates(
+def _adsorbates_of_domain(
     campaign: Campaign, named: Iterable[Adsorbate], domain: Domain
 ) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
-    known, refused = [], []
+    kept, refused = [], []
     seen = domain.adsorbates[campaign.level]
     for found in named:
         if found.name in seen:
-            known.append(found)
+            kept.append(found)
         else:
             reason = (
                 f"adsorbate outside the model: {found.name} at level {campaign.level}, which knows "
                 f"{', '.join(sorted(seen))}"
             )
             refused.append(Refusal(found.name, "adsorbate", reason))
-    return tuple(known), refused
+    return tuple(kept), refused
 
 
 def _verifiable_adsorbates(
-    known: Iterable[Adsorbate], level: LevelOfTheory, locations: EngineLocations | None
+    adsorbates: Iterable[Adsorbate], level: LevelOfTheory, locations: EngineLocations | None
 ) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
     elements = computable_elements(level, locations)
     kept, refused = [], []
-    for found in known:
+    for found in adsorbates:
         reason = unverifiable(found.name, found.formula, level, elements)
         if reason:
             refused.append(Refusal(found.name, "adsorbate", reason))

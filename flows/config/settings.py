@@ -1,4 +1,4 @@
-"""What the environment says, read once in the command line and passed down."""
+"""Settings from environment variables, read once by a command and passed down as values."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ class Settings(BaseSettings):
 
     database: str | None = None  # path or URL; without it runs/screening.db
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
-    webhook: str | None = None  # is told what became of deployed runs; a secret stays here
+    webhook: str | None = None  # notified of the ends of deployed runs; a secret one stays here
     cluster: str | None = None  # tcp:// address of a running Dask scheduler
     workers: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] = "dask"  # where verification computes
@@ -34,7 +34,11 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Return the settings; a value that cannot be used is the user's to mend."""
+    """Return the settings of the environment.
+
+    Raises:
+        CampaignError: a variable has a value that cannot be used.
+    """
     try:
         return Settings()
     except ValidationError as invalid:

@@ -33,7 +33,7 @@ def find_recipe(name_or_file: str | Path) -> Path:
 
 
 def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
-    """Return what a recipe file states, with ``changes`` such as ``language.layers=4`` made.
+    """Return the content of a recipe file, with ``changes`` such as ``language.layers=4`` made.
 
     Raises:
         CampaignError: the file cannot be read, or a change is none.

@@ -1,4 +1,4 @@
-"""What a campaign file may say of triage: what is worth a calculation, what it costs, how many.
+"""The section ``triage`` of a campaign file: which pairs are calculated, at what cost, how many.
 
 Units   energies in eV, costs relative (see ``tasks.acquisition.costs``).
 """
@@ -44,7 +44,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Acquisition(YamlModel):
-    """What makes a pair worth a calculation: ``batch`` mixes two scores, any score stands alone.
+    """How pairs are scored for calculation: ``batch`` mixes two scores, or one score stands alone.
 
     ``diversity`` says how much a pair suffers from another like it among the chosen, 0 not at all;
     left out it is 0.5 for ``batch`` and 0 for a score alone. Likeness reaches ``radius`` times the
@@ -81,7 +81,7 @@ class Acquisition(YamlModel):
 
 
 class Costs(YamlModel):
-    """What calculations cost; 1 is a relaxation in a cell of ``reference_atoms`` atoms.
+    """Costs of calculations; 1 is a relaxation in a cell of ``reference_atoms`` atoms.
 
     A clean slab costs what its adslab does, once. ``weight`` says how much cheap ones are
     preferred: with 1 what counts is worth for its cost, with 0 ``budget`` alone.
@@ -147,7 +147,7 @@ class Triage(YamlModel):
         )
 
     def as_budget(self) -> Budget:
-        """Return what may be spent."""
+        """Return the limits on calculations and their cost."""
         return Budget(self.budget, self.costs.budget if self.costs else None)
 
     @model_validator(mode="after")

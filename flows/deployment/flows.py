@@ -1,8 +1,8 @@
-"""The flows that are deployed: each begins what the command of its name begins, and nothing else.
+"""The flows that are deployed: each does the same as the command of its name.
 
 They take a campaign file and simple values, so that a server can store them. Where a run computes
 is decided inside it, as on the command line; a task runner bound to a deployed flow would be lost.
-Each ends with one line about what it did, which the server shows and the webhook gets.
+Each ends with one line about its results, which the server shows and the webhook gets.
 """
 
 from collections.abc import Callable, Sequence
@@ -137,7 +137,7 @@ def count_labels_campaign(
 
 
 def _require_name(file: Path, campaign: str) -> Campaign:
-    """Return what the file states; runs and limits go by the name that it had when deployed."""
+    """Return the campaign; runs and limits go by the name that it had when it was deployed."""
     stated = load_campaign(file)
     if stated.name != campaign:
         raise CampaignError(

@@ -40,7 +40,7 @@ class PlannedDeployment:
 
 @dataclass(frozen=True)
 class DeploymentContext:
-    """Where a deployments file is used: its folder, the working folder, what the settings say."""
+    """Where a deployments file is used: its folder, the working folder, the settings."""
 
     folder: Path
     here: Path
@@ -142,7 +142,7 @@ def _database(
 ) -> str | None:
     """Return the database that runs are given; None where each finds it as a command would.
 
-    What is given is shown in Prefect, so a URL with a password is not.
+    Prefect shows the parameters of runs, so a URL with a password is none of them.
     """
     if wanted.database is not None:
         if has_password(wanted.database):

@@ -1,4 +1,4 @@
-"""Register what a deployments file states on a Prefect server, as often as one likes."""
+"""Register the deployments of a file on a Prefect server; doing it again changes nothing."""
 
 import asyncio
 import subprocess
@@ -121,7 +121,7 @@ def register(
         here: The folder in which runs of a process pool work.
 
     Returns:
-        What is registered, and what the server had of earlier files.
+        The deployments of this file, and those that the server had of earlier files.
 
     Raises:
         CampaignError: the pool is there with another type.
@@ -226,7 +226,7 @@ def _worker_line(pool: Pool) -> str:
 
 
 def _serve(pool: Pool, server: str) -> None:
-    """Run a worker until this process is asked to stop; what it runs is stopped with it."""
+    """Run a worker until this process gets a signal; the runs of the worker stop with it."""
     command = [sys.executable, "-m", "prefect", "worker", "start"]
     command += ["--pool", pool.name, "--type", pool.type]
     variables = {"PREFECT_API_URL": server, "DO_NOT_TRACK": "1"}

@@ -1,4 +1,4 @@
-"""Print what a verification has come to: labels beside predictions, where from, what failed."""
+"""Print the results of a verification: labels beside predictions, their origin, failures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _FAILURES_SHOWN = 10
 
 
 def show_verified(db: Database, campaign: str) -> None:
-    """Print the labels of a campaign, by what they were computed, and its failures with reasons."""
+    """Print the labels of a campaign, how they were computed, and its failures with reasons."""
     rows = labelled_predictions(db, campaign)
     show_labels(rows, campaign)
     _show_provenance(db, rows)
@@ -63,19 +63,19 @@ def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
 
 
 def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
-    """Print by what, at which level and where labels were computed, as their tries tell."""
+    """Print the engine, level and host of labels, and the time they took, from their attempts."""
     made: Counter[str] = Counter()
     spent_s: dict[str, float] = {}
     for level in sorted({row.level for row in rows}):
         ids = [row.candidate_id for row in rows if row.level == level]
         last = {
-            tried.item: tried for tried in attempts_with_result(db, level, ids)
+            attempt.item: attempt for attempt in attempts_with_result(db, level, ids)
         }  # that of its label
-        for tried in last.values():
-            by = f"{tried.engine} {tried.versions.get(tried.engine, '')}".strip()
-            by += f" at {level} ({tried.level_hash[:8]}) on {tried.host}"
+        for attempt in last.values():
+            by = f"{attempt.engine} {attempt.versions.get(attempt.engine, '')}".strip()
+            by += f" at {level} ({attempt.level_hash[:8]}) on {attempt.host}"
             made[by] += 1
-            took_s = (tried.ended_at or tried.started_at) - tried.started_at
+            took_s = (attempt.ended_at or attempt.started_at) - attempt.started_at
             spent_s[by] = spent_s.get(by, 0.0) + took_s
     for by, count in made.most_common():
         print(f"{count} computed by {by}, {spent_s[by]:,.1f} s of work")

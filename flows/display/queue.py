@@ -1,4 +1,4 @@
-"""Print the verification queue: what is in it, one item with every try, what an order changed."""
+"""Print the verification queue, one item with all its attempts, and what a command changed."""
 
 import gzip
 from collections import Counter
@@ -38,8 +38,18 @@ def show_queue(
     title = "all of them" if len(items) <= number else f"first {number} of {len(items):,} in line"
     table = new_table(
         title,
-        ("id", "what", "adsorbate", "site", "energy (eV)", "state", "tries", "priority", "failure"),
-        {"energy (eV)", "tries", "priority"},
+        (
+            "id",
+            "what",
+            "adsorbate",
+            "site",
+            "energy (eV)",
+            "state",
+            "attempts",
+            "priority",
+            "failure",
+        ),
+        {"energy (eV)", "attempts", "priority"},
     )
     for item in items[:number]:
         table.add_row(
@@ -55,17 +65,17 @@ def show_queue(
         )
     print_table(table)
     if len(items) > number:
-        print("more with --number; one alone, with every try: sabatier queue show ID")
+        print("more with --number; one alone, with all attempts: sabatier queue show ID")
 
 
 def show_queue_item(db: Database, item: QueueItem) -> None:
-    """Print one item and the provenance of each of its tries."""
+    """Print one item and the provenance of each of its attempts."""
     lines = [
         ("item", item.item),
         ("what", " ".join(filter(None, (_what(item), item.adsorbate, item.site)))),
         ("level", item.level),
         ("state", f"{item.state}, priority {item.priority:g}, memory class {item.memory_class}"),
-        ("asked by", f"{item.campaign} ({item.why})"),
+        ("queued by", f"{item.campaign} ({item.why})"),
         ("predicted", _energy(item)),
         *_label_lines(find_label(db, item.item, item.level)),
         ("failure", ": ".join(filter(None, (item.error_class, item.error_message)))),
@@ -73,16 +83,16 @@ def show_queue_item(db: Database, item: QueueItem) -> None:
     for name, value in lines:
         if value:
             print(f"{name:<11}{value}")
-    tried = attempts_of(db, item.item, item.level)
-    if not tried:
-        print("tries      none yet")
-    for row in tried:
-        _show_try(row, stored_files(db, row))
+    attempts = attempts_of(db, item.item, item.level)
+    if not attempts:
+        print("attempts   none yet")
+    for row in attempts:
+        _show_attempt(row, stored_files(db, row))
         _show_steps(row, steps_of(db, (row.item, row.level, row.token)))
 
 
 def write_attempts(db: Database, item: QueueItem, folder: Path) -> None:
-    """Write the structures and the kept files of every try, one folder for each."""
+    """Write the structures and the kept files of every attempt, one folder for each."""
     for number, row in enumerate(attempts_of(db, item.item, item.level), start=1):
         own = folder / f"{item.item[:SHORT_ID]}-{_plain(item.level)}-{number:02d}"
         files = {
@@ -97,7 +107,16 @@ def write_attempts(db: Database, item: QueueItem, folder: Path) -> None:
 
 
 def show_changed_items(db: Database, done: str, result: CommandResult) -> None:
-    """Print what an order changed, and what it did not change and why."""
+    """Print the items that a command changed, and those that it did not, with reasons.
+
+    Args:
+        db: Where the items are.
+        done: The change in the past tense, as in "held".
+        result: The items by the command.
+
+    Raises:
+        CampaignError: nothing was changed.
+    """
     items = {item.key: item for item in queue_items(db)}
     table = new_table(f"{len(result.changed):,} {done}", ("id", "what", "adsorbate", "state now"))
     for key, state in result.changed[:_UNCHANGED_SHOWN]:
@@ -119,7 +138,7 @@ def show_changed_items(db: Database, done: str, result: CommandResult) -> None:
         )
 
 
-def _show_try(row: CalculationRow, files: Sequence[StoredFile]) -> None:
+def _show_attempt(row: CalculationRow, files: Sequence[StoredFile]) -> None:
     until = _time(row.ended_at) if row.ended_at is not None else "now"
     seconds = "" if row.ended_at is None else f" ({row.ended_at - row.started_at:.1f} s)"
     versions = ", ".join(f"{name} {value}" for name, value in sorted(row.versions.items()))
@@ -143,7 +162,7 @@ def _show_try(row: CalculationRow, files: Sequence[StoredFile]) -> None:
         ("refused", f"{row.refused} times" if row.refused else ""),
         ("note", row.note),
     ]
-    print(f"try {row.attempt}")
+    print(f"attempt {row.attempt}")
     for name, value in lines:
         if value:
             print(f"  {name:<11}{value}")
@@ -196,17 +215,17 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         ) from fault
 
 
-def _show_steps(tried: CalculationRow, steps: Sequence[Step]) -> None:
-    """Print every step of one try: total energy, largest force, time since the try began."""
+def _show_steps(attempt: CalculationRow, steps: Sequence[Step]) -> None:
+    """Print every step of one attempt: total energy, largest force, time since it began."""
     for step in steps:
         print(
             f"  step {step.step:>4}  {step.energy_ev:14.6f} eV  fmax {step.fmax:8.4f} eV/Å  "
-            f"after {max(0.0, step.at - tried.started_at):.1f} s"
+            f"after {max(0.0, step.at - attempt.started_at):.1f} s"
         )
 
 
 def _label_lines(label: LabelRow | None) -> list[tuple[str, str]]:
-    """Return what a label says, as names and values; nothing where there is none."""
+    """Return the fields of a label as names and values; none without a label."""
     if label is None:
         return []
     apart = label.two_start_ev

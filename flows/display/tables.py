@@ -1,4 +1,4 @@
-"""Print tables: the ranking, the funnel, and what a query answered."""
+"""Print tables and lines: the ranking, the funnel, a plan, and the answer of a query."""
 
 import csv
 import sys
@@ -45,11 +45,11 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
 
 
 def show_funnel(db: Database, campaign: str) -> None:
-    """Print what became of every item, with totals and the commonest reasons."""
+    """Print how many items of each stage are in which state, with the commonest reasons."""
     lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
     totals = stage_totals(lines)
     table = new_table(
-        f"{campaign}: what became of everything",
+        f"{campaign}: funnel",
         ("stage", "all", "state", "count", "why"),
         right={"all", "count"},
     )

@@ -53,7 +53,7 @@ class Screening:
         self.chunks = make_chunks(
             [s for surface in self.surfaces for s in surface.slabs],
             size=campaign.cluster.chunk_placements,
-            work=self.resolved.work,
+            work=self.resolved.scoring_id,
         )
 
     def missing(self) -> list[Chunk]:

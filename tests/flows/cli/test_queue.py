@@ -135,7 +135,7 @@ def test_one_item_is_shown_with_the_provenance_of_each_try(
     said = sabatier("show", "ce", "--out", str(tmp_path / "kept"))
     for part in (
         "Pt(111) clean",
-        "try 1",
+        "attempt 1",
         "1970-01-01 00:00:00 UTC to 1970-01-01 00:00:12 UTC (12.5 s)",
         "node7",
         "gpaw 26.7",
@@ -148,7 +148,7 @@ def test_one_item_is_shown_with_the_provenance_of_each_try(
     (folder,) = (tmp_path / "kept").iterdir()
     assert (folder / "gpaw.txt").read_bytes() == b"SCF did not converge"
     assert json.loads((folder / "structure_out.json").read_text()) == {"after": 1}
-    assert "tries      none yet" in sabatier("show", "aa")
+    assert "attempts   none yet" in sabatier("show", "aa")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(
