@@ -63,7 +63,7 @@ def rescore(
         "stopped; finished predictions are stored, and the ranking is unchanged. Go on with: "
         f"sabatier rescore {campaign}"
     ):
-        from flows.learning.rescore_start import start_rescoring
+        from flows.learning.start import start_rescoring
 
         start_rescoring(campaign, database)
 
@@ -91,10 +91,11 @@ def list_models(
     database: DatabaseOption = None,
 ) -> None:
     """List the checkpoints of a model: parents, verdicts, numbers, and which one serves."""
-    from flows.learning.show_models import show_models
+    from flows.display.models import show_models
+    from flows.records.checkpoints import serving_by_model
 
     with opened_database(database) as db:
-        show_models(db, model)
+        show_models(db, model, serving_by_model(db, model))
 
 
 @model_app.command()
@@ -103,11 +104,14 @@ def show(
     database: DatabaseOption = None,
 ) -> None:
     """Show one checkpoint: where it lies, how it was made and judged, when it served what."""
-    from flows.learning.show_models import show_checkpoint
+    from flows.display.models import show_checkpoint
+    from flows.records.checkpoints import checkpoint_location, serving_by_model
     from screening_db.learning.serving import find_checkpoint
 
     with opened_database(database) as db:
-        show_checkpoint(db, find_checkpoint(db, checkpoint))
+        row = find_checkpoint(db, checkpoint)
+        serving = serving_by_model(db, row.model)[row.model]
+        show_checkpoint(db, row, serving, checkpoint_location(db, row))
 
 
 @model_app.command()
@@ -120,24 +124,24 @@ def promote(
     database: DatabaseOption = None,
 ) -> None:
     """Let a checkpoint serve from now on, by hand; campaigns are ranked by it once re-scored."""
+    from flows.display.models import show_stale
     from flows.learning.promotion import promote_by_hand
-    from flows.learning.show_models import show_stale
 
     with opened_database(database) as db:
         now = promote_by_hand(db, model, checkpoint, force=force)
         print(f"{model} is served by {now[:12]}")
-        show_stale(db, model)
+        show_stale(db, model, now)
 
 
 @model_app.command()
 def rollback(model: ModelName, database: DatabaseOption = None) -> None:
     """Let the checkpoint serve that served before, and restore the rankings it had made."""
+    from flows.display.models import show_stale
     from flows.learning.promotion import roll_back_model
-    from flows.learning.show_models import show_stale
 
     with opened_database(database) as db:
         done = roll_back_model(db, model)
         print(f"{model} is served by {done.now[:12]} again, before by {done.before[:12]}")
         for campaign in done.restored:
             print(f"ranking restored: {campaign}")
-        show_stale(db, model)
+        show_stale(db, model, done.now)

@@ -117,6 +117,12 @@ def print_table(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else _UNKNOWN_WIDTH).print(table)
 
 
+def show_lines(*lines: str) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        print(line, flush=True)
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it."""
     if seconds < 90:

@@ -1,19 +1,21 @@
-"""Begin a fine-tuning or a loop: read file and settings, run, print the end."""
+"""Begin a fine-tuning, a loop or a re-scoring: read file and settings, run, print the end.
+
+Prefect, Dask and torch are imported inside functions: that takes seconds, and a re-scoring that
+finds nothing stale should answer at once.
+"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.cluster.prefect_client import control_plane
 from flows.config.campaign import Learning, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign
 from flows.config.settings import Settings, read_settings
-from flows.display.tables import show_candidates
+from flows.display.learning import show_fine_tuning, show_round, show_rounds
+from flows.display.tables import show_candidates, show_funnel, show_lines
 from flows.errors import CampaignError
-from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels, require_one_level
-from flows.learning.loop import Loop
-from flows.learning.loop_flow import CampaignLoopSteps, loop_flow
-from flows.learning.show_learning import show_fine_tuning, show_round, show_rounds
 from flows.records.campaign_start import record_start
+from flows.records.checkpoints import serving_checkpoint
 from flows.records.locations import (
     choose_database,
     existing_database,
@@ -21,40 +23,83 @@ from flows.records.locations import (
     models_folder,
     work_folder,
 )
-from flows.screening.flow import Runtime, run_screening
+from flows.records.recorded import recorded_campaign
 from flows.screening.start import cluster_plan, open_campaign
 from flows.verification.start import VerificationRequest, place_to_compute
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
-from screening_db.learning.stale import model_of_campaign
+from screening_db.learning.stale import is_stale, model_of_campaign, require_finished
 from screening_db.queries.campaigns import find_campaign
 from screening_db.tables.learning import RoundRow
+from screening_db.tables.screening import CampaignRow
 
-_SHOWN = 10
+if TYPE_CHECKING:
+    from flows.learning.fine_tuning import FineTuningResult
+
+_SHOWN = {"loop": 10, "rescore": 20}  # pairs of the ranking
 
 
 def start_fine_tuning(
     campaign: str, database: str | None, learning: Learning | None = None
-) -> FineTuningResult:
-    """Fine-tune what serves a campaign's model on its level's labels, and print the verdict."""
-    settings = read_settings()
-    db = existing_database(settings, database)
+) -> "FineTuningResult":
+    """Fine-tune what serves a campaign's model on its level's labels, and print the verdict.
+
+    Args:
+        campaign: Its name.
+        database: Path or URL, where the settings do not say.
+        learning: How it is fine-tuned; without it as campaign files do by default.
+
+    Returns:
+        The verdict, and what serves now.
+
+    Raises:
+        UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned.
+    """
+    from flows.learning.fine_tuning import fine_tune_on_labels
+
+    db = existing_database(read_settings(), database)
     try:
         row = find_campaign(db, campaign)
         model = model_of_campaign(db, campaign)
         with campaign_lock(db, campaign):
             result = fine_tune_on_labels(db, row, model, learning or Learning(), models_folder(db))
-        show_fine_tuning(result, model)
+        _show_result(result, model)
         if result.accepted:
-            print(f"rank by it with: sabatier rescore {campaign}")
+            show_lines(f"rank by it with: sabatier rescore {campaign}")
         return result
     finally:
         db.close()
 
 
+def _show_result(result: "FineTuningResult", model: str) -> None:
+    if result.verdict is None:
+        show_lines(f"nothing was trained: {result.why}")
+        return
+    found = result.verdict
+    show_fine_tuning(model, result.method, result.labels, found.numbers["errors"], found.reasons)
+    verb = "serves" if result.accepted else "still serves"
+    show_lines(f"{result.serving[:12]} {verb} {model}")
+
+
 def start_loop(file: Path, rounds: int, budget: int | None, database: str | None) -> RoundRow:
-    """Run the loop of the campaign in ``file``, or go on with it; return its last round."""
+    """Run the loop of the campaign in ``file``, or go on with it.
+
+    Args:
+        file: The campaign file.
+        rounds: How many rounds the campaign has in all.
+        budget: How many adslabs are calculated in all; without it the file's budget each round.
+        database: Path or URL, before what file and settings say.
+
+    Returns:
+        The last round.
+
+    Raises:
+        CampaignError: the budget is less than one calculation.
+        UserError: the campaign is verified at another level than it is predicted at.
+    """
+    from flows.learning.fine_tuning import require_one_level
+
     settings = read_settings()
     campaign = load_campaign(file)
     calculations = rounds * campaign.triage.budget if budget is None else budget
@@ -69,21 +114,24 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
             require_one_level(find_campaign(db, campaign.name))
-            why = _run(db, resolved, settings, rounds, calculations)
+            why = _run_loop(db, resolved, settings, rounds, calculations)
         show_rounds(db, campaign.name)
-        show_candidates(db, campaign.name, _SHOWN)
-        print(f"stopped: {why}")
-        print(f"database     {db.where}")
+        show_candidates(db, campaign.name, _SHOWN["loop"])
+        show_lines(f"stopped: {why}", f"database     {db.where}")
         return recorded_rounds(db, campaign.name)[-1]
     finally:
         db.close()
 
 
-def _run(
+def _run_loop(
     db: Database, resolved: ResolvedCampaign, settings: Settings, rounds: int, calculations: int
 ) -> str:
+    from flows.cluster.prefect_client import control_plane
+    from flows.learning.loop import Loop
+    from flows.learning.loop_flow import CampaignLoopSteps, loop_flow
+    from flows.screening.flow import Runtime, run_screening
+
     campaign = resolved.campaign
-    cluster = cluster_plan(campaign, settings)
     loop = Loop(
         db=db,
         campaign=campaign.name,
@@ -95,7 +143,7 @@ def _run(
         on_round_end=show_round,
     )
     with control_plane(settings.prefect_api_url) as plane, plane.connected():
-        runtime = Runtime(cluster, plane.api_url)
+        runtime = Runtime(cluster_plan(campaign, settings), plane.api_url)
         if find_campaign(db, campaign.name).status != "finished":
             run_screening(resolved, db, lake_folder(db), runtime)
         steps = CampaignLoopSteps(
@@ -107,3 +155,35 @@ def _run(
             models=models_folder(db),
         )
         return loop_flow(loop, steps)(campaign.name, rounds)
+
+
+def start_rescoring(campaign: str, database: str | None) -> None:
+    """Re-score a campaign and print its ranking, or print that nothing is stale."""
+    settings = read_settings()
+    db = existing_database(settings, database)
+    try:
+        row = find_campaign(db, campaign)
+        require_finished(db, row)
+        with campaign_lock(db, campaign):
+            checkpoint = serving_checkpoint(db, model_of_campaign(db, campaign))
+            if is_stale(db, campaign, checkpoint.sha256):
+                _run_rescoring(db, row, settings)
+            else:
+                served = f"{checkpoint.sha256[:12]}, which serves"
+                show_lines(f"{campaign} is ranked by {served}; nothing is stale")
+    finally:
+        db.close()
+
+
+def _run_rescoring(db: Database, row: CampaignRow, settings: Settings) -> None:
+    from flows.learning.rescore import rescore
+    from flows.screening.flow import Runtime
+
+    cluster = cluster_plan(recorded_campaign(row), settings)
+    done = rescore(db, row.name, Runtime(cluster, settings.prefect_api_url))
+    show_candidates(db, row.name, _SHOWN["rescore"])
+    show_funnel(db, row.name)
+    show_lines(
+        f"{done.predicted} placements predicted again; ranked by {done.checkpoint_sha256[:12]}, "
+        f"before by {done.before_sha256[:12]}"
+    )

@@ -8,7 +8,7 @@ from flows.errors import CampaignError
 from flows.records.locations import models_folder
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
-from screening_db.learning.serving import find_checkpoint, serving_sha256
+from screening_db.learning.serving import find_checkpoint, recorded_checkpoints, serving_sha256
 from screening_db.queries.campaigns import first_checkpoint
 from screening_db.records.predictions import record_checkpoint
 from screening_db.tables.screening import CheckpointRow
@@ -76,6 +76,26 @@ def record_outside_checkpoint(db: Database, model: str, at: LocatedCheckpoint) -
 def checkpoint_location(db: Database, row: CheckpointRow) -> str:
     """Return the embedded name of a checkpoint, or its folder; a relative one is beside ``db``."""
     return str((models_folder(db) / row.folder).absolute()) if row.folder else row.name
+
+
+def serving_by_model(db: Database, model: str | None = None) -> dict[str, str | None]:
+    """Return the SHA-256 of what serves each recorded model, or ``model`` alone.
+
+    That is the promoted checkpoint, else the embedded one of the name, else the only one that no
+    fine-tuning made; None where none of them is there.
+    """
+    roots: dict[str, list[str]] = {}
+    for row in recorded_checkpoints(db, model):
+        roots.setdefault(row.model, []).extend([] if row.parent_sha256 else [row.sha256])
+    if model is not None:
+        roots.setdefault(model, [])
+    found: dict[str, str | None] = {}
+    for name, hashes in roots.items():
+        promoted = serving_sha256(db, name)
+        if promoted is None and name in embedded_names():
+            promoted = open_checkpoint(name).sha256
+        found[name] = promoted or (hashes[0] if len(hashes) == 1 else None)
+    return found
 
 
 def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:

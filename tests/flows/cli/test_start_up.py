@@ -18,6 +18,7 @@ SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
     [
         "flows.cli.app",
         "flows.screening.start",
+        "flows.learning.start",
         "flows.display.tables",
         "screening_db.database.read_only_sql",
     ],

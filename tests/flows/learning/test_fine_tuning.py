@@ -92,7 +92,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     done = Work()
     labels = TrainingSet((), "labels", "emt", "emt", 40, {}, ())
     monkeypatch.setattr(module, "campaign_training_set", lambda *_: labels)
-    monkeypatch.setattr(module, "record_served", lambda *_: None)  # the fixture recorded it
+    monkeypatch.setattr(
+        module, "record_outside_checkpoint", lambda *_: None
+    )  # the fixture recorded it
     monkeypatch.setattr(module, "fine_tune", done.fine_tune)
     monkeypatch.setattr(module, "judge_candidate", done.judge)
     promote = module.promote

@@ -94,7 +94,7 @@ def valid(number: int, energy_ev: float, order: DesignRequest, key: str) -> Desi
 def test_what_is_printed_counts_valid_distinct_and_causes(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    order = run(checkpoint, tmp_path / "out").order
+    order = run(checkpoint, tmp_path / "out").request
     designs = (
         valid(1, 0.9, order, "a"),
         valid(2, 0.6, order, "b"),

@@ -7,11 +7,9 @@ from typing import Any
 
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
-from flows.records.checkpoints import checkpoint_location
-from model.checkpoint import embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
-from screening_db.learning.serving import promotions, recorded_checkpoints, serving_sha256
+from screening_db.learning.serving import promotions, recorded_checkpoints
 from screening_db.learning.stale import is_stale, model_of_campaign
 from screening_db.queries.campaigns import all_campaigns
 from screening_db.tables.learning import FineTuningRow, PromotionRow
@@ -20,8 +18,13 @@ from screening_db.tables.screening import CheckpointRow
 _SHORT = 12
 
 
-def show_models(db: Database, model: str | None) -> None:
+def show_models(db: Database, model: str | None, serving: Mapping[str, str | None]) -> None:
     """Print the checkpoints of a model, or of all that the database knows.
+
+    Args:
+        db: The database.
+        model: The model's name, or None for all.
+        serving: The SHA-256 of the checkpoint that serves each model.
 
     Raises:
         CampaignError: none is known.
@@ -34,17 +37,24 @@ def show_models(db: Database, model: str | None) -> None:
             "is screened with"
         )
     for name in dict.fromkeys(row.model for row in rows):
-        _show_model(db, name, [row for row in rows if row.model == name])
+        _show_model(db, name, serving.get(name), [row for row in rows if row.model == name])
 
 
-def show_checkpoint(db: Database, row: CheckpointRow) -> None:
-    """Print all that is known of one checkpoint."""
-    serves = " and serves now" if _serving_now(db, row.model) == row.sha256 else ""
+def show_checkpoint(db: Database, row: CheckpointRow, serving: str | None, location: str) -> None:
+    """Print the whole record of one checkpoint.
+
+    Args:
+        db: The database.
+        row: The checkpoint.
+        serving: The SHA-256 of the checkpoint that serves its model.
+        location: The folder it lies in, if it is not embedded.
+    """
+    serves = " and serves now" if serving == row.sha256 else ""
     lines = [
         ("checkpoint", row.sha256),
         ("model", f"{row.model}{serves}"),
         ("kind", row.kind),
-        ("lies in", checkpoint_location(db, row) if row.folder else f"embedded as {row.name}"),
+        ("lies in", location if row.folder else f"embedded as {row.name}"),
         ("parent", row.parent_sha256 or ""),
         (
             "ranks",
@@ -61,24 +71,24 @@ def show_checkpoint(db: Database, row: CheckpointRow) -> None:
             print(f"{'log':<12}{_promotion(line)}")
 
 
-def show_stale(db: Database, model: str) -> None:
+def show_stale(db: Database, model: str, serving: str | None) -> None:
     """Print which campaigns of a model are ranked by another checkpoint than the serving one."""
-    now = _serving_now(db, model)
     ranked = [
         row
         for row in all_campaigns(db)
         if row.status == "finished" and model_of_campaign(db, row.name) == model
     ]
     for row in ranked:
-        if now and is_stale(db, row.name, now):
+        if serving and is_stale(db, row.name, serving):
             print(
                 f"{row.name} is ranked by {row.checkpoint_sha256[:_SHORT]}; follow with: "
                 f"sabatier rescore {row.name}"
             )
 
 
-def _show_model(db: Database, model: str, rows: Sequence[CheckpointRow]) -> None:
-    now = _serving_now(db, model)
+def _show_model(
+    db: Database, model: str, serving: str | None, rows: Sequence[CheckpointRow]
+) -> None:
     table = new_table(
         f"{model}: checkpoints",
         ("serves", "checkpoint", "from", "labels", "level", "verdict", "MAE (eV)", "coverage"),
@@ -87,7 +97,7 @@ def _show_model(db: Database, model: str, rows: Sequence[CheckpointRow]) -> None
     for row in rows:
         tuning = next(iter(_tunings_of(db, row)[::-1]), None)
         table.add_row(
-            "now" if row.sha256 == now else "",
+            "now" if row.sha256 == serving else "",
             row.sha256[:_SHORT],
             (row.parent_sha256 or "")[:_SHORT],
             *_judged(tuning),
@@ -158,17 +168,6 @@ def _promotion(line: PromotionRow) -> str:
     before = (line.previous_sha256 or "what it began with")[:_SHORT]
     how = {"gate": "by the gate", "by hand": "by hand", "rollback": "by a rollback"}[line.why]
     return f"{_time(line.at)}: {line.checkpoint_sha256[:_SHORT]} in place of {before}, {how}"
-
-
-def _serving_now(db: Database, model: str) -> str | None:
-    """Return what serves a model: the promoted one, else the embedded one of that name."""
-    promoted = serving_sha256(db, model)
-    if promoted is None and model in embedded_names():
-        return open_checkpoint(model).sha256
-    if promoted is None:
-        roots = [row for row in recorded_checkpoints(db, model) if row.parent_sha256 is None]
-        return roots[0].sha256 if len(roots) == 1 else None
-    return promoted
 
 
 def _time(seconds: float) -> str:

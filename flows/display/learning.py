@@ -1,9 +1,9 @@
-"""Print what was learnt: the rounds of a loop, and what the gate said of a fine-tuning."""
+"""Print the rounds of a loop, and the verdict of the gate on a fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flows.display.tables import new_table, print_table
-from flows.learning.fine_tuning import FineTuningResult
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import rounds
 from screening_db.tables.learning import RoundRow
@@ -42,17 +42,25 @@ def show_round(row: RoundRow) -> None:
     )
 
 
-def show_fine_tuning(result: FineTuningResult, model: str) -> None:
-    """Print what came of one fine-tuning."""
-    if result.verdict is None:
-        print(f"nothing was trained: {result.why}")
-        return
+def show_fine_tuning(
+    model: str, method: str, labels: int, errors: Mapping[str, Any], reasons: Sequence[str]
+) -> None:
+    """Print the errors that the gate compared, and why it rejected a checkpoint, if it did.
+
+    Args:
+        model: The model's name.
+        method: How it was fine-tuned.
+        labels: How many labels it was fine-tuned on.
+        errors: For each group of rows, their number, the mean absolute errors before and after
+            (eV), their difference and its bounds (eV).
+        reasons: Why the gate rejected the checkpoint; nothing if it did not.
+    """
     table = new_table(
-        f"{model}: {result.method} of it on {result.labels} labels",
+        f"{model}: {method} of it on {labels} labels",
         ("rows of the gate", "number", "MAE before (eV)", "after", "difference, 95 % bounds"),
         right={"number", "MAE before (eV)", "after"},
     )
-    for name, found in result.verdict.numbers["errors"].items():
+    for name, found in errors.items():
         table.add_row(
             name.replace("_", " "),
             str(found["rows"]),
@@ -61,10 +69,8 @@ def show_fine_tuning(result: FineTuningResult, model: str) -> None:
             f"{found['difference_ev']:+.3f} ({found['lower_ev']:+.3f} to {found['upper_ev']:+.3f})",
         )
     print_table(table)
-    for reason in result.verdict.reasons:
+    for reason in reasons:
         print(f"rejected: {reason}")
-    verb = "serves" if result.accepted else "still serves"
-    print(f"{result.serving[:12]} {verb} {model}")
 
 
 def _cells(row: RoundRow) -> Sequence[str]:
