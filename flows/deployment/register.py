@@ -95,7 +95,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
             f"start its worker where it can: {_worker_line(stated.pool)}"
         )
     with _server(settings, serve=serve) as server:
-        show_lines(register(stated, planned, context.here).lines(stated.pool, server))
+        show_lines(*register(stated, planned, context.here).lines(stated.pool, server))
         if serve:
             _serve(stated.pool, server)
 

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -99,11 +99,6 @@ def show_selected(selected: SelectResult) -> None:
         print(f"first {len(selected.rows)} rows; more with --limit", file=sys.stderr)
 
 
-def show_lines(lines: Iterable[str]) -> None:
-    """Print lines at once, also into a pipe whose reader waits for them."""
-    print("\n".join(lines), flush=True)
-
-
 def new_table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:
     """Return an empty table; columns in ``right`` hold numbers."""
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -118,9 +113,8 @@ def print_table(table: Table) -> None:
 
 
 def show_lines(*lines: str) -> None:
-    """Print lines as they are."""
-    for line in lines:
-        print(line, flush=True)
+    """Print lines at once, also into a pipe whose reader waits for them."""
+    print("\n".join(lines), flush=True)
 
 
 def duration(seconds: float) -> str:
