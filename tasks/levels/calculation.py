@@ -1,4 +1,4 @@
-"""What a level of theory states of its calculations. Units: eV, Å, eV/Å, s.
+"""Settings that a level of theory states for its calculations. Units: eV, Å, eV/Å, s.
 
 Plain frozen dataclasses; pydantic reads files into them and refuses keys it does not know.
 """
@@ -23,24 +23,24 @@ ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is li
 
 
 class StrictSettings:
-    """Read strictly: unknown keys, infinities and not-a-numbers are refused."""
+    """Base of settings: pydantic refuses unknown keys, infinities and not-a-numbers."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-def _require_elements(place: str, keys: Iterable[str]) -> None:
-    """Refuse keys that are no element: what they say would be believed and do nothing."""
+def _require_elements(setting: str, keys: Iterable[str]) -> None:
+    """Refuse keys that are no element: they would be read without error and do nothing."""
     unknown = sorted(set(keys) - _ELEMENTS)
     if unknown:
         raise UserError(
-            f"the keys of {place} are elements as in the periodic table, got "
+            f"the keys of {setting} are elements as in the periodic table, got "
             f"{', '.join(map(repr, unknown))}; correct the spelling, as in Ni"
         )
 
 
 @dataclass(frozen=True)
 class Basis(StrictSettings):
-    """What the orbitals are made of: plane waves up to a cut-off, or a named Gaussian set.
+    """Basis of the orbitals: plane waves up to a cut-off, or a named Gaussian set.
 
     ``grid_ang`` is GPAW's real-space grid: unstated, CO in the gas relaxes on the grid's own
     ripples.
@@ -147,7 +147,7 @@ class RelaxSettings(StrictSettings):
 
 @dataclass(frozen=True)
 class CheckLimits(StrictSettings):
-    """Thresholds: before a calculation what is refused, after it what is flagged."""
+    """Limits beyond which a structure is refused before, or flagged after, its calculation."""
 
     desorbed_ratio: float = 1.5  # nearest adsorbate-slab distance over r_i + r_j
     bond_ratio: float = 1.25  # two adsorbate atoms closer than this times r_i + r_j are bonded
@@ -164,7 +164,7 @@ class CheckLimits(StrictSettings):
 
 @dataclass(frozen=True)
 class Calculation(StrictSettings):
-    """Everything an engine is told; what is left out does not exist for that engine.
+    """All settings of a calculation; a setting that is left out does not exist for the engine.
 
     ``energy_key`` says which energy all parts of an adsorption energy are taken from: ``energy`` is
     extrapolated to zero smearing, ``free_energy`` is not. ``geometry`` names the level that relaxed

@@ -17,7 +17,7 @@ from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
 from tasks.yaml_text import YamlError, read_yaml
 
-_ORDER = (  # of the shipped levels, as people are told of them
+_ORDER = (  # of the shipped levels, in messages
     *("emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
     *("beef-vdw-ch4", "beef-vdw-co", "pbe-d2-molecule"),
 )
@@ -29,7 +29,7 @@ def level(name: str, folder: Path = Path()) -> LevelOfTheory:
     """Return a shipped level by name, or the one that a YAML file states (found from ``folder``).
 
     Raises:
-        UserError: nothing is called so, or the file cannot be read as a level.
+        UserError: no level has this name, or the file cannot be read as a level.
     """
     if name.endswith(_SUFFIXES):
         return read_level(folder / name)
@@ -73,7 +73,7 @@ def level_from_record(
     settings: Mapping[str, Any],
     reference: Mapping[str, Any],
 ) -> LevelOfTheory:
-    """Return the level that was recorded in these words; its hash tells whether it still is it."""
+    """Return the level of a database row; compare hashes to see whether it is still the same."""
     data = {
         "name": name,
         "engine": engine,
@@ -145,10 +145,10 @@ def _adapter() -> TypeAdapter[LevelOfTheory]:
 
 
 def _explained(error: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in error["loc"]) or "name"
+    key = ".".join(str(part) for part in error["loc"]) or "name"
     if error["type"] == "unexpected_keyword_argument":
-        return f"unknown key {place}; leave it out or correct its spelling"
+        return f"unknown key {key}; leave it out or correct its spelling"
     if error["type"] == "missing":
-        return f"{place} is required and missing; add it"
+        return f"{key} is required and missing; add it"
     rule = error["msg"].replace("Input should", "value should")
-    return f"{place}: {rule}, got {error['input']!r}; change it there"
+    return f"{key}: {rule}, got {error['input']!r}; change it there"

@@ -16,12 +16,12 @@ from tasks.errors import UserError
 from tasks.levels.calculation import Calculation
 from tasks.levels.references import ReferenceScheme
 
-REPLAY = "replay"  # the engine that looks answers up; they are of relaxed structures already
+REPLAY = "replay"  # the engine that reads energies of relaxed structures from a table
 
 
 @dataclass(frozen=True)
 class LevelOfTheory:
-    """What has to be equal for two energies to be comparable.
+    """Engine, functional, settings and references that two comparable energies share.
 
     Without ``calculation`` it is a level of published labels that cannot be computed here.
     ``source`` and ``licence`` say where its labels come from and are no part of the hash.
@@ -57,7 +57,11 @@ class LevelOfTheory:
         return {} if self.calculation is None else asdict(self.calculation)
 
     def require_calculation(self) -> Calculation:
-        """Return how the level is computed; refuse one of published labels."""
+        """Return the settings of the level's calculations.
+
+        Raises:
+            UserError: the level holds published labels and states none.
+        """
         if self.calculation is None:
             raise UserError(
                 f"level {self.name} ({self.functional} of {self.engine}) holds published labels "
@@ -67,7 +71,7 @@ class LevelOfTheory:
         return self.calculation
 
     def _require_geometry(self, stated: Calculation) -> None:
-        """Refuse single points on nobody's geometry: a placement is a guess, not a minimum."""
+        """Refuse single points without a relaxed geometry: a placement is a guess, no minimum."""
         if stated.mode == "relaxation" and stated.geometry:
             raise UserError(
                 f"level {self.name} relaxes, and states geometry: {stated.geometry} as well; write "
@@ -147,7 +151,7 @@ _WITH_SMEARING: Mapping[tuple[str, str], Mapping[str, Value]] = MappingProxyType
 
 
 def added_by(engine: str, smearing: str = "") -> dict[str, Value]:
-    """Return what the module of an engine adds; nothing for an engine it does not know.
+    """Return the values that an engine's module adds; none for an engine of a user.
 
     ``smearing`` is the kind that a level states, for which some add more.
     """

@@ -62,6 +62,14 @@ def equilibrium(crystal: Atoms, level: LevelOfTheory, engine: Engine) -> Equilib
     Murnaghan (Birch 1947); they move along where the lowest energy is at their border. The shape
     and the fractional coordinates stay.
 
+    Args:
+        crystal: any cell of it; its primitive cell is computed.
+        level: level of theory, whose k-points stay those of the start at all sizes.
+        engine: the level's engine.
+
+    Returns:
+        The stretch of all lengths, the energy (eV) there and the five points of the fit.
+
     Raises:
         UserError: the engine knows no crystals, or has no minimum of energy near this size.
         EngineError: there is no energy.
@@ -135,7 +143,15 @@ def crystal_file(bulk: Bulk, folder: Path) -> Path:
 def write_crystal(
     file: Path, bulk: Bulk, level: LevelOfTheory, engine: Engine, found: Equilibrium
 ) -> None:
-    """Write ``bulk`` at the size that was found, at once or not at all."""
+    """Write ``bulk`` at the size that was found; a kill leaves no half-written file.
+
+    Args:
+        file: from ``crystal_file``; its folder is made.
+        bulk: the crystal that the size was computed for.
+        level: level of theory, by which ``kept_stretch`` recognises the file.
+        engine: named with its version in the file.
+        found: the minimum; its volumes and energies are scaled to the cell in the file.
+    """
     crystal = bulk.atoms.copy()
     crystal.set_cell(crystal.cell.array * found.stretch, scale_atoms=True)
     cells = len(crystal) / found.atoms
@@ -159,6 +175,11 @@ def write_crystal(
 
 def kept_stretch(file: Path, bulk: Bulk, level: LevelOfTheory) -> float | None:
     """Return the stretch of a crystal that was computed before, or None where there is none.
+
+    Args:
+        file: from ``crystal_file``.
+        bulk: the crystal that the file must have started from.
+        level: the level that it must have been computed at.
 
     Raises:
         UserError: the file is of another level or crystal, or of another making.

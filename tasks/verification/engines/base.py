@@ -1,7 +1,8 @@
 """The one protocol behind which every engine stands, and what engines share.
 
 An engine turns a level of theory and a structure into an ASE calculator, and what goes wrong into a
-class of failure. It reads no environment: where its program and potentials lie is told to it.
+class of failure. It reads no environment: its ``location`` says where its program and potentials
+are.
 """
 
 import gzip
@@ -57,7 +58,7 @@ class CalculationJob:
 
     @property
     def calculation(self) -> Calculation:
-        """Return what the level states."""
+        """Return the settings that the level states."""
         return self.level.require_calculation()
 
 
@@ -70,10 +71,10 @@ class Engine(ABC):
     name: ClassVar[str]  # as a level of theory writes it
     ladder: ClassVar[tuple[Rung, ...]] = LADDER
     functionals: ClassVar[frozenset[str]]
-    version_after_run: ClassVar[bool] = False  # True: what a calculation leaves tells the version
-    computes_crystals: ClassVar[bool] = True  # False: it answers for what it was told of alone
+    version_after_run: ClassVar[bool] = False  # True: only its output holds the version
+    computes_crystals: ClassVar[bool] = True  # False: it has energies of adslabs alone
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
-    outputs: ClassVar[tuple[str, ...]] = ()  # texts that it leaves, the most telling first
+    outputs: ClassVar[tuple[str, ...]] = ()  # text files that it writes, most useful first
 
     @property
     def command(self) -> str:
@@ -82,11 +83,11 @@ class Engine(ABC):
 
     @abstractmethod
     def missing(self) -> str:
-        """Return what to install or set before it can run here, or nothing."""
+        """Return how to make it run here, such as what to install; empty where it can run."""
 
     @abstractmethod
     def version(self) -> str:
-        """Return the program's version, or nothing where only a calculation tells."""
+        """Return the program's version; empty where only a calculation's output holds it."""
 
     @abstractmethod
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
@@ -101,7 +102,7 @@ class Engine(ABC):
         """Refuse a level that this engine cannot compute as it is written."""
 
     def version_in_output(self, folder: Path) -> str:
-        """Return the version that the files of a calculation tell, or nothing."""
+        """Return the version that the files of a calculation state, or an empty text."""
         return ""
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
@@ -109,15 +110,15 @@ class Engine(ABC):
         return {}
 
     def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
-        """Refuse potentials of elements that by their own word are not of the level."""
-        return  # most files do not tell
+        """Refuse potentials whose own header says that they are not of the level."""
+        return  # most potential files do not state their functional
 
     def prepared(self, atoms: Atoms) -> Atoms:
-        """Return the atoms as this engine wants their borders; positions and species stay."""
+        """Return the atoms with the periodicity that this engine needs; the rest stays."""
         return atoms
 
     def electrons_converged(self, calculator: Calculator, folder: Path) -> bool:
-        """Return whether the last energy is of converged electrons; most raise where it is not."""
+        """Return whether the electrons of the last energy converged; most engines raise instead."""
         return True
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
@@ -125,15 +126,15 @@ class Engine(ABC):
         return failure_of(self, error)
 
 
-def failure_of(engine: Engine, error: Exception, words: str = "") -> EngineError:
-    """Return the failure of an exception as the words and its type tell."""
-    told = " ".join(f"{error} {words}".split())[:_MESSAGE_LIMIT]
-    said = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    return EngineError(kind_of(error, words), f"{engine.name} stopped: {said}")
+def failure_of(engine: Engine, error: Exception, output: str = "") -> EngineError:
+    """Return the failure of an exception, classified by its type and the program's ``output``."""
+    text = " ".join(f"{error} {output}".split())[:_MESSAGE_LIMIT]
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return EngineError(kind_of(error, output), f"{engine.name} stopped: {message}")
 
 
 def program_missing(command: str, install: str) -> str:
-    """Return what to install where the program of a command, or what launches it, is not found."""
+    """Return ``install`` with a reason where a command's program or launcher is not found."""
     first, *others = shlex.split(command) or ["its program"]
     if shutil.which(first) is None:
         return f"{first} is not found: {install}"

@@ -1,4 +1,4 @@
-"""Why a calculation gave no energy: classes of failure, each with its own way of trying again."""
+"""Kinds of failure of a calculation; the queue has a policy of retries for each."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from tasks.errors import UserError
 
 
 class FailureKind(StrEnum):
-    """Why a calculation gave no energy; the queue has a policy for each."""
+    """Why a calculation gave no energy."""
 
     BAD_INPUT = "bad_input"  # the structure or the settings; never tried again
     MISSING_POTENTIAL = "missing_potential"  # no setup or pseudopotential of an element
@@ -25,7 +25,7 @@ class FailureKind(StrEnum):
 
 
 class Rung(StrEnum):
-    """What is done for electrons that do not converge; none changes what the energy is."""
+    """Ways to converge electrons, tried in this order; none changes the converged energy."""
 
     AS_STATED = "as stated"
     GENTLE_MIXING = "gentle mixing"  # and three times the steps
@@ -54,10 +54,10 @@ class EngineError(UserError):
         self.tries = tries
 
     def __reduce__(self) -> tuple[type["EngineError"], tuple[FailureKind, str, tuple[ScfTry, ...]]]:
-        return EngineError, (self.kind, str(self), self.tries)  # it comes back from workers
+        return EngineError, (self.kind, str(self), self.tries)  # workers send it pickled
 
 
-_SAID = (  # what programs and batch systems write; the first that fits
+_PATTERNS = (  # text of programs and batch systems; the first match counts
     (
         FailureKind.OUT_OF_MEMORY,
         r"out of memory|cannot allocate memory|bad_alloc|oom[-_ ]kill|insufficient virtual memory"
@@ -69,7 +69,7 @@ _SAID = (  # what programs and batch systems write; the first that fits
         r"|not requeued because: timed-out",
     ),
     (
-        FailureKind.KILLED,  # a shell tells of a signal by 128 and its number
+        FailureKind.KILLED,  # a shell reports a signal as 128 plus its number
         r"sigkill|sigterm|signal (9|15)\b|killed by|returned an error: (137|143|-9|-15)\b",
     ),
 )
@@ -89,7 +89,7 @@ _STATES = {  # of a job that ended and left no result, as Slurm calls them
 
 
 def kind_of_state(state: str) -> FailureKind | None:
-    """Return what a batch job's last state means where it left no result; None if it goes on.
+    """Return the failure of a batch job without result by its last state; None if it still runs.
 
     Slurm adds to some states who did it (``CANCELLED by 1000``) or a plus sign.
     """
@@ -98,22 +98,22 @@ def kind_of_state(state: str) -> FailureKind | None:
 
 
 def kind_in_output(text: str) -> FailureKind | None:
-    """Return the class of failure that a program's words stand for, if they tell."""
-    for kind, pattern in _SAID:
+    """Return the kind of failure that a program's output shows, or None."""
+    for kind, pattern in _PATTERNS:
         if re.search(pattern, text, re.IGNORECASE):
             return kind
     return None
 
 
-def kind_of(error: BaseException, words: str = "") -> FailureKind:
-    """Return the class of any exception; ``words`` is what the program printed at its end."""
+def kind_of(error: BaseException, output: str = "") -> FailureKind:
+    """Return the kind of failure of an exception; ``output`` is the end of the program's."""
     if isinstance(error, EngineError):
         return error.kind
     if isinstance(error, MemoryError):
         return FailureKind.OUT_OF_MEMORY
-    said = kind_in_output(f"{error} {words}")
-    if said is not None:
-        return said
+    shown = kind_in_output(f"{error} {output}")
+    if shown is not None:
+        return shown
     if isinstance(error, subprocess.CalledProcessError):
         killed = error.returncode < 0 or error.returncode in _KILLING_SHELL_STATUS
         return FailureKind.KILLED if killed else FailureKind.ENGINE
@@ -123,7 +123,7 @@ def kind_of(error: BaseException, words: str = "") -> FailureKind:
 
 
 def last_lines(path: Path, lines: int = 12) -> str:
-    """Return the last lines of a file, or nothing where it cannot be read."""
+    """Return the last lines of a file in one line; empty where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

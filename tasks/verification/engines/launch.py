@@ -1,6 +1,6 @@
 """Start an engine's program on MPI ranks, and give ranks and libraries their threads.
 
-A program that runs inside the worker's own process has no command and is left as it is.
+An engine that runs inside the worker's own process has no command and is not changed.
 """
 
 import shlex
@@ -13,7 +13,7 @@ from tasks.verification.engines.registry import EngineLocations, located_engine
 
 LAUNCHER = "mpirun -n {ranks}"
 _MPI = frozenset({"mpirun", "mpiexec", "srun"})
-# Each library reads its own, once, when it is loaded.
+# Each library reads its own variable, once, when it is loaded.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -28,8 +28,8 @@ def with_ranks(
 ) -> EngineLocations:
     """Return the locations with the program of the level's engine on ``ranks`` ranks.
 
-    A command that holds ``{ranks}`` is filled in, one that has a launcher of its own stays, and a
-    serial calculation starts the program alone.
+    ``{ranks}`` in a command is filled in; a command that names a launcher already is not changed;
+    a serial calculation starts the program without a launcher.
     """
     locations = locations or {}
     command = located_engine(level, locations).command

@@ -36,7 +36,7 @@ class PluginEngine(Engine):
     called: str = ""
     engine: Any = None
 
-    ladder = (Rung.AS_STATED,)  # how it mixes is its own affair
+    ladder = (Rung.AS_STATED,)  # no common keyword changes its mixing
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -44,11 +44,11 @@ class PluginEngine(Engine):
         return self.called
 
     def missing(self) -> str:
-        """Return what it says it misses."""
+        """Return the engine's own message of what is missing."""
         return str(getattr(self.engine, "missing", ""))
 
     def version(self) -> str:
-        """Return what it says of its version."""
+        """Return the version that the engine states."""
         return str(getattr(self.engine, "version", ""))
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
@@ -75,7 +75,7 @@ def plugin(name: str, location: EngineLocation) -> PluginEngine:
     """Return a user's engine.
 
     Raises:
-        UserError: it cannot be imported, or lacks a part of what is asked of it.
+        UserError: it cannot be imported, or lacks a method of the protocol.
     """
     point = _found()[name]
     try:

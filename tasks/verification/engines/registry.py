@@ -57,7 +57,7 @@ def engine_for(
 def checked_engine(
     level: LevelOfTheory, engine: str | None = None, locations: EngineLocations | None = None
 ) -> Engine:
-    """Return the engine of a level, which it can compute where it is installed.
+    """Return the engine of a level, checked to compute it, installed here or not.
 
     Raises:
         UserError: as ``engine_for`` does.
@@ -78,8 +78,8 @@ def computable_elements(
 ) -> frozenset[str]:
     """Return the elements that can have energies at a level.
 
-    All of them where the level is computed elsewhere: it holds published labels, or its engine is
-    not on this machine, whose potentials then say nothing.
+    These are all elements where potentials cannot be looked up here: the level holds published
+    labels, or its engine is not installed on this machine.
     """
     everything = frozenset(chemical_symbols[1:])
     if not _is_computed_here(level):
@@ -91,7 +91,7 @@ def computable_elements(
 def check_level(level: LevelOfTheory, locations: EngineLocations | None = None) -> None:
     """Refuse a level that its engine cannot compute as it is written, installed or not.
 
-    Nothing is known of a level of published labels, and of one whose engine no module is for.
+    A level of published labels, and one of an engine that is not installed, pass.
     """
     if _is_computed_here(level):
         located_engine(level, locations).check_level(level)
@@ -107,7 +107,7 @@ def engine_location(level: LevelOfTheory, locations: EngineLocations | None) -> 
 
 
 def located_engine(level: LevelOfTheory, locations: EngineLocations | None) -> Engine:
-    """Return the engine of a level as it is placed, whether or not it can run here."""
+    """Return the engine of a level at its location, whether or not it can run here."""
     location = engine_location(level, locations)
     if level.engine in _BUILT_IN:
         return _BUILT_IN[level.engine](location)
@@ -121,9 +121,9 @@ def located_engine(level: LevelOfTheory, locations: EngineLocations | None) -> E
 
 
 def _require_version(engine: Engine, level: LevelOfTheory) -> None:
-    """Refuse a version that the level excludes; one that is told late is compared then."""
+    """Refuse a version that the level excludes; ``compute`` compares one that only output shows."""
     policy = level.require_calculation().engine_version
-    version_within("", policy)  # refuses bounds that cannot be read, also where no version is known
+    version_within("", policy)  # bounds that cannot be read are refused even without a version
     version = "" if policy == "any" else engine.version()
     if version or not engine.version_after_run:
         require_version(engine, level, version, FailureKind.NOT_INSTALLED)

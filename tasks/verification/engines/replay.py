@@ -76,7 +76,7 @@ def energy_id(atoms: Atoms) -> str:
 
 
 def adsorption(adslab: Atoms, energy_ev: float) -> tuple[TabulatedEnergy, TabulatedEnergy]:
-    """Return what a table says of an adsorption energy: the adslab at it, its slab at zero."""
+    """Return the entries of an adsorption energy (eV): the adslab at it, its slab at zero."""
     return TabulatedEnergy(adslab, energy_ev), TabulatedEnergy(adslab[adslab.get_tags() != 2], 0.0)
 
 
@@ -156,7 +156,7 @@ class ReplayEngine(Engine):
     computes_crystals: ClassVar[bool] = False
 
     def missing(self) -> str:
-        """Return what to set before it can answer."""
+        """Return which variable to set where there is no table."""
         if not Path(self.location.potentials or "-").is_file():
             return "no table: set SABATIER_REPLAY_TABLE to a Parquet file of energies"
         return ""

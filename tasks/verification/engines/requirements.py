@@ -47,13 +47,13 @@ def require_version(engine: Engine, level: LevelOfTheory, version: str, kind: Fa
         raise EngineError(
             kind,
             f"level {level.name} is computed with {engine.name} {policy}, found "
-            f"{version or 'a version that it does not tell'}; install one of these, or make a "
+            f"{version or 'no version in its output'}; install one of these, or make a "
             "level of your own with another engine_version",
         )
 
 
 def require_settings(engine: Engine, level: LevelOfTheory, *more: str) -> None:
-    """Refuse a level that leaves out what every program of density functionals needs, or more."""
+    """Refuse a level without the settings that each DFT program needs, or one of ``more``."""
     for name in (*_DFT_PARTS, *more):
         if getattr(level.require_calculation(), name) is None:
             raise UserError(
@@ -62,11 +62,11 @@ def require_settings(engine: Engine, level: LevelOfTheory, *more: str) -> None:
 
 
 def require_all_read(engine: Engine, level: LevelOfTheory, *read: str) -> None:
-    """Refuse what a level states and the engine does not read: it would be believed."""
-    idle = [name for name in _stated(level.require_calculation()) if name not in read]
-    if idle:
+    """Refuse settings that the engine does not read: a user would believe that they count."""
+    unread = [name for name in _stated(level.require_calculation()) if name not in read]
+    if unread:
         raise UserError(
-            f"engine {engine.name} does not read {', '.join(idle)}, which level {level.name} "
+            f"engine {engine.name} does not read {', '.join(unread)}, which level {level.name} "
             "states; leave it out"
         )
 
@@ -101,7 +101,7 @@ def require_dispersion(engine: Engine, level: LevelOfTheory, offered: Iterable[s
 
 
 def require_free_keywords(engine: Engine, level: LevelOfTheory, taken: Iterable[str]) -> None:
-    """Refuse keywords that the level states in its own words, or that falsify energies."""
+    """Refuse keywords that other settings of the level set, or that let wrong energies pass."""
     clash = sorted({key.lower() for key in level.require_calculation().keywords} & set(taken))
     if clash:
         raise UserError(

@@ -1,1 +1,1 @@
-"""What a calculation starts from: sampling, magnetic moments, molecules, resources."""
+"""Input of a calculation: k-points, magnetic moments, molecules, resources."""

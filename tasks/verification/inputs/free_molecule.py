@@ -28,13 +28,13 @@ def free_molecule(name: str, start: Atoms | None = None) -> Atoms:
     Raises:
         UserError: no geometry is given and G2 has none.
     """
-    known = _named(name) if start is None else start
-    positions_N3 = np.asarray(known.positions)
+    geometry = _named(name) if start is None else start
+    positions_N3 = np.asarray(geometry.positions)
     if start is not None:
         positions_N3 = positions_N3 - positions_N3.mean(axis=0)
-    moments_N = _moments(name, known)
+    moments_N = _moments(name, geometry)
     magmoms = moments_N if moments_N.any() else None
-    return Atoms(known.numbers, positions=positions_N3, magmoms=magmoms)
+    return Atoms(geometry.numbers, positions=positions_N3, magmoms=magmoms)
 
 
 def _named(name: str) -> Atoms:
@@ -47,21 +47,21 @@ def _named(name: str) -> Atoms:
 
 def _moments(name: str, atoms: Atoms) -> NDArray[np.float64]:
     """Return the moments (N) of the species in G2, zeros where G2 does not have it."""
-    known = _in_g2(name, atoms.get_chemical_formula())
-    if known is None:
+    tabulated = _in_g2(name, atoms.get_chemical_formula())
+    if tabulated is None:
         return np.zeros(len(atoms))
-    moments_N = np.array(known.get_initial_magnetic_moments(), dtype=float)
-    if np.array_equal(known.numbers, atoms.numbers):
+    moments_N = np.array(tabulated.get_initial_magnetic_moments(), dtype=float)
+    if np.array_equal(tabulated.numbers, atoms.numbers):
         return moments_N
     spread_N = np.zeros(len(atoms))
     for number in set(atoms.numbers.tolist()):  # in another order: the same total on each element
         of = atoms.numbers == number
-        spread_N[of] = moments_N[known.numbers == number].sum() / of.sum()
+        spread_N[of] = moments_N[tabulated.numbers == number].sum() / of.sum()
     return spread_N
 
 
 def _in_g2(name: str, formula: str) -> Atoms | None:
-    """Return the molecule of G2 that is called so, or has the formula where its spin is plain."""
+    """Return G2's molecule of this name, else one of the formula if all have one spin."""
     alike = _by_formula().get(formula, {})
     if name in alike:
         return alike[name]

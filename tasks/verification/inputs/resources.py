@@ -1,4 +1,4 @@
-"""What one calculation asks of a machine: MPI ranks, threads, memory, wall time.
+"""Resources of one calculation: MPI ranks, threads, memory, wall time.
 
 Everything is scaled from one measured case: 12 copper atoms, Cu(111) 2x2x3 under 10 Å of vacuum, on
 3x3 k-points, which time reversal leaves 5 of. With N atoms, k such points (5 for an engine without
@@ -11,14 +11,15 @@ any) and s spins (1 or 2)
 p is 2.5 between the quadratic cost of small cells and the cubic cost of large ones; memory holds
 bands times plane waves for each k-point and spin. A relaxation takes 11-21 steps, each cheaper than
 the first: measured 4 (H) to 11 (OH) times its slab's single point, so 12. The 3 and the 2 are
-margins. What does not fit into the longest wall time is stopped there and goes on in the next job.
+margins. A calculation that does not fit into the longest wall time is stopped there and goes on in
+the next job.
 
 ``scf_s`` is CPU time of one core of a 2-core virtual machine (2026): GPAW, PW(400), 55 s and
 0.35 GB; Quantum ESPRESSO 6.7 104 s; CP2K 4 to 10 times GPAW. VASP was not measured and is taken as
-GPAW. A program of which nothing is known counts as GPAW without MPI.
+GPAW. A program without an entry counts as GPAW without MPI.
 
 Ranks share k-points, so there are never more of them than k-points, and no rank idles: 5 points on
-4 ranks take as long as on 3, which are asked for. A gas molecule has one k-point and runs serially
+4 ranks take as long as on 3, so 3 are requested. A gas molecule has one k-point and runs serially
 (GPAW without ScaLAPACK dies on it otherwise), and so does what ends within the shortest wall time
 on one core. GPAW and fairchem compute in the worker's own process and have one rank.
 """
@@ -48,7 +49,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class EngineCost(StrictSettings):
-    """What an engine costs in the measured case, and how far it goes in parallel.
+    """Cost of an engine in the measured case, and its largest number of ranks.
 
     ``scf_s`` is CPU time of one energy. ``max_ranks`` is 1 for a program that runs inside the
     worker's own process.
@@ -80,7 +81,7 @@ _UNKNOWN = EngineCost()
 
 @dataclass(frozen=True)
 class ResourceLimits(StrictSettings):
-    """What a machine gives one calculation, and engines that cost other than ``COSTS`` says."""
+    """Limits of a machine for one calculation, and costs of engines that replace ``COSTS``."""
 
     min_wall_h: Positive = 0.5
     max_wall_h: Positive = 24.0
@@ -90,13 +91,13 @@ class ResourceLimits(StrictSettings):
     engines: dict[str, EngineCost] = field(default_factory=dict)
 
     def cost(self, engine: str) -> EngineCost:
-        """Return what an engine costs here."""
+        """Return the cost of an engine on this machine."""
         return self.engines.get(engine, COSTS.get(engine, _UNKNOWN))
 
 
 @dataclass(frozen=True)
 class ResourceDemand:
-    """What of a structure and its level decides the cost.
+    """The properties of a structure and its level that decide the cost.
 
     ``kpoints`` are up to time reversal, and None where the level samples none.
     """
@@ -109,7 +110,7 @@ class ResourceDemand:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one calculation is given."""
+    """The resources that one calculation is given."""
 
     ranks: int
     threads: int
@@ -119,14 +120,24 @@ class Resources:
 
     @property
     def cpus(self) -> int:
-        """Return how many cores that takes."""
+        """Return the number of cores."""
         return self.ranks * self.threads
 
 
 def resources(
     engine: str, demand: ResourceDemand, limits: ResourceLimits | None = None, memory_class: int = 0
 ) -> Resources:
-    """Return what a calculation is given; each memory class doubles the memory of the last."""
+    """Return the resources of a calculation.
+
+    Args:
+        engine: name of the engine; one without an entry in ``COSTS`` counts as serial GPAW.
+        demand: number of atoms and of k-points, spins, and mode.
+        limits: of the machine, and costs of engines on it.
+        memory_class: how often the memory is doubled, after attempts that ran out of it.
+
+    Returns:
+        Ranks, threads, memory (GB), wall time (s, whole minutes) and GPUs within ``limits``.
+    """
     limits = limits or ResourceLimits()
     cost = limits.cost(engine)
     sampled = (demand.kpoints or _CASE_KPOINTS) / _CASE_KPOINTS * demand.spins
@@ -147,7 +158,7 @@ def resources(
 
 
 def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> ResourceDemand:
-    """Return what ``atoms`` ask for at a level; ``mode`` is the level's unless given."""
+    """Return the demand of ``atoms`` at a level; ``mode`` is the level's unless given."""
     stated = level.require_calculation()
     rule = stated.kpoints
     kpoints = None if rule is None else up_to_time_reversal(kpoint_mesh(atoms, rule))
@@ -157,7 +168,7 @@ def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> R
 
 
 def molecule_demand(name: str, level: LevelOfTheory) -> ResourceDemand:
-    """Return what a gas molecule asks for that is known by its formula; it may have free spins."""
+    """Return the demand of a gas molecule by its formula; it may have free spins."""
     stated = level.require_calculation()
     atoms = sum(Formula(name).count().values())
     return ResourceDemand(

@@ -1,4 +1,4 @@
-"""What of an input depends on the atoms: k-points, spins, vacuum, dipole. No engine is named here.
+"""Settings that depend on the atoms: k-points, spins, vacuum, dipole. No engine is named here.
 
 Shapes  N atoms.
 Units   Å, Bohr magnetons.
@@ -66,7 +66,7 @@ def kpoint_mesh(atoms: Atoms, rule: KPoints) -> tuple[int, int, int]:
         exact_3 = rule.length_ang * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
     else:
         exact_3 = rule.length_ang / atoms.cell.lengths()
-    # a mesh of 12.0000001 is one of 12: cells are known to 1e-6
+    # a mesh of 12.0000001 is one of 12: cells are precise to 1e-6
     rounded_3 = np.ceil(exact_3 - 1e-6) if rule.rounding == "up" else np.round(exact_3)
     a, b, c = np.maximum(rounded_3, 1).astype(int).tolist()
     return (a, b, 1) if is_slab(atoms) else (a, b, c)

@@ -1,4 +1,4 @@
-"""Gas and clean-slab energies: computed once for each level, kept by whoever offers a cache."""
+"""Gas and clean-slab energies, computed once for each level and kept in a cache."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -20,7 +20,7 @@ from tasks.verification.relaxation.relax import Relaxation
 
 @dataclass(frozen=True)
 class EnergyKey:
-    """What a reference energy belongs to: a gas molecule by name or a clean slab by its id."""
+    """Key of a reference energy: a gas molecule by name or a clean slab by its id, at a level."""
 
     kind: Literal["gas", "slab"]
     item: str
@@ -28,7 +28,7 @@ class EnergyKey:
 
 
 class EnergyCache(Protocol):
-    """Somewhere that reference energies (eV) are kept, such as the screening database."""
+    """A store of reference energies (eV), such as the screening database."""
 
     def get(self, key: EnergyKey) -> float | None:
         """Return the energy kept under a key, or None."""
@@ -88,7 +88,7 @@ def slab_energy(
     adsorbates on one slab share one calculation.
 
     Raises:
-        UserError: the level is of single points and nobody relaxed the slab.
+        UserError: the level is of single points and no level relaxed the slab.
         EngineError: there is no energy, or the slab reconstructed: it is no reference of adslabs
             that did not.
     """
@@ -135,7 +135,7 @@ def _require_unreconstructed(item: str, moved_ang: float, level: LevelOfTheory) 
     if moved_ang > limit_ang:
         raise EngineError(
             FailureKind.BAD_INPUT,
-            f"{item} must keep its places, got an atom that moved {moved_ang:.2f} Å (limit "
+            f"{item} must keep its structure, got an atom that moved {moved_ang:.2f} Å (limit "
             f"{limit_ang:g} Å): it reconstructs, so its adslabs have no clean slab to refer to; "
             "fix more layers, or raise checks.slab_move_ang in a level of your own",
         )

@@ -1,4 +1,4 @@
-"""Is the energy of a relaxation that of its start alone? A sample is relaxed from two starts."""
+"""Whether an energy depends on the start of its relaxation: a sample is relaxed from two starts."""
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +14,8 @@ from tasks.verification.relaxation.logbook import Logbook
 NAME = "not_reproducible"
 _PART = "second-start-"
 _SEEDS = 1 << 63
-# Of the start, not of the machine: the second one is then no confirmation, and it is not repeated.
+# The start causes these, not the machine: the second start does not confirm the first, and a retry
+# would fail again.
 _OF_THE_START = frozenset(
     {
         FailureKind.BAD_INPUT,
@@ -36,7 +37,7 @@ def is_sampled(item: str, level: LevelOfTheory) -> bool:
 
 
 def displaced(adslab: Atoms, item: str, limits: CheckLimits) -> Atoms:
-    """Return ``adslab`` with each adsorbate atom moved by the level's distance, somewhere."""
+    """Return ``adslab``, each adsorbate atom moved a fixed distance in a random direction."""
     count = int((adslab.get_tags() == 2).sum())
     ways_A3 = np.random.default_rng(seed_from("second start", item)).normal(size=(count, 3))
     ways_A3 *= limits.two_start_ang / np.linalg.norm(ways_A3, axis=1, keepdims=True)
@@ -53,7 +54,7 @@ def second_start(
     Where there is no energy from the second start, the distance is infinite.
 
     Raises:
-        EngineError: it was stopped for a reason that another try may not meet.
+        EngineError: it failed for a reason that another attempt may not meet.
     """
     limits = limits_of(level)
     start = displaced(adslab, book.item, limits)

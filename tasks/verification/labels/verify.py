@@ -76,17 +76,26 @@ def verify_adslab(
     relaxed: RelaxedGeometries | None = None,
     book: Logbook | None = None,
 ) -> VerifiedEnergy:
-    """Return the adsorption energy of ``adslab`` (slab atoms first, adsorbate tagged 2).
+    """Return the adsorption energy of an adslab; the same input gives the same energy.
 
-    With ``relaxed`` the calculation starts there, and the checks still compare with ``adslab``; a
-    level of single points computes these structures as they are. ``engine`` is the level's where it
-    was made before. The same input gives the same energy. With the ``book`` of a queued item, it
-    goes on where an earlier try was stopped, and a sample of the items is relaxed from a second
-    start.
+    Args:
+        adslab: slab atoms first (tags 0 and 1), then the adsorbate (tag 2).
+        slab: the clean slab, with the same cell and fixed atoms.
+        adsorbate: gives the formula and the geometry of gas references.
+        level: level of theory of all parts.
+        cache: where reference energies (eV) are read and kept.
+        engine: the level's engine, where it was made before.
+        relaxed: where the calculation starts instead, or what a level of single points computes;
+            the checks still compare with ``adslab``.
+        book: of a queued item; the calculation goes on where an earlier attempt was stopped, and a
+            sample of the items is relaxed from a second start.
+
+    Returns:
+        Energies (eV) of the adsorption and its parts, flags, and the relaxed adslab.
 
     Raises:
         EngineError: there is no energy.
-        UserError: structures do not belong together, or single points have none to stand on.
+        UserError: structures do not belong together, or single points have no relaxed geometry.
     """
     _require_adslab_of(adslab, slab)
     _require_adsorbate(adslab, adsorbate)

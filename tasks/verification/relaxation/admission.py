@@ -1,4 +1,4 @@
-"""What is refused before a calculation begins, because its energy could not be right."""
+"""Checks before a calculation: structures and potentials whose energy could not be right."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ from tasks.verification.engines.base import Engine
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang
 
-_TOLD_DIGITS = 16  # of a checksum: what a level has to state
+_SHOWN_DIGITS = 16  # of a checksum: as many as a level has to state
 
 
 def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
@@ -94,12 +94,12 @@ def require_checksums(engine: Engine, level: LevelOfTheory, symbols: Iterable[st
 
 
 def _fault(key: str, stated: str, found: str) -> str:
-    """Return what is wrong with the checksum of one potential and the way out, or nothing."""
+    """Return the fault of one potential's checksum with the way out, or an empty text."""
     if not stated:
-        told = f": its file has {found[:_TOLD_DIGITS]}" if found else ""
+        hint = f": its file has {found[:_SHOWN_DIGITS]}" if found else ""
         return (
             f"whose checksums leave out {key}, so that any file would pass; add it to "
-            f"potentials.checksums in a level of your own{told}"
+            f"potentials.checksums in a level of your own{hint}"
         )
     if not found:
         return (

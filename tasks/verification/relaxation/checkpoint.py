@@ -35,7 +35,7 @@ _SYNC_S = 1.0  # what is newer than this may be lost with the machine, never wit
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be gone on from, and why."""
+    """A checkpoint from which a relaxation cannot go on, and why."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ Watch = Callable[[RelaxationFrame], None]  # is called with each new step
 
 @dataclass(frozen=True)
 class CheckpointContents:
-    """What a checkpoint holds: where its relaxation began, its steps, and who wrote last."""
+    """Content of a checkpoint: start of the relaxation, its steps, number of the last attempt."""
 
     start_N3: NDArray[np.float64]
     frames: tuple[RelaxationFrame, ...]
@@ -75,7 +75,7 @@ class RelaxationCheckpoint:
         self._synced = time.monotonic()
 
     def read(self) -> CheckpointContents | None:
-        """Return what the file holds, or None where there is none; new steps then go after it.
+        """Return the content of the file, or None where there is none; ``append`` then goes on.
 
         Raises:
             CheckpointError: it is damaged, or of another calculation.
@@ -93,7 +93,7 @@ class RelaxationCheckpoint:
         return found
 
     def begin(self, start_N3: NDArray[np.float64], frames: Sequence[RelaxationFrame] = ()) -> None:
-        """Write the file anew, whole or not at all, with what is known so far."""
+        """Write the file anew with the steps so far; a kill leaves the old or the new one."""
         self._digest = ""
         header = {"format": _FORMAT, "key": self.key, "attempt": self.attempt}
         lines = [self._line(header | {"start": start_N3.tolist()})]
@@ -115,9 +115,9 @@ class RelaxationCheckpoint:
         """Return the JSON objects of the lines, each of which has to follow from those before."""
         contents, digest = [], ""
         for number, line in enumerate(lines, start=1):
-            said, text = line[:_DIGITS], line[_DIGITS + 1 :]
+            written, text = line[:_DIGITS], line[_DIGITS + 1 :]
             digest = _chained(digest, text)
-            if said != digest:
+            if written != digest:
                 raise CheckpointError(
                     f"line {number} of {self.path.name} does not follow from those before it"
                 )
@@ -183,13 +183,13 @@ def _array(rows: Any) -> NDArray[np.float64]:
 
 
 class _Replayed(Calculator):
-    """Answers from known steps in their order, then from an engine."""
+    """Answers from recorded steps in their order, then from an engine."""
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012  ASE's name
 
-    def __init__(self, known: Sequence[RelaxationFrame], engine: Calculator) -> None:
+    def __init__(self, recorded: Sequence[RelaxationFrame], engine: Calculator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.left, self.engine, self.from_record = list(known), engine, False
+        self.left, self.engine, self.from_record = list(recorded), engine, False
 
     def calculate(
         self,
@@ -197,17 +197,17 @@ class _Replayed(Calculator):
         properties: Sequence[str] = (),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Answer; a known step of another geometry ends the replay."""
+        """Answer; a recorded step of another geometry ends the replay."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        asked: Any = self.atoms  # a copy of those that are asked for
-        if self.left and not _same(asked.positions, self.left[0].positions_N3):
+        current: Any = self.atoms  # a copy that ASE made
+        if self.left and not _same(current.positions, self.left[0].positions_N3):
             self.left = []
         self.from_record = bool(self.left)
-        self.results = _known(self.left.pop(0)) if self.left else self._computed(asked)
+        self.results = _results(self.left.pop(0)) if self.left else self._computed(current)
 
-    def _computed(self, asked: Atoms) -> dict[str, Any]:
-        forces_N3 = self.engine.get_forces(asked)
-        energy_ev = self.engine.get_potential_energy(asked)
+    def _computed(self, atoms: Atoms) -> dict[str, Any]:
+        forces_N3 = self.engine.get_forces(atoms)
+        energy_ev = self.engine.get_potential_energy(atoms)
         free_ev = self.engine.results.get("free_energy")
         results = {"energy": energy_ev, "forces": forces_N3}
         return results if free_ev is None else results | {"free_energy": free_ev}
@@ -215,13 +215,13 @@ class _Replayed(Calculator):
 
 @dataclass
 class Track:
-    """The steps of one relaxation: ``known`` before it begins, ``frames`` as it goes on.
+    """The steps of one relaxation: ``recorded`` before it begins, ``frames`` as it goes on.
 
-    Each new one is written to the ``checkpoint``, which holds the known ones, and told to
+    Each new one is appended to the ``checkpoint``, which holds the recorded ones, and passed to
     ``watch``.
     """
 
-    known: Sequence[RelaxationFrame] = ()
+    recorded: Sequence[RelaxationFrame] = ()
     checkpoint: RelaxationCheckpoint | None = None
     watch: Watch | None = None
     frames: list[RelaxationFrame] = field(default_factory=list)
@@ -230,20 +230,20 @@ class Track:
 
     @property
     def replaying(self) -> bool:
-        """Tell whether the last answer was a known one."""
+        """Return whether the last answer was a recorded one."""
         return self._replayed is not None and self._replayed.from_record
 
     def answering(self, engine: Calculator) -> Calculator:
-        """Return a calculator that answers with what is known first, then with the engine."""
-        if not self.known:
+        """Return a calculator that answers from the recorded steps first, then by the engine."""
+        if not self.recorded:
             return engine
-        self._replayed = _Replayed(self.known, engine)
+        self._replayed = _Replayed(self.recorded, engine)
         return self._replayed
 
     def add(self, frame: RelaxationFrame) -> bool:
-        """Add a step and tell whether it is new."""
+        """Add a step and return whether it is new."""
         if self.replaying:
-            self.frames.append(self.known[len(self.frames)])
+            self.frames.append(self.recorded[len(self.frames)])
             return False
         self._write(frame)
         self.frames.append(frame)
@@ -252,7 +252,7 @@ class Track:
         return True
 
     def forget(self) -> None:
-        """Remove the file: there is nothing more to go on from in it."""
+        """Remove the file: no later attempt goes on from it."""
         if self.checkpoint is not None:
             with suppress(OSError):
                 self.checkpoint.path.unlink()
@@ -260,7 +260,7 @@ class Track:
     def _write(self, frame: RelaxationFrame) -> None:
         if self.checkpoint is None:
             return
-        written = len(self.known) if self._written < 0 else self._written
+        written = len(self.recorded) if self._written < 0 else self._written
         if written > len(self.frames):  # the replay ended early: the rest is of no use any more
             self.checkpoint.begin((*self.frames, frame)[0].positions_N3, self.frames)
         self.checkpoint.append(frame)
@@ -273,7 +273,7 @@ def _same(first_N3: Any, second_N3: Any) -> bool:
     )
 
 
-def _known(frame: RelaxationFrame) -> dict[str, Any]:
+def _results(frame: RelaxationFrame) -> dict[str, Any]:
     results = {"energy": frame.energy_ev, "forces": frame.forces_N3.copy()}
     free_ev = frame.free_energy_ev
     return results if free_ev is None else results | {"free_energy": free_ev}

@@ -27,14 +27,24 @@ def compute(
     book: Logbook | None = None,
     part: str = "",
 ) -> Relaxation:
-    """Return the energy of ``atoms``, relaxed or as they are; ``mode`` is the level's unless given.
+    """Return the energy of a structure, relaxed or as it is.
 
     Each rung of the ladder starts from ``atoms`` again, so the same input gives the same energy.
-    With a ``book`` the relaxation goes on where an earlier try of the item was stopped, on the rung
-    that it had come to; a ``part`` names one that is not the item's own.
+
+    Args:
+        atoms: positions in Å, with the constraints that hold in the relaxation.
+        level: level of theory.
+        engine: the level's engine.
+        mode: relaxation or single point; the level's unless given.
+        book: of a queued item; a relaxation goes on where an earlier attempt was stopped, on the
+            rung that it had reached.
+        part: names a relaxation beside the item's own, such as a second start.
+
+    Returns:
+        Energy (eV), forces (eV/Å), steps and the structure at the end.
 
     Raises:
-        EngineError: there is no energy; its class and every try are in the error.
+        EngineError: there is no energy; the kind of failure and each rung are in the error.
     """
     admit(atoms, level, engine)
     book, mode = book or Logbook(), mode or level.require_calculation().mode
@@ -42,9 +52,9 @@ def compute(
     book.versions |= _potentials_used(engine, level, atoms)
     tries: list[ScfTry] = []
     with work_folder(engine.location.work, level.name, book) as folder:
-        wanted = _Wanted(atoms, level, engine, mode, folder, part)
+        calculation = _Calculation(atoms, level, engine, mode, folder, part)
         for number, rung in enumerate(engine.ladder, start=1):
-            done = wanted.tried(f"{part}rung{number}", rung)
+            done = calculation.tried(f"{part}rung{number}", rung)
             tries.append(_scf_try(rung, done))
             book.tried(part, tries[-1])
             if isinstance(done, Relaxation):
@@ -63,7 +73,7 @@ def compute(
 
 
 def _potentials_used(engine: Engine, level: LevelOfTheory, atoms: Atoms) -> dict[str, str]:
-    """Return the checksums of the potentials of these atoms, for what is told of the try."""
+    """Return the checksums of the potentials of these atoms, for the record of the attempt."""
     found = engine.checksums(level, sorted(set(atoms.get_chemical_symbols())))
     return {f"potential of {key}": sha256 for key, sha256 in found.items()}
 
@@ -73,7 +83,7 @@ def _scf_try(rung: Rung, done: Relaxation | EngineError) -> ScfTry:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Calculation:
     """One structure to compute, in its work folder."""
 
     atoms: Atoms
@@ -84,7 +94,7 @@ class _Wanted:
     part: str
 
     def tried(self, name: str, rung: Rung) -> Relaxation | EngineError:
-        """Return what one rung comes to; one that an earlier try was stuck on is passed over."""
+        """Return the outcome of one rung; one that an earlier attempt was stuck on is skipped."""
         before = self.folder.stuck(name)
         if before is not None:
             return EngineError(FailureKind.SCF_NOT_CONVERGED, f"in an earlier try: {before}")
@@ -96,7 +106,7 @@ class _Wanted:
             return failure
 
     def on_rung(self, name: str, rung: Rung) -> Relaxation:
-        """Return what one rung of the ladder gives; what it leaves is kept, however it ends."""
+        """Return the result of one rung; its files and steps are kept, however it ends."""
         start, track = self._begun(name)
         prepared = self.engine.prepared(_magnetised(start, self.level))
         job = CalculationJob(prepared, self.level, self.folder.run / name, rung)
@@ -105,7 +115,7 @@ class _Wanted:
         finally:
             keep(self.folder.book, self.engine, job.folder, name, self.atoms, track.frames)
         if not done.converged:
-            track.forget()  # the next try has its steps before it again, and begins at the end
+            track.forget()  # the next attempt starts from the last geometry, not from these steps
         return replace(
             done,
             atoms=_moved(self.atoms, done.atoms),
@@ -123,7 +133,7 @@ class _Wanted:
 
 
 def _computed(job: CalculationJob, engine: Engine, mode: Mode, track: Track) -> Relaxation:
-    """Return what one try gives; whatever the program raises becomes a failure with a class."""
+    """Return the result of one rung; any exception of the program becomes an ``EngineError``."""
     job.folder.mkdir(parents=True, exist_ok=True)
     calculator = None
     try:
@@ -147,10 +157,10 @@ def _computed(job: CalculationJob, engine: Engine, mode: Mode, track: Track) -> 
 
 
 def _answered(job: CalculationJob, engine: Engine, calculator: Calculator) -> bool:
-    """Return whether the electrons converged; refuse the version that the program tells by now."""
+    """Return whether the electrons converged; refuse a version that only the output shows."""
     if engine.version_after_run and job.calculation.engine_version != "any":
-        told = engine.version_in_output(job.folder) or engine.version()
-        require_version(engine, job.level, told, FailureKind.BAD_INPUT)
+        version = engine.version_in_output(job.folder) or engine.version()
+        require_version(engine, job.level, version, FailureKind.BAD_INPUT)
     return engine.electrons_converged(calculator, job.folder)
 
 

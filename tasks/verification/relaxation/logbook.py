@@ -24,9 +24,9 @@ _TAIL_BYTES = 1_000_000  # of a file beyond the limit: how it ended
 
 @dataclass(frozen=True)
 class LastGeometry:
-    """Where an earlier try of the item ended, as others know it.
+    """The geometry at which an earlier attempt at the item ended.
 
-    ``attempt`` is the number of that try and ``initial_fmax_ev_ang`` the largest force at the very
+    ``attempt`` is the number of that attempt, ``initial_fmax_ev_ang`` the largest force at the very
     first start, which a start from here does not show.
     """
 
@@ -37,10 +37,10 @@ class LastGeometry:
 
 @dataclass
 class Logbook:
-    """One try of an item, by its candidate or slab id or its molecule.
+    """One attempt at an item: a candidate or slab by its id, or a molecule.
 
     ``folder`` is its path under the engine's work folder: it follows from item, level and
-    input, so that the next try finds it; without it nothing can be gone on from.
+    input, so that the next attempt finds it; without it a relaxation cannot go on.
     """
 
     item: str = ""
@@ -49,19 +49,19 @@ class Logbook:
     last: LastGeometry | None = None
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
-    rungs: list[str] = field(default_factory=list)  # what each rung of an SCF ladder came to
+    rungs: list[str] = field(default_factory=list)  # the outcome of each rung of an SCF ladder
     frames: list[RelaxationFrame] = field(
         default_factory=list
     )  # new ones of the item's own relaxation
     atoms: Atoms | None = None  # at the last of them, or at the end
     start: Atoms | None = None  # what was to be computed
-    files: dict[str, bytes] = field(default_factory=dict)  # the most telling first
+    files: dict[str, bytes] = field(default_factory=dict)  # most useful first
     versions: dict[str, str] = field(default_factory=dict)
-    work_folder: str = ""  # the folder itself, once it is there
+    work_folder: str = ""  # path of the item's folder, once it exists
 
     @property
     def last_attempt(self) -> int:
-        """Return which try left the last geometry, 0 where none did."""
+        """Return the number of the attempt that left the last geometry, 0 where none did."""
         return 0 if self.last is None else self.last.attempt
 
     def note(self, what: str) -> None:
@@ -70,22 +70,22 @@ class Logbook:
             self.notes.append(what)
 
     def tried(self, part: str, one: ScfTry) -> None:
-        """Keep what a rung came to; ``part`` names a relaxation beside the item's own."""
+        """Keep the outcome of a rung; ``part`` names a relaxation beside the item's own."""
         self.rungs.append(f"{part.replace('-', ' ')}{one}")
 
     def geometry(self, atoms: Atoms) -> Atoms | None:
-        """Return ``atoms`` at the last geometry that is known, where it is one of theirs."""
+        """Return ``atoms`` at the last geometry, or None where there is none of these atoms."""
         if self.last is None:
             return None
-        known = self.last.atoms
-        fits = np.array_equal(known.numbers, atoms.numbers) and np.allclose(
-            known.cell.array, atoms.cell.array, rtol=0, atol=_SAME_CELL_ANG
+        last = self.last.atoms
+        fits = np.array_equal(last.numbers, atoms.numbers) and np.allclose(
+            last.cell.array, atoms.cell.array, rtol=0, atol=_SAME_CELL_ANG
         )
         if not fits:
             self.note("the last geometry is of other atoms and was left out")
             return None
         moved: Atoms = atoms.copy()
-        moved.set_positions(known.positions)  # fixed atoms stay
+        moved.set_positions(last.positions)  # fixed atoms stay
         return moved
 
     def step(self, atoms: Atoms, frame: RelaxationFrame) -> None:

@@ -56,8 +56,15 @@ def relax(
 ) -> Relaxation:
     """Return the relaxed structure; the input is left as it is.
 
-    ``track`` brings the steps that are known from before and takes the new ones. Not converging
-    within the step limit is a result (``converged`` is False). Exceptions of the calculator pass.
+    Args:
+        atoms: the start; if all its atoms are fixed, a single point is computed.
+        calculator: its exceptions pass through.
+        settings: optimiser, force limit (eV/Å), step limit and wall limit (s).
+        reading: which energy counts, and whether its electrons converged.
+        track: has the recorded steps of an earlier attempt and takes the new ones.
+
+    Returns:
+        Energy, forces, steps and structure; ``converged`` is False at the step limit.
 
     Raises:
         EngineError: energies or forces are not finite, the electrons did not converge, or the wall
@@ -88,8 +95,8 @@ def relax(
 
 def _of_new_steps(reading: ResultReader, track: Track) -> ResultReader:
     """Return a reading that asks about electrons only where the engine has just answered."""
-    asked = reading.electrons_converged
-    return replace(reading, electrons_converged=lambda: track.replaying or asked())
+    converged = reading.electrons_converged
+    return replace(reading, electrons_converged=lambda: track.replaying or converged())
 
 
 def _frame(work: Atoms, reading: ResultReader, step: int) -> RelaxationFrame:
@@ -109,7 +116,7 @@ def _frame(work: Atoms, reading: ResultReader, step: int) -> RelaxationFrame:
 def single_point(
     atoms: Atoms, calculator: Calculator, reading: ResultReader | None = None
 ) -> Relaxation:
-    """Return the energy of a structure as it is; forces are asked for where an atom is free."""
+    """Return the energy of a structure as it is; forces are computed where an atom is free."""
     reading, work = reading or ResultReader(), atoms.copy()
     work.calc = calculator
     # pw.x has no forces to give where every atom is fixed

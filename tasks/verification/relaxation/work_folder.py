@@ -1,4 +1,4 @@
-"""The folder in which one item is computed: kept between its tries, held by one process at a time.
+"""The folder in which one item is computed: kept between attempts, held by one process at a time.
 
 WORK/LEVEL/ITEM/.lock           held by the process that computes
 WORK/LEVEL/ITEM/*.steps         the checkpoint of each relaxation
@@ -40,10 +40,15 @@ class WorkFolder:
     book: Logbook
 
     def begin(self, atoms: Atoms, name: str, *, own: bool = True) -> tuple[Atoms, Track]:
-        """Return where a relaxation of ``atoms`` starts, and its steps so far.
+        """Return where a relaxation starts, and its steps so far.
 
         It goes on from its checkpoint; the item's ``own`` relaxation goes on from the last geometry
-        where there is none, or where a later try left that geometry elsewhere.
+        where there is none, or where a later attempt left it in another folder.
+
+        Args:
+            atoms: the structure as the item states it.
+            name: of the relaxation, which names its checkpoint.
+            own: whether it is the item's own relaxation, and not a second start or a reference.
         """
         last = self.book.geometry(atoms) if own else None
         watch = partial(self.book.step, atoms) if own else None
@@ -64,7 +69,7 @@ class WorkFolder:
         return start, Track(found.frames, checkpoint, watch)
 
     def stuck(self, name: str) -> str | None:
-        """Return why an earlier try's electrons did not converge on a rung, or None."""
+        """Return why an earlier attempt's electrons did not converge on a rung, or None."""
         if self.kept is None:
             return None
         try:
@@ -73,13 +78,13 @@ class WorkFolder:
             return None
 
     def mark_stuck(self, name: str, why: str) -> None:
-        """Let the next try of the item begin on the rung after this one."""
+        """Let the next attempt begin on the rung after this one."""
         if self.kept is not None:
             with suppress(OSError):  # it then begins on this one again
                 (self.kept / f"{name}{_STUCK}").write_text(why, encoding="utf-8")
 
     def forget_stuck(self, part: str) -> None:
-        """Let the next try begin on the first rung: all of them are behind this one."""
+        """Let the next attempt begin on the first rung: this one went through all of them."""
         for mark in self.kept.glob(f"{part}rung*{_STUCK}") if self.kept is not None else ():
             with suppress(OSError):
                 mark.unlink()
@@ -109,8 +114,8 @@ class WorkFolder:
 def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
     """Yield the folder of an item under ``work``; a temporary one where it has none.
 
-    What another process holds is left to it, and what an engine left there before is removed: an
-    old output would be read as the new one's.
+    A folder that another process holds is left to it. Files of an engine from an earlier attempt
+    are removed: an old output would be read as the new one's.
     """
     with _held(Path(work).absolute() / level / book.folder, book, work=work) as kept:
         if kept is None:
@@ -128,7 +133,7 @@ def work_folder(work: str, level: str, book: Logbook) -> Iterator[WorkFolder]:
 
 
 def remove_work_folder(path: str) -> None:
-    """Remove the folder of an item that has ended well; what is no such folder stays."""
+    """Remove the folder of an item that has ended well; any other folder stays."""
     folder = Path(path)
     with suppress(OSError):  # a folder that may not be looked into
         if path and (folder / _LOCK).is_file():

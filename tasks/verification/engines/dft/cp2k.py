@@ -1,7 +1,7 @@
 """CP2K through ASE's calculator of its shell.
 
 ASE returns an energy where the SCF did not converge; only CP2K's output says so. And where CP2K
-aborts, what surfaces is a ``ValueError`` or an assertion of ASE's about the words it read.
+aborts, ASE raises a ``ValueError`` or an ``AssertionError`` about the text that it read.
 """
 
 import re
@@ -56,7 +56,7 @@ _POTENTIALS_FILE, _BASIS_FILE = "GTH_POTENTIALS", "BASIS_MOLOPT"
 _WIDE_EV = 0.4
 _MORE_STEPS = 3
 _CONVERGED = re.compile(r"SCF run (NOT )?converged", re.IGNORECASE)
-_SAID = (
+_FAILURES = (
     (FailureKind.SCF_NOT_CONVERGED, r"SCF run NOT converged"),
     (
         FailureKind.MISSING_POTENTIAL,
@@ -91,7 +91,7 @@ class Cp2kEngine(Engine):
         return "no data folder: set SABATIER_CP2K_DATA to where GTH_POTENTIALS lies"
 
     def version(self) -> str:
-        """Return nothing: its output tells, once it has run."""
+        """Return an empty text: only the output of a calculation holds the version."""
         return ""
 
     def version_in_output(self, folder: Path) -> str:
@@ -108,7 +108,7 @@ class Cp2kEngine(Engine):
         return {s: sha256(entries[s].encode()).hexdigest() for s in symbols if s in entries}
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse what CP2K or this module cannot do."""
+        """Refuse levels that CP2K or this module cannot compute."""
         require_functional(self, level)
         require_energy_key(self, level)
         require_settings(self, level, "potentials")
@@ -138,14 +138,14 @@ class Cp2kEngine(Engine):
         return self._cp2k(job)
 
     def electrons_converged(self, calculator: Calculator, folder: Path) -> bool:
-        """Return what CP2K's output says of its last SCF; silence counts as not converged."""
-        said = _CONVERGED.findall(last_lines(folder / _OUTPUT, 2000))
-        return bool(said) and not said[-1]
+        """Return whether the last SCF of the output converged; without a line on it, False."""
+        found = _CONVERGED.findall(last_lines(folder / _OUTPUT, 2000))
+        return bool(found) and not found[-1]
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
-        """Return what the output says; ASE's own exception is about words it did not expect."""
+        """Return the failure by CP2K's output; ASE's exception is about text it cannot parse."""
         words = last_lines(folder / _OUTPUT, 60)
-        for kind, pattern in _SAID:
+        for kind, pattern in _FAILURES:
             if re.search(pattern, words, re.IGNORECASE):
                 return EngineError(kind, f"cp2k stopped: {_abort(words)}")
         if kind_in_output(words) is None and re.search(r"abort", words, re.IGNORECASE):
@@ -173,7 +173,7 @@ class Cp2kEngine(Engine):
 
 
 def potential_name(level: LevelOfTheory) -> str:
-    """Return what CP2K calls the level's potentials: its family."""
+    """Return the name of the level's potentials in CP2K's data files: their family."""
     potentials = level.require_calculation().potentials
     return potentials.family if potentials is not None else ""
 
@@ -275,7 +275,7 @@ def _listed(path: Path, name: str) -> dict[str, str]:
     if not name or not path.is_file():
         return {}
     found: dict[str, str] = {}
-    symbol = ""  # whose entry the line is of, where it is called so
+    symbol = ""  # of the entry that the line belongs to, where its name matches
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.partition("#")[0].split()
         if len(words) > 1 and words[0] in atomic_numbers:

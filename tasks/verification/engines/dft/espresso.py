@@ -1,8 +1,9 @@
 """Quantum ESPRESSO: ``pw.x`` through ASE.
 
-Its exit status tells: 1 bad input or a missing pseudopotential (the file CRASH says which), 2 the
-electrons, 3 a step limit, 255 the wall limit. With ``scf_must_converge = .false.`` it ends well on
-unconverged electrons and prints a wrong energy, so that is forbidden.
+Its exit status is 1 for bad input or a missing pseudopotential (the file CRASH says which), 2 for
+electrons that did not converge, 3 for a step limit, 255 for the wall limit. With
+``scf_must_converge = .false.`` it ends with status 0 on unconverged electrons and prints a wrong
+energy, so that keyword is refused.
 """
 
 import re
@@ -60,7 +61,7 @@ _DISPERSION: dict[str, dict[str, Any]] = {
     "D3BJ": {"vdw_corr": "dft-d3", "dftd3_version": 4},
 }
 _WIDE_EV = 0.4
-_MIXING = 0.7  # the program's own; a rung further it is
+_MIXING = 0.7  # the program's default; the next rung takes
 _GENTLE_MIXING = 0.2
 _MORE_STEPS = 3
 _TAKEN = (
@@ -118,7 +119,7 @@ class EspressoEngine(Engine):
         return frozenset(self._files(level))
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse what Quantum ESPRESSO or this module cannot do."""
+        """Refuse levels that Quantum ESPRESSO or this module cannot compute."""
         require_functional(self, level)
         require_energy_key(self, level)
         require_settings(self, level, "potentials")
@@ -147,18 +148,18 @@ class EspressoEngine(Engine):
         return self._espresso(job, {})
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
-        """Return what ``pw.x`` said, by its exit status and its file CRASH."""
-        words = f"{last_lines(folder / _OUTPUT)} {last_lines(folder / _ERRORS)}"
+        """Return the failure by the exit status of ``pw.x`` and its file CRASH."""
+        output = f"{last_lines(folder / _OUTPUT)} {last_lines(folder / _ERRORS)}"
         if not isinstance(error, subprocess.CalledProcessError):
-            return failure_of(self, error, words)
+            return failure_of(self, error, output)
         crash = last_lines(folder / _CRASH)
-        kind, said = _STATUS.get(error.returncode, (kind_of(error, words), ""))
+        kind, reason = _STATUS.get(error.returncode, (kind_of(error, output), ""))
         if error.returncode == 1 and kind is FailureKind.ENGINE:
             lost = re.search(r"pseudo|readpp|upf", crash, re.IGNORECASE)
             kind = FailureKind.MISSING_POTENTIAL if lost else FailureKind.BAD_INPUT
-        told = said or crash or words.strip() or "it said nothing"
+        message = reason or crash or output.strip() or "no message"
         return EngineError(
-            kind, f"quantum-espresso ended with status {error.returncode}: {told[-400:]}"
+            kind, f"quantum-espresso ended with status {error.returncode}: {message[-400:]}"
         )
 
     def _espresso(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
@@ -184,7 +185,7 @@ class EspressoEngine(Engine):
 
 
 def _by_symbol(names: Iterable[str]) -> dict[str, str]:
-    """Return one file an element; two of one element are none, because neither was chosen."""
+    """Return the file of each element that has one alone: of two, neither was chosen."""
     found: dict[str, list[str]] = {}
     for name in names:
         match = re.match(r"([A-Za-z]{1,2})[._-]", name)
@@ -195,7 +196,18 @@ def _by_symbol(names: Iterable[str]) -> dict[str, str]:
 
 
 def espresso_parameters(job: CalculationJob, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords of ASE's calculator: input_data by namelist, k-points, shift."""
+    """Return the keywords of ASE's calculator.
+
+    Args:
+        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
+        changes: entries of ``input_data`` that replace or follow the level's.
+
+    Returns:
+        ``input_data`` (flat; ASE sorts it into namelists, Ry), ``kpts`` and ``koffset``.
+
+    Raises:
+        ValueError: the level leaves out what ``check_level`` requires.
+    """
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:
         raise ValueError(f"level {job.level.name} was not checked for engine quantum-espresso")

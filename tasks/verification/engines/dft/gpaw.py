@@ -82,7 +82,7 @@ class GpawEngine(Engine):
         return frozenset(self._setups(level))
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse what GPAW or this module cannot do."""
+        """Refuse levels that GPAW or this module cannot compute."""
         require_functional(self, level)
         require_energy_key(self, level)
         # CO in the gas relaxes on the grid's own ripples unless a grid is stated: basis.grid_ang
@@ -157,7 +157,15 @@ class GpawEngine(Engine):
 
 
 def gpaw_parameters(job: CalculationJob, width_ev: float | None = None) -> dict[str, Any]:
-    """Return the keywords of a GPAW calculator, with another smearing width where one is given."""
+    """Return the keywords of a GPAW calculator.
+
+    Args:
+        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
+        width_ev: smearing width (eV) in place of the level's.
+
+    Raises:
+        ValueError: the level leaves out what ``check_level`` requires.
+    """
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:
         raise ValueError(f"level {job.level.name} was not checked for engine gpaw")

@@ -1,7 +1,7 @@
 """Which functional a pseudopotential file of Quantum ESPRESSO was made with, by its header.
 
 Version 2 of the format writes it as an attribute of ``PP_HEADER``, version 1 on a line of its own;
-both in words of the program's, such as ``SLA PW PBX PBC`` for PBE.
+both as names of the program, such as ``SLA PW PBX PBC`` for PBE.
 """
 
 import re
@@ -28,7 +28,7 @@ def require_functional_of(path: Path, level: LevelOfTheory) -> None:
     """Refuse a pseudopotential that was made with another functional than the level's.
 
     Raises:
-        EngineError: it was, its header does not tell, or it cannot be read.
+        EngineError: it was, its header names no functional, or the file cannot be read.
     """
     wanted = _SETS_OF.get(level.functional, level.functional)
     words = functional_words(path)
@@ -36,13 +36,13 @@ def require_functional_of(path: Path, level: LevelOfTheory) -> None:
         raise EngineError(
             FailureKind.NOT_INSTALLED,
             f"level {level.name} ({level.functional}) is computed with pseudopotentials of "
-            f"{wanted}, {path.name} is of {words or 'a functional that its header does not tell'}; "
+            f"{wanted}, {path.name} is of {words or 'a functional that its header does not name'}; "
             f"set SABATIER_QE_POTENTIALS to a folder of {wanted} files",
         )
 
 
 def functional_words(path: Path) -> str:
-    """Return the functional in the words of a file's header; nothing where it does not tell."""
+    """Return the functional as a file's header names it; empty where it names none."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

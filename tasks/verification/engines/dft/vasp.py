@@ -1,7 +1,7 @@
 """VASP through ASE: licensed, so tested here against stored outputs alone.
 
 VASP ends with status 0 where its electrons did not converge: the calculator's ``converged`` has to
-be True, and not merely true in some sense. The atoms are moved here, never by VASP.
+be the value True: ASE leaves None where it cannot read it. The atoms are moved here, never by VASP.
 """
 
 import re
@@ -51,7 +51,7 @@ _TAKEN = (
     *("magmom", "ldipol", "idipol", "dipol", "ivdw", "ediff", "nelm", "amix", "bmix", "amix_mag"),
     *("bmix_mag", "ibrion", "nsw", "istart", "icharg", "command", "directory"),
 )
-_SAID = (
+_FAILURES = (
     (FailureKind.MISSING_POTENTIAL, r"No pseudopotential for|POTCAR.*(not found|missing)"),
     (FailureKind.BAD_INPUT, r"VERY BAD NEWS|number of potentials.*incompatible|Error reading item"),
     (FailureKind.SCF_NOT_CONVERGED, r"BRMIX: very serious problems|EDDDAV|ZBRENT"),
@@ -79,7 +79,7 @@ class VaspEngine(Engine):
 
     @property
     def command(self) -> str:
-        """Return the command that starts VASP; there is none of everybody's."""
+        """Return the command that starts VASP; there is no default."""
         return self.location.command
 
     def missing(self) -> str:
@@ -92,7 +92,7 @@ class VaspEngine(Engine):
         return "no potentials: set SABATIER_VASP_POTENTIALS to the folder that holds potpaw_PBE"
 
     def version(self) -> str:
-        """Return nothing: only a calculation's OUTCAR tells VASP's version."""
+        """Return an empty text: only a calculation's OUTCAR holds VASP's version."""
         return ""
 
     def version_in_output(self, folder: Path) -> str:
@@ -104,7 +104,7 @@ class VaspEngine(Engine):
         return frozenset(self._potcars(level))
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse what VASP or this module cannot do."""
+        """Refuse levels that VASP or this module cannot compute."""
         require_functional(self, level)
         require_energy_key(self, level)
         require_settings(self, level, "potentials")
@@ -131,9 +131,9 @@ class VaspEngine(Engine):
         return getattr(calculator, "converged", None) is True
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
-        """Return what VASP printed; some of its errors end with status 0 and no energy."""
+        """Return the failure by VASP's output; some errors end with status 0 and no energy."""
         words = f"{last_lines(folder / _OUTPUT, 40)} {last_lines(folder / _OUTCAR, 5)}"
-        for kind, pattern in _SAID:
+        for kind, pattern in _FAILURES:
             if re.search(pattern, f"{error} {words}"):
                 return EngineError(kind, f"vasp stopped: {error} {words}"[:500])
         return failure_of(self, error, words)
@@ -163,7 +163,15 @@ class VaspEngine(Engine):
 
 
 def vasp_parameters(job: CalculationJob, family: str) -> dict[str, Any]:
-    """Return the keywords of ASE's calculator; ``family`` is the folder of POTCARs."""
+    """Return the keywords of ASE's calculator.
+
+    Args:
+        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
+        family: folder that holds a folder with a POTCAR for each element.
+
+    Raises:
+        ValueError: the level leaves out what ``check_level`` requires.
+    """
     c = job.calculation
     if c.basis is None or c.kpoints is None or c.smearing is None or c.scf is None:
         raise ValueError(f"level {job.level.name} was not checked for engine vasp")

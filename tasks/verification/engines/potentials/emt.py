@@ -36,7 +36,7 @@ class EmtEngine(Engine):
         return _ELEMENTS
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse what EMT does not have; a setting that does nothing would be believed."""
+        """Refuse settings that EMT does not have."""
         require_functional(self, level)
         require_all_read(self, level)
 

@@ -34,7 +34,7 @@ class FairchemEngine(Engine):
     functionals: ClassVar[frozenset[str]] = frozenset({"RPBE"})  # of the labels of its oc20 task
 
     def missing(self) -> str:
-        """Return what to install or set before it can run."""
+        """Return what to install or set before it can run; empty where it can."""
         if find_spec("fairchem") is None:
             return "fairchem is not installed: pip install 'sabatier[fairchem]'"
         if not Path(self.location.potentials or "-").is_file():
@@ -53,7 +53,7 @@ class FairchemEngine(Engine):
         return _ELEMENTS
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse a level that does not say which model it is, or states what a model has not."""
+        """Refuse a level without the model's checksum, or with settings of other engines."""
         require_functional(self, level)
         require_all_read(self, level, "potentials", "gas_vacuum_ang")
         potentials = level.require_calculation().potentials

@@ -180,7 +180,7 @@ def test_a_clean_slab_that_reconstructs_is_no_reference() -> None:
     theory = replace(EMT_LEVEL, name="strict", calculation=strict)
     cache = MemoryCache()
     with pytest.raises(
-        EngineError, match=r"Cu3 must keep its places, .* \(limit 0.001 Å\)"
+        EngineError, match=r"Cu3 must keep its structure, .* \(limit 0.001 Å\)"
     ) as caught:
         slab_energy(slab(), theory, engine_for(theory), cache)
     assert caught.value.kind is FailureKind.BAD_INPUT
