@@ -158,12 +158,14 @@ def test_the_input_says_what_the_level_says(tmp_path: Path) -> None:
     assert "KPOINTS" not in text
 
 
-@pytest.mark.parametrize(("told", "found"), [("2023.1", "2023.1"), ("", "a version that it does")])
-def test_the_version_is_compared_once_cp2k_has_told_it(
-    tmp_path: Path, told: str, found: str
+@pytest.mark.parametrize(
+    ("written", "found"), [("2023.1", "2023.1"), ("", "no version in its output")]
+)
+def test_the_version_is_compared_once_cp2k_has_written_it(
+    tmp_path: Path, written: str, found: str
 ) -> None:
     theory = stated(engine_version=">=2024")
-    cp2k = engine(tmp_path, f"log.write_text('CP2K version {told}\\n' if {told!r} else '')")
+    cp2k = engine(tmp_path, f"log.write_text('CP2K version {written}\\n' if {written!r} else '')")
     engine_for(theory, locations={"cp2k": cp2k.location})
     with pytest.raises(EngineError, match=rf"with cp2k >=2024, found {found}") as caught:
         compute(HYDROGEN, theory, cp2k)
