@@ -28,8 +28,7 @@ from model.data.rows import Row, read_rows
 from model.data.splits import split
 from model.prediction.baseline import BaselinePredictor
 from model.prediction.medians import MedianPredictor
-from model.training.baseline import train_baseline
-from model.training.medians import train_medians
+from model.training.baseline import train_baseline, train_medians
 from model.uncertainty.metrics import AccuracyScores, accuracy_scores
 from tasks.training_data.benchmark_tables import PUBLISHED
 

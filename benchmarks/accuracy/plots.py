@@ -23,7 +23,7 @@ from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.tokenizer import load_tokenizer
-from model.training.align_stage import EVALUATED, retrieval, similarity
+from model.training.pretraining import EVALUATED, retrieval, similarity
 from model.training.run import split_table, train_member
 from model.training.samples import make_samples
 from model.uncertainty.metrics import accuracy_scores

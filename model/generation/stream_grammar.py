@@ -26,8 +26,12 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton
-from model.generation.slab_clearance import SlabClearance
-from model.generation.stream_adsorbate import StreamAdsorbate, read_adsorbate, read_height
+from model.generation.stream_adsorbate import (
+    SlabClearance,
+    StreamAdsorbate,
+    read_adsorbate,
+    read_height,
+)
 from model.generation.structure_stream import (
     ADSORBATE_TAG,
     SURFACE_TAG,

@@ -46,11 +46,9 @@ from model.text.tokenizer import (
     token_ids,
     train_tokenizer,
 )
-from model.training.align_stage import AlignStage
-from model.training.encoder_stage import EncoderStage
 from model.training.instruct_stage import InstructStage, instruction_examples
 from model.training.joint_stage import JointStage
-from model.training.language_stage import LanguageStage
+from model.training.pretraining import AlignStage, EncoderStage, LanguageStage
 from model.training.recipes import (
     AlignRecipe,
     EncodeRecipe,

@@ -10,7 +10,7 @@ from model.data.domain import domain_of
 from model.data.rows import Row
 from model.errors import ModelError
 from model.prediction.medians import MedianPredictor
-from model.training.medians import train_medians
+from model.training.baseline import train_medians
 
 ROWS = made_up("adslab")
 

@@ -16,10 +16,15 @@ from model.errors import ModelError
 from model.network.ensemble import Ensemble
 from model.network.qe_catalytic import QECatalytic
 from model.network.scale import fit_scale
-from model.training.align_stage import AlignStage, info_nce, retrieval, similarity
-from model.training.encoder_stage import EncoderStage
 from model.training.joint_stage import JointStage
-from model.training.language_stage import LanguageStage
+from model.training.pretraining import (
+    AlignStage,
+    EncoderStage,
+    LanguageStage,
+    info_nce,
+    retrieval,
+    similarity,
+)
 from model.training.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadRecipe
 from model.training.samples import make_samples
 from model.training.trainer import HeldOutScore, Trainer

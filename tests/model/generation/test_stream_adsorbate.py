@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.generation.slab_clearance import Molecule, SlabClearance
+from model.generation.stream_adsorbate import Molecule, SlabClearance
 from model.text.stream_tokens import AZIMUTH, DISTANCE
 
 SQUARE = np.diag([2.6, 2.6])
