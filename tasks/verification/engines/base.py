@@ -21,8 +21,7 @@ from typing import ClassVar
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tasks.levels.calculation import Calculation
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import Calculation, LevelOfTheory
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, kind_of
 
 LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)

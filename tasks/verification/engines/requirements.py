@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tasks.errors import UserError
-from tasks.levels.calculation import Calculation
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import Calculation, LevelOfTheory
 from tasks.verification.engines.base import Engine
 from tasks.verification.engines.failures import EngineError, FailureKind
 

@@ -6,8 +6,7 @@ from typing import Literal, Protocol
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.levels import Energy, LevelOfTheory
-from tasks.levels.calculation import Mode
+from tasks.levels import Energy, LevelOfTheory, Mode
 from tasks.structures.identity import slab_id
 from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.inputs.free_molecule import free_molecule

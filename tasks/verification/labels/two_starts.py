@@ -3,8 +3,7 @@
 import numpy as np
 from ase import Atoms
 
-from tasks.levels.calculation import CheckLimits
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import CheckLimits, LevelOfTheory
 from tasks.structures.identity import seed_from
 from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.labels.checks import Flag, limits_of

@@ -11,8 +11,7 @@ from tasks.errors import UserError
 from tasks.levels.calculation import ONE_FILE
 from tasks.levels.theory import LevelOfTheory
 from tasks.structures.formulas import formula_counts
-from tasks.verification.engines.base import Engine
-from tasks.verification.engines.failures import EngineError, FailureKind
+from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang
 
 _SHOWN_DIGITS = 16  # of a checksum: as many as a level has to state

@@ -6,10 +6,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tasks.levels.calculation import Mode
-from tasks.levels.theory import LevelOfTheory
-from tasks.verification.engines.base import CalculationJob, Engine
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.levels import LevelOfTheory, Mode
+from tasks.verification.engines import (
+    CalculationJob,
+    Engine,
+    EngineError,
+    FailureKind,
+    Rung,
+    ScfTry,
+)
 from tasks.verification.engines.requirements import require_version
 from tasks.verification.inputs.sampling import start_moments
 from tasks.verification.relaxation.admission import admit

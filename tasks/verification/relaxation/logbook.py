@@ -13,8 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import write_extxyz
 
-from tasks.verification.engines.base import Engine
-from tasks.verification.engines.failures import ScfTry
+from tasks.verification.engines import Engine, ScfTry
 from tasks.verification.relaxation.checkpoint import RelaxationFrame, Watch
 
 _SAME_CELL_ANG = 1e-6
