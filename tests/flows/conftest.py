@@ -126,6 +126,7 @@ def _environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
     paths = [str(REPOSITORY), kept.get("PYTHONPATH", "")]
     own = {
         "HOME": str(home),
+        "COLUMNS": "120",  # tables and messages are as wide on every terminal
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(p for p in paths if p),
     }

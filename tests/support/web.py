@@ -1,4 +1,4 @@
-"""A local server that notes what is posted to it."""
+"""A local server that records the messages posted to it."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Listener:
-    """What came to ``url``; ``statuses`` are answered in turn, then 200."""
+    """Messages posted to ``url``; ``statuses`` are answered in turn, then 200."""
 
     statuses: list[int] = field(default_factory=list)
     wait_s: float = 0.0
@@ -42,7 +42,7 @@ def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    noted.url = f"http://127.0.0.1:{server.server_address[1]}/told"
+    noted.url = f"http://127.0.0.1:{server.server_address[1]}/webhook"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield noted

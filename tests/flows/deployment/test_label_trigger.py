@@ -5,74 +5,84 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import stored_rows as make
 
 from flows.deployment import label_trigger
 from flows.deployment.hooks import REFUSED
 from flows.learning import start as learn_start
-from screening_db.learning.labels import NewLabels
+from screening_db.database.engine import Database, open_database
+from screening_db.learning.fine_tunings import FineTuningSpec, record_fine_tuning
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.queue import claim, complete
+
+TUNING = FineTuningSpec("first", "mini", make.CHECKPOINT, "rows", "emt", "heads, seed 0")
 
 
-class Asked:
-    """Notes which runs are asked for; equal keys are one run, as on a server."""
+class PrefectRuns:
+    """The runs that a server starts: equal keys are one run."""
 
     def __init__(self) -> None:
-        self.runs: dict[str, str] = {}
+        self.deployments: dict[str, str] = {}
 
     def __call__(self, name: str, *, idempotency_key: str, **_: Any) -> SimpleNamespace:
-        self.runs[idempotency_key] = name
+        self.deployments[idempotency_key] = name
         return SimpleNamespace(name="fine-tune tiny")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    found = Asked()
-    database = SimpleNamespace(close=lambda: None)
-    monkeypatch.setattr(label_trigger, "open_database", lambda *_, **__: database)
-    monkeypatch.setattr(label_trigger, "find_campaign", lambda *_: None)
-    monkeypatch.setattr(label_trigger, "run_deployment", found)
-    return found
+def runs(monkeypatch: pytest.MonkeyPatch) -> PrefectRuns:
+    started = PrefectRuns()
+    monkeypatch.setattr(label_trigger, "run_deployment", started)
+    return started
 
 
-def look(
-    monkeypatch: pytest.MonkeyPatch,
-    labels: NewLabels,
-    last: SimpleNamespace | None = None,
-    after: int = 3,
-) -> str:
-    """Count once, with so many labels; what is new since the last fine-tuning is asked for."""
-
-    def counted(_: Any, __: str, since: float | None) -> NewLabels:
-        assert since == (last.started_at if last else None)
-        return labels
-
-    monkeypatch.setattr(label_trigger, "new_labels", counted)
-    monkeypatch.setattr(label_trigger, "fine_tunings", lambda *_, **__: [last] if last else [])
-    return label_trigger.start_when_due("x.db", "tiny", after=after, start="fine-tune/tiny")
+@pytest.fixture
+def db(tmp_path: Path) -> Database:
+    """Give a database with a campaign of six placements, two of which are verified."""
+    database = open_database(tmp_path / "screening.db")
+    make.fill(database)
+    make.store(database, [f"a{number}" for number in range(6)])
+    verify(database, "a0", "a1")
+    return database
 
 
-def test_too_few_labels_start_nothing(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert look(monkeypatch, NewLabels(2, 1.0)) == "2 new labels, 3 start a fine-tuning"
-    assert asked.runs == {}
+def verify(db: Database, *ids: str) -> None:
+    enqueue(db, [make.queue_row(i) for i in ids])
+    for lease in claim(db, "emt", batch=len(ids), lease_s=60):
+        complete(db, lease, make.label(lease.item))
 
 
-def test_enough_labels_start_it_once(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def count(db: Database, after: int = 3) -> str:
+    return label_trigger.start_when_due(db.address, "first", after=after, start="fine-tune/first")
+
+
+def test_too_few_labels_start_nothing(runs: PrefectRuns, db: Database) -> None:
+    assert count(db) == "2 new labels, 3 start a fine-tuning"
+    assert runs.deployments == {}
+
+
+def test_enough_labels_start_it_once(runs: PrefectRuns, db: Database) -> None:
+    verify(db, "a2")
     for _ in range(3):
-        assert look(monkeypatch, NewLabels(3, 1.0)).endswith("fine-tune tiny")
-    assert list(asked.runs.values()) == ["fine-tune/tiny"]
+        assert count(db) == "3 new labels, 3 start a fine-tuning: fine-tune tiny"
+    assert list(runs.deployments.values()) == ["fine-tune/first"]
 
 
-def test_another_label_tries_again_what_failed(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look(monkeypatch, NewLabels(3, 1.0))
-    look(monkeypatch, NewLabels(4, 2.0))
-    assert len(asked.runs) == 2
+def test_another_label_starts_it_again_after_a_failure(runs: PrefectRuns, db: Database) -> None:
+    verify(db, "a2")
+    count(db)
+    verify(db, "a3")
+    count(db)
+    assert len(runs.deployments) == 2
 
 
-def test_the_next_one_counts_from_the_last(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    look(monkeypatch, NewLabels(3, 1.0))
-    look(monkeypatch, NewLabels(3, 9.0), last=SimpleNamespace(id="first one", started_at=5.0))
-    assert len(asked.runs) == 2
+def test_the_next_one_counts_from_the_last(runs: PrefectRuns, db: Database) -> None:
+    record_fine_tuning(db, TUNING, n_labels=2)
+    verify(db, "a2")
+    assert count(db, after=2) == "1 new labels, 2 start a fine-tuning"
+    verify(db, "a3")
+    assert count(db, after=2).startswith("2 new labels")
+    assert len(runs.deployments) == 1
 
 
 def test_a_refusal_completes_the_run_and_says_so(

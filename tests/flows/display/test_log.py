@@ -39,8 +39,12 @@ def test_a_run_appends_to_the_log_of_runs_before_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("level", "shown"), [(logging.WARNING, True), (logging.ERROR, False)])
 def test_quiet_shows_no_progress(
-    capsys: pytest.CaptureFixture[str], level: int, shown: bool
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: int,
+    shown: bool,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     log_to_terminal(level)
     with progress_bar("screening", 2, 0, "placements") as advance:
         advance(2)
