@@ -8,14 +8,28 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
+.PHONY: screen test test-fast test-all coverage lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
 
-# Files of tests are dealt to two processes: what a file shares is made once.
+# On two free cores: at most ten minutes, two, and forty; the last is what CI runs. Files of tests
+# are dealt to two processes: what a file shares is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not full"
+
+test-fast: $(VENV)/ready-dev
+	$(PYTEST) -m "not full and not slow and not medium"
+
+test-all: $(VENV)/ready-dev
+	$(PYTEST)
+
+# Lines that tests shorter than ten seconds reach in their own process; what children run is not counted.
+coverage: $(VENV)/ready-dev
+	$(PYTEST) -m "not full and not slow" --cov=flows --cov=tasks --cov=model --cov=screening_db \
+	  --cov=deployments
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

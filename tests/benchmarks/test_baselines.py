@@ -31,6 +31,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.medium
 def test_each_baseline_has_a_line_and_published_predictions_stand_beside_them(
     benchmark: ModuleType,
     tmp_path: Path,

@@ -17,7 +17,7 @@ def make() -> ModuleType:
     return stored_rows
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.medium)])
 def system(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

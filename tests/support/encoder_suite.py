@@ -5,6 +5,7 @@ Never a mirror image: encoders may tell left from right.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from ase import Atoms
 from ase.build import add_adsorbate, bcc110, fcc111, molecule
 from scipy.spatial.transform import Rotation
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.data.graph import Graph, GraphBatch, collate, radius_graph
 
@@ -27,6 +28,7 @@ NOTHING = Graph(
 
 def adslab(seed: int) -> Atoms:
     """Return CO on Pt(111), ideal, or NH3 on rattled Mo(110)."""
+    slab: Atoms
     if seed == 0:
         slab, name = fcc111("Pt", (2, 2, 3), vacuum=6), "CO"
     else:
@@ -44,7 +46,7 @@ def adslab(seed: int) -> Atoms:
 class Encoder:
     """An encoder, the graphs it wants, and how exactly it keeps its symmetries."""
 
-    module: nn.Module  # a model.encoders.Encoder; ``invariants`` are its forward's, or their [:, 0]
+    module: Any  # a model.encoders.Encoder; ``invariants`` are its forward's, or their [:, 0]
     cutoff_ang: float
     max_neighbors: int
     dtype: torch.dtype
@@ -84,7 +86,7 @@ class Encoder:
 
 
 def moved(atoms: Atoms, change: Callable[[Atoms], None]) -> Atoms:
-    copy = atoms.copy()
+    copy: Atoms = atoms.copy()
     change(copy)
     return copy
 

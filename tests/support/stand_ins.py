@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,7 +16,7 @@ from transformers import (
 from model.encoders.equiformer_v2 import EquiformerV2, EquiformerV2Config
 
 TEXTS = ["O</s>Cu (1 1 1)</s>[O Cu atop [Cu Cu]]", "beef-vdw-ch4 emt +01.23 -45.67 89"]
-SIZES = {
+SIZES: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 32,
     "num_hidden_layers": 2,

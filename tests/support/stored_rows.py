@@ -34,6 +34,7 @@ from screening_db.tables.screening import (
 from screening_db.tables.verification import LabelRow, QueueRow
 
 CHECKPOINT = "c" * 64
+Columns = dict[str, Any]
 
 
 def bulk(bulk_id: str = "bulk", formula: str = "CuPt") -> BulkRow:
@@ -41,8 +42,8 @@ def bulk(bulk_id: str = "bulk", formula: str = "CuPt") -> BulkRow:
 
 
 def slab(slab_id: str = "slab", bulk_id: str = "bulk", **changed: Any) -> SlabRow:
-    plane = {"miller_h": 1, "miller_k": -1, "miller_l": 0, "shift": 0.25, "side": "top"}
-    stored = {"n_atoms": 12, "elements": ["Cu", "Pt"], "structure": "{}"}
+    plane: Columns = {"miller_h": 1, "miller_k": -1, "miller_l": 0, "shift": 0.25, "side": "top"}
+    stored: Columns = {"n_atoms": 12, "elements": ["Cu", "Pt"], "structure": "{}"}
     return SlabRow(id=slab_id, bulk_id=bulk_id, **plane | stored | changed)
 
 
@@ -51,7 +52,7 @@ def adsorbate(name: str = "OH", structure: str = "{}") -> AdsorbateRow:
 
 
 def level(name: str = "emt", level_hash: str = "e" * 64) -> LevelOfTheoryRow:
-    stated = {"engine": "emt", "functional": "", "settings": {}, "reference": {}}
+    stated: Columns = {"engine": "emt", "functional": "", "settings": {}, "reference": {}}
     return LevelOfTheoryRow(name=name, level_hash=level_hash, **stated)
 
 
@@ -60,7 +61,7 @@ def checkpoint(sha256: str = CHECKPOINT) -> CheckpointRow:
 
 
 def campaign(name: str = "first", **changed: Any) -> CampaignRow:
-    file = {"config_sha256": "1" * 64, "config": "seed: 1\n", "seed": 1}
+    file: Columns = {"config_sha256": "1" * 64, "config": "seed: 1\n", "seed": 1}
     run = {"level": "emt", "checkpoint_sha256": CHECKPOINT}
     return CampaignRow(name=name, **file | run | changed)
 
@@ -78,14 +79,14 @@ def candidate(
 def prediction(
     candidate_id: str, energy_ev: float = -0.5, sigma_ev: float = 0.1, **changed: Any
 ) -> PredictionRow:
-    found = {"candidate_id": candidate_id, "energy_ev": energy_ev, "sigma_ev": sigma_ev}
-    heads = {"regression_ev": energy_ev, "token_ev": None, "in_domain": True}
+    found: Columns = {"candidate_id": candidate_id, "energy_ev": energy_ev, "sigma_ev": sigma_ev}
+    heads: Columns = {"regression_ev": energy_ev, "token_ev": None, "in_domain": True}
     run = {"level": "emt", "checkpoint_sha256": CHECKPOINT}
     return PredictionRow(**found | heads | run | changed)
 
 
 def placement(
-    candidate_id: str, campaign: str = "first", state: str = "predicted", reason: str = ""
+    candidate_id: str, campaign: str = "first", state: Any = "predicted", reason: str = ""
 ) -> CampaignItemRow:
     """Return the state of a placement in its campaign."""
     return CampaignItemRow(
@@ -127,7 +128,7 @@ def rank(
 
 
 def queue_row(candidate_id: str, campaign: str = "first", **changed: Any) -> QueueRow:
-    queued = {"level": "emt", "priority": 1.0, "why": "uncertain"}
+    queued: Columns = {"level": "emt", "priority": 1.0, "why": "uncertain"}
     return QueueRow(candidate_id=candidate_id, campaign=campaign, **queued | changed)
 
 

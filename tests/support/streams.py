@@ -1,13 +1,16 @@
 """Adslabs to write as streams: metal slabs of ASE with a molecule turned and moved at will."""
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
 from ase.build import bcc110, fcc100, fcc111, fcc211, hcp0001, molecule
+from numpy.typing import NDArray
 
 from model.generation.stream_grammar import decode_stream
 from model.generation.structure_stream import Structure, encode_stream
 
-SLABS = {
+SLABS: dict[str, tuple[Callable[[], Atoms], tuple[int, int, int]]] = {
     "Cu (1 1 1)": (lambda: fcc111("Cu", (3, 3, 4), vacuum=7.5), (1, 1, 1)),
     "Pt (1 0 0)": (lambda: fcc100("Pt", (2, 2, 3), vacuum=7.5), (1, 0, 0)),
     "Rh (2 1 1)": (lambda: fcc211("Rh", (3, 3, 4), vacuum=7.5), (2, 1, 1)),
@@ -27,7 +30,7 @@ def adslab(
 ) -> Structure:
     """Return a slab and a molecule whose lowest atom is ``height`` above its topmost atom."""
     make, miller = SLABS[slab]
-    base: Atoms = make()
+    base = make()
     cell = base.cell.array.copy()
     cell[2] = [0.0, 0.0, np.ptp(base.positions[:, 2]) + 15.0]
     top = base.positions[:, 2].max()
@@ -50,7 +53,7 @@ def reread(structure: Structure) -> Structure:
     return decode_stream(encode_stream(structure))
 
 
-def distances(structure: Structure) -> np.ndarray:
+def distances(structure: Structure) -> NDArray[np.float64]:
     """Return (N, N) shortest distances under in-plane periodicity."""
     apart = structure.positions_N3[:, None] - structure.positions_N3[None]
     scaled = apart @ np.linalg.inv(structure.cell_33)
@@ -58,4 +61,6 @@ def distances(structure: Structure) -> np.ndarray:
     shifts = [
         i * structure.cell_33[0] + j * structure.cell_33[1] for i in (-1, 0, 1) for j in (-1, 0, 1)
     ]
-    return np.min([np.linalg.norm(home + shift, axis=-1) for shift in shifts], axis=0)
+    apart_9NN = np.array([np.linalg.norm(home + shift, axis=-1) for shift in shifts])
+    nearest_NN: NDArray[np.float64] = apart_9NN.min(axis=0)
+    return nearest_NN

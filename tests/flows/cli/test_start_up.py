@@ -13,6 +13,7 @@ from tasks.prediction.checkpoint_domain import checkpoint_domain
 SLOW = {"torch", "transformers", "lightgbm", "prefect", "dask", "distributed"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "module",
     [

@@ -120,6 +120,7 @@ def test_the_base_preset_is_the_published_encoder_and_adapters_on_a_language_mod
     assert plan.language.gradient_checkpointing
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_trains_and_its_checkpoint_answers(
     preset: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +141,7 @@ def test_a_preset_trains_and_its_checkpoint_answers(
     assert isinstance(encoder, FrozenEncoder) == (preset == "base")
 
 
+@pytest.mark.medium
 def test_what_learns_from_texts_alone_answers_them(table: Path, tmp_path: Path) -> None:
     texts = pq.read_table(table)
     nothing = pa.array([[]] * texts.num_rows, pa.list_(pa.float64()))
@@ -230,6 +232,7 @@ def test_pretrained_parts_are_checked_before_anything_is_trained(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.medium
 def test_a_run_goes_on_with_the_network_it_began_with(table: Path, tmp_path: Path) -> None:
     begun = [*SHRUNK["mini"], "members=1"]
     train("mini", table, tmp_path, until="align", changes=begun)

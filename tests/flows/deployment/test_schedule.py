@@ -19,7 +19,7 @@ from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import all_campaigns, find_campaign, funnel_counts
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 DEPLOYMENTS = """\
 pool: {name: test}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.paths import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 EXTRAS = ("peft", "rdkit", "psycopg", "submitit", "gpaw", "fairchem", "dask_cuda", "mp_api")
 CAMPAIGN = """\

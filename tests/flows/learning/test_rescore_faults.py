@@ -24,7 +24,7 @@ from screening_db.queries.campaigns import funnel_counts
 from screening_db.tables.base import Base
 from tasks.prediction.repredict import predict_again
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 CONTROL = Runtime(ClusterPlan(workers=1))
 RANKING = ("rank", "campaign_item", "queue", "campaign")

@@ -52,6 +52,7 @@ def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
     assert elements <= resolved.domain.elements[resolved.level.name]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_laptop_example_runs_to_its_end(
     new_workplace: Callable[[], Any], checkpoint: Path

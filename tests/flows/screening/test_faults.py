@@ -132,6 +132,7 @@ def test_no_scheduler_at_the_address(
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line
 
 
+@pytest.mark.medium
 def test_no_prefect_server_at_the_address(
     complaint: Complain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

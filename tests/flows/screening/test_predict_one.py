@@ -65,6 +65,7 @@ def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> N
         predict_file(Path("no.cif"), "CO", miller, "", "mini", None)
 
 
+@pytest.mark.medium
 def test_the_command_says_in_one_line_what_is_wrong() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "flows.cli.app", "predict", "--text", "nothing"],

@@ -225,6 +225,7 @@ here.tried(here.lease_of(open_database(sys.argv[1]), lease_s=4.0), Path(sys.argv
 """
 
 
+@pytest.mark.medium
 def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: Path) -> None:
     whole, known = tried(Lease(**unrecorded()), tmp_path / "whole")
     work = tmp_path / "here"

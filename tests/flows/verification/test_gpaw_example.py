@@ -19,6 +19,7 @@ calculation: {basis: {cutoff_ev: 300.0}, kpoints: {length_ang: 8.0}}
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(
         find_spec("gpaw") is None, reason="GPAW is not installed: pip install 'sabatier[dft]'"
     ),

@@ -36,6 +36,8 @@ from model.prediction.predictor import load_predictor
 from model.training.recipes import TuneRecipe
 from model.training.trainer import STATE, Trainer
 
+pytestmark = pytest.mark.medium
+
 SHORT = TuneRecipe(method="heads", epochs=3, watch_every=3)
 LABELS = learning.labels(60)
 

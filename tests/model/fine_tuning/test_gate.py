@@ -29,6 +29,8 @@ from model.fine_tuning.paired_bootstrap import (
 )
 from model.training.recipes import TuneRecipe
 
+pytestmark = pytest.mark.medium
+
 RNG = np.random.default_rng(0)
 ROWS = [replace(row, part=GATE, pair=f"{i}") for i, row in enumerate(learning.BASE)]
 IS_LABEL_R = np.arange(len(ROWS)) >= 150

@@ -99,6 +99,7 @@ def test_an_element_never_seen_is_out_of_domain(tmp_path: Path) -> None:
     assert answer.reason == "element not in the training set at made-up: Zr"
 
 
+@pytest.mark.medium
 def test_the_same_seed_gives_the_same_checkpoint(tmp_path: Path) -> None:
     one, reported = trained(tmp_path / "one", made_up("text"))
     other, _ = trained(tmp_path / "other", made_up("text"))
@@ -107,6 +108,7 @@ def test_the_same_seed_gives_the_same_checkpoint(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.medium
 def test_a_run_into_an_old_folder_leaves_nothing_of_it(tmp_path: Path) -> None:
     trained(tmp_path / "fresh", made_up("text"))
     trained(tmp_path / "used", made_up("clean", level="a") + made_up("text"))

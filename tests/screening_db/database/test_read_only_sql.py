@@ -35,7 +35,7 @@ def test_a_limit_says_that_there_is_more(db, make):
     ],
 )
 def test_reading_statements_run(db, sql):
-    run_select(db, sql)
+    assert run_select(db, sql).columns
 
 
 @pytest.mark.parametrize(

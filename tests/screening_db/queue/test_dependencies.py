@@ -221,6 +221,7 @@ while idle < 40:
 """
 
 
+@pytest.mark.medium
 def test_two_worker_processes_do_nothing_twice_and_leave_nothing(db, make):
     ids = [f"c{number:02d}" for number in range(40)]
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])

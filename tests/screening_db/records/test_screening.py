@@ -265,6 +265,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(db, make):
     assert done_chunks(db, "first") == {"one"}
 
 
+@pytest.mark.medium
 def test_twenty_thousand_candidates_are_recorded_in_seconds(db, make):
     ids = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000)]
     rows = [make.candidate(i, pair_id=i[:8]) for i in ids]

@@ -21,6 +21,7 @@ from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(
         find_spec("gpaw") is None, reason="GPAW is not installed: pip install 'sabatier[dft]'"
     ),

@@ -29,6 +29,7 @@ pytestmark = [
         find_spec("gpaw") is None, reason="GPAW is not installed: pip install 'sabatier[dft]'"
     ),
     pytest.mark.slow,
+    pytest.mark.full,
 ]
 
 

@@ -143,6 +143,7 @@ compute(start(), LEVEL, engine, book=book())
 """
 
 
+@pytest.mark.medium
 def test_kill_9_costs_one_step_at_most(tmp_path: Path) -> None:
     whole = CountingEngine()
     undisturbed = compute(start(), LEVEL, whole)
