@@ -257,8 +257,11 @@ def test_a_policy_that_cannot_be_is_refused(policy: dict[str, object], rule: str
 
 
 def test_a_score_below_nothing_is_refused() -> None:
+    def below_nothing(estimates: PairEstimates, **_: object) -> np.ndarray:
+        return -estimates.cost_R
+
     with pytest.raises(AcquisitionError, match="score must be at least 0, got -1"):
-        take(plain([0.0]), Policy((Share(lambda estimates, best_ev, seed: -estimates.cost_R),)))
+        take(plain([0.0]), Policy((Share(below_nothing),)))  # type: ignore[arg-type]
 
 
 def test_a_policy_needs_a_share() -> None:
