@@ -20,7 +20,7 @@ from ase.io import read
 
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts, structural_formula
-from tasks.structures.orientation import is_connected, molecule_bonds, upright
+from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
 
 # Other spellings of the same species, as OC20 writes them.
 ALIASES = {
@@ -130,7 +130,7 @@ def _require_name(name: str, molecule: Atoms) -> None:
     """Refuse a name that says another species: a model that reads text goes by the name."""
     stored = _stored().get(ALIASES.get(name, name))
     if stored is not None:
-        fits = _bonded_to(molecule) == _bonded_to(stored.atoms)
+        fits = is_same_species(molecule, stored.atoms)
     else:
         fits = _reads_as(name) in (None, formula_counts(molecule.get_chemical_formula()))
     if not fits:
@@ -138,16 +138,6 @@ def _require_name(name: str, molecule: Atoms) -> None:
             f"an adsorbate's name says what it is: {name} is another species than this "
             f"{molecule.get_chemical_formula()}; give yours another name"
         )
-
-
-def _bonded_to(molecule: Atoms) -> list[tuple[str, list[str]]]:
-    """Return each atom with its neighbours, sorted: isomers such as CHO and COH differ in it."""
-    symbols = molecule.get_chemical_symbols()
-    pairs = molecule_bonds(molecule).tolist()
-    return sorted(
-        (symbol, sorted(symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)))
-        for atom, symbol in enumerate(symbols)
-    )
 
 
 def _reads_as(name: str) -> dict[str, int] | None:

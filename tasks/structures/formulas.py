@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.structures.orientation import is_connected, molecule_bonds
+from tasks.structures.orientation import bond_graph, is_connected
 
 Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
 
@@ -45,7 +45,8 @@ def structural_formula(molecule: Atoms) -> str:
     if not is_connected(heavy):
         raise UserError(f"{molecule.get_chemical_formula()} is in pieces: it has no one formula")
     words = _words(molecule)
-    skeleton = _skeleton(heavy)
+    graph = bond_graph(heavy)
+    skeleton: Skeleton = {atom: list(graph[atom]) for atom in graph}
     ranks = _ranks(skeleton, words)
     spelt = [_spelt(start, skeleton, words, ranks, set()) for start in skeleton]
     return min(spelt, key=lambda name: (name.count("("), name))
@@ -61,14 +62,6 @@ def _words(molecule: Atoms) -> list[str]:
     held = Counter(apart_HA.argmin(axis=1).tolist())
     symbols = [molecule.symbols[atom] for atom in heavy]
     return [s + ("H" if held[a] else "") + _count(held[a]) for a, s in enumerate(symbols)]
-
-
-def _skeleton(heavy: Atoms) -> Skeleton:
-    bonded: dict[int, list[int]] = {atom: [] for atom in range(len(heavy))}
-    for i, j in molecule_bonds(heavy).tolist():
-        bonded[i].append(j)
-        bonded[j].append(i)
-    return bonded
 
 
 def _ranks(skeleton: Skeleton, words: Sequence[str]) -> dict[int, int]:

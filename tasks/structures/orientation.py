@@ -4,6 +4,7 @@ Shapes  A atoms.
 Units   Å.
 """
 
+import networkx
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
@@ -23,16 +24,25 @@ def molecule_bonds(atoms: Atoms) -> NDArray[np.int64]:
     return np.argwhere(np.triu(distance_AA < limit_AA, k=1))
 
 
-def is_connected(atoms: Atoms) -> bool:
-    """Return whether all atoms hang together by bonds."""
-    reached, front = {0}, [0]
-    pairs = molecule_bonds(atoms).tolist()
-    while front:
-        atom = front.pop()
-        new = {j if i == atom else i for i, j in pairs if atom in (i, j)} - reached
-        reached |= new
-        front += new
-    return len(reached) == len(atoms)
+def bond_graph(molecule: Atoms) -> networkx.Graph:
+    """Return the atoms of a molecule as nodes with their ``element``, joined by bonds."""
+    graph = networkx.Graph()
+    for atom, symbol in enumerate(molecule.get_chemical_symbols()):
+        graph.add_node(atom, element=symbol)
+    graph.add_edges_from(molecule_bonds(molecule).tolist())
+    return graph
+
+
+def is_connected(molecule: Atoms) -> bool:
+    """Return whether bonds hold all atoms together."""
+    return len(molecule) > 0 and bool(networkx.is_connected(bond_graph(molecule)))
+
+
+def is_same_species(one: Atoms, other: Atoms) -> bool:
+    """Return whether two molecules have the same bonds, however their atoms are numbered."""
+    return bool(
+        networkx.is_isomorphic(bond_graph(one), bond_graph(other), node_match=lambda a, b: a == b)
+    )
 
 
 def upright(

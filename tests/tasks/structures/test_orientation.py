@@ -1,0 +1,55 @@
+"""Molecules are compared and held together by their bonds."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from tasks.enumeration.adsorbates import adsorbate, adsorbate_names
+from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds
+
+
+@pytest.mark.parametrize("name", ["CH3CH2OH", "NNO", "HCOO", "H"])
+def test_a_species_is_the_same_however_its_atoms_are_numbered(name: str) -> None:
+    atoms = adsorbate(name).atoms
+    shuffled = atoms[np.random.default_rng(0).permutation(len(atoms))]
+    assert is_same_species(atoms, shuffled)
+
+
+def neighbours_by_element(atoms: Atoms) -> list[tuple[str, list[str]]]:
+    """Return each atom's element with those of its neighbours: enough for small species."""
+    symbols = atoms.get_chemical_symbols()
+    pairs = molecule_bonds(atoms).tolist()
+    return sorted(
+        (symbol, sorted(symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)))
+        for atom, symbol in enumerate(symbols)
+    )
+
+
+def test_stored_species_are_the_same_where_their_atoms_have_the_same_neighbours() -> None:
+    stored = [adsorbate(name).atoms for name in adsorbate_names()]
+    for one, other in combinations(stored, 2):
+        alike = neighbours_by_element(one) == neighbours_by_element(other)
+        assert is_same_species(one, other) is alike
+
+
+def test_isomers_are_not_the_same_species() -> None:
+    assert not is_same_species(molecule("CH3CH2OH"), molecule("CH3OCH3"))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "connected"),
+    [
+        (molecule("CH3CH2OH"), True),
+        (Atoms("H"), True),
+        (Atoms("H2", [(0, 0, 0), (0, 0, 3)]), False),
+        (Atoms(), False),
+    ],
+    ids=["ethanol", "atom", "two atoms apart", "nothing"],
+)
+def test_a_molecule_is_connected_where_bonds_join_all_its_atoms(
+    atoms: Atoms, connected: bool
+) -> None:
+    assert is_connected(atoms) is connected
