@@ -179,9 +179,6 @@ def _reduced(bulk: str) -> str:
         return str(Composition(counts).reduced_formula)
     except (UserError, ValueError) as error:
         raise UserError(f"a bulk is a formula such as Cu3Pt, got {bulk!r}: {error}") from error
-    if min(counts.values()) < 1:
-        raise UserError(f"a bulk is a formula such as Cu3Pt, got {bulk!r}: counts are 1 or more")
-    return name
 
 
 def _ratio(formula: str, seen: SeenLevel, level: str, adsorbed: Skeleton) -> dict[str, int]:
