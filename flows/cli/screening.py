@@ -89,8 +89,9 @@ def predict(
     model: PredictorOption = "mini",
 ) -> None:
     """Predict one adslab from a file, or from its configuration text alone."""
+    from flows.display.predictions import show_predictions
     from flows.errors import CampaignError
-    from flows.screening.predict_one import predict_file, predict_text, show_predictions
+    from flows.screening.predict_one import predict_file, predict_text
 
     if (file is None) == (not text):
         raise CampaignError(
@@ -118,7 +119,8 @@ def generate(
     database: DatabaseOption = None,
 ) -> None:
     """Write adslabs for a target energy; each is checked, predicted and kept as a CIF."""
-    from flows.screening.generate import GenerationRequest, start_generate
+    from flows.screening.designs import GenerationRequest
+    from flows.screening.start import start_generation
 
     request = GenerationRequest(
         adsorbate=adsorbate,
@@ -131,7 +133,7 @@ def generate(
         seed=seed,
         campaign=campaign,
     )
-    start_generate(request, database)
+    start_generation(request, database)
 
 
 @screening_app.command()

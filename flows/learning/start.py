@@ -20,6 +20,7 @@ from flows.records.locations import (
     choose_database,
     existing_database,
     lake_folder,
+    logged_run,
     models_folder,
     work_folder,
 )
@@ -59,7 +60,7 @@ def start_fine_tuning(
     from flows.learning.fine_tuning import fine_tune_on_labels
 
     db = existing_database(read_settings(), database)
-    try:
+    with logged_run(db, f"fine-tune on labels of {campaign}"):
         row = find_campaign(db, campaign)
         model = model_of_campaign(db, campaign)
         with campaign_lock(db, campaign):
@@ -68,8 +69,6 @@ def start_fine_tuning(
         if result.accepted:
             show_lines(f"rank by it with: sabatier rescore {campaign}")
         return result
-    finally:
-        db.close()
 
 
 def _show_result(result: "FineTuningResult", model: str) -> None:
@@ -110,7 +109,7 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
         )
     address = choose_database(settings, campaign.database, database)
     db, resolved = open_campaign(address, campaign, file.parent, settings)
-    try:
+    with logged_run(db, f"loop {campaign.name}"):
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
             require_one_level(find_campaign(db, campaign.name))
@@ -119,8 +118,6 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
         show_candidates(db, campaign.name, _SHOWN["loop"])
         show_lines(f"stopped: {why}", f"database     {db.where}")
         return recorded_rounds(db, campaign.name)[-1]
-    finally:
-        db.close()
 
 
 def _run_loop(
@@ -161,7 +158,7 @@ def start_rescoring(campaign: str, database: str | None) -> None:
     """Re-score a campaign and print its ranking, or print that nothing is stale."""
     settings = read_settings()
     db = existing_database(settings, database)
-    try:
+    with logged_run(db, f"rescore {campaign}"):
         row = find_campaign(db, campaign)
         require_finished(db, row)
         with campaign_lock(db, campaign):
@@ -171,8 +168,6 @@ def start_rescoring(campaign: str, database: str | None) -> None:
             else:
                 served = f"{checkpoint.sha256[:12]}, which serves"
                 show_lines(f"{campaign} is ranked by {served}; nothing is stale")
-    finally:
-        db.close()
 
 
 def _run_rescoring(db: Database, row: CampaignRow, settings: Settings) -> None:

@@ -8,9 +8,7 @@ itself stands as its bulk, and says where it comes from.
 import json
 from collections.abc import Iterable, Sequence
 
-from pydantic import ValidationError
-
-from flows.config.campaign import Bulks, Campaign, Target
+from flows.config.campaign import Campaign
 from flows.errors import CampaignError
 from flows.records.locations import lake_folder
 from flows.records.recorded import recorded_level
@@ -23,7 +21,7 @@ from flows.records.to_rows import (
     prediction_table,
     slab_row,
 )
-from flows.screening.generated import GeneratedDesigns
+from flows.screening.designs import GeneratedDesigns
 from flows.screening.ranking import ExpectedCounts, finish_campaign
 from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
@@ -48,7 +46,6 @@ from screening_db.tables.screening import (
     Stage,
 )
 from tasks.design.generate import Design, DesignedAdslab
-from tasks.design.request import DesignRequest
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.featurise import site_label
@@ -58,37 +55,6 @@ from tasks.structures.json_text import structure_text
 
 SITE_KIND = "designed"  # where others say atop, bridge or hollow: no site was aimed at
 CHUNK = "designs"
-WIDTH_EV = 0.1  # of the target's window, either side: what the ranking counts as a hit
-
-
-def designs_campaign(
-    name: str, request: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
-) -> Campaign:
-    """Return the campaign that designs of an order enter; its target is the order's energy.
-
-    Raises:
-        CampaignError: the name cannot be one, or the order is of a formula, not of a molecule
-            that a verification could compute.
-    """
-    if request.species is None:
-        raise CampaignError(
-            f"candidates of a campaign name a stored adsorbate, {request.adsorbate} is a formula "
-            "of one or more; leave the campaign out, or design an adsorbate by its name"
-        )
-    target = Target(optimum=request.target_ev, width=width_ev)
-    try:
-        return Campaign(
-            name=name,
-            bulks=Bulks(elements=list(request.requirements.elements)),
-            adsorbates=[request.species],
-            target={request.species: target},
-            level=request.level,
-            model=model,
-            seed=seed,
-        )
-    except ValidationError as invalid:
-        first = invalid.errors()[0]
-        raise CampaignError(f"campaign {name!r}: {first['loc'][0]}: {first['msg']}") from None
 
 
 def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database) -> int:

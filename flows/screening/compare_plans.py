@@ -8,7 +8,8 @@ from flows.config.campaign import load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings
-from flows.display.tables import duration, new_table, print_table
+from flows.display.plans import show_differences
+from flows.display.tables import duration, show_lines
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.surfaces import cut_bulks_locally
@@ -19,13 +20,10 @@ from tasks.enumeration.surfaces import BulkSurfaces
 from tasks.reports.plan import estimated_seconds
 from tasks.reports.plan_difference import (
     CampaignContents,
-    IdDifference,
     compare_plans,
     pair_ids,
     placement_ids,
 )
-
-_NAMED = 10  # of what is new or gone; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,16 @@ def show_comparison(
     campaign = resolved.campaign
     old = _of_file(earlier, resolved, settings) or _of_stored(earlier, resolved, settings)
     found = compare_plans(campaign_contents(resolved, surfaces, answered=False), old)
-    _show_lines(found.lines, campaign.name, earlier.other)
+    show_differences(found.lines, campaign.name, earlier.other)
     seconds = estimated_seconds(
         found.to_predict, model=campaign.model, workers=workers, known=found.known
     )
-    print(
+    show_lines(
         f"{found.to_predict:,} placements to predict, {found.known:,} known from {earlier.other}: "
         f"about {duration(seconds)} with {workers} workers"
     )
     if old.placements and not old.answered:
-        print(
+        show_lines(
             f"{earlier.other} is of another level or checkpoint than {resolved.level.name} "
             f"{resolved.checkpoint_sha256[:12]}: nothing that it predicted is used again"
         )
@@ -128,23 +126,3 @@ def _of_stored(
         stored.placements,
         stored.processed,
     )
-
-
-def _show_lines(lines: Sequence[IdDifference], name: str, other: str) -> None:
-    numbers = ("new", "gone", "unchanged")
-    table = new_table(f"{name} since {other}", ("", *numbers), right=set(numbers))
-    for line in lines:
-        counts = (len(line.new), len(line.gone), line.unchanged)
-        table.add_row(line.what, *(f"{count:,}" for count in counts))
-    print_table(table)
-    for line in lines:
-        if line.what in ("bulks", "adsorbates"):  # people know these by name
-            _say_names(f"new {line.what}", line.new)
-            _say_names(f"gone {line.what}", line.gone)
-
-
-def _say_names(what: str, names: Sequence[str]) -> None:
-    if names:
-        more = len(names) - _NAMED
-        rest = f" and {more} more" if more > 0 else ""
-        print(f"{what}: {', '.join(names[:_NAMED])}{rest}")

@@ -15,6 +15,7 @@ from flows.cluster.prefect_client import control_plane
 from flows.cluster.workers import ClusterPlan, device_for
 from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
+from flows.display.tables import show_lines
 from flows.records.campaign_start import record_surfaces
 from flows.screening.chunks import Chunk, make_chunks
 from flows.screening.ranking import ExpectedCounts, finish_campaign
@@ -162,4 +163,4 @@ def _score_missing(screening: Screening) -> None:
 
         known = sum(chunk_task(chunk_id) for chunk_id in missing)
     if known:
-        print(f"{known:,} placements were predicted before: these predictions are used again")
+        show_lines(f"{known:,} placements were predicted before: these predictions are used again")

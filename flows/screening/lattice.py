@@ -8,8 +8,9 @@ from pathlib import Path
 from flows.config.campaign import load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.settings import read_settings
+from flows.display.plans import show_lattice_constants
 from flows.display.progress import progress_bar
-from flows.display.tables import new_table, print_table
+from flows.display.tables import show_lines
 from flows.errors import CampaignError
 from tasks.enumeration.bulks import Bulk, resolve_bulks
 from tasks.errors import Refusal, UserError
@@ -37,7 +38,13 @@ class StretchedBulk:
 def start_lattice(file: Path, level: str, out: Path) -> None:
     """Write the bulks of a campaign file at a level's lattice constants, and print the strain.
 
-    What is in ``out`` already is not computed again; a bulk that fails is told, the others go on.
+    A crystal that lies in ``out`` already is not computed again; where a bulk fails, the reason is
+    printed and the others go on.
+
+    Args:
+        file: The campaign file.
+        level: The level of theory, by name or file.
+        out: The folder of the crystals' files.
 
     Raises:
         UserError: the level's engine computes no crystals or is not here, a file of ``out`` is of
@@ -63,10 +70,11 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
         for b in bulks
         if (s := kept[b.bulk_id]) is not None
     ]
-    _show(at.name, sized, refused)
+    lengths = [(s.bulk.formula, _a_ang(s.bulk), s.stretch, s.file) for s in sized]
+    show_lattice_constants(at.name, lengths, refused)
     if not sized:
         raise CampaignError(f"no bulk of {file} has a lattice constant at {at.name}; see above why")
-    print(f"in the campaign file   bulks: {{structures: [{_structures(sized, file, out)}]}}")
+    show_lines(f"in the campaign file   bulks: {{structures: [{_structures(sized, file, out)}]}}")
 
 
 def _computed(bulk: Bulk, level: LevelOfTheory, engine: Engine, out: Path) -> float:
@@ -75,29 +83,13 @@ def _computed(bulk: Bulk, level: LevelOfTheory, engine: Engine, out: Path) -> fl
     return found.stretch
 
 
-def _show(level: str, sized: Sequence[StretchedBulk], refused: Sequence[Refusal]) -> None:
-    """Print lattice constants of the conventional cells, and how far they were stretched before."""
-    table = new_table(
-        f"lattice constants at {level}",
-        ("bulk", "a before (Å)", "a (Å)", "strain before (%)", "file"),
-        right={"a before (Å)", "a (Å)", "strain before (%)"},
-    )
-    for crystal in sized:
-        a_ang = float(crystal.bulk.atoms.cell.lengths()[0])
-        table.add_row(
-            crystal.bulk.formula,
-            f"{a_ang:.3f}",
-            f"{a_ang * crystal.stretch:.3f}",
-            f"{100 * (1 / crystal.stretch - 1):+.2f}",
-            str(crystal.file),
-        )
-    print_table(table)
-    for item in refused:
-        print(f"  refused {item.stage} {item.item}: {item.reason}")
+def _a_ang(bulk: Bulk) -> float:
+    """Return the first lattice constant of a bulk before it is stretched, Å."""
+    return float(bulk.atoms.cell.lengths()[0])
 
 
 def _structures(sized: Sequence[StretchedBulk], file: Path, out: Path) -> str:
-    """Return what names the files from the campaign file: a glob where it finds no others."""
+    """Return the files as the campaign file names them: a glob where it finds no others."""
     folder = Path(os.path.relpath(out.resolve(), file.parent.resolve()))
     mine = sorted(crystal.file.name for crystal in sized)
     others = {path.name for path in out.glob("*.extxyz")} - set(mine)

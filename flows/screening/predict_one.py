@@ -1,4 +1,4 @@
-"""Predict one adslab, from a file or from a text alone, and print what every level says."""
+"""Predict one adslab, from a file or from a text alone, at one level or at all that fit."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ from tasks.prediction.adslab_file import (
     adslab_from_file,
 )
 
-_Z90 = 1.645
 _MILLER = re.compile(r"(-?\d+)[ ,]+(-?\d+)[ ,]+(-?\d+)\Z")
 
 
@@ -39,20 +38,6 @@ def predict_file(
     levels = _levels(predictor.domain, level, adsorbate)
     asked = [adslab_configuration(adslab, named, name, file.name) for name in levels]
     return _text(asked), predictor.predict(asked)
-
-
-def show_predictions(predictions: Sequence[Prediction]) -> None:
-    """Print one line for each level, with what is outside a level's training set."""
-    width = max(len(p.level) for p in predictions)
-    print(f"{'level of theory':<{max(width, 15)}}  energy eV  sigma   90 % interval    heads")
-    for p in predictions:
-        reach = _Z90 * p.sigma_ev
-        print(
-            f"{p.level:<{max(width, 15)}}  {p.energy_ev:>+9.2f}  {p.sigma_ev:>5.2f}  "
-            f"{p.energy_ev - reach:>+6.2f} .. {p.energy_ev + reach:>+5.2f}  "
-            f"{p.regression_ev:+.2f} {p.token_ev:+.2f}"
-            + ("" if p.in_domain else f"  outside: {p.reason}")
-        )
 
 
 def _levels(domain: Domain, level: str | None, adsorbate: str) -> list[str]:

@@ -1,17 +1,19 @@
-"""Begin a screening or its plan: read file and settings, run, print the end.
+"""Begin a screening, its plan or a generation: read file and settings, run, print the end.
 
 Prefect, Dask and torch are imported inside functions: that takes seconds, and a command that finds
 nothing to do should answer at once.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.cluster.workers import ClusterPlan, default_workers
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
-from flows.display.tables import show_candidates, show_funnel, show_plan
+from flows.display.designs import show_designs
+from flows.display.tables import show_candidates, show_funnel, show_lines, show_plan
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
 from flows.records.locations import (
@@ -27,6 +29,9 @@ from screening_db.database.lock import campaign_lock
 from screening_db.queries.campaigns import find_campaign
 from tasks.reports.plan import plan_campaign
 
+if TYPE_CHECKING:
+    from flows.screening.designs import GenerationRequest
+
 _SHOWN = 20
 
 
@@ -40,13 +45,12 @@ def start_screening(file: Path, database: str | None) -> None:
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
             if find_campaign(db, campaign.name).status == "finished":
-                print(f"{campaign.name} was finished before; nothing is left to run")
+                show_lines(f"{campaign.name} was finished before; nothing is left to run")
             else:
                 _run(resolved, db, settings)
         show_candidates(db, campaign.name, _SHOWN)
         show_funnel(db, campaign.name)
-        print(f"database     {db.where}")
-        print(f"predictions  {lake_folder(db) / 'predictions'}")
+        show_lines(f"database     {db.where}", f"predictions  {lake_folder(db) / 'predictions'}")
 
 
 def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
@@ -74,7 +78,7 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
     if earlier is not None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
-        print(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+        show_lines(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
 
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, ResolvedCampaign]:
@@ -113,3 +117,35 @@ def cluster_plan(campaign: Campaign, settings: Settings) -> ClusterPlan:
         address=stated.address or settings.cluster,
         cuda=False if hidden and stated.cuda == "auto" else stated.cuda,
     )
+
+
+def start_generation(generation: "GenerationRequest", database: str | None = None) -> None:
+    """Write designs, print how they came out, and let the valid ones enter the campaign.
+
+    Args:
+        generation: Adsorbate, target energy (eV), number, folder, and the campaign if any.
+        database: Path or URL of the campaign's database, where the settings do not say.
+
+    Raises:
+        UserError: the target cannot be met, or the folder holds files already.
+        ModelError: the checkpoint has no designer.
+    """
+    from flows.screening.adopt_designs import adopt_designs
+    from flows.screening.designs import (
+        generation_campaign,
+        run_generation,
+        summary_lines,
+        table_rows,
+    )
+
+    made = run_generation(generation)
+    wanted = made.request
+    title = f"{wanted.adsorbate} for {wanted.target_ev:+.2f} eV at {wanted.level}"
+    show_designs(title, table_rows(made), summary_lines(made))
+    if generation.campaign is None:
+        return
+    campaign = generation_campaign(generation, wanted)
+    db = open_database(choose_database(read_settings(), None, database))
+    with logged_run(db, f"generate for {campaign.name}"):
+        entered = adopt_designs(made, campaign, db)
+        show_lines(f"campaign     {campaign.name}: {entered} candidates in {db.where}")

@@ -10,6 +10,7 @@ from flows.config.batch_profile import load_batch_profile
 from flows.config.engines import read_engine_locations
 from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
+from flows.display.tables import show_lines
 from flows.records.locations import existing_database, lake_folder, logged_run, work_folder
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.queries.campaigns import find_campaign
@@ -59,7 +60,7 @@ def start_verification(
         seconds = time.monotonic() - began
         show_verified(db, campaign)
         rate = f"{seconds:.0f} s, {60 * counts.ended / seconds:.1f} a minute"
-        print(f"{counts} in this run, {rate}")
+        show_lines(f"{counts} in this run, {rate}")
 
 
 def place_to_compute(

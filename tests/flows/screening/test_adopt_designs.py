@@ -7,8 +7,8 @@ from support.designer import LayerPredictor, ScriptedSampler
 from support.streams import adslab, reread
 
 from flows.errors import CampaignError
-from flows.screening.adopt_designs import adopt_designs, designs_campaign
-from flows.screening.generated import GeneratedDesigns
+from flows.screening.adopt_designs import adopt_designs
+from flows.screening.designs import GeneratedDesigns, designs_campaign
 from model.generation.design import Designer, SeenAdsorbate, SeenLevel
 from model.generation.stream_grammar import decode_stream
 from model.generation.structure_stream import Structure

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from ase.build import add_adsorbate, fcc111
 
+from flows.display.predictions import show_predictions
 from flows.errors import USER_FAULTS
-from flows.screening.predict_one import predict_file, predict_text, show_predictions
+from flows.screening.predict_one import predict_file, predict_text
 from tasks.structures.cif import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"

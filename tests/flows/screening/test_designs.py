@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 from support.designer import designer_checkpoint
 
-from flows.screening.generate import GenerationRequest, run_generation, start_generate
-from flows.screening.generated import (
+from flows.display.designs import show_designs
+from flows.screening.designs import (
     SUMMARY,
     GeneratedDesigns,
+    GenerationRequest,
     cif_name,
-    show_generated,
+    run_generation,
     summary_lines,
+    table_rows,
 )
+from flows.screening.start import start_generation
 from model.contract import Domain, Prediction
 from model.errors import ModelError
 from tasks.design.checks import DesignVerdict
@@ -34,7 +37,7 @@ class NothingToPredict:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("flows.screening.generate.load_predictor", lambda _: NothingToPredict())
+    monkeypatch.setattr("flows.screening.designs.load_predictor", lambda _: NothingToPredict())
     return str(designer_checkpoint(tmp_path / "checkpoint").folder)
 
 
@@ -109,7 +112,7 @@ def test_what_is_printed_counts_valid_distinct_and_causes(
     assert lines[1] == "distinct     2 of 3"
     assert lines[2].startswith("unfinished   1: ")
     assert lines[3] == "off target   0.10 eV median, 0.10 eV best"
-    show_generated(generated)
+    show_designs("designs", table_rows(generated), summary_lines(generated))
     assert "+0.60 ± 0.10" in capsys.readouterr().out
 
 
@@ -117,7 +120,7 @@ def test_a_run_without_a_valid_design_makes_no_campaign(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError, match="at least one valid design"):
-        start_generate(
+        start_generation(
             GenerationRequest(
                 adsorbate="O",
                 target_ev=0.5,
