@@ -1,14 +1,9 @@
-"""The command line as a whole: its version, its global options, and how it ends."""
+"""The command line as a whole: its version, its global options, and how a fault ends it."""
 
 import logging
-import os
-import signal
-import subprocess
-import sys
 from importlib.metadata import version
 
 import pytest
-from support.paths import REPOSITORY
 
 from flows.cli import app as cli
 
@@ -52,22 +47,3 @@ def test_a_users_fault_is_one_line(
     message = capsys.readouterr().err
     assert message.startswith("sabatier: campaign file no-such.yaml does not exist")
     assert message.count("\n") == 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_with_one_line_and_the_status_of_a_shell(number: int) -> None:
-    code = (
-        "from flows.cli.interrupt import exit_cleanly_on_signal\n"
-        "import os\n"
-        "with exit_cleanly_on_signal('go on with: sabatier'):\n"
-        f"    os.kill(os.getpid(), {int(number)})\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (128 + number, "sabatier: go on with: sabatier\n")
