@@ -123,11 +123,11 @@ def _errors(run: Run, predictor: QECatalyticPredictor) -> Errors:
 
 def _answers(predictor: QECatalyticPredictor, rows: Sequence[Row]) -> dict[str, np.ndarray]:
     examples = predictor.ensemble.reader.read([row.configuration() for row in rows])
-    said: EnsembleOutput = predictor.ensemble.answer_examples(examples)
+    output: EnsembleOutput = predictor.ensemble.answer_examples(examples)
     answers = {
-        "mean": said.energy(predictor.modes[GRAPH_MODE].regression_share),
-        "regression": said.regression_R,
-        "tokens": said.token_R,
+        "mean": output.energy(predictor.modes[GRAPH_MODE].regression_share),
+        "regression": output.regression_R,
+        "tokens": output.token_R,
     }
     if TEXT_MODE in predictor.modes:
         alone = predictor.ensemble.answer_examples([e.without_graph() for e in examples])

@@ -83,8 +83,8 @@ def main() -> None:
         lines = list(set_lines(name, rows, predictor))
         seconds = time.perf_counter() - started
         for line in lines:
-            known = PUBLISHED.get((line.set, line.input), "") if line.answer == "mean" else ""
-            print(line, known, flush=True)
+            published = PUBLISHED.get((line.set, line.input), "") if line.answer == "mean" else ""
+            print(line, published, flush=True)
         print(f"  checkpoint {predictor.checkpoint_sha256[:12]}, answered in {seconds:.0f} s")
 
 
@@ -93,13 +93,13 @@ def set_lines(name: str, rows: Sequence[Row], predictor: QECatalyticPredictor) -
     for view in ("unrelaxed", "relaxed"):
         here = [row for row in rows if (row.kind in UNRELAXED) == (view == "unrelaxed")]
         if here:
-            said = predictor.predict([row.configuration() for row in here])
+            predictions = predictor.predict([row.configuration() for row in here])
             for answer in ("mean", "regression", "tokens"):
-                yield _line(name, view, answer, here, said, predictor)
+                yield _line(name, view, answer, here, predictions, predictor)
     alone = [row for row in rows if row.kind in UNRELAXED and len(row.numbers_N)]
     if alone and TEXT_MODE in predictor.modes:
-        said = predictor.predict([_without_structure(row).configuration() for row in alone])
-        yield _line(name, "text", "text alone", alone, said, predictor)
+        predictions = predictor.predict([_without_structure(row).configuration() for row in alone])
+        yield _line(name, "text", "text alone", alone, predictions, predictor)
 
 
 def _line(
@@ -107,14 +107,14 @@ def _line(
     view: str,
     answer: str,
     rows: Sequence[Row],
-    said: Sequence[Prediction],
+    predictions: Sequence[Prediction],
     predictor: QECatalyticPredictor,
 ) -> Line:
     field = {"regression": "regression_ev", "tokens": "token_ev"}.get(answer, "energy_ev")
     mode = predictor.modes["text" if view == "text" or not len(rows[0].numbers_N) else "graph"]
     scores = accuracy_scores(
-        np.array([getattr(p, field) for p in said]),
-        np.array([p.sigma_ev for p in said]),
+        np.array([getattr(p, field) for p in predictions]),
+        np.array([p.sigma_ev for p in predictions]),
         np.array([row.energy_ev for row in rows]),
         mode.calibration.level(rows[0].level).law,
     )

@@ -42,7 +42,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Answered:
-    """A row and what was said of it."""
+    """A row and its prediction."""
 
     row: Row
     energy_ev: float
@@ -93,10 +93,10 @@ def predictions(rows: Sequence[Row], fold: int, baseline: Baseline) -> list[Answ
     with tempfile.TemporaryDirectory() as folder:
         domain = domain_of([*train, *held_out])
         checkpoint = baseline.train(train, held_out, domain, Path(folder))
-        said = baseline.predictor(checkpoint).predict([row.configuration() for row in reported])
+        answered = baseline.predictor(checkpoint).predict([row.configuration() for row in reported])
     return [
         Answered(row, answer.energy_ev, answer.sigma_ev)
-        for row, answer in zip(reported, said, strict=True)
+        for row, answer in zip(reported, answered, strict=True)
     ]
 
 
@@ -131,16 +131,18 @@ def _line(name: str, title: str, found: Sequence[Sequence[Answered]], seconds: f
     )
 
 
-def _published_lines(said: dict[str, list[Answered]], ours: Sequence[Answered]) -> Iterator[str]:
+def _published_lines(
+    answered: dict[str, list[Answered]], ours: Sequence[Answered]
+) -> Iterator[str]:
     """Yield MAEs of published predictions, on all their rows and on those reported here."""
     here = {answer.row.uid for answer in ours}
-    for model, answers in said.items():
+    for model, answers in answered.items():
         shared = [answer for answer in answers if answer.row.uid in here]
         yield f"  published {model:<30}{_mae(answers):>7.3f} of {len(answers)} rows" + (
             f"{_mae(shared):>8.3f} of {len(shared)} rows of the folds above" if shared else ""
         )
-    known = {answer.row.uid for answers in said.values() for answer in answers}
-    shared = [answer for answer in ours if answer.row.uid in known]
+    answered_uids = {answer.row.uid for answers in answered.values() for answer in answers}
+    shared = [answer for answer in ours if answer.row.uid in answered_uids]
     if shared:
         yield f"  boosting on the same rows{_mae(shared):>42.3f} of {len(shared)} rows"
 

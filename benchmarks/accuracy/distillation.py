@@ -1,4 +1,4 @@
-"""Print what texts learn from a graph model's answers to placements that nobody has calculated.
+"""Print what texts learn from a graph model's answers to placements without a calculation.
 
     python benchmarks/accuracy/distillation.py --table TABLES/fg.parquet --teacher mini
 
@@ -57,9 +57,10 @@ def _write_distilled(options: argparse.Namespace, file: Path) -> None:
     train_rows, _, _ = split_table(training_plan(settings, RECIPE, options.table, options.runs))
     rng = np.random.default_rng(0)
     found = list(_elsewhere([r for r in train_rows if r.kind in UNRELAXED], options.metals, rng))
-    said = load_predictor(options.teacher).predict(found)
+    predictions = load_predictor(options.teacher).predict(found)
     extra = [
-        asdict(text_row(_label(c, p.energy_ev), c.text)) for c, p in zip(found, said, strict=True)
+        asdict(text_row(_label(c, p.energy_ev), c.text))
+        for c, p in zip(found, predictions, strict=True)
     ]
     labelled = pq.read_table(options.table).select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)
     write_table(
@@ -77,7 +78,7 @@ def _label(configuration: Configuration, energy_ev: float) -> Label:
         adsorbate=text.adsorbate,
         bulk=text.bulk,
         miller=text.miller,
-        fold=0,  # trained on; the split below leaves a part out that nobody reads
+        fold=0,  # trained on; the split below leaves a part out that is not read
         energy_ev=energy_ev,
     )
 
@@ -86,10 +87,10 @@ def _elsewhere(
     rows: Sequence[Row], metals: int, rng: np.random.Generator
 ) -> Iterator[Configuration]:
     """Yield each placement on ``metals`` other metals of its lattice, taken by lot."""
-    known = sorted({parse_text(row.text).bulk for row in rows})
+    bulks = sorted({parse_text(row.text).bulk for row in rows})
     for row in rows:
         text = parse_text(row.text)
-        others = [m for m in known if m != text.bulk and _lattice(m)[0] == _lattice(text.bulk)[0]]
+        others = [m for m in bulks if m != text.bulk and _lattice(m)[0] == _lattice(text.bulk)[0]]
         for metal in rng.permutation(others)[:metals]:
             yield _on_metal(row, text.bulk, str(metal))
 

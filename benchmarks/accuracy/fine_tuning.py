@@ -142,8 +142,8 @@ def errors(checkpoint: Checkpoint, rows: Sequence[Row]) -> np.ndarray:
 
 def off(members: Sequence[QECatalytic], reader: Reader, rows: Sequence[Row]) -> np.ndarray:
     """Return (R,) absolute errors of members that answer together."""
-    said = Ensemble(members, reader).answer([row.configuration() for row in rows])
-    return np.asarray(np.abs(said.regression_R - np.array([row.energy_ev for row in rows])))
+    output = Ensemble(members, reader).answer([row.configuration() for row in rows])
+    return np.asarray(np.abs(output.regression_R - np.array([row.energy_ev for row in rows])))
 
 
 def by_level(rows: Sequence[Row], error_R: np.ndarray) -> dict[str, float]:
@@ -163,9 +163,9 @@ def compare_methods(
 ) -> None:
     """Append what comes of each fine-tuning that ``out`` does not hold yet."""
     done = {(r.labels, r.method, r.replay_share, r.seed) for r in runs(out)}
-    for wanted in product(sizes, methods, shares, seeds):
-        if wanted not in done:
-            found = compare(out, one_member(model, out), *wanted)
+    for case in product(sizes, methods, shares, seeds):
+        if case not in done:
+            found = compare(out, one_member(model, out), *case)
             with (out / "runs.jsonl").open("a") as file:
                 file.writelines(json.dumps(asdict(each)) + "\n" for each in found)
 
@@ -226,8 +226,8 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
     pairs = np.array(sorted({row.pair for row in learn}))
     order = pairs[np.random.default_rng(seed).permutation(len(pairs))]
     for number in range(1, rounds + 1):
-        known = set(order[: number * labels])
-        rows = [replace(r, part=_part(r)) for r in learn if r.pair in known]
+        labelled = set(order[: number * labels])
+        rows = [replace(r, part=_part(r)) for r in learn if r.pair in labelled]
         folder = out / f"round-{number}"
         started, spent = time.monotonic(), _cpu_seconds()
         candidate = fine_tune(serving.folder, rows, folder, TuneRecipe(seed=seed + number))
@@ -237,7 +237,7 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
         )
         line = {
             "round": number,
-            "labels": len(known),
+            "labels": len(labelled),
             "method": candidate.read_json("card.json")["method"],
             "share": candidate.read_json("card.json")["share"],
             "region_before_ev": float(errors(serving, tested).mean()),
@@ -283,8 +283,8 @@ def table(out: Path) -> list[str]:
 
 def _cell(here: Sequence[Run]) -> str:
     region = np.mean([r.region_after_ev / r.region_before_ev - 1 for r in here])
-    known = np.mean([r.hold_out_after_ev / r.hold_out_before_ev - 1 for r in here])
-    return f"{region:+.0%} / {known:+.1%}"
+    hold_out = np.mean([r.hold_out_after_ev / r.hold_out_before_ev - 1 for r in here])
+    return f"{region:+.0%} / {hold_out:+.1%}"
 
 
 def main() -> None:

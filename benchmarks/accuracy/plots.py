@@ -83,9 +83,9 @@ def parity(options: argparse.Namespace) -> None:
     predictor = load_predictor(options.model)
     if not isinstance(predictor, QECatalyticPredictor):
         raise SystemExit(f"{options.model} is no QE-Catalytic checkpoint")
-    said = predictor.predict([row.configuration() for row in rows])
-    energy_R = np.array([p.energy_ev for p in said])
-    sigma_R = np.array([p.sigma_ev for p in said])
+    predictions = predictor.predict([row.configuration() for row in rows])
+    energy_R = np.array([p.energy_ev for p in predictions])
+    sigma_R = np.array([p.sigma_ev for p in predictions])
     truth_R = np.array([row.energy_ev for row in rows])
     law = predictor.modes[GRAPH_MODE].calibration.level(rows[0].level).law
     reach = float(law.half_width(np.array([0.9]))[0])

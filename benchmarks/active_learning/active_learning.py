@@ -11,10 +11,10 @@ A *call* answers one pair of a surface and a reaction with its global minimum, t
 its rows (its adsorption sites); how many rows stand behind the calls is counted beside it. Goals:
 
 ``lowest``  of each of the 15 reactions the 1 % of its surfaces that bind most strongly. Where that
-            line lies is told to nobody; each round estimates it.
+            line lies is not given; each round estimates it.
 ``window``  surfaces that hold N between -1.0 and -0.5 eV (of 1/2 N2) and H above -0.1 eV (of
             1/2 H2), lowest sites: nitrogen reduction without hydrogen on the surface. Both must be
-            asked; once one lies outside, nobody asks for the other. The rows have no CO; this is
+            asked; once one lies outside, the other is not computed. The rows have no CO; this is
             the nearest pair with usable references.
 
 All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what

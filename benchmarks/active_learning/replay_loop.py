@@ -1,6 +1,6 @@
 """The loop that is replayed: believe, score, ask a batch, until enough is found.
 
-Only answers that were asked for reach a surrogate. Where the line of the top is not told, it is
+Only answers that were asked for reach a surrogate. Where the line of the top is not given, it is
 estimated in each round from answers and predictions: so low that as many pairs are expected below
 it as there are to find.
 
@@ -27,14 +27,14 @@ _SURE_EV = 1e-3  # sigma of an answer
 
 @dataclass(frozen=True)
 class Pace:
-    """How many pairs a round asks for: a share of what is known, and a number at least."""
+    """How many pairs a round asks for: a share of the answers so far, and a number at least."""
 
     growth: float = 0.15
     least: int = 50
 
-    def batch(self, known: int) -> int:
+    def batch(self, answered: int) -> int:
         """Return the size of the next batch."""
-        return max(self.least, round(self.growth * known))
+        return max(self.least, round(self.growth * answered))
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def _chosen(
 ) -> list[int]:
     """Return the next batch; the energies of what was not asked stay behind ``asked``."""
     asked = np.flatnonzero(asked_R)
-    known = answers.energy_R[asked]
-    energy_R, sigma_R = surrogate(pool, asked, known, seed=seed)
+    answer_A = answers.energy_R[asked]
+    energy_R, sigma_R = surrogate(pool, asked, answer_A, seed=seed)
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
-    energy_R[asked], sigma_R[asked] = known, _SURE_EV
+    energy_R[asked], sigma_R[asked] = answer_A, _SURE_EV
     estimates, best_ev = _estimates(pool, energy_R, sigma_R, asked)
     policy = Policy((Share(OnOneSlab(score, pool.partner_R)),))
     taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
@@ -147,10 +147,10 @@ def _estimates(
     """Return estimates with their windows, and the distance (eV) to improve on.
 
     Reactions whose energies spread differently are compared in units of their spread, from the
-    line; with windows that are told, in eV.
+    line; with windows that are given, in eV.
     """
     slabs = [str(s) for s in pool.surface_R]
-    if pool.line_is_told:
+    if pool.has_windows:
         rows = (energy_R, sigma_R, pool.low_R, pool.high_R)
         best_ev = None
     else:

@@ -1,7 +1,7 @@
 """The candidates of a replayed campaign: pairs of a surface and a reaction, from the Mamun rows.
 
 An answer to a pair is the lowest energy of its rows (its adsorption sites): the global minimum. The
-rows of one pair cannot be told apart, as the table has no geometry. Their numbers in the table
+rows of one pair cannot be distinguished, as the table has no geometry. Their numbers in the table
 rise with the energy more often than not, so no order is taken from the table anywhere.
 
 Shapes  R pairs, S surfaces, F features. Units: eV.
@@ -34,7 +34,7 @@ GOALS = ("lowest", "window")
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What is known of R pairs before anything is calculated: no energy is in it.
+    """Properties of R pairs that are known before anything is calculated: no energy is in it.
 
     ``partner_R`` is the other pair of the same surface that a target asks for as well, -1 without.
     """
@@ -47,7 +47,7 @@ class Pool:
     low_R: NDArray[np.float64]
     high_R: NDArray[np.float64]  # without meaning where the line is estimated
     partner_R: NDArray[np.int64]
-    line_is_told: bool
+    has_windows: bool
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,8 +97,8 @@ def _pool(
     species_RF = np.array(
         [_species(a, r) for a, r in zip(pairs.adsorbate, pairs.reference, strict=True)]
     )
-    told = goal == "window"
-    windows = pairs.reference.map(WINDOWS) if told else [(-1e3, 1e3)] * len(pairs)
+    has_windows = goal == "window"
+    windows = pairs.reference.map(WINDOWS) if has_windows else [(-1e3, 1e3)] * len(pairs)
     fractions_SZ = _fractions(surfaces)
     return Pool(
         ids=tuple(f"{s}/{r}" for s, r in zip(pairs.surface, pairs.reference, strict=True)),
@@ -108,8 +108,8 @@ def _pool(
         descriptors_RD=_descriptors(described_SF, fractions_SZ)[surface_R],
         low_R=np.array([low for low, _ in windows]),
         high_R=np.array([high for _, high in windows]),
-        partner_R=_partners(surface_R) if told else np.full(len(pairs), -1),
-        line_is_told=told,
+        partner_R=_partners(surface_R) if has_windows else np.full(len(pairs), -1),
+        has_windows=has_windows,
     )
 
 

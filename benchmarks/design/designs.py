@@ -52,10 +52,10 @@ def main() -> None:
         print(f"  {cause:<12}{count:>5}  {CAUSES[cause]}")
     targets = np.array([w.order.target_ev for w in wished])
     means = np.array([_mean_energy(w) for w in wished])
-    known = np.isfinite(means)
+    finite = np.isfinite(means)
     print(
-        f"targets and mean energies of {known.sum()} orders: correlation "
-        f"{np.corrcoef(targets[known], means[known])[0, 1]:.2f}"
+        f"targets and mean energies of {finite.sum()} orders: correlation "
+        f"{np.corrcoef(targets[finite], means[finite])[0, 1]:.2f}"
     )
 
 
@@ -81,8 +81,8 @@ def _draw(
     designer: Designer, seen: SeenLevel, options: argparse.Namespace, rng: np.random.Generator
 ) -> tuple[DesignRequest, bool]:
     name = str(rng.choice(sorted(seen.adsorbates)))
-    known = seen.adsorbates[name]
-    target_ev = round(float(rng.uniform(known.lowest_ev, known.highest_ev)), 2)
+    span = seen.adsorbates[name]
+    target_ev = round(float(rng.uniform(span.lowest_ev, span.highest_ev)), 2)
     bulk = _bulk(seen, options.alloys, rng) if rng.random() < 0.5 else None
     order = design_request(designer.levels, name, target_ev, bulk=bulk, level=options.level)
     return order, bulk is not None
@@ -102,11 +102,11 @@ def _line(name: str, wished: list[Wished]) -> str:
     valid = [(w, d) for w, d in designs if d.verdict.is_valid]
     other = sum(d.verdict.cause in ("composition", "unfinished", "unreadable") for _, d in designs)
     off = [abs(e) for w, d in valid if (e := d.error_ev(w.order.target_ev)) is not None]
-    said = f", median off target {np.median(off):.2f} eV" if off else ""
+    error = f", median off target {np.median(off):.2f} eV" if off else ""
     return (
         f"{name:<12}{len(wished)} orders, {len(designs)} written: "
         f"{len(valid) / len(designs):.0%} valid, composition as asked "
-        f"{1 - other / len(designs):.0%}{said}"
+        f"{1 - other / len(designs):.0%}{error}"
     )
 
 

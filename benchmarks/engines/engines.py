@@ -144,7 +144,7 @@ def missing(options: argparse.Namespace) -> list[Item]:
 
 
 def in_own_process(item: Item, runs: Path) -> None:
-    """Compute one item in a new interpreter; a failure is told and the others go on."""
+    """Compute one item in a new interpreter; a failure is printed and the others go on."""
     command = [sys.executable, str(Path(__file__).resolve()), "--alone", "--runs", str(runs)]
     command += ["--levels", item.level, "--metals", item.metal, "--adsorbates", item.adsorbate]
     began = time.monotonic()
@@ -156,10 +156,10 @@ def in_own_process(item: Item, runs: Path) -> None:
 
 def compute_item(item: Item, runs: Path) -> None:
     """Compute one adsorption energy by the product's own path and keep it."""
-    theory = stated(item.level)
+    theory = find_level(item.level)
     try:
         engine = engine_for(theory, locations=locations())
-        start = relaxed_elsewhere(item, runs)
+        start = relaxed_geometries(item, runs)
         lattice = lattice_ang(item, theory, engine, runs)
         slab, adslab = structures(item, lattice)
         began_cpu_s, began_s = cpu_s(), time.monotonic()
@@ -207,7 +207,7 @@ def report(
     }
 
 
-def stated(name: str) -> LevelOfTheory:
+def find_level(name: str) -> LevelOfTheory:
     """Return a shipped level, or one of the benchmark's own files."""
     own = HERE / "levels" / f"{name}.yaml"
     return level(str(own) if own.exists() else name)
@@ -260,7 +260,7 @@ def lattice_ang(item: Item, theory: LevelOfTheory, engine: Engine, runs: Path) -
     return a_ang
 
 
-def relaxed_elsewhere(item: Item, runs: Path) -> RelaxedGeometries | None:
+def relaxed_geometries(item: Item, runs: Path) -> RelaxedGeometries | None:
     """Return the geometry that another level relaxed, where this one takes it."""
     source = LEVELS[item.level]
     if not source:

@@ -27,13 +27,13 @@ class Results:
     found: dict[str, dict[tuple[str, str], dict[str, Any]]]
     published: dict[tuple[str, str], dict[str, list[float]]]
 
-    def with_functional(self, wanted: Callable[[str], bool]) -> dict[tuple[str, str], list[float]]:
-        """Return what is published with the functionals that are wanted."""
-        chosen = {
-            pair: [value for name, values in by.items() if wanted(name) for value in values]
+    def with_functional(self, chosen: Callable[[str], bool]) -> dict[tuple[str, str], list[float]]:
+        """Return the published energies with the chosen functionals."""
+        values_by_pair = {
+            pair: [value for name, values in by.items() if chosen(name) for value in values]
             for pair, by in self.published.items()
         }
-        return {pair: values for pair, values in chosen.items() if values}
+        return {pair: values for pair, values in values_by_pair.items() if values}
 
     def energies(self, level: str) -> Energies:
         """Return the energies of a level that passed the checks, or the published means.
@@ -85,7 +85,7 @@ def sorted_metals(results: Results) -> list[str]:
 
 
 def faults(row: dict[str, Any]) -> list[str]:
-    """Return why a label does not count, as the product's checks said."""
+    """Return why a label does not count, by the flags of the product."""
     unconverged = [] if row["converged"] == "True" else ["forces not converged"]
     return [*row["flags"], *unconverged]
 
@@ -94,7 +94,7 @@ def print_energies(results: Results, levels: Sequence[str], metals: Sequence[str
     """Print each adsorption energy beside the published range."""
     print_row("adsorbate", "metal", "published (eV)", f"published, {PBE}", *levels)
     print_row(*["---"] * (4 + len(levels)))
-    both = [results.with_functional(wanted) for wanted in (lambda n: n != PBE, lambda n: n == PBE)]
+    both = [results.with_functional(chosen) for chosen in (lambda n: n != PBE, lambda n: n == PBE)]
     for pair in pairs(results, metals):
         values = [span(published.get(pair, [])) for published in both]
         cells = [cell(results.found.get(level, {}).get(pair)) for level in levels]
@@ -139,10 +139,10 @@ def agreement(mine: dict[str, float], truth: dict[str, float]) -> tuple[str, str
 
 def print_same_functional(results: Results, levels: Sequence[str], metals: Sequence[str]) -> None:
     """Print how far each level is from the mean of what is published with its functional."""
-    from engines import stated
+    from engines import find_level
 
     for level in levels:
-        functional, found = stated(level).functional, results.energies(level)
+        functional, found = find_level(level).functional, results.energies(level)
         published = means(results.with_functional(functional.__eq__))
         gaps = {
             pair: found[pair] - published[pair]
@@ -150,9 +150,9 @@ def print_same_functional(results: Results, levels: Sequence[str], metals: Seque
             if pair in found and pair in published
         }
         if gaps:
-            told = ", ".join(f"{a} on {m} {gap:+.2f}" for (a, m), gap in gaps.items())
+            listed = ", ".join(f"{a} on {m} {gap:+.2f}" for (a, m), gap in gaps.items())
             sizes = [abs(gap) for gap in gaps.values()]
-            print(f"{level} minus published {functional} (eV): {told};", end=" ")
+            print(f"{level} minus published {functional} (eV): {listed};", end=" ")
             print(f"mean size {fmean(sizes):.2f}, largest {max(sizes):.2f}\n")
 
 
@@ -164,9 +164,9 @@ def print_deviation(results: Results) -> None:
         print(f"{FAST} against {DENSE}: -\n")
         return
     gaps = {pair: fast[pair] - dense[pair] for pair in both}
-    told = ", ".join(f"{a} on {m} {gap:+.2f}" for (a, m), gap in gaps.items())
+    listed = ", ".join(f"{a} on {m} {gap:+.2f}" for (a, m), gap in gaps.items())
     worst = max(map(abs, gaps.values()))
-    print(f"{FAST} minus {DENSE} (eV): {told}; largest {worst:.2f}\n")
+    print(f"{FAST} minus {DENSE} (eV): {listed}; largest {worst:.2f}\n")
 
 
 def print_costs(results: Results, levels: Sequence[str]) -> None:
@@ -190,10 +190,10 @@ def print_costs(results: Results, levels: Sequence[str]) -> None:
 
 def missing(level: str) -> str:
     """Return why a level has no results: its engine is not here, or nothing was run."""
-    from engines import locations, stated
+    from engines import find_level, locations
 
     try:
-        engine_for(stated(level), locations=locations())
+        engine_for(find_level(level), locations=locations())
     except EngineError as failure:
         return failure.kind.value.replace("_", " ")
     return "-"

@@ -49,7 +49,7 @@ def made_up(scripts: Scripts, *, told: bool = False) -> tuple[Any, Any]:
         low_R=np.where(reaction_R == 0, -3.0, 0.0),
         high_R=np.where(reaction_R == 0, -1.0, 2.0),
         partner_R=np.arange(n) + np.where(reaction_R == 0, 1, -1) if told else np.full(n, -1),
-        line_is_told=told,
+        has_windows=told,
     )
     if not told:
         wanted_R, group_R = scripts.pool.lowest(energy_R, reaction_R), np.arange(n)

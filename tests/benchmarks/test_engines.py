@@ -38,8 +38,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_every_level_is_one_that_can_be_read(engines: ModuleType) -> None:
     for name, source in engines.LEVELS.items():
-        assert engines.stated(name).name == name
-        mode = engines.stated(name).require_calculation().mode
+        assert engines.find_level(name).name == name
+        mode = engines.find_level(name).require_calculation().mode
         assert name == "qe-pbe" or (mode == "single_point") == bool(source)
 
 
@@ -75,11 +75,11 @@ def test_a_single_point_takes_the_geometry_of_its_source(
 ) -> None:
     engines.compute_item(engines.Item("emt", "Cu", "H"), tmp_path)
     monkeypatch.setitem(engines.LEVELS, "gpaw-pbe-dense", "emt")
-    start = engines.relaxed_elsewhere(engines.Item("gpaw-pbe-dense", "Cu", "H"), tmp_path)
+    start = engines.relaxed_geometries(engines.Item("gpaw-pbe-dense", "Cu", "H"), tmp_path)
     assert isinstance(start, RelaxedGeometries)
     assert len(start.adslab) == len(start.slab) + 1
     with pytest.raises(SystemExit, match="run level emt first"):
-        engines.relaxed_elsewhere(engines.Item("gpaw-pbe-dense", "Pt", "H"), tmp_path)
+        engines.relaxed_geometries(engines.Item("gpaw-pbe-dense", "Pt", "H"), tmp_path)
 
 
 def test_an_order_is_right_pair_by_pair(table: ModuleType) -> None:
