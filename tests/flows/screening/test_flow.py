@@ -72,7 +72,7 @@ def stop_in_the_middle(workplace: Any, how: signal.Signals) -> tuple[int, str]:
         process.kill()  # its workers and its server have to notice by themselves
     else:
         os.killpg(process.pid, how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     return process.returncode, err
 
 
@@ -215,7 +215,7 @@ def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, workers: int) ->
     while workers_of(process) < workers and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode in {130, -signal.SIGINT}  # a shell calls both 130
     assert "sabatier: stopped" in err
     assert "Traceback" not in err
@@ -229,7 +229,7 @@ def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
         time.sleep(0.01)
     second = workplace.run("screen", "tiny.yaml")
     forget = workplace.run("forget", "tiny")
-    first.communicate(timeout=120)
+    first.communicate(timeout=300)
     for refused in (second, forget):
         assert refused.status == 2
         assert "campaign tiny is being screened" in refused.err

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from support.databases import new_database
 from support.paths import PYTHONPATH
+from support.waiting import wait_until
 
 from flows.display import queue as queue_show
 from flows.records.to_rows import adsorbate_row, label_row, level_row
@@ -236,7 +235,7 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
         env=os.environ | {"PYTHONPATH": PYTHONPATH},
     )
     try:
-        _wait_for(lambda: _told(db, listener) >= 3)
+        assert wait_until(lambda: _told(db, listener) >= 3 or child.poll() is not None)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -269,16 +268,8 @@ def _again(db: Database) -> Lease:
         leases.extend(claim(db, "emt", batch=1, lease_s=600.0))
         return bool(leases)
 
-    _wait_for(claimed)
+    assert wait_until(claimed)
     return leases[0]
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError("it did not come")
-        time.sleep(0.02)
 
 
 def _verified(outcome: WorkResult) -> VerifiedEnergy:

@@ -6,11 +6,11 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.moody_queue import MoodyQueue, moody_queue
 from support.stored_rows import queue_rows
+from support.waiting import wait_until
 
 from screening_db.calculations.attempts import attempts_of
 
@@ -82,7 +82,7 @@ def test_a_process_gets_the_threads_of_its_engine_before_numpy_loads(make: Make)
 def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(make: Make) -> None:
     queue = make(mood="slow4", at="all")
     first = queue.drive(lease_s=2.0)
-    wait_for(lambda: len(queue.tries()) == 2)  # H2 and the slab are being computed
+    assert wait_until(lambda: len(queue.tries()) == 2)  # H2 and the slab are being computed
     first.kill()
     first.communicate()
     said = queue.drained(lease_s=2.0)
@@ -99,7 +99,7 @@ def test_jobs_of_a_driver_that_was_killed_are_collected_and_not_done_twice(make:
 def test_a_job_that_was_never_submitted_is_given_back(make: Make) -> None:
     queue = make()
     first = queue.drive(lease_s=2.0)
-    wait_for(lambda: any(row.state == "leased" for row in queue_rows(queue.db)))
+    assert wait_until(lambda: any(row.state == "leased" for row in queue_rows(queue.db)))
     first.kill()
     first.communicate()
     for pickled in queue.jobs.glob("*/*_submitted.pkl"):
@@ -111,12 +111,12 @@ def test_a_job_that_was_never_submitted_is_given_back(make: Make) -> None:
 def test_an_interrupted_driver_leaves_its_jobs_to_the_next(make: Make) -> None:
     queue = make(mood="slow4", at="all")
     first = queue.drive(lease_s=600.0)
-    wait_for(lambda: len(queue.tries()) == 2)
+    assert wait_until(lambda: len(queue.tries()) == 2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does, to all of the group
     first.communicate()
     began = time.monotonic()
     queue.drained(lease_s=600.0)
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 500  # it does not wait for the lease to run out
     assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 1}
 
 
@@ -139,10 +139,3 @@ def test_what_jobs_exchange_is_closed_to_others(make: Make) -> None:
     (left,) = list(queue.jobs.iterdir())  # of the failed one, its logs
     assert not list(left.glob("*.pkl"))
     assert list(left.glob("*_log.err"))
-
-
-def wait_for(condition: Callable[[], Any], limit_s: float = 90.0) -> None:
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.1)

@@ -1,12 +1,11 @@
 """Steps find their way from a worker to the database, from a file or through Dask."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dask.distributed import Client, LocalCluster
+from support.waiting import wait_until
 
 from flows.verification import step_events
 from flows.verification.step_events import StepListener, StepReporter, steps_recorded
@@ -51,9 +50,9 @@ def test_a_worker_of_no_cluster_tells_by_a_file(stored: list[ReportedStep], tmp_
 
 def test_a_work_folder_under_a_file_costs_no_result(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    teller = StepReporter(LEASE, str(tmp_path / "file" / "x"))
-    teller.tell(step(0), lambda: "at 0")
-    teller.end()
+    reporter = StepReporter(LEASE, str(tmp_path / "file" / "x"))
+    reporter.report(step(0), lambda: "at 0")
+    reporter.end()
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
 
 
@@ -100,7 +99,7 @@ def test_a_worker_of_dask_tells_by_an_event(
     ):
         listener.listen(client)
         client.submit(_tells, LEASE, pure=False).result()
-        _wait_for(lambda: len(stored) == 2)
+        assert wait_until(lambda: len(stored) == 2)
     assert [(one.step.step, one.structure) for one in stored] == [(0, "at 0"), (1, "at 1")]
 
 
@@ -108,9 +107,3 @@ def _tells(lease: Lease) -> None:
     reporter = StepReporter(lease, "")
     reporter.report(step(0), lambda: "at 0")
     reporter.report(step(1), lambda: "at 1")
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)

@@ -58,6 +58,17 @@ def tune(
     return fine_tune(base.folder, labels, folder, recipe, processes=1)  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def tuned(base: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Tune the heads alone; a test that reads it leaves it as it is."""
+    return tune(base, tmp_path_factory.mktemp("heads"))
+
+
+@pytest.fixture(scope="module")
+def tuned_whole(base: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tune(base, tmp_path_factory.mktemp("all"), replace(SHORT, method="all"))
+
+
 def weights(checkpoint: Checkpoint, member: int = 0) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.folder / f"member-{member}.safetensors")
 
@@ -76,18 +87,17 @@ def changed_parts(base: Checkpoint, tuned: Checkpoint) -> set[str]:
     ],
 )
 def test_a_method_moves_what_it_frees_and_nothing_else(
-    base: Checkpoint, tmp_path: Path, method: str, parts: set[str]
+    base: Checkpoint, tuned: Checkpoint, tmp_path: Path, method: str, parts: set[str]
 ) -> None:
     if method == "lora":
         pytest.importorskip("peft")
-    tuned = tune(base, tmp_path, replace(SHORT, method=method))
+        tuned = tune(base, tmp_path, replace(SHORT, method=method))
     assert changed_parts(base, tuned) == parts
 
 
-def test_all_moves_the_encoder_too_and_no_scale(base: Checkpoint, tmp_path: Path) -> None:
-    tuned = tune(base, tmp_path, replace(SHORT, method="all"))
-    assert {"encoder", "language", "regression"} <= changed_parts(base, tuned)
-    assert "scale" not in changed_parts(base, tuned)
+def test_all_moves_the_encoder_too_and_no_scale(base: Checkpoint, tuned_whole: Checkpoint) -> None:
+    assert {"encoder", "language", "regression"} <= changed_parts(base, tuned_whole)
+    assert "scale" not in changed_parts(base, tuned_whole)
 
 
 def test_peft_is_needed_for_adapters_alone(
@@ -169,9 +179,8 @@ def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
 
 
 def test_a_killed_run_goes_on_to_the_same_candidate(
-    base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Checkpoint, tuned_whole: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tune(base, tmp_path / "whole", replace(SHORT, method="all"))
     epoch = Trainer._epoch
     begun = []
 
@@ -186,7 +195,7 @@ def test_a_killed_run_goes_on_to_the_same_candidate(
         tune(base, tmp_path / "killed", replace(SHORT, method="all"))
     monkeypatch.setattr(Trainer, "_epoch", epoch)
     again = tune(base, tmp_path / "killed", replace(SHORT, method="all"))
-    require_same_candidate(whole, again)
+    require_same_candidate(tuned_whole, again)
 
 
 def test_a_kill_while_the_candidate_is_written_leaves_none(
@@ -222,17 +231,15 @@ def require_same_candidate(one: Checkpoint, other: Checkpoint) -> None:
 
 
 def test_members_side_by_side_learn_what_they_learn_in_turn(
-    base: Checkpoint, tmp_path: Path
+    base: Checkpoint, tuned: Checkpoint, tmp_path: Path
 ) -> None:
-    turn = fine_tune(base.folder, LABELS, tmp_path / "turn", SHORT, processes=1)
-    side = fine_tune(base.folder, LABELS, tmp_path / "side", SHORT, processes=2)
-    require_same_candidate(turn, side)
+    side = fine_tune(base.folder, LABELS, tmp_path, SHORT, processes=2)
+    require_same_candidate(tuned, side)
 
 
 def test_the_candidate_is_an_ordinary_checkpoint_that_says_where_it_came_from(
-    base: Checkpoint, tmp_path: Path
+    base: Checkpoint, tuned: Checkpoint, tmp_path: Path
 ) -> None:
-    tuned = tune(base, tmp_path)
     card = tuned.read_json("card.json")
     assert card["parent"] == base.sha256
     assert card["dataset"] == dataset_id(LABELS)
@@ -313,12 +320,12 @@ def test_a_pair_in_two_parts_is_refused(base: Checkpoint, tmp_path: Path) -> Non
         tune(base, tmp_path, labels=[*LABELS, other])
 
 
-def test_a_folder_goes_on_with_what_it_began_with(base: Checkpoint, tmp_path: Path) -> None:
-    tune(base, tmp_path)
+def test_a_folder_goes_on_with_what_it_began_with(base: Checkpoint, tuned: Checkpoint) -> None:
+    folder = tuned.folder.parent
     with pytest.raises(ModelError, match="began with another recipe; go on with"):
-        tune(base, tmp_path, replace(SHORT, seed=2))
+        tune(base, folder, replace(SHORT, seed=2))
     with pytest.raises(ModelError, match="began with another dataset"):
-        tune(base, tmp_path, labels=learning.labels(61))
+        tune(base, folder, labels=learning.labels(61))
 
 
 def test_a_baseline_is_not_fine_tuned(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 import contextlib
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.paths import REPOSITORY
+from support.waiting import wait_until
 
 from screening_db.database.engine import open_database
 from screening_db.database.lock import campaign_lock
@@ -102,8 +102,5 @@ def test_a_killed_process_holds_nothing(db):
     finally:
         process.kill()
         process.communicate()
-    for _ in range(100):  # a server takes a moment to see that its client is gone
-        if is_free(db, "first"):
-            return
-        time.sleep(0.05)
-    pytest.fail("the lock outlived its process")
+    # a server takes a moment to see that its client is gone
+    assert wait_until(lambda: is_free(db, "first")), "the lock outlived its process"
