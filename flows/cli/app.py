@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import tempfile
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +38,9 @@ app.add_typer(model_app, name="model")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"sabatier {installed_version('sabatier')}")
+        from importlib.metadata import version  # costs a tenth of the start of a command
+
+        print(f"sabatier {version('sabatier')}")
         raise typer.Exit
 
 
