@@ -39,8 +39,7 @@ from screening_db.records.predictions import record_predictions
 from screening_db.tables.screening import CampaignRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain
-from tasks.prediction.predict import ScoredCandidate
-from tasks.prediction.repredict import StoredSlab, predict_again
+from tasks.prediction.predict import ScoredCandidate, StoredSlab, predict_again
 from tasks.structures.identity import content_id
 
 CHUNK_PLACEMENTS = 1000

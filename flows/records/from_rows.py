@@ -13,7 +13,7 @@ from screening_db.queries.enumeration import (
 from screening_db.tables.screening import CandidateRow, PredictionRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab
-from tasks.prediction.repredict import StoredCandidate, StoredSlab
+from tasks.prediction.predict import StoredCandidate, StoredSlab
 from tasks.structures.json_text import structure_from_text
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io import read
 
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
 
+_SEED = 20  # a SMILES string gives the same geometry everywhere
 # Other spellings of the same species, as OC20 writes them.
 ALIASES = {
     "OH2": "H2O",
@@ -107,8 +108,6 @@ def adsorbate_from_smiles(
     ``binding`` counts atoms in the order of the string, hydrogens last. Without ``name`` it is
     called as it is bonded: ``CH3OCH3``.
     """
-    from tasks.enumeration.smiles import molecule_from_smiles
-
     molecule = molecule_from_smiles(smiles)
     return adsorbate_from_atoms(molecule, binding, name or species_name(molecule))
 
@@ -169,3 +168,27 @@ def _from_entry(name: str, entry: Mapping[str, object]) -> Adsorbate:
     atoms = Atoms(entry["symbols"], positions=entry["positions"])
     binding = tuple(int(index) for index in entry["binding"])  # type: ignore[attr-defined]
     return Adsorbate(name, atoms.get_chemical_formula(), atoms, binding)
+
+
+def molecule_from_smiles(smiles: str) -> Atoms:
+    """Return the molecule with all hydrogens, heavy atoms first, in the order of the string."""
+    try:
+        from rdkit import Chem, rdBase
+        from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+    except ImportError as error:
+        raise UserError(
+            "adsorbates from SMILES need rdkit: pip install 'sabatier[rdkit]'"
+        ) from error
+    with rdBase.BlockLogs():  # its complaints come back as our error
+        parsed = Chem.MolFromSmiles(smiles)
+    if parsed is None or parsed.GetNumAtoms() == 0:
+        raise UserError(f"expected a SMILES string such as CO for methanol, got {smiles!r}")
+    molecule = Chem.AddHs(parsed)
+    if rdDistGeom.EmbedMolecule(molecule, randomSeed=_SEED) != 0:
+        raise UserError(f"rdkit finds no geometry for {smiles!r}: give an xyz file instead")
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
+        rdForceFieldHelpers.UFFOptimizeMolecule(molecule, maxIters=2000)
+    symbols = [chemical_symbols[atom.GetAtomicNum()] for atom in molecule.GetAtoms()]
+    return Atoms(symbols, np.asarray(molecule.GetConformer().GetPositions(), dtype=np.float64))

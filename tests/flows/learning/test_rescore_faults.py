@@ -22,7 +22,7 @@ from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.learning.stale import is_stale, model_of_campaign, stale_predictions
 from screening_db.queries.campaigns import funnel_counts
 from screening_db.tables.base import Base
-from tasks.prediction.repredict import predict_again
+from tasks.prediction.predict import predict_again
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 

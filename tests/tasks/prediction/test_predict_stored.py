@@ -11,8 +11,13 @@ from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
-from tasks.prediction.predict import ScoredCandidate, score_slabs
-from tasks.prediction.repredict import StoredCandidate, StoredSlab, predict_again
+from tasks.prediction.predict import (
+    ScoredCandidate,
+    StoredCandidate,
+    StoredSlab,
+    predict_again,
+    score_slabs,
+)
 from tasks.structures.json_text import structure_from_text, structure_text
 
 
