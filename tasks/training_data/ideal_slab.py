@@ -166,7 +166,7 @@ class _Operation:
 
 
 def _continuations(
-    slab: Atoms, held_N: NDArray[np.bool_], *, reach_ang: float
+    slab: Atoms, held_N: NDArray[np.bool_], reach_ang: float
 ) -> Iterator[_LatticePoints]:
     """Yield lattice points above the held atoms, for each operation that the slab allows.
 
