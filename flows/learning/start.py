@@ -18,11 +18,11 @@ from flows.records.campaign_start import record_start
 from flows.records.checkpoints import serving_checkpoint
 from flows.records.locations import (
     choose_database,
+    engine_work_folder,
     existing_database,
     lake_folder,
     logged_run,
     models_folder,
-    work_folder,
 )
 from flows.records.recorded import recorded_campaign
 from flows.screening.start import cluster_plan, open_campaign
@@ -148,7 +148,7 @@ def _run_loop(
             resolved=resolved,
             runtime=runtime,
             where=place_to_compute(VerificationRequest(), settings, lake_folder(db) / "jobs"),
-            engine_locations=read_engine_locations(work_folder(db)),
+            engine_locations=read_engine_locations(engine_work_folder(db)),
             models=models_folder(db),
         )
         return loop_flow(loop, steps)(campaign.name, rounds)

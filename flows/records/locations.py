@@ -38,7 +38,7 @@ def lake_folder(database: Database) -> Path:
     return DEFAULT_DATABASE.parent / (database.url.database or "postgresql")
 
 
-def work_folder(database: Database) -> Path:
+def engine_work_folder(database: Database) -> Path:
     """Return the folder beside a database in which its verifications keep their steps."""
     lake = lake_folder(database)
     return lake.with_name(f"{lake.name}.work")

@@ -11,7 +11,7 @@ from flows.config.engines import read_engine_locations
 from flows.config.settings import Settings, read_settings
 from flows.display.labels import show_verified
 from flows.display.tables import show_lines
-from flows.records.locations import existing_database, lake_folder, logged_run, work_folder
+from flows.records.locations import engine_work_folder, existing_database, lake_folder, logged_run
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.queries.campaigns import find_campaign
 
@@ -55,7 +55,7 @@ def start_verification(
             limit=limit,
             engine=engine,
             where=place_to_compute(request, settings, lake_folder(db) / "jobs"),
-            engine_locations=read_engine_locations(work_folder(db)),
+            engine_locations=read_engine_locations(engine_work_folder(db)),
         )
         seconds = time.monotonic() - began
         show_verified(db, campaign)
