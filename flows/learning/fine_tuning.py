@@ -127,13 +127,13 @@ def campaign_training_set(
     """Return every label of the campaign's level that may be trained on, whoever asked for it."""
     level = recorded_level(db, campaign.verified_at)
     found = training_labels(db, level.name, level.level_hash)
-    held_out = held_out_pairs(open_checkpoint(parent.place))
+    held_out = held_out_pairs(open_checkpoint(parent.location))
     return training_rows(found, level.level_hash, held_out=held_out)
 
 
 def trained_on(parent: LocatedCheckpoint, labels: TrainingSet) -> bool:
     """Return whether a checkpoint was fine-tuned on this very training set."""
-    card = open_checkpoint(parent.place).read_json("card.json")
+    card = open_checkpoint(parent.location).read_json("card.json")
     return bool(card.get("dataset") == labels.dataset_id)
 
 
@@ -167,13 +167,13 @@ def _tune(db: Database, inputs: FineTuningInputs, folder: Path) -> FineTuningRes
 def _train_and_judge(
     db: Database, inputs: FineTuningInputs, row: FineTuningRow, folder: Path
 ) -> FineTuningRow:
-    place, rows, recipe = inputs.parent.place, inputs.labels.rows, inputs.recipe
+    location, rows, recipe = inputs.parent.location, inputs.labels.rows, inputs.recipe
     level = inputs.campaign.verified_at
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        candidate = fine_tune(place, rows, folder, recipe, device=device)
+        candidate = fine_tune(location, rows, folder, recipe, device=device)
         verdict = judge_candidate(
-            place,
+            location,
             candidate.folder,
             rows,
             level,

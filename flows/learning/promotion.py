@@ -106,7 +106,7 @@ def _first(db: Database, model: str) -> str | None:
     return None
 
 
-def _from_outside(db: Database, model: str, place: str) -> str:
-    at = LocatedCheckpoint(place, open_checkpoint(place).sha256)
+def _from_outside(db: Database, model: str, location: str) -> str:
+    at = LocatedCheckpoint(location, open_checkpoint(location).sha256)
     record_outside_checkpoint(db, model, at)
     return at.sha256

@@ -5,7 +5,7 @@ on. The ranking, the states, the queue and the campaign's checkpoint change in o
 the end; until then the campaign is what it was.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from dask.distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.cluster.dask import dask_client, results_as_completed
+from flows.cluster.dask import dask_client
 from flows.cluster.predictor_plugin import PredictorPlugin, worker_predictor
 from flows.cluster.prefect_client import control_plane
 from flows.cluster.workers import device_for
-from flows.display.progress import Advance, progress_bar
+from flows.display.progress import progress_bar
 from flows.errors import CampaignError
 from flows.learning.rerank import rerank_campaign
 from flows.records.checkpoints import (
@@ -27,15 +27,17 @@ from flows.records.checkpoints import (
 )
 from flows.records.from_rows import stored_adsorbates, stored_slabs
 from flows.records.locations import lake_folder
-from flows.records.to_rows import prediction_row, prediction_table
-from flows.screening.chunks import GROUP_PLACEMENTS
 from flows.screening.flow import Runtime
+from flows.screening.scoring import (
+    GROUP_PLACEMENTS,
+    ResultStore,
+    fill_groups,
+    run_on_workers,
+    store_predictions,
+)
 from screening_db.database.engine import Database
 from screening_db.learning.stale import model_of_campaign, require_finished, stale_predictions
 from screening_db.queries.campaigns import find_campaign
-from screening_db.records.enumeration import store_structures
-from screening_db.records.lake import write_predictions
-from screening_db.records.predictions import record_predictions
 from screening_db.tables.screening import CampaignRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain
@@ -73,6 +75,11 @@ class Rescoring:
     campaign: CampaignRow
     checkpoint: LocatedCheckpoint
     chunks: dict[str, tuple[StoredSlab, ...]]
+
+    @property
+    def store(self) -> ResultStore:
+        """Return where the predictions go."""
+        return ResultStore(self.database, self.lake, self.campaign.name)
 
     @property
     def placements(self) -> int:
@@ -114,7 +121,7 @@ def rescore(
 
 
 def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:
-    levels = checkpoint_domain(checkpoint.place).domain.levels
+    levels = checkpoint_domain(checkpoint.location).domain.levels
     if row.level not in levels:
         raise CampaignError(
             f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
@@ -127,26 +134,15 @@ def rescoring_chunks(
 ) -> dict[str, tuple[StoredSlab, ...]]:
     """Return chunks of about ``size`` placements by their ids, slabs in the order of theirs."""
     chunks = {}
-    for members in _filled(slabs, size):
+    for members in fill_groups(slabs, size, _placements):
         ids = [c.candidate_id for slab in members for c in slab.candidates]
-        chunks[content_id("again", checkpoint.sha256, *ids)] = tuple(members)
+        chunks[content_id("again", checkpoint.sha256, *ids)] = members
     return chunks
-
-
-def _filled(slabs: Sequence[StoredSlab], size: int) -> Iterator[list[StoredSlab]]:
-    members: list[StoredSlab] = []
-    for slab in slabs:
-        members.append(slab)
-        if sum(len(s.candidates) for s in members) >= size:
-            yield members
-            members = []
-    if members:
-        yield members
 
 
 def _predict(run: Rescoring, runtime: Runtime) -> None:
     device = device_for(runtime.cluster)
-    plugin = PredictorPlugin(run.checkpoint.place, run.checkpoint.sha256, device)
+    plugin = PredictorPlugin(run.checkpoint.location, run.checkpoint.sha256, device)
     with (
         control_plane(runtime.prefect_api_url) as plane,  # starts while the workers do
         dask_client(runtime.cluster, device, plugin) as client,
@@ -169,8 +165,10 @@ def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]
 
             @task(name="predict again", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
             def chunk_task(chunk_id: str) -> None:
-                scored = _score(client, run.chunks[chunk_id], request, advance)
-                _store(run, chunk_id, scored)
+                groups = fill_groups(run.chunks[chunk_id], GROUP_PLACEMENTS, _placements)
+                calls = [(group, request) for group in groups]
+                parts = run_on_workers(client, predict_on_worker, calls, len, advance)
+                store_predictions(run.store, chunk_id, [one for part in parts for one in part])
 
             for chunk_id in run.chunks:
                 chunk_task(chunk_id)
@@ -187,23 +185,5 @@ def predict_on_worker(
     )
 
 
-def _score(
-    client: Client, slabs: Sequence[StoredSlab], request: RescoringRequest, advance: Advance
-) -> list[ScoredCandidate]:
-    futures = {
-        client.submit(predict_on_worker, group, request, pure=False): number
-        for number, group in enumerate(_filled(slabs, GROUP_PLACEMENTS))
-    }
-    done: dict[int, tuple[ScoredCandidate, ...]] = {}
-    for future, scored in results_as_completed(client, futures):
-        done[futures[future]] = scored
-        advance(len(scored))
-    return [one for number in sorted(done) for one in done[number]]
-
-
-def _store(run: Rescoring, chunk_id: str, scored: Sequence[ScoredCandidate]) -> None:
-    """Write the file first: what is predicted in the database is in the lake."""
-    write_predictions(run.lake, run.campaign.name, chunk_id, prediction_table(scored))
-    missing = {c.candidate_id: c.structure for c in scored if c.structure is not None}
-    store_structures(run.database, missing)
-    record_predictions(run.database, [prediction_row(c.prediction) for c in scored])
+def _placements(slab: StoredSlab) -> int:
+    return len(slab.candidates)

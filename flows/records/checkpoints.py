@@ -19,7 +19,7 @@ from tasks.prediction.checkpoint_domain import checkpoint_domain
 class LocatedCheckpoint:
     """A checkpoint that was found: its hash, and the name or folder that it is loaded from."""
 
-    place: str
+    location: str
     sha256: str
 
 
@@ -44,31 +44,31 @@ def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
         ModelError: one of its files is missing or differs.
     """
     row = find_checkpoint(db, sha256)
-    place = checkpoint_location(db, row)
-    if row.folder and not (Path(place) / MANIFEST).is_file():
+    location = checkpoint_location(db, row)
+    if row.folder and not (Path(location) / MANIFEST).is_file():
         raise CampaignError(
-            f"checkpoint {sha256[:12]} of model {row.model} is to lie in {place}, which holds no "
-            f"{MANIFEST}; bring the folder back, or let the one before serve: sabatier model "
+            f"checkpoint {sha256[:12]} of model {row.model} is to lie in {location}, which holds "
+            f"no {MANIFEST}; bring the folder back, or let the one before serve: sabatier model "
             f"rollback {row.model}"
         )
-    here = open_checkpoint(place).sha256
+    here = open_checkpoint(location).sha256
     if here != sha256:
         raise CampaignError(
-            f"checkpoint {sha256[:12]} of model {row.model} is to be {place!r}, which is "
+            f"checkpoint {sha256[:12]} of model {row.model} is to be {location!r}, which is "
             f"{here[:12]} here; install the release it came with, or let another one serve: "
             f"sabatier model promote {row.model} CHECKPOINT"
         )
-    return LocatedCheckpoint(place, sha256)
+    return LocatedCheckpoint(location, sha256)
 
 
 def record_outside_checkpoint(db: Database, model: str, at: LocatedCheckpoint) -> None:
     """Store a checkpoint that no fine-tuning of this database has made, where it is not there."""
     if serving_sha256(db, model) == at.sha256:
         return
-    domain = checkpoint_domain(at.place).domain
+    domain = checkpoint_domain(at.location).domain
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
     card = {"elements": elements, "levels": sorted(domain.levels)}
-    folder = "" if at.place in embedded_names() else str(Path(at.place).absolute())
+    folder = "" if at.location in embedded_names() else str(Path(at.location).absolute())
     row = CheckpointRow(sha256=at.sha256, name=model, kind="predictor", card=card, folder=folder)
     record_checkpoint(db, row)
 
@@ -110,4 +110,4 @@ def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
         # what the file itself names is read by that name: if it is another one, the file changed
         itself = first.folder in ("", str(Path(campaign.model).absolute()))
         sha256 = None if itself else first.sha256
-    return locate_checkpoint(db, sha256).place if sha256 else None
+    return locate_checkpoint(db, sha256).location if sha256 else None

@@ -14,15 +14,12 @@ from flows.records.locations import lake_folder
 from flows.records.recorded import recorded_level
 from flows.records.to_rows import (
     adsorbate_row,
-    candidate_row,
     level_row,
-    placement_items,
-    prediction_row,
-    prediction_table,
     slab_row,
 )
 from flows.screening.designs import GeneratedDesigns
 from flows.screening.ranking import ExpectedCounts, finish_campaign
+from flows.screening.scoring import ResultStore, store_scores
 from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
@@ -36,8 +33,7 @@ from screening_db.records.enumeration import (
     record_level,
     record_slabs,
 )
-from screening_db.records.lake import write_predictions
-from screening_db.records.predictions import record_checkpoint, record_chunk
+from screening_db.records.predictions import record_checkpoint
 from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,
@@ -78,7 +74,8 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
         record_bulks(db, [_bulk_row(generated, slab) for slab in slabs.values()])
         record_slabs(db, [slab_row(slab) for slab in slabs.values()])
         record_items(db, _used(campaign, slabs.values()))
-        _record_candidates(db, campaign.name, scored)
+        store = ResultStore(db, lake_folder(db), campaign.name)
+        store_scores(store, CHUNK, SlabScores(tuple(scored), ()))
         finish_campaign(
             db, campaign, campaign.windows(), ExpectedCounts(len(slabs), len(slabs), len(scored))
         )
@@ -156,16 +153,3 @@ def _used(campaign: Campaign, slabs: Iterable[Slab]) -> list[CampaignItemRow]:
         CampaignItemRow(campaign=campaign.name, stage=stage, item_id=item, state="used", reason="")
         for stage, item in items
     ]
-
-
-def _record_candidates(db: Database, campaign: str, scored: Sequence[ScoredCandidate]) -> None:
-    """Write the file of the lake first: what is done in the database has its file."""
-    write_predictions(lake_folder(db), campaign, CHUNK, prediction_table(scored))
-    record_chunk(
-        db,
-        campaign,
-        CHUNK,
-        [candidate_row(candidate) for candidate in scored],
-        [prediction_row(candidate.prediction) for candidate in scored],
-        placement_items(campaign, SlabScores(tuple(scored), ())),
-    )

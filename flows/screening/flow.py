@@ -17,9 +17,14 @@ from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.records.campaign_start import record_surfaces
-from flows.screening.chunks import Chunk, make_chunks
 from flows.screening.ranking import ExpectedCounts, finish_campaign
-from flows.screening.score import ResultStore, ScoringRequest, score_chunk
+from flows.screening.scoring import (
+    Chunk,
+    ResultStore,
+    ScoringRequest,
+    make_chunks,
+    score_chunk,
+)
 from flows.screening.surfaces import SlabRequest, cut_bulk
 from screening_db.database.engine import Database
 from screening_db.records.predictions import done_chunks

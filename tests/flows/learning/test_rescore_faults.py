@@ -16,6 +16,7 @@ from flows.learning.rescore import Rescoring, RescoringRequest, rescore
 from flows.records.checkpoints import serving_checkpoint
 from flows.records.from_rows import stored_adsorbates
 from flows.screening.flow import Runtime
+from flows.screening.scoring import store_predictions
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving_sha256
@@ -42,14 +43,14 @@ def rows(db: Database, *names: str) -> list[Any]:
 
 def predict_here(run: Rescoring, _: Runtime, stop_after: int | None = None) -> None:
     """Do what the flow does, without Prefect and Dask; break off after so many chunks."""
-    predictor = load_predictor(run.checkpoint.place)
+    predictor = load_predictor(run.checkpoint.location)
     for number, (chunk_id, slabs) in enumerate(run.chunks.items()):
         if number == stop_after:
             raise BrokenOffError
         names = {c.adsorbate for slab in slabs for c in slab.candidates}
         order = RescoringRequest(stored_adsorbates(run.database, names), run.campaign.level)
         scored = predict_again(slabs, order.adsorbates, level=order.level, predictor=predictor)
-        rescoring._store(run, chunk_id, scored)
+        store_predictions(run.store, chunk_id, scored)
 
 
 @pytest.fixture
