@@ -1,4 +1,4 @@
-"""What the screening database refuses: one line with the rule, the value and the way out."""
+"""The errors of the screening database: one line with the rule, the value and the way out."""
 
 
 class DatabaseError(Exception):
@@ -9,4 +9,4 @@ class DatabaseError(Exception):
 
 
 class NoDatabaseError(DatabaseError):
-    """There is no screening database where one was to be opened, and none was to be made."""
+    """There is no screening database to open, and none may be created."""

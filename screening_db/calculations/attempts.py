@@ -1,7 +1,7 @@
-"""Every try of a calculation is recorded: what went in, what came out, where, when, by what.
+"""Record every attempt at a calculation: its inputs, results, host, times and versions.
 
-A try begins with its lease and ends with a report, or with the end of a lease that nobody
-renewed. A report that the queue refuses changes nothing of it but is noted.
+An attempt begins with its lease and ends with a report, or with the end of a lease that nobody
+renewed. A report that the queue refuses changes nothing but the note of the attempt.
 """
 
 import gzip
@@ -19,13 +19,13 @@ from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.tables.verification import AttemptState, CalculationFileRow, CalculationRow
 
-FILES_LIMIT_BYTES = 4_000_000  # compressed, of one try
+FILES_LIMIT_BYTES = 4_000_000  # compressed, of one attempt
 MESSAGE_LIMIT = 2000
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of one try, compressed by gzip; ``content`` is None where it was too large."""
+    """A file of one attempt, compressed by gzip; ``content`` is None where it was too large."""
 
     name: str
     size_bytes: int  # before
@@ -34,11 +34,11 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a worker tells of a try; structures are text, times are seconds since 1970, UTC.
+    """A worker's report of an attempt; structures are text, times are seconds since 1970, UTC.
 
     ``versions`` are of packages, and the checksums of the potentials that were used. ``inputs`` are
     further texts that the result depends on, such as the clean slab's structure.
-    On a failure ``structure_out`` is the last geometry, from which the next try may go on.
+    On a failure ``structure_out`` is the last geometry, from which the next attempt may resume.
     """
 
     host: str = ""
@@ -50,14 +50,14 @@ class Provenance:
     inputs: tuple[str, ...] = ()
     started_at: float | None = None
     ended_at: float | None = None
-    rungs: tuple[str, ...] = ()  # what each rung of the engine's SCF ladder came to
+    rungs: tuple[str, ...] = ()  # the result of each rung of the engine's SCF ladder
     files: tuple[StoredFile, ...] = ()
-    steps: tuple[Step, ...] = ()  # of the relaxation, those that this try made
-    note: str = ""  # what else happened, such as a checkpoint that was gone on from
+    steps: tuple[Step, ...] = ()  # of the relaxation, those that this attempt made
+    note: str = ""  # anything else, such as the checkpoint that it resumed from
 
     @property
     def input_sha256(self) -> str:
-        """Return the SHA-256 of the level and all that went in; empty where nothing was told."""
+        """Return the SHA-256 of the level and all inputs; empty where none were reported."""
         if not self.structure_in:
             return ""
         return sha256_of(self.level_hash, self.structure_in, *self.inputs)
@@ -65,9 +65,9 @@ class Provenance:
 
 @dataclass(frozen=True)
 class StoredGeometry:
-    """Where the last try that was stopped ended: structure text, and the number of that try.
+    """The last geometry of an attempt that was stopped: structure text, and the attempt's number.
 
-    ``first_fmax`` is the largest force (eV/Å) at the item's own start, 0 where it is not known.
+    ``first_fmax`` is the largest force (eV/Å) at the item's own start, 0 where none is recorded.
     """
 
     structure: str
@@ -85,28 +85,28 @@ def sha256_of(*texts: str) -> str:
 def pack_files(
     files: Mapping[str, bytes], limit_bytes: int = FILES_LIMIT_BYTES
 ) -> tuple[StoredFile, ...]:
-    """Compress the files of a try; the first that fit into ``limit_bytes`` are kept.
+    """Compress the files of an attempt; the first that fit into ``limit_bytes`` are kept.
 
-    Name the most telling first. One that does not fit is left with its name and size alone.
+    List the most important first. Of one that does not fit only name and size are kept.
 
     Raises:
         DatabaseError: a name is not that of a file in one folder.
     """
-    left, kept = limit_bytes, []
+    free, kept = limit_bytes, []
     for name, data in files.items():
         if name in ("", ".", "..") or PurePath(name).name != name or "\\" in name:
             raise DatabaseError(
                 f"a kept file has a plain name, without folders; got {name!r}; rename it"
             )
         content = gzip.compress(data, mtime=0)
-        fits = len(content) <= left
-        left -= len(content) if fits else 0
+        fits = len(content) <= free
+        free -= len(content) if fits else 0
         kept.append(StoredFile(name, len(data), content if fits else None))
     return tuple(kept)
 
 
 def attempts_of(db: Database, item: str, level: str) -> list[CalculationRow]:
-    """Return every try of an item, the first one first."""
+    """Return every attempt at an item, the first one first."""
     query = (
         select(CalculationRow)
         .where(CalculationRow.item == item, CalculationRow.level == level)
@@ -116,14 +116,14 @@ def attempts_of(db: Database, item: str, level: str) -> list[CalculationRow]:
         return list(session.scalars(query))
 
 
-def stored_files(db: Database, tried: CalculationRow) -> list[StoredFile]:
-    """Return the files of one try by name, compressed as they are kept."""
+def stored_files(db: Database, attempt: CalculationRow) -> list[StoredFile]:
+    """Return the files of one attempt by name, compressed as they are kept."""
     query = (
         select(CalculationFileRow)
         .where(
-            CalculationFileRow.item == tried.item,
-            CalculationFileRow.level == tried.level,
-            CalculationFileRow.token == tried.token,
+            CalculationFileRow.item == attempt.item,
+            CalculationFileRow.level == attempt.level,
+            CalculationFileRow.token == attempt.token,
         )
         .order_by(CalculationFileRow.name)
     )
@@ -132,11 +132,11 @@ def stored_files(db: Database, tried: CalculationRow) -> list[StoredFile]:
 
 
 def last_geometry(db: Database, item: str, level: str) -> StoredGeometry | None:
-    """Return the last geometry of a try without a result, or of an anomaly that is tried again."""
-    for tried in reversed(attempts_of(db, item, level)):
-        if tried.state in ("failed", "anomalous") and tried.structure_out:
+    """Return the last geometry of an attempt without a result, or of an anomaly to be repeated."""
+    for attempt in reversed(attempts_of(db, item, level)):
+        if attempt.state in ("failed", "anomalous") and attempt.structure_out:
             fmax = first_fmax(db, item, level)
-            return StoredGeometry(tried.structure_out, tried.attempt, fmax)
+            return StoredGeometry(attempt.structure_out, attempt.attempt, fmax)
     return None
 
 
@@ -150,7 +150,7 @@ def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[s
 
 
 def attempts_with_result(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
-    """Return the tries at a level that ended with a result, by item and time."""
+    """Return the attempts at a level that ended with a result, by item and time."""
     found: list[CalculationRow] = []
     with db.read() as session:
         for ids in batches(items):
@@ -177,25 +177,25 @@ def end_attempt(
     failure: tuple[str, str] = ("", ""),
     provenance: Provenance | None = None,
 ) -> None:
-    """Record how a try ended; ``failure`` is its class and message."""
+    """Record how an attempt ended; ``failure`` is its class and message."""
     values: dict[str, object] = {
         "state": state,
         "ended_at": now,
         "error_class": failure[0],
         "error_message": failure[1],
     }
-    if provenance is not None:  # else what was told on the way stays
-        values |= _told(provenance)
-    tried = update(CalculationRow).where(*_is(key)).values(values).returning(CalculationRow.item)
-    if session.execute(tried).first() is None:  # a lease of before tries were recorded has none
+    if provenance is not None:  # else what was reported before stays
+        values |= _reported(provenance)
+    ended = update(CalculationRow).where(*_is(key)).values(values).returning(CalculationRow.item)
+    if session.execute(ended).first() is None:  # attempts at older leases were not recorded
         return
     if provenance is not None:
         upsert(session, _file_rows(key, provenance.files), overwrite=True)
         store_steps(session, key, provenance.steps)
 
 
-def _told(provenance: Provenance) -> dict[str, object]:
-    """Return the columns that a worker tells at the end of a try."""
+def _reported(provenance: Provenance) -> dict[str, object]:
+    """Return the columns that a worker reports at the end of an attempt."""
     values: dict[str, object] = {
         "host": provenance.host,
         "engine": provenance.engine,
@@ -219,7 +219,7 @@ def delete_attempts(session: Session, keys: Iterable[AttemptKey]) -> None:
 
 
 def note_refused_report(session: Session, key: AttemptKey, now: float, why: str) -> None:
-    """Note that a report of a try was refused; nothing else of it is kept."""
+    """Note that a report of an attempt was refused; nothing else of it is kept."""
     noted = case(
         (CalculationRow.note == "", ""), else_=CalculationRow.note + literal("; ")
     ) + literal(f"{why} (at {now:.0f} s)")
@@ -245,14 +245,14 @@ def _is(key: AttemptKey) -> tuple[ColumnElement[bool], ...]:
 
 
 def _file_rows(key: AttemptKey, files: Sequence[StoredFile]) -> list[CalculationFileRow]:
-    """Return the rows of the files of a try, within the limit whoever packed them."""
+    """Return the rows of an attempt's files; the limit holds whoever packed them."""
     item, level, token = key
-    left, rows = FILES_LIMIT_BYTES, []
+    free, rows = FILES_LIMIT_BYTES, []
     for file in files:
         content = file.content
-        if content is not None and len(content) > left:
+        if content is not None and len(content) > free:
             content = None
-        left -= len(content or b"")
+        free -= len(content or b"")
         rows.append(
             CalculationFileRow(
                 item=item,

@@ -1,9 +1,9 @@
-"""What becomes of a calculation that failed: one rule for each class of failure, and no other.
+"""Whether and how a calculation that failed is repeated: one rule for each class of failure.
 
 A class counts by itself: an item that failed twice in its electrons and was stopped once at the
-wall limit has two tries behind it for the one and one for the other. A person who retries an item
-sets all its counts back. ``not_installed`` has no rule: it is a fault of the place, where the item
-was not tried, and whoever met it gives the item back. Five workers, then no more, is the rule of
+wall limit has two attempts counted for the one and one for the other. A person who retries an
+item sets all its counts back. ``not_installed`` has no rule: it is a fault of the host, not an
+attempt at the item, and the driver gives the item back. Five workers, then no more, is the rule of
 GASpy (Tran & Ulissi 2018).
 """
 
@@ -20,10 +20,10 @@ DEPENDENCY_FAILED = "need_failed"
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a failure of one class may happen, and what the next try does differently.
+    """How often a failure of one class may happen, and what the next attempt does differently.
 
-    ``attempts`` counts the first one: 1 is never tried again. ``resumes`` lets the next try go on
-    from the last geometry, ``larger_memory`` gives it to the next larger memory class.
+    ``attempts`` counts the first one: with 1 there is no second. ``resumes`` lets the next one
+    start from the last geometry, ``larger_memory`` gives it to the next larger memory class.
     """
 
     attempts: int
@@ -49,7 +49,7 @@ _UNKNOWN = RetryRule(attempts=1)  # fail closed: what nobody has thought about i
 
 @dataclass(frozen=True)
 class AfterFailure:
-    """Where a failure leads: the item's state, its counts by class, its memory class."""
+    """An item after a failure: its state, its failures by class, its memory class."""
 
     state: Literal["queued", "failed"]
     failures: dict[str, int]
@@ -57,7 +57,7 @@ class AfterFailure:
 
 
 def retry_rule(failure: str) -> RetryRule:
-    """Return the rule of a class; one that is not known is never tried again."""
+    """Return the rule of a class; an unknown class is never repeated."""
     return POLICY.get(failure, _UNKNOWN)
 
 

@@ -1,4 +1,8 @@
-"""The steps of relaxations as they are done: what a page shows, and where another try goes on."""
+"""Record the steps of relaxations while they run, and read them.
+
+They draw the curve of a running calculation, and their last geometry is where the next attempt
+resumes.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True)
 class ReportedStep:
-    """A step of a running try, with the geometry there as structure text."""
+    """A step of a running attempt, with the geometry there as structure text."""
 
     item: str
     level: str
@@ -35,30 +39,30 @@ class ReportedStep:
 
     @property
     def key(self) -> AttemptKey:
-        """Return the try that it is of."""
+        """Return the key of its attempt."""
         return self.item, self.level, self.token
 
 
-def record_reported_steps(db: Database, told: Sequence[ReportedStep]) -> set[AttemptKey]:
-    """Store steps and the last geometry of tries that are running; return which of them are.
+def record_reported_steps(db: Database, reported: Sequence[ReportedStep]) -> set[AttemptKey]:
+    """Store steps and the last geometry of running attempts; return which of them are running.
 
-    What is told of a try that has ended, or of one of another database, is left out.
+    Steps of an attempt that has ended, or that is of another database, are ignored.
     """
-    by_try: dict[AttemptKey, list[ReportedStep]] = {}
-    for one in told:
-        by_try.setdefault(one.key, []).append(one)
+    by_attempt: dict[AttemptKey, list[ReportedStep]] = {}
+    for one in reported:
+        by_attempt.setdefault(one.key, []).append(one)
     running: set[AttemptKey] = set()
     with db.write() as session:
-        for key, steps in sorted(by_try.items()):
+        for key, steps in sorted(by_attempt.items()):
             last = max(steps, key=lambda one: (one.step.at, one.step.step))
-            if _moved_on(session, key, last.structure):
+            if _set_geometry(session, key, last.structure):
                 running.add(key)
                 store_steps(session, key, [one.step for one in steps])
     return running
 
 
 def store_steps(session: Session, key: AttemptKey, steps: Iterable[Step]) -> None:
-    """Store steps of a try that is recorded; what is told twice counts once."""
+    """Store steps of a recorded attempt; a step that is reported twice is stored once."""
     item, level, token = key
     rows = [
         CalculationStepRow(
@@ -77,19 +81,19 @@ def store_steps(session: Session, key: AttemptKey, steps: Iterable[Step]) -> Non
 
 
 def delete_steps(session: Session, key: AttemptKey) -> None:
-    """Delete the steps of a try that is taken back."""
+    """Delete the steps of an attempt that is taken back."""
     session.execute(delete(CalculationStepRow).where(_of(key)))
 
 
 def steps_of(db: Database, key: AttemptKey) -> list[Step]:
-    """Return the steps of one try in their order."""
+    """Return the steps of one attempt in their order."""
     query = select(CalculationStepRow).where(_of(key)).order_by(CalculationStepRow.step)
     with db.read() as session:
         return [_step(row) for row in session.scalars(query)]
 
 
 def running_steps(db: Database) -> dict[tuple[str, str], Step]:
-    """Return the last step of each running try, by item and level."""
+    """Return the last step of each running attempt, by item and level."""
     newest = (
         select(
             CalculationStepRow.item,
@@ -97,7 +101,7 @@ def running_steps(db: Database) -> dict[tuple[str, str], Step]:
             CalculationStepRow.token,
             func.max(CalculationStepRow.step).label("step"),
         )
-        .join(CalculationRow, _same_try())
+        .join(CalculationRow, _same_attempt())
         .where(CalculationRow.state == "running")
         .group_by(CalculationStepRow.item, CalculationStepRow.level, CalculationStepRow.token)
     )
@@ -113,7 +117,7 @@ def running_steps(db: Database) -> dict[tuple[str, str], Step]:
 
 
 def first_fmax(db: Database, item: str, level: str) -> float:
-    """Return the largest force (eV/Å) at a start of an item's tries; 0 where none is known."""
+    """Return the largest force (eV/Å) at the start of an item's attempts, 0 without a record."""
     query = select(func.max(CalculationStepRow.fmax)).where(
         CalculationStepRow.item == item,
         CalculationStepRow.level == level,
@@ -123,8 +127,8 @@ def first_fmax(db: Database, item: str, level: str) -> float:
         return session.scalar(query) or 0.0
 
 
-def _moved_on(session: Session, key: AttemptKey, structure: str) -> bool:
-    """Set the geometry of a try and tell whether it runs."""
+def _set_geometry(session: Session, key: AttemptKey, structure: str) -> bool:
+    """Set the geometry of an attempt if it is running, and return whether it is."""
     item, level, token = key
     statement = (
         update(CalculationRow)
@@ -140,7 +144,7 @@ def _moved_on(session: Session, key: AttemptKey, structure: str) -> bool:
     return session.execute(statement).first() is not None
 
 
-def _same_try() -> ColumnElement[bool]:
+def _same_attempt() -> ColumnElement[bool]:
     return and_(
         CalculationRow.item == CalculationStepRow.item,
         CalculationRow.level == CalculationStepRow.level,

@@ -17,7 +17,7 @@ _READS = ("select", "with", "values", "explain")
 
 @dataclass(frozen=True)
 class SelectResult:
-    """The columns and the first rows of an answer; ``more`` tells that the limit cut it."""
+    """The columns and the first rows of an answer; ``more`` is true where the limit cut it."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]

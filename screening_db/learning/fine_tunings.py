@@ -1,4 +1,4 @@
-"""Record fine-tunings: what went in, what came of it, and what the gate said."""
+"""Record fine-tunings: their inputs, their checkpoints, and the verdict of the gate."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _SHORT = 12
 
 @dataclass(frozen=True)
 class FineTuningSpec:
-    """What goes into a fine-tuning; equal ones are one fine-tuning."""
+    """The inputs of a fine-tuning; equal inputs are one fine-tuning."""
 
     campaign: str
     model: str
@@ -31,17 +31,17 @@ class FineTuningSpec:
 
     @property
     def id(self) -> str:
-        """Return the SHA-256 of what goes in."""
+        """Return the SHA-256 of the inputs."""
         return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()
 
 
 def record_fine_tuning(
     db: Database, tuning: FineTuningSpec, *, n_labels: int, folder: str = ""
 ) -> FineTuningRow:
-    """Store that a fine-tuning runs, and return it as it stands.
+    """Store that a fine-tuning runs, and return its row.
 
-    One that runs is gone on with. One that failed is tried again, in its folder. One that was
-    judged is left as it is: the caller sees its state and checkpoint.
+    One that runs is continued. One that failed is attempted again, in its folder. One that was
+    judged is unchanged: the caller sees its state and checkpoint.
     """
     with db.write() as session:
         now = database_time(session)

@@ -88,7 +88,7 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
     """Return the labels of a campaign that may be trained on and were verified after ``since``.
 
     They are those that ``training_labels`` takes: of the campaign's level of verification and its
-    settings, converged and without a flag, whichever campaign asked for them. ``since`` is in
+    settings, converged and without a flag, whichever campaign requested them. ``since`` is in
     seconds since 1970 (UTC), None counts all; a label without a recorded calculation is older than
     any time.
     """
@@ -139,7 +139,7 @@ def _require_level(db: Database, level: str, level_hash: str) -> None:
     if recorded.level_hash != level_hash:
         raise DatabaseError(
             f"labels are trained on at the level they were computed at; {level} is recorded in "
-            f"{db.where} with hash {recorded.level_hash[:12]} and was asked for with "
+            f"{db.where} with hash {recorded.level_hash[:12]} and was requested with "
             f"{level_hash[:12]}; verify again under another level name"
         )
 
@@ -173,7 +173,7 @@ def _refusal(row: LabelRow, level: str, level_hash: str) -> str:
             f"and the training set is of {level_hash[:12]}"
         )
     if not row.converged:
-        return f"not converged: {row.fmax:.3f} eV/Å are left"
+        return f"not converged: {row.fmax:.3f} eV/Å remain"
     if not row.trainable or row.flags:
         return f"anomaly: {', '.join(row.flags) or 'not trainable'}"
     return ""

@@ -1,4 +1,4 @@
-"""Record the rounds of a campaign's loop: one row for each, whatever becomes of its process."""
+"""Record the rounds of a campaign's loop: one row for each, which outlives its process."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,7 +12,7 @@ from screening_db.tables.learning import RoundRow, Verdict
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round has cost, found and gained so far; None is what was not measured.
+    """The costs and results of a round so far; None where nothing was measured.
 
     ``spent`` is in the unit of the round's budget; errors in eV; coverage is the share of 90 %
     intervals that hold their label.
@@ -38,9 +38,9 @@ class RoundResult:
 def begin_round(
     db: Database, campaign: str, *, budget: float, checkpoint_before: str | None = None
 ) -> RoundRow:
-    """Begin the next round of a campaign, or go on with the one that was not ended.
+    """Begin the next round of a campaign, or continue the one that was not ended.
 
-    A round that is gone on with keeps its budget, start and first checkpoint.
+    A continued round keeps its budget, start and first checkpoint.
     """
     with db.write() as session:
         last = _last(session, campaign)
@@ -58,7 +58,7 @@ def begin_round(
 
 
 def update_round(db: Database, campaign: str, number: int, numbers: RoundResult) -> None:
-    """Store what a running round has come to so far.
+    """Store the result of a running round so far.
 
     Raises:
         DatabaseError: the round does not run.
@@ -71,9 +71,9 @@ def update_round(db: Database, campaign: str, number: int, numbers: RoundResult)
 def end_round(
     db: Database, campaign: str, number: int, numbers: RoundResult, *, stopped: str = ""
 ) -> None:
-    """End a round with what it came to; ending it again changes nothing.
+    """End a round with its result; ending it again changes nothing.
 
-    ``stopped`` says why the loop ends here, and is empty where it goes on.
+    ``stopped`` says why the loop ends here, and is empty where it continues.
 
     Raises:
         DatabaseError: there is no such round.
@@ -117,6 +117,6 @@ def _store(session: Session, campaign: str, number: int, values: dict[str, objec
 
 def _not_running(db: Database, campaign: str, number: int) -> DatabaseError:
     return DatabaseError(
-        f"numbers are those of a round that runs; round {number} of campaign {campaign} does not "
+        f"a result is stored while its round runs; round {number} of campaign {campaign} does not "
         f"run in {db.where}; begin one first"
     )

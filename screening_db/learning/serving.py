@@ -34,7 +34,7 @@ def promotions(db: Database, model: str) -> list[PromotionRow]:
 
 
 def recorded_checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
-    """Return the checkpoints known for a model or for all, parents before their children."""
+    """Return the checkpoints recorded for a model or for all, parents before their children."""
     query = select(CheckpointRow).order_by(CheckpointRow.model, CheckpointRow.sha256)
     if model is not None:
         query = query.where(CheckpointRow.model == model)
@@ -69,7 +69,7 @@ def promote(
     expected: str | None,
     force: bool = False,
 ) -> None:
-    """Let a checkpoint serve a model from now on; one that serves already is left so.
+    """Let a checkpoint serve a model from now on; one that serves already is unchanged.
 
     ``expected`` is what the promoter took to be serving: None, or the first checkpoint of the
     model, where nothing was promoted before. With ``force`` a person's promotion passes where the
@@ -92,7 +92,7 @@ def previous_checkpoint(db: Database, model: str) -> str:
     """Return the hash of the checkpoint that ``roll_back`` would let serve.
 
     Raises:
-        DatabaseError: no other one is known to have served before.
+        DatabaseError: no other one is recorded to have served before.
     """
     with db.read() as session:
         return _before(session, model)
@@ -108,7 +108,7 @@ def roll_back(
     """Let the checkpoint serve again that served before, and return its hash.
 
     Twice goes back two. ``rankings`` of campaigns are restored in the same transaction. Where
-    ``expected`` is given, the model is left as it is if another checkpoint serves by now.
+    ``expected`` is given, the model is unchanged if another checkpoint serves by now.
 
     Raises:
         DatabaseError: nothing served before, or another checkpoint serves than was expected.
@@ -194,7 +194,7 @@ def _is_first(session: Session, model: str, sha256: str) -> bool:
 
 
 def _before(session: Session, model: str) -> str:
-    """Return what served before what serves now, with what was rolled back left out."""
+    """Return the checkpoint that served before the present one; rolled back ones do not count."""
     log = _log(session, model)
     served: list[str | None] = [line.previous_sha256 for line in log[:1]]
     for line in log:
@@ -276,9 +276,9 @@ def _named(sha256: str | None) -> str:
 def _parents_first(rows: list[CheckpointRow]) -> list[CheckpointRow]:
     """Order checkpoints so that each comes after the one that it was fine-tuned from."""
     by_parent: dict[str | None, list[CheckpointRow]] = {}
-    known = {row.sha256 for row in rows}
+    recorded = {row.sha256 for row in rows}
     for row in rows:
-        parent = row.parent_sha256 if row.parent_sha256 in known else None
+        parent = row.parent_sha256 if row.parent_sha256 in recorded else None
         by_parent.setdefault(parent, []).append(row)
     ordered: list[CheckpointRow] = []
     waiting = by_parent.get(None, [])[::-1]

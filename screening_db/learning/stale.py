@@ -1,4 +1,4 @@
-"""Which predictions of a campaign are of a superseded checkpoint, and matter."""
+"""Find the predictions of a campaign that a superseded checkpoint made and that matter."""
 
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
@@ -21,7 +21,7 @@ def stale_predictions(
     """Return the ids of the candidates that the serving checkpoint has yet to predict, in order.
 
     Those matter that were kept, ranked or queued by any ranking of the campaign: its contenders.
-    ``checkpoint_sha256`` asks for another checkpoint than the serving one. Where nothing was
+    ``checkpoint_sha256`` names another checkpoint than the serving one. Where nothing was
     promoted, nothing is stale.
     """
     wanted = checkpoint_sha256 or serving_sha256(db, model_of_campaign(db, campaign))

@@ -33,10 +33,10 @@ class FunnelCount:
 
 @dataclass(frozen=True)
 class StoredContents:
-    """What a campaign holds, as far as it was run: ids, and for bulks their formulas too.
+    """The ids that a campaign holds, as far as it was run, and the formulas of its bulks.
 
     ``processed`` are the placements that were refused, or predicted by the checkpoint and at the
-    level that were asked for.
+    level that were named.
     """
 
     bulks: dict[str, str]

@@ -150,7 +150,7 @@ def reference_energies(
 def attempted_candidates(
     db: Database, campaign: str, *, except_own: bool = False
 ) -> frozenset[str]:
-    """Return the campaign's candidates that have a label or were tried at its label level.
+    """Return the campaign's candidates that have a label or were attempted at its label level.
 
     An attempt counts from its lease on, also one that failed. ``except_own`` leaves out what the
     campaign queued itself, so that a choice that is made again, after a kill, is the same.

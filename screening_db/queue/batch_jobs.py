@@ -1,9 +1,9 @@
 """Jobs of a batch system outlive the process that submitted them, and so do their leases.
 
 Where a lease's job runs is recorded before it is submitted. When the lease runs out, because that
-process ended, the item is not free: the next process that watches the same place takes the lease
-over, with its token, and collects what the job found. Only a job that nobody asked about for
-``JOB_GRACE_S`` is given up as killed.
+process ended, the item is not free: the next process with the same location takes the lease over,
+with its token, and collects the job's result. Only a job that no process asked about for
+``JOB_GRACE_S`` counts as killed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,31 +20,31 @@ JOB_GRACE_S = 7 * 86_400.0  # longer than a weekend without anyone to start a dr
 
 
 def record_jobs(db: Database, jobs: Mapping[Lease, str]) -> None:
-    """Record where the job of each lease runs: ``place#name``, as its own system understands it.
+    """Record where the job of each lease runs: ``location#name``, as its own system understands it.
 
     Raises:
-        DatabaseError: a job has no place.
+        DatabaseError: a job has no location.
     """
     if not all(jobs.values()):
-        raise DatabaseError("a job has a place and a name, got an empty one; name each")
+        raise DatabaseError("a job has a location and a name, got an empty one; name each")
     with db.write() as session:
         for lease, job in jobs.items():
             session.execute(update(CalculationRow).where(*_is(lease)).values(job=job))
 
 
-def take_over_jobs(db: Database, level: str, place: str, lease_s: float) -> list[Lease]:
-    """Renew the leases that ran out and have jobs at ``place``, for the caller, and return them.
+def take_over_jobs(db: Database, level: str, location: str, lease_s: float) -> list[Lease]:
+    """Renew the leases that ran out and have jobs at ``location``, for the caller, and return them.
 
     Of two that ask at once each lease goes to one.
     """
     with db.write() as session:
         now = database_time(session)
-        left = (
+        expired = (
             select(QueueRow.item)
-            .where(LEASED, QueueRow.level == level, QueueRow.lease_until < now, _job_at(place))
+            .where(LEASED, QueueRow.level == level, QueueRow.lease_until < now, _job_at(location))
             .with_for_update(skip_locked=True)
         )
-        items = list(session.scalars(left))
+        items = list(session.scalars(expired))
         for item in items:
             session.execute(
                 update(QueueRow)
@@ -63,16 +63,16 @@ def hand_over_jobs(db: Database, leases: Sequence[Lease]) -> None:
             update_leased(session, lease, {QueueRow.lease_until.key: now - 1.0})
 
 
-def jobs_running(db: Database, level: str, place: str) -> int:
-    """Return how many leased items of a level have jobs at ``place``, whoever watches them."""
+def jobs_running(db: Database, level: str, location: str) -> int:
+    """Return how many leased items of a level have jobs at ``location``, whoever watches them."""
     with db.read() as session:
-        query = select(QueueRow.item).where(LEASED, QueueRow.level == level, _job_at(place))
+        query = select(QueueRow.item).where(LEASED, QueueRow.level == level, _job_at(location))
         return len(list(session.scalars(query)))
 
 
 def lost_for_good(now: float) -> ColumnElement[bool]:
     """Return the condition that nobody will report on a lease that ran out by ``now``."""
-    has_job = _tries().where(CalculationRow.job != "").exists()
+    has_job = _running_attempt().where(CalculationRow.job != "").exists()
     return ~has_job | (QueueRow.lease_until < now - JOB_GRACE_S)
 
 
@@ -81,12 +81,16 @@ def _leases(session: Session, level: str, items: Sequence[str]) -> list[Lease]:
     return [lease_from(row) for row in session.execute(query.order_by(QueueRow.item))]
 
 
-def _job_at(place: str) -> ColumnElement[bool]:
-    return _tries().where(CalculationRow.job.startswith(f"{place}#", autoescape=True)).exists()
+def _job_at(location: str) -> ColumnElement[bool]:
+    return (
+        _running_attempt()
+        .where(CalculationRow.job.startswith(f"{location}#", autoescape=True))
+        .exists()
+    )
 
 
-def _tries() -> Select[tuple[str]]:
-    """Select the try that a leased item is in."""
+def _running_attempt() -> Select[tuple[str]]:
+    """Select the running attempt of a leased item."""
     return select(CalculationRow.item).where(
         CalculationRow.item == QueueRow.item,
         CalculationRow.level == QueueRow.level,

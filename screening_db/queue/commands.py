@@ -1,7 +1,7 @@
-"""What a person orders of items in the queue: hold, release, retry, cancel, another priority.
+"""Commands on items of the queue: hold, release, retry, cancel, set a priority.
 
-An order is carried out where the item's state allows it and is one transaction. Items whose state
-does not allow it are left as they are and named with the reason.
+A command changes the items whose state allows it, in one transaction. The others are unchanged and
+are returned with the reason.
 """
 
 import math
@@ -89,31 +89,31 @@ def _is_converged(session: Session, row: QueueRow) -> bool:
 
 def hold(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
     """Keep items that nobody has begun from being claimed."""
-    return _carry_out(db, keys, _HOLD, _set_held)
+    return _apply(db, keys, _HOLD, _set_held)
 
 
 def release_held(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
-    """Let items go on that were held."""
-    return _carry_out(db, keys, _RELEASE, _set_going)
+    """Let held items be claimed again."""
+    return _apply(db, keys, _RELEASE, _set_queued)
 
 
 def retry(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
-    """Put failed, cancelled and unconverged items back, with all their tries before them.
+    """Queue failed, cancelled and unconverged items again, with no failures counted.
 
-    One that ended at its step limit goes on from there: from its start it would end there again.
-    With an adslab what it needs is tried again, and with a slab or molecule the adslabs that
-    failed for want of it.
+    One that ended at its step limit resumes there: from its start it would end there again. With an
+    adslab its failed dependencies are retried, and with a slab or molecule the adslabs that failed
+    because of it.
     """
-    return _carry_out(db, keys, _RETRY, _set_anew, is_done=_is_converged)
+    return _apply(db, keys, _RETRY, _set_anew, is_done=_is_converged)
 
 
 def cancel(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
-    """Take items out of the queue; of one that is being calculated the result is refused."""
-    return _carry_out(db, keys, _CANCEL, _set_cancelled)
+    """Take items out of the queue; the result of one that is being calculated is refused."""
+    return _apply(db, keys, _CANCEL, _set_cancelled)
 
 
 def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> CommandResult:
-    """Give adslabs another priority, the larger first; what they need goes along with them.
+    """Give adslabs another priority, the larger first; their dependencies follow.
 
     Raises:
         DatabaseError: the priority is not a finite number.
@@ -124,10 +124,10 @@ def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Comm
     def change(session: Session, row: QueueRow, now: float) -> None:
         _store(session, row, priority=priority)
 
-    return _carry_out(db, keys, _PRIORITY, change)
+    return _apply(db, keys, _PRIORITY, change)
 
 
-def _carry_out(
+def _apply(
     db: Database,
     keys: Sequence[ItemKey],
     refusals: dict[str, str],
@@ -166,17 +166,17 @@ def _set_held(session: Session, row: QueueRow, now: float) -> None:
     _store(session, row, state="held")
 
 
-def _set_going(session: Session, row: QueueRow, now: float) -> None:
+def _set_queued(session: Session, row: QueueRow, now: float) -> None:
     """Queue an item; an adslab waits until ``resolve_waiting`` finds its dependencies done."""
-    _store(session, row, state="waiting" if _has_needs(session, row) else "queued")
+    _store(session, row, state="waiting" if _has_dependencies(session, row) else "queued")
 
 
 def _set_anew(session: Session, row: QueueRow, now: float) -> None:
     goes_on = row.error_class == IONS_NOT_CONVERGED or _has_result(session, row)
     error_class = IONS_NOT_CONVERGED if goes_on else ""
     _store(session, row, failures={}, error_class=error_class, error_message="")
-    _set_going(session, row, now)
-    for other in _bound_to(session, row):  # ends, because each of them is set going by this
+    _set_queued(session, row, now)
+    for other in _linked_items(session, row):  # ends, because each of them is set going by this
         _set_anew(session, other, now)
 
 
@@ -188,8 +188,8 @@ def _set_cancelled(session: Session, row: QueueRow, now: float) -> None:
         delete_dependencies(session, row.level, [row.item])
 
 
-def _bound_to(session: Session, row: QueueRow) -> list[QueueRow]:
-    """Return what ended with an item: the needs of an adslab, the adslabs in want of a need."""
+def _linked_items(session: Session, row: QueueRow) -> list[QueueRow]:
+    """Return the failed dependencies of an adslab, or the adslabs that failed with a dependency."""
     query = select(QueueRow).where(QueueRow.level == row.level)
     if row.kind == "adslab":
         needs = select(QueueDependencyRow.needs).where(
@@ -208,7 +208,7 @@ def _bound_to(session: Session, row: QueueRow) -> list[QueueRow]:
     return list(session.scalars(query.order_by(QueueRow.item)))
 
 
-def _has_needs(session: Session, row: QueueRow) -> bool:
+def _has_dependencies(session: Session, row: QueueRow) -> bool:
     needs = select(QueueDependencyRow.item).where(
         QueueDependencyRow.item == row.item, QueueDependencyRow.level == row.level
     )

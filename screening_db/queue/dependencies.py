@@ -1,7 +1,7 @@
-"""What adslabs need before they can be calculated: clean slabs and gas molecules, each once.
+"""The dependencies of adslabs: clean slabs and gas molecules, each computed once.
 
-An adslab whose needs are recorded waits until each of them has an energy at its level. What it
-needs is an item of the queue like itself, as urgent as the most urgent adslab that needs it, and
+An adslab whose dependencies are recorded waits until each has an energy at its level. A dependency
+is an item of the queue like itself, as urgent as the most urgent adslab that needs it, and
 is not queued where its energy is recorded already.
 """
 
@@ -61,7 +61,7 @@ def record_dependencies(
     """Record what adslabs need, by candidate id, and let them wait for what has no energy yet.
 
     Returns how many slabs and molecules that put in the queue. Adslabs that were begun or ended
-    in the meantime are left alone.
+    in the meantime are unchanged.
     """
     new = 0
     with db.write() as session:
@@ -78,9 +78,9 @@ def record_dependencies(
 
 
 def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) -> None:
-    """Store reference energies; the first calculation of each is kept for ever.
+    """Store reference energies; the first calculation of each stays.
 
-    Adslabs of the queue that waited for them go on.
+    Adslabs of the queue that waited for them are queued.
     """
     with db.write() as session:
         upsert(session, references, overwrite=False)
@@ -89,7 +89,7 @@ def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) ->
 
 
 def resolve_waiting(session: Session, level: str) -> None:
-    """Let adslabs go on that have all they need, and fail those whose need has failed.
+    """Queue waiting adslabs whose dependencies are done; fail those with one that failed.
 
     Called wherever energies or states change, and at every claim, because two transactions that
     store the last two needs of an adslab at once do not see each other. It waits for nobody.
@@ -151,7 +151,7 @@ def raise_priorities(session: Session, level: str) -> None:
 
 
 def lock_planning(session: Session) -> None:
-    """Let one PostgreSQL session at a time plan and give orders; SQLite has one writer anyway."""
+    """Let one PostgreSQL session at a time plan or command; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
@@ -187,11 +187,11 @@ def _need_items(
     needs: Mapping[str, Collection[Dependency]],
 ) -> list[QueueRow]:
     """Return the queue items of the needs that have no energy yet."""
-    asked_by: dict[Dependency, QueueRow] = {}
+    needed_by: dict[Dependency, QueueRow] = {}
     for row in sorted(adslabs, key=lambda row: (row.priority, row.item)):  # the most urgent last
-        asked_by |= dict.fromkeys(needs[row.item], row)
-    known = _with_energy(session, level)
-    structures = _slab_hashes(session, [need.item for need in asked_by if need.kind == "slab"])
+        needed_by |= dict.fromkeys(needs[row.item], row)
+    computed = _with_energy(session, level)
+    structures = _slab_hashes(session, [need.item for need in needed_by if need.kind == "slab"])
     return [
         QueueRow(
             item=need.item,
@@ -202,8 +202,8 @@ def _need_items(
             why="needed",
             structure_sha256=structures.get(need.item, ""),
         )
-        for need, row in sorted(asked_by.items(), key=lambda asked: asked[0])
-        if need not in known
+        for need, row in sorted(needed_by.items(), key=lambda pair: pair[0])
+        if need not in computed
     ]
 
 
@@ -255,7 +255,7 @@ def _hopeless(level: str) -> Select[tuple[str, str, QueueState, str]]:
 
 
 def _ready(level: str) -> Select[tuple[str]]:
-    """Select waiting adslabs of whose needs none is left in the queue."""
+    """Select waiting adslabs whose dependencies have all converged or left the queue."""
     need = aliased(QueueRow)
     missing = (
         select(need.item)

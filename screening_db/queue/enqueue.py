@@ -27,7 +27,7 @@ WAITING = ("queued", "waiting", "held")
 def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
     """Put calculations in the queue and return how many are new.
 
-    One that is there in whatever state, or that has a label at its level, is left as it is. The
+    One that is there in any state, or that has a label at its level, is unchanged. The
     hash of each structure is kept, so that one that is changed later is found out.
     """
     with db.write() as session:

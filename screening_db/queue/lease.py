@@ -1,4 +1,4 @@
-"""What a worker holds, and changes of an item that need its lease or end it."""
+"""Leases, and the changes of an item that need its lease or end it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,16 +44,16 @@ class Lease:
 
     @property
     def resumes(self) -> bool:
-        """Tell whether this try goes on from the last geometry of the one before."""
+        """Return whether this attempt starts from the last geometry of the one before."""
         return retry_rule(self.last_failure).resumes
 
     @property
     def key(self) -> AttemptKey:
-        """Return the key of the try that this lease is."""
+        """Return the key of the attempt under this lease."""
         return self.item, self.level, self.token
 
 
-# What a lease says of its item, in the order of its fields.
+# The columns of a lease, in the order of its fields.
 LEASE_COLUMNS = (
     QueueRow.item,
     QueueRow.level,

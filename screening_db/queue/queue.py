@@ -81,7 +81,9 @@ def claim(
             # the order of the words is that of the work: slab, gas, adslab
             .order_by(QueueRow.priority.desc(), QueueRow.kind.desc(), QueueRow.item)
             .limit(batch)
-            .with_for_update(skip_locked=True)  # of no meaning, and left out, on SQLite
+            .with_for_update(
+                skip_locked=True
+            )  # SQLite has one writer: SQLAlchemy leaves it out there
         )
         if memory_class is not None:
             ready = ready.where(QueueRow.memory_class <= memory_class)
@@ -141,9 +143,9 @@ def complete_reference(
     energy: ReferenceEnergyRow,
     provenance: Provenance | None = None,
 ) -> bool:
-    """Store the energy of a clean slab or molecule, end its lease, and let its adslabs go on.
+    """Store the energy of a clean slab or molecule, and end its lease.
 
-    Returns False, and notes it, where the lease was lost or the result came back before.
+    Adslabs that waited for it alone are queued. Returns False, and notes it, where the lease was lost or the result came back before.
     """
     if (energy.kind, energy.item, energy.level) != (lease.kind, lease.item, lease.level):
         raise DatabaseError(
@@ -173,7 +175,7 @@ def fail(
 ) -> QueueState | None:
     """End a lease without a result, and return the state that the policy gives the item.
 
-    ``times`` counts the tries that failed in this way under the one lease. Returns None, and
+    ``times`` counts the attempts that failed in this way under the one lease. Returns None, and
     notes it, where the lease was lost.
     """
     with db.write() as session:
@@ -199,10 +201,10 @@ def fail(
 def release(
     db: Database, leases: Sequence[Lease], why: str = "", provenance: Provenance | None = None
 ) -> int:
-    """Give back calculations, and return how many; none counts as a try of its item.
+    """Give back calculations, and return how many; none counts as an attempt at its item.
 
     Without ``why`` they were not begun, and it is as if they had not been claimed. Of those that
-    were begun the record of the try stays, cancelled for that reason.
+    were begun the record of the attempt stays, cancelled for that reason.
     """
     given_back = 0
     with db.write() as session:

@@ -1,4 +1,4 @@
-"""Look at the queue as people do: by campaign, by the beginning of an id, by an SQL condition."""
+"""Read the queue by campaign, by the beginning of an id, or by an SQL condition."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _REFUSED = {"--": "a comment", "/*": "a comment", ";": "a semicolon", "'": "an o
 
 @dataclass(frozen=True)
 class QueueItem:
-    """One line of the view ``verification_queue``; what a slab or molecule lacks is None."""
+    """One line of the view ``verification_queue``; what only adslabs have is None elsewhere."""
 
     item: str
     kind: str
@@ -56,7 +56,7 @@ class QueueItem:
 
     @property
     def key(self) -> ItemKey:
-        """Return what an order names it by."""
+        """Return its key, by which commands name it."""
         return self.item, self.level
 
 
@@ -139,7 +139,7 @@ def queue_items_by_id(
     """
     found: dict[ItemKey, QueueItem] = {}
     for name in names:
-        found |= {item.key: item for item in _called(db, name, level)}
+        found |= {item.key: item for item in _by_name(db, name, level)}
     return list(found.values())
 
 
@@ -151,7 +151,7 @@ def _count(db: Database, campaign: str, condition: str) -> int:
         return int(session.execute(query, {"campaign": campaign}).scalar_one())
 
 
-def _called(db: Database, name: str, level: str | None) -> list[QueueItem]:
+def _by_name(db: Database, name: str, level: str | None) -> list[QueueItem]:
     query = text(
         f"SELECT {_COLUMNS} FROM verification_queue "
         "WHERE (item = :name OR substr(item, 1, :length) = :name) "
@@ -227,7 +227,7 @@ def waiting_adslabs(db: Database, campaign: str) -> int:
 def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]:
     """Return the campaign's candidates whose calculation converged after ``since``.
 
-    Times are seconds since 1970, UTC, as workers told them.
+    Times are seconds since 1970, UTC, as workers reported them.
     """
     query = (
         select(CampaignItemRow.item_id)

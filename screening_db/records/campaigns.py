@@ -22,7 +22,7 @@ from screening_db.tables.verification import QueueRow
 
 
 def record_campaign(db: Database, campaign: CampaignRow) -> None:
-    """Store a campaign, or go on with the one of the same name and the same configuration.
+    """Store a campaign, or continue the one of the same name and the same configuration.
 
     Raises:
         DatabaseError: the name was run with another configuration, level, checkpoint or seed.

@@ -34,7 +34,7 @@ def record_slabs(db: Database, slabs: Sequence[SlabRow]) -> None:
 
 
 def record_adsorbates(db: Database, adsorbates: Sequence[AdsorbateRow]) -> None:
-    """Store adsorbates; a name stands for one structure for ever, because pairs are named by it.
+    """Store adsorbates; a name always means one structure, because pairs are named by it.
 
     Raises:
         DatabaseError: the name is there with another structure.
@@ -55,7 +55,7 @@ def record_adsorbates(db: Database, adsorbates: Sequence[AdsorbateRow]) -> None:
 
 
 def record_level(db: Database, level: LevelOfTheoryRow) -> None:
-    """Store a level of theory; a name stands for one hash for ever.
+    """Store a level of theory; a name always means one hash.
 
     Raises:
         DatabaseError: the name is there with other settings, or the settings under another name.

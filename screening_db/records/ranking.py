@@ -31,18 +31,18 @@ _WHY = "outside the model's domain"  # where a predictor gave no reason
 
 @dataclass(frozen=True)
 class VerificationRequests:
-    """The candidates that a campaign has asked verification for, by what may become of them.
+    """The candidates that a campaign has requested verification for.
 
-    ``waiting`` are its own that nobody has begun and no person holds: they may be taken back.
+    ``waiting`` are its own that nobody has begun and no person holds: they may be withdrawn.
     """
 
-    begun: frozenset[str]  # held, computed or being computed, or first asked by another campaign
+    begun: frozenset[str]  # held, computed or being computed, or first queued by another campaign
     waiting: frozenset[str]
 
 
 @dataclass(frozen=True)
 class CampaignRanking:
-    """All that a campaign is once it is ranked by ``checkpoint_sha256``."""
+    """A complete ranking of a campaign by the checkpoint ``checkpoint_sha256``."""
 
     campaign: str
     checkpoint_sha256: str
@@ -100,10 +100,10 @@ def set_terminal_states(
 
 
 def verification_requests(db: Database, campaign: str) -> VerificationRequests:
-    """Return what a campaign has asked verification for so far."""
+    """Return the verifications that a campaign has requested so far."""
     find_campaign(db, campaign)
     with db.read() as session:
-        return _asked(session, session.get_one(CampaignRow, campaign))
+        return _requests(session, session.get_one(CampaignRow, campaign))
 
 
 def replace_ranking(db: Database, ranking: CampaignRanking) -> None:
@@ -153,7 +153,7 @@ def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) 
     """Let what waits follow the ranking: some leaves, some comes, all have their new priority."""
     level = campaign.verified_at
     wanted = {row.item for row in ranking.queued}
-    waiting = _asked(session, campaign).waiting
+    waiting = _requests(session, campaign).waiting
     withdraw(session, campaign.name, level, sorted(waiting - wanted))
     for row in ranking.queued:
         session.execute(
@@ -174,7 +174,7 @@ def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) 
 
 def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
     """Give each contender the one state that the checkpoint and the ranking make of it."""
-    begun = sorted(_asked(session, campaign).begun)
+    begun = sorted(_requests(session, campaign).begun)
     wanted = [row.item for row in ranking.queued]
     contenders = (
         update(CampaignItemRow)
@@ -189,7 +189,7 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRankin
             state="out_of_domain", reason=reason.scalar_subquery()
         )
     )
-    for ids in batches(begun):  # it was asked for, whatever the model makes of it now
+    for ids in batches(begun):  # a request stays, whatever the new ranking says
         session.execute(
             contenders.where(CampaignItemRow.item_id.in_(ids)).values(state="predicted", reason="")
         )
@@ -227,7 +227,7 @@ def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[
     )
 
 
-def _asked(session: Session, campaign: CampaignRow) -> VerificationRequests:
+def _requests(session: Session, campaign: CampaignRow) -> VerificationRequests:
     level = campaign.verified_at
     queued = list(
         session.scalars(

@@ -68,7 +68,7 @@ class FineTuningRow(Base):
     checkpoint_sha256: Mapped[str | None] = mapped_column(
         ForeignKey("checkpoint.sha256"), default=None, index=True
     )
-    folder: Mapped[str] = mapped_column(default="")  # in which it is trained, and goes on
+    folder: Mapped[str] = mapped_column(default="")  # in which it is trained, and resumed
     report: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
     error: Mapped[str] = mapped_column(default="")
     started_at: Mapped[float] = mapped_column(default=0.0)
@@ -76,7 +76,7 @@ class FineTuningRow(Base):
 
 
 class RoundRow(Base):
-    """One turn of a campaign's loop: what it cost, what it found, and what the model gained.
+    """One turn of a campaign's loop: its cost, its findings, and how much the model improved.
 
     Numbers are None as long as nothing was measured.
     """
@@ -105,7 +105,7 @@ class RoundRow(Base):
     failed: Mapped[int] = mapped_column(default=0)
     labels: Mapped[int] = mapped_column(default=0)  # of the campaign at the round's end
     found: Mapped[int] = mapped_column(default=0)  # labels inside the target window
-    # of the round's own labels, by the checkpoint before: what it said before it saw any of them
+    # of the round's own labels, by the checkpoint before the round, which had seen none of them
     mae_new_ev: Mapped[float | None] = mapped_column(default=None)
     coverage_new: Mapped[float | None] = mapped_column(default=None)
     # of labels and hold-out rows that neither checkpoint learnt from, as the gate compared them

@@ -111,7 +111,7 @@ class CheckpointRow(Base):
 class CampaignRow(Base):
     """One campaign file, as it was run.
 
-    ``checkpoint_sha256`` is what its ranking is of; ``screened_with`` stays what it was screened
+    ``checkpoint_sha256`` made its present ranking; ``screened_with`` is the one it was screened
     with, to which its configuration's hash and its chunks belong.
     """
 
@@ -221,13 +221,13 @@ Index(
     "ix_campaign_item_contender",
     CampaignItemRow.campaign,
     CampaignItemRow.item_id,
-    sqlite_where=text("contender = 1"),  # as SQLAlchemy asks it there
+    sqlite_where=text("contender = 1"),  # as SQLAlchemy renders the condition there
     postgresql_where=text("contender"),
 )
 
 
 class RankRow(Base):
-    """Where a pair stands in its campaign, by its lowest placement.
+    """The rank of a pair in its campaign, by its lowest placement.
 
     The key begins with (campaign, rank), so that the first hundred lie beside each other.
     """
@@ -242,7 +242,7 @@ class RankRow(Base):
 
     campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
     rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    rank_group: Mapped[int]  # candidates that cannot be told apart share it
+    rank_group: Mapped[int]  # pairs that the model cannot tell apart share it
     pair_id: Mapped[str]
     candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
     adsorbate: Mapped[str]

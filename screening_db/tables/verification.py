@@ -1,4 +1,4 @@
-"""The rows of verification: the queue, every try, the labels, and their reference energies."""
+"""The rows of verification: the queue, every attempt, the labels, and their reference energies."""
 
 from typing import Any, Literal
 
@@ -29,8 +29,8 @@ class QueueRow(Base, kw_only=True):
 
     An item is an adslab by its candidate id, a clean slab by its slab id, or a gas molecule by
     its name; slabs and molecules are there because adslabs need them. The larger ``priority``
-    goes first and ties go to the lower item. ``campaign`` says who asked first; it may be
-    forgotten while the calculation stays. Others that queued the same candidate say so in their
+    goes first and ties go to the lower item. ``campaign`` queued it first; it may be forgotten
+    while the calculation stays. Others that queued the same candidate say so in their
     ``campaign_item``.
     """
 
@@ -60,7 +60,7 @@ class QueueRow(Base, kw_only=True):
     priority: Mapped[float]
     why: Mapped[QueueReason] = mapped_column(Text)
     state: Mapped[QueueState] = mapped_column(Text, default="queued")
-    attempts: Mapped[int] = mapped_column(default=0)  # every try, also those before a retry
+    attempts: Mapped[int] = mapped_column(default=0)  # all of them, also those before a retry
     failures: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # by class, since then
     memory_class: Mapped[int] = mapped_column(default=0)  # of the node that it needs, 0 the least
     structure_sha256: Mapped[str] = mapped_column(default="")  # when queued; empty where unknown
@@ -118,9 +118,9 @@ Index("ix_queue_need_needs", QueueDependencyRow.level, QueueDependencyRow.needs)
 
 
 class CalculationRow(Base):
-    """One try of one item, from its lease to its end; what it left is told here for ever.
+    """One attempt at one item, from its lease to its end; never deleted once it has begun.
 
-    Times are seconds since 1970, UTC: of the worker where it told them, else of the queue.
+    Times are seconds since 1970, UTC: of the worker where it reported them, else of the queue.
     """
 
     __tablename__ = "calculation"
@@ -152,7 +152,7 @@ class CalculationRow(Base):
 
 
 class CalculationStepRow(Base):
-    """One step of the relaxation of one try; steps count on where a try goes on from another."""
+    """One step of the relaxation of one attempt; a resumed attempt continues the count."""
 
     __tablename__ = "calculation_step"
     __table_args__ = (
@@ -173,7 +173,7 @@ class CalculationStepRow(Base):
 
 
 class CalculationFileRow(Base):
-    """A file that a try left, compressed; ``content`` is None where it was too large to keep."""
+    """A file of an attempt, compressed; ``content`` is None where it was too large to keep."""
 
     __tablename__ = "calculation_file"
     __table_args__ = (
@@ -213,7 +213,7 @@ class LabelRow(Base):
     fmax: Mapped[float]  # eV/Å, largest force at the end
     structure: Mapped[str]  # relaxed
     trainable: Mapped[bool]
-    level_hash: Mapped[str] = mapped_column(default="")  # empty where it was not told
+    level_hash: Mapped[str] = mapped_column(default="")  # empty where it was not reported
     flag_numbers: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)  # [found, limit]
     site_before: Mapped[str] = mapped_column(default="")  # as people say it: bridge Cu-Pt
     site_after: Mapped[str] = mapped_column(default="")
@@ -223,7 +223,7 @@ class LabelRow(Base):
 
 
 class ReferenceEnergyRow(Base):
-    """The energy of a gas molecule or a clean slab at a level, kept for ever."""
+    """The energy of a gas molecule or a clean slab at a level; the first result stays."""
 
     __tablename__ = "reference_energy"
     __table_args__ = (one_of("kind", ReferenceKind),)

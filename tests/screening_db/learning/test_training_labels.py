@@ -55,7 +55,7 @@ def test_the_labels_of_a_level_are_taken_with_the_text_of_where_they_ended(label
     [
         ("a2", "unlike settings: emt had hash ffffffffffff"),
         ("a3", "anomaly: desorbed"),
-        ("a4", "not converged: 0.400 eV/Å are left"),
+        ("a4", "not converged: 0.400 eV/Å remain"),
         ("a5", "another level of theory: gpaw-rpbe, and the training set is of emt"),
     ],
 )

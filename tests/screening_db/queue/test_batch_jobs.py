@@ -102,5 +102,5 @@ def test_of_two_that_take_over_at_once_each_lease_goes_to_one(leased):
 
 def test_a_job_without_a_place_is_refused(leased):
     db, (_, without) = leased
-    with pytest.raises(DatabaseError, match="a job has a place and a name"):
+    with pytest.raises(DatabaseError, match="a job has a location and a name"):
         record_jobs(db, {without: ""})
