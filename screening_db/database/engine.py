@@ -83,7 +83,14 @@ class Database:
 
 
 def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
-    """Open a database and bring its schema to the newest; ``create`` it where there is none.
+    """Open a database and bring its schema to the newest.
+
+    Args:
+        url_or_path: The path of an SQLite file, or ``postgresql://user@host/name``.
+        create: Create the database where there is none.
+
+    Returns:
+        The database; ``close`` it at the end.
 
     Raises:
         DatabaseError: it is no database of ours, has a newer schema, or does not answer; or there

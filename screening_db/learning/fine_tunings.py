@@ -63,7 +63,15 @@ def end_fine_tuning(
     report: Mapping[str, Any] | None = None,
     error: str = "",
 ) -> None:
-    """Store how a fine-tuning ended, with its checkpoint; ending it again alike changes nothing.
+    """Store how a fine-tuning ended; ending it again alike changes nothing.
+
+    Args:
+        db: The database.
+        tuning_id: The id of its inputs.
+        state: ``accepted``, ``rejected`` or ``failed``.
+        checkpoint: The checkpoint that it made; a verdict needs one.
+        report: The numbers of the gate.
+        error: Why it failed.
 
     Raises:
         DatabaseError: it is unknown or ended otherwise, or a verdict comes without a checkpoint.

@@ -67,8 +67,14 @@ def training_labels(
 ) -> LabelSet:
     """Return the labels of a level that may be trained on, in the order of their candidates.
 
-    With ``candidate_ids`` those of these alone, and their labels of other levels are refused by
-    name. Energies of two levels never meet in one target, so the level is given with its hash.
+    Args:
+        db: The database.
+        level: The level of theory, by name.
+        level_hash: Its hash: energies of two levels never meet in one training set.
+        candidate_ids: Only labels of these; those of other levels are then refused by name.
+
+    Returns:
+        The labels (eV) that may be trained on, and the refused ones with the reason.
 
     Raises:
         DatabaseError: the level is not recorded, or with another hash.
@@ -85,12 +91,19 @@ def training_labels(
 
 
 def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLabels:
-    """Return the labels of a campaign that may be trained on and were verified after ``since``.
+    """Count a campaign's labels that may be trained on and were verified after ``since``.
 
-    They are those that ``training_labels`` takes: of the campaign's level of verification and its
-    settings, converged and without a flag, whichever campaign requested them. ``since`` is in
-    seconds since 1970 (UTC), None counts all; a label without a recorded calculation is older than
-    any time.
+    They are those that ``training_labels`` returns: of the campaign's level of verification and its
+    settings, converged and without a flag, whichever campaign requested them.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        since: Seconds since 1970, UTC; None counts all. A label without a recorded calculation is
+            older than any time.
+
+    Returns:
+        The count, and the time of the newest label.
     """
     ended = func.max(CalculationRow.ended_at).label("ended")
     of_label = (

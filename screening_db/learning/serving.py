@@ -71,9 +71,15 @@ def promote(
 ) -> None:
     """Let a checkpoint serve a model from now on; one that serves already is unchanged.
 
-    ``expected`` is what the promoter took to be serving: None, or the first checkpoint of the
-    model, where nothing was promoted before. With ``force`` a person's promotion passes where the
-    gate has rejected the checkpoint, or never judged it.
+    Args:
+        db: The database.
+        model: The model, by the name that campaign files give.
+        checkpoint_sha256: The checkpoint, which is recorded already.
+        why: Who promotes it.
+        report: The numbers that the promotion rests on.
+        expected: The checkpoint that the promoter took to be serving: None, or the first one of the
+            model, where nothing was promoted before.
+        force: Let a person promote one that the gate has rejected or never judged.
 
     Raises:
         DatabaseError: another checkpoint serves than was expected, or this one may not.
@@ -105,10 +111,16 @@ def roll_back(
     expected: str | None = None,
     rankings: Sequence[CampaignRanking] = (),
 ) -> str:
-    """Let the checkpoint serve again that served before, and return its hash.
+    """Let the checkpoint serve again that served before; twice goes back two.
 
-    Twice goes back two. ``rankings`` of campaigns are restored in the same transaction. Where
-    ``expected`` is given, the model is unchanged if another checkpoint serves by now.
+    Args:
+        db: The database.
+        model: The model, by the name that campaign files give.
+        expected: Where given, the checkpoint that must be serving for the rollback to happen.
+        rankings: Rankings of campaigns, restored in the same transaction.
+
+    Returns:
+        The hash of the checkpoint that serves now.
 
     Raises:
         DatabaseError: nothing served before, or another checkpoint serves than was expected.

@@ -60,9 +60,15 @@ class LabelledPrediction:
 def labelled_predictions(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[LabelledPrediction]:
-    """Return the labels of a campaign's placements beside the predictions of its checkpoint.
+    """Return the labels of a campaign's placements beside their predictions.
 
-    Or of another one, ``checkpoint_sha256``; what that has not predicted is left out.
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        checkpoint_sha256: The checkpoint that predicts, by default that of the campaign's ranking.
+
+    Returns:
+        One line a label (energies in eV), by candidate id; unpredicted ones are left out.
     """
     item, of_view = CampaignItemRow, _QUEUE_VIEW.c
     predicted_by = checkpoint_sha256 or CampaignRow.checkpoint_sha256
@@ -152,8 +158,16 @@ def attempted_candidates(
 ) -> frozenset[str]:
     """Return the campaign's candidates that have a label or were attempted at its label level.
 
-    An attempt counts from its lease on, also one that failed. ``except_own`` leaves out what the
-    campaign queued itself, so that a choice that is made again, after a kill, is the same.
+    An attempt counts from its lease on, also one that failed.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        except_own: Leave out what the campaign queued itself, so that a choice that is made again,
+            after a kill, is the same.
+
+    Returns:
+        Their ids.
     """
     item, level = CampaignItemRow.item_id, CampaignRow.verified_at
     labelled = exists().where(LabelRow.candidate_id == item, LabelRow.level == level)

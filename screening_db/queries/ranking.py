@@ -74,8 +74,14 @@ def lowest_placements(
 ) -> list[PairMinimum]:
     """Return the lowest placement of each pair of a campaign, by pair id.
 
-    By its present checkpoint or by ``checkpoint_sha256``, of placements inside the domain of that
-    one. Where it is not the checkpoint that the campaign was screened with, only contenders count.
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        checkpoint_sha256: The checkpoint whose predictions count, by default that of the present
+            ranking. If the campaign was not screened with it, only contenders count.
+
+    Returns:
+        One minimum (eV) a pair, of placements inside the checkpoint's domain.
     """
     rows = db.query(
         f"""

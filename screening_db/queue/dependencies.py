@@ -58,10 +58,17 @@ def without_dependencies(db: Database, level: str) -> list[CandidateRow]:
 def record_dependencies(
     db: Database, level: str, needs: Mapping[str, Collection[Dependency]]
 ) -> int:
-    """Record what adslabs need, by candidate id, and let them wait for what has no energy yet.
+    """Record the dependencies of adslabs, which then wait for those that have no energy yet.
 
-    Returns how many slabs and molecules that put in the queue. Adslabs that were begun or ended
-    in the meantime are unchanged.
+    Adslabs that were begun or ended in the meantime are unchanged.
+
+    Args:
+        db: The database.
+        level: The level of theory, by name.
+        needs: The dependencies by candidate id.
+
+    Returns:
+        How many slabs and molecules were put in the queue.
     """
     new = 0
     with db.write() as session:

@@ -59,12 +59,25 @@ def claim(
     adslabs: int | None = None,
     memory_class: int | None = None,
 ) -> list[Lease]:
-    """Lease up to ``batch`` calculations of a level, the larger priority first.
+    """Lease calculations of a level, the larger priority first.
 
-    A slab or molecule goes before the adslabs that need it, and an adslab is claimed once it has
-    all it needs. With ``campaign`` only what that campaign queued, alone or with others, and what
-    this needs. ``adslabs`` leaves out all but the first so many adslabs in line and their needs,
-    ``memory_class`` what needs a larger one. Leases that ran out are taken back first.
+    A slab or molecule goes before the adslabs that need it, and an adslab is claimed once its
+    dependencies are done. Leases that ran out are taken back first.
+
+    Args:
+        db: The database.
+        level: The level of theory, by name.
+        batch: The largest number of leases.
+        lease_s: How long they last without a heartbeat, in seconds.
+        campaign: Claim only what this campaign queued, alone or with others, and its dependencies.
+        adslabs: Claim only the first so many adslabs in line and their dependencies.
+        memory_class: Claim nothing that needs a larger one.
+
+    Returns:
+        The leases, in the order of their priorities.
+
+    Raises:
+        DatabaseError: ``batch`` or ``lease_s`` is not positive.
     """
     if batch < 1 or lease_s <= 0:
         raise DatabaseError(
@@ -111,8 +124,17 @@ def complete(
 ) -> bool:
     """Store an adslab's label and end its lease, in one transaction.
 
-    A trainable label makes the item converged, any other anomalous. Returns False, and notes it,
-    where the lease was lost or the result came back before.
+    Args:
+        db: The database.
+        lease: The lease that the label was computed under.
+        label: The label; a trainable one makes the item converged, any other anomalous.
+        provenance: What the worker reports of the attempt.
+
+    Returns:
+        False where the lease was lost or the result came before; the attempt then notes it.
+
+    Raises:
+        DatabaseError: the label is of another candidate or level than was leased.
     """
     if lease.kind != "adslab" or (label.candidate_id, label.level) != (lease.item, lease.level):
         raise DatabaseError(
@@ -143,9 +165,19 @@ def complete_reference(
     energy: ReferenceEnergyRow,
     provenance: Provenance | None = None,
 ) -> bool:
-    """Store the energy of a clean slab or molecule, and end its lease.
+    """Store the energy of a clean slab or molecule, and end its lease; adslabs waiting for it go on.
 
-    Adslabs that waited for it alone are queued. Returns False, and notes it, where the lease was lost or the result came back before.
+    Args:
+        db: The database.
+        lease: The lease that the energy was computed under.
+        energy: The energy (eV) as a row of the leased item and level.
+        provenance: What the worker reports of the attempt.
+
+    Returns:
+        False where the lease was lost or the result came before; the attempt then notes it.
+
+    Raises:
+        DatabaseError: the energy is of another item or level than was leased.
     """
     if (energy.kind, energy.item, energy.level) != (lease.kind, lease.item, lease.level):
         raise DatabaseError(
@@ -173,10 +205,18 @@ def fail(
     *,
     times: int = 1,
 ) -> QueueState | None:
-    """End a lease without a result, and return the state that the policy gives the item.
+    """End a lease without a result.
 
-    ``times`` counts the attempts that failed in this way under the one lease. Returns None, and
-    notes it, where the lease was lost.
+    Args:
+        db: The database.
+        lease: The lease.
+        failure: The class of the failure, as in ``failure_policy``.
+        message: What went wrong; it is stored as one line.
+        provenance: What the worker reports of the attempt.
+        times: How many attempts failed in this way under the one lease.
+
+    Returns:
+        The state that the policy gives the item; None where the lease was lost, which is noted.
     """
     with db.write() as session:
         now = database_time(session)
@@ -201,10 +241,17 @@ def fail(
 def release(
     db: Database, leases: Sequence[Lease], why: str = "", provenance: Provenance | None = None
 ) -> int:
-    """Give back calculations, and return how many; none counts as an attempt at its item.
+    """Give back leased calculations; none counts as an attempt at its item.
 
-    Without ``why`` they were not begun, and it is as if they had not been claimed. Of those that
-    were begun the record of the attempt stays, cancelled for that reason.
+    Args:
+        db: The database.
+        leases: The leases.
+        why: Empty where the calculations were not begun: it is then as if they had not been
+            claimed. Else the record of the attempt stays, cancelled for this reason.
+        provenance: What the worker reports of an attempt that was begun.
+
+    Returns:
+        How many were given back; a lease that was lost is not.
     """
     given_back = 0
     with db.write() as session:

@@ -43,7 +43,16 @@ def record_chunk(
     predictions: Sequence[PredictionRow],
     items: Sequence[CampaignItemRow],
 ) -> None:
-    """Store all that a chunk found and that it is done, in one transaction."""
+    """Store a chunk of a campaign in one transaction, and that it is done.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        chunk_id: The id of the chunk, which a rerun has again.
+        candidates: Its candidates; those that are stored stay as they are.
+        predictions: What a checkpoint predicts of them; earlier ones are overwritten.
+        items: The states of its placements.
+    """
     with db.write() as session:
         upsert(session, candidates, overwrite=False)
         upsert(session, predictions, overwrite=True)
