@@ -165,7 +165,7 @@ def complete_reference(
     energy: ReferenceEnergyRow,
     provenance: Provenance | None = None,
 ) -> bool:
-    """Store the energy of a clean slab or molecule, and end its lease; adslabs waiting for it go on.
+    """Store the energy of a clean slab or molecule, and end its lease; waiting adslabs go on.
 
     Args:
         db: The database.
