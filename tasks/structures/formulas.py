@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.structures.orientation import bond_graph, is_connected
+from tasks.structures.orientation import is_connected, molecule_graph
 
 Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
 
@@ -45,7 +45,7 @@ def structural_formula(molecule: Atoms) -> str:
     if not is_connected(heavy):
         raise UserError(f"{molecule.get_chemical_formula()} is in pieces: it has no one formula")
     words = _words(molecule)
-    graph = bond_graph(heavy)
+    graph = molecule_graph(heavy)
     skeleton: Skeleton = {atom: list(graph[atom]) for atom in graph}
     ranks = _ranks(skeleton, words)
     spelt = [_spelt(start, skeleton, words, ranks, set()) for start in skeleton]

@@ -24,7 +24,7 @@ def molecule_bonds(atoms: Atoms) -> NDArray[np.int64]:
     return np.argwhere(np.triu(distance_AA < limit_AA, k=1))
 
 
-def bond_graph(molecule: Atoms) -> networkx.Graph:
+def molecule_graph(molecule: Atoms) -> networkx.Graph:
     """Return the atoms of a molecule as nodes with their ``element``, joined by bonds."""
     graph = networkx.Graph()
     for atom, symbol in enumerate(molecule.get_chemical_symbols()):
@@ -35,13 +35,15 @@ def bond_graph(molecule: Atoms) -> networkx.Graph:
 
 def is_connected(molecule: Atoms) -> bool:
     """Return whether bonds hold all atoms together."""
-    return len(molecule) > 0 and bool(networkx.is_connected(bond_graph(molecule)))
+    return len(molecule) > 0 and bool(networkx.is_connected(molecule_graph(molecule)))
 
 
 def is_same_species(one: Atoms, other: Atoms) -> bool:
     """Return whether two molecules have the same bonds, however their atoms are numbered."""
     return bool(
-        networkx.is_isomorphic(bond_graph(one), bond_graph(other), node_match=lambda a, b: a == b)
+        networkx.is_isomorphic(
+            molecule_graph(one), molecule_graph(other), node_match=lambda a, b: a == b
+        )
     )
 
 
