@@ -161,6 +161,7 @@ def test_containers_see_the_folder_by_their_own_name(folder: Path) -> None:
     assert entry.parameters["file"] == "/campaigns/laptop-emt.yaml"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_without_a_server_the_command_says_how_to_have_one(
     new_workplace: Callable[[], Any],

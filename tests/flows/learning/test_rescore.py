@@ -149,6 +149,7 @@ KILLED = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("when", KILLED)
 def test_kill_9_then_the_same_command_ends_as_an_undisturbed_run(
     when: str, rescored: tuple[Any, Any], promoted: Callable[[], Any]

@@ -179,6 +179,7 @@ def test_another_configuration_of_one_name_is_refused(
     assert "sabatier forget tiny" in said.err
 
 
+@pytest.mark.full
 def test_kill_9_then_the_same_command_equals_an_undisturbed_run(
     screened: tuple[Any, Any], workplace: Any
 ) -> None:
@@ -207,6 +208,7 @@ def workers_of(process: Any) -> int:
         return 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, workers: int) -> None:
     process = workplace.start("screen", "tiny.yaml")

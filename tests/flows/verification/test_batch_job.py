@@ -15,7 +15,7 @@ from support.waiting import wait_until
 from screening_db.calculations.attempts import attempts_of
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 SHORT = "limits: {min_wall_h: 0.005, max_wall_h: 0.005}\nwarning_s: 4\n"  # 18 s
 Make = Callable[..., MoodyQueue]
