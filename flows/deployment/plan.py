@@ -56,15 +56,15 @@ def plan_deployments(stated: Deployments, context: DeploymentContext) -> list[Pl
     """
     found: dict[str, str] = {}
     made: list[PlannedDeployment] = []
-    for wanted in stated.campaigns:
-        campaign = load_campaign(context.folder / wanted.file)
+    for section in stated.campaigns:
+        campaign = load_campaign(context.folder / section.file)
         if campaign.name in found:
             raise CampaignError(
                 f"a campaign is deployed once, {campaign.name} is named by {found[campaign.name]} "
-                f"and {wanted.file}; remove one or rename it"
+                f"and {section.file}; remove one or rename it"
             )
-        found[campaign.name] = wanted.file
-        made += _of_campaign(wanted, campaign, stated, context)
+        found[campaign.name] = section.file
+        made += _of_campaign(section, campaign, stated, context)
     return made
 
 
@@ -86,50 +86,50 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
 
 
 def _of_campaign(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
+    section: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
 ) -> Iterator[PlannedDeployment]:
-    common = _common(wanted, campaign, stated, context)
+    common = _common(section, campaign, stated, context)
 
     def planned(flow: Flow[Any, Any], when: Scheduled, **own: Any) -> PlannedDeployment:
         own = {name: value for name, value in own.items() if value is not None}
         schedule, words = _schedule(when, stated.timezone)
         return PlannedDeployment(flow, campaign.name, common | own, schedule, words)
 
-    if wanted.screen is not None:
-        yield planned(deployed.screen_campaign, wanted.screen)
-    if wanted.verify is not None:
-        options = wanted.verify.model_dump(exclude={"cron", "every_s", "profile"})
-        profile = _seen(wanted.verify.profile, stated.pool, context)
-        yield planned(deployed.verify_campaign, wanted.verify, **options, profile=profile)
-    if wanted.loop is not None:
-        rounds = wanted.loop.model_dump(exclude={"cron", "every_s"})
-        yield planned(deployed.loop_campaign, wanted.loop, **rounds)
-    if wanted.fine_tune_after is not None:
+    if section.screen is not None:
+        yield planned(deployed.screen_campaign, section.screen)
+    if section.verify is not None:
+        options = section.verify.model_dump(exclude={"cron", "every_s", "profile"})
+        profile = _path_in_runs(section.verify.profile, stated.pool, context)
+        yield planned(deployed.verify_campaign, section.verify, **options, profile=profile)
+    if section.loop is not None:
+        rounds = section.loop.model_dump(exclude={"cron", "every_s"})
+        yield planned(deployed.loop_campaign, section.loop, **rounds)
+    if section.fine_tune_after is not None:
         tuning = planned(deployed.fine_tune_campaign, Scheduled())
         yield tuning
         yield planned(
             deployed.count_labels_campaign,
-            Scheduled(every_s=wanted.count_labels_s),
-            after=wanted.fine_tune_after,
+            Scheduled(every_s=section.count_labels_s),
+            after=section.fine_tune_after,
             start=tuning.name,
         )
 
 
 def _common(
-    wanted: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
+    section: DeployedCampaign, campaign: Campaign, stated: Deployments, context: DeploymentContext
 ) -> dict[str, Any]:
     given = {
-        "file": _seen(wanted.file, stated.pool, context),
+        "file": _path_in_runs(section.file, stated.pool, context),
         "campaign": campaign.name,
-        "database": _database(wanted, campaign, stated.pool, context),
+        "database": _database(section, campaign, stated.pool, context),
         "webhook": stated.webhook,
         "notify": stated.notify,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _seen(path: str | None, pool: Pool, context: DeploymentContext) -> str | None:
-    """Return a path of the file as the runs see it."""
+def _path_in_runs(path: str | None, pool: Pool, context: DeploymentContext) -> str | None:
+    """Return a path of the deployments file as its runs find it."""
     if path is None:
         return None
     if pool.folder is not None:
@@ -138,20 +138,20 @@ def _seen(path: str | None, pool: Pool, context: DeploymentContext) -> str | Non
 
 
 def _database(
-    wanted: DeployedCampaign, campaign: Campaign, pool: Pool, context: DeploymentContext
+    section: DeployedCampaign, campaign: Campaign, pool: Pool, context: DeploymentContext
 ) -> str | None:
     """Return the database that runs are given; None where each finds it as a command would.
 
     Prefect shows the parameters of runs, so a URL with a password is none of them.
     """
-    if wanted.database is not None:
-        if has_password(wanted.database):
+    if section.database is not None:
+        if has_password(section.database):
             raise CampaignError(
                 f"the database of {campaign.name} has a password, which everyone who sees the "
                 "Prefect server would read; set SABATIER_DATABASE where the workers run instead"
             )
-        is_file = "://" not in wanted.database
-        return _seen(wanted.database, pool, context) if is_file else wanted.database
+        is_file = "://" not in section.database
+        return _path_in_runs(section.database, pool, context) if is_file else section.database
     configured = context.settings.database
     if campaign.database is not None or configured is None or pool.type != "process":
         return None
