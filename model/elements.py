@@ -1,4 +1,4 @@
-"""What the periodic table says of each element, as numbers a model can start from.
+"""Properties of the elements, as numbers that a model can start from.
 
 Shapes  Z = 95 rows, to plutonium, one for each atomic number (row 0 unused); P properties.
 """

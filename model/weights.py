@@ -1,4 +1,4 @@
-"""Weights out of files: nothing is unpickled, and every name and shape must agree."""
+"""Read weights from files: nothing is unpickled, and every name and shape must agree."""
 
 import pickle
 from collections.abc import Mapping

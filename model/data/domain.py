@@ -1,4 +1,4 @@
-"""What a checkpoint was trained on, and why a configuration lies outside it."""
+"""The domain of a checkpoint, and the reason why a configuration lies outside it."""
 
 import math
 import re

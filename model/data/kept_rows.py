@@ -1,4 +1,4 @@
-"""Rows that travel inside a checkpoint: those it is judged by, and those that keep it in memory.
+"""Rows inside a checkpoint: the hold-out that it is judged by, and a replay of what it learnt.
 
 ``hold-out.parquet``  rows that no member learnt from and none of its descendants ever may; their
                       part says whether sigma is fitted on them or candidates are judged by them.
@@ -67,7 +67,7 @@ def held_out_pairs(checkpoint: Checkpoint) -> frozenset[str]:
 
 
 def replay_sample(train: Sequence[Row], *, at_most: int = REPLAYED) -> list[Row]:
-    """Return all rows of at most so many pairs of each set, by a lot that is always the same."""
+    """Return all rows of at most so many pairs of each set, drawn with a fixed seed."""
     pairs: dict[str, set[str]] = {}
     for row in train:
         pairs.setdefault(row.set, set()).add(row.pair)

@@ -1,4 +1,4 @@
-"""Which part a labelled row plays for ever: learnt from, calibrated on, or judged by.
+"""Split rows: to train on, to calibrate with, or to judge by; a row keeps its part for ever.
 
 The part follows from the hash of a name alone, so that it stays when rows are added.
 """
@@ -20,11 +20,11 @@ LABEL_SHARES = {TRAIN: 0.70, CALIBRATE: 0.15, GATE: 0.15}
 
 def assign_part(name: str, shares: Mapping[str, float]) -> str:
     """Return the part that a name falls into; ``shares`` sum to 1 and their order counts."""
-    spot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+    position = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
     reached = 0.0
     for part, share in shares.items():
         reached += share
-        if spot < reached:
+        if position < reached:
             return part
     return part
 
@@ -98,11 +98,11 @@ def split(
 
 
 def _held_out_pairs(rows: Sequence[Row], share: float, by: Literal["pair", "surface"]) -> set[str]:
-    """Return the pairs of kin (pairs, or surfaces) taken by lot until each set has given enough."""
-    sets: dict[str, dict[str, set[str]]] = {}  # set -> kin -> pairs
+    """Return the pairs held out: pairs, or whole surfaces, drawn until each set has enough."""
+    sets: dict[str, dict[str, set[str]]] = {}  # set -> group -> pairs
     for row in rows:
-        kin = row.pair if by == "pair" else row.group or row.pair
-        sets.setdefault(row.set, {}).setdefault(kin, set()).add(row.pair)
+        group = row.pair if by == "pair" else row.group or row.pair
+        sets.setdefault(row.set, {}).setdefault(group, set()).add(row.pair)
     aside: set[str] = set()
     for name in sorted(sets):
         here = sets[name]
@@ -110,8 +110,8 @@ def _held_out_pairs(rows: Sequence[Row], share: float, by: Literal["pair", "surf
         wanted = max(share * pairs, min(_ENOUGH, _AT_MOST * pairs))
         taken = 0
         order = np.random.default_rng(0).permutation(len(here))
-        for kin in np.array(sorted(here))[order[1:]]:  # one stays to train on
+        for group in np.array(sorted(here))[order[1:]]:  # one stays to train on
             if taken < wanted:
-                aside |= here[kin]
-                taken += len(here[kin])
+                aside |= here[group]
+                taken += len(here[group])
     return aside

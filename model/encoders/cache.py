@@ -1,4 +1,4 @@
-"""A frozen encoder runs once for each structure; what it said is kept.
+"""A frozen encoder runs once for each structure; its features are kept.
 
 Shapes  N atoms, C channels, B systems.
 
@@ -133,7 +133,7 @@ class FrozenEncoder(nn.Module):
         self.identity = weights_sha256(encoder)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "FrozenEncoder":
-        """Copies of a network share the one encoder and what it said."""
+        """Copies of a network share the one encoder and its features."""
         return self
 
     def train(self, mode: bool = True) -> "FrozenEncoder":  # noqa: ARG002  torch calls it so
@@ -162,7 +162,7 @@ class FrozenEncoder(nn.Module):
         return content.hexdigest()
 
     def _encode(self, group: dict[str, Graph], like: Tensor) -> dict[str, Tensor]:
-        """Encode new structures and keep what is said, in full precision, whoever asks."""
+        """Encode new structures and keep their features, in full precision under autocast too."""
         full = torch.autocast(like.device.type, enabled=False)
         # Features kept from inference mode could not enter a training step later.
         with torch.inference_mode(False), torch.no_grad(), full:
@@ -170,10 +170,10 @@ class FrozenEncoder(nn.Module):
             invariant_NC = self.encoder.invariants(batch)
             ends = np.cumsum([len(graph.numbers_N) for graph in group.values()])
             split = [part.clone() for part in invariant_NC.cpu().tensor_split(ends[:-1].tolist())]
-        said = dict(zip(group, split, strict=True))
-        for name, features in said.items():
-            self.cache.put(name, features)
-        return said
+        features = dict(zip(group, split, strict=True))
+        for name, each in features.items():
+            self.cache.put(name, each)
+        return features
 
 
 def split_batch(batch: GraphBatch) -> list[Graph]:

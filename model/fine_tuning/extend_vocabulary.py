@@ -1,4 +1,4 @@
-"""Let a trained network name adsorbates, and know atoms, that its first labels did not hold.
+"""Extend a trained network by adsorbates and elements that its first labels did not hold.
 
 Shapes  R rows, Z = 95 atomic numbers, X elements that a level had not seen. Units: eV.
 """
@@ -23,7 +23,7 @@ _BY_ADSORBATE = {"facts.adsorbate.weight": 0, "scale.adsorbate_offset_LS": 1}  #
 
 
 def with_new_adsorbates(network: QECatalytic, rows: Sequence[Row]) -> QECatalytic:
-    """Return the network with a place for every adsorbate that the rows name; old places stay.
+    """Return the network with an index for every adsorbate of the rows; old indices stay.
 
     What is new begins as an adsorbate that was not seen, and adds nothing.
     """

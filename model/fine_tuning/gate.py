@@ -1,4 +1,4 @@
-"""May a candidate serve: no worse where the model is known, better where it was taught, as honest.
+"""Decide whether a candidate may serve: no worse on old rows, better on new ones, as calibrated.
 
 The rules, on the part ``gate`` of the frozen hold-out and of the labels, which no checkpoint ever
 learnt from:
@@ -14,7 +14,7 @@ learnt from:
     not.
 4.  The coverage of 90 % intervals is at most 3 points further from 90 % than before, so that
     coming nearer is never refused.
-5.  Labels do not run against what the serving checkpoint says of them, as those with a wrong sign
+5.  Labels do not run against the predictions of the serving checkpoint, as those with a wrong sign
     or reference do: their rank correlation is not below 0 with 95 % confidence.
 
 Sigma of a checkpoint that was never fine-tuned was fitted on the whole hold-out, so that its
@@ -65,11 +65,20 @@ def judge_candidate(
     before: GateVerdict | None = None,
     device: str = "cpu",
 ) -> GateVerdict:
-    """Return whether ``candidate`` may take the place of ``serving``.
+    """Return whether ``candidate`` may replace ``serving``.
 
-    ``labels`` are all labels of the fine-tuning; those of the part ``gate`` are looked at, as a
-    screening sees them: unrelaxed. ``before`` is the verdict by which ``serving`` came to serve,
-    None where it was never fine-tuned.
+    Args:
+        serving: name or folder of the checkpoint that predictions are made with.
+        candidate: folder of the fine-tuned checkpoint.
+        labels: all labels of the fine-tuning; those of the part ``gate`` are looked at, as a
+            screening sees them: unrelaxed.
+        level: the campaign's level of theory, at which the candidate must be better.
+        seed: of the bootstrap.
+        before: the verdict by which ``serving`` came to serve, None where it was never fine-tuned.
+        device: where networks run (``cpu``, ``cuda``).
+
+    Returns:
+        The verdict: accepted or not, why not, and every number that was looked at (eV).
 
     Raises:
         ModelError: the two hold out different rows, so that nothing can be compared.
@@ -82,15 +91,15 @@ def judge_candidate(
     )
     is_label_R = np.arange(len(known) + len(fresh)) >= len(known)
     rows = [*known, *fresh]
-    old_said = _answered(old, rows, device)
+    old_errors = _errors(old, rows, device)
     try:
-        new_said = _answered(new, rows, device)
+        new_errors = _errors(new, rows, device)
     except ModelError as error:  # a weight is no number
         judged = GateFindings((f"the candidate does not answer: {error}",), {})
     else:
         first_ev = None if before is None else before.numbers.get("first_hold_out_ev")
         judged = apply_rules(
-            rows, is_label_R, old_said, new_said, level, seed=seed, first_hold_out_ev=first_ev
+            rows, is_label_R, old_errors, new_errors, level, seed=seed, first_hold_out_ev=first_ev
         )
     names = {"serving": old.sha256, "candidate": new.sha256, "level": level, "seed": seed}
     return GateVerdict(not judged.reasons, judged.reasons, names | judged.numbers)
@@ -105,8 +114,8 @@ def _require_same_hold_out(old: Checkpoint, new: Checkpoint) -> None:
         )
 
 
-def _answered(checkpoint: Checkpoint, rows: Sequence[Row], device: str) -> CheckpointErrors:
+def _errors(checkpoint: Checkpoint, rows: Sequence[Row], device: str) -> CheckpointErrors:
     predictor = load_predictor(checkpoint.folder, device)
-    said = predictor.predict([row.configuration() for row in rows])
-    error_R = [one.energy_ev - row.energy_ev for one, row in zip(said, rows, strict=True)]
-    return CheckpointErrors(np.array(error_R), np.array([one.sigma_ev for one in said]))
+    predictions = predictor.predict([row.configuration() for row in rows])
+    error_R = [one.energy_ev - row.energy_ev for one, row in zip(predictions, rows, strict=True)]
+    return CheckpointErrors(np.array(error_R), np.array([one.sigma_ev for one in predictions]))

@@ -1,4 +1,4 @@
-"""The rules of the gate, as pure functions of what two checkpoints say of the same rows.
+"""The rules of the gate, as pure functions of two checkpoints' errors on the same rows.
 
 Shapes  R rows. Units: eV. ``model.fine_tuning.gate`` states the rules.
 """
@@ -33,7 +33,7 @@ HOLD_OUT, OVERALL, AT_LEVEL, LABELS = "hold_out", "overall", "at_level", "labels
 
 @dataclass(frozen=True, eq=False)
 class CheckpointErrors:
-    """What one checkpoint says of some rows: energy minus label, and sigma."""
+    """Errors of one checkpoint on some rows (energy minus label), and its sigmas."""
 
     error_R: NDArray[np.float64]
     sigma_R: NDArray[np.float64]
@@ -66,10 +66,20 @@ def apply_rules(
     seed: int,
     first_hold_out_ev: float | None = None,
 ) -> GateFindings:
-    """Judge what two checkpoints say of the gate's rows, ``is_label_R`` of which are new labels.
+    """Judge two checkpoints by their errors on the gate's rows.
 
-    ``first_hold_out_ev`` is the error on the hold-out of the checkpoint with which the line of
-    fine-tunings began; None where ``before`` is that checkpoint's.
+    Args:
+        rows: the R rows of the gate's part, of the hold-out and of the labels.
+        is_label_R: (R,) which rows are new labels.
+        before: errors and sigmas (eV) of the serving checkpoint.
+        after: errors and sigmas (eV) of the candidate.
+        level: the campaign's level of theory.
+        seed: of the bootstrap.
+        first_hold_out_ev: the error on the hold-out of the first checkpoint in the line of
+            fine-tunings; None where ``before`` is that checkpoint's.
+
+    Returns:
+        The reasons against the candidate, none where it may serve, and the numbers behind them.
     """
     if not after.is_finite:
         return GateFindings(("every answer must be a number, and the candidate gave others",), {})
@@ -115,7 +125,7 @@ def _compared(
         return PairedErrors(before.error_R[chosen_R], after.error_R[chosen_R], own)
 
     strata = {name: [chosen_R] for name, chosen_R in looks.items()}
-    if halves := [looks[name] for name in (_known(level), LABELS) if name in looks]:
+    if halves := [looks[name] for name in (_hold_out_at(level), LABELS) if name in looks]:
         strata[AT_LEVEL] = halves
     return {
         name: compare_errors([errors(chosen_R) for chosen_R in chosen], seed=seed)
@@ -134,17 +144,17 @@ def _looks(
         AT_LEVEL: level_R == level,
         LABELS: is_label_R,
     }
-    looks |= {_known(name): ~is_label_R & (level_R == name) for name in np.unique(level_R)}
+    looks |= {_hold_out_at(name): ~is_label_R & (level_R == name) for name in np.unique(level_R)}
     return {name: chosen_R for name, chosen_R in looks.items() if chosen_R.any()}
 
 
-def _known(level: str) -> str:
+def _hold_out_at(level: str) -> str:
     """Return how the hold-out's rows at one level are called."""
     return f"{HOLD_OUT} {level}"
 
 
 def _clusters(rows: Sequence[Row]) -> list[str]:
-    """Return what rows of one cluster share: an adsorbate's sites on one surface err alike."""
+    """Return each row's cluster: sites of one adsorbate on one surface err alike."""
     return [f"{row.level} {row.group or row.pair} {row.adsorbate}" for row in rows]
 
 
@@ -160,12 +170,12 @@ def _enough(labels: int) -> list[str]:
 def _no_worse(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
     looks = {
         HOLD_OUT: "on the hold-out",
-        _known(level): f"on the hold-out at {level}",
+        _hold_out_at(level): f"on the hold-out at {level}",
         OVERALL: "overall",
     }
     return [
         f"{where} the error may grow by {MARGIN:.0%} or {MARGIN_EV} eV at most: "
-        f"{_said(errors[name])}"
+        f"{_describe(errors[name])}"
         for name, where in looks.items()
         if name in errors and not is_no_worse(errors[name], MARGIN, MARGIN_EV)
     ]
@@ -195,7 +205,9 @@ def _better(errors: Mapping[str, PairedComparison], level: str) -> list[str]:
         return [f"there is no row at {level} to be better on"]
     found = errors[AT_LEVEL]
     return (
-        [] if is_better(found) else [f"at {level} the error must shrink for sure: {_said(found)}"]
+        []
+        if is_better(found)
+        else [f"at {level} the error must shrink for sure: {_describe(found)}"]
     )
 
 
@@ -212,12 +224,12 @@ def _not_turned(rho: float | None, turned: bool) -> list[str]:
     if not turned:
         return []
     return [
-        f"labels must not run against what the serving checkpoint says of them, and their rank "
+        f"labels must not run against the predictions of the serving checkpoint, and their rank "
         f"correlation is {rho:.2f}; look for a wrong sign or reference"
     ]
 
 
-def _said(found: PairedComparison) -> str:
+def _describe(found: PairedComparison) -> str:
     return (
         f"{found.mae_before_ev:.4f} eV before and {found.mae_after_ev:.4f} eV after on "
         f"{found.rows} rows, change at most {found.upper_ev:+.4f} eV (one-sided 95 %)"

@@ -1,4 +1,4 @@
-"""Between what a network was and what it became: how far towards new labels old ones allow.
+"""Interpolate between a network and its fine-tuned self, as far as old labels allow.
 
 Weights between a network and its fine-tuned self answer better than either where the new labels
 are few and the old ones many (Wortsman et al. 2022, arXiv:2109.01903).

@@ -1,4 +1,4 @@
-"""What one fine-tuning is made from, checked before anything is computed.
+"""The inputs of one fine-tuning, checked before anything is computed.
 
 Units: eV.
 """
@@ -43,7 +43,7 @@ class TuningJob:
 
     @property
     def done(self) -> Path:
-        """Return where the candidate lies once it is whole."""
+        """Return the folder of the finished candidate."""
         return self.folder / "checkpoint"
 
     @property
@@ -107,11 +107,11 @@ def require_same(job: TuningJob) -> None:
         fresh = file.with_suffix(".new")
         write_json(fresh, values)
         fresh.replace(file)
-    begun = json.loads(file.read_text())
-    if odd := [name for name in values if begun.get(name) != values[name]]:
+    earlier = json.loads(file.read_text())
+    if odd := [name for name in values if earlier.get(name) != values[name]]:
         raise ModelError(
-            f"fine-tuning in {job.folder} began with another {', '.join(odd)}; go on with what it "
-            "began with, or give another folder"
+            f"fine-tuning in {job.folder} was started with another {', '.join(odd)}; continue with "
+            "the same, or give another folder"
         )
 
 
@@ -137,7 +137,7 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
         row.uid
         for row in new
         if row.pair in pairs
-        or any(_same_place(row, other) for other in alike.get((row.level, row.text), ()))
+        or any(_is_same_structure(row, other) for other in alike.get((row.level, row.text), ()))
     ]
     if leaks:
         raise ModelError(
@@ -146,7 +146,7 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
         )
 
 
-def _same_place(one: Row, other: Row) -> bool:
+def _is_same_structure(one: Row, other: Row) -> bool:
     """Return whether two rows are one structure, whatever they are called."""
     return np.array_equal(one.numbers_N, other.numbers_N) and np.allclose(
         one.positions_N3, other.positions_N3, rtol=0.0, atol=_SAME_ANG

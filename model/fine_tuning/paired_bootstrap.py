@@ -1,4 +1,4 @@
-"""Is one predictor better than another on the same rows, and how sure is that.
+"""Compare two predictors on the same rows: is one better, and how sure is that.
 
 Shapes  R rows, C clusters of rows that are not independent, B resamples. Units: eV.
 Source  paired bootstrap of whole clusters: Efron & Tibshirani 1993, chapter 8.
@@ -101,14 +101,14 @@ def distance_growth(target: float, before: float, after: float) -> float:
 
 
 def anticorrelation(
-    said_R: NDArray[np.float64], truth_R: NDArray[np.float64]
+    predicted_R: NDArray[np.float64], truth_R: NDArray[np.float64]
 ) -> tuple[float | None, bool]:
     """Return the rank correlation of two series, and whether it is below 0 for sure (95 %).
 
     The bound is Fisher's. Four rows, or a series that is constant, say nothing.
     """
-    if len(said_R) < 5 or np.ptp(said_R) == 0 or np.ptp(truth_R) == 0:
+    if len(predicted_R) < 5 or np.ptp(predicted_R) == 0 or np.ptp(truth_R) == 0:
         return None, False
-    rho = float(spearmanr(said_R, truth_R).statistic)
-    reach = float(norm.ppf(CONFIDENCE)) / float(np.sqrt(len(said_R) - 3))
+    rho = float(spearmanr(predicted_R, truth_R).statistic)
+    reach = float(norm.ppf(CONFIDENCE)) / float(np.sqrt(len(predicted_R) - 3))
     return rho, float(np.arctanh(np.clip(rho, -0.999, 0.999))) + reach < 0

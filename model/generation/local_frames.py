@@ -87,9 +87,9 @@ class GrowingMolecule:
 
 def _square(axis_3: Vector, towards: tuple[Vector, ...]) -> tuple[Vector, Vector, Vector]:
     """Return a frame about ``axis_3`` from the first direction that is not along it."""
-    for wish_3 in towards:
-        side_3 = wish_3 - (wish_3 @ axis_3) * axis_3
-        if np.linalg.norm(side_3) > _STRAIGHT * np.linalg.norm(wish_3):
+    for direction_3 in towards:
+        side_3 = direction_3 - (direction_3 @ axis_3) * axis_3
+        if np.linalg.norm(side_3) > _STRAIGHT * np.linalg.norm(direction_3):
             break
     side_3 = side_3 / np.linalg.norm(side_3)
     return axis_3, side_3, np.cross(axis_3, side_3)

@@ -28,7 +28,7 @@ READ_GRAPH: frozenset[Instruction] = frozenset(("energy", "describe"))
 
 @dataclass(frozen=True)
 class PromptAnswer:
-    """What is asked and what is to be answered, both as text; the end token is not part of it."""
+    """A prompt and its answer, both as text; the end token is not part of them."""
 
     prompt: str
     answer: str
@@ -89,7 +89,7 @@ def _skeleton(structure: Structure) -> Skeleton:
 def prompt_answer(
     row: Row, instruction: Instruction, *, stream: list[str] | None = None, name_bulk: bool = True
 ) -> PromptAnswer:
-    """Return what a training row asks and answers under one instruction.
+    """Return the prompt and the answer that a training row makes under one instruction.
 
     ``stream`` is ``stream_of(row)``, computed here where it is None; ``name_bulk`` says whether a
     design names its bulk.

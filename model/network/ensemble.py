@@ -92,14 +92,14 @@ class Ensemble:
     @torch.inference_mode()
     def _answer_batch(self, batch: Batch) -> Columns:
         batch = batch.to(self.device)
-        asked = [self._ask(member, batch) for member in self.members]
-        output_MB3 = torch.stack([output_B3 for output_B3, _ in asked])
+        outputs = [self._output(member, batch) for member in self.members]
+        output_MB3 = torch.stack([output_B3 for output_B3, _ in outputs])
         disagreement_B = output_MB3[..., 0].std(dim=0, correction=0)
         output_B4 = torch.cat([output_MB3.mean(dim=0), disagreement_B[:, None]], dim=-1)
-        latent_BF = torch.cat([latent_BD for _, latent_BD in asked], dim=-1)
+        latent_BF = torch.cat([latent_BD for _, latent_BD in outputs], dim=-1)
         return output_B4.double().cpu().numpy(), latent_BF.float().cpu().numpy()
 
-    def _ask(self, member: QECatalytic, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _output(self, member: QECatalytic, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (B, 3) regression, tokens and expected absolute error in eV, and (B, D) features.
 
         The features are the pooled graph's, or the text's where there is no graph.
@@ -128,11 +128,10 @@ def save_members(members: Sequence[QECatalytic], folder: Path) -> None:
 def load_members(
     config: QECatalyticConfig, graph_token: int, folder: Path, device: torch.device
 ) -> list[QECatalytic]:
-    """Return the members of a checkpoint; what they borrow is loaded once.
+    """Return the members of a checkpoint; the weights that they share are loaded once.
 
     Raises:
-        ModelError: weights are of another architecture, or what is borrowed is not there or is
-            another one.
+        ModelError: weights are of another architecture, or shared ones are missing or differ.
     """
     stored = config.encoder_frozen and not isinstance(config.encoder, FairchemConfig)
     first = QECatalytic(

@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class GraphFeatures:
-    """What the encoder says of a batch; rows of systems without atoms mean nothing."""
+    """The encoder's features of a batch; rows of systems without atoms mean nothing."""
 
     node_ND: Tensor
     pooled_BD: Tensor
@@ -75,7 +75,7 @@ class GraphFeatures:
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """What texts say without being read: their numbers, and their adsorbates' names."""
+    """Features of texts without the language model: their numbers, and their adsorbates' names."""
 
     facts_BD: Tensor
     adsorbate_B: Tensor  # standardised offset of the adsorbate
@@ -83,7 +83,7 @@ class TextEncoding:
 
 @dataclass(frozen=True)
 class LanguageStates:
-    """What the language model holds once graph and text are read."""
+    """States of the language model after it read graph and text."""
 
     hidden_BTD: Tensor
     graph: GraphFeatures
@@ -95,7 +95,7 @@ class QECatalytic(SharesWeights):
     """Graph and text, or text alone, in; a regression and energy tokens out.
 
     An ``encoder`` or a ``language`` model that is given is taken as it is; without them both are
-    as the configuration says. A frozen encoder and the base of adapters are borrowed.
+    as the configuration says. A frozen encoder and the base of adapters are shared.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class QECatalytic(SharesWeights):
         self.recall = _head(2 * width, width)  # answers where there is no graph
         self.spread = _head(3 * width, width)
         # Stage 0 teaches what graph and numbers say; what is read sets in where that ended.
-        _silence(self.regression, slice(0, width), slice(2 * width, None))
-        _silence(self.recall, slice(0, width))
+        _zero_inputs(self.regression, slice(0, width), slice(2 * width, None))
+        _zero_inputs(self.recall, slice(0, width))
         self.scale = LevelScale(len(config.levels), len(config.adsorbates))
         self.graph_side = nn.Linear(width, width, bias=False)
         self.text_side = nn.Linear(width, width, bias=False)
@@ -141,7 +141,7 @@ class QECatalytic(SharesWeights):
     def encode_graph(self, batch: Batch) -> GraphFeatures:
         """Encode the graphs, each with its adsorbate's composition as a condition.
 
-        A frozen encoder's input stays as it is: there the condition joins what it says.
+        A frozen encoder's input stays as it is: there the condition joins its output.
         """
         graph = batch.graph
         condition_NC = self.condition(batch.adsorbate_BZ)[graph.system_N]
@@ -161,10 +161,10 @@ class QECatalytic(SharesWeights):
         embedded_BTD = self._vocabulary()(batch.token_ids_BT)
         is_graph_BT1 = (batch.token_ids_BT == self.graph_token)[..., None]
         # Tokens stand in the order of systems and, within one, of atoms: as the rows do.
-        said_GD = self.projection(
+        graph_GD = self.projection(
             graph.node_ND if self.config.fusion == "atoms" else graph.pooled_BD[graph.has_graph_B]
         )
-        embedded_BTD = embedded_BTD.masked_scatter(is_graph_BT1, said_GD.to(embedded_BTD.dtype))
+        embedded_BTD = embedded_BTD.masked_scatter(is_graph_BT1, graph_GD.to(embedded_BTD.dtype))
         read = self.language(
             inputs_embeds=embedded_BTD,
             attention_mask=batch.is_token_BT,
@@ -174,7 +174,7 @@ class QECatalytic(SharesWeights):
         return LanguageStates(read.last_hidden_state, graph, self.encode_text(batch), read.cache)
 
     def encode_text(self, batch: Batch) -> TextEncoding:
-        """Return what the texts say without being read."""
+        """Return the features of the texts, without the language model."""
         facts_BD = self.facts(batch.named)
         if not self.config.text_facts:
             facts_BD = torch.zeros_like(facts_BD)
@@ -205,19 +205,21 @@ class QECatalytic(SharesWeights):
 
         ``question`` is the position of the token that asks for the energy.
 
-        The spread learns from features it may not bend: accuracy is not traded for doubt.
+        The spread learns from features it may not bend: accuracy is not traded for calibration.
         """
-        graph, asked_BD = reading.graph, reading.hidden_BTD[:, question]
+        graph, question_BD = reading.graph, reading.hidden_BTD[:, question]
         seen_BD = graph.pooled_BD + graph.level_BD
         facts_BD = reading.text.facts_BD
-        seen_BE = torch.cat([asked_BD, seen_BD, facts_BD], dim=-1)
+        seen_BE = torch.cat([question_BD, seen_BD, facts_BD], dim=-1)
         with_graph_B = graph.atoms_B + self.regression(seen_BE)[:, 0]
-        alone_B = reading.text.adsorbate_B + self.recall(torch.cat([asked_BD, facts_BD], -1))[:, 0]
+        alone_B = (
+            reading.text.adsorbate_B + self.recall(torch.cat([question_BD, facts_BD], -1))[:, 0]
+        )
         energy_B = torch.where(graph.has_graph_B, with_graph_B, alone_B)
         return energy_B, self.spread(seen_BE.detach())[:, 0]
 
     def regress_graph(self, batch: Batch) -> Tensor:
-        """Return (B,) standardised energies of graphs whose texts nobody reads."""
+        """Return (B,) standardised energies of graphs alone, their texts left out."""
         graph = self.encode_graph(batch)
         nothing_BD = torch.zeros_like(graph.pooled_BD)
         seen_BE = torch.cat([nothing_BD, graph.pooled_BD + graph.level_BD, nothing_BD], dim=-1)
@@ -225,7 +227,7 @@ class QECatalytic(SharesWeights):
         return energy_B
 
     def regress_text(self, batch: Batch) -> Tensor:
-        """Return (B,) standardised energies from what texts say without being read."""
+        """Return (B,) standardised energies from texts' features, without the language model."""
         text = self.encode_text(batch)
         nothing_BD = torch.zeros_like(text.facts_BD)
         energy_B: Tensor = self.recall(torch.cat([nothing_BD, text.facts_BD], dim=-1))[:, 0]
@@ -248,8 +250,8 @@ def _head(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 1))
 
 
-def _silence(head: nn.Sequential, *inputs: slice) -> None:
-    """Let a head begin without some of its inputs."""
+def _zero_inputs(head: nn.Sequential, *inputs: slice) -> None:
+    """Set the first layer's weights of some inputs to zero: the head starts without them."""
     first = head[0]
     assert isinstance(first, nn.Linear)  # noqa: S101  for mypy
     with torch.no_grad():

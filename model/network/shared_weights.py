@@ -12,7 +12,7 @@ from torch import nn
 
 
 class SharesWeights(nn.Module, ABC):
-    """A module of which some weights are borrowed: :meth:`_is_borrowed` names them."""
+    """A module of which copies share some weights: :meth:`_is_shared` names them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class SharesWeights(nn.Module, ABC):
         """Return whether the weight of that name came from elsewhere and never changes."""
 
     def unfreeze(self) -> None:
-        """Let every weight learn that is not borrowed."""
+        """Let every weight learn that is not shared."""
         for name, weight in self.named_parameters():
             weight.requires_grad_(not self._is_shared(name))
 
     def clone(self) -> Self:
-        """Return a copy whose weights are its own, but for the borrowed ones, which are shared."""
+        """Return a copy with weights of its own but for the shared ones."""
         shared: dict[int, Any] = {
             id(weight): weight for name, weight in self.named_parameters() if self._is_shared(name)
         }

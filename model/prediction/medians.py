@@ -1,4 +1,4 @@
-"""The least that a model has to beat: the median of a level, and that of each adsorbate on it.
+"""Predict medians, of a level or of each adsorbate on it: the least that a model has to beat.
 
 Both answer without looking at the surface. An adsorbate that the level never saw gets the level's
 median and is out of domain.
@@ -26,7 +26,7 @@ class LevelMedians:
 
     energy_ev: float
     spread_ev: float
-    adsorbates: Mapping[str, float]  # empty where adsorbates are not told apart
+    adsorbates: Mapping[str, float]  # empty where all adsorbates count as one
     spreads: Mapping[str, float]
 
     def energy(self, adsorbate: str) -> float:
@@ -78,7 +78,7 @@ def median_energies(
 def median_signal(
     levels: Mapping[str, LevelMedians], names: Sequence[str], adsorbates: Sequence[str]
 ) -> UncertaintySignal:
-    """Return the training rows' spread as the error to expect; the rest is not known."""
+    """Return the training rows' spread as the expected error; no other signal is known."""
     pairs = zip(names, adsorbates, strict=True)
     spread_R = np.array([levels[name].spread(adsorbate) for name, adsorbate in pairs])
     nothing_R = np.zeros(len(spread_R))

@@ -33,7 +33,12 @@ from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
     """Return the predictor of an embedded checkpoint (``mini``, ``baseline``) or of a folder.
 
-    ``device`` is where networks run (``cpu``, ``cuda``); baselines need none.
+    Args:
+        name_or_path: an embedded checkpoint's name, or the folder of one.
+        device: where networks run (``cpu``, ``cuda``); baselines need none.
+
+    Returns:
+        A predictor; it keeps the checkpoint's SHA-256 and domain.
 
     Raises:
         ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
@@ -41,7 +46,7 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
     checkpoint = open_checkpoint(name_or_path)
     if checkpoint.kind == QE_CATALYTIC:
         return QECatalyticPredictor(checkpoint, torch.device(device))
-    # What baselines are made with takes a second to import: only who asks for one waits for it.
+    # The libraries of the baselines take a second to import: only their users wait for it.
     if checkpoint.kind == BASELINE:
         from model.prediction.baseline import BaselinePredictor
 
@@ -79,8 +84,8 @@ class QECatalyticPredictor:
         for name in (GRAPH_MODE, TEXT_MODE):
             rows = [r for r, c in enumerate(configurations) if mode_of(c) == name]
             if rows:
-                said = self._predict([configurations[row] for row in rows], name)
-                predictions |= dict(zip(rows, said, strict=True))
+                found = self._predict([configurations[row] for row in rows], name)
+                predictions |= dict(zip(rows, found, strict=True))
         return [predictions[row] for row in range(len(configurations))]
 
     def _predict(self, configurations: Sequence[Configuration], name: str) -> list[Prediction]:

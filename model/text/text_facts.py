@@ -1,4 +1,4 @@
-"""What the words of a text say in numbers, for a network too small to have read chemistry.
+"""Features of texts as input of a network that is too small to have read chemistry.
 
 A language model of this size learns from a few thousand texts that Pt is like Pd; the properties
 of the elements that a text names say so from the start.
@@ -21,10 +21,10 @@ _FAR = 4.0  # standard deviations; what lies beyond was hardly seen in training
 
 @dataclass(frozen=True)
 class TextInputs:
-    """What the texts of a batch name."""
+    """Features and names of the texts of a batch."""
 
     level_B: Tensor
-    adsorbate_B: Tensor  # place among those seen in training, from 1; 0: not seen
+    adsorbate_B: Tensor  # index among those seen in training, from 1; 0: not seen
     features_BF: Tensor  # model.text.text_features.text_features
     elements_BK: Tensor  # model.text.text_features.element_counts
 
@@ -34,11 +34,11 @@ class TextInputs:
 
 
 class TextFacts(nn.Module):
-    """What a text names, to one vector; strong dropout keeps it from learning rows by heart.
+    """Encode what a text names as one vector; strong dropout prevents learning rows by heart.
 
     Elements, adsorbate and level have weights of their own beside the properties that tell
     which elements are alike. A property that a text does not have (of contacts, where nothing
-    touches) counts as the mean, and the network is told that it is missing.
+    touches) counts as the mean, and a flag beside it says that it is missing.
     """
 
     def __init__(self, width: int, levels: int, adsorbates: int):
@@ -54,7 +54,7 @@ class TextFacts(nn.Module):
             nn.Linear(width, width),
         )
         self.level = nn.Embedding(levels, width)
-        # Nobody has learnt what an adsorbate is that was not seen: it adds nothing.
+        # An adsorbate that was not seen in training adds nothing.
         self.adsorbate = nn.Embedding(adsorbates + 1, width, padding_idx=0)
 
     mean_F: Tensor

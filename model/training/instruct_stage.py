@@ -37,7 +37,7 @@ class InstructionExample:
 
 
 def instruction_examples(rows: Sequence[Row], reader: Reader) -> list[InstructionExample]:
-    """Return one lesson for each unrelaxed structure: what a design is to look like."""
+    """Return one example for each unrelaxed structure, the form that a design is to have."""
     chosen = [row for row in rows if row.kind in UNRELAXED and len(row.numbers_N)]
     examples = reader.read([row.configuration() for row in chosen])
     return [InstructionExample(r, e, _stream(r)) for r, e in zip(chosen, examples, strict=True)]
@@ -57,12 +57,12 @@ class InstructStage:
 
     def __init__(
         self,
-        lessons: Sequence[InstructionExample],
+        examples: Sequence[InstructionExample],
         held_out: Sequence[InstructionExample],
         reader: Reader,
         recipe: InstructRecipe,
     ):
-        self.lessons = lessons
+        self.examples = examples
         self.held_out = held_out
         self.reader = reader
         self.recipe = recipe
@@ -76,67 +76,67 @@ class InstructStage:
     def draw_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Yield the positions of one epoch's batches, streams of like length together.
 
-        A lesson comes as often as its set's weight says, on average.
+        An example comes as often as its set's weight says, on average.
         """
         size = self.recipe.batch_size
-        weight_S = np.array([self._weight(lesson) for lesson in self.lessons])
+        weight_S = np.array([self._weight(each) for each in self.examples])
         shuffled = rng.permutation(draw_copies(weight_S, rng))
-        order = sorted(shuffled, key=lambda i: len(self.lessons[i].stream or ()))
+        order = sorted(shuffled, key=lambda i: len(self.examples[i].stream or ()))
         starts = np.array(range(0, len(order), size))
         for start in rng.permutation(starts):
             yield [int(i) for i in order[start : start + size]]
 
-    def _weight(self, lesson: InstructionExample) -> float:
-        return self.recipe.weights.get(lesson.row.set, 1.0)
+    def _weight(self, of: InstructionExample) -> float:
+        return self.recipe.weights.get(of.row.set, 1.0)
 
     def names(self, chosen: Sequence[int]) -> list[str]:
         """Return the names of some rows, for messages."""
-        return [self.lessons[index].row.uid for index in chosen]
+        return [self.examples[index].row.uid for index in chosen]
 
     def batch(
         self, chosen: Sequence[int], rng: np.random.Generator, device: torch.device
     ) -> tuple[Batch, Tensor]:
         """Return a batch of exchanges, the instruction drawn anew for each row."""
-        return self._asked([self.lessons[index] for index in chosen], rng, device)
+        return self._make([self.examples[index] for index in chosen], rng, device)
 
-    def _asked(
-        self, lessons: Sequence[InstructionExample], rng: np.random.Generator, device: torch.device
+    def _make(
+        self, examples: Sequence[InstructionExample], rng: np.random.Generator, device: torch.device
     ) -> tuple[Batch, Tensor]:
         """Return the batch and (B, T) which of its tokens are to be learnt."""
-        spoken = [self._exchange(lesson, self._draw(lesson, rng), rng) for lesson in lessons]
+        exchanges = [self._exchange(each, self._draw(each, rng), rng) for each in examples]
         batch = make_batch(
-            [example for example, _ in spoken], self.pad, answers=[a for _, a in spoken]
+            [example for example, _ in exchanges], self.pad, answers=[a for _, a in exchanges]
         )
         is_answer_BT = torch.zeros_like(batch.token_ids_BT, dtype=torch.bool)
-        for row, (_, answer) in enumerate(spoken):
+        for row, (_, answer) in enumerate(exchanges):
             is_answer_BT[row, -len(answer) :] = True
         return batch.to(device), is_answer_BT.to(device)
 
-    def _draw(self, lesson: InstructionExample, rng: np.random.Generator) -> Instruction:
+    def _draw(self, of: InstructionExample, rng: np.random.Generator) -> Instruction:
         shares = np.array([getattr(self.recipe, f"{name}_share") for name in INSTRUCTIONS])
-        if lesson.stream is None:
+        if of.stream is None:
             shares[2:] = 0.0
         return INSTRUCTIONS[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
     def _exchange(
-        self, lesson: InstructionExample, instruction: Instruction, rng: np.random.Generator
+        self, of: InstructionExample, instruction: Instruction, rng: np.random.Generator
     ) -> tuple[Example, list[int]]:
-        """Return what is asked, as an example, and the tokens of the answer."""
+        """Return the prompt as an example, and the tokens of the answer."""
         name_bulk = bool(rng.random() < self.recipe.bulk_share)
-        said = prompt_answer(lesson.row, instruction, stream=lesson.stream, name_bulk=name_bulk)
-        prompt, answer = self.reader.tokenizer([said.prompt.removeprefix(GRAPH), said.answer])[
+        text = prompt_answer(of.row, instruction, stream=of.stream, name_bulk=name_bulk)
+        prompt, answer = self.reader.tokenizer([text.prompt.removeprefix(GRAPH), text.answer])[
             "input_ids"
         ]
-        example = lesson.example
+        example = of.example
         if instruction not in READ_GRAPH:
             example = example.without_graph()
         return example.with_text_tokens(list(prompt)), [*answer, *self.end]
 
     def loss(
-        self, network: QECatalytic, asked: tuple[Batch, Tensor]
+        self, network: QECatalytic, labelled: tuple[Batch, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy of the answers' tokens."""
-        batch, is_answer_BT = asked
+        batch, is_answer_BT = labelled
         hidden_BTD = network.read(batch).hidden_BTD[:, :-1]
         target_BT, wanted_BT = batch.token_ids_BT[:, 1:], is_answer_BT[:, 1:]
         logits_AV = network.logits(hidden_BTD[wanted_BT])
@@ -149,5 +149,5 @@ class InstructStage:
         chosen = self.held_out[:EVALUATED]
         rng = np.random.default_rng(0)
         with torch.inference_mode():
-            loss, _ = self.loss(network, self._asked(chosen, rng, device))
+            loss, _ = self.loss(network, self._make(chosen, rng, device))
         return HeldOutScore(loss.item(), {"answers": loss.item()})

@@ -82,11 +82,11 @@ class JointStage(SampleObjective):
 
 
 def score_by_set(
-    samples: Sequence[Sample], said_R: NDArray[np.float64]
+    samples: Sequence[Sample], predicted_R: NDArray[np.float64]
 ) -> tuple[float, dict[str, float]]:
     """Return MAE in units of the labels' spread, the mean over sets, and MAE in eV by set."""
     energy_R = np.array([sample.energy_ev for sample in samples])
-    error_R = np.abs(said_R - energy_R)
+    error_R = np.abs(predicted_R - energy_R)
     sets = np.array([sample.set for sample in samples])
     maes = {str(name): float(error_R[sets == name].mean()) for name in np.unique(sets)}
     spreads = {name: max(float(energy_R[sets == name].std()), 1e-3) for name in maes}

@@ -222,9 +222,9 @@ def train_designer(plan: TrainingPlan, *, report: Report = logger.info) -> QECat
         return network
     train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
-    taught = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
-    lessons, aside = (instruction_examples(rows, reader) for rows in taught)
-    objective = InstructStage(lessons, aside, reader, recipe)
+    chosen = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
+    examples, aside = (instruction_examples(rows, reader) for rows in chosen)
+    objective = InstructStage(examples, aside, reader, recipe)
     device = torch.device(plan.device)
     return Trainer(network, objective, recipe, folder, device, report=report).run()
 
@@ -341,8 +341,8 @@ def _check_begun(folder: Path, config: QECatalyticConfig) -> None:
         write_json(fresh, values)
         fresh.replace(file)
         return
-    begun = json.loads(file.read_text())
-    odd = [each for each in differences(begun, values) if not each.startswith(_FREE)]
+    earlier = json.loads(file.read_text())
+    odd = [each for each in differences(earlier, values) if not each.startswith(_FREE)]
     if odd:
         raise ModelError(
             f"training in {folder} began with another network: {', '.join(odd[:5])}; go on with "

@@ -1,4 +1,4 @@
-"""One standard deviation from several doubts, level by level, as held-out rows taught it.
+"""One standard deviation from several signals, level by level, as fitted on held-out rows.
 
 Four things may betray an error: what the network expects it to be, how far the members disagree,
 how far the two heads disagree, and how far the configuration lies from the training set. Their
@@ -29,7 +29,7 @@ _SOFTENING = 0.3
 
 @dataclass(frozen=True, eq=False)
 class UncertaintySignal:
-    """What a predictor knows of its own uncertainty, row by row; nothing is calibrated yet."""
+    """A predictor's own signs of uncertainty, row by row; nothing is calibrated yet."""
 
     head_R: NDArray[np.float64]  # absolute error that the network expects, mean over members, eV
     disagreement_R: NDArray[np.float64]  # standard deviation over members, eV
@@ -49,7 +49,7 @@ class UncertaintySignal:
 
     @classmethod
     def none(cls, rows: int) -> "UncertaintySignal":
-        """Return the doubt of a predictor that has none: its sigma is constant."""
+        """Return the signal of a predictor that has none: its sigma is constant."""
         return cls(*(np.zeros(rows) for _ in INGREDIENTS))
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class LevelSigma:
 
     @property
     def is_constant(self) -> bool:
-        """Whether doubting did not pay here, so that sigma knows no more than the size."""
+        """Whether the signal did not help here, so that sigma depends on the size alone."""
         return not any(self.exponents)
 
     def sigma(self, sizes: Sequence[str], signal: UncertaintySignal) -> NDArray[np.float64]:
@@ -107,7 +107,7 @@ class LevelSigma:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How one kind of answer (with structure, or from text alone) turns doubt into sigma."""
+    """How one kind of answer (with structure, or from text alone) turns its signal into sigma."""
 
     levels: Mapping[str, LevelSigma]
 

@@ -6,8 +6,8 @@ distance did not, since a training set is a few dense islands and not one cloud.
 
 Shapes  R rows, D features (invariant, pooled; members side by side), P principal axes, Q kept rows.
 Units   none: one unit is one standard deviation of the training features along an axis.
-Source  nearest neighbours in latent space as a measure of doubt: Janet et al. 2019, Chem. Sci. 10,
-        7913.
+Source  nearest neighbours in latent space as a measure of uncertainty: Janet et al. 2019,
+        Chem. Sci. 10, 7913.
 """
 
 from collections.abc import Mapping

@@ -20,14 +20,14 @@ TEXT_MODE = "text"  # no structure at all
 
 @dataclass(frozen=True)
 class Mode:
-    """The heads' weights, sigma, and what the training set looked like to the members."""
+    """The heads' weights, sigma, and the training set's features in the members."""
 
     regression_share: float
     calibration: Calibration
     reference: LatentReference
 
     def signal(self, answers: EnsembleOutput) -> UncertaintySignal:
-        """Return what is known of each answer's uncertainty."""
+        """Return the uncertainty signal of each answer."""
         return uncertainty_signal(answers, self.reference)
 
 
@@ -37,7 +37,7 @@ def mode_of(configuration: Configuration) -> str:
 
 
 def uncertainty_signal(answers: EnsembleOutput, reference: LatentReference) -> UncertaintySignal:
-    """Return what is known of each answer's uncertainty, given the training set's features."""
+    """Return the uncertainty signal of each answer, given the training set's features."""
     return UncertaintySignal(
         head_R=answers.head_R,
         disagreement_R=answers.disagreement_R,

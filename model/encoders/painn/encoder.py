@@ -106,7 +106,7 @@ class Painn(nn.Module):
         return out_NC
 
     def forward(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
-        """Return the invariants: they are all that PaiNN is asked for."""
+        """Return the (N, C) invariants, the only output of PaiNN that is used."""
         return self.invariants(graph, condition_NC)
 
     def _check(self, graph: GraphBatch) -> None:

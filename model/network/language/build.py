@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def small_language(config: LanguageConfig, vocabulary: int) -> Qwen2Model:
-    """Return an untrained Qwen2.5 decoder of the sizes asked for."""
+    """Return an untrained Qwen2.5 decoder of the configured sizes."""
     return Qwen2Model(
         Qwen2Config(
             vocab_size=vocabulary,
@@ -65,7 +65,7 @@ def build_language(config: QECatalyticConfig, device: torch.device = CPU) -> Any
 
 
 def pretrained_language(config: QECatalyticConfig, folder: Path, device: torch.device = CPU) -> Any:
-    """Return the base model of a folder with our tokens, and adapters where they are asked for.
+    """Return the base model of a folder with our tokens, and adapters where configured.
 
     What is trained whole is held in float32; what is frozen is read in bfloat16 on a GPU.
     """
@@ -88,7 +88,7 @@ def _load(base: BaseModel, folder: Path, dtype: torch.dtype) -> Any:
     settings, model = _classes(base.kind)
     try:
         with _quiet():
-            language, said = model.from_pretrained(
+            language, report = model.from_pretrained(
                 folder,
                 config=settings(**base.settings),
                 dtype=dtype,
@@ -98,7 +98,7 @@ def _load(base: BaseModel, folder: Path, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         raise ModelError(f"the base model in {folder} cannot be loaded: {first}") from None
-    if missing := sorted(said["missing_keys"]):
+    if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"the base model in {folder} lacks {len(missing)} weights, first "
             f"{', '.join(missing[:3])}; download it again"
