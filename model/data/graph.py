@@ -75,7 +75,7 @@ def radius_graph(
     tags: ArrayLike | None = None,
     strict: bool = False,
 ) -> Graph:
-    """Return the graph of each atom's nearest neighbours within ``cutoff_ang``.
+    """Return the graph of each atom's nearest neighbours.
 
     An atom keeps as many *whole* shells of equally distant neighbours as fit into
     ``max_neighbors``, and at least the first shell. Symmetry makes equal distances the rule in
@@ -83,6 +83,22 @@ def radius_graph(
     or renumbered slab would get another graph and another energy. ``strict`` cuts through it, by
     index, as the published models were trained: exactly ``max_neighbors`` neighbours where
     there are as many. An atom may have no neighbour at all.
+
+    Args:
+        numbers: (N,) atomic numbers.
+        positions: (N, 3) in Å.
+        cell: (3, 3) lattice vectors as rows, in Å.
+        pbc: whether the structure repeats along each lattice vector.
+        cutoff_ang: the furthest neighbour, in Å.
+        max_neighbors: how many neighbours an atom keeps.
+        tags: (N,) 0 bulk, 1 surface, 2 adsorbate; None: all 0.
+        strict: whether to cut through a shell.
+
+    Returns:
+        The graph, edges sorted by target.
+
+    Raises:
+        ModelError: the cell, the atoms or the limits make no graph.
     """
     numbers_N = np.asarray(numbers, dtype=np.int64)
     positions_N3 = np.asarray(positions, dtype=np.float64)

@@ -76,11 +76,17 @@ def split(
 ) -> tuple[list[Row], list[Row], list[Row]]:
     """Return rows to train on, to hold out for calibration, and to report.
 
-    Rows of one pair stay together, and with ``by="surface"`` those of one set on one surface, so
-    that held-out errors are those on surfaces never seen. Every set gives ``held_out_share`` of its
-    pairs, a small one more: intervals are read off the held-out errors, and those of 100 rows are
-    off by 3 % in coverage (one standard deviation) before anything else is. Held-out and reported
-    rows are unrelaxed, as in a screening.
+    Args:
+        rows: a training table.
+        report_fold: the fold that is reported and never trained on.
+        held_out_share: share of its pairs that every set holds out, a small set more: intervals are
+            read off the held-out errors, and those of 100 rows are off by 3 % in coverage (one
+            standard deviation) before anything else is.
+        by: what stays on one side: the rows of a pair, or those of one set on one surface, so that
+            held-out errors are those on surfaces never seen.
+
+    Returns:
+        Three lists of rows. Held-out and reported rows are unrelaxed, as in a screening.
     """
     aside = _held_out_pairs([r for r in rows if r.fold != report_fold], held_out_share, by)
     train: list[Row] = []

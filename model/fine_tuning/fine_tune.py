@@ -1,8 +1,8 @@
-"""From a serving checkpoint and new labels to a candidate: trained, calibrated again, sealed.
+"""Fine-tune a serving checkpoint on new labels: train, calibrate again, seal a candidate.
 
-    folder/tuning.json      what this folder began with
+    folder/tuning.json      parent, labels, recipe and device of this fine-tuning
     folder/member-N/        each member's state after every epoch
-    folder/checkpoint/      the candidate, moved to its place whole
+    folder/checkpoint/      the candidate, moved there whole
 
 Units: eV.
 """
@@ -55,16 +55,25 @@ def fine_tune(
     device: str = "cpu",
     processes: int | None = None,
 ) -> Checkpoint:
-    """Return the candidate that ``parent`` becomes on new labels; a killed run goes on.
+    """Fine-tune a checkpoint on new labels and return the candidate; a killed run is resumed.
 
-    ``labels`` carry their parts (``model.data.splits``): those for training are learnt beside the
-    parent's replay, sigma is fitted again on those for calibration and the hold-out's; those for
-    the gate are not read. Both views of a placement share a pair. ``processes`` train members side
-    by side; without it there are as many as cores.
+    Args:
+        parent: name or folder of the checkpoint to start from.
+        labels: rows with their parts (``model.data.splits``), energies in eV. Those for training
+            are learnt beside the parent's replay, sigma is fitted again on those for calibration
+            and the hold-out's; those for the gate are not read. Both views of a placement share a
+            pair.
+        folder: where states and the candidate are written; one folder for each fine-tuning.
+        recipe: how to train; the default chooses by the number of labels.
+        device: where networks run (``cpu``, ``cuda``).
+        processes: how many train members side by side; None: as many as cores.
+
+    Returns:
+        The sealed candidate in ``folder/checkpoint``.
 
     Raises:
         ModelError: labels are too few, of a level that the parent does not answer at, no numbers
-            or held out; the parent cannot be tuned; ``folder`` began with something else.
+            or held out; the parent cannot be tuned; ``folder`` holds another fine-tuning.
     """
     job = tuning_job(open_checkpoint(parent), labels, folder, recipe or TuneRecipe(), device)
     require_same(job)
@@ -120,7 +129,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def starting_network(job: TuningJob, member: int) -> QECatalytic:
-    """Return a member of the parent, with places for what the labels name that is new."""
+    """Return a member of the parent, extended by the adsorbates that are new in the labels."""
     config = QECatalyticConfig.from_json(job.settings()["network"])
     token = token_ids(load_tokenizer(job.parent.folder / "tokenizer.json"), [GRAPH])[0]
     members = load_members(config, token, job.parent.folder, torch.device(job.device))

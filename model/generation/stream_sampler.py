@@ -59,7 +59,15 @@ class StreamSampler:
     ) -> list[SampledStream]:
         """Return one stream for each prompt; equal generators give equal streams.
 
-        Every token is drawn from those that the grammar admits, by their scores.
+        Args:
+            prompts: B prompts of the instructions ``structure`` or ``design``.
+            wanted: constraints of each stream; every token is drawn from those that the grammar
+                admits under them, by their scores.
+            sampling: temperature, tail and longest stream.
+            generator: where random numbers come from, on the device of the language model.
+
+        Returns:
+            B streams, each with its structure, None where the stream did not end within the limit.
         """
         if not prompts:
             return []

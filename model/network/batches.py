@@ -40,7 +40,7 @@ class Example:
     graph_tokens: list[int]  # none where there is no graph
     text_tokens: list[int]
     level: int
-    adsorbate: int  # place of its name among those seen in training, from 1; 0: not seen
+    adsorbate: int  # index of its name among those seen in training, from 1; 0: not seen
     adsorbate_Z: NDArray[np.float32]  # how many atoms of each element the adsorbate has
     features_F: NDArray[np.float32]  # of the text: model.text.text_features
     elements_K: NDArray[np.float32]
@@ -114,7 +114,7 @@ class Reader:
         return example
 
     def adsorbate(self, text: str) -> int:
-        """Return the place of a text's adsorbate among those seen in training, 0 for a new one."""
+        """Return the index of a text's adsorbate among those seen in training, 0 for a new one."""
         return self._adsorbates.get(text.partition(SEPARATOR)[0], 0)
 
     def _graph(self, configuration: Configuration) -> Graph:

@@ -71,7 +71,7 @@ class LevelScale(nn.Module):
         adsorbate_R: Sequence[int],
         energy_R: NDArray[np.float64],
     ) -> None:
-        """Set one level's offsets and scale from its labels; ``adsorbate_R`` are places in S."""
+        """Set one level's offsets and scale from its labels; ``adsorbate_R`` are indices in S."""
         fitted = fit_scale(counts_RZ, adsorbate_R, energy_R)
         self.offset_L[level] = fitted.offset_ev
         self.scale_L[level] = fitted.scale_ev
@@ -82,7 +82,7 @@ class LevelScale(nn.Module):
 
 @dataclass(frozen=True)
 class FittedScale:
-    """What one level's labels say before there is a network, in eV."""
+    """Offsets and scale of one level, fitted to its labels, in eV."""
 
     offset_ev: float
     scale_ev: float

@@ -29,7 +29,7 @@ REACH = 24  # heavy atoms between two bonded ones, counted along the stream
 
 @dataclass(frozen=True)
 class Scale:
-    """Equally spaced values; ``period`` is where the scale bites its tail, None where it ends."""
+    """Equally spaced values; ``period`` is the length of a periodic scale, else None."""
 
     name: str
     low: float

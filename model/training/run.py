@@ -1,4 +1,4 @@
-"""From a training table to trained members: split, tokenizer, scales, and one stage after another.
+"""Train members from a table: split, tokenizer, scales, and one stage after another.
 
 Units: eV.
 """
@@ -130,10 +130,18 @@ def train_members(
     until: str = "",
     report: Report = logger.info,
 ) -> None:
-    """Train ``members`` networks side by side, each resumed where an earlier run stopped.
+    """Train networks side by side, each resumed where an earlier run stopped.
 
-    ``until`` names the last stage to run; without it all are. ``report`` gets a line of JSON for
-    each epoch, in the process that trains.
+    Args:
+        plan: the table, the folder, the network and the stages.
+        members: how many networks the ensemble has.
+        processes: how many of them are trained at once.
+        until: name of the last stage to run; empty: all are.
+        report: gets a line of JSON for each epoch, in the process that trains.
+
+    Raises:
+        ModelError: a base model or an encoder's weights are missing, the folder holds a training
+            of another network, or a loss is not a number.
     """
     prepare_training(plan)
     rest = [[plan] * members, range(members), [until] * members, [report] * members]

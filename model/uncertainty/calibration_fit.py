@@ -86,9 +86,19 @@ def fit_calibration(
     seed: int,
     groups: Sequence[str] | None = None,
 ) -> Calibration:
-    """Fit on held-out rows: their levels, adsorbate formulas, prediction minus label, and doubt.
+    """Fit sigma on held-out rows, level by level.
 
-    Rows of one group (a pair, a surface) are never on both sides of the cross-validation.
+    Args:
+        levels: level of theory of each of R rows.
+        adsorbates: formula of each row's adsorbate, as its text names it.
+        error_R: (R,) prediction minus label in eV.
+        signal: uncertainty signal of each row.
+        seed: of the cross-validation's folds.
+        groups: of each row; rows of one group (a pair, a surface) are never on both sides of the
+            cross-validation. None: each row by itself.
+
+    Returns:
+        A calibration; a level where a constant sigma scores as well keeps the constant.
 
     Raises:
         ModelError: a level has too few rows, or an error is not a number.
