@@ -33,8 +33,8 @@ def network_and_reader() -> tuple[QECatalytic, Reader]:
 
 
 def objective(reader: Reader, recipe: InstructRecipe = RECIPE) -> InstructStage:
-    lessons = instruction_examples(ROWS, reader)
-    return InstructStage(lessons, lessons, reader, recipe)
+    examples = instruction_examples(ROWS, reader)
+    return InstructStage(examples, examples, reader, recipe)
 
 
 def only(instruction: str) -> InstructRecipe:
@@ -61,7 +61,7 @@ def test_instructions_come_by_their_shares() -> None:
     _, reader = network_and_reader()
     taught = objective(reader)
     rng = np.random.default_rng(0)
-    drawn = [taught._draw(taught.lessons[0], rng) for _ in range(400)]
+    drawn = [taught._draw(taught.examples[0], rng) for _ in range(400)]
     assert drawn.count("design") / 400 == pytest.approx(RECIPE.design_share, abs=0.08)
     assert drawn.count("describe") / 400 == pytest.approx(RECIPE.describe_share, abs=0.06)
 
@@ -69,9 +69,9 @@ def test_instructions_come_by_their_shares() -> None:
 def test_a_structure_that_no_stream_holds_teaches_energy_and_description_alone() -> None:
     _, reader = network_and_reader()
     taught = objective(reader)
-    lesson = replace(taught.lessons[0], stream=None)
+    without = replace(taught.examples[0], stream=None)
     rng = np.random.default_rng(0)
-    assert {taught._draw(lesson, rng) for _ in range(100)} == {"energy", "describe"}
+    assert {taught._draw(without, rng) for _ in range(100)} == {"energy", "describe"}
 
 
 def test_the_encoder_stays_and_the_answers_are_learnt(tmp_path: Path) -> None:
