@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before NumPy and torch are imported. One thread each: threads that wait for each other on a busy
 # machine make tiny networks ten times slower, and sums would depend on the number of cores.
@@ -21,6 +22,9 @@ for _name in list(os.environ):
         del os.environ[_name]
 os.environ |= {"COLUMNS": "80", "LINES": "25", "PREFECT_HOME": tempfile.mkdtemp(prefix="prefect-")}
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
+# A busy machine is slow to draw and to answer an example: that is no fault.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
