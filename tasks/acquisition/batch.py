@@ -92,10 +92,25 @@ def select(
 ) -> list[SelectedRow]:
     """Return at most ``budget`` pairs, the first to be calculated first.
 
-    ``cost_budget`` limits the sum of their costs as well, clean slabs included. The slabs of
-    ``computed_slabs`` cost nothing, any other once. Candidates of ``taken`` are never chosen. The
-    shares take turns, spread evenly, and where one finds nothing the others go on. Ties go to the
-    newer pair, then to the lower candidate id. ``best_ev`` is as in ``Score``.
+    The shares take turns, spread evenly, and where one finds nothing the others go on. Ties go to
+    the newer pair, then to the lower candidate id.
+
+    Args:
+        estimates: one row for each of the R pairs.
+        policy: the scores with their shares, and the limits.
+        budget: the number of calculations, 0 or more.
+        computed_slabs: ids of slabs whose clean energy is there: they cost nothing, any other once.
+        seed: of the scores that draw by lot.
+        cost_budget: limit of the sum of costs (relative, see ``costs``), clean slabs included; none
+            where it is None.
+        best_ev: smallest verified distance (eV) to the middle of the window, as in ``Score``.
+        taken: ids of candidates that are never chosen.
+
+    Returns:
+        The chosen rows with the reason, score and cost of each.
+
+    Raises:
+        AcquisitionError: a budget or a score is negative.
     """
     if budget < 0:
         raise AcquisitionError(f"budget must be at least 0 calculations, got {budget}")

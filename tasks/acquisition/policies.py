@@ -36,8 +36,25 @@ def named_policy(
     """Return the policy ``name``: a score by its own name, or ``batch``, which mixes two.
 
     ``batch`` gives the share ``promising`` to the first by ``promising_by`` and the rest to the
-    first by ``uncertain_by``; without ``diversity`` it takes ``DIVERSITY``, and a score alone takes
-    none. ``kappa`` is read by the confidence bound.
+    first by ``uncertain_by``.
+
+    Args:
+        name: ``batch`` or one of ``SCORES``.
+        promising: the share of the first score in ``batch``, 0 to 1.
+        promising_by: the score of ``batch`` that looks for energies inside the window.
+        uncertain_by: the score of ``batch`` that looks for pairs the model knows little of.
+        kappa: standard deviations of the confidence bound, read by that score alone.
+        diversity: exponent of novelty; None is ``DIVERSITY`` for ``batch`` and 0 for a score alone.
+        radius: the range of likeness, in units of the root mean square distance of two pairs.
+        cost_weight: exponent of one over the cost; 0 leaves costs out.
+        limits: calculations for each slab and bulk, and the least probability; none where it is
+            None.
+
+    Returns:
+        The policy that ``select`` reads.
+
+    Raises:
+        AcquisitionError: a number is out of its range, or no score has that name.
     """
     if not 0 <= promising <= 1:
         raise AcquisitionError(f"promising must be a share between 0 and 1, got {promising}")

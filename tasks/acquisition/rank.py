@@ -86,6 +86,13 @@ def rank_pairs(
         minima: one placement for each pair, that of the lowest energy within the model's domain.
         targets: the wanted energies (eV) by adsorbate.
 
+    Args:
+        minima: one placement for each pair, that of the lowest energy within the model's domain.
+        targets: the wanted energies (eV) by adsorbate.
+
+    Returns:
+        The pairs with rank, group, probability in [0, 1] and distance in eV, rank 1 first.
+
     Raises:
         ValueError: a sigma is negative or no number.
     """

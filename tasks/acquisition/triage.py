@@ -85,8 +85,21 @@ def triage(
 ) -> list[Selection]:
     """Return the pairs of ``ranked`` that ``policy`` spends ``budget`` on.
 
-    ``estimates`` are those of ``ranked``, row for row. No pair is chosen twice, and none that was
-    taken; ties go to the lower ``candidate_id``.
+    No pair is chosen twice, and none that was taken; ties go to the lower ``candidate_id``.
+
+    Args:
+        ranked: R pairs, ranked.
+        estimates: those of ``ranked``, row for row.
+        policy: how a batch is chosen.
+        budget: the number of calculations and the sum of their costs.
+        known: labels, clean slabs and verified distances that are there already.
+        seed: of the scores that draw by lot.
+
+    Returns:
+        The chosen pairs, priority 1 first.
+
+    Raises:
+        AcquisitionError: a budget or a score is negative.
     """
     known = known or PriorResults()
     taken = frozenset(known.taken)
@@ -115,11 +128,21 @@ def pair_estimates(
     prices: Prices | None = None,
     latent_RD: Floats | None = None,
 ) -> PairEstimates:
-    """Return what is believed of ``ranked``, row for row.
+    """Return the estimates of ``ranked``, row for row.
 
-    ``slabs`` tells where pairs lie (elements, surface, adsorbate), and ``latent_RD`` where a model
-    sees them; without ``slabs`` nothing does. Without ``costs`` every adslab costs 1 and slabs
-    nothing; without ``prices`` no element is too dear.
+    Args:
+        ranked: R pairs, ranked.
+        windows: the energies wanted (eV) by adsorbate.
+        slabs: facts by slab id, from which follow features, costs and prices; where it is None all
+            three are left out.
+        costs: the cost of a cell by its atoms; where it is None every adslab costs 1 and slabs
+            nothing.
+        prices: the prices of elements; where it is None no element is too dear.
+        latent_RD: (R, D) features of the model, which join those of elements, surface and
+            adsorbate.
+
+    Returns:
+        One row for each pair: energies and sigmas in eV, relative costs.
     """
     minima = [r.minimum for r in ranked]
     estimates = PairEstimates.plain(

@@ -100,7 +100,17 @@ class CheckedDesign:
 def check_design(
     cif: str, requirements: DesignRequirements, limits: DesignLimits | None = None
 ) -> CheckedDesign:
-    """Return whether the structure in a CIF is what was asked for."""
+    """Return whether the structure in a CIF is what was asked for.
+
+    Args:
+        cif: the text of one structure, positions in Å.
+        requirements: the composition, and the bonds of the adsorbate.
+        limits: thresholds of the checks; the usual ones where it is None.
+
+    Returns:
+        The verdict and, where it is good, the adslab in the standard frame with tags 0, 1 and 2. A
+        CIF that cannot be read is a verdict too.
+    """
     try:
         atoms = read_cif(cif)
     except UserError as error:

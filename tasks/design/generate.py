@@ -68,6 +68,18 @@ def generate_designs(
 ) -> list[Design]:
     """Return ``count`` attempts at a request; equal seeds and counts give equal designs.
 
+    Args:
+        designer: writes the structures.
+        predictor: predicts the valid ones.
+        request: adsorbate, bulk, level and target energy (eV).
+        count: the number of structures to write, 1 or more.
+        seed: of the draws.
+        sampling: temperature and cut-offs of the draws; the usual ones where it is None.
+
+    Returns:
+        The attempts in the order in which they were written, each with its verdict, and a
+        prediction (eV) where that is good.
+
     Raises:
         UserError: ``count`` is below 1.
         ModelError: the predictor does not know the level of theory of the request.

@@ -50,10 +50,20 @@ def design_request(
     bulk: str | None = None,
     level: str | None = None,
 ) -> DesignRequest:
-    """Return the request for an adsorbate on ``bulk`` (any, where None) with a target energy.
+    """Return the request for an adsorbate on ``bulk`` with a target energy.
 
     Without ``level`` the one is taken whose labels of this adsorbate enclose the target, then the
     one with most of them; EMT comes last.
+
+    Args:
+        levels: what the designer has seen at each level of theory.
+        adsorbate_name: a stored name, another spelling of one, or a formula.
+        target_ev: the energy (eV) that the design is to have.
+        bulk: the formula of the bulk; any, where it is None.
+        level: the level of theory; chosen here where it is None.
+
+    Returns:
+        The prompt, the constraints of the stream and the requirements of its checks.
 
     Raises:
         UserError: adsorbate, bulk, level or target are outside of what the designer has seen.

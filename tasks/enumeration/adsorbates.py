@@ -171,7 +171,20 @@ def _from_entry(name: str, entry: Mapping[str, object]) -> Adsorbate:
 
 
 def molecule_from_smiles(smiles: str) -> Atoms:
-    """Return the molecule with all hydrogens, heavy atoms first, in the order of the string."""
+    """Return the molecule of a SMILES string with a force-field geometry.
+
+    The force field is MMFF, or UFF where MMFF lacks a parameter.
+
+    Args:
+        smiles: the molecule, hydrogens implied or written.
+
+    Returns:
+        The molecule with all hydrogens, heavy atoms first, in the order of the string. Positions in
+        Å.
+
+    Raises:
+        UserError: rdkit is not installed, cannot read the string or finds no geometry.
+    """
     try:
         from rdkit import Chem, rdBase
         from rdkit.Chem import rdDistGeom, rdForceFieldHelpers

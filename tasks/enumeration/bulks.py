@@ -79,9 +79,21 @@ def alloy_specs(elements: Iterable[str], prototypes: Iterable[str]) -> list[Bulk
 def resolve_bulks(
     specs: Sequence[BulkSpec], *, materials_project_key: str | None = None
 ) -> tuple[list[Bulk], list[Refusal]]:
-    """Return the crystals of ``specs`` in order, and what could not be had, with reasons.
+    """Return the crystals of ``specs`` in order, and those that cannot be had, with reasons.
 
     A crystal that comes twice is kept once and refused the second time.
+
+    Args:
+        specs: files, formulas and entries of the Materials Project.
+        materials_project_key: the key of its interface, needed for its entries alone.
+
+    Returns:
+        The crystals in their conventional cells (Å), and a refusal for each file, frame or formula
+        that gave none.
+
+    Raises:
+        UserError: an entry of the Materials Project is asked for without a key or without its
+            client.
     """
     found: list[Bulk | Refusal] = []
     for spec in specs:
@@ -105,7 +117,21 @@ def primitive_cell(atoms: Atoms) -> Atoms:
 
 
 def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
-    """Return ``atoms`` as a bulk in its conventional cell; what is no crystal is a UserError."""
+    """Return ``atoms`` as a bulk in its conventional cell.
+
+    The cell is kept where ``atoms.info`` says that it is conventional already.
+
+    Args:
+        atoms: a crystal, positions in Å.
+        source: where it comes from, as reports name it.
+
+    Returns:
+        The crystal with its id and reduced formula.
+
+    Raises:
+        UserError: the atoms are no crystal: overlapping, without a cell, or with vacuum between
+            them.
+    """
     _check_crystal(atoms)
     if atoms.info.get(CONVENTIONAL, False):
         return _bulk(atoms, source)

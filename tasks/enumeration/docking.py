@@ -40,7 +40,17 @@ class Placement:
 def lowered_positions(
     slab: Slab, ground: Landscape, adsorbate: Adsorbate, placements: Sequence[Placement]
 ) -> NDArray[np.float64]:
-    """Return the positions (P, A, 3) of the adsorbate's atoms, turned and lowered."""
+    """Return the positions of the adsorbate's atoms, turned and lowered onto the surface.
+
+    Args:
+        slab: the slab, whose cell repeats in the plane.
+        ground: the slab's atoms that can be met, with their images.
+        adsorbate: the species, binding atoms at the origin.
+        placements: P sites with rotations.
+
+    Returns:
+        (P, A, 3) positions in Å.
+    """
     turns_P = np.radians([placement.rotation_deg for placement in placements])
     cosine_P1, sine_P1 = np.cos(turns_P)[:, None], np.sin(turns_P)[:, None]
     x_A, y_A, z_A = adsorbate.atoms.positions.T
@@ -133,7 +143,18 @@ def refusal_reasons(
     placements: Sequence[Placement],
     positions_PA3: NDArray[np.float64],
 ) -> list[str]:
-    """Return why each placement is refused, and an empty string for each good one."""
+    """Return why each placement is refused, and an empty string for each good one.
+
+    Args:
+        slab: the slab, whose cell repeats in the plane.
+        ground: the slab's atoms that can be met, with their images.
+        adsorbate: the species that is placed.
+        placements: P sites with rotations.
+        positions_PA3: positions (Å) that ``lowered_positions`` gave them.
+
+    Returns:
+        P reasons, each a rule, a colon and the numbers that break it.
+    """
     radii_A = covalent_radii[adsorbate.atoms.numbers]
     z_PA1 = positions_PA3[:, :, 2, None]
     distance_PAM = np.sqrt(

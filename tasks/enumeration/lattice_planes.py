@@ -46,7 +46,18 @@ class Cut:
 
 
 def find_symmetry(atoms: Atoms) -> Crystal:
-    """Return the primitive cell and the symmetry of a conventional cell, from one spglib call."""
+    """Return the primitive cell and the symmetry of a conventional cell, from one spglib call.
+
+    Args:
+        atoms: a crystal in its conventional cell, positions in Å.
+
+    Returns:
+        The primitive cell, its A atoms and its S operations, all in the orientation of the given
+        cell.
+
+    Raises:
+        UserError: spglib finds no symmetry.
+    """
     conventional_33 = atoms.cell.array.copy()
     scaled_N3 = np.linalg.solve(conventional_33.T, atoms.positions.T).T
     dataset = spglib.get_symmetry_dataset(

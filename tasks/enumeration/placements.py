@@ -96,7 +96,17 @@ class PlacementSpec:
 def enumerate_placements(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
 ) -> tuple[list[PlacedAdslab], list[Refusal]]:
-    """Return the adslabs of one pair, sites first, and what was refused, by candidate id."""
+    """Return the adslabs of one pair, sites first, and the placements that were refused.
+
+    Args:
+        slab: the slab to place on.
+        sites: what ``surface_sites`` found on that slab.
+        adsorbate: the species to place.
+        spec: kinds of sites, rotations and random placements.
+
+    Returns:
+        The adslabs (positions in Å), and the refusals, whose items are candidate ids.
+    """
     placements = _placements(slab, sites, adsorbate, spec)
     if not placements:
         return [], []
@@ -180,7 +190,17 @@ def adslab_from_recipe(
 
 
 def placement_from(stored: object) -> Placement:
-    """Return the placement in a recipe."""
+    """Return the placement in a recipe.
+
+    Args:
+        stored: the ``placement`` of a recipe, as JSON was read.
+
+    Returns:
+        The site (Å, degrees) and the rotation.
+
+    Raises:
+        UserError: a key is missing or a value is no number.
+    """
     try:
         values = dict(stored)  # type: ignore[call-overload]
         site = dict(values["site"])

@@ -71,7 +71,17 @@ class SurfaceSites:
 
 
 def surface_sites(slab: Slab) -> SurfaceSites:
-    """Return the distinct sites of a slab's upper surface, atop first, and its landscape."""
+    """Return the distinct sites of a slab's upper surface, and what all its adsorbates share.
+
+    Args:
+        slab: a slab whose surface atoms have tag 1.
+
+    Returns:
+        The sites, atop first, the neighbour lists of the slab and its landscape. Å and degrees.
+
+    Raises:
+        UserError: no atom has tag 1.
+    """
     if not (slab.atoms.get_tags() == 1).any():
         raise UserError(f"slab {slab.slab_id[:12]} has no atom of tag 1: tag its surface atoms")
     sites = _distinct(slab, _sketch(slab))
@@ -93,7 +103,14 @@ def _images(plane_22: NDArray[np.float64], margin_ang: float) -> NDArray[np.floa
 
 
 def landscape(slab: Slab) -> Landscape:
-    """Return the periodic landscape of a slab's upper surface."""
+    """Return the periodic landscape of a slab's upper surface.
+
+    Args:
+        slab: a slab with c along z, whose surface atoms have tag 1.
+
+    Returns:
+        M points in Å: the upper atoms of the slab inside the cell and within a margin around it.
+    """
     positions_N3 = slab.atoms.positions
     z_N = positions_N3[:, 2]
     plane_22 = slab.atoms.cell.array[:2, :2]

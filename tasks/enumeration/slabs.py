@@ -100,7 +100,16 @@ class Slab:
 
 
 def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
-    """Return every symmetry-distinct termination, in order of Miller index, shift and side."""
+    """Return every symmetry-distinct termination of a bulk, and those that were refused.
+
+    Args:
+        bulk: a crystal in its conventional cell.
+        spec: which planes, and how thick, wide and empty the slabs are (Å).
+
+    Returns:
+        The slabs in order of Miller index, shift and side, and the refusals: no symmetry, or too
+        many atoms.
+    """
     try:
         crystal = find_symmetry(bulk.atoms)
     except UserError as error:

@@ -37,8 +37,16 @@ def enumerate_surfaces(
 ) -> BulkSurfaces:
     """Cut ``bulk`` and count the placements on each slab.
 
-    ``elements`` are rules and what each lets pass; a slab with another element is refused by the
-    first rule that it breaks, and nothing is placed on it.
+    Args:
+        bulk: a crystal in its conventional cell.
+        slab_spec: which slabs to cut.
+        adsorbates: the species that will be placed.
+        placement_spec: which placements to count.
+        elements: rules, and the elements that each lets pass. A slab with another element is
+            refused by the first rule that it breaks, and nothing is placed on it.
+
+    Returns:
+        The slabs with their counts, and the refusals.
     """
     slabs, refused = enumerate_slabs(bulk, slab_spec)
     counted = []

@@ -31,9 +31,16 @@ class AdslabDescription:
 
 
 def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
-    """Return the adslab in the standard frame, tags 0 bulk, 1 surface and 2 adsorbate.
+    """Return the adslab of a structure file in the standard frame.
 
     Tags of 2 in the file say which atoms are the adsorbate; without any it is searched by formula.
+
+    Args:
+        file: a CIF or any format that ASE reads, positions in Å.
+        adsorbate: the formula of the adsorbate.
+
+    Returns:
+        The adslab with tags 0 bulk, 1 surface and 2 adsorbate.
 
     Raises:
         UserError: the file cannot be read, or does not hold that adsorbate once, on a slab.

@@ -32,9 +32,19 @@ class SiteMismatchError(UserError):
 def featurise(
     adslab: Adslab, slab: Slab, level: str, sites: SurfaceSites | None = None
 ) -> Configuration:
-    """Return what a model reads of ``adslab``; text and atoms that disagree are an error.
+    """Return what a model reads of ``adslab``.
 
-    ``sites`` brings the neighbour lists of the slab; without it they are found again.
+    Args:
+        adslab: slab atoms first, tags 0, 1 and 2, positions in Å.
+        slab: the clean slab under it.
+        level: the level of theory to predict at.
+        sites: brings the neighbour lists of the slab; without it they are found again.
+
+    Returns:
+        The text and the atoms of the adslab.
+
+    Raises:
+        SiteMismatchError: text and atoms name different sites.
     """
     known = neighbours(slab.atoms) if sites is None else sites.neighbours
     ground = landscape(slab) if sites is None else sites.landscape
@@ -86,7 +96,17 @@ def configuration_text(
 def adslab_text(
     adslab: Adslab, slab: Slab, slab_neighbours: Neighbours, ground: Landscape
 ) -> ConfigurationText:
-    """Return the text's parts from the slab's neighbour lists and adsorbate-slab distances."""
+    """Return the parts of the text of an adslab from neighbour lists of its clean slab.
+
+    Args:
+        adslab: slab atoms first, positions in Å.
+        slab: the clean slab under it.
+        slab_neighbours: bonded neighbours of each of its N atoms.
+        ground: its atoms that can be met, with their images.
+
+    Returns:
+        The adsorbate, the surface, and a site for each adsorbate atom that is bonded to the slab.
+    """
     symbols = adslab.atoms.get_chemical_symbols()
     n_slab = len(slab.atoms)
     contacts_A = _contacts(adslab.atoms, n_slab, ground)

@@ -69,8 +69,20 @@ def score_slabs(
 ) -> SlabScores:
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
-    The best ``keep_per_pair`` of each pair carry their structure. ``known`` are predictions of the
-    same checkpoint at the same level, by candidate id; they are taken as they are.
+    Args:
+        slabs: the slabs to place on.
+        adsorbates: the species to place on each.
+        spec: which placements to make.
+        level: the level of theory to predict at.
+        keep_per_pair: the number of lowest candidates of each pair that carry their structure.
+        predictor: predicts the placements that ``known`` does not hold.
+        known: predictions of the same checkpoint at the same level, by candidate id.
+
+    Returns:
+        The candidates with predictions (eV), and the placements that were refused.
+
+    Raises:
+        RuntimeError: a prediction is for another candidate, level or checkpoint.
     """
     refused: list[Refusal] = []
     adslabs: list[PlacedAdslab] = []
@@ -191,7 +203,16 @@ def predict_again(
     level: str,
     predictor: Predictor,
 ) -> tuple[ScoredCandidate, ...]:
-    """Predict stored candidates; each carries its structure.
+    """Predict stored candidates with another checkpoint.
+
+    Args:
+        slabs: slabs with the candidates to predict.
+        adsorbates: the species by name.
+        level: the level of theory to predict at.
+        predictor: predicts the candidates.
+
+    Returns:
+        The candidates in order with predictions (eV), each with its structure.
 
     Raises:
         UserError: a recipe gives another structure here than the one it was made from.

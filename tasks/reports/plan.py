@@ -47,7 +47,19 @@ def plan_campaign(
     keep_per_pair: int,
     refused: Sequence[Refusal] = (),
 ) -> CampaignPlan:
-    """Add up ``surfaces`` and estimate disk, and the time that ``workers`` cores take."""
+    """Add up what a campaign will do, and estimate the time and disk it takes.
+
+    Args:
+        surfaces: the slabs of each bulk with their numbers of placements.
+        adsorbates: how many there are.
+        model: the name of the model, which sets the rate.
+        workers: cores that predict at the same time.
+        keep_per_pair: structures kept for each pair.
+        refused: refusals from before slabs were cut.
+
+    Returns:
+        Exact counts, seconds and bytes.
+    """
     slabs = [s for surface in surfaces for s in surface.slabs]
     placements = sum(s.placements for s in slabs)
     pairs = len(slabs) * adsorbates

@@ -23,7 +23,14 @@ _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
 
 def find_adsorbate(atoms: Atoms, formula: str) -> tuple[int, ...]:
-    """Return the indices of the adsorbate's atoms, in ascending order.
+    """Return which atoms of an adslab are the adsorbate.
+
+    Args:
+        atoms: an adslab in a cell of three vectors, positions in Å.
+        formula: of the adsorbate, as in CH3OH.
+
+    Returns:
+        The indices of its atoms, in ascending order.
 
     Raises:
         UserError: no group of bonded atoms has the formula, all atoms belong to it, or several

@@ -76,7 +76,15 @@ class SetReport:
 
 
 def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]:
-    """Return the rows of one published set and how it went."""
+    """Return the rows of one published set and a report on it.
+
+    Args:
+        folder: where the published sets lie.
+        spec: the set and its form.
+
+    Returns:
+        Rows with energies in eV, and how many frames were read and refused, with reasons.
+    """
     if spec.form == "text":
         texts = [_text(record, spec) for record in read_records(folder, spec)]
         return texts, SetReport(spec.name, len(texts), len(texts), (), ())
@@ -114,7 +122,20 @@ def shipped_sets(names: Sequence[str]) -> list[SetSpec]:
 def assemble_table(
     data: Path, emt: Path | None, out: Path, names: Sequence[str] = DEFAULT
 ) -> Iterator[SetReport]:
-    """Write the training table to ``out``, yielding the report of each set on the way."""
+    """Write the training table, set by set.
+
+    Args:
+        data: the folder of the published sets.
+        emt: the folder of ``emt_set``'s parts; left out where it is None.
+        out: the Parquet file to write, once all sets are read.
+        names: the published sets to take.
+
+    Yields:
+        The report of each set.
+
+    Raises:
+        UserError: a set is not known or has no licence, or ``emt`` holds no part.
+    """
     tables = []
     for spec in shipped_sets(names):
         rows, report = set_rows(data, spec)

@@ -25,7 +25,19 @@ _SCHEMA = pa.schema([("uid", pa.string()), ("model", pa.string()), ("energy_ev",
 
 
 def benchmark_tables(data: Path, names: Sequence[str], out: Path) -> Iterator[str]:
-    """Write the tables of the named sets to ``out``, yielding how each went, line by line."""
+    """Write one table for each of the named sets, whatever its licence.
+
+    Args:
+        data: the folder of the published sets.
+        names: the sets to take.
+        out: the folder to write.
+
+    Yields:
+        Lines that report on each set.
+
+    Raises:
+        UserError: a set is not known.
+    """
     for spec in sets_by_name(names, (*SETS, *BENCHMARKS)):
         rows, report = set_rows(data, spec)
         write_rows(out / f"{spec.name}.parquet", rows)

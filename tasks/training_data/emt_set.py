@@ -116,7 +116,15 @@ def plan_emt_set(n: int, seed: int) -> list[SlabJob]:
 
 
 def relax_slab(job: SlabJob, *, seed: int) -> tuple[list[TrainingRow], list[EmtOutcome]]:
-    """Return training rows of what passed every check, and the outcomes of all."""
+    """Relax the placements of one slab with EMT.
+
+    Args:
+        job: a slab and its numbers of placements by adsorbate.
+        seed: of the draw of placements.
+
+    Returns:
+        Training rows (eV) of the relaxations that passed every check, and the outcomes of all.
+    """
     theory, cache, sites = level("emt"), MemoryCache(), surface_sites(job.slab)
     rows: list[TrainingRow] = []
     outcomes: list[EmtOutcome] = []

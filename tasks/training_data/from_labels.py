@@ -58,9 +58,14 @@ def training_rows(
 ) -> TrainingSet:
     """Return the rows of all labels that can be learnt from, in the order of their candidates.
 
-    ``held_out`` are pairs that the checkpoint is judged by
-    (``model.data.kept_rows.held_out_pairs``): a campaign may well compute one of them, and must not
-    teach it.
+    Args:
+        labels: verified energies (eV) of one level of theory.
+        level_hash: the hash of that level's settings.
+        held_out: pairs that the checkpoint is judged by (``model.data.kept_rows.held_out_pairs``):
+            a campaign may well compute one of them, and must not teach it.
+
+    Returns:
+        Two rows for each label, unrelaxed and relaxed, with the labels left out and why.
 
     Raises:
         UserError: no label is left, or one is of another level.
