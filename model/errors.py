@@ -1,5 +1,14 @@
-"""The one exception that the model raises for what a user can get wrong."""
+"""The root of all exceptions of Sabatier, and that of the model.
+
+The root stands here because a class needs a module that every package may import: this one imports
+nothing, and the model is below the tasks and the flows. The screening database takes this module
+alone from the model, which the contract of the packages says by name.
+"""
 
 
-class ModelError(Exception):
-    """Input or files the model cannot use: the rule, the value and the way out in one line."""
+class SabatierError(Exception):
+    """What a user can mend: the rule, the value and the way out in one line, exit status 2."""
+
+
+class ModelError(SabatierError):
+    """Input or files that the model cannot use."""

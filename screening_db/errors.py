@@ -1,7 +1,9 @@
 """The errors of the screening database: one line with the rule, the value and the way out."""
 
+from model.errors import SabatierError
 
-class DatabaseError(Exception):
+
+class DatabaseError(SabatierError):
     """A fault that a user can mend: the message is one line and says how."""
 
     def __init__(self, message: str) -> None:

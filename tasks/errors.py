@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from model.errors import SabatierError
+
 Stage = Literal["bulk", "slab", "placement", "element", "adsorbate"]
 
 
-class UserError(Exception):
+class UserError(SabatierError):
     """A request that cannot be met; the message states the rule, the value and the way out."""
 
 

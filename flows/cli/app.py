@@ -21,7 +21,9 @@ from flows.cli.learning import learning_app, model_app
 from flows.cli.queue import queue_app
 from flows.cli.screening import screening_app
 from flows.display.log import log_to_terminal
-from flows.errors import USER_FAULT_STATUS, USER_FAULTS
+from model.errors import SabatierError
+
+USER_FAULT_STATUS = 2  # of a process that ends with what its user can mend
 
 app = typer.Typer(
     name="sabatier",
@@ -73,7 +75,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except USER_FAULTS as fault:
+    except SabatierError as fault:
         _print_fault(" ".join(str(fault).split()))
     except OSError as fault:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -13,10 +13,9 @@ from flows.learning.loop import Loop
 from flows.learning.rescore import rescore
 from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
-from model.errors import ModelError
+from model.errors import SabatierError
 from screening_db.database.engine import Database
 from screening_db.queries.campaigns import find_campaign
-from tasks.errors import UserError
 from tasks.verification.engines import EngineLocations
 
 
@@ -66,7 +65,7 @@ class CampaignLoopSteps:
                 return fine_tune_on_labels(
                     self.db, campaign, stated.model, stated.learning, self.models
                 )
-            except (UserError, ModelError) as fault:
+            except SabatierError as fault:
                 return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
 
         return fine_tune_task()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 from scipy.sparse.csgraph import connected_components
 
-from model.errors import ModelError
+from model.errors import SabatierError
 from model.generation.skeleton import Skeleton, bond_graph
 from tasks.errors import UserError
 from tasks.structures.cif import read_cif
@@ -223,7 +223,7 @@ def _adsorbate_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
         found = bond_graph(
             atoms.numbers[chosen], atoms.positions[chosen], atoms.cell.array
         ).skeleton
-    except (UserError, ModelError) as error:
+    except SabatierError as error:
         return str(error)
     if not any(found.is_same(skeleton) for skeleton in requirements.skeletons):
         return f"the bonds are {found.to_text()}, {requirements.adsorbate} has others"

@@ -8,8 +8,8 @@ import pytest
 from ase.build import add_adsorbate, fcc111
 
 from flows.display.predictions import show_predictions
-from flows.errors import USER_FAULTS
 from flows.screening.predict_one import predict_file, predict_text
+from model.errors import SabatierError
 from tasks.structures.cif import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"
@@ -54,7 +54,7 @@ def test_a_cif_is_predicted_and_its_text_shown(
 def test_a_text_that_cannot_be_predicted_is_refused(
     text: str, level: str | None, model: str, rule: str
 ) -> None:
-    with pytest.raises(USER_FAULTS, match=rule):
+    with pytest.raises(SabatierError, match=rule):
         predict_text(text, model, level)
 
 
@@ -62,7 +62,7 @@ def test_a_text_that_cannot_be_predicted_is_refused(
     ("miller", "rule"), [("1 1 1", "no.cif, which is none"), ("111", "give --miller '1 1 1'")]
 )
 def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> None:
-    with pytest.raises(USER_FAULTS, match=rule):
+    with pytest.raises(SabatierError, match=rule):
         predict_file(Path("no.cif"), "CO", miller, "", "mini", None)
 
 
