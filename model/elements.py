@@ -1,14 +1,18 @@
-"""Properties of the elements, as numbers that a model can start from.
+"""The elements: their properties as numbers that a model can start from, their counts in formulas.
 
 Shapes  Z = 95 rows, to plutonium, one for each atomic number (row 0 unused); P properties.
 """
 
+import re
 import warnings
+from collections import Counter
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core.periodic_table import Element
+
+from model.errors import ModelError
 
 MAX_ATOMIC_NUMBER = 94
 PROPERTIES = (
@@ -21,6 +25,29 @@ PROPERTIES = (
     "mendeleev_number",
     "d_electrons",
 )
+
+_PART = re.compile(r"([A-Z][a-z]?)(\d*)")
+_GROUP = re.compile(r"\(([A-Za-z0-9]+)\)(\d*)")
+
+
+def composition(formula: str) -> Counter[str]:
+    """Return how many atoms of each element a formula names: ``Cu3Pt``, ``NH2N(CH3)2``.
+
+    Raises:
+        ModelError: it is empty, or holds anything but symbols, counts and closed brackets.
+    """
+    flat = formula
+    while group := _GROUP.search(flat):  # the innermost brackets first
+        flat = flat[: group.start()] + group[1] * int(group[2] or 1) + flat[group.end() :]
+    parts = _PART.findall(flat)
+    if not parts or "".join(symbol + count for symbol, count in parts) != flat:
+        raise ModelError(
+            f"a formula is element symbols and counts, such as Cu3Pt or NH2N(CH3)2; got {formula!r}"
+        )
+    counts: Counter[str] = Counter()
+    for symbol, count in parts:
+        counts[symbol] += int(count or 1)
+    return counts
 
 
 def _properties(element: Element) -> tuple[float, ...]:

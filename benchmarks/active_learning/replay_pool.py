@@ -21,8 +21,9 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from model.contract import Configuration
+from model.elements import composition
 from model.prediction.slab_features import slab_features
-from model.text.text_features import ADSORBATE_ELEMENTS, composition, text_features
+from model.text.text_features import ADSORBATE_ELEMENTS, text_features
 from tasks.structures.standard_frame import clean_frame
 
 SHARE = 0.01  # of the pairs of each reaction, those of lowest energy are the ones to find

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.rows import Row
-from model.elements import MAX_ATOMIC_NUMBER
+from model.elements import MAX_ATOMIC_NUMBER, composition
 from model.network.qe_catalytic import QECatalytic
 from model.network.scale import LevelScale, shrunk_mean
 from model.text.configuration_text import parse_text
-from model.text.text_features import composition
 
 _BY_ADSORBATE = {"facts.adsorbate.weight": 0, "scale.adsorbate_offset_LS": 1}  # name -> axis
 

@@ -21,13 +21,13 @@ from transformers import PreTrainedTokenizerFast
 from model.contract import Configuration
 from model.data.domain import level_index
 from model.data.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
-from model.elements import MAX_ATOMIC_NUMBER
+from model.elements import MAX_ATOMIC_NUMBER, composition
 from model.errors import ModelError
 from model.network.config import QECatalyticConfig
 from model.network.qe_catalytic import Batch
 from model.text.configuration_text import parse_text
 from model.text.text_facts import TextInputs
-from model.text.text_features import composition, element_counts, text_features
+from model.text.text_features import element_counts, text_features
 from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
 
 
@@ -183,11 +183,17 @@ def by_budget(examples: Sequence[Example], budget: int) -> Iterator[list[int]]:
 
 
 def adsorbate_counts(configuration: Configuration) -> NDArray[np.float32]:
-    """Return (Z,) how many atoms of each element the adsorbate has, as the text names it.
+    """Count the atoms of each element of an adsorbate, as the text names it.
+
+    Args:
+        configuration: text and, where it has a structure, atoms of one adslab.
+
+    Returns:
+        Counts (Z,) by atomic number, Z = 95.
 
     Raises:
-        ModelError: the text cannot be parsed, names an element that is none, or says something
-            else than the atoms: another adsorbate, or a slab of elements its bulk does not hold.
+        ModelError: the text cannot be parsed, names an unknown element, or contradicts the atoms:
+            another adsorbate, or a slab with elements that its bulk does not hold.
     """
     text = parse_text(configuration.text)
     adsorbate = _composition(text.adsorbate, configuration.candidate_id)
@@ -225,8 +231,6 @@ def _composition(formula: str, name: str) -> Counter[str]:
             f"text of {name} must name elements up to {known[-1]}, got {', '.join(unknown)} "
             f"in {formula!r}"
         )
-    if not counts:
-        raise ModelError(f"text of {name} must name elements, got the formula {formula!r}")
     return counts
 
 

@@ -5,8 +5,6 @@ by mean, minimum and maximum of its elements' properties, the contacts of each k
 atom by the mean.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -14,34 +12,12 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
-from model.elements import MAX_ATOMIC_NUMBER, PROPERTIES, element_properties
-from model.errors import ModelError
+from model.elements import MAX_ATOMIC_NUMBER, PROPERTIES, composition, element_properties
 from model.text.configuration_text import KINDS, ConfigurationText, parse_text
 
 ADSORBATE_ELEMENTS = ("H", "C", "N", "O", "S")
 COUNTED = ("bulk", "contacts", "neighbours")
 DESCRIBED = (*PROPERTIES, "covalent_radius_ang")  # of an element
-
-_PART = re.compile(r"([A-Z][a-z]?)(\d*)")
-_GROUP = re.compile(r"\(([A-Za-z0-9]+)\)(\d*)")
-
-
-def composition(formula: str) -> Counter[str]:
-    """Return how many atoms of each element a formula names: ``Cu3Pt``, ``NH2N(CH3)2``.
-
-    Raises:
-        ModelError: it holds something that is not an element symbol with an optional count.
-    """
-    flat = formula
-    while group := _GROUP.search(flat):
-        flat = flat[: group.start()] + group[1] * int(group[2] or 1) + flat[group.end() :]
-    parts = _PART.findall(flat)
-    if "".join(symbol + count for symbol, count in parts) != flat:
-        raise ModelError(f"a formula is element symbols with counts, like Cu3Pt; got {formula!r}")
-    counts: Counter[str] = Counter()
-    for symbol, count in parts:
-        counts[symbol] += int(count or 1)
-    return counts
 
 
 def feature_names() -> list[str]:

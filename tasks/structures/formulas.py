@@ -6,30 +6,30 @@ Shapes  A atoms.
 Units   Å.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
 
+from model.elements import composition
+from model.errors import ModelError
 from tasks.errors import UserError
 from tasks.structures.orientation import is_connected, molecule_graph
 
 Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
 
-_SYMBOL = re.compile(r"([A-Z][a-z]?)(\d*)")
-
 
 def formula_counts(formula: str) -> dict[str, int]:
-    """Return how many atoms of each element a formula such as ``CH3OH`` holds."""
-    parts = _SYMBOL.findall(formula)
-    if not parts or "".join(symbol + count for symbol, count in parts) != formula:
-        raise UserError(f"a formula is element symbols and counts, such as CH3OH; got {formula!r}")
-    counts: Counter[str] = Counter()
-    for symbol, count in parts:
-        counts[symbol] += int(count or 1)
-    return dict(counts)
+    """Return how many atoms of each element a formula such as ``CH3OH`` holds.
+
+    Raises:
+        UserError: it is empty, or holds anything but symbols, counts and closed brackets.
+    """
+    try:
+        return dict(composition(formula))
+    except ModelError as fault:
+        raise UserError(str(fault)) from fault
 
 
 def structural_formula(molecule: Atoms) -> str:

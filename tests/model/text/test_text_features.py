@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from model.errors import ModelError
-from model.text.text_features import composition, feature_names, text_features
+from model.text.text_features import feature_names, text_features
 
 CU = "CO</s>Cu (1 1 1)</s>[C Cu Cu bridge [Cu Cu Cu C] [Cu Cu C]]"
 PT = CU.replace("Cu", "Pt")
@@ -39,11 +38,3 @@ def test_the_contacts_of_each_adsorbate_atom_are_told_apart() -> None:
     assert row[names.index("contact_of_O_electronegativity")] == pytest.approx(2.28)
     assert np.isnan(row[names.index("contact_of_N_electronegativity")])
     assert row[names.index("coordination_max")] == 3.0
-
-
-def test_formulas() -> None:
-    assert composition("COCH2OH") == {"C": 2, "O": 2, "H": 3}
-    assert composition("Cu3Pt") == {"Cu": 3, "Pt": 1}
-    assert composition("NH2N(CH3)2") == {"N": 2, "H": 8, "C": 2}
-    with pytest.raises(ModelError, match="got 'cu3'"):
-        composition("cu3")

@@ -52,6 +52,10 @@ def test_an_unknown_species_goes_by_its_formula() -> None:
     assert species_name(molecule("CH3OCH3")) == "CH3OCH3"
 
 
+def test_a_structural_formula_counts_the_atoms_of_its_molecule() -> None:
+    assert formula_counts(structural_formula(molecule("isobutane"))) == {"C": 4, "H": 10}
+
+
 @pytest.mark.parametrize("formula", ["", "co", "C-O", "CO "])
 def test_a_formula_that_cannot_be_read_is_refused(formula: str) -> None:
     with pytest.raises(UserError, match="a formula is element symbols and counts"):

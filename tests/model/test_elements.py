@@ -1,0 +1,25 @@
+"""Formulas are read in one way, with brackets and without."""
+
+import pytest
+
+from model.elements import composition
+from model.errors import ModelError
+
+
+@pytest.mark.parametrize(
+    ("formula", "counts"),
+    [
+        ("COCH2OH", {"C": 2, "O": 2, "H": 3}),
+        ("Cu3Pt", {"Cu": 3, "Pt": 1}),
+        ("NH2N(CH3)2", {"N": 2, "H": 8, "C": 2}),
+        ("C(CH(CH3)2)2", {"C": 7, "H": 14}),
+    ],
+)
+def test_the_atoms_of_a_formula_are_counted(formula: str, counts: dict[str, int]) -> None:
+    assert composition(formula) == counts
+
+
+@pytest.mark.parametrize("formula", ["", "cu3", "C-O", "CO ", "N(CH3", "N()2"])
+def test_anything_but_a_formula_is_refused(formula: str) -> None:
+    with pytest.raises(ModelError, match="a formula is element symbols and counts"):
+        composition(formula)
