@@ -263,7 +263,18 @@ def configuration_graph(
 
 
 def collate(graphs: Sequence[Graph], dtype: torch.dtype = torch.float32) -> GraphBatch:
-    """Return one batch of the graphs, in their order."""
+    """Return one batch of the graphs, in their order.
+
+    Args:
+        graphs: at least one graph; atoms of the first come first.
+        dtype: precision of positions, edge vectors and distances (Å).
+
+    Returns:
+        The batch; ``system_N`` says which graph each atom is of, edges count atoms of the batch.
+
+    Raises:
+        ModelError: there is no graph.
+    """
     if not graphs:
         raise ModelError("a batch needs at least 1 graph, got none")
     sizes_B = np.array([len(graph.numbers_N) for graph in graphs])

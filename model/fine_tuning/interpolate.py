@@ -40,10 +40,21 @@ def best_share(
 ) -> float:
     """Return the share that serves the levels of ``new`` rows best and forgets little.
 
-    It is what the gate will ask, on rows that the gate does not see. The error on ``known`` rows,
+    These are the gate's criteria, on rows that the gate does not see. The error on ``known`` rows,
     on all and on those at the levels of ``new``, may grow by a share ``forget`` of it or by 3 meV.
-    Of what is left that is best whose error at these levels, on new and known rows a half each, is
-    lowest. Members go the same way. Where all forget more it is the smallest.
+    Of the shares within these limits the best has the lowest error at these levels, new and known
+    rows counting a half each.
+
+    Args:
+        before: members before fine-tuning.
+        after: the same members after it.
+        known: rows of levels and structures that ``before`` was trained on.
+        new: rows of the kind that fine-tuning has added.
+        ensemble: makes an ensemble from members.
+        forget: share by which the error on known rows may grow.
+
+    Returns:
+        One of :data:`SHARES`, the same for all members; the smallest where all forget more.
     """
     rows = [*known, *new]
     configurations = [row.configuration() for row in rows]

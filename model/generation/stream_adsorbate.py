@@ -195,7 +195,18 @@ class StreamAdsorbate:
 def read_adsorbate(
     graphs: Sequence[Skeleton] | None, room: SlabClearance
 ) -> Generator[Tokens, str, StreamAdsorbate]:
-    """Read the adsorbate of a stream, one of ``graphs`` or any; it ends where it is complete."""
+    """Read the adsorbate of a stream, token after token; the generator ends where it is complete.
+
+    Args:
+        graphs: adsorbates that may be written; None allows any.
+        room: slab below the adsorbate, which says where an atom is clear of it (Å).
+
+    Yields:
+        The tokens that may come next; one of them is sent back.
+
+    Returns:
+        The adsorbate's atoms.
+    """
     written, adsorbed = _WrittenAtoms(graphs), StreamAdsorbate(room)
     heavy = adsorbed.heavy
     while not written.is_complete:

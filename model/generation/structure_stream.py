@@ -73,6 +73,13 @@ class Structure:
 def encode_stream(structure: Structure) -> list[str]:
     """Return the stream of a structure.
 
+    Args:
+        structure: adslab (Å) with tags 0 and 1 in its slab and 2 in its adsorbate; its third
+            cell vector is along z.
+
+    Returns:
+        Tokens of the Miller index, the cell, the slab and the adsorbate, in this order.
+
     Raises:
         ModelError: the cell is not upright, the adsorbate is not one molecule, or a number is
             beyond what its tokens can say.

@@ -36,6 +36,13 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
     """Write ``plan.folder / "checkpoint"`` from members whose stages have all ended, and seal it.
 
     Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
+
+    Args:
+        plan: rows, stages and folder of the training run.
+        members: how many networks the ensemble has; each is trained where it is not yet.
+
+    Returns:
+        The sealed checkpoint, with its model card.
     """
     train, held_out, reported = split_table(plan)
     tokenizer = load_tokenizer(plan.folder / "tokenizer.json")

@@ -68,7 +68,18 @@ _ERROR: dict[str, Any] = _COMMON | {
 def train_baseline(
     train: Sequence[Row], held_out: Sequence[Row], domain: Domain, folder: Path, *, seed: int
 ) -> Checkpoint:
-    """Fit the models of each level, calibrate them on ``held_out`` and write the checkpoint."""
+    """Fit the models of each level, calibrate them on ``held_out`` and write the checkpoint.
+
+    Args:
+        train: labelled rows (eV) to fit.
+        held_out: labelled rows to calibrate sigma on; none is in ``train``.
+        domain: levels, elements and adsorbates that the checkpoint answers for.
+        folder: where the checkpoint is written; models of an earlier run in it are replaced.
+        seed: seed of folds and trees.
+
+    Returns:
+        The sealed checkpoint.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("*-*.txt"):  # an earlier run may have had more levels or views
         file.unlink()
@@ -191,7 +202,19 @@ def train_medians(
     by_adsorbate: bool,
     seed: int,
 ) -> Checkpoint:
-    """Take the medians of ``train``, calibrate them on ``held_out`` and write the checkpoint."""
+    """Take the medians of ``train``, calibrate them on ``held_out`` and write the checkpoint.
+
+    Args:
+        train: labelled rows (eV) to take medians of.
+        held_out: labelled rows to calibrate sigma on; none is in ``train``.
+        domain: levels, elements and adsorbates that the checkpoint answers for.
+        folder: where the checkpoint is written.
+        by_adsorbate: whether each adsorbate has a median of its own.
+        seed: seed of the calibration's folds.
+
+    Returns:
+        The sealed checkpoint.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     levels = {
         level: level_medians([row for row in train if row.level == level], by_adsorbate)

@@ -185,9 +185,19 @@ def _own_tokenizer(plan: TrainingPlan, texts: Sequence[str]) -> PreTrainedTokeni
 def train_member(
     plan: TrainingPlan, member: int, *, until: str = "", report: Report = logger.info
 ) -> QECatalytic:
-    """Run the stages of one member but instruction; one thread, so members run side by side.
+    """Run the stages of one member, all but instruction.
 
-    A stage that has ended before is read from disk; the next starts from its kept weights.
+    It computes on one thread, so that members can run side by side. A stage that has ended before
+    is read from disk; the next starts from its kept weights.
+
+    Args:
+        plan: rows, stages and folder of the training run.
+        member: number of the member, from 0; it is added to every seed.
+        until: name of the last stage to run; empty runs all.
+        report: receives lines of progress.
+
+    Returns:
+        The trained network on the plan's device, in evaluation mode.
     """
     torch.set_num_threads(1)
     train, held_out, _ = split_table(plan)
@@ -271,9 +281,15 @@ def _unlabelled(plan: TrainingPlan, reader: Reader) -> list[list[int]]:
 def new_network(
     plan: TrainingPlan, train: Sequence[Row], tokenizer: PreTrainedTokenizerFast
 ) -> QECatalytic:
-    """Return a network that has learnt nothing here, its levels scaled to their labels.
+    """Return an untrained network, its levels scaled to their labels.
 
-    It starts from pretrained weights where the plan names some.
+    Args:
+        plan: settings of encoder and language model, and pretrained weights to start from.
+        train: labelled rows (eV): they give the levels, the adsorbates and the scales.
+        tokenizer: tokenizer of the language model.
+
+    Returns:
+        The network on the CPU; its weights are random where the plan names no pretrained ones.
     """
     folder = find_base(plan.language.pretrained) if plan.language.pretrained else None
     config = QECatalyticConfig(

@@ -66,8 +66,17 @@ def accuracy_scores(
 ) -> AccuracyScores:
     """Compare predictions with labels.
 
+    Args:
+        energy_R: predicted energies in eV.
+        sigma_R: one standard deviation of each, in eV.
+        truth_R: labels in eV.
+        law: distribution of errors that ``miscalibration_law`` assumes.
+
+    Returns:
+        Accuracy and calibration; energies in eV.
+
     Raises:
-        ValueError: there is no row, a number is missing, or a sigma is not positive.
+        ValueError: there is no row, a number is missing, or a sigma is negative.
     """
     if len(truth_R) == 0:
         raise ValueError("scores need at least one row, got none")

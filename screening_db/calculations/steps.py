@@ -93,7 +93,14 @@ def steps_of(db: Database, key: AttemptKey) -> list[Step]:
 
 
 def running_steps(db: Database) -> dict[tuple[str, str], Step]:
-    """Return the last step of each running attempt, by item and level."""
+    """Return the last step of each running attempt.
+
+    Args:
+        db: screening database.
+
+    Returns:
+        Steps (eV, eV/Å) by item and level; an attempt without a step is left out.
+    """
     newest = (
         select(
             CalculationStepRow.item,

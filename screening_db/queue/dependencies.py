@@ -133,7 +133,12 @@ def delete_dependencies(session: Session, level: str, adslabs: Sequence[str]) ->
 
 
 def raise_priorities(session: Session, level: str) -> None:
-    """Make every need as urgent as the most urgent adslab that is not done and needs it."""
+    """Make every dependency as urgent as the most urgent open adslab that needs it.
+
+    Args:
+        session: session of the caller's transaction; nothing is committed here.
+        level: level of theory whose queue is changed.
+    """
     adslab = aliased(QueueRow)
     urgency = (
         select(func.max(adslab.priority))

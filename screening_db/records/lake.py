@@ -41,7 +41,16 @@ _ORDER = ("candidate_id", "checkpoint_sha256")
 
 
 def write_predictions(lake_dir: Path, campaign: str, chunk_id: str, table: pa.Table) -> Path:
-    """Write the predictions of one chunk, whole or not at all, and return the file.
+    """Write the predictions of one chunk, whole or not at all.
+
+    Args:
+        lake_dir: root folder of the prediction files.
+        campaign: campaign that the chunk belongs to.
+        chunk_id: chunk; a file that an earlier run wrote for it is replaced.
+        table: predictions (eV) with the columns of ``SCHEMA``.
+
+    Returns:
+        The file.
 
     Raises:
         DatabaseError: the columns are not those of ``SCHEMA``, or the disk is full.

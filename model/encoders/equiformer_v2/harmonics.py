@@ -165,10 +165,19 @@ def sphere_grid(
     device: torch.device,
     by_order: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the matrices (P, R) to and (R, P) from points on the sphere.
+    """Return the matrices that turn coefficients into values on points of the sphere, and back.
 
-    Without a ``resolution`` the grid is the coarsest that represents the coefficients. Rows and
-    columns of R run degree by degree, or order-first where ``by_order`` is set.
+    Args:
+        lmax: highest degree of the spherical harmonics.
+        mmax: highest order that is kept.
+        resolution: points along each angle; None takes the coarsest grid that represents the
+            coefficients.
+        dtype: precision of the matrices; they are computed in float64.
+        device: device of the matrices.
+        by_order: whether the coefficients R run order first instead of degree by degree.
+
+    Returns:
+        The matrix (P, R) to the points and the matrix (R, P) from them.
     """
     with torch.inference_mode(False), torch.no_grad():
         n_latitudes = resolution or 2 * (lmax + 1)

@@ -113,7 +113,16 @@ def bag_sums(
 
 
 def edges_of(graph: GraphBatch, config: PainnConfig) -> Edges:
-    """Return what the layers read of a graph; distances and directions carry no gradient."""
+    """Return the edges as the layers read them; distances and directions carry no gradient.
+
+    Args:
+        graph: batch of graphs whose edges (Å) are sorted by target.
+        config: cutoff radius, radial functions and width.
+
+    Returns:
+        Splines, directions and order of the edges; the tables of the backward pass are made only
+        where gradients are on.
+    """
     source_E, target_E = graph.edge_index_2E
     n_nodes, distance_E = len(graph.numbers_N), graph.edge_distances_E
     interval_E, spline_EF = cubic_splines(distance_E, config.max_radius, config.radial_functions)
@@ -220,7 +229,17 @@ class NeighbourSum(torch.autograd.Function):
     def backward(
         ctx: Any, grad_NC: Tensor, grad_DNC: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        """Return the gradients of all but the edges."""
+        """Return the gradients of all but the edges.
+
+        Args:
+            ctx: edges and tensors that ``forward`` saved.
+            grad_NC: gradient of the scalar sums.
+            grad_DNC: gradient of the vector sums.
+
+        Returns:
+            Gradients of the messages (P, N, C), the tables (P, R, C), the vectors (D, N, C; None
+            without vectors), and None for the edges.
+        """
         edges: Edges = ctx.edges
         backwards = cast(Backwards, edges.backwards)
         message_PNC, tables_PRC, vectors_DNC = ctx.saved_tensors
