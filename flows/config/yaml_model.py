@@ -70,7 +70,19 @@ def load_yaml_model(path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
 
 
 def parse_yaml_model(text: str, path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
-    """Return the content of ``text``; ``path`` is named in errors."""
+    """Return the checked content of a YAML file.
+
+    Args:
+        text: The file's text.
+        path: The file's path, for messages.
+        kind: The kind of file: its name, its model and an example of it.
+
+    Returns:
+        The content, as an instance of ``kind.model``.
+
+    Raises:
+        CampaignError: the text is no YAML, is empty, or breaks a rule; the message has the line.
+    """
     try:
         root, data = read_yaml(text)
     except YamlError as error:

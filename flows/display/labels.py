@@ -23,7 +23,12 @@ def show_verified(db: Database, campaign: str) -> None:
 
 
 def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
-    """Print a table; labels of another level than the predictions are no measure of these."""
+    """Print labels beside predictions, and the error of those that can be compared.
+
+    Args:
+        rows: The labels; one of another level than its prediction gets no error.
+        campaign: The campaign's name, for the title.
+    """
     table = new_table(
         f"{campaign}: labels beside predictions (eV)",
         ("id", "surface", "adsorbate", "site", "predicted", "label", "error", "counts"),

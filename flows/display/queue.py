@@ -26,7 +26,11 @@ def show_queue(
 ) -> None:
     """Print how many items are in each state, and the first ``number`` of them.
 
-    ``running`` holds the last step of those that are being computed.
+    Args:
+        name: The campaign's name, or words for all campaigns.
+        items: The queue's items, in the order in which they are computed.
+        number: How many are shown one by one.
+        running: The last step of items that are being computed.
     """
     counts = Counter((item.level, item.kind, item.state) for item in items)
     table = new_table(f"{name}: verification queue", ("level", "kind", "state", "count"), {"count"})

@@ -18,7 +18,13 @@ _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 
 
 def show_candidates(db: Database, campaign: str, number: int) -> None:
-    """Print the first ``number`` pairs of a campaign by rank."""
+    """Print pairs of a campaign by rank.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        number: How many pairs are shown.
+    """
     rows = top_candidates(db, campaign, number)
     table = new_table(
         f"{campaign}: pairs by probability of lying in the target",

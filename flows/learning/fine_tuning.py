@@ -7,6 +7,7 @@ call ends what is left.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ from tasks.training_data.from_labels import TrainingSet, training_rows
 
 @dataclass(frozen=True)
 class FineTuningResult:
-    """What came of a fine-tuning: the verdict with its numbers, and what serves now.
+    """The outcome of a fine-tuning: the verdict with its numbers, and what serves now.
 
     ``verdict`` is None where nothing was trained; ``why`` then says what was missing.
     """
@@ -61,7 +62,7 @@ class FineTuningResult:
 
 @dataclass(frozen=True)
 class FineTuningInputs:
-    """What a fine-tuning is made of."""
+    """All that a fine-tuning reads: equal inputs are one fine-tuning."""
 
     campaign: CampaignRow
     model: str
@@ -87,7 +88,15 @@ def fine_tune_on_labels(
 ) -> FineTuningResult:
     """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
 
-    ``models`` is the folder in which checkpoints are kept.
+    Args:
+        db: The database with the labels.
+        campaign: The campaign whose level is learnt.
+        model: The model's name, as campaigns write it.
+        learning: The method and its share of replay.
+        models: The folder in which checkpoints are kept; each fine-tuning gets one of its own.
+
+    Returns:
+        The verdict and what serves now; what was done in an earlier call is not done again.
 
     Raises:
         UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned;
@@ -97,13 +106,46 @@ def fine_tune_on_labels(
     parent = serving_checkpoint(db, model)
     record_outside_checkpoint(db, model, parent)
     labels = campaign_training_set(db, campaign, parent)
-    if trained_on(parent, labels):
-        return _earlier_result(db, model, parent, labels)
     recipe = TuneRecipe(
         method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
     )
     inputs = FineTuningInputs(campaign, model, parent, labels, recipe)
-    return _tune(db, inputs, models / inputs.tuning.id[:16])
+    return run_fine_tuning(db, inputs, models / inputs.tuning.id[:16])
+
+
+def run_fine_tuning(
+    db: Database,
+    inputs: FineTuningInputs,
+    folder: Path,
+    *,
+    train: Callable[..., Checkpoint] = fine_tune,
+    judge: Callable[..., GateVerdict] = judge_candidate,
+) -> FineTuningResult:
+    """Train, judge and promote, or do what an earlier call left to do.
+
+    Args:
+        db: The database.
+        inputs: The parent, the labels and the recipe.
+        folder: Where the training keeps its state and leaves its checkpoint.
+        train: Makes the candidate checkpoint; called as ``fine_tune``.
+        judge: Compares the candidate with its parent; called as ``judge_candidate``.
+
+    Returns:
+        The verdict and what serves now.
+
+    Raises:
+        ModelError: the training failed; it is recorded so and may be tried again.
+    """
+    if trained_on(inputs.parent, inputs.labels):
+        return _earlier_result(db, inputs)
+    row = record_fine_tuning(db, inputs.tuning, n_labels=inputs.labels.n_labels, folder=str(folder))
+    if row.state == "running":
+        row = _train_and_judge(db, inputs, row, folder, train, judge)
+    if row.state != "accepted" or row.checkpoint_sha256 is None:
+        return _recorded_result(row, inputs.parent.sha256)
+    parent, candidate = inputs.parent.sha256, row.checkpoint_sha256
+    promote(db, inputs.model, candidate, "gate", row.report, expected=parent)
+    return _recorded_result(row, candidate)
 
 
 def require_one_level(campaign: CampaignRow) -> None:
@@ -124,7 +166,7 @@ def require_one_level(campaign: CampaignRow) -> None:
 def campaign_training_set(
     db: Database, campaign: CampaignRow, parent: LocatedCheckpoint
 ) -> TrainingSet:
-    """Return every label of the campaign's level that may be trained on, whoever asked for it."""
+    """Return every label of the campaign's level that may be trained on, of all campaigns."""
     level = recorded_level(db, campaign.verified_at)
     found = training_labels(db, level.name, level.level_hash)
     held_out = held_out_pairs(open_checkpoint(parent.location))
@@ -137,11 +179,10 @@ def trained_on(parent: LocatedCheckpoint, labels: TrainingSet) -> bool:
     return bool(card.get("dataset") == labels.dataset_id)
 
 
-def _earlier_result(
-    db: Database, model: str, parent: LocatedCheckpoint, labels: TrainingSet
-) -> FineTuningResult:
-    """Return what came of the fine-tuning whose checkpoint serves already."""
-    for row in fine_tunings(db, model=model):
+def _earlier_result(db: Database, inputs: FineTuningInputs) -> FineTuningResult:
+    """Return the result of the fine-tuning whose checkpoint serves already."""
+    parent, labels = inputs.parent, inputs.labels
+    for row in fine_tunings(db, model=inputs.model):
         if row.checkpoint_sha256 == parent.sha256 and row.training_set == labels.dataset_id:
             return _recorded_result(row, parent.sha256)
     why = "the serving checkpoint was fine-tuned on these labels before"
@@ -153,26 +194,20 @@ def _recorded_result(row: FineTuningRow, serving: str) -> FineTuningResult:
     return FineTuningResult(serving, row.n_labels, json.loads(row.method)["method"], verdict)
 
 
-def _tune(db: Database, inputs: FineTuningInputs, folder: Path) -> FineTuningResult:
-    row = record_fine_tuning(db, inputs.tuning, n_labels=inputs.labels.n_labels, folder=str(folder))
-    if row.state == "running":
-        row = _train_and_judge(db, inputs, row, folder)
-    if row.state != "accepted" or row.checkpoint_sha256 is None:
-        return _recorded_result(row, inputs.parent.sha256)
-    parent, candidate = inputs.parent.sha256, row.checkpoint_sha256
-    promote(db, inputs.model, candidate, "gate", row.report, expected=parent)
-    return _recorded_result(row, candidate)
-
-
 def _train_and_judge(
-    db: Database, inputs: FineTuningInputs, row: FineTuningRow, folder: Path
+    db: Database,
+    inputs: FineTuningInputs,
+    row: FineTuningRow,
+    folder: Path,
+    train: Callable[..., Checkpoint],
+    judge: Callable[..., GateVerdict],
 ) -> FineTuningRow:
     location, rows, recipe = inputs.parent.location, inputs.labels.rows, inputs.recipe
     level = inputs.campaign.verified_at
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        candidate = fine_tune(location, rows, folder, recipe, device=device)
-        verdict = judge_candidate(
+        candidate = train(location, rows, folder, recipe, device=device)
+        verdict = judge(
             location,
             candidate.folder,
             rows,

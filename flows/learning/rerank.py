@@ -1,7 +1,7 @@
 """Rank a campaign by another checkpoint, from predictions that are stored; nothing is predicted.
 
-What was asked for and begun stays asked for. As many calculations wait after as the campaign's
-budget leaves, and never fewer than before, where triage finds so many that are worth it.
+Calculations that have begun go on. As many wait afterwards as the campaign's budget leaves, and
+never fewer than before, where triage finds so many that are worth it.
 """
 
 from dataclasses import replace
@@ -36,8 +36,15 @@ def rerank_campaign(
 ) -> CampaignRanking:
     """Make ``checkpoint_sha256`` the one that a campaign is ranked by, in one transaction.
 
-    ``calculations`` says how many are to wait after, in place of what the budget leaves; what they
-    may cost is the whole of the budget then.
+    Args:
+        db: The database.
+        row: The campaign, finished.
+        checkpoint_sha256: The checkpoint; it has predicted every contender.
+        calculations: How many wait for verification afterwards, instead of what the budget
+            leaves; what they may cost is then the whole of the budget.
+
+    Returns:
+        What was stored.
 
     Raises:
         DatabaseError: it has yet to predict some contender, or the campaign is not finished.

@@ -1,7 +1,6 @@
 """Predict again what a superseded checkpoint predicted and what matters, then rank by the new one.
 
-Predictions are stored chunk by chunk, and asked for by what is missing: a run that was killed goes
-on. The ranking, the states, the queue and the campaign's checkpoint change in one transaction at
+Predictions are stored chunk by chunk, and only missing ones are made: a killed run goes on. The ranking, the states, the queue and the campaign's checkpoint change in one transaction at
 the end; until then the campaign is what it was.
 """
 
@@ -87,48 +86,6 @@ class Rescoring:
         return sum(len(slab.candidates) for slabs in self.chunks.values() for slab in slabs)
 
 
-def rescore(
-    db: Database,
-    campaign: str,
-    runtime: Runtime,
-    *,
-    calculations: int | None = None,
-    chunk_placements: int = CHUNK_PLACEMENTS,
-) -> RescoringResult:
-    """Let the serving checkpoint predict what is stale, and rank the campaign by it.
-
-    ``calculations`` says how many are to wait for verification after, in place of what the
-    campaign's budget leaves; the campaign is then ranked again even where nothing is stale.
-
-    Raises:
-        CampaignError: the serving checkpoint is not where it was, or does not know the level.
-        DatabaseError: the campaign is unknown or not finished.
-    """
-    row = find_campaign(db, campaign)
-    require_finished(db, row)
-    model = model_of_campaign(db, campaign)
-    checkpoint = serving_checkpoint(db, model)
-    record_outside_checkpoint(db, model, checkpoint)  # a new release may have embedded another one
-    _require_level(checkpoint, row)
-    stale = stale_predictions(db, campaign, checkpoint.sha256)
-    if stale:
-        chunks = rescoring_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
-        _predict(Rescoring(db, lake_folder(db), row, checkpoint, chunks), runtime)
-    ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
-    if ranked:
-        rerank_campaign(db, row, checkpoint.sha256, calculations=calculations)
-    return RescoringResult(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
-
-
-def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:
-    levels = checkpoint_domain(checkpoint.location).domain.levels
-    if row.level not in levels:
-        raise CampaignError(
-            f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
-            f"{row.name} is of level {row.level}; let one serve that knows this level"
-        )
-
-
 def rescoring_chunks(
     slabs: Sequence[StoredSlab], checkpoint: LocatedCheckpoint, size: int
 ) -> dict[str, tuple[StoredSlab, ...]]:
@@ -140,7 +97,8 @@ def rescoring_chunks(
     return chunks
 
 
-def _predict(run: Rescoring, runtime: Runtime) -> None:
+def predict_on_cluster(run: Rescoring, runtime: Runtime) -> None:
+    """Predict and store every chunk of ``run`` in one Prefect flow, on Dask workers."""
     device = device_for(runtime.cluster)
     plugin = PredictorPlugin(run.checkpoint.location, run.checkpoint.sha256, device)
     with (
@@ -152,7 +110,15 @@ def _predict(run: Rescoring, runtime: Runtime) -> None:
 
 
 def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
-    """Return the predictions of ``run`` as a Prefect flow, one task run for each chunk."""
+    """Return the predictions of ``run`` as a Prefect flow, one task run for each chunk.
+
+    Args:
+        run: The chunks, the checkpoint and where predictions go.
+        client: Workers that have loaded the checkpoint.
+
+    Returns:
+        A flow that takes the names of the campaign and the checkpoint, for Prefect to show.
+    """
     adsorbates = stored_adsorbates(
         run.database,
         {c.adsorbate for slabs in run.chunks.values() for s in slabs for c in s.candidates},
@@ -187,3 +153,55 @@ def predict_on_worker(
 
 def _placements(slab: StoredSlab) -> int:
     return len(slab.candidates)
+
+
+def rescore(
+    db: Database,
+    campaign: str,
+    runtime: Runtime,
+    *,
+    calculations: int | None = None,
+    chunk_placements: int = CHUNK_PLACEMENTS,
+    predict: Callable[[Rescoring, Runtime], None] = predict_on_cluster,
+) -> RescoringResult:
+    """Let the serving checkpoint predict what is stale, and rank the campaign by it.
+
+    Args:
+        db: The database.
+        campaign: The name of a finished campaign.
+        runtime: The workers and the Prefect server.
+        calculations: How many adslabs wait for verification afterwards, instead of what the
+            campaign's budget leaves; it is then ranked again even where nothing is stale.
+        chunk_placements: About how many placements one task run predicts.
+        predict: Predicts and stores every chunk.
+
+    Returns:
+        How much was predicted, and by which checkpoint the campaign is ranked.
+
+    Raises:
+        CampaignError: the serving checkpoint is not where it was, or does not know the level.
+        DatabaseError: the campaign is unknown or not finished.
+    """
+    row = find_campaign(db, campaign)
+    require_finished(db, row)
+    model = model_of_campaign(db, campaign)
+    checkpoint = serving_checkpoint(db, model)
+    record_outside_checkpoint(db, model, checkpoint)  # a new release may have embedded another one
+    _require_level(checkpoint, row)
+    stale = stale_predictions(db, campaign, checkpoint.sha256)
+    if stale:
+        chunks = rescoring_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
+        predict(Rescoring(db, lake_folder(db), row, checkpoint, chunks), runtime)
+    ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
+    if ranked:
+        rerank_campaign(db, row, checkpoint.sha256, calculations=calculations)
+    return RescoringResult(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
+
+
+def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:
+    levels = checkpoint_domain(checkpoint.location).domain.levels
+    if row.level not in levels:
+        raise CampaignError(
+            f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
+            f"{row.name} is of level {row.level}; let one serve that knows this level"
+        )

@@ -64,10 +64,21 @@ def train(
 ) -> list[Checkpoint]:
     """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
 
-    ``recipe`` is the name of a preset or a file, and ``changes`` are made to it. ``until`` names
-    the last stage to run: the others wait for the next call. ``report`` gets a line of JSON for
-    each epoch, in the process that trains. Returns what is finished: ``folder/baseline`` and, once
-    every stage has ended, ``folder/checkpoint``.
+    Args:
+        recipe: The name of a preset, or a file.
+        table: The training table, a Parquet file.
+        folder: Where stages keep their state and checkpoints are left.
+        until: The last stage to run, by default all; the others wait for the next call.
+        changes: Values that replace the recipe's, as ``name=value``.
+        report: Gets a line of JSON for each epoch, in the process that trains.
+
+    Returns:
+        The finished checkpoints: ``folder/baseline`` and, once every stage has ended,
+        ``folder/checkpoint``.
+
+    Raises:
+        CampaignError: the recipe is not valid, or has no stage ``until``.
+        ModelError: the table cannot be trained on.
     """
     recipe_file = find_recipe(recipe)
     settings = read_recipe(recipe_file, changes)
@@ -92,7 +103,20 @@ def train(
 
 
 def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path) -> TrainingPlan:
-    """Return what the recipe file asks for, on the device that is there."""
+    """Return the training that a recipe states, on this machine's GPU or else its CPU.
+
+    Args:
+        settings: The recipe's content.
+        file: The recipe's file, for messages.
+        table: The training table, a Parquet file.
+        folder: Where stages keep their state.
+
+    Returns:
+        The plan, with stages in the order in which they run.
+
+    Raises:
+        CampaignError: the recipe names no stage, or an unknown or invalid field.
+    """
     stages = tuple(
         _build(kind, values, file, name)
         for kind, name in STAGES.items()
@@ -137,18 +161,18 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> TrainingFile:
         return TrainingFile.model_validate(read_values(file, changes))
     except ValidationError as invalid:
         first = invalid.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         valid = ", ".join(TrainingFile.model_fields)
-        raise CampaignError(f"{file}: {place}: {first['msg']}; keys are {valid}") from None
+        raise CampaignError(f"{file}: {field}: {first['msg']}; keys are {valid}") from None
 
 
-def _build(kind: type[T], values: dict[str, Any], file: Path, place: str) -> T:
+def _build(kind: type[T], values: dict[str, Any], file: Path, field: str) -> T:
     try:
         return kind(**values)
     except TypeError as error:
         raise CampaignError(
-            f"{file}: {place}: {str(error).partition(' ')[2]}; fields are "
+            f"{file}: {field}: {str(error).partition(' ')[2]}; fields are "
             f"{', '.join(kind.__dataclass_fields__)}"  # type: ignore[attr-defined]
         ) from None
     except ModelError as error:
-        raise CampaignError(f"{file}: {place}: {error}") from None
+        raise CampaignError(f"{file}: {field}: {error}") from None

@@ -80,10 +80,13 @@ def ranked_pairs(
     checkpoint_sha256: str | None = None,
 ) -> list[RankedPair]:
     """Return the ranking of a campaign by its present checkpoint, or by another one."""
-    return rank_pairs(_minima(db, campaign, checkpoint_sha256), windows)
+    return rank_pairs(_lowest_placements(db, campaign, checkpoint_sha256), windows)
 
 
-def _minima(db: Database, campaign: str, checkpoint_sha256: str | None) -> list[LowestPlacement]:
+def _lowest_placements(
+    db: Database, campaign: str, checkpoint_sha256: str | None
+) -> list[LowestPlacement]:
+    """Return the database's lowest placements, with the bulk of each for limits of triage."""
     minima = lowest_placements(db, campaign, checkpoint_sha256)
     bulk_of = {
         key: row.bulk_id for key, row in slabs_by_id(db, _unique(m.slab_id for m in minima)).items()

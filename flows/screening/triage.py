@@ -1,4 +1,4 @@
-"""Choose what a campaign verifies next, with all that its database knows."""
+"""Choose what a campaign verifies next, with all that its database holds."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -35,10 +35,22 @@ def choose_pairs(
 ) -> list[Selection]:
     """Return the pairs of ``ranked`` that are to be calculated, as the campaign's file says.
 
-    What has a label or was tried at the level is not chosen; slabs with an energy, or ``paid`` for
-    by what is begun, are free. ``repeat`` counts neither labels, tries nor energies that are the
-    campaign's own work: the choice of the screening, made again after a kill, is then the same.
-    ``budget`` replaces the file's, for one round.
+    Candidates with a label or an attempt at the level are not chosen; slabs with an energy cost
+    nothing.
+
+    Args:
+        db: The database.
+        campaign: The campaign, with its policy, limits and budget.
+        windows: The target of each adsorbate (eV).
+        ranked: The pairs to choose from.
+        prices: What a model predicts of the cost of calculations.
+        budget: Replaces the campaign's budget, for one round.
+        paid: Slabs that are free because a calculation on them has begun.
+        repeat: Ignore labels, attempts and energies that are the campaign's own work: the choice
+            of the screening, made again after a kill, is then the same.
+
+    Returns:
+        The chosen pairs, in the order in which they are calculated.
     """
     stated = campaign.triage
     estimates = pair_estimates(

@@ -101,7 +101,7 @@ def score_slabs(
         refused += not_read
     predictions = _answers(configurations, predictor, known or {})
     scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
-    kept = {c.candidate_id for c in best_of_pairs(scored, keep_per_pair)}
+    kept = {c.candidate_id for c in _best_placements(scored, keep_per_pair)}
     structures = {
         a.candidate_id: structure_text(a.atoms) for a in adslabs if a.candidate_id in kept
     }
@@ -136,8 +136,12 @@ def require_predictions(
         )
 
 
-def best_of_pairs(candidates: Iterable[ScoredCandidate], count: int) -> list[ScoredCandidate]:
-    """Return the ``count`` lowest in-domain candidates of each pair; ties go to the lower id."""
+def _best_placements(candidates: Iterable[ScoredCandidate], count: int) -> list[ScoredCandidate]:
+    """Return the ``count`` lowest in-domain candidates of each pair; ties go to the lower id.
+
+    The worker's twin of the query ``best_placements``: nothing is stored yet, and only these keep
+    their structure on the way.
+    """
     pairs: dict[str, list[ScoredCandidate]] = defaultdict(list)
     for candidate in candidates:
         if candidate.prediction.in_domain:

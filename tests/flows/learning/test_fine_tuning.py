@@ -5,15 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from support.databases import new_database
 
 from flows.config.campaign import Learning
-from flows.learning import fine_tuning as module
-from flows.learning.fine_tuning import fine_tune_on_labels
+from flows.learning.fine_tuning import (
+    FineTuningInputs,
+    FineTuningResult,
+    fine_tune_on_labels,
+    run_fine_tuning,
+)
+from flows.records.checkpoints import serving_checkpoint
 from model.checkpoint import QE_CATALYTIC, Checkpoint, seal
 from model.data.rows import Row
 from model.errors import ModelError
 from model.fine_tuning.gate import GateVerdict
+from model.training.recipes import TuneRecipe
 from screening_db.database.engine import Database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving_sha256
@@ -26,10 +34,6 @@ from tasks.errors import UserError
 from tasks.training_data.from_labels import TrainingSet
 
 
-class KilledError(Exception):
-    pass
-
-
 def sealed(folder: Path, dataset: str) -> Checkpoint:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "card.json").write_text(f'{{"dataset": "{dataset}", "method": "heads"}}')
@@ -37,16 +41,18 @@ def sealed(folder: Path, dataset: str) -> Checkpoint:
 
 
 @dataclass
-class Work:
-    """What learning calls that takes minutes, done at once and counted."""
+class FakeTraining:
+    """Stands for a training and a gate that take minutes: done at once, and counted."""
 
     accepts: bool = True
-    killed_before_promotion: bool = False
+    fault: str = ""
     trained: list[Path] = field(default_factory=list)
 
-    def fine_tune(
+    def train(
         self, parent: str, rows: Sequence[Row], folder: Path, *_: object, **__: object
     ) -> Checkpoint:
+        if self.fault:
+            raise ModelError(self.fault)
         self.trained.append(folder)
         return sealed(folder / "checkpoint", "labels")
 
@@ -55,13 +61,13 @@ class Work:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def base(tmp_path: Path) -> Path:
     return sealed(tmp_path / "base", "").folder
 
 
 @pytest.fixture
-def db(tmp_path: Path, place: Path) -> Iterator[Database]:
-    """Give a campaign that uses the model in ``place``, and is verified where it is predicted."""
+def db(tmp_path: Path, base: Path) -> Iterator[Database]:
+    """Give a campaign that uses the model in ``base``, and is verified where it is predicted."""
     made = new_database(tmp_path / "learn.db")
     for name in ("emt", "other"):
         level = LevelOfTheoryRow(
@@ -69,7 +75,7 @@ def db(tmp_path: Path, place: Path) -> Iterator[Database]:
         )
         record_level(made, level)
     first = CheckpointRow(
-        sha256=sealed(place, "").sha256, name=str(place), kind=QE_CATALYTIC, card={}
+        sha256=sealed(base, "").sha256, name=str(base), kind=QE_CATALYTIC, card={}
     )
     record_checkpoint(made, first)
     for name, verified in (("mine", None), ("two-levels", "other")):
@@ -88,104 +94,107 @@ def db(tmp_path: Path, place: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    done = Work()
-    labels = TrainingSet((), "labels", "emt", "emt", 40, {}, ())
-    monkeypatch.setattr(module, "campaign_training_set", lambda *_: labels)
-    monkeypatch.setattr(
-        module, "record_outside_checkpoint", lambda *_: None
-    )  # the fixture recorded it
-    monkeypatch.setattr(module, "fine_tune", done.fine_tune)
-    monkeypatch.setattr(module, "judge_candidate", done.judge)
-    promote = module.promote
-
-    def once_killed(*given: object, **named: object) -> None:
-        if done.killed_before_promotion:
-            done.killed_before_promotion = False
-            raise KilledError
-        promote(*given, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "promote", once_killed)
-    return done
+def fake() -> FakeTraining:
+    return FakeTraining()
 
 
-def learnt(
-    db: Database, place: Path, tmp_path: Path, campaign: str = "mine"
-) -> module.FineTuningResult:
-    row = find_campaign(db, campaign)
-    return fine_tune_on_labels(db, row, str(place), Learning(), tmp_path / "models")
+@dataclass
+class Tuner:
+    """Fine-tunes the model in ``base`` on 40 labels, as often as it is called."""
+
+    db: Database
+    model: str
+    models: Path
+    fake: FakeTraining
+
+    def __call__(self) -> FineTuningResult:
+        inputs = FineTuningInputs(
+            campaign=find_campaign(self.db, "mine"),
+            model=self.model,
+            parent=serving_checkpoint(self.db, self.model),
+            labels=TrainingSet((), "labels", "emt", "emt", 40, {}, ()),
+            recipe=TuneRecipe(method="heads"),
+        )
+        folder = self.models / inputs.tuning.id[:16]
+        return run_fine_tuning(
+            self.db, inputs, folder, train=self.fake.train, judge=self.fake.judge
+        )
+
+    @property
+    def serving(self) -> str | None:
+        return serving_sha256(self.db, self.model)
 
 
-def test_what_the_gate_accepts_serves(
-    db: Database, place: Path, tmp_path: Path, work: Work
-) -> None:
-    done = learnt(db, place, tmp_path)
+@pytest.fixture
+def tuner(db: Database, base: Path, tmp_path: Path, fake: FakeTraining) -> Tuner:
+    return Tuner(db, str(base), tmp_path / "models", fake)
+
+
+def test_a_candidate_that_the_gate_accepts_serves(tuner: Tuner) -> None:
+    done = tuner()
     assert done.accepted
-    assert serving_sha256(db, str(place)) == done.serving
-    (row,) = fine_tunings(db)
+    assert tuner.serving == done.serving
+    (row,) = fine_tunings(tuner.db)
     assert (row.state, row.checkpoint_sha256, row.n_labels) == ("accepted", done.serving, 40)
 
 
-def test_what_the_gate_refuses_is_kept_with_its_numbers_and_does_not_serve(
-    db: Database, place: Path, tmp_path: Path, work: Work
+def test_a_candidate_that_the_gate_refuses_is_kept_with_its_numbers_and_does_not_serve(
+    tuner: Tuner,
 ) -> None:
-    work.accepts = False
-    done = learnt(db, place, tmp_path)
-    assert not done.accepted
-    assert serving_sha256(db, str(place)) is None
-    (row,) = fine_tunings(db)
+    tuner.fake.accepts = False
+    assert not tuner().accepted
+    assert tuner.serving is None
+    (row,) = fine_tunings(tuner.db)
     assert row.state == "rejected"
     assert row.report["reasons"] == ["it is worse"]
 
 
 def test_killed_before_its_promotion_it_is_promoted_by_the_next_call_and_not_trained_again(
-    db: Database, place: Path, tmp_path: Path, work: Work
+    tuner: Tuner,
 ) -> None:
-    work.killed_before_promotion = True
-    with pytest.raises(KilledError):
-        learnt(db, place, tmp_path)
-    assert serving_sha256(db, str(place)) is None  # the parent serves until the candidate does
-    done = learnt(db, place, tmp_path)
-    assert serving_sha256(db, str(place)) == done.serving
-    assert len(work.trained) == 1
-    assert len(promotions(db, str(place))) == 1
+    with tuner.db.write() as session:
+        session.execute(
+            text(
+                "CREATE TRIGGER killed BEFORE INSERT ON promotion "
+                "BEGIN SELECT RAISE(ABORT, 'killed'); END"
+            )
+        )
+    with pytest.raises(IntegrityError, match="killed"):
+        tuner()
+    assert tuner.serving is None  # the parent serves until the candidate does
+    with tuner.db.write() as session:
+        session.execute(text("DROP TRIGGER killed"))
+    done = tuner()
+    assert tuner.serving == done.serving
+    assert len(tuner.fake.trained) == 1
+    assert len(promotions(tuner.db, tuner.model)) == 1
 
 
-def test_labels_that_it_knows_teach_the_serving_checkpoint_nothing_again(
-    db: Database, place: Path, tmp_path: Path, work: Work
-) -> None:
-    first = learnt(db, place, tmp_path)
-    again = learnt(db, place, tmp_path)
+def test_the_serving_checkpoint_is_not_trained_again_on_its_own_labels(tuner: Tuner) -> None:
+    first, again = tuner(), tuner()
     assert (again.serving, again.verdict) == (first.serving, first.verdict)
-    assert len(work.trained) == 1
+    assert len(tuner.fake.trained) == 1
 
 
-def test_a_refused_candidate_is_not_trained_again_on_the_same_labels(
-    db: Database, place: Path, tmp_path: Path, work: Work
-) -> None:
-    work.accepts = False
-    assert learnt(db, place, tmp_path) == learnt(db, place, tmp_path)
-    assert len(work.trained) == 1
+def test_a_refused_candidate_is_not_trained_again_on_the_same_labels(tuner: Tuner) -> None:
+    tuner.fake.accepts = False
+    assert tuner() == tuner()
+    assert len(tuner.fake.trained) == 1
 
 
-def test_a_training_that_cannot_be_is_recorded_as_failed_and_may_be_tried_again(
-    db: Database, place: Path, tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> Checkpoint:
-        raise ModelError("fine-tuning needs at least 25 labels to learn from, got 3")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "fine_tune", refuse)
-        with pytest.raises(ModelError, match="at least 25 labels"):
-            learnt(db, place, tmp_path)
-    (row,) = fine_tunings(db)
+def test_a_failed_training_is_recorded_and_may_be_tried_again(tuner: Tuner) -> None:
+    tuner.fake.fault = "fine-tuning needs at least 25 labels to learn from, got 3"
+    with pytest.raises(ModelError, match="at least 25 labels"):
+        tuner()
+    (row,) = fine_tunings(tuner.db)
     assert (row.state, row.checkpoint_sha256) == ("failed", None)
-    assert learnt(db, place, tmp_path).accepted
+    tuner.fake.fault = ""
+    assert tuner().accepted
 
 
-def test_labels_of_another_level_than_the_predictions_teach_nothing(
-    db: Database, place: Path, tmp_path: Path, work: Work
+def test_labels_of_another_level_than_the_predictions_are_refused(
+    db: Database, base: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="a model learns the level it predicts at"):
-        learnt(db, place, tmp_path, "two-levels")
+        fine_tune_on_labels(db, find_campaign(db, "two-levels"), str(base), Learning(), tmp_path)
     assert fine_tunings(db) == []

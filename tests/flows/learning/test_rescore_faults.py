@@ -2,17 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-import flows.learning.rescore as rescoring
 import screening_db.records.ranking as database_rerank
 from flows.cluster.workers import ClusterPlan
 from flows.learning.promotion import promote_by_hand, roll_back_model
-from flows.learning.rescore import Rescoring, RescoringRequest, rescore
+from flows.learning.rescore import Rescoring, RescoringRequest, RescoringResult, rescore
 from flows.records.checkpoints import serving_checkpoint
 from flows.records.from_rows import stored_adsorbates
 from flows.screening.flow import Runtime
@@ -53,12 +53,15 @@ def predict_here(run: Rescoring, _: Runtime, stop_after: int | None = None) -> N
         store_predictions(run.store, chunk_id, scored)
 
 
+def rescore_here(db: Database, *, stop_after: int | None = None, **named: Any) -> RescoringResult:
+    return rescore(
+        db, "tiny", CONTROL, predict=partial(predict_here, stop_after=stop_after), **named
+    )
+
+
 @pytest.fixture
-def opened(
-    screened: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Database]]:
+def opened(screened: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[[], Database]]:
     """Return a function that opens a copy of the screened campaign's database."""
-    monkeypatch.setattr(rescoring, "_predict", predict_here)
     made: list[Database] = []
 
     def copy() -> Database:
@@ -79,7 +82,7 @@ def undisturbed(
     """Return a database whose campaign was re-scored in one go, after a promotion."""
     db = opened()
     promote_by_hand(db, str(checkpoint), str(other_checkpoint), force=True)
-    done = rescore(db, "tiny", CONTROL, chunk_placements=3)
+    done = rescore_here(db, chunk_placements=3)
     assert done.predicted > 3
     assert done.ranked
     return db
@@ -98,19 +101,16 @@ def test_broken_off_between_chunks_it_goes_on_with_what_is_missing(
     undisturbed: Database,
     checkpoint: Path,
     other_checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     db = promoted(opened, checkpoint, other_checkpoint)
     before = rows(db, *RANKING)
     all_stale = stale_predictions(db, "tiny")
-    monkeypatch.setattr(rescoring, "_predict", lambda run, c: predict_here(run, c, chunks))
     with pytest.raises(BrokenOffError):
-        rescore(db, "tiny", CONTROL, chunk_placements=3)
+        rescore_here(db, chunk_placements=3, stop_after=chunks)
     assert rows(db, *RANKING) == before
     left = stale_predictions(db, "tiny")
     assert len(left) == len(all_stale) if chunks == 0 else len(left) < len(all_stale)
-    monkeypatch.setattr(rescoring, "_predict", predict_here)
-    assert rescore(db, "tiny", CONTROL, chunk_placements=3).predicted == len(left)
+    assert rescore_here(db, chunk_placements=3).predicted == len(left)
     assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")
 
 
@@ -135,14 +135,14 @@ def test_broken_off_within_the_ranking_nothing_of_it_is_there(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database_rerank, part, after(getattr(database_rerank, part)))
         with pytest.raises(BrokenOffError):
-            rescore(db, "tiny", CONTROL, chunk_placements=3)
+            rescore_here(db, chunk_placements=3)
     assert rows(db, *RANKING) == before
     assert stale_predictions(db, "tiny") == []
     assert is_stale(db, "tiny", serving_checkpoint(db, model_of_campaign(db, "tiny")).sha256)
-    done = rescore(db, "tiny", CONTROL)
+    done = rescore_here(db)
     assert (done.predicted, done.ranked) == (0, True)
     assert rows(db, *RANKING, "prediction") == rows(undisturbed, *RANKING, "prediction")
-    assert not rescore(db, "tiny", CONTROL).ranked
+    assert not rescore_here(db).ranked
 
 
 def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
@@ -170,7 +170,7 @@ def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
 
 def test_so_many_wait_for_the_next_round_as_are_asked_for(undisturbed: Database) -> None:
     for calculations in (2, 0, 3):
-        rescore(undisturbed, "tiny", CONTROL, calculations=calculations)
+        rescore_here(undisturbed, calculations=calculations)
         states = {row.state: row.count for row in funnel_counts(undisturbed, "tiny")}
         assert states.get("queued", 0) == calculations
         assert len(rows(undisturbed, "queue")[0]) == calculations
