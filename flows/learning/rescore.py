@@ -1,7 +1,8 @@
 """Predict again what a superseded checkpoint predicted and what matters, then rank by the new one.
 
-Predictions are stored chunk by chunk, and only missing ones are made: a killed run goes on. The ranking, the states, the queue and the campaign's checkpoint change in one transaction at
-the end; until then the campaign is what it was.
+Predictions are stored chunk by chunk, and only missing ones are made: a killed run goes on. The
+ranking, the states, the queue and the campaign's checkpoint change in one transaction at the end;
+until then the campaign is what it was.
 """
 
 from collections.abc import Callable, Sequence

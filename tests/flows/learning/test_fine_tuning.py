@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from support.databases import new_database
 
 from flows.config.campaign import Learning
@@ -23,6 +22,7 @@ from model.errors import ModelError
 from model.fine_tuning.gate import GateVerdict
 from model.training.recipes import TuneRecipe
 from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.queries.campaigns import find_campaign
@@ -159,7 +159,7 @@ def test_killed_before_its_promotion_it_is_promoted_by_the_next_call_and_not_tra
                 "BEGIN SELECT RAISE(ABORT, 'killed'); END"
             )
         )
-    with pytest.raises(IntegrityError, match="killed"):
+    with pytest.raises(DatabaseError, match="killed"):
         tuner()
     assert tuner.serving is None  # the parent serves until the candidate does
     with tuner.db.write() as session:
