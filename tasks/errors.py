@@ -12,6 +12,12 @@ class UserError(SabatierError):
     """A request that cannot be met; the message states the rule, the value and the way out."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 @dataclass(frozen=True)
 class Refusal:
     """One item left out, and why; the rest goes on and the funnel counts it.

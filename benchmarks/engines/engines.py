@@ -28,7 +28,7 @@ from ase.constraints import FixAtoms
 
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
-from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocation, engine_for
 from tasks.verification.labels.energies import EnergyKey
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab

@@ -21,8 +21,8 @@ from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.prediction.checkpoint_domain import checkpoint_domain
+from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id
-from tasks.structures.json_text import structure_text
 from tasks.verification.engines import EngineLocations, check_level, computable_elements
 from tasks.verification.relaxation.admission import unverifiable
 

@@ -14,7 +14,7 @@ from screening_db.tables.screening import CandidateRow, PredictionRow, SlabRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.predict import StoredCandidate, StoredSlab
-from tasks.structures.json_text import structure_from_text
+from tasks.structures.formats import structure_from_text
 
 
 def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorbate]:

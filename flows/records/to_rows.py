@@ -38,7 +38,7 @@ from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.prediction.featurise import configuration_text, site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
-from tasks.structures.json_text import structure_text
+from tasks.structures.formats import structure_text
 from tasks.verification.labels.verify import VerifiedEnergy
 
 

@@ -46,8 +46,8 @@ from tasks.enumeration.adsorbates import adsorbate
 from tasks.enumeration.slabs import Slab
 from tasks.prediction.featurise import site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
+from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id, pair_id
-from tasks.structures.json_text import structure_text
 
 SITE_KIND = "designed"  # where others say atop, bridge or hollow: no site was aimed at
 CHUNK = "designs"

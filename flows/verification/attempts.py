@@ -18,7 +18,7 @@ from screening_db.calculations.attempts import (
 from screening_db.calculations.steps import Step
 from screening_db.database.engine import Database
 from screening_db.queue.lease import Lease
-from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.relaxation.checkpoint import RelaxationFrame
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
 

@@ -16,7 +16,7 @@ from screening_db.tables.screening import CandidateRow
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
-from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.engines import EngineLocations
 from tasks.verification.engines.launch import LAUNCHER, with_ranks
 from tasks.verification.inputs.free_molecule import free_molecule

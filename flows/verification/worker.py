@@ -10,8 +10,8 @@ from screening_db.calculations.attempts import sha256_of
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
+from tasks.structures.formats import structure_from_text
 from tasks.structures.identity import require_stored_ids, slab_id
-from tasks.structures.json_text import structure_from_text
 from tasks.verification.engines import Engine, EngineError, FailureKind, engine_for
 from tasks.verification.labels.energies import EnergyCache, EnergyKey, gas_energy, slab_energy
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab

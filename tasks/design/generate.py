@@ -22,7 +22,7 @@ from tasks.enumeration.lattice_planes import Miller
 from tasks.enumeration.placements import Adslab
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
-from tasks.structures.cif import cif_text
+from tasks.structures.formats import cif_text
 from tasks.structures.identity import candidate_id, slab_id
 from tasks.structures.standard_frame import bulk_formula
 

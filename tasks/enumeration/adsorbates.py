@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from ase.io import read
 
 from tasks.errors import UserError
+from tasks.structures.formats import read_structures
 from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
 
@@ -88,16 +88,15 @@ def species_name(molecule: Atoms) -> str:
 def adsorbate_from_file(
     path: str | Path, binding: tuple[int, ...], name: str | None = None
 ) -> Adsorbate:
-    """Return the molecule in a structure file, turned so that ``binding`` meets the surface."""
+    """Return the last structure of a file as an adsorbate, ``binding`` turned to the surface."""
     source = Path(path)
     try:
-        molecule = read(source)
-    except Exception as error:  # parsers raise anything on a damaged file
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"the adsorbate file {source} cannot be read: {lines[0]}") from error
-    if not isinstance(molecule, Atoms) or len(molecule) == 0:
+        frames = read_structures(source, keep_order=True)  # ``binding`` counts atoms in it
+    except UserError as error:
+        raise UserError(f"the adsorbate file {source} cannot be read: {error}") from error
+    if not frames or len(frames[-1]) == 0:
         raise UserError(f"the adsorbate file {source} holds no molecule")
-    return adsorbate_from_atoms(molecule, binding, name or source.stem)
+    return adsorbate_from_atoms(frames[-1], binding, name or source.stem)
 
 
 def adsorbate_from_smiles(

@@ -1,6 +1,5 @@
 """Bulk crystals from files, from formula and prototype, or from the Materials Project."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -8,20 +7,18 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
-from pymatgen.io.cif import CifParser
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from tasks.enumeration.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
-from tasks.errors import Refusal, UserError
+from tasks.errors import Refusal, UserError, first_line
+from tasks.structures.formats import POSCAR_NAMES, atoms_from_pymatgen, read_structures
 from tasks.structures.identity import bulk_id
 
 CONVENTIONAL = "conventional_cell"  # said in a file's comment: its cell is to be kept
 _SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
-_NAMES = ("POSCAR", "CONTCAR")
 _SYMPREC_ANG = 0.01
 _CLOSEST_ANG = 0.5  # nearer atoms are a mistake in the file: an H2 bond is 0.74 Å
 _WIDEST_GAP_ANG = 7.0  # wider empty layers are vacuum: the file holds a slab or a molecule
@@ -113,7 +110,7 @@ def resolve_bulks(
 
 def primitive_cell(atoms: Atoms) -> Atoms:
     """Return a crystal in the smallest cell that repeats it."""
-    return _ordered(_symmetry(atoms).get_primitive_standard_structure())
+    return atoms_from_pymatgen(_symmetry(atoms).get_primitive_standard_structure())
 
 
 def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
@@ -183,7 +180,7 @@ def _paths(pattern: str) -> list[Path | Refusal]:
 
 
 def _is_structure(path: Path) -> bool:
-    named = path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(_NAMES)
+    named = path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(POSCAR_NAMES)
     return path.is_file() and named and not path.name.startswith(".")
 
 
@@ -191,9 +188,9 @@ def _from_path(path: Path | Refusal) -> list[Bulk | Refusal]:
     if isinstance(path, Refusal):
         return [path]
     try:
-        frames = _read(path)
-    except Exception as error:  # parsers raise anything on a damaged file
-        return [Refusal(str(path), "bulk", f"cannot be read: {_first_line(error)}")]
+        frames = read_structures(path)
+    except UserError as error:
+        return [Refusal(str(path), "bulk", f"cannot be read: {error}")]
     if not frames:
         return [Refusal(str(path), "bulk", "the file holds no structure")]
     return [_from_frame(atoms, path, i, len(frames)) for i, atoms in enumerate(frames)]
@@ -204,34 +201,7 @@ def _from_frame(atoms: Atoms, path: Path, index: int, total: int) -> Bulk | Refu
     try:
         return bulk_from_atoms(atoms, source)
     except Exception as error:  # spglib and pymatgen raise their own kinds on odd crystals
-        return Refusal(source, "bulk", _first_line(error))
-
-
-def _read(path: Path) -> list[Atoms]:
-    if path.stat().st_size == 0:
-        raise UserError("the file is empty")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # parsers warn on every rounding; what matters is checked
-        if path.suffix.lower() == ".cif":
-            structures = CifParser(path).parse_structures(primitive=False)
-            return [_ordered(structure) for structure in structures]
-        if path.name.upper().startswith(_NAMES) or path.suffix.lower() in (".poscar", ".contcar"):
-            return _as_list(read(path, format="vasp"))
-        return _as_list(read(path, index=":"))
-
-
-def _as_list(frames: Atoms | list[Atoms]) -> list[Atoms]:
-    return frames if isinstance(frames, list) else [frames]
-
-
-def _ordered(structure: Structure) -> Atoms:
-    if not structure.is_ordered:
-        raise UserError(
-            "every site must hold one element; this crystal is disordered (partial occupancy): "
-            "give an ordered approximant"
-        )
-    numbers = [site.specie.Z for site in structure]
-    return Atoms(numbers, structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
+        return Refusal(source, "bulk", first_line(error))
 
 
 def _check_crystal(atoms: Atoms) -> None:
@@ -276,13 +246,8 @@ def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refusal
     try:
         with MPRester(key) as rester:
             structure = rester.get_structure_by_material_id(material_id)
-        return bulk_from_atoms(_ordered(structure), f"Materials Project {material_id}")
+        return bulk_from_atoms(atoms_from_pymatgen(structure), f"Materials Project {material_id}")
     except Exception as error:  # the client raises its own kinds and those of its HTTP library
         return Refusal(
-            material_id, "bulk", f"not had from the Materials Project: {_first_line(error)}"
+            material_id, "bulk", f"not had from the Materials Project: {first_line(error)}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

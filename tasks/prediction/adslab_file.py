@@ -6,7 +6,6 @@ Units   Å.
 from dataclasses import dataclass
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from pymatgen.core.composition import Composition
@@ -14,8 +13,8 @@ from pymatgen.core.composition import Composition
 from model.contract import Configuration
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
-from tasks.structures.cif import read_cif
 from tasks.structures.find_adsorbate import find_adsorbate
+from tasks.structures.formats import read_structures
 from tasks.structures.standard_frame import standard_frame
 
 _ADSORBATE_TAG = 2
@@ -68,13 +67,12 @@ def adslab_configuration(
 def _read(file: Path) -> Atoms:
     if not file.is_file():
         raise UserError(f"a structure is read from a file, got {file}, which is none")
-    if file.suffix.lower() == ".cif":
-        return read_cif(file.read_text(encoding="utf-8"))
     try:
-        atoms = ase.io.read(file)
-    except Exception as error:  # ASE's readers raise anything on a damaged file
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{file} cannot be read as a structure: {lines[0]}") from error
-    if isinstance(atoms, list) or not atoms.pbc[:2].all():
+        frames = read_structures(file)
+    except UserError as error:
+        raise UserError(f"{file} cannot be read as a structure: {error}") from error
+    # The last frame of a trajectory is its end; the blocks of a CIF have no such order.
+    several = len(frames) > 1 and file.suffix.lower() == ".cif"
+    if not frames or several or not frames[-1].pbc[:2].all():
         raise UserError(f"an adslab is one structure, periodic in its plane; {file} holds another")
-    return atoms
+    return frames[-1]

@@ -25,8 +25,8 @@ from tasks.enumeration.placements import (
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.prediction.featurise import featurise, featurise_all, site_label
+from tasks.structures.formats import structure_from_text, structure_text
 from tasks.structures.identity import pair_id
-from tasks.structures.json_text import structure_from_text, structure_text
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from model.text.configuration_text import parse_text
 from screening_db.learning.labels import LabelSet, TrainingLabel
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
-from tasks.structures.json_text import structure_from_text
+from tasks.structures.formats import structure_from_text
 
 SET = "labels"  # what the rows are called beside those of published sets
 NO_FOLD = -1

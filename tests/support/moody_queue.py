@@ -24,8 +24,8 @@ from support import stored_rows as make
 from support.paths import REPOSITORY
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, read_level
+from tasks.structures.formats import structure_text
 from tasks.structures.identity import candidate_ids, pair_id, slab_id
-from tasks.structures.json_text import structure_text
 
 CAMPAIGN = "tiny"
 ENGINE = '''

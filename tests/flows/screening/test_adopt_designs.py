@@ -19,8 +19,8 @@ from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
 from screening_db.queries.ranking import top_candidates
 from tasks.design.generate import generate_designs
 from tasks.design.request import DesignRequest, design_request
+from tasks.structures.formats import structure_from_text
 from tasks.structures.identity import require_stored_ids
-from tasks.structures.json_text import structure_from_text
 
 CO = SeenAdsorbate(("C0 O0 0-1",), 10, -1.0, 0.5)
 ETHANOL = SeenAdsorbate(("C3 C2 O1 0-1 1-2",), 10, -1.0, 0.5)

@@ -10,7 +10,7 @@ from ase.build import add_adsorbate, fcc111
 from flows.display.predictions import show_predictions
 from flows.screening.predict_one import predict_file, predict_text
 from model.errors import SabatierError
-from tasks.structures.cif import cif_text
+from tasks.structures.formats import cif_text
 
 TEXT = "CO</s>Cu (1 1 1)</s>[C Cu atop [Cu Cu Cu Cu C]]"
 

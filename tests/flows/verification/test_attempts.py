@@ -55,8 +55,8 @@ from screening_db.tables.screening import (
 from screening_db.tables.verification import QueueRow
 from tasks.enumeration.adsorbates import adsorbate
 from tasks.levels import LevelOfTheory, level
+from tasks.structures.formats import structure_text
 from tasks.structures.identity import candidate_ids, slab_id
-from tasks.structures.json_text import structure_text
 from tasks.verification.engines import EngineLocation, FailureKind
 from tasks.verification.inputs.resources import Resources
 from tasks.verification.labels.checks import Flag

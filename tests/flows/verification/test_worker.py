@@ -18,8 +18,8 @@ from screening_db.calculations.attempts import Provenance, sha256_of
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
+from tasks.structures.formats import structure_text
 from tasks.structures.identity import slab_id
-from tasks.structures.json_text import structure_text
 from tasks.verification.engines import FailureKind, engine_for
 from tasks.verification.inputs.resources import Resources
 

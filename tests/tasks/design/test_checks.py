@@ -7,8 +7,7 @@ from support.streams import adslab
 
 from model.generation.skeleton import Skeleton
 from tasks.design.checks import CAUSES, DesignLimits, DesignRequirements, check_design
-from tasks.errors import UserError
-from tasks.structures.cif import cif_text, read_cif
+from tasks.structures.formats import cif_text
 
 METHANOL = DesignRequirements("CH3OH", (Skeleton.from_text("C3 O1 0-1"),), ("Cu",), "Cu")
 
@@ -130,19 +129,3 @@ def test_a_cif_that_cannot_be_parsed_is_counted() -> None:
     judged = check_design("data_x\n_cell_length_a 3", METHANOL)
     assert judged.verdict.cause == "unreadable"
     assert judged.adslab is None
-
-
-def test_a_cif_keeps_the_structure() -> None:
-    start = atoms()
-    text = cif_text(start, ["made for a test"])
-    back = read_cif(text)
-    assert text.startswith("# made for a test\n")
-    assert text == cif_text(start, ["made for a test"])
-    distances = [np.sort(a.get_all_distances(mic=True).ravel()) for a in (start, back)]
-    assert sorted(back.numbers) == sorted(start.numbers)
-    np.testing.assert_allclose(distances[0], distances[1], atol=3e-3)
-
-
-def test_a_note_of_two_lines_would_break_the_cif() -> None:
-    with pytest.raises(UserError, match="one line"):
-        cif_text(atoms(), ["one\ntwo"])

@@ -8,7 +8,7 @@ from model.generation.structure_stream import Structure
 from tasks.design.generate import AT_ONCE, count_causes, generate_designs
 from tasks.design.request import DesignRequest, design_request
 from tasks.errors import UserError
-from tasks.structures.cif import read_cif
+from tasks.structures.formats import read_cif
 
 LEVELS = {
     "emt": SeenLevel(-3.0, 2.0, ("Cu", "Pt"), {"CO": SeenAdsorbate(("C0 O0 0-1",), 10, -1.0, 0.5)})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
+from ase.io import write
 
 from model.text.configuration_text import parse_text
 from tasks.errors import UserError
@@ -14,7 +15,7 @@ from tasks.prediction.adslab_file import (
     adslab_configuration,
     adslab_from_file,
 )
-from tasks.structures.cif import cif_text
+from tasks.structures.formats import cif_text
 
 CO_ON_COPPER = AdslabDescription("CO", (1, 1, 1))
 
@@ -55,9 +56,25 @@ def test_another_adsorbate_than_the_file_holds_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", ["", "data_x\n_cell_length_a 3\n", "garbage"])
 def test_a_damaged_cif_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "broken.cif").write_text(content)
-    with pytest.raises(UserError, match="CIF") as refused:
+    with pytest.raises(UserError, match=r"broken\.cif cannot be read") as refused:
         adslab_from_file(tmp_path / "broken.cif", "CO")
     assert "\n" not in str(refused.value)
+
+
+def test_a_cif_of_two_structures_is_no_adslab(tmp_path: Path) -> None:
+    one = cif_text(adslab())
+    (tmp_path / "two.cif").write_text(one + one.replace("data_", "data_again"))
+    with pytest.raises(UserError, match=r"two\.cif holds another"):
+        adslab_from_file(tmp_path / "two.cif", "CO")
+
+
+def test_a_trajectory_is_read_at_its_end(tmp_path: Path) -> None:
+    end = adslab()
+    end.set_tags(0)
+    start = end.copy()
+    start.symbols[-2:] = "NO"
+    write(tmp_path / "run.extxyz", [start, end])
+    assert (adslab_from_file(tmp_path / "run.extxyz", "CO").get_tags() == 2).sum() == 2
 
 
 def test_a_molecule_in_a_box_is_no_adslab(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tasks.prediction.predict import (
     predict_again,
     score_slabs,
 )
-from tasks.structures.json_text import structure_from_text, structure_text
+from tasks.structures.formats import structure_from_text, structure_text
 
 
 class Listener:

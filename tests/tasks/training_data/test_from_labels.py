@@ -18,7 +18,7 @@ from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text, featurise
-from tasks.structures.json_text import structure_text
+from tasks.structures.formats import structure_text
 from tasks.training_data.from_labels import LABELS_NEEDED, training_rows
 
 HASH = "e" * 64

@@ -1,0 +1,143 @@
+"""Structures as files and as text: CIF, any format that ASE reads, and the JSON of the database.
+
+Text is written from the numbers alone, so equal structures are equal text. Tags and fixed atoms are
+kept by JSON; they have no place in a CIF.
+
+Units   positions and cell in Å. JSON is rounded to 1e-10: a structure that is read back must keep
+        its id, whose grid of about 1e-3 Å is then missed once in 10^7 coordinates.
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.io import read
+from numpy.typing import NDArray
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
+from pymatgen.io.cif import CifParser, CifWriter
+
+from tasks.errors import UserError, first_line
+from tasks.structures.identity import fixed_mask
+
+POSCAR_NAMES = ("POSCAR", "CONTCAR")
+_POSCAR_SUFFIXES = (".poscar", ".contcar")
+_CIF_DIGITS = 8  # of fractional coordinates: 1e-7 Å
+_JSON_DECIMALS = 10
+
+
+def read_structures(file: Path, *, keep_order: bool = False) -> list[Atoms]:
+    """Return the structures of a file as they are written: nothing is made primitive.
+
+    Args:
+        file: a CIF, a POSCAR or any other format that ASE reads.
+        keep_order: keep the order of the atoms in a CIF, which is else sorted by element.
+
+    Returns:
+        The structures in order, positions in Å; none where a trajectory has no frame.
+
+    Raises:
+        UserError: the file cannot be read; the message is the first line of the reason.
+    """
+    try:
+        if file.stat().st_size == 0:
+            raise UserError("the file is empty")  # noqa: TRY301  reported as any other reason
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on every rounding; callers check what matters
+            if file.suffix.lower() == ".cif" and not keep_order:
+                return _cif_structures(CifParser(file))
+            named_poscar = file.name.upper().startswith(POSCAR_NAMES)
+            if named_poscar or file.suffix.lower() in _POSCAR_SUFFIXES:
+                frames = read(file, format="vasp")
+            else:
+                frames = read(file, index=":")
+    except Exception as error:  # parsers raise anything on a damaged file
+        raise UserError(first_line(error)) from error
+    return frames if isinstance(frames, list) else [frames]
+
+
+def read_cif(text: str) -> Atoms:
+    """Return the structure of a CIF with one block, as it is written: nothing is made primitive.
+
+    Raises:
+        UserError: the text is not one readable structure.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on rounding of 0.3333 to 1/3, which is meant
+            structures = _cif_structures(CifParser.from_str(text))
+    except Exception as error:  # parsers raise anything on a damaged file
+        raise UserError(f"the CIF cannot be read: {first_line(error)}") from error
+    if len(structures) != 1:
+        raise UserError(f"a CIF of an adslab holds one structure, got {len(structures)}")
+    return structures[0]
+
+
+def cif_text(atoms: Atoms, notes: Sequence[str] = ()) -> str:
+    """Return a periodic structure as CIF in P1; ``notes`` become comments on its first lines."""
+    for note in notes:
+        if "\n" in note:
+            raise UserError(f"a note of a CIF is one line, got {note!r}")
+    structure = Structure(
+        Lattice(atoms.cell.array),
+        atoms.get_chemical_symbols(),
+        atoms.positions,
+        coords_are_cartesian=True,
+        to_unit_cell=True,
+    )
+    body = str(CifWriter(structure, significant_figures=_CIF_DIGITS))
+    return "".join(f"# {note}\n" for note in notes) + body
+
+
+def structure_text(atoms: Atoms) -> str:
+    """Return species, cell, positions, tags and fixed atoms as JSON, as the database stores it."""
+    parts = {
+        "numbers": atoms.numbers.tolist(),
+        "positions": _rounded(atoms.positions),
+        "cell": _rounded(atoms.cell.array),
+        "pbc": [bool(periodic) for periodic in atoms.pbc],
+        "tags": atoms.get_tags().tolist(),
+        "fixed": np.flatnonzero(fixed_mask(atoms)).tolist(),
+    }
+    return json.dumps(parts, separators=(",", ":"), allow_nan=False)
+
+
+def structure_from_text(text: str) -> Atoms:
+    """Return the structure that ``structure_text`` wrote."""
+    try:
+        parts = json.loads(text)
+        fixed = parts.pop("fixed")
+        atoms = Atoms(**parts)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"a stored structure is JSON with numbers, positions, cell, pbc, tags and fixed; this "
+            f"one cannot be read ({error}): it was changed or damaged; screen it again in a new "
+            "database"
+        ) from error
+    if fixed:
+        atoms.set_constraint(FixAtoms(indices=fixed))
+    return atoms
+
+
+def atoms_from_pymatgen(structure: Structure) -> Atoms:
+    """Return an ordered crystal of pymatgen as atoms, without properties of its sites."""
+    if not structure.is_ordered:
+        raise UserError(
+            "every site must hold one element; this crystal is disordered (partial occupancy): "
+            "give an ordered approximant"
+        )
+    numbers = [site.specie.Z for site in structure]
+    return Atoms(numbers, structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
+
+
+def _cif_structures(parser: CifParser) -> list[Atoms]:
+    return [atoms_from_pymatgen(each) for each in parser.parse_structures(primitive=False)]
+
+
+def _rounded(values: NDArray[np.float64]) -> list[list[float]]:
+    rounded: list[list[float]] = (np.round(values, _JSON_DECIMALS) + 0.0).tolist()  # no -0.0
+    return rounded
