@@ -56,7 +56,7 @@ def verify(
         "stopped; labels so far are stored, and jobs that were submitted run on. Go on with the "
         f"same command: sabatier verify {campaign}"
     ):
-        from flows.verification.start import VerificationRequest, start_verification
+        from flows.verification.flow import VerificationRequest, start_verification
 
         request = VerificationRequest(on, workers, jobs, profile)
         start_verification(campaign, limit, engine, request, database)

@@ -1,4 +1,4 @@
-"""One Prefect server for a whole run, embedded unless one is configured.
+"""One Prefect server for a whole run, embedded unless one is configured, and its quiet client.
 
 Prefect is the control plane and never the record: the embedded server keeps its data in a folder
 that is thrown away, so that the user's own Prefect is left as it was.
@@ -8,6 +8,7 @@ Ctrl-C together with the run, it writes into the user's PREFECT_HOME with the us
 blocks until the server answers (10 s that Dask's workers start in here), and it keeps no schedules.
 """
 
+import logging
 import os
 import socket
 import subprocess
@@ -21,8 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    temporary_settings,
+)
+
+from flows.errors import CampaignError
 
 START_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 20
 # Batches cut the server's work five-fold and keep its SQLite file from locking.
 _RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_"
 SERVER_ENVIRONMENT: Mapping[str, str] = {
@@ -148,6 +159,75 @@ def serve(port: int) -> None:
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()  # returns when the parent closes the pipe, by its death at the latest
     os._exit(0)
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A Prefect server: a running one by its address, or an embedded one that is starting."""
+
+    address: str | None = None
+    embedded: EmbeddedServer | None = None
+
+    @property
+    def api_url(self) -> str | None:
+        """Return the address of the server, which may still be starting."""
+        return self.embedded.api_url if self.embedded else self.address
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Wait for the server, then let Prefect's client use it."""
+        # A failure is raised to the caller, who prints it once; Prefect would log it three times.
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if self.embedded is None:
+            require_answer(
+                str(self.address),
+                "start it, or unset SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one "
+                "started for the run",
+            )
+        settings = {
+            PREFECT_API_URL: self.embedded.wait() if self.embedded else self.address,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
+            PREFECT_LOGGING_TO_API_ENABLED: self.embedded is None,
+            PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        }
+        with temporary_settings(settings):
+            yield
+
+
+def require_answer(address: str, way_out: str) -> None:
+    """Check that a server answers at ``address``; ``way_out`` ends the message if none does.
+
+    Raises:
+        CampaignError: none answers.
+    """
+    try:
+        httpx.get(f"{address}/health", timeout=_ANSWER_TIMEOUT_S)  # any status is an answer
+    except (httpx.TransportError, httpx.InvalidURL) as fault:
+        raise CampaignError(
+            f"no Prefect server answers at {address} ({fault}); {way_out}"
+        ) from None
+
+
+@contextmanager
+def control_plane(configured: str | None) -> Iterator[ControlPlane]:
+    """Yield the Prefect server of a run.
+
+    Without a configured one a server is started here, and stopped at the end.
+
+    Args:
+        configured: The address in Sabatier's settings; None for that of Prefect's own settings
+            (environment or profile).
+
+    Yields:
+        The server, which may still be starting: ``connected`` waits for it.
+    """
+    address = configured or PREFECT_API_URL.value()
+    if address:
+        yield ControlPlane(address=address)
+        return
+    with embedded_server() as server:
+        yield ControlPlane(embedded=server)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,28 @@ Each ends with one line about its results, which the server shows and the webhoo
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.concurrency.sync import concurrency
+from prefect.deployments import run_deployment
 from prefect.states import Completed
 
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
-from flows.deployment.hooks import REFUSED, label_summary, notify_webhook, screening_summary
-from flows.deployment.label_trigger import start_when_due
+from flows.deployment.webhook import REFUSED, label_summary, notify_webhook, screening_summary
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.start import start_screening
-from flows.verification.start import VerificationRequest, start_verification
+from flows.verification.flow import VerificationRequest, start_verification
+from screening_db.database.engine import open_database
+from screening_db.learning.fine_tunings import fine_tunings
+from screening_db.learning.labels import new_labels
+from screening_db.queries.campaigns import find_campaign
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 
@@ -155,3 +160,26 @@ def _ended(refused: str, summary: str) -> State[None]:
     if refused:
         return Completed(name=REFUSED, message=f"the gate refused: {refused}")
     return Completed(message=summary)
+
+
+# Prefect's automations could start it on events, and its server evaluates them without a network.
+# But verification writes labels without Prefect too (on the command line, in jobs of a cluster), an
+# event that is emitted while the server is away is lost, and its threshold counts within a window
+# of time. The database has every label, so it is queried on a schedule.
+def start_when_due(database: str, campaign: str, *, after: int, start: str) -> str:
+    """Run the deployment ``start`` if ``after`` labels are new; return one line about it.
+
+    The run's key names the last fine-tuning and the newest label, so a later call starts nothing
+    until another label comes, and a start that failed is not repeated for ever.
+    """
+    with closing(open_database(database, create=False)) as db:
+        find_campaign(db, campaign)
+        begun = fine_tunings(db, campaign=campaign)  # failed ones too
+        last = begun[-1] if begun else None
+        found = new_labels(db, campaign, last.started_at if last else None)
+    line = f"{found.count} new labels, {after} start a fine-tuning"
+    if found.count < after:
+        return line
+    key = f"{campaign}:{last.id if last else 'first'}:{found.count}:{found.newest}"
+    run = run_deployment(start, timeout=0, as_subflow=False, idempotency_key=key)
+    return f"{line}: {cast(FlowRun, run).name}"  # not awaited, because no event loop runs here

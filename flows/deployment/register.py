@@ -23,8 +23,7 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-from flows.cluster.prefect_client import require_answer
-from flows.cluster.prefect_server import scheduling_server
+from flows.cluster.prefect_server import require_answer, scheduling_server
 from flows.cluster.workers import temporary_environment
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import DEFAULT_DATABASE, Settings, read_settings

@@ -19,7 +19,7 @@ from flows.records.checkpoints import (
     record_outside_checkpoint,
     serving_checkpoint,
 )
-from flows.records.recorded import recorded_level
+from flows.records.from_rows import recorded_level
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError

@@ -1,21 +1,30 @@
 """The learning loop of a campaign: verify, fine-tune, judge, score again, round after round.
 
-A row of the database for each round says what it cost, found and taught. Every part can be run
-alone and can be run again, so a loop that was killed goes on in the round, and in the part of it,
-that it was in. Why it ends follows from what is stored: the same command once more adds nothing.
+A row of the database holds the costs, hits and errors of each round. Every part can be run alone
+and again, so a loop that was killed goes on in the round and the part where it stopped. The reason
+to end follows from stored rows: the same command once more adds nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from flows.learning.fine_tuning import FineTuningResult
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.config.resolve import ResolvedCampaign
+from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
+from flows.learning.rescore import rescore
 from flows.learning.round_metrics import (
     calculations_since,
     round_ends,
     verification_numbers,
     with_verdict,
 )
+from flows.screening.flow import Runtime
+from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
+from model.errors import SabatierError
 from screening_db.database.engine import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
 from screening_db.queries.campaigns import find_campaign
@@ -23,10 +32,11 @@ from screening_db.queue.view import waiting_adslabs
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.stopping import RoundOutcome, stop_reason
+from tasks.verification.engines import EngineLocations
 
 
 class LoopSteps(Protocol):
-    """What a round is made of; each part stores what it does and may be run again."""
+    """The parts of a round; each stores its results and may be run again."""
 
     def verify(self, limit: int) -> None:
         """Verify up to ``limit`` queued candidates."""
@@ -103,3 +113,74 @@ class Loop:
 
 def _calculations(ends: Sequence[RoundOutcome]) -> int:
     return sum(end.calculations for end in ends)
+
+
+@dataclass(frozen=True)
+class CampaignLoopSteps:
+    """The parts of one campaign's loop as Prefect tasks, and where they run."""
+
+    db: Database
+    resolved: ResolvedCampaign
+    runtime: Runtime
+    where: DaskWorkers | BatchJobs
+    engine_locations: EngineLocations
+    models: Path
+
+    @property
+    def name(self) -> str:
+        """Return the campaign's name."""
+        return self.resolved.campaign.name
+
+    def verify(self, limit: int) -> None:
+        """Verify up to ``limit`` queued candidates."""
+
+        @task(name="verify", cache_policy=NO_CACHE)
+        def verify_task(limit: int) -> str:
+            campaign = find_campaign(self.db, self.name)
+            counts = run_verification(
+                self.db,
+                campaign,
+                limit=limit,
+                engine=None,
+                where=self.where,
+                engine_locations=self.engine_locations,
+            )
+            return str(counts)
+
+        if limit > 0:
+            verify_task(limit)
+
+    def fine_tune(self) -> FineTuningResult:
+        """Fine-tune and judge; where there is too little to learn from, say so and go on."""
+
+        @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
+        def fine_tune_task() -> FineTuningResult:
+            stated = self.resolved.campaign
+            campaign = find_campaign(self.db, self.name)
+            try:
+                return fine_tune_on_labels(
+                    self.db, campaign, stated.model, stated.learning, self.models
+                )
+            except SabatierError as fault:
+                return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
+
+        return fine_tune_task()
+
+    def rerank(self, calculations: int) -> None:
+        """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+
+        @task(name="rank again", cache_policy=NO_CACHE)
+        def rerank_task(calculations: int) -> int:
+            return rescore(self.db, self.name, self.runtime, calculations=calculations).predicted
+
+        rerank_task(calculations)
+
+
+def loop_flow(loop: Loop, steps: CampaignLoopSteps) -> Callable[[str, int], str]:
+    """Return a campaign's loop as a Prefect flow; the database knows what is done."""
+
+    @flow(name="loop", flow_run_name="{campaign}")
+    def run(campaign: str, rounds: int) -> str:  # noqa: ARG001  what Prefect shows of the run
+        return loop.run(steps)
+
+    return run

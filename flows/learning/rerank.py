@@ -7,10 +7,9 @@ never fewer than before, where triage finds so many that are worth it.
 from dataclasses import replace
 
 from flows.config.campaign import Campaign
-from flows.records.recorded import recorded_campaign, recorded_prices, recorded_windows
+from flows.records.from_rows import recorded_campaign, recorded_prices, recorded_windows
 from flows.records.to_rows import queue_row, rank_row
-from flows.screening.ranking import ranked_pairs
-from flows.screening.triage import choose_pairs
+from flows.screening.triage import choose_pairs, ranked_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
 from screening_db.queries.labels import attempted_candidates, slabs_with_energy

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.cluster.dask import dask_client
 from flows.cluster.predictor_plugin import PredictorPlugin, worker_predictor
-from flows.cluster.prefect_client import control_plane
+from flows.cluster.prefect_server import control_plane
 from flows.cluster.workers import device_for
 from flows.display.progress import progress_bar
 from flows.errors import CampaignError

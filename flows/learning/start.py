@@ -16,6 +16,7 @@ from flows.display.tables import show_candidates, show_funnel, show_lines
 from flows.errors import CampaignError
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import serving_checkpoint
+from flows.records.from_rows import recorded_campaign
 from flows.records.locations import (
     choose_database,
     engine_work_folder,
@@ -24,9 +25,8 @@ from flows.records.locations import (
     logged_run,
     models_folder,
 )
-from flows.records.recorded import recorded_campaign
 from flows.screening.start import cluster_plan, open_campaign
-from flows.verification.start import VerificationRequest, place_to_compute
+from flows.verification.flow import VerificationRequest, requested_workers
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
@@ -123,9 +123,8 @@ def start_loop(file: Path, rounds: int, budget: int | None, database: str | None
 def _run_loop(
     db: Database, resolved: ResolvedCampaign, settings: Settings, rounds: int, calculations: int
 ) -> str:
-    from flows.cluster.prefect_client import control_plane
-    from flows.learning.loop import Loop
-    from flows.learning.loop_flow import CampaignLoopSteps, loop_flow
+    from flows.cluster.prefect_server import control_plane
+    from flows.learning.loop import CampaignLoopSteps, Loop, loop_flow
     from flows.screening.flow import Runtime, run_screening
 
     campaign = resolved.campaign
@@ -147,7 +146,7 @@ def _run_loop(
             db=db,
             resolved=resolved,
             runtime=runtime,
-            where=place_to_compute(VerificationRequest(), settings, lake_folder(db) / "jobs"),
+            where=requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs"),
             engine_locations=read_engine_locations(engine_work_folder(db)),
             models=models_folder(db),
         )

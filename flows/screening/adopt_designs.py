@@ -10,16 +10,16 @@ from collections.abc import Iterable, Sequence
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
+from flows.records.from_rows import recorded_level
 from flows.records.locations import lake_folder
-from flows.records.recorded import recorded_level
 from flows.records.to_rows import (
     adsorbate_row,
     level_row,
     slab_row,
 )
 from flows.screening.designs import GeneratedDesigns
-from flows.screening.ranking import ExpectedCounts, finish_campaign
 from flows.screening.scoring import ResultStore, store_scores
+from flows.screening.triage import ExpectedCounts, finish_campaign
 from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database

@@ -11,13 +11,12 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.cluster.dask import dask_client, results_as_completed
 from flows.cluster.predictor_plugin import PredictorPlugin
-from flows.cluster.prefect_client import control_plane
+from flows.cluster.prefect_server import control_plane
 from flows.cluster.workers import ClusterPlan, device_for
 from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.records.campaign_start import record_surfaces
-from flows.screening.ranking import ExpectedCounts, finish_campaign
 from flows.screening.scoring import (
     Chunk,
     ResultStore,
@@ -26,6 +25,7 @@ from flows.screening.scoring import (
     score_chunk,
 )
 from flows.screening.surfaces import SlabRequest, cut_bulk
+from flows.screening.triage import ExpectedCounts, finish_campaign
 from screening_db.database.engine import Database
 from screening_db.records.predictions import done_chunks
 from tasks.enumeration.surfaces import BulkSurfaces

@@ -1,20 +1,28 @@
 """Verify what a campaign queued, with the engine of the level it is verified at.
 
-Clean slabs and gas molecules are computed once each, then the adslabs that need them. What a worker
-finds comes back as values; only this process writes.
+``run_verification`` drains the queue with given workers; ``start_verification`` is the command,
+which reads settings and prints labels. Clean slabs and gas molecules are computed once each, then
+the adslabs that need them. Workers return values; only this process writes.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from flows.cluster.workers import ClusterPlan, default_workers
-from flows.config.batch_profile import BatchProfile, BatchSystem
+from flows.config.batch_profile import BatchProfile, BatchSystem, load_batch_profile
+from flows.config.engines import read_engine_locations
+from flows.config.settings import Settings, read_settings
+from flows.display.labels import show_verified
 from flows.display.progress import progress_bar
+from flows.display.tables import show_lines
 from flows.errors import CampaignError
-from flows.records.recorded import recorded_level
+from flows.records.from_rows import recorded_level
+from flows.records.locations import engine_work_folder, existing_database, lake_folder, logged_run
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
@@ -22,6 +30,7 @@ from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
 from flows.verification.work_items import CalculationSettings, plan_dependencies
 from screening_db.database.engine import Database
+from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.view import waiting_adslabs
 from screening_db.records.enumeration import record_level
 from screening_db.tables.screening import CampaignRow
@@ -70,6 +79,18 @@ def run_verification(
     intervals: DriverIntervals | None = None,
 ) -> VerificationCounts:
     """Verify up to ``limit`` queued candidates, the first in line first.
+
+    Args:
+        db: The database.
+        campaign: The campaign whose queue is drained.
+        limit: How many adslabs are verified at most; None for all that wait.
+        engine: The engine that the caller expects; another one is refused.
+        where: The workers or jobs that compute.
+        engine_locations: Where programs, potentials and work folders are, by engine.
+        intervals: How often the queue and the leases are looked after.
+
+    Returns:
+        How many adslabs ended in which state.
 
     Raises:
         UserError: ``engine`` belongs to another level, or is not installed; the level cannot be
@@ -135,3 +156,72 @@ def _executor(
     from flows.verification.batch_executor import BatchExecutor
 
     yield BatchExecutor(where.system, where.profile, where.folder, where.jobs)
+
+
+@dataclass(frozen=True)
+class VerificationRequest:
+    """Where a command computes; the settings say what it leaves out."""
+
+    on: Literal["dask", "local", "slurm"] | None = None
+    workers: int | None = None
+    jobs: int | None = None
+    profile: Path | None = None
+
+
+def start_verification(
+    campaign: str,
+    limit: int | None,
+    engine: str | None,
+    request: VerificationRequest,
+    database: str | None,
+) -> None:
+    """Drain the queue of a campaign and print labels beside predictions.
+
+    Args:
+        campaign: Its name.
+        limit: How many adslabs are verified at most; None for all that wait.
+        engine: The engine that the caller expects; another one is refused.
+        request: Where it computes.
+        database: Path or URL, where the settings do not say.
+
+    Raises:
+        UserError: the level cannot be computed here.
+        DatabaseError: there is no such database or campaign.
+    """
+    settings = read_settings()
+    db, began = existing_database(settings, database), time.monotonic()
+    with logged_run(db, f"verify {campaign}"):
+        counts = run_verification(
+            db,
+            find_campaign(db, campaign),
+            limit=limit,
+            engine=engine,
+            where=requested_workers(request, settings, lake_folder(db) / "jobs"),
+            engine_locations=read_engine_locations(engine_work_folder(db)),
+        )
+        seconds = time.monotonic() - began
+        show_verified(db, campaign)
+        rate = f"{seconds:.0f} s, {60 * counts.ended / seconds:.1f} a minute"
+        show_lines(f"{counts} in this run, {rate}")
+
+
+def requested_workers(
+    request: VerificationRequest, settings: Settings, folder: Path
+) -> DaskWorkers | BatchJobs:
+    """Return where verification computes: as the request says, else as the settings say.
+
+    Args:
+        request: What the caller asks for.
+        settings: What holds where the request leaves something out.
+        folder: Where jobs exchange files, unless a profile names another folder.
+    """
+    on = request.on or settings.on
+    if on == "dask":
+        workers = request.workers or settings.workers or default_workers()
+        return DaskWorkers(ClusterPlan(workers, settings.cluster), settings.memory_class)
+    stated = request.profile or settings.profile
+    profile = load_batch_profile(stated)
+    jobs = request.jobs or settings.jobs
+    if jobs is None:  # a machine of one's own runs as many as it has cores, unless a profile counts
+        jobs = default_workers() if on == "local" and stated is None else profile.jobs
+    return BatchJobs(on, profile, profile.folder or folder, jobs, settings.memory_class)

@@ -33,7 +33,7 @@ def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> No
 
 
 def test_verification_does_not_load_the_model() -> None:
-    code = "import sys, flows.verification.start; print(*sys.modules)"
+    code = "import sys, flows.verification.flow; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )

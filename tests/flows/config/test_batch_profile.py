@@ -10,8 +10,7 @@ from flows.cluster.workers import default_workers
 from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.config.settings import Settings
 from flows.errors import CampaignError
-from flows.verification.flow import BatchJobs, DaskWorkers
-from flows.verification.start import VerificationRequest, place_to_compute
+from flows.verification.flow import BatchJobs, DaskWorkers, VerificationRequest, requested_workers
 from tasks.verification.inputs.resources import COSTS
 
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
@@ -62,12 +61,12 @@ def test_a_profile_that_does_not_exist_is_refused_with_an_example() -> None:
 
 def test_the_command_goes_before_the_settings_and_those_before_the_profile() -> None:
     settings = Settings(on="slurm", jobs=7, profile=PROFILE, memory_class=1)
-    stated = place_to_compute(VerificationRequest(), settings, Path("here"))
+    stated = requested_workers(VerificationRequest(), settings, Path("here"))
     assert stated == BatchJobs("slurm", load_batch_profile(PROFILE), Path("runs/jobs"), 7, 1)
-    asked = place_to_compute(VerificationRequest(on="local", jobs=2), settings, Path("here"))
-    assert isinstance(asked, BatchJobs)
-    assert (asked.system, asked.jobs) == ("local", 2)
-    profiled = place_to_compute(
+    on_local = requested_workers(VerificationRequest(on="local", jobs=2), settings, Path("here"))
+    assert isinstance(on_local, BatchJobs)
+    assert (on_local.system, on_local.jobs) == ("local", 2)
+    profiled = requested_workers(
         VerificationRequest(on="slurm", profile=PROFILE), Settings(), Path("here")
     )
     assert isinstance(profiled, BatchJobs)
@@ -76,7 +75,7 @@ def test_the_command_goes_before_the_settings_and_those_before_the_profile() -> 
 
 def test_without_anything_said_dask_computes_and_local_jobs_are_as_many_as_cores() -> None:
     assert isinstance(
-        place_to_compute(VerificationRequest(), Settings(), Path("here")), DaskWorkers
+        requested_workers(VerificationRequest(), Settings(), Path("here")), DaskWorkers
     )
-    local = place_to_compute(VerificationRequest(on="local"), Settings(), Path("here"))
+    local = requested_workers(VerificationRequest(on="local"), Settings(), Path("here"))
     assert local == BatchJobs("local", BatchProfile(), Path("here"), default_workers())

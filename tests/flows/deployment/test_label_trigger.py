@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import stored_rows as make
 
-from flows.deployment import label_trigger
-from flows.deployment.hooks import REFUSED
+from flows.deployment import flows
+from flows.deployment.webhook import REFUSED
 from flows.learning import start as learn_start
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import FineTuningSpec, record_fine_tuning
@@ -32,7 +32,7 @@ class PrefectRuns:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> PrefectRuns:
     started = PrefectRuns()
-    monkeypatch.setattr(label_trigger, "run_deployment", started)
+    monkeypatch.setattr(flows, "run_deployment", started)
     return started
 
 
@@ -53,7 +53,7 @@ def verify(db: Database, *ids: str) -> None:
 
 
 def count(db: Database, after: int = 3) -> str:
-    return label_trigger.start_when_due(db.address, "first", after=after, start="fine-tune/first")
+    return flows.start_when_due(db.address, "first", after=after, start="fine-tune/first")
 
 
 def test_too_few_labels_start_nothing(runs: PrefectRuns, db: Database) -> None:

@@ -8,8 +8,13 @@ from uuid import UUID
 import pytest
 from support.web import free_port, listening
 
-from flows.deployment.hooks import REFUSED, notify_webhook
-from flows.deployment.webhook import RetryLimits, WebhookMessage, send_message
+from flows.deployment.webhook import (
+    REFUSED,
+    RetryLimits,
+    WebhookMessage,
+    notify_webhook,
+    send_message,
+)
 
 QUICK = RetryLimits(try_s=0.3, tries=3, pause_s=0.01, deadline_s=2.0)
 MESSAGE = WebhookMessage("finished", "tiny: screen finished", "screen", "tiny")

@@ -11,7 +11,7 @@ from flows.config.campaign import load_campaign, parse_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking
-from flows.records.recorded import recorded_campaign, recorded_prices
+from flows.records.from_rows import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
 from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database
