@@ -4,7 +4,7 @@ What is judged is the structure parsed back from its CIF, which knows no tags. T
 a fixed order and the first that fails is the one cause by which a structure is counted. Nothing is
 mended.
 
-Shapes  N atoms, S slab atoms, A adsorbate atoms, I images.
+Shapes  N atoms, S slab atoms, A adsorbate atoms.
 Units   Å; closeness is a distance over the sum of two covalent radii.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.formula import Formula
+from ase.geometry import get_distances, minkowski_reduce
 from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 from scipy.sparse.csgraph import connected_components
@@ -41,7 +42,6 @@ CAUSES: dict[Cause, str] = {
     "adsorbate": "its bonds are not those of the species asked for",
     "detached": "the adsorbate does not lie on the surface",
 }
-_AROUND_I3 = np.mgrid[-1:2, -1:2, -1:2].reshape(3, -1).T.astype(np.float64)
 _LAYER_ANG = 0.3
 
 
@@ -180,15 +180,10 @@ def _distance_fault(atoms: Atoms, is_adsorbate_N: NDArray[np.bool_], limits: Des
 
 def _closeness(atoms: Atoms) -> NDArray[np.float64]:
     """Return (N, N) nearest distances over r_i + r_j, each atom's own images included."""
-    cell_33 = atoms.cell.array
-    scaled_NN3 = (atoms.positions[None] - atoms.positions[:, None]) @ np.linalg.inv(cell_33)
-    home_NN3 = (scaled_NN3 - np.rint(scaled_NN3)) @ cell_33
-    nearest_NN = np.full((len(atoms), len(atoms)), np.inf)
-    for image in _AROUND_I3:
-        distance_NN = np.linalg.norm(home_NN3 + image @ cell_33, axis=-1)
-        if not image.any():
-            np.fill_diagonal(distance_NN, np.inf)
-        nearest_NN = np.minimum(nearest_NN, distance_NN)
+    _, nearest_NN = get_distances(atoms.positions, cell=atoms.cell, pbc=True)
+    # An atom's own nearest image is one shortest lattice vector away.
+    reduced_33, _ = minkowski_reduce(atoms.cell)
+    np.fill_diagonal(nearest_NN, np.linalg.norm(reduced_33, axis=1).min())
     radii_N = covalent_radii[atoms.numbers]
     return np.asarray(nearest_NN / (radii_N[:, None] + radii_N[None]))
 

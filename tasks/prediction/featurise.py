@@ -170,7 +170,11 @@ def _contacts(atoms: Atoms, n_slab: int, ground: Landscape) -> list[list[int]]:
 
 
 def _bonds_by_brute_force(atoms: Atoms) -> dict[int, list[int]]:
-    """Return the slab atoms each adsorbate atom is bonded to, once for each image."""
+    """Return the slab atoms each adsorbate atom is bonded to, once for each image.
+
+    ``ase.geometry.get_distances`` sees one image only and takes 3 to 5 times longer on 6 + 70
+    atoms; this runs for each placement.
+    """
     tags_N = atoms.get_tags()
     ads_A, slab_N = np.flatnonzero(tags_N == 2), np.flatnonzero(tags_N < 2)
     cell_33, radii_N = atoms.cell.array, cutoffs(atoms.numbers)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import find_mic
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -193,15 +194,10 @@ def _offsets(
     ground: _Ground, species: Adsorbate, centre_3: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the shortest in-plane vectors from where each site aims to the binding centre."""
-    plane_22 = ground.slab.atoms.cell.array[:2, :2]
     aims_K2 = np.array([aim_point(ground.slab, species, site) for site in ground.images])
-    apart_K2 = centre_3[:2] - aims_K2
-    shifts = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)]) @ plane_22
-    scaled_K2 = apart_K2 @ np.linalg.inv(plane_22)
-    reduced_K2 = (scaled_K2 - np.rint(scaled_K2)) @ plane_22
-    all_KI2 = reduced_K2[:, None] + shifts[None]
-    nearest_K = np.linalg.norm(all_KI2, axis=2).argmin(axis=1)
-    return np.asarray(all_KI2[np.arange(len(all_KI2)), nearest_K])
+    apart_K3 = np.pad(centre_3[:2] - aims_K2, ((0, 0), (0, 1)))
+    vectors_K3, _ = find_mic(apart_K3, ground.slab.atoms.cell, pbc=(True, True, False))
+    return np.asarray(vectors_K3[:, :2])
 
 
 def _best_rotation(
