@@ -1,4 +1,4 @@
-"""Commands that look at the verification queue, and those that change what is in it."""
+"""Commands that show the verification queue, and those that change its items."""
 
 from collections.abc import Callable
 from pathlib import Path

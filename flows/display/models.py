@@ -1,4 +1,4 @@
-"""Print checkpoints: which one serves a model, how each was made, and what the gate said."""
+"""Print checkpoints: which one serves a model, how each was made, and the verdict of the gate."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ _Z90 = 1.645  # 90 % of a normal distribution lie within so many standard deviat
 
 
 def show_predictions(predictions: Sequence[Prediction]) -> None:
-    """Print one line for each level, with what is outside a level's training set."""
+    """Print one line for each level, and name anything outside its training set."""
     width = max(len(p.level) for p in predictions)
     print(f"{'level of theory':<{max(width, 15)}}  energy eV  sigma   90 % interval    heads")
     for p in predictions:

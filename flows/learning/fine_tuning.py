@@ -1,9 +1,8 @@
-"""Fine-tune the serving checkpoint on what was verified; it serves only if the gate lets it.
+"""Fine-tune the serving checkpoint on labels; the result serves only if the gate accepts it.
 
-A fine-tuning is named by what goes into it (parent, training set, recipe), so one that was killed
-goes on in its folder, and one that has ended is not begun again. Its checkpoint, the verdict and
-the promotion are stored in that order: whatever is killed, one checkpoint serves, and the next
-call ends what is left.
+A fine-tuning is named by its inputs (parent, training set, recipe), so a killed one goes on in its
+folder, and a finished one is not begun again. Its checkpoint, the verdict and the promotion are
+stored in that order: whenever a run is killed, one checkpoint serves, and the next call finishes.
 """
 
 import json
@@ -43,9 +42,9 @@ from tasks.training_data.from_labels import TrainingSet, training_rows
 
 @dataclass(frozen=True)
 class FineTuningResult:
-    """The outcome of a fine-tuning: the verdict with its numbers, and what serves now.
+    """The outcome of a fine-tuning: the verdict with its numbers, and the serving checkpoint.
 
-    ``verdict`` is None where nothing was trained; ``why`` then says what was missing.
+    ``verdict`` is None where nothing was trained; ``why`` then gives the reason.
     """
 
     serving: str  # SHA-256
@@ -86,7 +85,7 @@ class FineTuningInputs:
 def fine_tune_on_labels(
     db: Database, campaign: CampaignRow, model: str, learning: Learning, models: Path
 ) -> FineTuningResult:
-    """Fine-tune what serves ``model`` on all clean labels of the campaign's level, and judge it.
+    """Fine-tune the serving checkpoint of ``model`` on the clean labels of a level, and judge it.
 
     Args:
         db: The database with the labels.
@@ -96,7 +95,7 @@ def fine_tune_on_labels(
         models: The folder in which checkpoints are kept; each fine-tuning gets one of its own.
 
     Returns:
-        The verdict and what serves now; what was done in an earlier call is not done again.
+        The verdict and the serving checkpoint; work of an earlier call is not repeated.
 
     Raises:
         UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned;
@@ -121,7 +120,7 @@ def run_fine_tuning(
     train: Callable[..., Checkpoint] = fine_tune,
     judge: Callable[..., GateVerdict] = judge_candidate,
 ) -> FineTuningResult:
-    """Train, judge and promote, or do what an earlier call left to do.
+    """Train, judge and promote; work of an earlier call is not repeated.
 
     Args:
         db: The database.
@@ -131,7 +130,7 @@ def run_fine_tuning(
         judge: Compares the candidate with its parent; called as ``judge_candidate``.
 
     Returns:
-        The verdict and what serves now.
+        The verdict and the serving checkpoint.
 
     Raises:
         ModelError: the training failed; it is recorded so and may be tried again.

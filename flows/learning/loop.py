@@ -47,13 +47,13 @@ class LoopSteps(Protocol):
         ...
 
     def rerank(self, calculations: int) -> None:
-        """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+        """Predict stale candidates again, rank, and queue up to so many for the next round."""
         ...
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How many rounds a campaign has in all, what they may cost in all, how patient it is.
+    """The limits of a campaign's loop: rounds and calculations in all, and patience.
 
     ``budget`` and ``per_round`` count adslabs that are calculated; ``on_round_end`` is called with
     each round.
@@ -96,7 +96,7 @@ class Loop:
         end_round(self.db, self.campaign, row.number, numbers, stopped=why)
 
     def _why_over(self, recorded: Sequence[RoundRow]) -> str:
-        """Return why no round is begun or gone on with, or nothing."""
+        """Return why no round is begun or continued, or an empty text."""
         begins = not recorded or recorded[-1].state == "running"
         return "" if begins else self._why_stop(round_ends(recorded))
 
@@ -167,7 +167,7 @@ class CampaignLoopSteps:
         return fine_tune_task()
 
     def rerank(self, calculations: int) -> None:
-        """Predict what is stale, rank, and queue up to so many candidates for the next round."""
+        """Predict stale candidates again, rank, and queue up to so many for the next round."""
 
         @task(name="rank again", cache_policy=NO_CACHE)
         def rerank_task(calculations: int) -> int:

@@ -30,7 +30,7 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True)
 class Rollback:
-    """What a rollback did."""
+    """The result of a rollback."""
 
     now: str  # SHA-256
     before: str

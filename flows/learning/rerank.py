@@ -39,11 +39,11 @@ def rerank_campaign(
         db: The database.
         row: The campaign, finished.
         checkpoint_sha256: The checkpoint; it has predicted every contender.
-        calculations: How many wait for verification afterwards, instead of what the budget
-            leaves; what they may cost is then the whole of the budget.
+        calculations: How many wait for verification afterwards, instead of as many as
+            the budget leaves; their costs may then take the whole budget.
 
     Returns:
-        What was stored.
+        The ranking that was stored.
 
     Raises:
         DatabaseError: it has yet to predict some contender, or the campaign is not finished.
@@ -81,7 +81,7 @@ def new_ranking(
 def _budget(
     db: Database, campaign: Campaign, requests: VerificationRequests, calculations: int | None
 ) -> Budget:
-    """Return what the campaign's budget leaves, or the whole of it for a round of its own."""
+    """Return the rest of the campaign's budget, or the whole of it for a round of its own."""
     whole = campaign.triage.as_budget()
     if calculations is not None:
         return replace(whole, calculations=calculations)
@@ -95,7 +95,7 @@ def _budget(
 
 
 def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -> float:
-    """Return what has been begun costs, clean slabs included; what others paid is free."""
+    """Return the cost of begun calculations with their clean slabs; others' work is free."""
     own = begun - attempted_candidates(db, campaign, except_own=True)
     slab_ids = [row.slab_id for row in candidates_by_id(db, sorted(own)).values()]
     paid = set(slab_ids) - slabs_with_energy(db, campaign, except_own=True)

@@ -1,8 +1,8 @@
-"""Predict again what a superseded checkpoint predicted and what matters, then rank by the new one.
+"""Predict stale candidates that matter with the serving checkpoint, and rank by it.
 
 Predictions are stored chunk by chunk, and only missing ones are made: a killed run goes on. The
 ranking, the states, the queue and the campaign's checkpoint change in one transaction at the end;
-until then the campaign is what it was.
+until then the campaign is unchanged.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ CHUNK_PLACEMENTS = 1000
 
 @dataclass(frozen=True)
 class RescoringResult:
-    """What a re-scoring did: how much it predicted, and which checkpoint ranks the campaign."""
+    """The result of a re-scoring: how much was predicted, and the checkpoint of the ranking."""
 
     campaign: str
     predicted: int
@@ -60,7 +60,7 @@ class RescoringResult:
 
 @dataclass(frozen=True)
 class RescoringRequest:
-    """What every prediction of a run has in common; it travels to the workers."""
+    """Adsorbates and level, which all predictions of a run share; it travels to the workers."""
 
     adsorbates: dict[str, Adsorbate]
     level: str
@@ -68,7 +68,7 @@ class RescoringRequest:
 
 @dataclass
 class Rescoring:
-    """One run: what is predicted again, by what, and where it goes."""
+    """One run: the placements to predict again, the checkpoint, and where results go."""
 
     database: Database
     lake: Path
@@ -165,14 +165,14 @@ def rescore(
     chunk_placements: int = CHUNK_PLACEMENTS,
     predict: Callable[[Rescoring, Runtime], None] = predict_on_cluster,
 ) -> RescoringResult:
-    """Let the serving checkpoint predict what is stale, and rank the campaign by it.
+    """Predict stale candidates with the serving checkpoint, and rank the campaign by it.
 
     Args:
         db: The database.
         campaign: The name of a finished campaign.
         runtime: The workers and the Prefect server.
-        calculations: How many adslabs wait for verification afterwards, instead of what the
-            campaign's budget leaves; it is then ranked again even where nothing is stale.
+        calculations: How many adslabs wait for verification afterwards, instead of as many
+            as the budget leaves; the campaign is then ranked again even where nothing is stale.
         chunk_placements: About how many placements one task run predicts.
         predict: Predicts and stores every chunk.
 

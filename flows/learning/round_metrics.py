@@ -1,4 +1,4 @@
-"""What a round of the loop came to: calculations, labels, hits, and errors before and after.
+"""The numbers of a round of the loop: calculations, labels, hits, and errors before and after.
 
 The error of a round's own labels is that of predictions made before anything was calculated, by the
 checkpoint that the round began with; the errors before and after are of labels that neither
@@ -24,7 +24,7 @@ _ENDED = ("converged", "anomalous", "failed")
 
 
 def round_ends(rounds: Sequence[RoundRow | RoundResult]) -> list[RoundOutcome]:
-    """Return rounds as what decides whether another follows; ``found`` counts what is new."""
+    """Return the numbers that decide whether another round follows; ``found`` counts new hits."""
     ends, found = [], 0
     for row in rounds:
         calculations = row.converged + row.anomalous + row.failed
@@ -43,7 +43,7 @@ def calculations_since(db: Database, before: Sequence[RoundRow], campaign: str) 
 def verification_numbers(
     db: Database, before: Sequence[RoundRow], row: RoundRow, windows: Mapping[str, Window]
 ) -> RoundResult:
-    """Return what is known of a round once its calculations have ended."""
+    """Return the numbers of a round once its calculations have ended."""
     ended = _ended_since(db, before, row.campaign)
     labels = [
         label
@@ -66,7 +66,7 @@ def verification_numbers(
 
 
 def with_verdict(row: RoundRow, numbers: RoundResult, tuning: FineTuningResult) -> RoundResult:
-    """Return the numbers of a round with what the gate said of its fine-tuning."""
+    """Return the numbers of a round with the verdict on its fine-tuning."""
     numbers = replace(numbers, checkpoint_after=tuning.serving)
     if tuning.verdict is None:
         return replace(numbers, note=tuning.why)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingFile(BaseModel):
-    """What a recipe file states; ``encoder``, ``language`` and stages take their classes' fields.
+    """A recipe file; ``encoder``, ``language`` and stages take their classes' fields.
 
     The stages that are named run, in the order in which they stand here.
     """
@@ -156,7 +156,7 @@ def _encoder(values: dict[str, Any], file: Path) -> Any:
 
 
 def read_recipe(file: Path, changes: Sequence[str] = ()) -> TrainingFile:
-    """Return what a recipe file states, with ``changes`` made."""
+    """Return the content of a recipe file, with ``changes`` made."""
     try:
         return TrainingFile.model_validate(read_values(file, changes))
     except ValidationError as invalid:

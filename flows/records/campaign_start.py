@@ -1,4 +1,4 @@
-"""Store what a campaign names and what its bulks were cut into."""
+"""Store a campaign at its start: its parts, and the slabs that its bulks were cut into."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,9 +27,9 @@ from tasks.enumeration.surfaces import BulkSurfaces
 
 
 def record_start(db: Database, resolved: ResolvedCampaign) -> None:
-    """Store what a campaign names, before anything is placed.
+    """Store a campaign and its levels, adsorbates, checkpoint and bulks, before anything is placed.
 
-    What may be refused comes before the campaign, so that no campaign is left half begun.
+    Rows that may be refused come before the campaign, so that no campaign is left half begun.
 
     Raises:
         DatabaseError: the name of the campaign, its level or an adsorbate stands for something

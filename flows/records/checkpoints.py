@@ -99,7 +99,7 @@ def serving_by_model(db: Database, model: str | None = None) -> dict[str, str | 
 
 
 def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
-    """Return what a campaign is screened with, or None where it is what its file names.
+    """Return the checkpoint that a campaign is screened with, or None for the one in its file.
 
     One that was begun goes on with the checkpoint it was begun with, whatever serves by now.
     """
@@ -107,7 +107,7 @@ def screening_checkpoint(db: Database, campaign: Campaign) -> str | None:
     if first is None or first.model != campaign.model:
         sha256 = serving_sha256(db, campaign.model)
     else:
-        # what the file itself names is read by that name: if it is another one, the file changed
+        # the file's own checkpoint is read by its name: if it is another one, the file changed
         itself = first.folder in ("", str(Path(campaign.model).absolute()))
         sha256 = None if itself else first.sha256
     return locate_checkpoint(db, sha256).location if sha256 else None

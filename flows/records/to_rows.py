@@ -127,7 +127,7 @@ def campaign_row(resolved: ResolvedCampaign) -> CampaignRow:
 
 
 def refused_items(campaign: str, refused: Iterable[Refusal]) -> list[CampaignItemRow]:
-    """Return what was refused, once for each item, with its reason."""
+    """Return refused items, each once, with its reason."""
     unique = {(r.stage, r.item): r for r in refused}
     return [
         CampaignItemRow(

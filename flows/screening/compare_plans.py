@@ -63,7 +63,7 @@ def show_comparison(
 def campaign_contents(
     resolved: ResolvedCampaign, surfaces: Sequence[BulkSurfaces], *, answered: bool
 ) -> CampaignContents:
-    """Return what a campaign file holds; with ``answered`` all of it counts as screened."""
+    """Return the items of a campaign file; with ``answered`` all of them count as screened."""
     campaign = resolved.campaign
     cut = {s.slab.slab_id: s.slab for surface in surfaces for s in surface.slabs}
     slabs, names = frozenset(cut), frozenset(a.name for a in resolved.adsorbates)
@@ -82,7 +82,7 @@ def campaign_contents(
 def _of_file(
     earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
 ) -> CampaignContents | None:
-    """Return what the other file holds, or None where a stored campaign is meant."""
+    """Return the items of the other file, or None where a stored campaign is meant."""
     path = Path(earlier.other)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         return None
@@ -99,10 +99,10 @@ def _of_file(
 def _of_stored(
     earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
 ) -> CampaignContents:
-    """Return what a stored campaign holds, as far as it was run."""
-    place = choose_database(settings, resolved.campaign.database, earlier.database)
+    """Return the items of a stored campaign, as far as it was run."""
+    address = choose_database(settings, resolved.campaign.database, earlier.database)
     try:
-        db = open_database(place, create=False)
+        db = open_database(address, create=False)
     except DatabaseError as fault:
         raise CampaignError(
             f"--since is a campaign file or the name of a stored campaign, got {earlier.other!r}: "

@@ -29,7 +29,7 @@ WIDTH_EV = 0.1  # of a campaign's window, either side of the target
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What a user asks ``sabatier generate`` for; ``campaign`` is what valid designs enter."""
+    """The request to ``sabatier generate``; valid designs enter ``campaign``."""
 
     adsorbate: str
     target_ev: float

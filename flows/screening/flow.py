@@ -43,7 +43,7 @@ class Runtime:
 
 @dataclass
 class Screening:
-    """One run of a campaign: what it works on, and where the results go."""
+    """One run of a campaign: its chunks and workers, and where results go."""
 
     resolved: ResolvedCampaign
     store: ResultStore
@@ -68,7 +68,7 @@ class Screening:
         return [chunk for chunk in self.chunks if chunk.chunk_id not in done]
 
     def request(self) -> ScoringRequest:
-        """Return what is done with each slab."""
+        """Return the request that is the same for each slab."""
         campaign = self.resolved.campaign
         return ScoringRequest(
             self.resolved.adsorbates,
@@ -111,7 +111,14 @@ def cut_bulks(client: Client, resolved: ResolvedCampaign) -> list[BulkSurfaces]:
 def run_screening(
     resolved: ResolvedCampaign, database: Database, lake: Path, runtime: Runtime
 ) -> None:
-    """Run what is left of a campaign whose start is recorded."""
+    """Run the rest of a campaign whose start is recorded.
+
+    Args:
+        resolved: The campaign, resolved.
+        database: The database; chunks that it holds are not scored again.
+        lake: The folder of Parquet files with every prediction.
+        runtime: The workers and the Prefect server.
+    """
     name = resolved.campaign.name
     store = ResultStore(database, lake, name)
     device = device_for(runtime.cluster)
@@ -129,8 +136,8 @@ def run_screening(
 def screening_flow(screening: Screening) -> Callable[[str, str, str], None]:
     """Return ``screening`` as a Prefect flow.
 
-    Prefect sees names and hashes; structures, the client and the database stay here. What is done
-    is known from the chunk table, so Prefect caches nothing and may lose its history.
+    Prefect sees names and hashes; structures, the client and the database stay here. The chunk
+    table says which chunks are done, so Prefect caches nothing and may lose its history.
     """
 
     @task(name="cut surfaces", cache_policy=NO_CACHE)

@@ -19,7 +19,7 @@ _MILLER = re.compile(r"(-?\d+)[ ,]+(-?\d+)[ ,]+(-?\d+)\Z")
 
 
 def predict_text(text: str, model: str, level: str | None) -> list[Prediction]:
-    """Return what a checkpoint says of a configuration text, at one level or at all it knows."""
+    """Return predictions for a configuration text, at one level or at all of the checkpoint."""
     parse_text(text)
     predictor = load_predictor(model)
     levels = _levels(predictor.domain, level, parse_text(text).adsorbate)
@@ -31,17 +31,17 @@ def predict_text(text: str, model: str, level: str | None) -> list[Prediction]:
 def predict_file(
     file: Path, adsorbate: str, miller: str, bulk: str, model: str, level: str | None
 ) -> tuple[str, list[Prediction]]:
-    """Return the configuration text of an adslab in a file, and what a checkpoint says of it."""
+    """Return the configuration text of an adslab in a file, and its predictions."""
     named = AdslabDescription(adsorbate, _miller(miller), bulk)
     adslab = adslab_from_file(file, adsorbate)
     predictor = load_predictor(model)
     levels = _levels(predictor.domain, level, adsorbate)
-    asked = [adslab_configuration(adslab, named, name, file.name) for name in levels]
-    return _text(asked), predictor.predict(asked)
+    configurations = [adslab_configuration(adslab, named, name, file.name) for name in levels]
+    return _text(configurations), predictor.predict(configurations)
 
 
 def _levels(domain: Domain, level: str | None, adsorbate: str) -> list[str]:
-    """Return the level asked for, or those that saw the adsorbate, or all."""
+    """Return the requested level, or those that saw the adsorbate, or all."""
     if level is not None:
         return [level_name(level)]
     seen = [name for name in sorted(domain.levels) if adsorbate in domain.adsorbates[name]]
@@ -58,5 +58,5 @@ def _miller(words: str) -> tuple[int, int, int]:
     return h, k, l
 
 
-def _text(asked: Sequence[Configuration]) -> str:
-    return asked[0].text
+def _text(configurations: Sequence[Configuration]) -> str:
+    return configurations[0].text

@@ -68,7 +68,7 @@ def make_chunks(slabs: Sequence[CountedSlab], *, size: int, work: str) -> list[C
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """What is done with each slab; it travels to the workers."""
+    """How each slab is scored; it travels to the workers."""
 
     adsorbates: tuple[Adsorbate, ...]
     placements: PlacementSpec
@@ -113,7 +113,7 @@ def run_on_workers(
 
     Args:
         client: The cluster.
-        function: What is called there.
+        function: The function that is called there.
         calls: The arguments of each call.
         placements: How many placements a result stands for.
         advance: Called with that number as each result comes.
@@ -155,7 +155,7 @@ def score_chunk(
     Args:
         client: The cluster.
         chunk: The slabs.
-        request: What is placed on them, and how it is predicted.
+        request: The adsorbates, their placements, and how they are predicted.
         store: Where the results go.
         advance: Called with the number of placements that are done.
 
@@ -204,7 +204,7 @@ def store_predictions(store: ResultStore, chunk_id: str, scored: Sequence[Scored
 
 
 def _write_candidates(store: ResultStore, chunk_id: str, scored: Sequence[ScoredCandidate]) -> None:
-    """Write the file before the rows: what is predicted in the database is in the lake."""
+    """Write the file before the rows: every prediction in the database is in the lake."""
     write_predictions(store.lake, store.campaign, chunk_id, prediction_table(scored))
     # Candidates that another campaign stored without a structure get theirs; new ones bring it.
     kept = {c.candidate_id: c.structure for c in scored if c.structure is not None}
@@ -214,7 +214,7 @@ def _write_candidates(store: ResultStore, chunk_id: str, scored: Sequence[Scored
 def _known(
     database: Database, slabs: Sequence[Slab], request: ScoringRequest
 ) -> dict[str, Prediction]:
-    """Return the stored predictions of what ``request`` places on ``slabs``, by candidate id."""
+    """Return stored predictions of placements of ``request`` on ``slabs``, by candidate id."""
     pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in request.adsorbates]
     rows = predictions_of_pairs(
         database, pairs, level=request.level, checkpoint_sha256=request.checkpoint_sha256

@@ -1,4 +1,4 @@
-"""Cut the bulks of a campaign and count what can be placed."""
+"""Cut the bulks of a campaign and count possible placements."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tasks.verification.engines import computable_elements
 
 @dataclass(frozen=True)
 class SlabRequest:
-    """What is done with each bulk; it travels to the workers.
+    """How each bulk is cut; it travels to the workers.
 
     ``elements`` are those that each rule lets pass: the model's, and the verifying engine's.
     """
@@ -25,7 +25,7 @@ class SlabRequest:
 
     @classmethod
     def of(cls, resolved: ResolvedCampaign) -> "SlabRequest":
-        """Return the order of a campaign."""
+        """Return the request of a campaign."""
         campaign, verified_at = resolved.campaign, resolved.verified_at
         elements = {
             "element outside the model": resolved.domain.elements[resolved.level.name],

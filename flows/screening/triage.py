@@ -54,7 +54,7 @@ def choose_pairs(
         campaign: The campaign, with its policy, limits and budget.
         windows: The target of each adsorbate (eV).
         ranked: The pairs to choose from.
-        prices: What a model predicts of the cost of calculations.
+        prices: The prices of elements, where the campaign counts them.
         budget: Replaces the campaign's budget, for one round.
         paid: Slabs that are free because a calculation on them has begun.
         repeat: Ignore labels, attempts and energies that are the campaign's own work: the choice

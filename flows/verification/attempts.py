@@ -54,7 +54,7 @@ def open_logbook(item: WorkItem, reporter: StepReporter) -> Logbook:
 def provenance_of(
     item: WorkItem, result: WorkResult, began: float, book: Logbook | None = None
 ) -> Provenance:
-    """Return what is recorded of an attempt.
+    """Return the record of an attempt.
 
     Args:
         item: The work item as it came.
@@ -101,7 +101,7 @@ def _step(frame: RelaxationFrame) -> Step:
 
 
 def _versions(engine: str) -> dict[str, str]:
-    """Return the versions of what computes; an engine that is no Python package reports its own."""
+    """Return the versions of Python packages; an engine that is none reports its own."""
     found = {"python": platform.python_version()}
     for package in (*_PACKAGES, engine):
         try:

@@ -102,7 +102,7 @@ class BatchExecutor:
         return lost
 
     def wait_for_results(self, wait_s: float) -> list[WorkResult]:
-        """Return the results of what has ended; wait at most so long where nothing has."""
+        """Return the results that have come; wait at most so long for the first."""
         found = self._results()
         if not found:
             time.sleep(wait_s)

@@ -27,7 +27,7 @@ _MEMORY_LINES = 40  # Slurm and MPI report memory before a program's own last li
 
 @dataclass
 class WatchedJob:
-    """A submitted job, its folder, and what was seen of it; times are monotonic seconds."""
+    """A submitted job, its folder, and its states so far; times are monotonic seconds."""
 
     lease: Lease
     system: BatchSystem
@@ -36,7 +36,7 @@ class WatchedJob:
     ended_at: float | None = None  # seen without a result, or with one that does not say enough
     read: WorkResult | None = None
     missed_at: float | None = None  # since when squeue does not list it
-    ask_at: float = 0.0  # when squeue is asked again
+    ask_at: float = 0.0  # when squeue is called again
 
     def result(self) -> WorkResult | None:
         """Return the job's result, or how it ended without one; None while it may still come."""
@@ -81,7 +81,7 @@ class WatchedJob:
         return None if late else found
 
     def _unpickled(self) -> WorkResult:
-        """Return what the job pickled into its own folder, or why it could not."""
+        """Return the result that the job pickled into its own folder, or the reason for none."""
         try:
             raised = self.job.exception()
             if raised is None:
@@ -105,7 +105,7 @@ class WatchedJob:
         return WorkResult(self.lease, failure=kind, message=end)
 
     def _may_be_late(self) -> bool:
-        """Return whether what an ended job wrote may not be seen yet."""
+        """Return whether files of an ended job may still be unseen here."""
         self.ended_at = self.ended_at or time.monotonic()
         late_s = 0.0 if self.system == "local" else LATE_FILES_S
         return time.monotonic() - self.ended_at < late_s

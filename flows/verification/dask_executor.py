@@ -71,7 +71,7 @@ class DaskExecutor:
         return list(leases)
 
     def wait_for_results(self, wait_s: float) -> list[WorkResult]:
-        """Return the results of what has ended; wait at most so long where nothing has."""
+        """Return the results that have come; wait at most so long for the first."""
         futures = []
         with suppress(queue.Empty):
             futures.append(self._ended.get(timeout=wait_s))

@@ -1,6 +1,6 @@
 """Drain the queue: keep the workers busy, record each calculation as it ends, lose none.
 
-A driver holds leases for what is in flight and renews them. However it ends, its items are not
+A driver holds leases for items in flight and renews them. However it ends, its items are not
 lost: what ended with it can be claimed again, and jobs that outlive it are taken over by the next
 driver at the same location, with their results.
 """
@@ -199,7 +199,7 @@ class Driver:
         return watched or waits_for_dependencies(self.db, self.work_filter.campaign)
 
     def _cancel_lost(self) -> None:
-        """Stop what is not ours any more, such as items that a person cancelled."""
+        """Stop items that are not ours any more, such as those that a person cancelled."""
         with suppress(queue.Empty):
             while True:
                 lease = self._lost.get_nowait()
@@ -209,7 +209,7 @@ class Driver:
 
     @contextmanager
     def _renewed_leases(self) -> Iterator[None]:
-        """Renew the leases of what is in flight until the block ends."""
+        """Renew the leases of items in flight until the block ends."""
         ended = threading.Event()
 
         def beat() -> None:
@@ -233,7 +233,7 @@ class Driver:
 
     @contextmanager
     def _returned_leases(self) -> Iterator[None]:
-        """Give back at once what is in flight when the block is left, by Ctrl-C or a fault.
+        """Give back items in flight at once when the block is left, by Ctrl-C or a fault.
 
         Jobs that outlive this process go on, and the next driver collects them.
         """

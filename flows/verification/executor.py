@@ -121,7 +121,7 @@ class Executor(Protocol):
         ...
 
     def wait_for_results(self, wait_s: float) -> list[WorkResult]:
-        """Return the results of what has ended; wait at most so long where nothing has."""
+        """Return the results that have come; wait at most so long for the first."""
         ...
 
     def forget(self, result: WorkResult) -> None:

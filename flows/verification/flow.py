@@ -59,7 +59,7 @@ class DaskWorkers:
 
 @dataclass(frozen=True)
 class BatchJobs:
-    """Jobs of a batch system, which outlive this process; ``folder`` keeps what they exchange."""
+    """Jobs of a batch system, which outlive this process; ``folder`` keeps their files."""
 
     system: BatchSystem
     profile: BatchProfile
@@ -142,7 +142,7 @@ def _cores_each(workers: int) -> int:
 def _executor(
     where: DaskWorkers | BatchJobs, settings: CalculationSettings, listener: StepListener
 ) -> Iterator[Executor]:
-    """Yield what computes. Dask and submitit take seconds to import, and one of them is used."""
+    """Yield the executor. Dask and submitit take seconds to import, and one of them is used."""
     if isinstance(where, DaskWorkers):
         from flows.verification.dask_executor import dask_executor
 
@@ -211,8 +211,8 @@ def requested_workers(
     """Return where verification computes: as the request says, else as the settings say.
 
     Args:
-        request: What the caller asks for.
-        settings: What holds where the request leaves something out.
+        request: Where the caller wants to compute.
+        settings: The values for everything that the request leaves out.
         folder: Where jobs exchange files, unless a profile names another folder.
     """
     on = request.on or settings.on

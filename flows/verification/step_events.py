@@ -136,7 +136,7 @@ class _StepFiles:
         self._read: dict[Path, int] = {}
 
     def news(self) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-        """Yield each file that has grown, with what is new in it; a line half written waits."""
+        """Yield each file that has grown, with its new lines; a half-written line waits."""
         for path in sorted(self._folder.glob("*.jsonl")):
             with suppress(OSError):
                 with path.open("rb") as file:

@@ -35,7 +35,7 @@ Inputs = AdslabInputs | ReferenceInputs
 
 @dataclass(frozen=True)
 class CalculationSettings:
-    """What every calculation of a run has in common: level, engines, limits, how MPI starts."""
+    """The settings that all calculations of a run share: level, engines, limits, how MPI starts."""
 
     level: LevelOfTheory
     engine_locations: EngineLocations = field(default_factory=dict)
@@ -123,7 +123,7 @@ def prepare_work(
     Args:
         db: The database that the leases are of.
         settings: Level, engines and limits of the run.
-        leases: What was claimed.
+        leases: The leases of the claimed items.
 
     Returns:
         The work items in the order of the leases, and a failed result for each lease that cannot
@@ -141,7 +141,7 @@ def prepare_work(
 
 @dataclass(frozen=True)
 class _StoredInputs:
-    """What the database holds of leased items; structures are text, slabs go by id."""
+    """The stored rows of leased items; structures are text, slabs go by id."""
 
     candidates: Mapping[str, CandidateRow]
     slabs: Mapping[str, str]
