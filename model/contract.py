@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ase import Atoms
 
+SURFACE_TAG, ADSORBATE_TAG = 1, 2  # of atoms; 0 is the bulk below the surface
+
 
 @dataclass(frozen=True)
 class Configuration:

@@ -37,8 +37,8 @@ from model.fine_tuning.fine_tune import (
     starting_network,
 )
 from model.fine_tuning.gate import judge_candidate
-from model.fine_tuning.interpolate import SHARES, interpolated
 from model.fine_tuning.job import tuning_job
+from model.fine_tuning.tune import SHARES, interpolated
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
 from model.network.ensemble import Ensemble, load_members

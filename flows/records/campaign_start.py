@@ -14,14 +14,14 @@ from flows.records.to_rows import (
 )
 from screening_db.database.engine import Database
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.enumeration import (
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
+    record_checkpoint,
     record_items,
     record_level,
     record_slabs,
 )
-from screening_db.records.predictions import record_checkpoint
 from screening_db.tables.screening import CampaignItemRow, Stage
 from tasks.enumeration.surfaces import BulkSurfaces
 

@@ -10,7 +10,7 @@ from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.serving import find_checkpoint, recorded_checkpoints, serving_sha256
 from screening_db.queries.campaigns import first_checkpoint
-from screening_db.records.predictions import record_checkpoint
+from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CheckpointRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 

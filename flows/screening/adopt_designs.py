@@ -20,20 +20,20 @@ from flows.records.to_rows import (
 from flows.screening.designs import GeneratedDesigns
 from flows.screening.scoring import ResultStore, store_scores
 from flows.screening.triage import ExpectedCounts, finish_campaign
-from model.generation.structure_stream import ADSORBATE_TAG
+from model.contract import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.campaigns import find_campaign
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.enumeration import (
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
+    record_checkpoint,
     record_items,
     record_level,
     record_slabs,
 )
-from screening_db.records.predictions import record_checkpoint
 from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,

@@ -27,7 +27,7 @@ from flows.screening.scoring import (
 from flows.screening.surfaces import SlabRequest, cut_bulk
 from flows.screening.triage import ExpectedCounts, finish_campaign
 from screening_db.database.engine import Database
-from screening_db.records.predictions import done_chunks
+from screening_db.records.screening import done_chunks
 from tasks.enumeration.surfaces import BulkSurfaces
 
 logger = logging.getLogger(__name__)

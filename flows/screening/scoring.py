@@ -24,9 +24,8 @@ from flows.records.to_rows import (
 from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import predictions_of_pairs
-from screening_db.records.enumeration import store_structures
 from screening_db.records.lake import write_predictions
-from screening_db.records.predictions import record_chunk, record_predictions
+from screening_db.records.screening import record_chunk, record_predictions, store_structures
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.placements import PlacementSpec
 from tasks.enumeration.slabs import Slab

@@ -23,8 +23,13 @@ from flows.verification.recording import (
 from flows.verification.work_items import CalculationSettings, plan_dependencies, prepare_work
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
-from screening_db.queue.batch_jobs import hand_over_jobs, jobs_running, record_jobs, take_over_jobs
-from screening_db.queue.lease import Lease
+from screening_db.queue.lease import (
+    Lease,
+    hand_over_jobs,
+    jobs_running,
+    record_jobs,
+    take_over_jobs,
+)
 from screening_db.queue.queue import claim, heartbeat, release
 from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
 from tasks.verification.engines import FailureKind

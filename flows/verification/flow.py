@@ -32,7 +32,7 @@ from flows.verification.work_items import CalculationSettings, plan_dependencies
 from screening_db.database.engine import Database
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.view import waiting_adslabs
-from screening_db.records.enumeration import record_level
+from screening_db.records.screening import record_level
 from screening_db.tables.screening import CampaignRow
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import (

@@ -15,10 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor
 
-from model.contract import Configuration
+from model.contract import ADSORBATE_TAG, Configuration
 from model.errors import ModelError
 
-ADSORBATE_TAG = 2
 SHELL_ANG = 1e-3  # wider than the rounding of stored coordinates: such neighbours are one shell
 
 

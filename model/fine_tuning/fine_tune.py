@@ -25,10 +25,11 @@ from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
 from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
 from model.fine_tuning.extend_vocabulary import fit_new_offsets, with_new_adsorbates
-from model.fine_tuning.interpolate import best_share, interpolated
 from model.fine_tuning.job import TuningJob, require_same, tuning_job
 from model.fine_tuning.tune import (
     TuneStage,
+    best_share,
+    interpolated,
     merge_adapters_of_parent,
     prepare_for_tuning,
     tuning_samples,

@@ -21,12 +21,12 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, open_checkpoint
+from model.contract import ADSORBATE_TAG
 from model.data.rows import UNRELAXED, Row
 from model.errors import ModelError
 from model.generation.prompts import structure_of
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_sampler import StreamSampler
-from model.generation.structure_stream import ADSORBATE_TAG
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import load_tokenizer
 

@@ -12,11 +12,12 @@ is for a share of the training rows, so that both ways of asking are learnt.
 from dataclasses import dataclass
 from typing import Literal
 
+from model.contract import ADSORBATE_TAG
 from model.data.rows import Row
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_grammar import decode_stream
-from model.generation.structure_stream import ADSORBATE_TAG, Structure, encode_stream
+from model.generation.structure_stream import Structure, encode_stream
 from model.text.configuration_text import parse_text
 from model.text.stream_tokens import DESCRIBE, STRUCTURE
 from model.text.tokenizer import ANSWER, GRAPH, SEPARATOR, format_energy

@@ -14,8 +14,8 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
-from model.generation.local_frames import GrowingMolecule
 from model.generation.skeleton import BOND_FACTOR, Skeleton, SkeletonMatch
+from model.generation.stream_coordinates import GrowingMolecule
 from model.generation.structure_stream import read_bond
 from model.text.stream_tokens import (
     AZIMUTH,

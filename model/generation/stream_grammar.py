@@ -24,6 +24,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
+from model.contract import ADSORBATE_TAG, SURFACE_TAG
 from model.errors import ModelError
 from model.generation.skeleton import Skeleton
 from model.generation.stream_adsorbate import (
@@ -32,13 +33,11 @@ from model.generation.stream_adsorbate import (
     read_adsorbate,
     read_height,
 )
+from model.generation.stream_coordinates import cells_within
 from model.generation.structure_stream import (
-    ADSORBATE_TAG,
-    SURFACE_TAG,
     Structure,
     primitive_vectors,
 )
-from model.generation.surface_lattice import cells_within
 from model.text.stream_tokens import (
     ADSORBATE,
     ELEMENTS,

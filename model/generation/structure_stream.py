@@ -11,9 +11,9 @@ A stream says, in this order, and nothing else is needed to rebuild the structur
 4. ``<adsorbate>`` and its heavy atoms, depth first from the lowest one. The first: element,
    label (its hydrogens and bonds), fractions and height above the slab's topmost atom. Each
    further one: element, label, which earlier atom it is bonded to, with which others it closes a
-   ring, bond length, angle and turn (``model.generation.local_frames``). Hydrogens follow their
-   atom as length, angle and turn; those of the first atom come last, after its element and label
-   again.
+   ring, bond length, angle and turn (``model.generation.stream_coordinates``). Hydrogens follow
+   their atom as length, angle and turn; those of the first atom come last, after its element and
+   label again.
 
 Structures of a screening and of the FG set take 30 to 220 tokens, relaxed slabs, which repeat
 nowhere, about four for each atom.
@@ -34,10 +34,16 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from model.contract import ADSORBATE_TAG, SURFACE_TAG
 from model.errors import ModelError
-from model.generation.local_frames import GrowingMolecule, Polar
 from model.generation.skeleton import BondedMolecule, bond_graph
-from model.generation.surface_lattice import SAME_ANG, PlaneLattice, plane_lattice
+from model.generation.stream_coordinates import (
+    SAME_ANG,
+    GrowingMolecule,
+    PlaneLattice,
+    Polar,
+    plane_lattice,
+)
 from model.text.stream_tokens import (
     ADSORBATE,
     AZIMUTH,
@@ -53,8 +59,6 @@ from model.text.stream_tokens import (
     label_token,
 )
 
-ADSORBATE_TAG = 2
-SURFACE_TAG = 1
 _LAYER_ANG = 0.1  # atoms within it are one layer, and written by their place in it
 _FIRST_TURN_DEG = 30.0  # hydrogens are written from this far before the reference on
 

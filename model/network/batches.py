@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from model.contract import Configuration
+from model.contract import ADSORBATE_TAG, Configuration
 from model.data.domain import level_index
-from model.data.graph import ADSORBATE_TAG, Graph, collate, configuration_graph, empty_graph
+from model.data.graph import Graph, collate, configuration_graph, empty_graph
 from model.elements import MAX_ATOMIC_NUMBER, composition
 from model.errors import ModelError
 from model.network.config import QECatalyticConfig

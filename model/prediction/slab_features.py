@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import Configuration
+from model.contract import ADSORBATE_TAG, SURFACE_TAG, Configuration
 from model.text.text_features import DESCRIBED, describe, description_names, properties_of_elements
 
-_SURFACE_TAG, _ADSORBATE_TAG = 1, 2
 _ELEMENTS = 2  # the commonest elements of the slab, each described by itself
 
 
@@ -42,7 +41,7 @@ def slab_features(configurations: Sequence[Configuration]) -> NDArray[np.float64
 
 def _features(configuration: Configuration) -> list[float]:
     numbers_N, z_N = configuration.numbers_N, configuration.positions_N3[:, 2]
-    slab = np.flatnonzero(configuration.tags_N != _ADSORBATE_TAG)
+    slab = np.flatnonzero(configuration.tags_N != ADSORBATE_TAG)
     top, second = _layers(configuration.tags_N, z_N)
     a_3, b_3 = configuration.cell_33[:2]
     area = float(np.linalg.norm(np.cross(a_3, b_3)))
@@ -63,7 +62,7 @@ def _layers(
     tags_N: NDArray[np.int64], z_N: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the atoms of the top layer and of the one under it."""
-    top, below = np.flatnonzero(tags_N == _SURFACE_TAG), np.flatnonzero(tags_N < _SURFACE_TAG)
+    top, below = np.flatnonzero(tags_N == SURFACE_TAG), np.flatnonzero(tags_N < SURFACE_TAG)
     falling = below[np.argsort(-z_N[below], kind="stable")]
     return top, falling[: len(top)]
 

@@ -96,7 +96,7 @@ def running_steps(db: Database) -> dict[tuple[str, str], Step]:
     """Return the last step of each running attempt.
 
     Args:
-        db: screening database.
+        db: The database.
 
     Returns:
         Steps (eV, eV/Å) by item and level; an attempt without a step is left out.

@@ -1,7 +1,8 @@
 """Open the screening database: an SQLite file by path, or PostgreSQL by URL.
 
 A write transaction on SQLite begins with BEGIN IMMEDIATE: it waits for the lock at its start,
-where waiting is safe, and never fails half-way because another process wrote in between.
+where waiting is safe, and never fails half-way because another process wrote in between. What
+SQLAlchemy and its drivers raise becomes one line that says the way out.
 """
 
 import sqlite3
@@ -13,16 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from screening_db.database.error_messages import one_line_faults
 from screening_db.database.schema import current_revision, migrate
 from screening_db.errors import DatabaseError, NoDatabaseError
 
 BUSY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10
 OLDEST_SQLITE = (3, 35)  # the first with RETURNING
+# Part of a driver's message, the cause, the way out. The first match counts.
+_CAUSES = (
+    ("disk is full", "its disk is full", "free some space and run the same command again"),
+    ("no space left", "its disk is full", "free some space and run the same command again"),
+    ("disk i/o error", "its disk does not answer", "check the disk and its free space"),
+    ("file is not a database", "it is not an SQLite database", "give another path"),
+    ("database disk image is malformed", "the file is damaged", "restore it from a copy"),
+    ("database is locked", "another process holds it", "wait for that process or stop it"),
+    ("readonly database", "it may not be written", "change its permissions or give another path"),
+    ("unable to open database file", "it cannot be opened", "check its folder and permissions"),
+    ("connection refused", "no server answers there", "start it, or give the path of a file"),
+    ("could not translate host", "its host is unknown", "correct the host in the URL"),
+    ("failed to resolve host", "its host is unknown", "correct the host in the URL"),
+    ("timeout expired", "no server answers there", "start it, or correct the URL"),
+    ("authentication failed", "the server refused the password", "correct it in the URL"),
+    ("no password supplied", "the server wants a password", "give it in the URL"),
+    ("does not exist", "something is missing", "create it, or correct the URL"),
+    ("connection", "the connection was lost", "run the same command again"),
+)
 
 
 @dataclass(frozen=True)
@@ -236,3 +255,29 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def describe_fault(fault: Exception, where: str) -> DatabaseError:
+    """Return the one-line error for a fault met in the database ``where``."""
+    cause = getattr(fault, "orig", None) or fault
+    detail = " ".join(str(cause).split())[:300]
+    if isinstance(fault, IntegrityError):
+        return DatabaseError(
+            f"database {where} refused a row that breaks its rules, and nothing of this step was "
+            f"stored: {detail}"
+        )
+    for sign, wrong, way_out in _CAUSES:
+        if sign in detail.lower():
+            return DatabaseError(f"database {where}: {wrong} ({detail}); {way_out}")
+    return DatabaseError(f"database {where}: {detail or type(cause).__name__}")
+
+
+@contextmanager
+def one_line_faults(where: str) -> Iterator[None]:
+    """Raise ``DatabaseError`` for whatever SQLAlchemy raises inside."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except (SQLAlchemyError, sqlite3.Error) as fault:
+        raise describe_fault(fault, where) from fault

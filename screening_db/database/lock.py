@@ -9,8 +9,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 from sqlalchemy import text
 
-from screening_db.database.engine import Database
-from screening_db.database.error_messages import one_line_faults
+from screening_db.database.engine import Database, one_line_faults
 from screening_db.errors import DatabaseError
 
 _OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key

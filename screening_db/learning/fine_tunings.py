@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
-from screening_db.records.predictions import record_checkpoint_in
+from screening_db.records.screening import record_checkpoint_in
 from screening_db.tables.learning import FineTuningRow, FineTuningState
 from screening_db.tables.screening import CheckpointRow
 

@@ -136,8 +136,8 @@ def raise_priorities(session: Session, level: str) -> None:
     """Make every dependency as urgent as the most urgent open adslab that needs it.
 
     Args:
-        session: session of the caller's transaction; nothing is committed here.
-        level: level of theory whose queue is changed.
+        session: Session of the caller's transaction; nothing is committed here.
+        level: Level of theory whose queue is changed.
     """
     adslab = aliased(QueueRow)
     urgency = (

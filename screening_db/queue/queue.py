@@ -24,7 +24,6 @@ from screening_db.calculations.failure_policy import KILLED, after_failure
 from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database, database_time
 from screening_db.errors import DatabaseError
-from screening_db.queue.batch_jobs import lost_for_good
 from screening_db.queue.dependencies import resolve_waiting
 from screening_db.queue.lease import (
     LEASE_COLUMNS,
@@ -33,6 +32,7 @@ from screening_db.queue.lease import (
     ended_columns,
     failed_columns,
     lease_from,
+    lost_for_good,
     unleased_columns,
     update_leased,
 )

@@ -44,10 +44,10 @@ def write_predictions(lake_dir: Path, campaign: str, chunk_id: str, table: pa.Ta
     """Write the predictions of one chunk, whole or not at all.
 
     Args:
-        lake_dir: root folder of the prediction files.
-        campaign: campaign that the chunk belongs to.
-        chunk_id: chunk; a file that an earlier run wrote for it is replaced.
-        table: predictions (eV) with the columns of ``SCHEMA``.
+        lake_dir: Root folder of the prediction files.
+        campaign: Campaign that the chunk belongs to.
+        chunk_id: Chunk; a file that an earlier run wrote for it is replaced.
+        table: Predictions (eV) with the columns of ``SCHEMA``.
 
     Returns:
         The file.

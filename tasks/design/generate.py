@@ -12,10 +12,10 @@ import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from model.contract import Configuration, Prediction, Predictor
+from model.contract import ADSORBATE_TAG, Configuration, Prediction, Predictor
 from model.generation.design import Designer
 from model.generation.stream_sampler import SampledStream, Sampling
-from model.generation.structure_stream import ADSORBATE_TAG, Structure
+from model.generation.structure_stream import Structure
 from tasks.design.checks import Cause, DesignVerdict, check_design
 from tasks.design.request import DesignRequest
 from tasks.enumeration.lattice_planes import Miller

@@ -10,14 +10,12 @@ import numpy as np
 from ase import Atoms
 from pymatgen.core.composition import Composition
 
-from model.contract import Configuration
+from model.contract import ADSORBATE_TAG, Configuration
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.find_adsorbate import find_adsorbate
 from tasks.structures.formats import read_structures
 from tasks.structures.standard_frame import standard_frame
-
-_ADSORBATE_TAG = 2
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,19 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
     """
     atoms = _read(file)
     tags_N = np.zeros(len(atoms), dtype=np.int64)
-    if (atoms.get_tags() == _ADSORBATE_TAG).any():
-        tags_N[atoms.get_tags() == _ADSORBATE_TAG] = _ADSORBATE_TAG
+    if (atoms.get_tags() == ADSORBATE_TAG).any():
+        tags_N[atoms.get_tags() == ADSORBATE_TAG] = ADSORBATE_TAG
     else:
-        tags_N[list(find_adsorbate(atoms, adsorbate))] = _ADSORBATE_TAG
+        tags_N[list(find_adsorbate(atoms, adsorbate))] = ADSORBATE_TAG
     atoms.set_tags(tags_N)
-    return standard_frame(atoms, _ADSORBATE_TAG)
+    return standard_frame(atoms, ADSORBATE_TAG)
 
 
 def adslab_configuration(
     adslab: Atoms, named: AdslabDescription, level: str, name: str
 ) -> Configuration:
     """Return what a predictor reads of a tagged adslab at one level of theory."""
-    slab = adslab[adslab.get_tags() != _ADSORBATE_TAG]
+    slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
     text = configuration_text(adslab, named.adsorbate, bulk, named.miller)
     return Configuration.from_atoms(adslab, candidate_id=name, level=level, text=text)

@@ -19,7 +19,7 @@ from ase.build import add_adsorbate, fcc111
 from flows.records.to_rows import adsorbate_row, level_row
 from screening_db.database.engine import Database, open_database
 from screening_db.queue.enqueue import enqueue
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 from support import stored_rows as make
 from support.paths import REPOSITORY
 from tasks.enumeration.adsorbates import adsorbate

@@ -11,13 +11,14 @@ from sqlalchemy import select
 
 from screening_db.database.engine import Database
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.enumeration import (
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
+    record_checkpoint,
+    record_chunk,
     record_level,
     record_slabs,
 )
-from screening_db.records.predictions import record_checkpoint, record_chunk
 from screening_db.tables.base import Base
 from screening_db.tables.screening import (
     AdsorbateRow,

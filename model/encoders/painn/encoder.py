@@ -10,7 +10,8 @@ The network is invariant under rotations, translations and mirror images.
 import torch
 from torch import Tensor, nn
 
-from model.data.graph import ADSORBATE_TAG, GraphBatch
+from model.contract import ADSORBATE_TAG
+from model.data.graph import GraphBatch
 from model.encoders.painn.config import PainnConfig
 from model.encoders.painn.edges import Edges, NeighbourSum, edges_of
 from model.errors import ModelError

@@ -15,7 +15,7 @@ from screening_db.database.engine import Database
 from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, fail
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 
 IDS = ("aa" * 32, "ab" * 32, "bb" * 32)
 SURFACE = "ce" * 32

@@ -27,8 +27,7 @@ from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.queries.campaigns import find_campaign
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.enumeration import record_level
-from screening_db.records.predictions import record_checkpoint
+from screening_db.records.screening import record_checkpoint, record_level
 from screening_db.tables.screening import CampaignRow, CheckpointRow, LevelOfTheoryRow
 from tasks.errors import UserError
 from tasks.training_data.from_labels import TrainingSet

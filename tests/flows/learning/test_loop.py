@@ -19,8 +19,8 @@ from screening_db.errors import DatabaseError
 from screening_db.learning.rounds import rounds
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, fail
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_triage
+from screening_db.records.screening import record_chunk
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
 

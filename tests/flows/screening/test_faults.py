@@ -12,7 +12,7 @@ import pytest
 from flows.cli import app as cli
 from flows.screening import start
 from screening_db.database.engine import open_database
-from screening_db.records.enumeration import record_adsorbates
+from screening_db.records.screening import record_adsorbates
 from screening_db.tables.screening import AdsorbateRow
 
 Complain = Callable[..., str]

@@ -15,8 +15,8 @@ from flows.records.from_rows import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
 from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_triage
+from screening_db.records.screening import record_chunk
 from tasks.acquisition import Prices, PriceTable
 from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
 from tasks.errors import UserError

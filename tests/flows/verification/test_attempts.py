@@ -38,13 +38,14 @@ from screening_db.queue.lease import Lease
 from screening_db.queue.queue import claim, complete, fail
 from screening_db.queue.view import queue_items
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.enumeration import (
+from screening_db.records.screening import (
     record_adsorbates,
     record_bulks,
+    record_checkpoint,
+    record_chunk,
     record_level,
     record_slabs,
 )
-from screening_db.records.predictions import record_checkpoint, record_chunk
 from screening_db.tables.screening import (
     BulkRow,
     CampaignRow,

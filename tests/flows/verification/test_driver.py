@@ -25,9 +25,8 @@ from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queries.labels import find_label
-from screening_db.queue.batch_jobs import take_over_jobs
 from screening_db.queue.commands import cancel, retry
-from screening_db.queue.lease import Lease
+from screening_db.queue.lease import Lease, take_over_jobs
 from tasks.errors import UserError
 from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER

@@ -28,8 +28,7 @@ from model.data.splits import (
 )
 from model.errors import ModelError
 from model.fine_tuning.fine_tune import fine_tune
-from model.fine_tuning.interpolate import best_share
-from model.fine_tuning.tune import resolve_recipe
+from model.fine_tuning.tune import best_share, resolve_recipe
 from model.network.ensemble import EnsembleOutput
 from model.network.qe_catalytic import QECatalytic
 from model.prediction.predictor import load_predictor

@@ -28,8 +28,7 @@ from screening_db.queue.queue import (
     release,
 )
 from screening_db.records.campaigns import forget_campaign, record_campaign
-from screening_db.records.enumeration import store_structures
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk, store_structures
 from screening_db.tables.verification import QueueRow
 
 TOLD = Provenance(

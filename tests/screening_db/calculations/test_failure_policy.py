@@ -10,7 +10,7 @@ from screening_db.calculations.failure_policy import POLICY, after_failure
 from screening_db.queue.commands import retry
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, fail
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 
 # class: tries until it is failed, memory class at the end
 ENDS = {

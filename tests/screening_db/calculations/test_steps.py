@@ -25,7 +25,7 @@ from screening_db.queue.queue import (
     fail,
     release,
 )
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import all_campaigns
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 
 
 def test_a_query_answers_with_its_columns(db):

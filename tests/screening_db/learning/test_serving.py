@@ -22,7 +22,7 @@ from screening_db.learning.serving import (
     roll_back,
     serving_sha256,
 )
-from screening_db.records.predictions import record_checkpoint
+from screening_db.records.screening import record_checkpoint
 from screening_db.tables.screening import CheckpointRow
 
 FIRST = "c" * 64  # what the fixture's campaign was screened with

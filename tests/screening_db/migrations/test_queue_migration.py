@@ -13,8 +13,8 @@ from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, complete_reference
 from screening_db.queue.view import queue_counts
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_ranks, record_triage
+from screening_db.records.screening import record_chunk
 from screening_db.tables.verification import ReferenceEnergyRow
 
 FORMER = """

@@ -11,9 +11,8 @@ from screening_db.queries.labels import labelled_predictions
 from screening_db.queries.ranking import best_placements, lowest_placements, top_candidates
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete
-from screening_db.records.enumeration import record_slabs
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_ranks
+from screening_db.records.screening import record_chunk, record_slabs
 from screening_db.tables.screening import SlabRow
 
 

@@ -27,7 +27,7 @@ from screening_db.queue.queue import (
 )
 from screening_db.queue.view import count_failed_dependencies, waits_for_dependencies
 from screening_db.records.campaigns import forget_campaign
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 from screening_db.tables.verification import ReferenceEnergyRow
 
 SLAB, OTHER, GAS = Dependency("slab", "slab"), Dependency("slab", "other"), Dependency("gas", "H2")

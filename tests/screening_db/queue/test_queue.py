@@ -21,8 +21,8 @@ from screening_db.queue.queue import (
 )
 from screening_db.queue.view import queue_counts
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_triage
+from screening_db.records.screening import record_chunk
 from screening_db.tables.verification import LabelRow, QueueRow
 
 

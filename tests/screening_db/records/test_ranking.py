@@ -18,7 +18,6 @@ from screening_db.queue.dependencies import Dependency, record_dependencies
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete
 from screening_db.records.campaigns import record_campaign, set_campaign_status
-from screening_db.records.predictions import record_checkpoint, record_chunk
 from screening_db.records.ranking import (
     CampaignRanking,
     record_ranks,
@@ -26,6 +25,7 @@ from screening_db.records.ranking import (
     replace_ranking,
     verification_requests,
 )
+from screening_db.records.screening import record_checkpoint, record_chunk
 from screening_db.tables.screening import CampaignItemRow, CheckpointRow, RankRow
 
 FIRST, SECOND = "c" * 64, "d" * 64

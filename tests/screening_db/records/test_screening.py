@@ -14,24 +14,20 @@ from sqlalchemy import text
 from screening_db.database.engine import open_database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.queries.campaigns import all_campaigns, find_campaign, funnel_counts
-from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
-from screening_db.queries.labels import labels, reference_energies
+from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.enumeration import candidates_by_id
 from screening_db.queries.ranking import lowest_placements
-from screening_db.queue.dependencies import record_references
-from screening_db.queue.enqueue import enqueue
-from screening_db.queue.view import queue_counts
-from screening_db.records.campaigns import forget_campaign, record_campaign, set_campaign_status
-from screening_db.records.enumeration import (
+from screening_db.records.campaigns import forget_campaign, record_campaign
+from screening_db.records.ranking import record_triage
+from screening_db.records.screening import (
+    done_chunks,
     record_adsorbates,
+    record_chunk,
     record_items,
     record_level,
     store_structures,
 )
-from screening_db.records.predictions import done_chunks, record_chunk
-from screening_db.records.ranking import record_ranks, record_triage
 from screening_db.tables.base import Base
-from screening_db.tables.verification import ReferenceEnergyRow
 
 
 def everything(db):
@@ -105,25 +101,6 @@ def test_an_adsorbate_of_another_structure_under_the_same_name_is_refused(db, ma
         record_adsorbates(db, [make.adsorbate(structure='{"bent":true}')])
 
 
-def test_a_campaign_goes_on_under_its_name(db, make):
-    set_campaign_status(db, "first", "finished")
-    record_campaign(db, make.campaign())
-    assert [(row.name, row.status) for row in all_campaigns(db)] == [("first", "finished")]
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"config_sha256": "2" * 64, "config": "seed: 2\n"}, r"- seed: 1, \+ seed: 2"),
-        ({"seed": 2}, "seed 1 -> 2"),
-        ({"config_sha256": "2" * 64}, "another file"),
-    ],
-)
-def test_another_configuration_under_the_same_name_is_refused(db, make, changed, said):
-    with pytest.raises(DatabaseError, match=rf"{said}\); choose .* sabatier forget first"):
-        record_campaign(db, make.campaign(**changed))
-
-
 def test_triage_gives_every_prediction_one_terminal_state(db, make):
     make.store(db, ["a1", "a2", "a3", "a4"])
     record_items(db, [make.placement("a5", state="refused", reason="overlap")])
@@ -182,58 +159,6 @@ def test_the_funnel_adds_up(db, make, states, data):
     assert not [count for count in counts if count.state == "predicted"]
     for state in ("refused", "out_of_domain"):
         assert sum(c.count for c in counts if c.state == state) == states.count(state)
-
-
-def test_a_reference_energy_is_kept_for_ever(db):
-    first = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=1.0)
-    later = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=2.0)
-    record_references(db, [first])
-    record_references(db, [later])
-    assert reference_energies(db, "emt", "gas")["H2"].energy_ev == 1.0
-    assert reference_energies(db, "emt", "slab") == {}
-
-
-def test_labels_to_train_on_leave_out_the_anomalous(db, make):
-    record_chunk(db, "first", "one", [make.candidate("a1"), make.candidate("a2")], [], [])
-    with db.write() as session:
-        session.add_all([make.label("a1"), make.label("a2", trainable=False)])
-    assert [row.candidate_id for row in labels(db, "emt")] == ["a1"]
-    assert len(labels(db, "emt", trainable_only=False)) == 2
-    assert labels(db, "pbe") == []
-
-
-def test_a_campaign_is_found_by_name(db):
-    assert find_campaign(db, "first").level == "emt"
-    with pytest.raises(DatabaseError, match="there is no campaign lost"):
-        find_campaign(db, "lost")
-
-
-def test_slabs_are_found_by_id(db):
-    assert slabs_by_id(db, ["slab", "unknown"])["slab"].elements == ["Cu", "Pt"]
-
-
-def test_forgetting_a_campaign_leaves_what_others_need(db, make):
-    record_campaign(db, make.campaign("second"))
-    make.store(db, ["a1", "a2", "a3"])
-    make.store(db, ["a1"], campaign="second")
-    record_triage(db, "second", queued=["a1"], kept=[])
-    record_ranks(db, "first", [make.rank("a1", 1)])
-    enqueue(db, [make.queue_row("a1"), make.queue_row("a2"), make.queue_row("a3")])
-    with db.write() as session:
-        session.execute(text("UPDATE queue SET state = 'failed' WHERE candidate_id = 'a3'"))
-    forget_campaign(db, "first")
-    assert [row.name for row in all_campaigns(db)] == ["second"]
-    assert (funnel_counts(db, "first"), done_chunks(db, "first")) == ([], frozenset())
-    assert {(c.campaign, c.state): c.count for c in queue_counts(db)} == {
-        ("second", "queued"): 1,  # a1 was wanted by both
-        ("first", "failed"): 1,  # a3 was tried: that is not forgotten
-    }
-    assert len(candidates_by_id(db, ["a1", "a2", "a3"])) == 3
-
-
-def test_an_unknown_campaign_is_not_forgotten(db):
-    with pytest.raises(DatabaseError, match=r"there is no campaign lost in .*; it has first"):
-        forget_campaign(db, "lost")
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, make):

@@ -10,16 +10,16 @@ from support.stored_rows import queue_rows
 from screening_db.calculations.attempts import attempts_of
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queue.batch_jobs import (
+from screening_db.queue.enqueue import enqueue
+from screening_db.queue.lease import (
     JOB_GRACE_S,
     hand_over_jobs,
     jobs_running,
     record_jobs,
     take_over_jobs,
 )
-from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, heartbeat
-from screening_db.records.predictions import record_chunk
+from screening_db.records.screening import record_chunk
 
 PLACE = "slurm:/scratch/100%_jobs"
 

@@ -1,15 +1,21 @@
-"""What a choice of calculations leaves out: what was tried, and slabs that are known."""
+"""Labels, reference energies, and the candidates and slabs that were already calculated."""
 
 import pytest
 
-from screening_db.queries.enumeration import bulk_formulas
-from screening_db.queries.labels import attempted_candidates, slabs_with_energy
+from screening_db.queries.labels import (
+    attempted_candidates,
+    labels,
+    reference_energies,
+    slabs_with_energy,
+)
 from screening_db.queue.dependencies import record_references
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim
 from screening_db.records.campaigns import record_campaign
-from screening_db.records.predictions import record_chunk
 from screening_db.records.ranking import record_triage
+from screening_db.records.screening import (
+    record_chunk,
+)
 from screening_db.tables.verification import QueueRow, ReferenceEnergyRow
 
 
@@ -28,12 +34,12 @@ def slab_energy():
     return ReferenceEnergyRow(level="emt", kind="slab", item="slab", energy_ev=-9.0)
 
 
-def test_what_nobody_tried_may_be_chosen(stored, make):
-    enqueue(stored, [make.queue_row("a1")])  # and waits
+def test_a_queued_candidate_is_not_attempted(stored, make):
+    enqueue(stored, [make.queue_row("a1")])
     assert attempted_candidates(stored, "first") == frozenset()
 
 
-def test_a_try_counts_from_its_lease_on(stored, make):
+def test_an_attempt_counts_from_its_lease_on(stored, make):
     enqueue(stored, [make.queue_row("a1")])
     claim(stored, "emt", batch=1, lease_s=60)
     assert attempted_candidates(stored, "first") == {"a1"}
@@ -47,7 +53,7 @@ def test_a_label_of_another_campaign_counts(stored, make):
     assert attempted_candidates(stored, "second") == {"b1"}
 
 
-def test_ones_own_work_is_left_out_on_request(stored, make):
+def test_a_campaigns_own_candidates_are_left_out_on_request(stored, make):
     for candidate in ("a1", "b1"):
         add(stored, make.label(candidate))
     record_triage(stored, "first", queued=["a1"], kept=[])
@@ -55,7 +61,7 @@ def test_ones_own_work_is_left_out_on_request(stored, make):
     assert attempted_candidates(stored, "first", except_own=True) == {"b1"}
 
 
-def test_a_slab_with_an_energy_at_the_level_is_known(stored):
+def test_a_slab_with_an_energy_at_the_level_is_found(stored):
     assert slabs_with_energy(stored, "first") == frozenset()
     record_references(stored, [slab_energy()])
     assert slabs_with_energy(stored, "first") == {"slab"}
@@ -71,5 +77,19 @@ def test_a_slab_that_the_campaign_paid_for_is_left_out_on_request(stored):
     assert slabs_with_energy(stored, "first", except_own=True) == frozenset()
 
 
-def test_formulas_are_found_by_bulk(stored):
-    assert bulk_formulas(stored, {"bulk", "none"}) == {"bulk": "CuPt"}
+def test_a_reference_energy_is_kept_for_ever(db):
+    first = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=1.0)
+    later = ReferenceEnergyRow(level="emt", kind="gas", item="H2", energy_ev=2.0)
+    record_references(db, [first])
+    record_references(db, [later])
+    assert reference_energies(db, "emt", "gas")["H2"].energy_ev == 1.0
+    assert reference_energies(db, "emt", "slab") == {}
+
+
+def test_labels_to_train_on_leave_out_the_anomalous(db, make):
+    record_chunk(db, "first", "one", [make.candidate("a1"), make.candidate("a2")], [], [])
+    with db.write() as session:
+        session.add_all([make.label("a1"), make.label("a2", trainable=False)])
+    assert [row.candidate_id for row in labels(db, "emt")] == ["a1"]
+    assert len(labels(db, "emt", trainable_only=False)) == 2
+    assert labels(db, "pbe") == []
