@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.display.tables import new_table, print_table
 from tasks.errors import Refusal
-from tasks.reports.plan_difference import IdDifference
+from tasks.reports.plan import IdDifference
 
 _NAMED = 10  # of what is new or gone; the rest is counted
 

@@ -31,7 +31,7 @@ from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.view import waiting_adslabs
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
-from tasks.acquisition.stopping import RoundOutcome, stop_reason
+from tasks.acquisition.triage import RoundOutcome, stop_reason
 from tasks.verification.engines import EngineLocations
 
 

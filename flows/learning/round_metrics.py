@@ -17,7 +17,7 @@ from screening_db.queries.labels import LabelledPrediction, labelled_predictions
 from screening_db.queue.view import converged_since, queue_counts
 from screening_db.tables.learning import RoundRow
 from tasks.acquisition.rank import Window
-from tasks.acquisition.stopping import RoundOutcome
+from tasks.acquisition.triage import RoundOutcome
 from tasks.reports.report import LabelComparison, agreement
 
 _ENDED = ("converged", "anomalous", "failed")

@@ -17,10 +17,10 @@ from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import find_campaign, stored_contents
 from tasks.enumeration.surfaces import BulkSurfaces
-from tasks.reports.plan import estimated_seconds
-from tasks.reports.plan_difference import (
+from tasks.reports.plan import (
     CampaignContents,
     compare_plans,
+    estimated_seconds,
     pair_ids,
     placement_ids,
 )

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.acquisition.normal import probability_between
+from tasks.acquisition.scores import probability_between
 
 DISTINCT_ODDS = 3.0  # see ``group_ranks``
 

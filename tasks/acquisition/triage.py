@@ -1,4 +1,4 @@
-"""Decide which ranked pairs deserve a calculation.
+"""Decide which ranked pairs deserve a calculation, and when no further round does.
 
 What a pair is worth and how a batch is made is decided in ``tasks.acquisition``; here a ranking
 becomes estimates, and a choice becomes pairs again. Energies in eV, costs as in
@@ -183,3 +183,39 @@ def _direction(facts: SlabFacts) -> tuple[float, ...]:
     """Return the Miller index as a unit vector, and where the planes are cut."""
     length = float(np.linalg.norm(facts.miller)) or 1.0
     return (*(index / length for index in facts.miller), facts.shift)
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """What one round came to.
+
+    ``calculations`` ended in it, whichever way; ``labels`` of them may be trained on, ``failed`` of
+    them have no energy. ``found`` are labels inside the target, new in this round.
+    """
+
+    calculations: int
+    labels: int
+    failed: int
+    found: int
+    accepted: bool  # the gate let a fine-tuned checkpoint serve
+
+
+def stop_reason(
+    rounds: Sequence[RoundOutcome], *, budget_left: int, waiting: int, patience: int
+) -> str:
+    """Return why no further round is worth beginning, or nothing.
+
+    ``waiting`` candidates are in the queue for the next round. A loop has converged where
+    ``patience`` rounds in a row found nothing and taught nothing that the gate let serve.
+    """
+    if budget_left <= 0:
+        return "the budget is spent"
+    last = rounds[-1]
+    if last.calculations > 0 and last.failed == last.calculations:
+        return f"all {last.failed} calculations of the round failed"
+    if waiting == 0:
+        return "no candidate is left that is worth a calculation"
+    recent = rounds[-patience:]
+    if len(recent) == patience and not any(r.found or r.accepted for r in recent):
+        return f"converged: {patience} rounds found nothing and taught nothing"
+    return ""

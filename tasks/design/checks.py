@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from model.errors import SabatierError
 from model.generation.skeleton import Skeleton, bond_graph
 from tasks.errors import UserError
-from tasks.structures.find_adsorbate import find_adsorbate
+from tasks.structures.contacts import find_adsorbate
 from tasks.structures.formats import read_cif
 from tasks.structures.standard_frame import standard_frame
 from tasks.verification.labels.checks import CheckLimits, depth_below_surface

@@ -13,7 +13,7 @@ from pymatgen.core.composition import Composition
 from model.contract import ADSORBATE_TAG, Configuration
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
-from tasks.structures.find_adsorbate import find_adsorbate
+from tasks.structures.contacts import find_adsorbate
 from tasks.structures.formats import read_structures
 from tasks.structures.standard_frame import standard_frame
 

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from tasks.acquisition import SCORES, AcquisitionError, ConfidenceBound, PairEstimates
-from tasks.acquisition.normal import expected_gain, probability_between
+from tasks.acquisition.scores import expected_gain, probability_between
 
 energies = st.floats(-5, 5)
 sigmas = st.floats(0.01, 2)
