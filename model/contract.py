@@ -21,8 +21,8 @@ SURFACE_TAG, ADSORBATE_TAG = 1, 2  # of atoms; 0 is the bulk below the surface
 class Configuration:
     """One adslab as a model reads it: its text, its atoms and the level to predict at.
 
-    ``text`` is the configuration text without the level tag; ``numbers_N`` is empty where only
-    the text is known. ``tags_N`` is 0 for bulk, 1 for surface and 2 for adsorbate atoms; rows of
+    ``text`` is the configuration text without the level tag; ``numbers_N`` is empty where there is
+    only a text. ``tags_N`` is 0 for bulk, 1 for surface and 2 for adsorbate atoms; rows of
     ``cell_33`` are the lattice vectors.
     """
 
@@ -52,7 +52,7 @@ class Configuration:
 
     @classmethod
     def from_text(cls, text: str, *, candidate_id: str, level: str) -> "Configuration":
-        """Return a configuration without atoms: only its text is known."""
+        """Return a configuration without atoms: only its text is left."""
         none = np.zeros(0, dtype=np.int64)
         return cls(candidate_id, level, text, none, np.zeros((0, 3)), np.zeros((3, 3)), none)
 

@@ -68,7 +68,7 @@ def _properties(element: Element) -> tuple[float, ...]:
 
 @cache
 def element_properties() -> NDArray[np.float64]:
-    """Return the (Z, P) table; what is not known of an element is NaN."""
+    """Return the (Z, P) table; missing values are NaN."""
     table_ZP = np.full((MAX_ATOMIC_NUMBER + 1, len(PROPERTIES)), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noble gases have no electronegativity: NaN says so

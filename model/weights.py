@@ -60,6 +60,6 @@ def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list
             odd.append(f"{name} is missing")
         elif name not in own:
             odd.append(f"{name} is unexpected")
-        elif (shape := tuple(given[name].shape)) != (wanted := tuple(own[name].shape)):
-            odd.append(f"{name} has shape {shape}, not {wanted}")
+        elif (shape := tuple(given[name].shape)) != (expected := tuple(own[name].shape)):
+            odd.append(f"{name} has shape {shape}, not {expected}")
     return odd

@@ -129,7 +129,7 @@ def radius_graph(
 
 
 def empty_graph() -> Graph:
-    """Return the graph of what is known by its text alone: no atom, no edge."""
+    """Return the graph of a configuration that has only a text: no atom, no edge."""
     none = np.zeros(0, dtype=np.int64)
     nowhere_03 = np.zeros((0, 3))
     return Graph(none, nowhere_03, none, none.reshape(2, 0), nowhere_03)

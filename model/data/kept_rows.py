@@ -72,9 +72,9 @@ def replay_sample(train: Sequence[Row], *, at_most: int = REPLAYED) -> list[Row]
     for row in train:
         pairs.setdefault(row.set, set()).add(row.pair)
     kept: set[tuple[str, str]] = set()
-    for name, known in pairs.items():
-        order = np.random.default_rng(0).permutation(len(known))[:at_most]
-        kept |= {(name, str(pair)) for pair in np.array(sorted(known))[order]}
+    for name, of_set in pairs.items():
+        order = np.random.default_rng(0).permutation(len(of_set))[:at_most]
+        kept |= {(name, str(pair)) for pair in np.array(sorted(of_set))[order]}
     return [row for row in train if (row.set, row.pair) in kept]
 
 

@@ -53,7 +53,7 @@ UNRELAXED = ("unrelaxed", "initial", "clean", "text")
 class Row:
     """One labelled structure. Rows of one ``pair`` share a label, relaxed and unrelaxed.
 
-    ``group`` names the surface, so that a split can keep it on one side; empty where not known.
+    ``group`` names the surface, so that a split can keep it on one side; empty where unknown.
     ``part`` says what a row that came later, or was held out, is for: ``model.data.splits``.
     """
 

@@ -88,7 +88,7 @@ def split(
     Returns:
         Three lists of rows. Held-out and reported rows are unrelaxed, as in a screening.
     """
-    aside = _held_out_pairs([r for r in rows if r.fold != report_fold], held_out_share, by)
+    held_out_pairs = _held_out_pairs([r for r in rows if r.fold != report_fold], held_out_share, by)
     train: list[Row] = []
     held_out: list[Row] = []
     reported: list[Row] = []
@@ -96,7 +96,7 @@ def split(
         unrelaxed = row.kind in UNRELAXED
         if row.fold == report_fold:
             reported += [row] if unrelaxed else []
-        elif row.pair in aside:
+        elif row.pair in held_out_pairs:
             held_out += [row] if unrelaxed else []
         else:
             train.append(row)
@@ -109,15 +109,15 @@ def _held_out_pairs(rows: Sequence[Row], share: float, by: Literal["pair", "surf
     for row in rows:
         group = row.pair if by == "pair" else row.group or row.pair
         sets.setdefault(row.set, {}).setdefault(group, set()).add(row.pair)
-    aside: set[str] = set()
+    held_out: set[str] = set()
     for name in sorted(sets):
         here = sets[name]
         pairs = sum(len(some) for some in here.values())
-        wanted = max(share * pairs, min(_ENOUGH, _AT_MOST * pairs))
+        target = max(share * pairs, min(_ENOUGH, _AT_MOST * pairs))
         taken = 0
         order = np.random.default_rng(0).permutation(len(here))
         for group in np.array(sorted(here))[order[1:]]:  # one stays to train on
-            if taken < wanted:
-                aside |= here[group]
+            if taken < target:
+                held_out |= here[group]
                 taken += len(here[group])
-    return aside
+    return held_out

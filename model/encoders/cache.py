@@ -2,8 +2,8 @@
 
 Shapes  N atoms, C channels, B systems.
 
-A structure's name is the hash of its graph and of the encoder's weights: the same atoms at the
-same places, or another encoder, never meet.
+A structure's name is the hash of its graph and of the encoder's weights: features of other
+positions, or of another encoder, are never taken for it.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class EncoderCache:
         self._folder_left = folder_bytes - sum(size for _, size, _ in self._files())
 
     def get(self, name: str) -> Tensor | None:
-        """Return the features of that name, None where they are not known."""
+        """Return the features of that name, None where they are not kept."""
         if name in self._memory:
             self._memory.move_to_end(name)
             return self._memory[name]
@@ -59,7 +59,7 @@ class EncoderCache:
         return features
 
     def put(self, name: str, features: Tensor) -> None:
-        """Keep features, in place of older ones where there is no room."""
+        """Keep features, replacing older ones where there is no room."""
         self._remember(name, features)
         if self.folder is not None:
             self._write(name, features)
@@ -146,11 +146,11 @@ class FrozenEncoder(nn.Module):
             raise ValueError("a frozen encoder takes no condition: it runs once for a structure")
         graphs = [each for each in split_batch(graph) if len(each.numbers_N)]
         names = [self._name(each) for each in graphs]
-        known = {name: self.cache.get(name) for name in names}
-        new = {n: each for n, each in zip(names, graphs, strict=True) if known[n] is None}
+        features = {name: self.cache.get(name) for name in names}
+        new = {n: each for n, each in zip(names, graphs, strict=True) if features[n] is None}
         for group in _groups(new.items()):
-            known |= self._encode(group, graph.positions_N3)
-        parts = [part for name in names if (part := known[name]) is not None]
+            features |= self._encode(group, graph.positions_N3)
+        parts = [part for name in names if (part := features[name]) is not None]
         none_0C = graph.positions_N3.new_zeros(0, self.channels)
         return torch.cat([none_0C, *(part.to(none_0C) for part in parts)])
 

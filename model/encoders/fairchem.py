@@ -49,7 +49,7 @@ class FairchemEncoder(nn.Module):
         self.channels = int(self.backbone.sphere_channels)
 
     def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
-        """Return the (N, C) scalars after the last layer; there is no place for a condition."""
+        """Return the (N, C) scalars after the last layer; it takes no condition."""
         if condition_NC is not None:
             raise ValueError("an encoder of fairchem takes no condition")
         if not len(graph.numbers_N):

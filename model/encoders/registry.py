@@ -94,13 +94,13 @@ def encoder_from_json(values: Mapping[str, Any]) -> EncoderConfig:
         )
     for name, value in settings.items():
         if not _fits(value, types[name]):
-            wanted = getattr(types[name], "__name__", types[name])
-            raise ModelError(f"{name} of encoder {kind} must be {wanted}, got {value!r}")
+            expected = getattr(types[name], "__name__", types[name])
+            raise ModelError(f"{name} of encoder {kind} must be {expected}, got {value!r}")
     return KINDS[kind](**settings)
 
 
-def _fits(value: object, wanted: Any) -> bool:
+def _fits(value: object, expected: Any) -> bool:
     """Return whether a value is of the type; an int is a float, True is no int."""
     if isinstance(value, bool):
-        return wanted is bool
-    return isinstance(value, int | float if wanted is float else wanted)
+        return expected is bool
+    return isinstance(value, int | float if expected is float else expected)

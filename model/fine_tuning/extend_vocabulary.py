@@ -24,13 +24,13 @@ _BY_ADSORBATE = {"facts.adsorbate.weight": 0, "scale.adsorbate_offset_LS": 1}  #
 def with_new_adsorbates(network: QECatalytic, rows: Sequence[Row]) -> QECatalytic:
     """Return the network with an index for every adsorbate of the rows; old indices stay.
 
-    What is new begins as an adsorbate that was not seen, and adds nothing.
+    A new one begins like an adsorbate that was not seen: it adds nothing.
     """
-    known = network.config.adsorbates
-    new = sorted({parse_text(row.text).adsorbate for row in rows} - set(known))
+    old = network.config.adsorbates
+    new = sorted({parse_text(row.text).adsorbate for row in rows} - set(old))
     if not new:
         return network
-    config = replace(network.config, adsorbates=(*known, *new))
+    config = replace(network.config, adsorbates=(*old, *new))
     larger = QECatalytic(
         config,
         graph_token=network.graph_token,
@@ -47,21 +47,21 @@ def with_new_adsorbates(network: QECatalytic, rows: Sequence[Row]) -> QECatalyti
 def fit_new_offsets(network: QECatalytic, new: Sequence[Row], old: Sequence[Row]) -> None:
     """Fit what elements and adsorbates that a level had not seen add to its energies.
 
-    Offsets of what was known stay: old labels were learnt relative to them.
+    Offsets that old rows determine stay: old labels were learnt relative to them.
     """
     for index, level in enumerate(network.config.levels):
         here = list({row.pair: row for row in new if row.level == level}.values())
-        known = {parse_text(row.text).adsorbate for row in old if row.level == level}
+        seen = {parse_text(row.text).adsorbate for row in old if row.level == level}
         if here:
-            _fit_atoms(network.scale, index, here, _named(known))
-            _fit_names(network, index, here, known)
+            _fit_atoms(network.scale, index, here, _named(seen))
+            _fit_names(network, index, here, seen)
 
 
 def _fit_atoms(
-    scale: LevelScale, level: int, rows: Sequence[Row], known_Z: NDArray[np.bool_]
+    scale: LevelScale, level: int, rows: Sequence[Row], seen_Z: NDArray[np.bool_]
 ) -> None:
     counts_RZ = _counts([parse_text(row.text).adsorbate for row in rows])
-    new_Z = (counts_RZ > 0).any(axis=0) & ~known_Z & (scale.atom_offset_LZ[level].numpy() == 0)
+    new_Z = (counts_RZ > 0).any(axis=0) & ~seen_Z & (scale.atom_offset_LZ[level].numpy() == 0)
     if not new_Z.any():
         return
     new_RX = counts_RZ[:, new_Z]
@@ -70,14 +70,14 @@ def _fit_atoms(
     scale.atom_offset_LZ[level, torch.from_numpy(new_Z)] = torch.from_numpy(found_X).float()
 
 
-def _fit_names(network: QECatalytic, level: int, rows: Sequence[Row], known: set[str]) -> None:
+def _fit_names(network: QECatalytic, level: int, rows: Sequence[Row], seen: set[str]) -> None:
     names = [parse_text(row.text).adsorbate for row in rows]
     rest_R = _rest(network.scale, level, rows)
-    for place, name in enumerate(network.config.adsorbates, start=1):
+    for index, name in enumerate(network.config.adsorbates, start=1):
         mine_R = np.array([each == name for each in names])
-        is_new = name not in known and network.scale.adsorbate_offset_LS[level, place] == 0
+        is_new = name not in seen and network.scale.adsorbate_offset_LS[level, index] == 0
         if is_new and mine_R.any():
-            network.scale.adsorbate_offset_LS[level, place] = shrunk_mean(rest_R[mine_R])
+            network.scale.adsorbate_offset_LS[level, index] = shrunk_mean(rest_R[mine_R])
 
 
 def _rest(scale: LevelScale, level: int, rows: Sequence[Row]) -> NDArray[np.float64]:

@@ -112,8 +112,8 @@ def fine_tune_member(job: TuningJob, member: int) -> QECatalytic:
         prepare_for_tuning(network, recipe)
         old = read_replay(job.parent)
         samples = tuning_samples(job.to_learn(), old, reader, recipe.replay_share)
-        aside = make_samples(job.to_calibrate(), reader, {})
-        objective = TuneStage(samples, aside, reader, recipe)
+        held_out = make_samples(job.to_calibrate(), reader, {})
+        objective = TuneStage(samples, held_out, reader, recipe)
         folder, device = job.member_folder(member), torch.device(job.device)
         return merge_adapters_of_parent(Trainer(network, objective, recipe, folder, device).run())
 
@@ -145,7 +145,7 @@ def reader_for(job: TuningJob, network: QECatalytic) -> Reader:
 
 
 def _assemble(job: TuningJob) -> None:
-    """Write the candidate beside its place, seal it and move it there whole."""
+    """Write the candidate beside its final folder, seal it and move it there whole."""
     folder = job.folder / "checkpoint.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -173,7 +173,7 @@ def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
     """Return the members, and how far they went from the parent to what they learnt."""
     before = [starting_network(job, member) for member in range(job.members)]
     after = [fine_tune_member(job, member) for member in range(job.members)]
-    known, new = (
+    old, new = (
         [row for row in rows_of_part(rows, CALIBRATE) if row.kind in UNRELAXED]
         for rows in (read_hold_out(job.parent), job.labels)
     )
@@ -182,7 +182,7 @@ def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
     def ensemble(members: Sequence[QECatalytic]) -> Ensemble:
         return Ensemble(members, reader, device)
 
-    share = best_share(before, after, known, new, ensemble, job.recipe.forget)
+    share = best_share(before, after, old, new, ensemble, job.recipe.forget)
     return [interpolated(a, b, share) for a, b in zip(before, after, strict=True)], share
 
 

@@ -85,12 +85,12 @@ def judge_candidate(
     """
     old, new = open_checkpoint(serving), open_checkpoint(candidate)
     _require_same_hold_out(old, new)
-    known, fresh = (
+    held_out, fresh_labels = (
         [row for row in rows_of_part(rows, GATE) if row.kind in UNRELAXED]
         for rows in (read_hold_out(old), labels)
     )
-    is_label_R = np.arange(len(known) + len(fresh)) >= len(known)
-    rows = [*known, *fresh]
+    is_label_R = np.arange(len(held_out) + len(fresh_labels)) >= len(held_out)
+    rows = [*held_out, *fresh_labels]
     old_errors = _errors(old, rows, device)
     try:
         new_errors = _errors(new, rows, device)

@@ -127,50 +127,50 @@ def interpolated(before: QECatalytic, after: QECatalytic, share: float) -> QECat
 def best_share(
     before: Sequence[QECatalytic],
     after: Sequence[QECatalytic],
-    known: Sequence[Row],
+    old: Sequence[Row],
     new: Sequence[Row],
     ensemble: Callable[[Sequence[QECatalytic]], Ensemble],
     forget: float,
 ) -> float:
     """Return the share that serves the levels of ``new`` rows best and forgets little.
 
-    These are the gate's criteria, on rows that the gate does not see. The error on ``known`` rows,
+    These are the gate's criteria, on rows that the gate does not see. The error on ``old`` rows,
     on all and on those at the levels of ``new``, may grow by a share ``forget`` of it or by 3 meV.
-    Of the shares within these limits the best has the lowest error at these levels, new and known
+    Of the shares within these limits the best has the lowest error at these levels, new and old
     rows counting a half each.
 
     Args:
         before: members before fine-tuning.
         after: the same members after it.
-        known: rows of levels and structures that ``before`` was trained on.
+        old: rows of levels and structures that ``before`` was trained on.
         new: rows of the kind that fine-tuning has added.
         ensemble: makes an ensemble from members.
-        forget: share by which the error on known rows may grow.
+        forget: share by which the error on old rows may grow.
 
     Returns:
         One of :data:`SHARES`, the same for all members; the smallest where all forget more.
     """
-    rows = [*known, *new]
+    rows = [*old, *new]
     configurations = [row.configuration() for row in rows]
     energy_R = np.array([row.energy_ev for row in rows])
-    is_known_R = np.arange(len(rows)) < len(known)
-    levels = {row.level for row in new} or {row.level for row in known}
+    is_old_R = np.arange(len(rows)) < len(old)
+    levels = {row.level for row in new} or {row.level for row in old}
     at_level_R = np.array([row.level in levels for row in rows])
-    looks = [is_known_R, is_known_R & at_level_R, ~is_known_R]
+    looks = [is_old_R, is_old_R & at_level_R, ~is_old_R]
 
     def maes(networks: Sequence[QECatalytic]) -> list[float]:
-        """Return the error on what is known, on that at the levels, and on what is new."""
+        """Return the error on old rows, on those at the levels, and on new rows."""
         off_R = np.abs(ensemble(networks).answer(configurations).regression_R - energy_R)
         return [float(off_R[look_R].mean()) if look_R.any() else 0.0 for look_R in looks]
 
     limits = [max((1 + forget) * mae, mae + FORGET_EV) for mae in maes(before)[:2]]
-    tried = {
+    maes_of = {
         share: maes([interpolated(a, b, share) for a, b in zip(before, after, strict=True)])
         for share in SHARES
     }
     allowed = [
         share
-        for share, (known_ev, at_level_ev, _) in tried.items()
-        if known_ev <= limits[0] and at_level_ev <= limits[1]
+        for share, (old_ev, at_level_ev, _) in maes_of.items()
+        if old_ev <= limits[0] and at_level_ev <= limits[1]
     ]
-    return min(allowed or SHARES[-1:], key=lambda share: sum(tried[share][1:]))
+    return min(allowed or SHARES[-1:], key=lambda share: sum(maes_of[share][1:]))

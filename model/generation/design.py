@@ -97,7 +97,7 @@ def _seen_level(found: Sequence[tuple[Row, Skeleton]]) -> SeenLevel:
 def _seen_adsorbate(found: Sequence[tuple[Row, Skeleton]]) -> SeenAdsorbate:
     distinct: list[Skeleton] = []
     for _, skeleton in found:
-        if not any(skeleton.is_same(known) for known in distinct):
+        if not any(skeleton.is_same(other) for other in distinct):
             distinct.append(skeleton)
     energies = [row.energy_ev for row, _ in found]
     texts = tuple(sorted(skeleton.to_text() for skeleton in distinct))

@@ -68,8 +68,8 @@ class Skeleton:
             return False
         match = SkeletonMatch([self])
         order = other.walk(0)
-        for place, (atom, _) in enumerate(order):
-            placed = {earlier: index for index, (earlier, _) in enumerate(order[:place])}
+        for step, (atom, _) in enumerate(order):
+            placed = {earlier: index for index, (earlier, _) in enumerate(order[:step])}
             bonded = {placed[j] for j in other.neighbours[atom] if j in placed}
             match = match.extended(other.label(atom), bonded)
         return match.is_complete
@@ -135,11 +135,13 @@ def bond_graph(
     vectors_AA3, is_bond_AA = _bonds(numbers_A, positions_A3, cell_33)
     joined_A3 = _joined(positions_A3, vectors_AA3, is_bond_AA)
     heavy = _heavy(numbers_A, is_bond_AA)
-    place = {atom: index for index, atom in enumerate(heavy)}
+    index_of = {atom: index for index, atom in enumerate(heavy)}
     hydrogens = tuple(
-        tuple(j for j in np.flatnonzero(is_bond_AA[i]).tolist() if j not in place) for i in heavy
+        tuple(j for j in np.flatnonzero(is_bond_AA[i]).tolist() if j not in index_of) for i in heavy
     )
-    bonds = tuple((place[i], place[j]) for i in heavy for j in heavy if i < j and is_bond_AA[i, j])
+    bonds = tuple(
+        (index_of[i], index_of[j]) for i in heavy for j in heavy if i < j and is_bond_AA[i, j]
+    )
     atoms = tuple(
         (chemical_symbols[numbers_A[i]], len(held))
         for i, held in zip(heavy, hydrogens, strict=True)
@@ -206,9 +208,9 @@ def _ranked(keys: Sequence[tuple[object, ...]]) -> list[int]:
 
 
 class SkeletonMatch:
-    """Which atoms of the wanted graphs the atoms written so far may be.
+    """Which atoms of the given graphs the atoms written so far may be.
 
-    A wanted graph stays possible while the written part is an induced, connected part of it, so
+    A graph stays possible while the written part is an induced, connected part of it, so
     that it can always be completed.
     """
 
@@ -223,7 +225,7 @@ class SkeletonMatch:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether what is written is all of a wanted graph."""
+        """Return whether what is written is all of a given graph."""
         return any(len(m) == len(self._skeletons[s].atoms) for s, m in self._maps)
 
     def next_atoms(self) -> list[tuple[tuple[str, int, int], frozenset[int]]]:
@@ -237,14 +239,14 @@ class SkeletonMatch:
 
     def extended(self, label: tuple[str, int, int], neighbours: Iterable[int]) -> "SkeletonMatch":
         """Return what stays possible when the next atom has this label and written neighbours."""
-        wanted = frozenset(neighbours)
+        written = frozenset(neighbours)
         return SkeletonMatch(
             self._skeletons,
             [
                 (s, (*m, atom))
                 for s, m in self._maps
                 for atom in self._open(s, m)
-                if self._skeletons[s].label(atom) == label and self._written(s, m, atom) == wanted
+                if self._skeletons[s].label(atom) == label and self._written(s, m, atom) == written
             ],
         )
 

@@ -72,12 +72,14 @@ class SlabClearance:
         self._sites_S3.append(position_3)
         self._radii_S.append(_radius(symbol))
 
-    def fitting(self, symbol: str, tokens: Sequence[str], places_P3: NDArray[np.float64]) -> Tokens:
-        """Return the tokens whose places are clear of the slab; all of them where none is."""
+    def fitting(
+        self, symbol: str, tokens: Sequence[str], positions_P3: NDArray[np.float64]
+    ) -> Tokens:
+        """Return the tokens whose positions are clear of the slab; all of them where none is."""
         if not self._sites_S3 or self._nearest == 0:
             return tuple(tokens)
         limit_S = self._nearest * (np.array(self._radii_S) + _radius(symbol))
-        apart_PS3 = places_P3[:, None] - np.array(self._sites_S3)
+        apart_PS3 = positions_P3[:, None] - np.array(self._sites_S3)
         scaled_PS2 = apart_PS3[..., :2] @ np.linalg.inv(self._primitive_22)
         home_PS2 = (scaled_PS2 - np.rint(scaled_PS2)) @ self._primitive_22
         images_PSI2 = home_PS2[:, :, None] + _AROUND_I2 @ self._primitive_22
@@ -89,23 +91,23 @@ class SlabClearance:
         self,
         symbol: str,
         tokens: Sequence[str],
-        places_P3: NDArray[np.float64],
+        positions_P3: NDArray[np.float64],
         molecule: Molecule,
     ) -> Tokens:
-        """Return the tokens whose places bond to the right atoms of the molecule and no others.
+        """Return the tokens whose positions bond to the right atoms of the molecule and no others.
 
         Of these, those that are clear of the slab; where none is, the next best.
         """
         if self._nearest == 0:
             return tuple(tokens)
         radii_A = np.array([_radius(other) for other in molecule.symbols])
-        distance_PA = np.linalg.norm(places_P3[:, None] - molecule.positions_A3, axis=-1)
+        distance_PA = np.linalg.norm(positions_P3[:, None] - molecule.positions_A3, axis=-1)
         is_bond_PA = distance_PA < BOND_FACTOR * (radii_A + _radius(symbol))
         is_near_A = np.isin(np.arange(len(radii_A)), molecule.near)
         fits_P = (is_bond_PA == is_near_A).all(axis=1)
         if not fits_P.any():
             fits_P = np.ones_like(fits_P)
-        return self.fitting(symbol, _chosen(tokens, fits_P), places_P3[fits_P])
+        return self.fitting(symbol, _chosen(tokens, fits_P), positions_P3[fits_P])
 
 
 def _chosen(tokens: Sequence[str], fits_P: NDArray[np.bool_]) -> Tokens:
@@ -156,9 +158,9 @@ class _WrittenAtoms:
 
         ``near`` are the neighbours written of the new atom: its source, then rings, first to last.
         """
-        place = len(self.labels)
-        after = max((*near[1:], place - RING.count - 1))
-        later = [a for a in range(max(after + 1, 0), place) if a not in near]
+        index = len(self.labels)
+        after = max((*near[1:], index - RING.count - 1))
+        later = [a for a in range(max(after + 1, 0), index) if a not in near]
         if self.match is None:
             room = len(near) < label[2]
             return [a for a in later if room and self.bonds[a] < self.labels[a][2]], True
@@ -233,27 +235,27 @@ def _first(adsorbed: StreamAdsorbate, symbol: str) -> Generator[Tokens, str, int
     room = adsorbed.room
     u = FRACTION.value((yield FRACTION.tokens))
     v = FRACTION.value((yield FRACTION.tokens))
-    place_3 = yield from read_height(room, symbol, room.plane(u, v), room.top)
+    position_3 = yield from read_height(room, symbol, room.plane(u, v), room.top)
     adsorbed.symbols.append(symbol)
-    return adsorbed.grown.start(place_3)
+    return adsorbed.grown.start(position_3)
 
 
 def _links(
     written: _WrittenAtoms, label: tuple[str, int, int]
 ) -> Generator[Tokens, str, tuple[list[int], str]]:
     """Read what the next heavy atom is bonded to, its source first, and the bond length's token."""
-    place = len(written.labels)
-    reach = [a for a in written.sources(label) if place - a <= BACK.count]
-    token = yield tuple(BACK.token(place - a) for a in reach)
-    near = [place - int(BACK.value(token))]
+    index = len(written.labels)
+    reach = [a for a in written.sources(label) if index - a <= BACK.count]
+    token = yield tuple(BACK.token(index - a) for a in reach)
+    near = [index - int(BACK.value(token))]
     while True:
         closing, may_stop = written.rings(label, near)
-        rings = tuple(RING.token(place - a) for a in closing)
+        rings = tuple(RING.token(index - a) for a in closing)
         token = yield (*rings, *_BONDS) if may_stop else rings
         if token not in rings:
             written.add(label, near)
             return near, token
-        near.append(place - int(RING.value(token)))
+        near.append(index - int(RING.value(token)))
 
 
 def _hydrogens(adsorbed: StreamAdsorbate, source: int, count: int) -> Generator[Tokens, str, None]:
@@ -268,9 +270,9 @@ def _bond(
     """Read where an atom lies that is bonded to ``near``, seen from the first of them."""
     polar = yield POLAR.tokens
     stretch, angle = DISTANCE.value(length), POLAR.value(polar)
-    places_P3 = adsorbed.grown.around(near[0], stretch, angle, AZIMUTH.values)
+    positions_P3 = adsorbed.grown.around(near[0], stretch, angle, AZIMUTH.values)
     molecule = Molecule(adsorbed.symbols, adsorbed.positions, near)
-    azimuth = yield adsorbed.room.bonding(symbol, AZIMUTH.tokens, places_P3, molecule)
+    azimuth = yield adsorbed.room.bonding(symbol, AZIMUTH.tokens, positions_P3, molecule)
     adsorbed.symbols.append(symbol)
     return adsorbed.grown.grow(near[0], read_bond((length, polar, azimuth)))
 
@@ -280,6 +282,6 @@ def read_height(
 ) -> Generator[Tokens, str, NDArray[np.float64]]:
     """Read how far above ``base`` an atom lies, and return its position."""
     steps = DISTANCE.values
-    places_P3 = np.column_stack([np.tile(plane_2, (len(steps), 1)), base + steps])
-    token = yield room.fitting(symbol, DISTANCE.tokens, places_P3)
+    positions_P3 = np.column_stack([np.tile(plane_2, (len(steps), 1)), base + steps])
+    token = yield room.fitting(symbol, DISTANCE.tokens, positions_P3)
     return np.append(plane_2, base + DISTANCE.value(token))

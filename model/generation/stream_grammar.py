@@ -1,6 +1,6 @@
 """What may follow in a structure stream, and the structure that a whole stream stands for.
 
-Reading and writing under constraint are one thing: a parser that says at each place which tokens
+Reading and writing under constraint are one thing: a parser that says at each step which tokens
 are well formed, takes one of them, and ends with the structure. A sampler lets the model choose
 among the admitted tokens; ``decode_stream`` gives it the tokens of a stream that is there.
 
@@ -104,10 +104,10 @@ def decode_stream(tokens: Iterable[str]) -> Structure:
     parser = stream_parser(StreamConstraints())
     admitted = next(parser)
     try:
-        for place, token in enumerate([*tokens, END]):
+        for index, token in enumerate([*tokens, END]):
             if token not in admitted:
                 raise ModelError(
-                    f"token {place} of a stream is one of {' '.join(admitted[:4])} ..., got {token}"
+                    f"token {index} of a stream is one of {' '.join(admitted[:4])} ..., got {token}"
                 )
             admitted = parser.send(token)
     except StopIteration as finished:
@@ -116,7 +116,7 @@ def decode_stream(tokens: Iterable[str]) -> Structure:
     raise ModelError("a stream ends with its adsorbate; more tokens follow this one's")
 
 
-def stream_parser(wanted: StreamConstraints) -> Parser:
+def stream_parser(constraints: StreamConstraints) -> Parser:
     """Return a parser of one stream: start it with ``next``, then ``send`` token after token."""
     miller = yield from _miller()
     lengths: list[float] = []
@@ -125,11 +125,11 @@ def stream_parser(wanted: StreamConstraints) -> Parser:
         second = yield HUNDREDTHS.tokens
         lengths.append(WHOLE.value(first) + HUNDREDTHS.value(second) / 100)
     p, q, r, height = lengths
-    repeats = yield from _repeats(wanted)
+    repeats = yield from _repeats(constraints)
     primitive_22 = primitive_vectors(p, q, r)
-    room = SlabClearance(primitive_22, wanted.nearest)
-    sites = yield from _slab(wanted, room, round(float(np.linalg.det(repeats))))
-    adsorbed = yield from read_adsorbate(wanted.adsorbates, room)
+    room = SlabClearance(primitive_22, constraints.nearest)
+    sites = yield from _slab(constraints, room, round(float(np.linalg.det(repeats))))
+    adsorbed = yield from read_adsorbate(constraints.adsorbates, room)
     yield (END,)
     cell = _Cell(miller, primitive_22, repeats, height)
     return _structure(cell, sites, adsorbed)
@@ -143,10 +143,10 @@ def _miller() -> Generator[Tokens, str, tuple[int, int, int]]:
     return read[0], read[1], read[2]
 
 
-def _repeats(wanted: StreamConstraints) -> Generator[Tokens, str, NDArray[np.int64]]:
+def _repeats(constraints: StreamConstraints) -> Generator[Tokens, str, NDArray[np.int64]]:
     """Read four multiples whose determinant, the number of primitive cells, is 1 or more."""
-    smallest = sum((wanted.ratio or {"any": 1}).values())
-    most = max(wanted.most_slab_atoms // smallest, 1)
+    smallest = sum((constraints.ratio or {"any": 1}).values())
+    most = max(constraints.most_slab_atoms // smallest, 1)
     read: list[int] = []
     while len(read) < 4:
         admitted = tuple(
@@ -171,15 +171,17 @@ def _can_become_cell(read: Sequence[int], most: int) -> bool:
 
 
 def _slab(
-    wanted: StreamConstraints, room: SlabClearance, cells: int
+    constraints: StreamConstraints, room: SlabClearance, cells: int
 ) -> Generator[Tokens, str, list[_Site]]:
     sites: list[_Site] = []
     height = 0.0
     while True:
         counts = Counter(site.symbol for site in sites)
-        elements = tuple(e for e in wanted.slab if _can_become_slab(counts, e, wanted, cells))
+        elements = tuple(
+            e for e in constraints.slab if _can_become_slab(counts, e, constraints, cells)
+        )
         starts = (*elements, SURFACE) if elements else ()
-        token = yield (*starts, ADSORBATE) if _is_slab(counts, wanted) else starts
+        token = yield (*starts, ADSORBATE) if _is_slab(counts, constraints) else starts
         if token == ADSORBATE:
             return sites
         tag = SURFACE_TAG if token == SURFACE else 0
@@ -192,23 +194,23 @@ def _slab(
         sites.append(_Site(symbol, tag, u, v, height))
 
 
-def _is_slab(counts: Counter[str], wanted: StreamConstraints) -> bool:
+def _is_slab(counts: Counter[str], constraints: StreamConstraints) -> bool:
     """Return whether the atoms written so far are a slab of the stoichiometry asked for."""
-    if not counts or wanted.ratio is None:
+    if not counts or constraints.ratio is None:
         return bool(counts)
-    return len({counts[e] / wanted.ratio[e] for e in wanted.ratio}) == 1
+    return len({counts[e] / constraints.ratio[e] for e in constraints.ratio}) == 1
 
 
 def _can_become_slab(
-    counts: Counter[str], more: str, wanted: StreamConstraints, cells: int
+    counts: Counter[str], more: str, constraints: StreamConstraints, cells: int
 ) -> bool:
     """Return whether a slab with one more atom can still be completed within the limit."""
-    most = wanted.most_slab_atoms // cells
-    if wanted.ratio is None:
+    most = constraints.most_slab_atoms // cells
+    if constraints.ratio is None:
         return sum(counts.values()) < most
-    size = sum(wanted.ratio.values())
+    size = sum(constraints.ratio.values())
     units = sum(counts.values()) // size + 1  # formula units, the one begun among them
-    return counts[more] < units * wanted.ratio.get(more, 0) and units * size <= most
+    return counts[more] < units * constraints.ratio.get(more, 0) and units * size <= most
 
 
 def _structure(cell: _Cell, sites: Sequence[_Site], adsorbed: StreamAdsorbate) -> Structure:

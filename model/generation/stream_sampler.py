@@ -53,7 +53,7 @@ class StreamSampler:
     def write(
         self,
         prompts: Sequence[str],
-        wanted: Sequence[StreamConstraints],
+        constraints: Sequence[StreamConstraints],
         sampling: Sampling,
         generator: torch.Generator,
     ) -> list[SampledStream]:
@@ -61,7 +61,7 @@ class StreamSampler:
 
         Args:
             prompts: B prompts of the instructions ``structure`` or ``design``.
-            wanted: constraints of each stream; every token is drawn from those that the grammar
+            constraints: those of each stream; every token is drawn from those that the grammar
                 admits under them, by their scores.
             sampling: temperature, tail and longest stream.
             generator: where random numbers come from, on the device of the language model.
@@ -71,7 +71,7 @@ class StreamSampler:
         """
         if not prompts:
             return []
-        streams = [_Stream(stream_parser(one)) for one in wanted]
+        streams = [_Stream(stream_parser(one)) for one in constraints]
         ids_BT, is_token_BT = self._padded(prompts)
         cache = DynamicCache()
         for _ in range(sampling.most_tokens):

@@ -59,7 +59,7 @@ from model.text.stream_tokens import (
     label_token,
 )
 
-_LAYER_ANG = 0.1  # atoms within it are one layer, and written by their place in it
+_LAYER_ANG = 0.1  # atoms within it are one layer, written in the order of their in-plane positions
 _FIRST_TURN_DEG = 30.0  # hydrogens are written from this far before the reference on
 
 
@@ -162,7 +162,7 @@ def _one_of_each(
     z_N: NDArray[np.float64],
     lattice: PlaneLattice,
 ) -> list[int]:
-    """Return one slab atom for each place in the primitive cell, bottom-up."""
+    """Return one slab atom for each site of the primitive cell, bottom-up."""
     bins_N2 = np.rint(scaled_N2 * FRACTION.count).astype(np.int64) % FRACTION.count
     layer_N = np.rint(z_N / _LAYER_ANG)
     order = np.lexsort((slab.numbers_N, bins_N2[:, 1], bins_N2[:, 0], layer_N))
@@ -208,9 +208,9 @@ class _MoleculeWriter:
         written = [*self._element(root), *self._first(heavy[root])]
         if len(order) == 1:
             return [*written, *self._hydrogens(root)]
-        for place, (atom, source) in enumerate(order[1:], start=1):
+        for index, (atom, source) in enumerate(order[1:], start=1):
             written += self._element(atom)
-            written += self._links(order, place, atom, source)
+            written += self._links(order, index, atom, source)
             written += [*self._bond(heavy[atom], heavy[source]), *self._hydrogens(atom)]
         if self.molecule.hydrogens[root]:
             written += [*self._element(root), *self._hydrogens(root)]
@@ -229,11 +229,11 @@ class _MoleculeWriter:
         self.index[atom] = self.grown.start(start_3)
         return tokens
 
-    def _links(self, order: list[tuple[int, int]], place: int, atom: int, source: int) -> list[str]:
-        earlier = [a for a, _ in order[:place]]
+    def _links(self, order: list[tuple[int, int]], index: int, atom: int, source: int) -> list[str]:
+        earlier = [a for a, _ in order[:index]]
         near = self.skeleton.neighbours[atom]
-        rings = [place - at for at, a in enumerate(earlier) if a in near and a != source]
-        back = BACK.token(place - earlier.index(source))
+        rings = [index - at for at, a in enumerate(earlier) if a in near and a != source]
+        back = BACK.token(index - earlier.index(source))
         return [back, *(RING.token(step) for step in rings)]
 
     def _bond(self, atom: int, source: int) -> list[str]:

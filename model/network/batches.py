@@ -75,7 +75,7 @@ class Reader:
     def __init__(self, config: QECatalyticConfig, tokenizer: PreTrainedTokenizerFast):
         self.config = config
         self.tokenizer = tokenizer
-        self._adsorbates = {name: place for place, name in enumerate(config.adsorbates, start=1)}
+        self._adsorbates = {name: index for index, name in enumerate(config.adsorbates, start=1)}
         self._graph_token = token_ids(tokenizer, [GRAPH])[0]
 
     def read(self, configurations: Sequence[Configuration]) -> list[Example]:
@@ -225,10 +225,10 @@ def _counted(formula: str) -> Counter[str]:
 
 def _composition(formula: str, name: str) -> Counter[str]:
     counts = _counted(formula)
-    known = chemical_symbols[1 : MAX_ATOMIC_NUMBER + 1]
-    if unknown := sorted(set(counts) - set(known)):
+    elements = chemical_symbols[1 : MAX_ATOMIC_NUMBER + 1]
+    if unknown := sorted(set(counts) - set(elements)):
         raise ModelError(
-            f"text of {name} must name elements up to {known[-1]}, got {', '.join(unknown)} "
+            f"text of {name} must name elements up to {elements[-1]}, got {', '.join(unknown)} "
             f"in {formula!r}"
         )
     return counts

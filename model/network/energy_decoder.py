@@ -2,7 +2,7 @@
 
 Shapes  B systems, W beams, V vocabulary.
 
-Only the characters that may stand in a place compete for it. The likeliest spellings are followed
+At each position only the characters allowed there compete. The likeliest spellings are followed
 (a beam), since 0.99 and 1.01 share no digit; the last digit enters as its expectation.
 """
 
@@ -14,28 +14,30 @@ from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, posit
 from model.text.tokenizer import ALLOWED_CHARACTERS, token_ids
 
 BEAMS = 4
-_PLACE_VALUES = (0.0, 10.0, 1.0, 0.0, 0.1, 0.01)  # eV of a digit in each place
+_DIGIT_VALUES = (0.0, 10.0, 1.0, 0.0, 0.1, 0.01)  # eV of a digit at each position
 
 
 class EnergyDecoder:
-    """Constrained decoding of ``+01.23`` for a batch of readings."""
+    """Constrained decoding of ``+01.23`` for a batch."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
-        self.ids = [torch.tensor(token_ids(tokenizer, place)) for place in ALLOWED_CHARACTERS]
+        self.ids = [torch.tensor(token_ids(tokenizer, position)) for position in ALLOWED_CHARACTERS]
 
-    def decode(self, network: QECatalytic, batch: Batch, reading: LanguageStates) -> Tensor:
-        """Return (B,) energies in eV; ``reading`` was made with its cache kept."""
-        if reading.cache is None:
-            raise ValueError("decoding continues a reading: read with keep_cache=True")
-        beams = _Beams(batch, reading.cache)
-        logits_XV = network.logits(reading.hidden_BTD[:, -1:])[:, 0]
-        for place, ids in enumerate(self.ids[:-1]):
+    def decode(self, network: QECatalytic, batch: Batch, states: LanguageStates) -> Tensor:
+        """Return (B,) energies in eV; ``states`` was made with its cache kept."""
+        if states.cache is None:
+            raise ValueError(
+                "decoding goes on from the states of a batch: read with keep_cache=True"
+            )
+        beams = _Beams(batch, states.cache)
+        logits_XV = network.logits(states.hidden_BTD[:, -1:])[:, 0]
+        for position, ids in enumerate(self.ids[:-1]):
             ids = ids.to(logits_XV.device)
-            beams.extend(logits_XV[:, ids].log_softmax(-1), ids, place)
+            beams.extend(logits_XV[:, ids].log_softmax(-1), ids, position)
             logits_XV = beams.step(network)
         last = self.ids[-1].to(logits_XV.device)
         digit_X = logits_XV[:, last].softmax(-1) @ torch.arange(10.0, device=last.device)
-        return beams.expectation(digit_X * _PLACE_VALUES[-1])
+        return beams.expectation(digit_X * _DIGIT_VALUES[-1])
 
 
 class _Beams:
@@ -51,7 +53,7 @@ class _Beams:
         self.sign_X = torch.ones(self.systems, device=device)
         self.token_X = torch.zeros(self.systems, dtype=torch.long, device=device)
 
-    def extend(self, log_p_XO: Tensor, ids: Tensor, place: int) -> None:
+    def extend(self, log_p_XO: Tensor, ids: Tensor, position: int) -> None:
         """Let each beam continue with each option, and keep the likeliest W of a system."""
         options = log_p_XO.shape[1]
         total_BY = (self.log_p_X[:, None] + log_p_XO).reshape(self.systems, -1)
@@ -61,9 +63,9 @@ class _Beams:
         parent_X = (first_B1 + best_BW // options).reshape(-1)
         option_X = (best_BW % options).reshape(-1)
         self.log_p_X = log_p_BW.reshape(-1)
-        self.size_X = self.size_X[parent_X] + option_X * _PLACE_VALUES[place]
+        self.size_X = self.size_X[parent_X] + option_X * _DIGIT_VALUES[position]
         self.sign_X = self.sign_X[parent_X]
-        if place == 0:
+        if position == 0:
             self.sign_X = 1.0 - 2.0 * option_X  # PLACES[0] is "+-"
         self.token_X = ids[option_X]
         self.is_token_XT = self.is_token_XT[parent_X]

@@ -104,15 +104,13 @@ class Ensemble:
 
         The features are the pooled graph's, or the text's where there is no graph.
         """
-        reading = member.read(batch, keep_cache=True)
-        text_BD = reading.hidden_BTD[:, -1]
-        latent_BD = torch.where(
-            reading.graph.has_graph_B[:, None], reading.graph.pooled_BD, text_BD
-        )
-        standard_B, log_spread_B = member.regress(reading, -1)
+        states = member.read(batch, keep_cache=True)
+        text_BD = states.hidden_BTD[:, -1]
+        latent_BD = torch.where(states.graph.has_graph_B[:, None], states.graph.pooled_BD, text_BD)
+        standard_B, log_spread_B = member.regress(states, -1)
         regression_B = member.scale.to_ev(standard_B, batch)
         error_B = log_spread_B.clamp(-6, 3).exp() * member.scale.scale_L[batch.level_B]
-        token_B = self.decoder.decode(member, batch, reading)
+        token_B = self.decoder.decode(member, batch, states)
         return torch.stack([regression_B, token_B, error_B], dim=-1), latent_BD
 
 

@@ -38,7 +38,7 @@ Encoder = EquiformerV2 | Painn | FrozenEncoder
 class Batch:
     """Several configurations for one forward pass; texts are padded on the left.
 
-    A system without atoms is known by its text alone. ``adsorbate_BZ`` counts the atoms of the
+    A system without atoms has only its text. ``adsorbate_BZ`` counts the atoms of the
     adsorbate that the text names, ``named`` is what else it names.
     """
 
@@ -200,20 +200,20 @@ class QECatalytic(SharesWeights):
         """Return the temperature of the contrastive loss, at least 0.01 (arXiv:2103.00020)."""
         return self.log_temperature.exp().clamp(min=0.01)
 
-    def regress(self, reading: LanguageStates, question: int) -> tuple[Tensor, Tensor]:
+    def regress(self, states: LanguageStates, question: int) -> tuple[Tensor, Tensor]:
         """Return (B,) standardised energies and (B,) log of their expected absolute error.
 
         ``question`` is the position of the token that asks for the energy.
 
         The spread learns from features it may not bend: accuracy is not traded for calibration.
         """
-        graph, question_BD = reading.graph, reading.hidden_BTD[:, question]
+        graph, question_BD = states.graph, states.hidden_BTD[:, question]
         seen_BD = graph.pooled_BD + graph.level_BD
-        facts_BD = reading.text.facts_BD
+        facts_BD = states.text.facts_BD
         seen_BE = torch.cat([question_BD, seen_BD, facts_BD], dim=-1)
         with_graph_B = graph.atoms_B + self.regression(seen_BE)[:, 0]
         alone_B = (
-            reading.text.adsorbate_B + self.recall(torch.cat([question_BD, facts_BD], -1))[:, 0]
+            states.text.adsorbate_B + self.recall(torch.cat([question_BD, facts_BD], -1))[:, 0]
         )
         energy_B = torch.where(graph.has_graph_B, with_graph_B, alone_B)
         return energy_B, self.spread(seen_BE.detach())[:, 0]

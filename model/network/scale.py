@@ -102,11 +102,11 @@ def fit_scale(
     gram_ZZ = centred_RZ.T @ centred_RZ + np.eye(len(centre_Z))
     atom_offset_Z = np.linalg.solve(gram_ZZ, centred_RZ.T @ (energy_R - mean))
     residual_R = energy_R - mean - centred_RZ @ atom_offset_Z
-    place_R = np.asarray(adsorbate_R)
+    index_R = np.asarray(adsorbate_R)
     offsets: dict[int, float] = {}
-    for place in np.unique(place_R):
-        mine_R = place_R == place
-        offsets[int(place)] = shrunk_mean(residual_R[mine_R])
+    for index in np.unique(index_R):
+        mine_R = index_R == index
+        offsets[int(index)] = shrunk_mean(residual_R[mine_R])
     # One label, or labels that composition explains whole, would leave nothing to divide by.
     scale = max(float(residual_R.std()), 1e-3)
     return FittedScale(float(mean - centre_Z @ atom_offset_Z), scale, atom_offset_Z, offsets)

@@ -49,7 +49,7 @@ def single_head_predictions(
     energy_R: NDArray[np.float64],
     sigma_R: NDArray[np.float64],
 ) -> list[Prediction]:
-    """Return the predictions of a predictor whose energy comes from one place."""
+    """Return the predictions of a predictor whose energy comes from one head."""
     return [
         make_prediction(
             configuration,

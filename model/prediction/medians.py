@@ -78,7 +78,7 @@ def median_energies(
 def median_signal(
     levels: Mapping[str, LevelMedians], names: Sequence[str], adsorbates: Sequence[str]
 ) -> UncertaintySignal:
-    """Return the training rows' spread as the expected error; no other signal is known."""
+    """Return the training rows' spread as the expected error; there is no other signal."""
     pairs = zip(names, adsorbates, strict=True)
     spread_R = np.array([levels[name].spread(adsorbate) for name, adsorbate in pairs])
     nothing_R = np.zeros(len(spread_R))

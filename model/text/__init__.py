@@ -1,1 +1,1 @@
-"""Configuration text: writing, reading, tokens and counted features."""
+"""Configuration text: formatting, parsing, tokens and counted features."""

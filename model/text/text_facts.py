@@ -61,14 +61,14 @@ class TextFacts(nn.Module):
     spread_F: Tensor
 
     def forward(self, named: TextInputs) -> Tensor:
-        """Return (B, D) what is known of each text at its level of theory."""
-        known_BF = torch.isfinite(named.features_BF)
+        """Return (B, D) features of each text at its level of theory."""
+        is_known_BF = torch.isfinite(named.features_BF)
         standard_BF = ((named.features_BF - self.mean_F) / self.spread_F).clamp(-_FAR, _FAR)
-        standard_BF = torch.where(known_BF, standard_BF, 0.0)
-        parts = [standard_BF, known_BF.to(standard_BF), named.elements_BK.log1p()]
+        standard_BF = torch.where(is_known_BF, standard_BF, 0.0)
+        parts = [standard_BF, is_known_BF.to(standard_BF), named.elements_BK.log1p()]
         counted_BD: Tensor = self.mix(torch.cat(parts, dim=-1))
-        known_BD: Tensor = self.level(named.level_B) + self.adsorbate(named.adsorbate_B)
-        return counted_BD + known_BD
+        named_BD: Tensor = self.level(named.level_B) + self.adsorbate(named.adsorbate_B)
+        return counted_BD + named_BD
 
     def fit(self, features_RF: NDArray[np.float64]) -> None:
         """Take mean and spread of each feature over the rows that have it."""

@@ -76,7 +76,7 @@ def describe(numbers: Sequence[int]) -> list[float]:
 
 @cache
 def properties_of_elements() -> NDArray[np.float64]:
-    """Return (Z, P) properties by atomic number; what is not known of an element is NaN."""
+    """Return (Z, P) properties by atomic number; missing values are NaN."""
     table_ZP = element_properties()
     return np.column_stack([table_ZP, covalent_radii[: len(table_ZP)]])
 

@@ -97,12 +97,12 @@ def joint_losses(
     network: QECatalytic, batch: Batch, energy_B: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the regression, token and spread losses of a batch whose texts carry answers."""
-    reading = network.read(batch)
+    states = network.read(batch)
     question = -1 - WIDTH  # the position that asks; what follows is the answer
-    standard_B, log_spread_B = network.regress(reading, question)
+    standard_B, log_spread_B = network.regress(states, question)
     target_B = network.scale.to_standard(energy_B, batch)
     regression = nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
-    logits_BTV = network.logits(reading.hidden_BTD[:, question:-1])
+    logits_BTV = network.logits(states.hidden_BTD[:, question:-1])
     answer_BT = batch.token_ids_BT[:, -WIDTH:]
     tokens = nn.functional.cross_entropy(logits_BTV.flatten(0, 1), answer_BT.flatten())
     return regression, tokens, _laplace(standard_B, target_B, log_spread_B)

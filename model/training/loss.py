@@ -1,7 +1,7 @@
-"""Two heads, one loss: readings of the max-min tanh-gated sum of arXiv:2512.20084.
+"""Join the losses of two heads: versions of the max-min tanh-gated sum of arXiv:2512.20084.
 
 The paper writes max(L) (1 - lambda tanh(min L)): the harder task dominates, the easier gates it.
-Taken literally, the easier task is rewarded for getting worse. All readings are kept, so that they
+Taken literally, the easier task is rewarded for getting worse. All versions are kept, so that they
 can be compared.
 """
 
@@ -40,6 +40,6 @@ COMBINATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 }
 
 
-def combine_losses(reading: str, regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
+def combine_losses(name: str, regression: Tensor, tokens: Tensor, damping: float) -> Tensor:
     """Return one loss from the two heads' losses, by one of :data:`COMBINATIONS`."""
-    return COMBINATIONS[reading](regression, tokens, damping)
+    return COMBINATIONS[name](regression, tokens, damping)

@@ -48,7 +48,7 @@ class JointRecipe(Recipe):
     """Stage 2: everything is trained on both heads."""
 
     loss: str = "gated"  # how the two heads' losses are joined: model.training.loss.COMBINATIONS
-    damping: float = 0.5  # lambda of the gated readings
+    damping: float = 0.5  # lambda of the gated losses
     relaxed_share: float = 0.25  # how often the relaxed geometry stands in for the unrelaxed
     text_share: float = 0.15  # how often the graph is dropped
     jitter_ang: float = 0.03  # noise on edge vectors' end points, one standard deviation

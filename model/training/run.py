@@ -207,7 +207,7 @@ def train_member(
     _check_begun(plan.folder, network.config)
     reader = Reader(network.config, tokenizer)
     samples = cache(lambda: make_samples(train, reader, plan.weights))  # made when first needed
-    aside = cache(lambda: make_samples(held_out, reader, {}))
+    held_out_samples = cache(lambda: make_samples(held_out, reader, {}))
     for stage in plan.stages:
         if isinstance(stage, InstructRecipe):
             continue
@@ -218,7 +218,7 @@ def train_member(
         if ended is not None:
             network.load_state_dict(ended)
         else:
-            objective = _objective(plan, recipe, samples(), aside(), reader)
+            objective = _objective(plan, recipe, samples(), held_out_samples(), reader)
             device = torch.device(plan.device)
             network = Trainer(network, objective, recipe, folder, device, report=report).run()
             network.unfreeze()  # the next stage freezes its own
@@ -241,8 +241,8 @@ def train_designer(plan: TrainingPlan, *, report: Report = logger.info) -> QECat
     train, held_out, _ = split_table(plan)
     reader = Reader(network.config, load_tokenizer(plan.folder / "tokenizer.json"))
     chosen = [[r for r in rows if recipe.weights.get(r.set, 1.0) > 0] for rows in (train, held_out)]
-    examples, aside = (instruction_examples(rows, reader) for rows in chosen)
-    objective = InstructStage(examples, aside, reader, recipe)
+    examples, held_out_examples = (instruction_examples(rows, reader) for rows in chosen)
+    objective = InstructStage(examples, held_out_examples, reader, recipe)
     device = torch.device(plan.device)
     return Trainer(network, objective, recipe, folder, device, report=report).run()
 
@@ -251,20 +251,23 @@ def _objective(
     plan: TrainingPlan,
     recipe: Recipe,
     samples: Sequence[Sample],
-    aside: Sequence[Sample],
+    held_out: Sequence[Sample],
     reader: Reader,
 ) -> Objective:
     pad = int(reader.tokenizer.pad_token_id)
     if isinstance(recipe, JointRecipe):
-        return JointStage(samples, aside, reader, recipe)
+        return JointStage(samples, held_out, reader, recipe)
     if isinstance(recipe, EncodeRecipe):
-        return EncoderStage(samples, aside, reader, recipe)
+        return EncoderStage(samples, held_out, reader, recipe)
     if isinstance(recipe, AlignRecipe):
-        return AlignStage(samples, aside, reader, recipe)
+        return AlignStage(samples, held_out, reader, recipe)
     if isinstance(recipe, ReadRecipe):
         texts = [sample.views[0].text_tokens for sample in samples]
         return LanguageStage(
-            texts + _unlabelled(plan, reader), [s.views[0].text_tokens for s in aside], pad, recipe
+            texts + _unlabelled(plan, reader),
+            [s.views[0].text_tokens for s in held_out],
+            pad,
+            recipe,
         )
     raise ModelError(f"stages are {', '.join(STAGES.values())}, got {type(recipe).__name__}")
 
@@ -347,7 +350,7 @@ def _fit_scales(network: QECatalytic, train: Sequence[Row], reader: Reader) -> N
         network.scale.fit(index, counts_RZ, adsorbate_R, energy_R)
 
 
-# What may change between two runs in one folder: places, and how memory is spent.
+# Settings that may differ between two runs in one folder: paths, and how memory is spent.
 _FREE = (
     "language.pretrained",
     "language.gradient_checkpointing",

@@ -193,10 +193,10 @@ def _factors(
 
 def _law(error_R: NDArray[np.float64], sigma_R: NDArray[np.float64]) -> IntervalLaw:
     # An interval of 95 % needs 19 rows; what the rows cannot tell continues the last slope.
-    known = [c for c in _CONFIDENCES if has_enough_rows(len(error_R), c)]
+    fitted = [c for c in _CONFIDENCES if has_enough_rows(len(error_R), c)]
     bins = [ANY_SIZE] * len(error_R)
     found = {
-        c: interval_multipliers(error_R, sigma_R, bins, c)[ANY_SIZE] for c in known if c != 0.9
+        c: interval_multipliers(error_R, sigma_R, bins, c)[ANY_SIZE] for c in fitted if c != 0.9
     }
     # By the meaning of sigma 90 % lies at 1.645; sizes with factors of their own blur it slightly.
     ordered = {c: min(m, Z90) if c < 0.9 else max(m, Z90) for c, m in found.items()} | {0.9: Z90}

@@ -104,7 +104,7 @@ def _whitening(
     variance_D, basis_DD = np.linalg.eigh(centred_RD.T @ centred_RD / len(centred_RD))
     width_D = np.sqrt(np.maximum(variance_D, 0.0))[::-1]
     kept = width_D[:axes] > max(_FLAT * float(width_D[0]), 1e-12)
-    if not kept.any():  # all rows are equal: no direction is known, nothing is far
+    if not kept.any():  # all rows are equal: there is no direction to be far in
         return mean_D.astype(np.float32), np.zeros((len(mean_D), 1), dtype=np.float32)
     axes_DP = basis_DD[:, ::-1][:, :axes][:, kept] / width_D[:axes][kept]
     return mean_D.astype(np.float32), axes_DP.astype(np.float32)

@@ -32,7 +32,7 @@ class Mode:
 
 
 def mode_of(configuration: Configuration) -> str:
-    """Return whether a configuration has a structure or is known by its text alone."""
+    """Return whether a configuration has a structure or only a text."""
     return GRAPH_MODE if len(configuration.numbers_N) else TEXT_MODE
 
 

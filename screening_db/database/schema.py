@@ -61,8 +61,10 @@ def _refuse_foreign(connection: Connection, where: str) -> None:
                 "another path or an empty database"
             )
         return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision not in known:
+    revisions = {
+        script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()
+    }
+    if revision not in revisions:
         raise DatabaseError(
             f"database {where} has schema {revision}, this release knows schemas up to "
             f"{newest_revision()}; install a newer Sabatier or give another database"

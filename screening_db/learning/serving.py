@@ -282,7 +282,7 @@ def _moved(model: str, expected: str | None, now: str | None) -> DatabaseError:
 
 
 def _named(sha256: str | None) -> str:
-    return "what it began with" if sha256 is None else sha256[:_SHORT]
+    return "its first checkpoint" if sha256 is None else sha256[:_SHORT]
 
 
 def _parents_first(rows: list[CheckpointRow]) -> list[CheckpointRow]:

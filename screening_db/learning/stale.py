@@ -20,16 +20,16 @@ def stale_predictions(
 ) -> list[str]:
     """Return the ids of the candidates that the serving checkpoint has yet to predict, in order.
 
-    Those matter that were kept, ranked or queued by any ranking of the campaign: its contenders.
+    Only the campaign's contenders count: those that any of its rankings kept, ranked or queued.
     ``checkpoint_sha256`` names another checkpoint than the serving one. Where nothing was
-    promoted, nothing is stale.
+    promoted, there are none.
     """
-    wanted = checkpoint_sha256 or serving_sha256(db, model_of_campaign(db, campaign))
-    if wanted is None:
+    sha256 = checkpoint_sha256 or serving_sha256(db, model_of_campaign(db, campaign))
+    if sha256 is None:
         return []
     row = find_campaign(db, campaign)
     with db.read() as session:
-        return list(session.scalars(unpredicted_contenders(row, wanted)))
+        return list(session.scalars(unpredicted_contenders(row, sha256)))
 
 
 def is_stale(db: Database, campaign: str, checkpoint_sha256: str) -> bool:

@@ -39,11 +39,11 @@ def enqueue_in(session: Session, items: Sequence[QueueRow]) -> int:
     new = 0
     for batch in batches(items):
         labelled = _labelled(session, batch)
-        wanted = [item for item in batch if (item.item, item.level) not in labelled]
-        hashes = _structure_hashes(session, wanted)
-        for item in wanted:
+        unlabelled = [item for item in batch if (item.item, item.level) not in labelled]
+        hashes = _structure_hashes(session, unlabelled)
+        for item in unlabelled:
             item.structure_sha256 = hashes.get(item.item, item.structure_sha256)
-        new += add_new(session, wanted)
+        new += add_new(session, unlabelled)
     return new
 
 

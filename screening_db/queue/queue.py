@@ -274,7 +274,7 @@ def release(
 
 
 def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[ColumnElement[bool]]:
-    """Return the condition that an item, or what needs it, is among those that are wanted."""
+    """Return the condition that an item, or an adslab that needs it, is among the first in line."""
     if campaign is None and adslabs is None:
         return []
     first = aliased(QueueRow)

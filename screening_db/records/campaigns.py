@@ -68,13 +68,13 @@ def forget_campaign(db: Database, campaign: str) -> None:
 
 def _withdraw_all(session: Session, campaign: str) -> None:
     """Take back every calculation of adslabs that waits, also what a person holds."""
-    wanted = select(QueueRow.item, QueueRow.level).where(
+    queued = select(QueueRow.item, QueueRow.level).where(
         QueueRow.campaign == campaign,
         QueueRow.kind == "adslab",
         QueueRow.state.in_(WAITING),
     )
     by_level: dict[str, list[str]] = {}
-    for item, level in session.execute(wanted):
+    for item, level in session.execute(queued):
         by_level.setdefault(level, []).append(item)
     for level, items in by_level.items():
         withdraw(session, campaign, level, items)

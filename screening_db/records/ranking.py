@@ -80,7 +80,7 @@ def set_terminal_states(
     session: Session, campaign: str, *, queued: Collection[str], kept: Collection[str]
 ) -> None:
     """Do what ``record_triage`` does within a transaction."""
-    wanted: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
+    states: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
     placements = update(CampaignItemRow).where(
         CampaignItemRow.campaign == campaign, CampaignItemRow.stage == "placement"
     )
@@ -89,13 +89,13 @@ def set_terminal_states(
             state="passed_over"
         )
     )
-    if not wanted:
+    if not states:
         return
     one = placements.where(
         CampaignItemRow.item_id == bindparam("item"), CampaignItemRow.state == "passed_over"
     ).values(state=bindparam("to"), contender=True)
     session.connection().execute(
-        one, [{"item": item, "to": state} for item, state in sorted(wanted.items())]
+        one, [{"item": item, "to": state} for item, state in sorted(states.items())]
     )
 
 
@@ -152,9 +152,9 @@ def _replace_ranks(session: Session, ranking: CampaignRanking) -> None:
 def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
     """Let what waits follow the ranking: some leaves, some comes, all have their new priority."""
     level = campaign.verified_at
-    wanted = {row.item for row in ranking.queued}
+    queued_ids = {row.item for row in ranking.queued}
     waiting = _requests(session, campaign).waiting
-    withdraw(session, campaign.name, level, sorted(waiting - wanted))
+    withdraw(session, campaign.name, level, sorted(waiting - queued_ids))
     for row in ranking.queued:
         session.execute(
             update(QueueRow)
@@ -175,7 +175,7 @@ def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) 
 def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
     """Give each contender the one state that the checkpoint and the ranking make of it."""
     begun = sorted(_requests(session, campaign).begun)
-    wanted = [row.item for row in ranking.queued]
+    queued_ids = [row.item for row in ranking.queued]
     contenders = (
         update(CampaignItemRow)
         .where(*_contenders(campaign.name), CampaignItemRow.state != "refused")
@@ -193,7 +193,7 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRankin
         session.execute(
             contenders.where(CampaignItemRow.item_id.in_(ids)).values(state="predicted", reason="")
         )
-    set_terminal_states(session, campaign.name, queued=[*wanted, *begun], kept=ranking.kept)
+    set_terminal_states(session, campaign.name, queued=[*queued_ids, *begun], kept=ranking.kept)
 
 
 def unpredicted_contenders(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:

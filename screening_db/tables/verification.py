@@ -25,7 +25,7 @@ QueueReason = Literal["promising", "uncertain", "needed"]
 
 
 class QueueRow(Base, kw_only=True):
-    """One calculation that is wanted; an item is in the queue once for each level.
+    """One requested calculation; an item is in the queue once for each level.
 
     An item is an adslab by its candidate id, a clean slab by its slab id, or a gas molecule by
     its name; slabs and molecules are there because adslabs need them. The larger ``priority``

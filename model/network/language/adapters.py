@@ -1,6 +1,6 @@
-"""What is trained of a language model that stays as it is: low-rank adapters and our tokens.
+"""The trained part of a frozen language model: low-rank adapters and added tokens.
 
-Shapes  D width, V tokens that the base model knows, K tokens of ours, T tokens of a text, B texts.
+Shapes  D width, V tokens of the base model, K added tokens, T tokens of a text, B texts.
 Source  Hu et al. 2021, arXiv:2106.09685 (LoRA), as peft implements it.
 """
 
@@ -11,39 +11,39 @@ from torch.nn.functional import linear
 from model.errors import ModelError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-SCALE = 2  # alpha over rank: how loud an adapter speaks
+SCALE = 2  # alpha over rank: how much an adapter counts
 
 
 class ExtendedEmbedding(nn.Module):
-    """A frozen embedding, and rows of our own behind the tokens it knows."""
+    """A frozen embedding, and trained rows for added tokens behind its own."""
 
-    def __init__(self, base: nn.Embedding, known: int, new: int):
+    def __init__(self, base: nn.Embedding, vocabulary: int, new: int):
         super().__init__()
-        self.base = base  # it may have unused rows beyond the tokens that are known
-        self.known = known
-        rows_KD = average_rows(base.weight.detach()[:known].float(), new)
+        self.base = base  # it may have unused rows beyond the tokens of the base model
+        self.vocabulary = vocabulary
+        rows_KD = average_rows(base.weight.detach()[:vocabulary].float(), new)
         self.new_KD = nn.Parameter(rows_KD)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Return (B, T, D) embeddings."""
-        known_BTD: Tensor = self.base(ids_BT.clamp(max=self.known - 1))
+        base_BTD: Tensor = self.base(ids_BT.clamp(max=self.vocabulary - 1))
         if not len(self.new_KD):
-            return known_BTD
-        new_BTD = self.new_KD[(ids_BT - self.known).clamp(min=0)]
-        is_new_BT1 = (ids_BT >= self.known)[..., None]
-        return torch.where(is_new_BT1, new_BTD.to(known_BTD.dtype), known_BTD)
+            return base_BTD
+        new_BTD = self.new_KD[(ids_BT - self.vocabulary).clamp(min=0)]
+        is_new_BT1 = (ids_BT >= self.vocabulary)[..., None]
+        return torch.where(is_new_BT1, new_BTD.to(base_BTD.dtype), base_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Return (B, T, V + K) scores of each token."""
-        known_BTV = linear(hidden_BTD, self.base.weight[: self.known])
+        base_BTV = linear(hidden_BTD, self.base.weight[: self.vocabulary])
         new_BTK = linear(hidden_BTD, self.new_KD.to(hidden_BTD.dtype))
-        return torch.cat([known_BTV, new_BTK], dim=-1)
+        return torch.cat([base_BTV, new_BTK], dim=-1)
 
 
-def average_rows(known_VD: Tensor, new: int) -> Tensor:
-    """Return (K, D) rows drawn from the spread of the known ones, so that none stands out."""
-    noise_KD = torch.randn(new, known_VD.shape[1]).to(known_VD)
-    return known_VD.mean(0) + known_VD.std(0) * noise_KD
+def average_rows(rows_VD: Tensor, new: int) -> Tensor:
+    """Return (K, D) rows drawn from the spread of given ones, so that none stands out."""
+    noise_KD = torch.randn(new, rows_VD.shape[1]).to(rows_VD)
+    return rows_VD.mean(0) + rows_VD.std(0) * noise_KD
 
 
 def add_adapters(language: nn.Module, rank: int) -> None:
@@ -73,8 +73,8 @@ def merge_adapters(language: nn.Module) -> None:
     adapted = [(n, m) for n, m in language.named_modules() if isinstance(m, LoraLayer)]
     for name, layer in adapted:
         layer.merge(safe_merge=True)
-        parent, _, place = name.rpartition(".")
-        setattr(language.get_submodule(parent), place, layer.get_base_layer())
+        parent, _, leaf = name.rpartition(".")
+        setattr(language.get_submodule(parent), leaf, layer.get_base_layer())
 
 
 def is_lora(name: str) -> bool:

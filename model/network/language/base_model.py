@@ -122,7 +122,7 @@ def base_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     _known(folder)
     tokenizer = load_tokenizer(file)
     example = "+01.23"
-    single = sorted({character for place in ALLOWED_CHARACTERS for character in place})
+    single = sorted({character for position in ALLOWED_CHARACTERS for character in position})
     if lacking := [character for character in single if character not in tokenizer.get_vocab()]:
         raise ModelError(
             f"each character of an energy must be one token, {file} has none for "

@@ -132,12 +132,12 @@ def _classes(kind: str) -> tuple[Any, Any]:
     return Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel
 
 
-def _resize(language: Any, known: int, new: int) -> None:
+def _resize(language: Any, vocabulary: int, new: int) -> None:
     """Keep the rows of tokens that the tokenizer knows and add ours, each like an average one."""
-    language.resize_token_embeddings(known + new, mean_resizing=False)
+    language.resize_token_embeddings(vocabulary + new, mean_resizing=False)
     weight_VD = language.get_input_embeddings().weight
     with torch.no_grad():
-        weight_VD[known:] = average_rows(weight_VD[:known], new)
+        weight_VD[vocabulary:] = average_rows(weight_VD[:vocabulary], new)
 
 
 def _ready(language: Any, config: LanguageConfig) -> Any:

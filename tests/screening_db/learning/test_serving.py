@@ -76,7 +76,7 @@ def test_a_promoter_who_expected_another_checkpoint_is_refused(db):
     promote(db, "mini", one, "gate", {}, expected=FIRST)
     with pytest.raises(DatabaseError, match=r"is served by d{12}, not by c{12}.*try again"):
         promote(db, "mini", other, "gate", {}, expected=FIRST)
-    with pytest.raises(DatabaseError, match="not by what it began with"):
+    with pytest.raises(DatabaseError, match="not by its first checkpoint"):
         promote(db, "mini", other, "gate", {}, expected=None)
     assert serving_sha256(db, "mini") == one
 
