@@ -200,7 +200,21 @@ def near_adsorbate(
     tags: ArrayLike,
     radius_ang: float,
 ) -> NDArray[np.int64]:
-    """Return the atoms within ``radius_ang`` of any adsorbate atom or of an image of one."""
+    """Return the atoms within ``radius_ang`` of any adsorbate atom or of an image of one.
+
+    Args:
+        positions: (N, 3) positions in Å.
+        cell: (3, 3) lattice vectors in Å, as rows.
+        pbc: along which vectors the structure repeats.
+        tags: (N,) 2 for adsorbate atoms.
+        radius_ang: radius of the crop in Å.
+
+    Returns:
+        Indices of the atoms, adsorbate included, in ascending order.
+
+    Raises:
+        ModelError: no atom is tagged as adsorbate.
+    """
     positions_N3 = np.ascontiguousarray(positions, dtype=np.float64)
     is_adsorbate_N = np.asarray(tags) == ADSORBATE_TAG
     if not is_adsorbate_N.any():
@@ -244,7 +258,20 @@ def configuration_graph(
     max_neighbors: int,
     crop_ang: float | None = None,
 ) -> Graph:
-    """Return the graph of a configuration, cropped around its adsorbate where a radius is given."""
+    """Return the graph of a configuration, cropped around its adsorbate where a radius is given.
+
+    Args:
+        configuration: text and atoms of one adslab (Å).
+        cutoff_ang: longest edge in Å.
+        max_neighbors: as in :func:`radius_graph`.
+        crop_ang: atoms farther from the adsorbate than this are left out; None keeps all.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ModelError: the structure has no valid cell or positions, or the crop no adsorbate.
+    """
     atoms = configuration
     graph = radius_graph(
         atoms.numbers_N,

@@ -73,6 +73,16 @@ def tuning_job(
 ) -> TuningJob:
     """Return the job, its recipe made definite by the number of labels.
 
+    Args:
+        parent: checkpoint to start from.
+        labels: rows with their parts, energies in eV.
+        folder: where states and the candidate are written.
+        recipe: how to train; ``auto`` values are chosen by the number of labels.
+        device: where networks run (``cpu``, ``cuda``).
+
+    Returns:
+        The job; nothing is written yet.
+
     Raises:
         ModelError: the parent cannot be tuned, or the labels cannot tune it.
     """

@@ -68,7 +68,7 @@ def seen_levels(rows: Sequence[Row]) -> dict[str, SeenLevel]:
         if row.kind in UNRELAXED:
             try:
                 skeleton = _skeleton(row)
-            except ModelError:  # an adsorbate in pieces is none that could be asked for
+            except ModelError:  # no request can name an adsorbate in pieces
                 continue
             by_level.setdefault(row.level, []).append((row, skeleton))
     return {level: _seen_level(found) for level, found in sorted(by_level.items())}
@@ -123,6 +123,13 @@ class Designer:
 
 def load_designer(name_or_path: str | Path, device: str = "cpu") -> Designer:
     """Return the designer of an embedded checkpoint or of a folder.
+
+    Args:
+        name_or_path: name of an embedded checkpoint, or the folder of one.
+        device: where its language model runs (``cpu``, ``cuda``).
+
+    Returns:
+        The designer, ready to sample.
 
     Raises:
         ModelError: there is no such checkpoint, it has no designer, or its files do not fit.

@@ -1,13 +1,13 @@
-"""What may follow in a structure stream, and the structure that a whole stream stands for.
+"""The grammar of structure streams: which tokens may come next, and the structure they write.
 
 Reading and writing under constraint are one thing: a parser that says at each step which tokens
 are well formed, takes one of them, and ends with the structure. A sampler lets the model choose
 among the admitted tokens; ``decode_stream`` gives it the tokens of a stream that is there.
 
-The grammar admits what is well formed and what was asked for: the elements of the slab and, where
-it is named, its stoichiometry; the formula and bond graph of the adsorbate. Of distances it knows
-that a bond is at least 0.5 Å long and how near an atom may come to those of the slab: whether a
-slab is whole, a ring closes, or the adsorbate lies on the surface is the model's.
+The grammar admits streams that are well formed and meet the constraints: the elements of the slab
+and, where it is named, its stoichiometry; the formula and bond graph of the adsorbate. It checks
+two distances: a bond is at least 0.5 Å long, and an atom comes only so near to those of the slab.
+Whether a slab is whole, a ring closes, or the adsorbate lies on the surface is left to the model.
 
 A stoichiometry holds in every block of one formula unit, bottom-up, as it does in all ordered
 alloys of the training sets: a model that need not look ahead does not run out of one element.
@@ -188,14 +188,14 @@ def _slab(
         symbol = (yield elements) if token == SURFACE else token
         u = FRACTION.value((yield FRACTION.tokens))
         v = FRACTION.value((yield FRACTION.tokens))
-        place_3 = yield from read_height(room, symbol, room.plane(u, v), height)
-        height = float(place_3[2])
-        room.add(symbol, place_3)
+        position_3 = yield from read_height(room, symbol, room.plane(u, v), height)
+        height = float(position_3[2])
+        room.add(symbol, position_3)
         sites.append(_Site(symbol, tag, u, v, height))
 
 
 def _is_slab(counts: Counter[str], constraints: StreamConstraints) -> bool:
-    """Return whether the atoms written so far are a slab of the stoichiometry asked for."""
+    """Return whether the atoms written so far make a slab of the stoichiometry given."""
     if not counts or constraints.ratio is None:
         return bool(counts)
     return len({counts[e] / constraints.ratio[e] for e in constraints.ratio}) == 1

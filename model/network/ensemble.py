@@ -30,7 +30,7 @@ from model.weights import load_exactly
 
 Columns = tuple[NDArray[np.float64], NDArray[np.float32]]
 # Edges and tokens of one forward pass. On one CPU core 24,000 was up to a third slower than 8,000:
-# small batches stay in cache. A GPU wants to be filled.
+# small batches stay in cache. A GPU is fast only when it is full.
 BUDGETS = {"cpu": 8_000, "cuda": 400_000}
 ENCODER = "encoder.safetensors"
 MEMBER = "member-{}.safetensors"

@@ -21,7 +21,19 @@ def make_prediction(
     regression_ev: float,
     token_ev: float,
 ) -> Prediction:
-    """Return the prediction of one configuration; ``reason`` says why it is outside, if it is.
+    """Return the prediction of one configuration.
+
+    Args:
+        configuration: the configuration.
+        checkpoint_sha256: hash of the checkpoint that predicts.
+        reason: why the configuration is out of domain, empty where it is inside.
+        energy_ev: relaxed adsorption energy in eV.
+        sigma_ev: one standard deviation of it in eV.
+        regression_ev: answer of the regression head in eV.
+        token_ev: answer of the language head in eV.
+
+    Returns:
+        The prediction.
 
     Raises:
         ModelError: the energy is not a number.

@@ -28,9 +28,17 @@ def fit_modes(
     seed: int,
     from_text: bool,
 ) -> dict[str, Mode]:
-    """Fit what turns answers into energies and sigma, with a graph and from the text alone.
+    """Fit the weights of the heads and sigma, with a graph and from the text alone.
 
-    ``from_text`` says whether the text alone was learnt from.
+    Args:
+        ensemble: trained members.
+        train: rows that they were trained on; only the unrelaxed ones count as near.
+        held_out: rows to fit on, energies in eV.
+        seed: of the reference's choice of rows and of the calibration.
+        from_text: whether the members were also trained on texts without graphs.
+
+    Returns:
+        The modes by name; there is none for graphs where no held-out row has one.
     """
     near = ensemble.reader.read([row.configuration() for row in train if row.kind in UNRELAXED])
     examples = ensemble.reader.read([row.configuration() for row in held_out])

@@ -177,7 +177,17 @@ def end_attempt(
     failure: tuple[str, str] = ("", ""),
     provenance: Provenance | None = None,
 ) -> None:
-    """Record how an attempt ended; ``failure`` is its class and message."""
+    """Record how an attempt ended; one that was never recorded is passed over.
+
+    Args:
+        session: Session of the caller's transaction.
+        key: Item, level and token of the attempt.
+        state: The state it ended in.
+        now: Time of the database in seconds since 1970.
+        failure: Class and message of its failure, empty without one.
+        provenance: What the worker reports, its files and steps (eV, eV/Å); None keeps what was
+            reported before.
+    """
     values: dict[str, object] = {
         "state": state,
         "ended_at": now,

@@ -73,7 +73,12 @@ def end_round(
 ) -> None:
     """End a round with its result; ending it again changes nothing.
 
-    ``stopped`` says why the loop ends here, and is empty where it continues.
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        number: The round's number.
+        numbers: Its costs and errors (eV).
+        stopped: Why the loop ends here, empty where it continues.
 
     Raises:
         DatabaseError: there is no such round.

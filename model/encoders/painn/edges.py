@@ -75,7 +75,7 @@ class Edges:
     direction_DE: Tensor
     # Fresh memory costs a page fault for each 4 kB, more than what is computed there: share it.
     scratch_2EC: Tensor
-    backwards: Backwards | None  # None where no gradient is asked for
+    backwards: Backwards | None  # None where gradients are off
 
     def filters(self, table_RC: Tensor) -> Tensor:
         """Return (E, C), a table's splines at the length of each edge."""

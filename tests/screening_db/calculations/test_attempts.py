@@ -64,7 +64,7 @@ def the_try(db):
     return found
 
 
-def test_a_try_is_recorded_from_its_lease_on(queued):
+def test_an_attempt_is_recorded_from_its_lease_on(queued):
     lease = lease_of(queued)
     found = the_try(queued)
     assert (found.state, found.attempt, found.ended_at) == ("running", 1, None)
@@ -72,7 +72,7 @@ def test_a_try_is_recorded_from_its_lease_on(queued):
     assert found.token == lease.token
 
 
-def test_a_finished_try_tells_all_that_the_worker_told(queued, make):
+def test_a_finished_attempt_keeps_all_that_the_worker_reported(queued, make):
     assert complete(queued, lease_of(queued), make.label("a1"), TOLD)
     found = the_try(queued)
     assert (found.state, found.host, found.engine) == ("converged", "node7", "gpaw")
@@ -85,7 +85,7 @@ def test_a_finished_try_tells_all_that_the_worker_told(queued, make):
     assert gzip.decompress(log.content) == b"line\n" * 100
 
 
-def test_a_failed_try_leaves_the_geometry_to_go_on_from(queued):
+def test_a_failed_attempt_leaves_the_geometry_to_resume_from(queued):
     assert last_geometry(queued, "a1", "emt") is None
     fail(queued, lease_of(queued), "wall_limit", "out of time", TOLD)
     assert the_try(queued).error_class == "wall_limit"

@@ -54,7 +54,7 @@ def test_every_class_is_told_about():
 
 
 @pytest.mark.parametrize("failure", ENDS)
-def test_a_failure_ends_in_its_state_after_its_tries(queued, failure):
+def test_a_failure_ends_in_its_state_after_its_attempts(queued, failure):
     wanted, memory_class = ENDS[failure]
     assert fail_until_the_end(queued, failure) == wanted
     item = row(queued)
@@ -78,7 +78,7 @@ def test_a_worker_that_never_reports_is_killed_five_times(queued):
     assert all(tried.ended_at >= tried.started_at for tried in recorded)
 
 
-def test_an_engine_that_climbed_its_ladder_by_itself_has_had_its_tries(queued):
+def test_an_engine_that_climbed_its_ladder_by_itself_has_used_its_attempts(queued):
     (lease,) = claim(queued, "emt", batch=1, lease_s=60)
     told = Provenance(rungs=("as stated: no", "gentle mixing: no", "smeared start: no"))
     assert fail(queued, lease, "scf_not_converged", "m", told, times=3) == "failed"
@@ -104,7 +104,7 @@ def test_classes_count_by_themselves(queued):
     ("failure", "resumes"),
     [("wall_limit", True), ("ions_not_converged", True), ("scf_not_converged", False)],
 )
-def test_the_next_try_knows_whether_to_go_on(queued, failure, resumes):
+def test_the_next_attempt_resumes_after_some_failures_only(queued, failure, resumes):
     (lease,) = claim(queued, "emt", batch=1, lease_s=60)
     assert not lease.resumes
     fail(queued, lease, failure, "m")
@@ -128,6 +128,6 @@ def test_a_retry_by_a_person_sets_the_counts_back_and_keeps_the_history(queued):
     assert len(attempts_of(queued, "a1", "emt")) == 6
 
 
-def test_more_memory_is_given_only_to_a_try_that_follows():
+def test_more_memory_is_given_only_to_an_attempt_that_follows():
     after = after_failure("out_of_memory", {"out_of_memory": 2}, 2)
     assert (after.state, after.memory_class) == ("failed", 2)

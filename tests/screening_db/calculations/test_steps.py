@@ -49,7 +49,7 @@ def told(lease, number, structure=""):
     return ReportedStep(*lease.key, step(number), structure or f"geometry {number}")
 
 
-def test_the_steps_of_a_running_try_are_seen_in_their_order(queued):
+def test_the_steps_of_a_running_attempt_are_seen_in_their_order(queued):
     lease = lease_of(queued)
     assert record_reported_steps(queued, [told(lease, 1), told(lease, 0)]) == {lease.key}
     record_reported_steps(queued, [told(lease, 2), told(lease, 1)])
@@ -57,7 +57,7 @@ def test_the_steps_of_a_running_try_are_seen_in_their_order(queued):
     assert running_steps(queued) == {("a1", "emt"): step(2)}
 
 
-def test_steps_of_a_try_that_is_not_running_are_left_out(queued, make):
+def test_steps_of_an_attempt_that_is_not_running_are_left_out(queued, make):
     lease = lease_of(queued)
     complete(queued, lease, make.label("a1"))
     assert record_reported_steps(queued, [told(lease, 0)]) == set()
@@ -69,7 +69,7 @@ def test_steps_of_a_try_that_is_not_running_are_left_out(queued, make):
     assert running_steps(queued) == {}
 
 
-def test_all_steps_are_stored_with_the_end_of_the_try(queued, make):
+def test_all_steps_are_stored_with_the_end_of_the_attempt(queued, make):
     lease = lease_of(queued)
     record_reported_steps(queued, [told(lease, 1)])
     complete(queued, lease, make.label("a1"), Provenance(steps=(step(0), step(1), step(2))))
