@@ -45,8 +45,7 @@ from model.network.ensemble import Ensemble, load_members
 from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from model.training.recipes import TuneRecipe
-from tasks.enumeration.bulks import alloy_specs, resolve_bulks
-from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration import SlabSpec, alloy_specs, enumerate_slabs, resolve_bulks
 from tasks.training_data.emt_set import ADSORBATES, METALS, SlabJob, relax_all
 from tasks.training_data.table import read_tables, write_table
 

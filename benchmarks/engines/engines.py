@@ -26,7 +26,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.engines import Engine, EngineError, EngineLocation, engine_for

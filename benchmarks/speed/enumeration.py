@@ -11,11 +11,16 @@ from collections.abc import Callable
 from time import process_time
 from typing import TypeVar
 
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import PlacementSpec, enumerate_placements
-from tasks.enumeration.sites import surface_sites
-from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration import (
+    FormulaSpec,
+    PlacementSpec,
+    SlabSpec,
+    adsorbate,
+    enumerate_placements,
+    enumerate_slabs,
+    resolve_bulks,
+    surface_sites,
+)
 from tasks.prediction.featurise import featurise_all
 
 METALS = ("Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Rh", "Ir", "Al", "Fe", "W", "Ru")

@@ -24,15 +24,15 @@ from flows.config.yaml_model import (
     raise_as_value_error,
 )
 from tasks.acquisition.rank import Window
-from tasks.enumeration.bulks import (
+from tasks.enumeration import (
     BulkSpec,
     FileSpec,
     FormulaSpec,
     MaterialsProjectSpec,
+    PlacementSpec,
+    SlabSpec,
     alloy_specs,
 )
-from tasks.enumeration.placements import PlacementSpec
-from tasks.enumeration.slabs import SlabSpec
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
 MillerIndices = Annotated[list[int], Field(min_length=3, max_length=3)]

@@ -10,13 +10,14 @@ from flows.errors import CampaignError
 from model.contract import Domain
 from tasks.acquisition import PRICE_TABLES, Prices
 from tasks.acquisition.rank import Window
-from tasks.enumeration.adsorbates import (
+from tasks.enumeration import (
     Adsorbate,
+    Bulk,
     adsorbate,
     adsorbate_from_file,
     adsorbate_from_smiles,
+    resolve_bulks,
 )
-from tasks.enumeration.bulks import Bulk, resolve_bulks
 from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level

@@ -39,7 +39,7 @@ from screening_db.database.engine import Database
 from screening_db.learning.stale import model_of_campaign, require_finished, stale_predictions
 from screening_db.queries.campaigns import find_campaign
 from screening_db.tables.screening import CampaignRow
-from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.prediction.predict import ScoredCandidate, StoredSlab, predict_again
 from tasks.structures.identity import content_id

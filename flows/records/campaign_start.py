@@ -23,7 +23,7 @@ from screening_db.records.screening import (
     record_slabs,
 )
 from screening_db.tables.screening import CampaignItemRow, Stage
-from tasks.enumeration.surfaces import BulkSurfaces
+from tasks.enumeration import BulkSurfaces
 
 
 def record_start(db: Database, resolved: ResolvedCampaign) -> None:

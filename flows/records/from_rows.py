@@ -24,8 +24,7 @@ from screening_db.queries.enumeration import (
 from screening_db.tables.screening import CampaignRow, CandidateRow, PredictionRow, SlabRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import Window
-from tasks.enumeration.adsorbates import Adsorbate, adsorbate, adsorbate_from_smiles
-from tasks.enumeration.slabs import Slab
+from tasks.enumeration import Adsorbate, Slab, adsorbate, adsorbate_from_smiles
 from tasks.levels import LevelOfTheory, level, level_from_record, shipped_levels
 from tasks.prediction.predict import StoredCandidate, StoredSlab
 from tasks.structures.formats import structure_from_text

@@ -31,9 +31,7 @@ from screening_db.tables.screening import (
 from screening_db.tables.verification import LabelRow, QueueRow, ReferenceEnergyRow, ReferenceKind
 from tasks.acquisition.rank import RankedPair
 from tasks.acquisition.triage import Selection
-from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.bulks import Bulk
-from tasks.enumeration.slabs import Slab
+from tasks.enumeration import Adsorbate, Bulk, Slab
 from tasks.errors import Refusal
 from tasks.levels import LevelOfTheory
 from tasks.prediction.featurise import configuration_text, site_label

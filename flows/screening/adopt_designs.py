@@ -42,8 +42,7 @@ from screening_db.tables.screening import (
     Stage,
 )
 from tasks.design.generate import Design, DesignedAdslab
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.slabs import Slab
+from tasks.enumeration import Slab, adsorbate
 from tasks.prediction.featurise import site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.formats import structure_text

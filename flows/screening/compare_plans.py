@@ -16,7 +16,7 @@ from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import find_campaign, stored_contents
-from tasks.enumeration.surfaces import BulkSurfaces
+from tasks.enumeration import BulkSurfaces
 from tasks.reports.plan import (
     CampaignContents,
     compare_plans,

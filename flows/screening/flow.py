@@ -28,7 +28,7 @@ from flows.screening.surfaces import SlabRequest, cut_bulk
 from flows.screening.triage import ExpectedCounts, finish_campaign
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
-from tasks.enumeration.surfaces import BulkSurfaces
+from tasks.enumeration import BulkSurfaces
 
 logger = logging.getLogger(__name__)
 

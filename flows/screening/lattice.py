@@ -12,7 +12,7 @@ from flows.display.plans import show_lattice_constants
 from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
-from tasks.enumeration.bulks import Bulk, resolve_bulks
+from tasks.enumeration import Bulk, resolve_bulks
 from tasks.errors import Refusal, UserError
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level

@@ -26,10 +26,7 @@ from screening_db.database.engine import Database
 from screening_db.queries.enumeration import predictions_of_pairs
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_chunk, record_predictions, store_structures
-from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.placements import PlacementSpec
-from tasks.enumeration.slabs import Slab
-from tasks.enumeration.surfaces import CountedSlab
+from tasks.enumeration import Adsorbate, CountedSlab, PlacementSpec, Slab
 from tasks.prediction.predict import ScoredCandidate, SlabScores, score_slabs
 from tasks.structures.identity import content_id, pair_id
 

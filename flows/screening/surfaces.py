@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 from flows.config.resolve import ResolvedCampaign
-from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.bulks import Bulk
-from tasks.enumeration.placements import PlacementSpec
-from tasks.enumeration.slabs import SlabSpec
-from tasks.enumeration.surfaces import BulkSurfaces, enumerate_surfaces
+from tasks.enumeration import (
+    Adsorbate,
+    Bulk,
+    BulkSurfaces,
+    PlacementSpec,
+    SlabSpec,
+    enumerate_surfaces,
+)
 from tasks.verification.engines import computable_elements
 
 

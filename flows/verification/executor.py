@@ -7,7 +7,7 @@ from typing import Protocol
 from flows.errors import CampaignError
 from screening_db.calculations.attempts import Provenance, StoredGeometry
 from screening_db.queue.lease import Lease
-from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration import Adsorbate
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import EngineLocations, FailureKind
 from tasks.verification.inputs.resources import Resources

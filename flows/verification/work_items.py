@@ -13,7 +13,7 @@ from screening_db.queries.labels import labels_by_candidate, reference_energies
 from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
 from screening_db.tables.screening import CandidateRow
-from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures.formats import structure_from_text, structure_text

@@ -18,8 +18,7 @@ from model.generation.stream_sampler import SampledStream, Sampling
 from model.generation.structure_stream import Structure
 from tasks.design.checks import Cause, DesignVerdict, check_design
 from tasks.design.request import DesignRequest
-from tasks.enumeration.lattice_planes import Miller
-from tasks.enumeration.placements import Adslab
+from tasks.enumeration import Adslab, Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.formats import cif_text

@@ -17,7 +17,8 @@ from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_grammar import MOST_SLAB_ATOMS, StreamConstraints
 from tasks.design.checks import DesignLimits, DesignRequirements
-from tasks.enumeration.adsorbates import ALIASES, adsorbate, adsorbate_names
+from tasks.enumeration import adsorbate, adsorbate_names
+from tasks.enumeration.adsorbates import ALIASES
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 

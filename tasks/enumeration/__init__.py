@@ -1,1 +1,73 @@
-"""Bulks to slabs, slabs to sites, sites and adsorbates to placements."""
+"""Every surface of a bulk and every placement of an adsorbate on it.
+
+Bulks are cut into slabs, slabs offer sites, and adsorbates are placed on these: each step is a
+module, and what other packages need of them is imported from here.
+"""
+
+from tasks.enumeration.adsorbates import (
+    Adsorbate,
+    adsorbate,
+    adsorbate_from_file,
+    adsorbate_from_smiles,
+    adsorbate_names,
+    species_name,
+)
+from tasks.enumeration.bulks import (
+    Bulk,
+    BulkSpec,
+    FileSpec,
+    FormulaSpec,
+    MaterialsProjectSpec,
+    alloy_specs,
+    resolve_bulks,
+)
+from tasks.enumeration.docking import Placement
+from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration.placements import (
+    Adslab,
+    PlacedAdslab,
+    PlacementSpec,
+    adslab_from_recipe,
+    adslab_recipe,
+    count_placements,
+    enumerate_placements,
+    place_adsorbate,
+)
+from tasks.enumeration.sites import Site, SurfaceSites, surface_sites
+from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration.surfaces import BulkSurfaces, CountedSlab, enumerate_surfaces
+
+__all__ = [
+    "Adslab",
+    "Adsorbate",
+    "Bulk",
+    "BulkSpec",
+    "BulkSurfaces",
+    "CountedSlab",
+    "FileSpec",
+    "FormulaSpec",
+    "MaterialsProjectSpec",
+    "Miller",
+    "PlacedAdslab",
+    "Placement",
+    "PlacementSpec",
+    "Site",
+    "Slab",
+    "SlabSpec",
+    "SurfaceSites",
+    "adslab_from_recipe",
+    "adslab_recipe",
+    "adsorbate",
+    "adsorbate_from_file",
+    "adsorbate_from_smiles",
+    "adsorbate_names",
+    "alloy_specs",
+    "count_placements",
+    "enumerate_placements",
+    "enumerate_slabs",
+    "enumerate_surfaces",
+    "place_adsorbate",
+    "resolve_bulks",
+    "species_name",
+    "surface_sites",
+]

@@ -24,28 +24,11 @@ from tasks.enumeration.sites import (
     SiteKind,
     SurfaceSites,
     landscape,
-    surface_sites,
 )
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from
 from tasks.structures.orientation import axis_fold
-
-__all__ = [
-    "Adslab",
-    "PlacedAdslab",
-    "Placement",
-    "PlacementSpec",
-    "Site",
-    "SurfaceSites",
-    "adslab_from_recipe",
-    "adslab_recipe",
-    "count_placements",
-    "enumerate_placements",
-    "place_adsorbate",
-    "surface_sites",
-]
-
 
 _SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above rounding
 

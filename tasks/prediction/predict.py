@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 
 from model.contract import Configuration, Prediction, Predictor
 from model.text.configuration_text import parse_text
-from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.placements import (
+from tasks.enumeration import (
+    Adsorbate,
     PlacedAdslab,
     PlacementSpec,
+    Slab,
     adslab_from_recipe,
     adslab_recipe,
     enumerate_placements,
     surface_sites,
 )
-from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.prediction.featurise import featurise, featurise_all, site_label
 from tasks.structures.formats import structure_from_text, structure_text

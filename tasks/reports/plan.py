@@ -7,10 +7,14 @@ gone and unchanged. A placement that is refused counts like any other.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.placements import PlacementSpec, enumerate_placements, surface_sites
-from tasks.enumeration.slabs import Slab
-from tasks.enumeration.surfaces import BulkSurfaces
+from tasks.enumeration import (
+    Adsorbate,
+    BulkSurfaces,
+    PlacementSpec,
+    Slab,
+    enumerate_placements,
+    surface_sites,
+)
 from tasks.errors import Refusal
 from tasks.structures.identity import pair_id
 

@@ -20,7 +20,7 @@ from ase import Atoms
 
 from model.data.rows import TABLE_SCHEMA
 from model.text.configuration_text import parse_text
-from tasks.enumeration.adsorbates import species_name
+from tasks.enumeration import species_name
 from tasks.errors import Refusal, UserError
 from tasks.structures.standard_frame import (
     bulk_formula,

@@ -21,12 +21,23 @@ import numpy as np
 import pyarrow as pa
 
 from model.data.rows import TABLE_SCHEMA
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import Bulk, BulkSpec, FormulaSpec, alloy_specs, resolve_bulks
-from tasks.enumeration.lattice_planes import Miller
-from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
-from tasks.enumeration.sites import SurfaceSites, surface_sites
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration import (
+    Bulk,
+    BulkSpec,
+    FormulaSpec,
+    Miller,
+    PlacedAdslab,
+    PlacementSpec,
+    Slab,
+    SlabSpec,
+    SurfaceSites,
+    adsorbate,
+    alloy_specs,
+    enumerate_placements,
+    enumerate_slabs,
+    resolve_bulks,
+    surface_sites,
+)
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.identity import seed_from

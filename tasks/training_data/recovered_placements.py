@@ -17,11 +17,19 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from tasks.enumeration.adsorbates import Adsorbate, adsorbate
-from tasks.enumeration.docking import Placement, aim_point
-from tasks.enumeration.placements import place_adsorbate, refusal_reason
-from tasks.enumeration.sites import Site, SurfaceSites, in_plane_symmetry, surface_sites, to_cell
-from tasks.enumeration.slabs import Slab
+from tasks.enumeration import (
+    Adsorbate,
+    Placement,
+    Site,
+    Slab,
+    SurfaceSites,
+    adsorbate,
+    place_adsorbate,
+    surface_sites,
+)
+from tasks.enumeration.docking import aim_point
+from tasks.enumeration.placements import refusal_reason
+from tasks.enumeration.sites import in_plane_symmetry, to_cell
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
 from tasks.structures.orientation import molecule_bonds

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.io import iread
 from pymatgen.core.composition import Composition
 
-from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration import Miller
 from tasks.errors import UserError
 
 Form = Literal["initial", "relaxed", "clean", "text"]

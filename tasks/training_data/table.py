@@ -18,7 +18,7 @@ from ase import Atoms
 
 from model.data.rows import TABLE_SCHEMA
 from model.text.configuration_text import ConfigurationText
-from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration import Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 

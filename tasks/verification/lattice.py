@@ -18,7 +18,8 @@ from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
 from ase.io import read, write
 
-from tasks.enumeration.bulks import CONVENTIONAL, Bulk, primitive_cell
+from tasks.enumeration import Bulk
+from tasks.enumeration.bulks import CONVENTIONAL, primitive_cell
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines import Engine

@@ -22,7 +22,7 @@ from screening_db.queue.enqueue import enqueue
 from screening_db.records.screening import record_chunk
 from support import stored_rows as make
 from support.paths import REPOSITORY
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, read_level
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import candidate_ids, pair_id, slab_id

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 
-from tasks.enumeration.adsorbates import Adsorbate
+from tasks.enumeration import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import Energy, LevelOfTheory, adsorption_energy
 from tasks.structures.formulas import formula_counts

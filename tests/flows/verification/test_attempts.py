@@ -54,7 +54,7 @@ from screening_db.tables.screening import (
     SlabRow,
 )
 from screening_db.tables.verification import QueueRow
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import candidate_ids, slab_id

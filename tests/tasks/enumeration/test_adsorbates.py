@@ -10,15 +10,14 @@ from ase.data import covalent_radii
 from ase.io import write
 from pymatgen.core.composition import Composition
 
-from tasks.enumeration.adsorbates import (
-    ALIASES,
+from tasks.enumeration import (
     Adsorbate,
     adsorbate,
-    adsorbate_from_atoms,
     adsorbate_from_file,
     adsorbate_from_smiles,
     adsorbate_names,
 )
+from tasks.enumeration.adsorbates import ALIASES, adsorbate_from_atoms
 from tasks.errors import UserError
 from tasks.structures.orientation import axis_fold, is_connected, molecule_bonds
 

@@ -9,7 +9,7 @@ from ase.build import bulk as ase_bulk
 from ase.build import fcc111
 from ase.io import write
 
-from tasks.enumeration.bulks import (
+from tasks.enumeration import (
     Bulk,
     BulkSpec,
     FileSpec,

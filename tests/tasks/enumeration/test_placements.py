@@ -9,22 +9,29 @@ import pytest
 from ase import Atoms
 from ase.data import covalent_radii
 
-from tasks.enumeration.adsorbates import adsorbate, adsorbate_from_atoms
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.docking import refusal_reasons
-from tasks.enumeration.placements import (
+from tasks.enumeration import (
+    FormulaSpec,
     PlacedAdslab,
     Placement,
     PlacementSpec,
+    Site,
+    Slab,
+    SlabSpec,
+    SurfaceSites,
     adslab_from_recipe,
     adslab_recipe,
+    adsorbate,
     count_placements,
     enumerate_placements,
+    enumerate_slabs,
     place_adsorbate,
-    refusal_reason,
+    resolve_bulks,
+    surface_sites,
 )
-from tasks.enumeration.sites import Site, SurfaceSites, landscape, surface_sites
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration.adsorbates import adsorbate_from_atoms
+from tasks.enumeration.docking import refusal_reasons
+from tasks.enumeration.placements import refusal_reason
+from tasks.enumeration.sites import landscape
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 

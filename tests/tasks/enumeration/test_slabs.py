@@ -9,14 +9,14 @@ from ase.spacegroup import crystal as spacegroup_crystal
 from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from tasks.enumeration.bulks import Bulk, FormulaSpec, bulk_from_atoms, resolve_bulks
+from tasks.enumeration import Bulk, FormulaSpec, Slab, SlabSpec, enumerate_slabs, resolve_bulks
+from tasks.enumeration.bulks import bulk_from_atoms
 from tasks.enumeration.lattice_planes import (
     distinct_millers,
     find_symmetry,
     plane_basis,
     primitive_miller,
 )
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 

@@ -1,8 +1,11 @@
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import PlacementSpec
-from tasks.enumeration.slabs import SlabSpec
-from tasks.enumeration.surfaces import enumerate_surfaces
+from tasks.enumeration import (
+    FormulaSpec,
+    PlacementSpec,
+    SlabSpec,
+    adsorbate,
+    enumerate_surfaces,
+    resolve_bulks,
+)
 
 SLABS = SlabSpec(min_thickness_ang=4.0, min_in_plane_ang=4.0, vacuum_ang=10.0)
 

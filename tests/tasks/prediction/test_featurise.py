@@ -6,11 +6,19 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
 from model.text.configuration_text import parse_text
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
-from tasks.enumeration.sites import SurfaceSites, surface_sites
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration import (
+    FormulaSpec,
+    PlacedAdslab,
+    PlacementSpec,
+    Slab,
+    SlabSpec,
+    SurfaceSites,
+    adsorbate,
+    enumerate_placements,
+    enumerate_slabs,
+    resolve_bulks,
+    surface_sites,
+)
 from tasks.errors import UserError
 from tasks.prediction.featurise import (
     SiteMismatchError,

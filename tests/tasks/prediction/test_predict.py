@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 
 from model.contract import Configuration, Domain, Prediction
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import PlacementSpec
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration import (
+    FormulaSpec,
+    PlacementSpec,
+    Slab,
+    SlabSpec,
+    adsorbate,
+    enumerate_slabs,
+    resolve_bulks,
+)
 from tasks.prediction.predict import SlabScores, score_slabs
 
 Disturb = Callable[[list[Prediction]], list[Prediction]]

@@ -1,15 +1,18 @@
 import pytest
 
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import Bulk, FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import (
+from tasks.enumeration import (
+    Bulk,
+    FormulaSpec,
     PlacementSpec,
+    SlabSpec,
+    adsorbate,
     count_placements,
     enumerate_placements,
+    enumerate_slabs,
+    enumerate_surfaces,
+    resolve_bulks,
     surface_sites,
 )
-from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
-from tasks.enumeration.surfaces import enumerate_surfaces
 from tasks.reports.plan import (
     START_S,
     CampaignContents,

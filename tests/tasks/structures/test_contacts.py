@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, fcc211
 from ase.neighborlist import NeighborList, natural_cutoffs
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.structures.contacts import bonds, coordination, cutoffs, find_adsorbate, neighbours
 

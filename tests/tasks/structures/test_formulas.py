@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tasks.enumeration.adsorbates import adsorbate, adsorbate_names, species_name
+from tasks.enumeration import adsorbate, adsorbate_names, species_name
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts, structural_formula
 

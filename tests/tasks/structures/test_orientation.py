@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tasks.enumeration.adsorbates import adsorbate, adsorbate_names
+from tasks.enumeration import adsorbate, adsorbate_names
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds
 
 

@@ -11,11 +11,18 @@ from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_label_pa
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
 from screening_db.learning.labels import LabelSet, RefusedLabel, TrainingLabel
-from tasks.enumeration.adsorbates import adsorbate
-from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
-from tasks.enumeration.placements import PlacedAdslab, PlacementSpec, enumerate_placements
-from tasks.enumeration.sites import surface_sites
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration import (
+    FormulaSpec,
+    PlacedAdslab,
+    PlacementSpec,
+    Slab,
+    SlabSpec,
+    adsorbate,
+    enumerate_placements,
+    enumerate_slabs,
+    resolve_bulks,
+    surface_sites,
+)
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text, featurise
 from tasks.structures.formats import structure_text

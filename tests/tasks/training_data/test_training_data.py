@@ -10,7 +10,7 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from model.data.rows import TABLE_SCHEMA
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.errors import Refusal, UserError
 from tasks.structures.standard_frame import bulk_formula, standard_frame
 from tasks.training_data import emt_set

@@ -10,8 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
-from tasks.enumeration.bulks import Bulk, FileSpec, FormulaSpec, resolve_bulks
-from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+from tasks.enumeration import Bulk, FileSpec, FormulaSpec, SlabSpec, enumerate_slabs, resolve_bulks
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.levels.calculation import KPoints, Spin

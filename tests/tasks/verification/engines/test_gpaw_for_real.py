@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
 from tasks.verification.engines import engine_for

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Potentials

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 from ase.constraints import FixAtoms
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.structures.identity import candidate_ids, require_stored_ids, slab_id

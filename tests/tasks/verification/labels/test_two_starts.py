@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from tasks.enumeration.adsorbates import adsorbate
+from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level, read_level
 from tasks.verification.engines import CalculationJob, EngineError, EngineLocation, FailureKind
