@@ -7,7 +7,7 @@ alone from the model, which the contract of the packages says by name.
 
 
 class SabatierError(Exception):
-    """What a user can mend: the rule, the value and the way out in one line, exit status 2."""
+    """An error that a user can mend: rule, value and way out in one line, exit status 2."""
 
 
 class ModelError(SabatierError):

@@ -1,4 +1,4 @@
-"""Rows inside a checkpoint: the hold-out that it is judged by, and a replay of what it learnt.
+"""Rows inside a checkpoint: the hold-out that it is judged by, and a replay of its training rows.
 
 ``hold-out.parquet``  rows that no member learnt from and none of its descendants ever may; their
                       part says whether sigma is fitted on them or candidates are judged by them.
@@ -49,7 +49,7 @@ def read_hold_out(checkpoint: Checkpoint) -> list[Row]:
 
 
 def read_replay(checkpoint: Checkpoint) -> list[Row]:
-    """Return the rows that a checkpoint keeps of what it learnt from.
+    """Return the training rows that a checkpoint keeps for replay.
 
     Raises:
         ModelError: the checkpoint has none.

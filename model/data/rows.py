@@ -74,7 +74,7 @@ class Row:
     part: str = ""
 
     def configuration(self) -> Configuration:
-        """Return what a predictor reads of this row."""
+        """Return the row as a predictor reads it, without its energy."""
         return Configuration(
             candidate_id=self.uid,
             level=self.level,

@@ -26,7 +26,7 @@ from model.errors import ModelError
 
 @dataclass(frozen=True)
 class FairchemConfig:
-    """Which checkpoint, and as what its structures are read.
+    """The checkpoint, and the settings that its structures are read with.
 
     ``task`` is the data set whose embedding a multi-task model adds: adslabs are ``oc20``.
     ``max_radius`` must be the checkpoint's own.
@@ -132,7 +132,7 @@ def _check_backbone(backbone: Any, config: FairchemConfig) -> None:
 
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """Undo the seeding that loading brings: what is drawn afterwards is not fairchem's matter."""
+    """Undo the seeding that loading brings: later draws must not depend on it."""
     # fairchem seeds the global generators, so it is those that are kept
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():

@@ -29,7 +29,7 @@ OLDEST_KIND = "equiformer_v2"  # checkpoints written before there was a choice n
 
 
 class Encoder(Protocol):
-    """What the model asks of a graph encoder, whichever it is.
+    """The interface that the model requires of every graph encoder.
 
     A graph may hold systems without atoms, and no atom or no edge at all.
     """
@@ -38,7 +38,7 @@ class Encoder(Protocol):
 
     @property
     def elements(self) -> nn.Embedding:
-        """What each atomic number starts from."""
+        """The embedding of each atomic number."""
 
     def invariants(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:
         """Return (N, C) invariants; the condition is added to the scalars before any layer."""

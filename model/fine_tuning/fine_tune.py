@@ -99,7 +99,7 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
 
 
 def _train_quietly(job: TuningJob, member: int) -> None:
-    """Train a member for what it leaves on disk: networks do not travel between processes."""
+    """Train a member and leave it on disk: networks do not travel between processes."""
     fine_tune_member(job, member)
 
 

@@ -100,7 +100,7 @@ def tuning_job(
 
 
 def require_same(job: TuningJob) -> None:
-    """Note in the folder what the job is, and refuse it where an earlier run noted another.
+    """Record the job in its folder, and refuse it where an earlier run recorded another.
 
     Raises:
         ModelError: parent, labels, recipe or device differ.
@@ -138,7 +138,7 @@ def _require_answered(job: TuningJob) -> None:
 
 
 def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
-    """Refuse labels that would teach what a candidate is later judged by."""
+    """Refuse labels to learn from that are rows of the hold-out, by which candidates are judged."""
     pairs = {row.pair for row in held_out}
     alike: dict[tuple[str, str], list[Row]] = {}
     for row in held_out:

@@ -37,7 +37,7 @@ FORGET_EV = 0.003  # growth of an error that counts as none, however small the e
 
 
 class TuneStage(JointStage):
-    """Energies of new and old labels, with all but what the method frees as it was."""
+    """Energies of new and old labels; only the parts that the method frees are trained."""
 
     name = "tune"
     recipe: TuneRecipe

@@ -40,7 +40,7 @@ _LANGUAGE = (
 
 @dataclass(frozen=True)
 class SeenAdsorbate:
-    """What training rows of one level held under one adsorbate's name.
+    """The structures that training rows of one level have under one adsorbate's name.
 
     A name that is a formula may stand for several isomers: bond graphs as ``Skeleton.to_text``.
     """
@@ -53,7 +53,7 @@ class SeenAdsorbate:
 
 @dataclass(frozen=True)
 class SeenLevel:
-    """What the designer was trained on at one level of theory."""
+    """The elements and adsorbates of the designer's training rows at one level of theory."""
 
     lowest_ev: float
     highest_ev: float
@@ -105,7 +105,7 @@ def _seen_adsorbate(found: Sequence[tuple[Row, Skeleton]]) -> SeenAdsorbate:
 
 
 def designer_settings(language: Qwen2Config, levels: Mapping[str, SeenLevel]) -> dict[str, Any]:
-    """Return what a checkpoint's settings hold under ``designer``, as plain JSON values."""
+    """Return the section ``designer`` of a checkpoint's settings, as plain JSON values."""
     return {
         "language": {name: getattr(language, name) for name in _LANGUAGE},
         "levels": {level: asdict(seen) for level, seen in levels.items()},
@@ -114,7 +114,7 @@ def designer_settings(language: Qwen2Config, levels: Mapping[str, SeenLevel]) ->
 
 @dataclass(frozen=True)
 class Designer:
-    """Writes structure streams; knows what it was trained on."""
+    """Writes structure streams; holds the levels and adsorbates of its training rows."""
 
     checkpoint_sha256: str
     levels: dict[str, SeenLevel]

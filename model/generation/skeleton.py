@@ -208,7 +208,7 @@ def _ranked(keys: Sequence[tuple[object, ...]]) -> list[int]:
 
 
 class SkeletonMatch:
-    """Which atoms of the given graphs the atoms written so far may be.
+    """The ways in which the atoms written so far fit onto the given graphs.
 
     A graph stays possible while the written part is an induced, connected part of it, so
     that it can always be completed.
@@ -225,7 +225,7 @@ class SkeletonMatch:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether what is written is all of a given graph."""
+        """Return whether the atoms written so far are a whole graph."""
         return any(len(m) == len(self._skeletons[s].atoms) for s, m in self._maps)
 
     def next_atoms(self) -> list[tuple[tuple[str, int, int], frozenset[int]]]:

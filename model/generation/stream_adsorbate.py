@@ -243,7 +243,7 @@ def _first(adsorbed: StreamAdsorbate, symbol: str) -> Generator[Tokens, str, int
 def _links(
     written: _WrittenAtoms, label: tuple[str, int, int]
 ) -> Generator[Tokens, str, tuple[list[int], str]]:
-    """Read what the next heavy atom is bonded to, its source first, and the bond length's token."""
+    """Read the neighbours of the next heavy atom, its source first, and the bond length's token."""
     index = len(written.labels)
     reach = [a for a in written.sources(label) if index - a <= BACK.count]
     token = yield tuple(BACK.token(index - a) for a in reach)

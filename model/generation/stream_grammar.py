@@ -60,7 +60,7 @@ _NOT_ZERO = tuple(token for token in REPEAT.tokens if REPEAT.value(token) != 0)
 
 @dataclass(frozen=True)
 class StreamConstraints:
-    """What a stream may hold; the default admits every well-formed one.
+    """The constraints on a stream; the default admits every well-formed one.
 
     ``slab`` are the elements of the slab; ``ratio`` their counts in the bulk's formula, None where
     any will do; ``adsorbates`` the bond graphs of which one is written. Where ``nearest`` is not 0,

@@ -47,7 +47,7 @@ class Example:
 
     @property
     def token_ids(self) -> list[int]:
-        """Return what the language model reads."""
+        """Return the input of the language model."""
         return self.graph_tokens + self.text_tokens
 
     def with_text_tokens(self, text_tokens: list[int]) -> "Example":

@@ -1,4 +1,4 @@
-"""What fixes the shape of a QE-Catalytic network and of what it reads."""
+"""The settings that fix the shape of a QE-Catalytic network and of its inputs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field

@@ -48,7 +48,7 @@ class LevelScale(nn.Module):
         return self.offset_L[batch.level_B] + atoms_B
 
     def adsorbate_offset(self, batch: "Batch") -> Tensor:
-        """Return (B,) what the adsorbate's name adds to its composition, standardised.
+        """Return (B,) the standardised offsets of the adsorbates' names, beside their composition.
 
         Who has only the text needs it; a graph shows the isomer, and learns worse from labels
         that their own mean was taken from.
@@ -93,9 +93,9 @@ class FittedScale:
 def fit_scale(
     counts_RZ: NDArray[np.float64], adsorbate_R: Sequence[int], energy_R: NDArray[np.float64]
 ) -> FittedScale:
-    """Return what composition explains (ridge 1) and the spread of the rest.
+    """Fit the energies linearly to the composition (ridge 1), and the spread of the residuals.
 
-    An adsorbate's offset is the mean of the rest, shrunk to nothing where it has few labels.
+    An adsorbate's offset is the mean of its residuals, shrunk to 0 where it has few labels.
     """
     centre_Z, mean = counts_RZ.mean(axis=0), energy_R.mean()
     centred_RZ = counts_RZ - centre_Z
@@ -113,5 +113,5 @@ def fit_scale(
 
 
 def shrunk_mean(residual_R: NDArray[np.float64]) -> float:
-    """Return the mean of what composition leaves, pulled to 0 where labels are few."""
+    """Return the mean of residuals in eV, pulled to 0 where there are few."""
     return float(residual_R.sum() / (len(residual_R) + _SHRINK))

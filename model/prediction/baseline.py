@@ -90,7 +90,7 @@ class BaselinePredictor:
         return [answer for answer in answers if answer is not None]
 
     def _view(self, configuration: Configuration) -> str:
-        """Return what is read: the slab where there is one and the level was trained on slabs."""
+        """Return the view to read: the slab if there is one and the level was trained on slabs."""
         has_slab = len(configuration.numbers_N) > 0 and (configuration.level, SLAB) in self.models
         return SLAB if has_slab else TEXT
 

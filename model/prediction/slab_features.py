@@ -1,4 +1,4 @@
-"""Numbers for gradient boosting from a slab itself: what its layers are made of, and its lattice.
+"""Numbers for gradient boosting from a slab itself: the elements of its layers, its lattice.
 
 The top layer are the atoms of tag 1; the second layer as many of the highest others.
 

@@ -79,7 +79,7 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list
 
 
 def model_text(level: str, text: str) -> str:
-    """Return what the language model reads after the graph: level, configuration text, question."""
+    """Return the text that follows the graph: level, configuration text, question."""
     return f"{level}{SEPARATOR}{text}{ANSWER}"
 
 

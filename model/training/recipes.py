@@ -8,7 +8,7 @@ from model.training.loss import COMBINATIONS
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all stages share: AdamW, warm-up and cosine, clipping, a moving average of weights."""
+    """Settings of all stages: AdamW, warm-up and cosine, clipping, a moving average of weights."""
 
     seed: int = 1
     epochs: int = 60

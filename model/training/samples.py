@@ -24,7 +24,7 @@ class Sample:
 
 
 class SampleObjective:
-    """What stages that learn from labelled structures share."""
+    """The shared part of stages that learn from labelled structures."""
 
     def __init__(
         self,

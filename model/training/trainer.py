@@ -31,14 +31,14 @@ Report = Callable[[str], None]  # gets a line of JSON for each epoch
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """What a look at the held-out rows says: one score, lower is better, and its parts."""
+    """The result of an evaluation on held-out rows: one score, lower is better, and its parts."""
 
     score: float
     parts: dict[str, float] = field(default_factory=dict)
 
 
 class Objective(Protocol):
-    """What one stage teaches, and from what."""
+    """The samples and the loss of one stage."""
 
     name: str
 

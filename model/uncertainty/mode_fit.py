@@ -77,7 +77,7 @@ def fit_mode(
 
 
 def save_mode(mode: Mode, name: str, folder: Path) -> dict[str, Any]:
-    """Write the reference beside the weights and return what the settings keep."""
+    """Write the reference beside the weights and return the values for the settings."""
     save_file(mode.reference.arrays(), folder / f"reference-{name}.safetensors")
     return {
         "regression_share": mode.regression_share,

@@ -20,7 +20,7 @@ DEPENDENCY_FAILED = "need_failed"
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a failure of one class may happen, and what the next attempt does differently.
+    """How often a failure of one class may happen, and the changes for the next attempt.
 
     ``attempts`` counts the first one: with 1 there is no second. ``resumes`` lets the next one
     start from the last geometry, ``larger_memory`` gives it to the next larger memory class.
@@ -64,7 +64,7 @@ def retry_rule(failure: str) -> RetryRule:
 def after_failure(
     failure: str, failures: Mapping[str, int], memory_class: int, times: int = 1
 ) -> AfterFailure:
-    """Return what a failure means to an item that has ``failures`` behind it.
+    """Return the state of an item after a failure, given its earlier ``failures`` by class.
 
     ``times`` is how often it happened before it was reported: an engine may climb its ladder
     against electrons that do not converge by itself.

@@ -186,7 +186,7 @@ def _append(
 def _previous(
     session: Session, model: str, sha256: str, now: str | None, expected: str | None
 ) -> str | None:
-    """Return what a promotion replaces; refuse where it is not what its promoter expected."""
+    """Return the checkpoint that a promotion replaces; it must be the one that was expected."""
     if now is not None:
         if now != expected:
             raise _moved(model, expected, now)

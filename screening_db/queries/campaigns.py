@@ -1,4 +1,4 @@
-"""Read campaigns: their rows, their funnels, and what a stored campaign holds."""
+"""Read campaigns: their rows, their funnels, and their contents."""
 
 from dataclasses import dataclass
 
@@ -89,7 +89,7 @@ def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
 def stored_contents(
     db: Database, campaign: str, *, level: str, checkpoint_sha256: str
 ) -> StoredContents:
-    """Return what a stored campaign holds, and which of it a checkpoint has processed."""
+    """Return the contents of a stored campaign, and which of them a checkpoint has processed."""
     with db.read() as session:
         bulks = select(BulkRow.id, BulkRow.formula).join(
             CampaignItemRow, CampaignItemRow.item_id == BulkRow.id

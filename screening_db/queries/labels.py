@@ -1,4 +1,4 @@
-"""Read labels, reference energies, and what was attempted at the level of labels."""
+"""Read labels, reference energies, and attempted calculations at the level of labels."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _QUEUE_VIEW = table(
 
 @dataclass(frozen=True)
 class LabelledPrediction:
-    """A verified energy beside what the campaign's checkpoint predicted."""
+    """A verified energy beside the prediction of the campaign's checkpoint."""
 
     candidate_id: str
     bulk: str

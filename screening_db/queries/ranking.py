@@ -1,4 +1,4 @@
-"""Read what a campaign has ranked, and the placements that a ranking is made of."""
+"""Read the ranking of a campaign, and the placements that it is made of."""
 
 from dataclasses import dataclass
 

@@ -111,7 +111,7 @@ def resolve_waiting(session: Session, level: str) -> None:
 
 
 def delete_dependencies(session: Session, level: str, adslabs: Sequence[str]) -> None:
-    """Forget what adslabs need, and then what nobody needs any more and nobody has begun."""
+    """Delete the dependencies of adslabs, then items not begun that no adslab needs any more."""
     for ids in batches(adslabs):
         session.execute(
             delete(QueueDependencyRow).where(

@@ -67,7 +67,7 @@ def forget_campaign(db: Database, campaign: str) -> None:
 
 
 def _withdraw_all(session: Session, campaign: str) -> None:
-    """Take back every calculation of adslabs that waits, also what a person holds."""
+    """Take back every waiting calculation of adslabs, also those that a person holds."""
     queued = select(QueueRow.item, QueueRow.level).where(
         QueueRow.campaign == campaign,
         QueueRow.kind == "adslab",

@@ -215,7 +215,7 @@ def _contenders(campaign: str) -> tuple[ColumnElement[bool] | InstrumentedAttrib
 
 
 def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
-    """Select what a checkpoint predicted of the item of the query around it."""
+    """Select a checkpoint's prediction of the item of the outer query."""
     return (
         select(PredictionRow.candidate_id)
         .where(

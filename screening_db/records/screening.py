@@ -145,7 +145,7 @@ def record_chunk(
 
 
 def record_predictions(db: Database, predictions: Sequence[PredictionRow]) -> None:
-    """Store what another checkpoint predicts of candidates that are there."""
+    """Store another checkpoint's predictions of candidates that are stored already."""
     with db.write() as session:
         upsert(session, predictions, overwrite=True)
 

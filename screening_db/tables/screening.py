@@ -92,7 +92,7 @@ class LevelOfTheoryRow(Base):
 
 
 class CheckpointRow(Base):
-    """A model's weights, by the hash of what they are."""
+    """A model's weights, by their hash."""
 
     __tablename__ = "checkpoint"
 

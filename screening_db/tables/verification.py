@@ -193,7 +193,7 @@ class CalculationFileRow(Base):
 
 
 class LabelRow(Base):
-    """A verified energy at a level of theory, with what the checks said about it."""
+    """A verified energy at a level of theory, with the findings of the checks."""
 
     __tablename__ = "label"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What is computed once for each edge and read by every layer.
+"""The values of each edge that are computed once and read by every layer.
 
 Shapes  E edges, G Gaussians, K coefficients, R those with |m| <= mmax (order-first), Z elements,
         X edge channels.
@@ -33,7 +33,7 @@ class EdgeFeatures:
 
 
 def edge_features(graph: GraphBatch, config: EquiformerV2Config) -> EdgeFeatures:
-    """Return what the layers read; frames carry no gradient, as in the published model."""
+    """Return these values; frames carry no gradient, as in the published model."""
     source_E, target_E = graph.edge_index_2E
     to_frame_ERK = edge_rotations(graph.edge_vectors_E3, config.lmax, config.mmax)
     from_frame_EKR = to_frame_ERK.transpose(1, 2)

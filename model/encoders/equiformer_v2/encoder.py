@@ -79,7 +79,7 @@ class EquiformerV2(nn.Module):
 
     @property
     def elements(self) -> nn.Embedding:
-        """What each atomic number starts from."""
+        """The embedding of each atomic number."""
         return self.sphere_embedding
 
     def forward(self, graph: GraphBatch, condition_NC: Tensor | None = None) -> Tensor:

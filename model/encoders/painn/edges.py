@@ -39,11 +39,11 @@ class Backwards:
     direction_ED: Tensor
 
     def to_sources(self, x_EC: Tensor) -> Tensor:
-        """Return (N, C), the sum of what arrives at each source."""
+        """Return (N, C), the sum over the edges of each source."""
         return bag_sums(x_EC, self.source_order_E, self.source_starts_N1)
 
     def to_table(self, x_EC: Tensor) -> Tensor:
-        """Return (R, C), the sum of what arrives at each row of a filter table."""
+        """Return (R, C), the sum over the edges that read each row of a filter table."""
         intervals = len(self.interval_starts_S1) - 1
         table_RC = x_EC.new_zeros(intervals + ORDER, x_EC.shape[1])
         for row, weight_E in enumerate(self.spline_FE):
