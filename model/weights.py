@@ -20,7 +20,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Published checkpoints keep them under ``state_dict``.
 
     Raises:
-        ModelError: the file cannot be read, or reading it would run what it says.
+        ModelError: the file cannot be read, or reading it would run code in it.
     """
     if not file.is_file():
         raise ModelError(f"there is no file of weights {file}; set its path (encoder_weights)")

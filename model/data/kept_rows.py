@@ -2,7 +2,7 @@
 
 ``hold-out.parquet``  rows that no member learnt from and none of its descendants ever may; their
                       part says whether sigma is fitted on them or candidates are judged by them.
-``replay.parquet``    a sample of what it learnt from, both views of a placement.
+``replay.parquet``    a sample of its training rows, both views of a placement.
 
 Units: eV, Å. Positions are rounded, those of a replay more: training shakes atoms by 0.05 Å.
 """

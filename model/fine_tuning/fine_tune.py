@@ -140,7 +140,7 @@ def starting_network(job: TuningJob, member: int) -> QECatalytic:
 
 
 def reader_for(job: TuningJob, network: QECatalytic) -> Reader:
-    """Return what reads configurations for a member."""
+    """Return the reader of configurations for a member."""
     return Reader(network.config, load_tokenizer(job.parent.folder / "tokenizer.json"))
 
 
@@ -149,7 +149,7 @@ def _assemble(job: TuningJob) -> None:
     folder = job.folder / "checkpoint.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    networks, share = _as_far_as_it_may(job)
+    networks, share = _interpolated_members(job)
     save_members(networks, folder)
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
     copy_kept_rows(job.parent, folder)
@@ -169,8 +169,8 @@ def _assemble(job: TuningJob) -> None:
     folder.replace(job.done)
 
 
-def _as_far_as_it_may(job: TuningJob) -> tuple[list[QECatalytic], float]:
-    """Return the members, and how far they went from the parent to what they learnt."""
+def _interpolated_members(job: TuningJob) -> tuple[list[QECatalytic], float]:
+    """Return the members, and the share of the way from the parent that they keep."""
     before = [starting_network(job, member) for member in range(job.members)]
     after = [fine_tune_member(job, member) for member in range(job.members)]
     old, new = (

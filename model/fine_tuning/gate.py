@@ -51,7 +51,7 @@ class GateVerdict:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "GateVerdict":
-        """Return what ``to_json`` gave."""
+        """Return the verdict that ``to_json`` wrote."""
         return cls(values["accepted"], tuple(values["reasons"]), values["numbers"])
 
 

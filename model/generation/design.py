@@ -62,7 +62,7 @@ class SeenLevel:
 
 
 def seen_levels(rows: Sequence[Row]) -> dict[str, SeenLevel]:
-    """Return what unrelaxed rows hold, level by level; rows of broken adsorbates are left out."""
+    """Return the contents of unrelaxed rows by level; adsorbates in pieces are left out."""
     by_level: dict[str, list[tuple[Row, Skeleton]]] = {}
     for row in rows:
         if row.kind in UNRELAXED:

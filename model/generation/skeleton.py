@@ -238,7 +238,7 @@ class SkeletonMatch:
         return sorted(found, key=lambda pair: (pair[0], sorted(pair[1])))
 
     def extended(self, label: tuple[str, int, int], neighbours: Iterable[int]) -> "SkeletonMatch":
-        """Return what stays possible when the next atom has this label and written neighbours."""
+        """Return the matches left when the next atom has this label and written neighbours."""
         written = frozenset(neighbours)
         return SkeletonMatch(
             self._skeletons,

@@ -86,7 +86,7 @@ def encode_stream(structure: Structure) -> list[str]:
 
     Raises:
         ModelError: the cell is not upright, the adsorbate is not one molecule, or a number is
-            beyond what its tokens can say.
+            outside the range of its tokens.
     """
     _require_upright(structure)
     in_slab_N = structure.tags_N != ADSORBATE_TAG

@@ -179,7 +179,7 @@ def _level(
 def _factors(
     error_R: NDArray[np.float64], scale_R: NDArray[np.float64], size_R: NDArray[np.str_]
 ) -> dict[str, float]:
-    """Return what makes 1.645 sigma a 90 % interval, for the level and for each large class."""
+    """Return factors that make 1.645 sigma a 90 % interval, for the level and each large class."""
     factors = interval_multipliers(error_R, scale_R, [ANY_SIZE] * len(error_R), 0.9)
     counts = Counter(size_R.tolist())
     large = [size for size, count in counts.items() if count >= MIN_SIZE_ROWS and size != ANY_SIZE]

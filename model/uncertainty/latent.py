@@ -54,7 +54,7 @@ class LatentReference:
         return np.asarray(nearest.reshape(len(features_RD), -1).mean(axis=1), dtype=np.float64)
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
-        """Return what :meth:`from_arrays` reads, as safetensors stores it."""
+        """Return the arrays that :meth:`from_arrays` reads, as safetensors stores them."""
         stored = {"mean": self.mean_D, "axes": self.axes_DP, "rows": self.rows_QP}
         # safetensors writes the memory of an array as it lies, whatever the strides say.
         return {name: np.ascontiguousarray(values) for name, values in stored.items()}

@@ -58,7 +58,7 @@ class Database:
 
     @property
     def address(self) -> str:
-        """Return what ``open_database`` takes, password included: give it to workers only."""
+        """Return the path, or the URL with its password: give it to workers only."""
         return str(self.path) if self.path else self.url.render_as_string(hide_password=False)
 
     @property

@@ -25,7 +25,7 @@ class SelectResult:
 
 
 def run_select(db: Database, sql: str, limit: int | None = None) -> SelectResult:
-    """Return what one SELECT answers, at most ``limit`` rows of it.
+    """Return the result of one SELECT, at most ``limit`` rows of it.
 
     Raises:
         DatabaseError: it is not one reading statement, or the database does not understand it.

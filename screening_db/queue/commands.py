@@ -54,7 +54,7 @@ _HOLD = {
 }
 _RELEASE = {
     "queued": "it is not held",
-    "waiting": "it is not held, and waits for what it needs",
+    "waiting": "it is not held, and waits for its dependencies",
     "leased": "it is not held",
     "failed": "it failed; retry it",
     "cancelled": "it is cancelled; retry it",

@@ -81,7 +81,7 @@ def _withdraw_all(session: Session, campaign: str) -> None:
 
 
 def _changes(old: CampaignRow, new: CampaignRow) -> str:
-    """Return what differs between two campaigns of one name, or nothing."""
+    """Return the differences between two campaigns of one name, empty without one."""
     changes = [
         f"{what} {str(before)[:12]} -> {str(after)[:12]}"
         for what, before, after in (

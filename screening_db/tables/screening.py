@@ -102,7 +102,9 @@ class CheckpointRow(Base):
     card: Mapped[dict[str, Any]]
     model: Mapped[str] = mapped_column(default="")  # the name it serves under; else its own
     folder: Mapped[str] = mapped_column(default="")  # where it lies; empty for an embedded one
-    parent_sha256: Mapped[str | None] = mapped_column(default=None)  # what it was fine-tuned from
+    parent_sha256: Mapped[str | None] = mapped_column(
+        default=None
+    )  # the checkpoint that it was fine-tuned from
 
     def __post_init__(self) -> None:
         self.model = self.model or self.name

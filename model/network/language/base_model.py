@@ -61,7 +61,7 @@ def _download(name: str) -> Path:
 
 
 def describe_base(folder: Path) -> BaseModel:
-    """Return what a folder of a base model holds.
+    """Return the description of a base model in a folder.
 
     Raises:
         ModelError: it is no Qwen2.5 model, or a file is missing or broken.
