@@ -17,8 +17,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from flows.config.training_recipe import find_recipe
-from flows.learning.training import read_recipe, training_plan
+from flows.learning.training import find_recipe, read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.prediction.predictor import QECatalyticPredictor, load_predictor

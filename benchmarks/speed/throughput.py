@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from flows.config.training_recipe import find_recipe
-from flows.learning.training import read_recipe, training_plan
+from flows.learning.training import find_recipe, read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.network.ensemble import Ensemble, EnsembleOutput

@@ -89,7 +89,7 @@ def predict(
     model: PredictorOption = "mini",
 ) -> None:
     """Predict one adslab from a file, or from its configuration text alone."""
-    from flows.display.predictions import show_predictions
+    from flows.display.tables import show_predictions
     from flows.errors import CampaignError
     from flows.screening.predict_one import predict_file, predict_text
 

@@ -1,4 +1,4 @@
-"""Print tables and lines: the ranking, the funnel, a plan, and the answer of a query."""
+"""Print tables and lines: ranking, funnel, plan, designs, predictions, the rows of a query."""
 
 import csv
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import SelectResult
 from screening_db.queries.campaigns import funnel_counts
@@ -15,6 +16,8 @@ from tasks.reports.plan import CampaignPlan
 from tasks.reports.report import funnel_lines, stage_totals, surface_name
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
+_DESIGNS_SHOWN = 20
+_Z90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 
 
 def show_candidates(db: Database, campaign: str, number: int) -> None:
@@ -128,3 +131,27 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def show_designs(title: str, rows: Sequence[Sequence[str]], summary: Sequence[str]) -> None:
+    """Print the first of ``rows`` under the title, and the lines of the summary."""
+    columns = ("surface", "energy (eV)", "off target", "in domain", "file")
+    table = new_table(title, columns, right={"off target"})
+    for row in rows[:_DESIGNS_SHOWN]:
+        table.add_row(*row)
+    print_table(table)
+    show_lines(*summary)
+
+
+def show_predictions(predictions: Sequence[Prediction]) -> None:
+    """Print one line for each level, and name anything outside its training set."""
+    width = max(len(p.level) for p in predictions)
+    print(f"{'level of theory':<{max(width, 15)}}  energy eV  sigma   90 % interval    heads")
+    for p in predictions:
+        reach = _Z90 * p.sigma_ev
+        print(
+            f"{p.level:<{max(width, 15)}}  {p.energy_ev:>+9.2f}  {p.sigma_ev:>5.2f}  "
+            f"{p.energy_ev - reach:>+6.2f} .. {p.energy_ev + reach:>+5.2f}  "
+            f"{p.regression_ev:+.2f} {p.token_ev:+.2f}"
+            + ("" if p.in_domain else f"  outside: {p.reason}")
+        )

@@ -1,4 +1,7 @@
-"""Train a checkpoint from a recipe (a preset or a YAML file) and a training table (Parquet)."""
+"""Train a checkpoint from a recipe and a training table (Parquet).
+
+A recipe is a preset or a YAML file, in which single settings may be changed.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.config.training_recipe import find_recipe, read_values
+import model
 from flows.errors import CampaignError
 from model.checkpoint import Checkpoint
 from model.data.domain import domain_of
@@ -19,9 +22,12 @@ from model.training.assemble import assemble_checkpoint
 from model.training.baseline import train_baseline
 from model.training.run import STAGES, TrainingPlan, prepare_training, split_table, train_members
 from model.training.trainer import Report
+from tasks.yaml_text import YamlError, read_yaml
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+PRESETS = Path(model.__file__).parent / "presets"
 
 
 class TrainingFile(BaseModel):
@@ -176,3 +182,60 @@ def _build(kind: type[T], values: dict[str, Any], file: Path, field: str) -> T:
         ) from None
     except ModelError as error:
         raise CampaignError(f"{file}: {field}: {error}") from None
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets in the wheel."""
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def find_recipe(name_or_file: str | Path) -> Path:
+    """Return the recipe file of a preset, or the file itself.
+
+    Raises:
+        CampaignError: it is neither.
+    """
+    preset = PRESETS / f"{name_or_file}.yaml"
+    if str(name_or_file) in preset_names():
+        return preset
+    if Path(name_or_file).is_file():
+        return Path(name_or_file)
+    raise CampaignError(
+        f"a recipe is a preset ({', '.join(preset_names())}) or a file, got {name_or_file}"
+    )
+
+
+def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
+    """Return the content of a recipe file, with ``changes`` such as ``language.layers=4`` made.
+
+    Raises:
+        CampaignError: the file cannot be read, or a change is none.
+    """
+    try:
+        _, values = read_yaml(file.read_text(encoding="utf-8"))
+    except YamlError as error:
+        raise CampaignError(error.at(file)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CampaignError(f"recipe file {file} cannot be read: {error}") from None
+    for change in changes:
+        _change(values, change)
+    return values
+
+
+def _change(values: Any, change: str) -> None:
+    """Set one value in place; parts that are missing on the way to it are made."""
+    path, equals, text = change.partition("=")
+    *parents, last = path.strip().split(".")
+    if not equals or not last or not all(parents):
+        raise CampaignError(f"a change reads like language.layers=4, got {change!r}")
+    for name in parents:
+        if isinstance(values, dict) and values.get(name) is None:
+            values[name] = {}
+        values = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        parent = ".".join(parents) or "the recipe"
+        raise CampaignError(f"{parent} has no parts to set, got {change!r}")
+    try:
+        _, values[last] = read_yaml(text)
+    except YamlError:
+        raise CampaignError(f"the value of a change must be YAML, got {change!r}") from None

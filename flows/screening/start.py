@@ -12,8 +12,7 @@ from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
-from flows.display.designs import show_designs
-from flows.display.tables import show_candidates, show_funnel, show_lines, show_plan
+from flows.display.tables import show_candidates, show_designs, show_funnel, show_lines, show_plan
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
 from flows.records.locations import (

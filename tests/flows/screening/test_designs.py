@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.designer import designer_checkpoint
 
-from flows.display.designs import show_designs
+from flows.display.tables import show_designs
 from flows.screening.designs import (
     SUMMARY,
     GeneratedDesigns,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ase.build import add_adsorbate, fcc111
 
-from flows.display.predictions import show_predictions
+from flows.display.tables import show_predictions
 from flows.screening.predict_one import predict_file, predict_text
 from model.errors import SabatierError
 from tasks.structures.formats import cif_text

@@ -10,9 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from support import stand_ins, tiny
 
-from flows.config.training_recipe import PRESETS, find_recipe, preset_names, read_values
 from flows.errors import CampaignError
-from flows.learning.training import read_recipe, train, training_plan
+from flows.learning.training import (
+    PRESETS,
+    find_recipe,
+    preset_names,
+    read_recipe,
+    read_values,
+    train,
+    training_plan,
+)
 from model.data.rows import Row
 from model.encoders.cache import FrozenEncoder
 from model.encoders.equiformer_v2 import EquiformerV2Config
