@@ -103,7 +103,7 @@ def test_a_priority_may_be_negative_and_is_the_last_word(sabatier: Command, db: 
     assert states(db)[IDS[0]] == "waiting"
 
 
-def test_what_an_order_leaves_is_said_with_the_reason(sabatier: Command) -> None:
+def test_a_command_names_the_items_that_it_leaves_with_the_reason(sabatier: Command) -> None:
     sabatier("cancel", "aa")
     said = sabatier("hold", "aa", "ab")
     assert "1 held" in said
@@ -112,7 +112,7 @@ def test_what_an_order_leaves_is_said_with_the_reason(sabatier: Command) -> None
 
 def _one_try(db: Database) -> None:
     slab, gas = claim(db, "emt", batch=2, lease_s=60)
-    told = Provenance(
+    provenance = Provenance(
         host="node7",
         engine="gpaw",
         level_hash="e" * 64,
@@ -124,7 +124,7 @@ def _one_try(db: Database) -> None:
         rungs=("as stated: scf_not_converged", "gentle mixing: scf_not_converged"),
         files=pack_files({"gpaw.txt": b"SCF did not converge"}),
     )
-    fail(db, slab, "scf_not_converged", "no convergence in 333 steps", told)
+    fail(db, slab, "scf_not_converged", "no convergence in 333 steps", provenance)
     assert gas.item == "H2"
 
 
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         (("priority", "aa", "nan"), "a priority is a finite number"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(
+def test_a_refused_command_is_one_line(
     sabatier: Command, db: Database, arguments: tuple[str, ...], said: str
 ) -> None:
     before = states(db)

@@ -16,7 +16,7 @@ from tasks.verification.inputs.resources import COSTS
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
 
 
-def test_the_example_states_what_differs_and_keeps_the_rest() -> None:
+def test_the_example_states_its_differences_and_keeps_the_other_defaults() -> None:
     profile = load_batch_profile(PROFILE)
     assert (profile.jobs, profile.partition, profile.limits.max_wall_h) == (50, "standard", 24.0)
     espresso = profile.limits.cost("quantum-espresso")

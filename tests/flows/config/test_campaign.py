@@ -32,7 +32,7 @@ def parse(text: str) -> Campaign:
     return parse_campaign(text, Path("c.yaml"))
 
 
-def test_a_campaign_states_what_it_wants() -> None:
+def test_a_campaign_states_its_targets() -> None:
     campaign = parse(GOOD)
     assert campaign.adsorbate_names() == ["CO", "NO", "mine"]
     assert campaign.windows() == {"CO": Window(-1.3, -0.7), "NO": Window(-1.2, -0.8)}
@@ -142,7 +142,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_fault_is_one_line_that_names_the_place(case: str) -> None:
+def test_a_fault_is_one_line_that_names_the_key(case: str) -> None:
     old, new, message = BAD[case]
     assert old in GOOD
     with pytest.raises(CampaignError, match=message) as caught:

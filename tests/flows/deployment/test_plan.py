@@ -52,7 +52,7 @@ def test_every_file_that_ships_is_read_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_ships_deploys_what_it_says(name: str) -> None:
+def test_a_shipped_file_deploys_its_entries(name: str) -> None:
     file = FOLDER / f"{name}.yaml"
     found = load_deployments(file)
     made = plan_deployments(found, DeploymentContext(FOLDER, REPOSITORY, Settings()))
@@ -63,7 +63,7 @@ def test_a_file_that_ships_deploys_what_it_says(name: str) -> None:
             assert Path(entry.parameters["file"]).is_file()
 
 
-def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefects_own_file_agrees_with_the_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     configs, _ = _load_deploy_configs_and_actions(
         prefect_file=FOLDER / "prefect.yaml", console=Console(quiet=True)
@@ -78,8 +78,8 @@ def test_prefects_own_file_says_what_the_local_one_says(monkeypatch: pytest.Monk
         flow.validate_parameters(config["parameters"])
         here = {**config["parameters"], "file": str(REPOSITORY / config["parameters"]["file"])}
         assert here == {k: v for k, v in entry.parameters.items() if k != "notify"}
-        told = config.get("schedules") or [None]
-        assert bool(told[0]) == (entry.schedule is not None)
+        schedules = config.get("schedules") or [None]
+        assert bool(schedules[0]) == (entry.schedule is not None)
 
 
 def test_steps_become_deployments_named_after_the_campaign(folder: Path) -> None:
@@ -117,7 +117,7 @@ def test_steps_become_deployments_named_after_the_campaign(folder: Path) -> None
         ),
     ],
 )
-def test_a_bad_file_is_one_line_that_names_the_place(folder: Path, text: str, line: str) -> None:
+def test_a_bad_file_is_one_line_that_names_the_key(folder: Path, text: str, line: str) -> None:
     with pytest.raises(CampaignError, match=line) as refused:
         stated(folder, text)
     assert "\n" not in str(refused.value)
@@ -147,12 +147,13 @@ def test_a_password_is_not_shown_in_prefect(folder: Path) -> None:
 
 
 def test_a_run_works_where_it_was_deployed(folder: Path) -> None:
-    told = job_variables(Pool(), folder)
-    assert told["working_dir"] == str(folder)
+    variables = job_variables(Pool(), folder)
+    assert variables["working_dir"] == str(folder)
     assert (
-        told["command"].endswith("python -m prefect.engine") or "prefect.engine" in told["command"]
+        variables["command"].endswith("python -m prefect.engine")
+        or "prefect.engine" in variables["command"]
     )
-    assert told["env"]["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert variables["env"]["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
 
 
 def test_containers_see_the_folder_by_their_own_name(folder: Path) -> None:

@@ -31,16 +31,16 @@ WAIT_S = 240  # on a machine that does nothing else a quarter of it
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Listener]:
+def listener() -> Iterator[Listener]:
     with listening() as listener:
         yield listener
 
 
 @pytest.fixture(scope="module")
-def deployed(new_workplace: Callable[[], Any], told: Listener) -> Iterator[tuple[Any, str]]:
+def deployed(new_workplace: Callable[[], Any], listener: Listener) -> Iterator[tuple[Any, str]]:
     """Deploy the tiny campaign every five seconds, with a server and a worker; say its address."""
     workplace = new_workplace()
-    text = DEPLOYMENTS.replace("WEBHOOK", told.url)
+    text = DEPLOYMENTS.replace("WEBHOOK", listener.url)
     (workplace.folder / "deployments.yaml").write_text(text)
     worker = workplace.start(
         "deploy", "deployments.yaml", "--serve", PREFECT_WORKER_QUERY_SECONDS="2"
@@ -91,7 +91,9 @@ def _names(server: str) -> list[str]:
     return sorted(row["entrypoint"] for row in found)
 
 
-def test_a_scheduled_campaign_fills_the_database(deployed: tuple[Any, str], told: Listener) -> None:
+def test_a_scheduled_campaign_fills_the_database(
+    deployed: tuple[Any, str], listener: Listener
+) -> None:
     workplace, _ = deployed
     assert _until(lambda: _finished(workplace.database))
     db = open_database(workplace.database, create=False)
@@ -101,11 +103,11 @@ def test_a_scheduled_campaign_fills_the_database(deployed: tuple[Any, str], told
     finally:
         db.close()
     assert ("placement", "queued") in states
-    assert _until(lambda: bool(told.named("finished")))
-    message = told.named("finished")[0]
+    assert _until(lambda: bool(listener.named("finished")))
+    message = listener.named("finished")[0]
     assert message["campaign"] == "tiny"
     assert message["text"].startswith("tiny: screen finished: ")
-    assert told.named("failed") == []
+    assert listener.named("failed") == []
 
 
 def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> None:
@@ -121,10 +123,10 @@ def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> N
 
 def test_a_deployment_of_an_old_module_is_registered_anew(deployed: tuple[Any, str]) -> None:
     workplace, server = deployed
-    asked = {"deployments": {"name": {"any_": ["tiny"]}}}
+    query = {"deployments": {"name": {"any_": ["tiny"]}}}
     screening = next(
         row
-        for row in httpx.post(f"{server}/deployments/filter", json=asked).json()
+        for row in httpx.post(f"{server}/deployments/filter", json=query).json()
         if row["entrypoint"].endswith("screen_campaign")
     )
     old = {"entrypoint": "flows.deployed.screen_campaign"}
@@ -134,7 +136,7 @@ def test_a_deployment_of_an_old_module_is_registered_anew(deployed: tuple[Any, s
     assert "flows.deployed.screen_campaign" not in _names(server)
 
 
-def test_what_a_file_no_longer_schedules_is_not_scheduled(deployed: tuple[Any, str]) -> None:
+def test_an_entry_that_left_the_file_is_not_scheduled(deployed: tuple[Any, str]) -> None:
     workplace, server = deployed
     file = workplace.folder / "by-hand.yaml"
     text = (workplace.folder / "deployments.yaml").read_text()
@@ -162,8 +164,8 @@ def test_prefects_own_command_deploys_the_file_that_ships(deployed: tuple[Any, s
             timeout=WAIT_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    asked = {"deployments": {"name": {"any_": ["laptop-emt"]}}}
-    found = httpx.post(f"{server}/deployments/filter", json=asked).json()
+    query = {"deployments": {"name": {"any_": ["laptop-emt"]}}}
+    found = httpx.post(f"{server}/deployments/filter", json=query).json()
     assert {row["work_pool_name"] for row in found} == {"sabatier"}
     assert {row["entrypoint"].rsplit(".", 1)[1]: len(row["schedules"]) for row in found} == {
         **{"screen_campaign": 1, "verify_campaign": 1},

@@ -127,7 +127,7 @@ def loop(db: Database, *, rounds: int = 3, budget: int = 100, patience: int = 2)
     )
 
 
-def test_each_round_is_told_with_what_it_cost_found_and_taught(db: Database) -> None:
+def test_each_round_is_reported_with_its_costs_hits_and_errors(db: Database) -> None:
     parts = Parts(db, [FineTuningResult("second", 4, "heads", verdict(accepted=True))])
     assert loop(db, rounds=2).run(parts) == "2 rounds are done"
     first, second = rounds(db, "mine")

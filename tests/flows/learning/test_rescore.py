@@ -33,7 +33,7 @@ def state_of(workplace: Any) -> list[list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="session")
 def copies(screened: tuple[Any, Any], new_workplace: Callable[[], Any]) -> Callable[[], Any]:
-    """Return a function that copies the screened campaign to a place of its own."""
+    """Return a function that copies the screened campaign to a folder of its own."""
 
     def copy() -> Any:
         workplace = new_workplace()
@@ -71,7 +71,7 @@ def rescored(promoted: Callable[[], Any]) -> tuple[Any, Any]:
     return workplace, said
 
 
-def test_only_what_matters_is_predicted_again(
+def test_only_contenders_are_predicted_again(
     rescored: tuple[Any, Any], screened: tuple[Any, Any]
 ) -> None:
     workplace, said = rescored
@@ -211,7 +211,7 @@ def test_the_list_marks_the_one_that_serves_and_show_tells_all_of_it(
     assert "ranks       tiny" in shown.out
 
 
-def test_a_new_campaign_is_screened_with_what_serves(rescored: tuple[Any, Any]) -> None:
+def test_a_new_campaign_is_screened_with_the_serving_checkpoint(rescored: tuple[Any, Any]) -> None:
     workplace, _ = rescored
     file = workplace.folder / "tiny.yaml"
     (workplace.folder / "second.yaml").write_text(file.read_text().replace("tiny", "second"))
@@ -244,7 +244,7 @@ def test_a_checkpoint_that_is_gone_is_one_line_with_the_way_out(
         assert "sabatier model rollback" in said.err
 
 
-def test_what_falls_out_of_the_domain_leaves_the_queue_and_is_counted(
+def test_a_candidate_that_falls_out_of_the_domain_leaves_the_queue_and_is_counted(
     copies: Callable[[], Any], checkpoint: Path, narrow_checkpoint: Path, screened: tuple[Any, Any]
 ) -> None:
     workplace = copies()

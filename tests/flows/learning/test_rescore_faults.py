@@ -95,7 +95,7 @@ def promoted(opened: Callable[[], Database], checkpoint: Path, other_checkpoint:
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 2])
-def test_broken_off_between_chunks_it_goes_on_with_what_is_missing(
+def test_a_run_that_broke_off_between_chunks_predicts_the_missing_ones(
     chunks: int,
     opened: Callable[[], Database],
     undisturbed: Database,
@@ -115,7 +115,7 @@ def test_broken_off_between_chunks_it_goes_on_with_what_is_missing(
 
 
 @pytest.mark.parametrize("part", ["_replace_ranks", "_requeue", "_set_states"])
-def test_broken_off_within_the_ranking_nothing_of_it_is_there(
+def test_a_ranking_that_broke_off_leaves_no_trace(
     part: str,
     opened: Callable[[], Database],
     undisturbed: Database,
@@ -168,7 +168,7 @@ def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
     assert [line.why for line in promotions(db, model)] == ["by hand", "rollback"]
 
 
-def test_so_many_wait_for_the_next_round_as_are_asked_for(undisturbed: Database) -> None:
+def test_as_many_adslabs_wait_for_the_next_round_as_requested(undisturbed: Database) -> None:
     for calculations in (2, 0, 3):
         rescore_here(undisturbed, calculations=calculations)
         states = {row.state: row.count for row in funnel_counts(undisturbed, "tiny")}

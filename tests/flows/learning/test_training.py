@@ -149,7 +149,7 @@ def test_a_preset_trains_and_its_checkpoint_answers(
 
 
 @pytest.mark.medium
-def test_what_learns_from_texts_alone_answers_them(table: Path, tmp_path: Path) -> None:
+def test_a_model_trained_on_texts_alone_answers_texts(table: Path, tmp_path: Path) -> None:
     texts = pq.read_table(table)
     nothing = pa.array([[]] * texts.num_rows, pa.list_(pa.float64()))
     for name in ("numbers", "positions", "cell", "tags"):
@@ -168,7 +168,7 @@ def test_what_learns_from_texts_alone_answers_them(table: Path, tmp_path: Path) 
     assert all(p.sigma_ev > 0 for p in predictor.predict(alone))
 
 
-def test_a_change_reaches_any_depth_and_makes_what_is_not_there(tmp_path: Path) -> None:
+def test_a_change_reaches_any_depth_and_makes_missing_keys(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("members: 3\nlanguage: {layers: 2}\nalign: {epochs: 4}\n")
     values = read_values(
@@ -211,7 +211,9 @@ def test_a_change_that_cannot_be_is_refused(change: str, rule: str) -> None:
         (["instruct={}"], "teaches a language model of our own"),
     ],
 )
-def test_what_the_base_preset_cannot_do_is_said(changes: list[str], rule: str) -> None:
+def test_a_change_that_the_base_preset_cannot_follow_is_refused(
+    changes: list[str], rule: str
+) -> None:
     with pytest.raises(ModelError, match=rule):
         plan_of("base", *changes)
 

@@ -103,7 +103,9 @@ def formula_order() -> DesignRequest:
         ("no spaces", design_request(LEVELS, "CO", -0.5), "campaign 'no spaces': name:"),
     ],
 )
-def test_what_cannot_be_a_campaign_is_refused(name: str, order: DesignRequest, says: str) -> None:
+def test_designs_that_cannot_be_a_campaign_are_refused(
+    name: str, order: DesignRequest, says: str
+) -> None:
     with pytest.raises(CampaignError, match=says):
         designs_campaign(name, order, model="mini", seed=0)
 

@@ -79,7 +79,7 @@ def test_a_folder_that_holds_something_is_left_alone(checkpoint: str, tmp_path: 
         ({"campaign": "no spaces"}, UserError, "campaign 'no spaces': name"),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_anything_is_written(
+def test_an_impossible_request_is_refused_before_anything_is_written(
     checkpoint: str, tmp_path: Path, wishes: dict[str, object], error: type[Exception], says: str
 ) -> None:
     folder = wishes.pop("model", checkpoint)
@@ -94,7 +94,7 @@ def valid(number: int, energy_ev: float, order: DesignRequest, key: str) -> Desi
     return Design(number, (), "", DesignVerdict(), made, said)
 
 
-def test_what_is_printed_counts_valid_distinct_and_causes(
+def test_the_summary_counts_valid_and_distinct_designs_and_causes(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order = run(checkpoint, tmp_path / "out").request

@@ -189,7 +189,7 @@ def test_looking_before_anything_ran(
         (("sql", "select nothing from nowhere"), "was not answered"),
     ],
 )
-def test_asking_for_what_is_not_there(
+def test_a_missing_item_is_refused(
     arguments: tuple[str, ...], said: str, workplace: Any, complaint: Complain
 ) -> None:
     open_database(workplace.database).close()

@@ -26,9 +26,9 @@ Tables = dict[str, pd.DataFrame]
 OF_ONE_RUN = {"token", "started_at", "ended_at", "at", "content", "size_bytes"}  # of a calculation
 
 
-def tables(place: Path | str) -> Tables:
+def tables(address: Path | str) -> Tables:
     """Return every table as Python sees it, whichever database it lies in, rows in order."""
-    db = open_database(place)
+    db = open_database(address)
     with db.engine.connect() as connection:
         frames = {
             name: pd.DataFrame(list(connection.execute(select(table)).mappings()), dtype=object)
@@ -105,7 +105,7 @@ def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> 
     assert set(used[used.stage == "slab"].item_id) == set(found["slab"].id)
 
 
-def test_what_is_refused_is_counted_with_its_reason(screened: tuple[Any, Any]) -> None:
+def test_refused_items_are_counted_with_their_reason(screened: tuple[Any, Any]) -> None:
     items = tables(screened[0].database)["campaign_item"]
     refused = items[items.state == "refused"].set_index("stage").reason
     assert set(refused["slab"]) == {"element outside the model: Fe"}
@@ -122,7 +122,7 @@ def test_an_element_that_the_engine_of_the_level_lacks_is_refused(workplace: Any
     assert said.out.count("element that engine emt has no potential for: Rh") == 3
 
 
-def test_what_is_queued_has_its_structure(screened: tuple[Any, Any]) -> None:
+def test_queued_candidates_have_a_structure(screened: tuple[Any, Any]) -> None:
     found = tables(screened[0].database)
     candidates = found["candidate"].set_index("id")
     assert candidates.loc[found["queue"].candidate_id].structure.notna().all()
@@ -142,7 +142,7 @@ def test_only_targets_are_ranked(screened: tuple[Any, Any]) -> None:
     assert list(rank["rank"]) == list(range(1, len(rank) + 1))
 
 
-def test_plan_counts_what_the_run_does(screened: tuple[Any, Any]) -> None:
+def test_plan_counts_agree_with_the_run(screened: tuple[Any, Any]) -> None:
     workplace, _ = screened
     found = tables(workplace.database)
     placements = (found["campaign_item"].stage == "placement").sum()
@@ -240,7 +240,7 @@ def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
     assert_same(tables(workplace.database), tables(screened[0].database))
 
 
-def test_postgresql_holds_what_sqlite_holds(
+def test_postgresql_holds_the_same_rows_as_sqlite(
     screened: tuple[Any, Any], new_workplace: Callable[[], Any], own_postgres: str
 ) -> None:
     """The campaign is the same; only the address differs."""
@@ -255,8 +255,8 @@ def test_postgresql_holds_what_sqlite_holds(
     assert_same(tables(own_postgres), found)
     lakes = [workplace.folder / "runs" / "tiny_campaign", copy.database.with_suffix("")]
     pd.testing.assert_frame_equal(*(read_predictions(lake, "tiny") for lake in lakes))
-    for place, variables in ((copy, {}), (workplace, address)):
-        verified = place.run("verify", "tiny", "--limit", "2", "--workers", "1", **variables)
+    for folder, variables in ((copy, {}), (workplace, address)):
+        verified = folder.run("verify", "tiny", "--limit", "2", "--workers", "1", **variables)
         assert verified.status == 0, verified.err
         assert "2 converged" in verified.out
     assert_same(tables(own_postgres), tables(copy.database))

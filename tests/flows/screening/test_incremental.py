@@ -54,7 +54,7 @@ def run(workplace: Any, *arguments: str) -> str:
 
 @pytest.fixture
 def first(screened: tuple[Any, Any], workplace: Any) -> Any:
-    """Give a copy of the place in which the tiny campaign was screened."""
+    """Give a copy of the folder in which the tiny campaign was screened."""
     shutil.copytree(screened[0].folder / "runs", workplace.folder / "runs")
     return workplace
 
@@ -131,7 +131,7 @@ def test_a_plan_since_itself_has_nothing_new(first: Any) -> None:
         assert "new bulks" not in said
 
 
-def test_what_is_new_and_gone_is_named(first: Any) -> None:
+def test_new_and_removed_items_are_named(first: Any) -> None:
     write_second(first, ("[H, O, CH]", "[O, N]"), ("[Cu, Pt, Fe]", "[Cu, Ag]"))
     for other in ("tiny.yaml", "tiny"):
         said = run(first, "plan", "second.yaml", "--since", other)

@@ -80,7 +80,7 @@ def test_files_beside_those_of_the_campaign_are_not_named(
         ("none.yaml", "", "", "cannot be read"),
     ],
 )
-def test_what_has_no_lattice_constant_is_one_line(
+def test_a_bulk_without_a_lattice_constant_is_one_line(
     file: Path, level: str, old: str, new: str, says: str
 ) -> None:
     file.write_text(CAMPAIGN.replace(old, new))

@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> N
 
 
 @pytest.mark.medium
-def test_the_command_says_in_one_line_what_is_wrong() -> None:
+def test_a_fault_of_the_command_is_one_line() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "flows.cli.app", "predict", "--text", "nothing"],
         capture_output=True,

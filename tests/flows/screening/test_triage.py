@@ -85,7 +85,7 @@ def test_the_most_probable_is_chosen_first(db: Database) -> None:
     assert chosen(db) == ["Pt"]
 
 
-def test_what_has_a_label_is_not_chosen_again(db: Database) -> None:
+def test_a_labelled_candidate_is_not_chosen_again(db: Database) -> None:
     verify(db, "Pt", 0.3)
     assert chosen(db) == ["Cu"]
 
@@ -107,7 +107,7 @@ def test_a_cost_budget_is_not_overspent(db: Database) -> None:
 
 
 @pytest.mark.parametrize(("budget", "queued"), [(13, []), (14, ["Pt"])])
-def test_what_was_begun_is_paid_from_the_cost_budget(
+def test_begun_calculations_are_paid_from_the_cost_budget(
     db: Database, budget: int, queued: list[str]
 ) -> None:
     record_triage(db, "mine", queued=["Cu"], kept=[])

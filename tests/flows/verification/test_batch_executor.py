@@ -115,7 +115,7 @@ def ends(queue: MoodyQueue, kind: str) -> list[str]:
 
 @pytest.mark.full
 @pytest.mark.slow
-def test_the_state_that_a_job_ends_in_says_what_becomes_of_it(slurm: Path, tmp_path: Path) -> None:
+def test_the_last_state_of_a_job_decides_on_its_item(slurm: Path, tmp_path: Path) -> None:
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"), mood="slow3", at="Cu3H", times=1)
     of_the_slab = ["NODE_FAIL", "TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "CANCELLED by 0", ""]
     (slurm / "plan").write_text("\n".join([*of_the_slab, "", "WARNED", ""]))
@@ -160,7 +160,7 @@ def test_without_sacct_a_job_that_left_the_queue_and_no_result_was_killed(
     assert queue.tries()["Cu3"] == 1
 
 
-def test_a_refused_job_is_told_in_slurms_words_and_stays_queued(
+def test_a_refused_job_is_reported_in_slurms_words_and_stays_queued(
     slurm: Path, tmp_path: Path
 ) -> None:
     queue = moody_queue(tmp_path, str(tmp_path / "screening.db"))
@@ -183,7 +183,7 @@ def test_a_login_node_need_not_have_the_program_that_jobs_load(
             run_verification(queue.db, found, limit=None, engine=None, where=where)
 
 
-def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:
+def test_the_request_to_sbatch_follows_from_profile_and_need() -> None:
     needed = Resources(ranks=8, threads=2, memory_gb=12.5, wall_s=7200)
     asked = batch_executor.slurm_parameters(load_batch_profile(PROFILE), needed, "name")
     assert (asked["time"], asked["mem"], asked["cpus_per_task"]) == (120, "12800M", 2)
@@ -198,7 +198,7 @@ def test_what_sbatch_is_asked_for_follows_from_profile_and_need() -> None:
     assert asked["setup"][0] == "module load quantum-espresso"
 
 
-def test_without_sbatch_the_way_out_is_told(
+def test_without_sbatch_the_message_names_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

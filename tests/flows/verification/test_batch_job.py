@@ -131,7 +131,7 @@ def test_two_drivers_on_one_queue_do_nothing_twice(make_on_both: Make) -> None:
     assert sum(ended) == 2
 
 
-def test_what_jobs_exchange_is_closed_to_others(make: Make) -> None:
+def test_files_of_jobs_are_closed_to_others(make: Make) -> None:
     queue = make(mood="bad_input", at="Cu3H", times=9)
     queue.jobs.mkdir(mode=0o755)
     queue.drained()

@@ -57,7 +57,7 @@ class Lost:
         return KilledWorker("one", SimpleNamespace(address="tcp://worker:1"), 0)
 
 
-def test_a_worker_over_its_memory_is_known_by_what_its_nanny_tells() -> None:
+def test_a_worker_over_its_memory_is_known_from_its_nannys_message() -> None:
     client = Told()
     executor = DaskExecutor(client)  # type: ignore[arg-type]
     client.submit = lambda *_, **__: Lost()  # type: ignore[attr-defined]

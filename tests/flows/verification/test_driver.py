@@ -171,32 +171,36 @@ def test_larger_memory_classes_are_left_to_others(make: Callable[..., MoodyQueue
     assert states(queue)["converged"] + states(queue).get("anomalous", 0) == 3
 
 
-def test_what_is_not_taken_is_given_back_and_tried_later(make: Callable[..., MoodyQueue]) -> None:
+def test_an_item_that_no_executor_takes_is_given_back_and_tried_later(
+    make: Callable[..., MoodyQueue],
+) -> None:
     queue, executor = make(metals=("Cu", "Ag", "Au")), Inline(capacity=5, room=1)
     assert drive(queue, executor).ended == 3
     rows = [t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")]
     assert {row.attempt for row in rows} == {1}  # a refused job is no try
 
 
-def test_where_nothing_is_taken_the_refusal_is_told(make: Callable[..., MoodyQueue]) -> None:
+def test_where_nothing_is_taken_the_refusal_is_in_the_message(
+    make: Callable[..., MoodyQueue],
+) -> None:
     queue = make()
     with pytest.raises(SubmissionError, match="full"):
         drive(queue, Inline(room=0))
     assert set(states(queue)) <= {"queued", "waiting"}
 
 
-@pytest.mark.parametrize("place", ["", "here"])
+@pytest.mark.parametrize("location", ["", "here"])
 def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
-    make: Callable[..., MoodyQueue], place: str
+    make: Callable[..., MoodyQueue], location: str
 ) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     queue = make()
     with pytest.raises(KeyboardInterrupt):
-        drive(queue, Inline(location=place, meanwhile=interrupt))
-    if place:
-        assert len(take_over_jobs(queue.db, "moody", place, 30)) == 2
+        drive(queue, Inline(location=location, meanwhile=interrupt))
+    if location:
+        assert len(take_over_jobs(queue.db, "moody", location, 30)) == 2
     else:
         assert set(states(queue)) <= {"queued", "waiting"}
         told = [t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")]
@@ -204,7 +208,7 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
         assert {row.attempts for row in queue_rows(queue.db)} == {0}
 
 
-def test_what_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
+def test_an_item_that_a_person_cancels_is_dropped(make: Callable[..., MoodyQueue]) -> None:
     queue, executor = make(metals=("Cu", "Ag")), Inline(capacity=9)
     cancelled, ready = [], threading.Event()
 
@@ -266,19 +270,19 @@ def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(
         ]
 
 
-@pytest.mark.parametrize("place", ["", "here"])
+@pytest.mark.parametrize("location", ["", "here"])
 def test_a_place_without_the_engine_costs_no_item_its_tries(
-    make: Callable[..., MoodyQueue], place: str
+    make: Callable[..., MoodyQueue], location: str
 ) -> None:
     queue = make(mood="not_installed", at="Cu3", times=1, metals=("Cu", "Ag"))
     with pytest.raises(CampaignError, match=f"host {socket.gethostname()} cannot compute level"):
-        drive(queue, Inline(location=place))
+        drive(queue, Inline(location=location))
     assert "failed" not in states(queue)
     (slab,) = [row for row in queue_rows(queue.db) if row.attempts == 0 and row.kind == "slab"]
     (tried,) = attempts_of(queue.db, slab.item, queue.level.name)
     assert (tried.state, tried.host) == ("cancelled", socket.gethostname())
     assert "in a mood of not_installed" in tried.error_message
-    assert drive(queue, Inline(location=place)).ended == 2
+    assert drive(queue, Inline(location=location)).ended == 2
 
 
 def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(

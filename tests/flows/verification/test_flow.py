@@ -43,7 +43,7 @@ def test_the_limit_is_kept_and_the_first_in_line_go_first(verified: tuple[Any, A
     assert queue.lease_token.isna().all()
 
 
-def test_each_label_is_the_difference_of_what_is_stored(verified: tuple[Any, Any]) -> None:
+def test_each_label_is_the_difference_of_stored_energies(verified: tuple[Any, Any]) -> None:
     labels = read(verified[0], "select * from label")
     references = read(verified[0], "select * from reference_energy")
     assert len(labels) == 3
@@ -54,7 +54,7 @@ def test_each_label_is_the_difference_of_what_is_stored(verified: tuple[Any, Any
     assert (labels.e_adslab - labels.e_slab - oxygen).values == pytest.approx(labels.energy_ev)
 
 
-def test_what_adslabs_need_is_computed_once_and_each_try_is_recorded(
+def test_references_of_adslabs_are_computed_once_and_each_attempt_is_recorded(
     verified: tuple[Any, Any],
 ) -> None:
     tries = read(verified[0], "select c.*, q.kind from calculation c join queue q using (item)")
@@ -135,7 +135,7 @@ def test_an_engine_of_another_level_is_refused(verified: tuple[Any, Any]) -> Non
     assert "level emt is computed with emt, got engine vasp" in said.err
 
 
-def test_jobs_on_this_machine_verify_what_was_queued(
+def test_jobs_on_this_machine_verify_the_queue(
     new_workplace: Callable[[], Any], screened: tuple[Any, Any]
 ) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed")

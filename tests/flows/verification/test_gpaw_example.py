@@ -69,7 +69,7 @@ def test_both_candidates_have_labels_of_the_engine(verified: tuple[Any, str]) ->
     assert "predicted at beef-vdw-ch4, labels at quick" in said
 
 
-def test_what_they_share_is_computed_once(verified: tuple[Any, str]) -> None:
+def test_shared_references_are_computed_once(verified: tuple[Any, str]) -> None:
     energies = read(verified[0], "select kind, item from reference_energy order by kind, item")
     assert list(energies.kind) == ["gas", "slab", "slab"]
     assert energies.item[0] == "H2"

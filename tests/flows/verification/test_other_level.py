@@ -48,7 +48,7 @@ def test_both_levels_are_said_and_no_error_is_made_of_them(verified: tuple[Any, 
     assert "predicted at beef-vdw-ch4, verified at emt" in workplace.run("plan", "tiny.yaml").out
 
 
-def test_what_verification_cannot_compute_is_refused_before_it_is_queued(
+def test_a_level_that_cannot_be_computed_is_refused_before_anything_is_queued(
     verified: tuple[Any, str, str],
 ) -> None:
     refused = read(verified[0], "select reason from campaign_item where state = 'refused'")

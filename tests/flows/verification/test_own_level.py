@@ -138,7 +138,7 @@ def test_a_record_that_was_changed_is_not_computed(
     assert "was changed, or this release computes it otherwise" in said.err
 
 
-def test_a_level_without_its_engine_says_what_to_install(
+def test_a_level_without_its_engine_names_the_package_to_install(
     own: Any, new_workplace: Callable[[], Any]
 ) -> None:
     workplace = copied(own, new_workplace)

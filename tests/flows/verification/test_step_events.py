@@ -69,7 +69,7 @@ def test_a_line_half_written_waits_for_its_end(stored: list[ReportedStep], tmp_p
     assert len(stored) == 2
 
 
-def test_steps_that_follow_soon_are_not_told(
+def test_steps_that_follow_soon_are_not_sent(
     stored: list[ReportedStep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_events, "REPORT_INTERVAL_S", 60.0)
