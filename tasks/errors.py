@@ -1,4 +1,4 @@
-"""What goes wrong because of what was asked: errors that stop a run, refusals that do not."""
+"""Faults of a request: errors that stop a run, and refusals that do not."""
 
 from dataclasses import dataclass
 from typing import Literal

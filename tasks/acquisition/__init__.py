@@ -1,7 +1,7 @@
 """Which pairs are worth a calculation: scores, and a batch that mixes them.
 
-A module a subject: ``estimates`` what is known, ``scores`` ideas of worth, ``batch`` the choice,
-``diversity``, ``costs`` and ``prices`` what it weighs, ``policies`` all of it by name.
+``estimates`` holds the predictions, ``scores`` the ideas of worth, ``batch`` the choice,
+``diversity`` and ``costs`` the factors that it weighs, and ``policies`` names all of them.
 """
 
 from tasks.acquisition.batch import Policy, SelectedRow, SelectionReason, Share, select

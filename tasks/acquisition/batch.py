@@ -149,7 +149,7 @@ def _turns(shares: tuple[Share, ...], budget: int) -> Iterator[list[int]]:
 
 
 class _Batch:
-    """What was chosen so far, what it costs, and what may still be chosen."""
+    """The rows chosen so far, their costs, and the rows that may still be chosen."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a calculation costs, and what the elements of a crystal cost.
+"""Costs of calculations, and prices of the elements of a crystal.
 
 Costs are relative: 1 is a relaxation in a cell of ``reference_atoms`` atoms. Prices or supply risks
 come from a table that ships or from a file of the user's own, JSON or YAML: ``values`` by element,

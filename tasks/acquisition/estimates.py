@@ -1,4 +1,4 @@
-"""What is believed of the pairs that a calculation may be spent on.
+"""Estimates of the pairs that a calculation may be spent on.
 
 Shapes  R pairs, each stood for by its lowest placement; F features.
 Units   eV; costs are relative (see ``costs``), penalties have no unit.

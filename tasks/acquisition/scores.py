@@ -56,7 +56,10 @@ def expected_improvement(estimates: PairEstimates, *, best_ev: BestDistance, see
 
 
 def _best(estimates: PairEstimates, best_ev: BestDistance) -> Floats:
-    """Return what each row has to beat: where nothing is verified, the best of its own window."""
+    """Return the distance that each row has to beat.
+
+    Where nothing is verified, it is that of the best prediction in the same window.
+    """
     stated = np.nan if best_ev is None else best_ev
     best_R = np.broadcast_to(np.asarray(stated, dtype=np.float64), (len(estimates),)).copy()
     if (best_R < 0).any():

@@ -28,7 +28,7 @@ from tasks.acquisition.rank import RankedPair, Window
 
 @dataclass(frozen=True)
 class SlabFacts:
-    """What triage reads of a clean slab."""
+    """The properties of a clean slab that triage reads."""
 
     formula: str  # of its bulk
     miller: tuple[int, int, int]
@@ -187,7 +187,7 @@ def _direction(facts: SlabFacts) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class RoundOutcome:
-    """What one round came to.
+    """The counts of one round.
 
     ``calculations`` ended in it, whichever way; ``labels`` of them may be trained on, ``failed`` of
     them have no energy. ``found`` are labels inside the target, new in this round.

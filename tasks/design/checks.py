@@ -1,6 +1,6 @@
 """Decide whether a generated adslab is one: asked composition, sound slab, whole adsorbate on it.
 
-What is judged is the structure parsed back from its CIF, which knows no tags. The checks come in
+The structure that is judged is parsed back from its CIF, which knows no tags. The checks come in
 a fixed order and the first that fails is the one cause by which a structure is counted. Nothing is
 mended.
 
@@ -63,7 +63,7 @@ class DesignLimits:
 
 @dataclass(frozen=True)
 class DesignRequirements:
-    """What a structure has to be: ``bulk`` is None where any of ``elements`` may make the slab."""
+    """Requirements on a structure: ``bulk`` is None where any of ``elements`` may make the slab."""
 
     adsorbate: str
     skeletons: tuple[Skeleton, ...]  # bond graphs of the adsorbate: any one of them
@@ -100,7 +100,7 @@ class CheckedDesign:
 def check_design(
     cif: str, requirements: DesignRequirements, limits: DesignLimits | None = None
 ) -> CheckedDesign:
-    """Return whether the structure in a CIF is what was asked for.
+    """Return whether the structure in a CIF meets the requirements.
 
     Args:
         cif: the text of one structure, positions in Å.
@@ -121,7 +121,7 @@ def check_design(
 def check_atoms(
     atoms: Atoms, requirements: DesignRequirements, limits: DesignLimits
 ) -> CheckedDesign:
-    """Return whether a structure without tags is what was asked for."""
+    """Return whether a structure without tags meets the requirements."""
     detail = composition_fault(atoms, requirements)
     if detail:
         return CheckedDesign(DesignVerdict("composition", detail))

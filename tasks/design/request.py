@@ -1,4 +1,4 @@
-"""Turn what a user asks to have designed into what the designer reads and its work is judged by.
+"""Turn the request of a user into a prompt for the designer and requirements for its designs.
 
 Everything that cannot be met is refused before anything is written: an adsorbate, an element or an
 energy that the designer has never seen at that level of theory.

@@ -262,7 +262,7 @@ def _ids(slab: Slab, adsorbate: Adsorbate, positions_PA3: NDArray[np.float64]) -
 
 
 class _Assembly:
-    """Joins one slab and one adsorbate; what all placements share is prepared once."""
+    """Joins one slab and one adsorbate; the parts that all placements share are prepared once."""
 
     def __init__(self, slab: Slab, adsorbate: Adsorbate) -> None:
         self._slab_positions_N3 = slab.atoms.positions

@@ -62,7 +62,7 @@ class Landscape:
 
 @dataclass(frozen=True)
 class SurfaceSites:
-    """What is computed once for each slab and shared by all its adsorbates."""
+    """The sites, neighbours and landscape of one slab, shared by all its adsorbates."""
 
     slab_id: str
     sites: tuple[Site, ...]
@@ -71,7 +71,7 @@ class SurfaceSites:
 
 
 def surface_sites(slab: Slab) -> SurfaceSites:
-    """Return the distinct sites of a slab's upper surface, and what all its adsorbates share.
+    """Return the distinct sites of a slab's upper surface, with its neighbour lists and landscape.
 
     Args:
         slab: a slab whose surface atoms have tag 1.

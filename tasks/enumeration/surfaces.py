@@ -21,7 +21,7 @@ class CountedSlab:
 
 @dataclass(frozen=True)
 class BulkSurfaces:
-    """What one bulk offers: its slabs, and what was refused of them."""
+    """The slabs of one bulk, and the refused ones."""
 
     bulk: Bulk
     slabs: tuple[CountedSlab, ...]

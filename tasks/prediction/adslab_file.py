@@ -20,7 +20,7 @@ from tasks.structures.standard_frame import standard_frame
 
 @dataclass(frozen=True)
 class AdslabDescription:
-    """What a file of atoms does not say: the adsorbate, the surface and, if need be, the bulk."""
+    """Facts that a structure file lacks: the adsorbate, the surface and, if need be, the bulk."""
 
     adsorbate: str
     miller: tuple[int, int, int]
@@ -55,7 +55,7 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
 def adslab_configuration(
     adslab: Atoms, named: AdslabDescription, level: str, name: str
 ) -> Configuration:
-    """Return what a predictor reads of a tagged adslab at one level of theory."""
+    """Return the configuration of a tagged adslab at one level of theory."""
     slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
     text = configuration_text(adslab, named.adsorbate, bulk, named.miller)

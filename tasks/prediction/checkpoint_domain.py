@@ -1,4 +1,4 @@
-"""What a checkpoint is, read without loading its networks, which takes seconds."""
+"""The id and domain of a checkpoint, read without loading its networks, which takes seconds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from model.data.domain import domain_from_json
 
 @dataclass(frozen=True)
 class CheckpointDomain:
-    """The name by content of a checkpoint, and what it was trained on."""
+    """The hash of a checkpoint, and the levels, elements and adsorbates that it was trained on."""
 
     sha256: str
     domain: Domain

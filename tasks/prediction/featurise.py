@@ -31,7 +31,7 @@ class SiteMismatchError(UserError):
 def featurise(
     adslab: Adslab, slab: Slab, level: str, sites: SurfaceSites | None = None
 ) -> Configuration:
-    """Return what a model reads of ``adslab``.
+    """Return the configuration of ``adslab`` that a model reads.
 
     Args:
         adslab: slab atoms first, tags 0, 1 and 2, positions in Å.

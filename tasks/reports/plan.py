@@ -91,7 +91,7 @@ def plan_campaign(
 
 @dataclass(frozen=True)
 class CampaignContents:
-    """What one campaign holds, by id.
+    """The contents of one campaign, by id.
 
     ``bulks`` also gives formulas. ``answered`` are the placements whose outcome is known, so that
     the other campaign need not predict them.

@@ -1,4 +1,4 @@
-"""What a run says at its end: the ranking, the funnel, and labels beside predictions.
+"""The report at the end of a run: the ranking, the funnel, and labels beside predictions.
 
 Units   eV.
 """
