@@ -145,36 +145,38 @@ def test_what_would_forget_goes_a_part_of_the_way(base: Checkpoint, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("level", "told", "forget", "share"),
+    ("level", "forgotten", "forget", "share"),
     [
         ("other", 40, 20.0, 1.0),
         ("other", 40, 8.0, 0.75),
         ("other", 40, 0.0, 0.25),
-        ("other", 4, 1.2, 1.0),  # of forty known rows four are forgotten
-        ("made-up", 4, 1.2, 0.25),  # and these are what is known at the level of the labels
+        ("other", 4, 1.2, 1.0),  # of forty old rows four are forgotten
+        ("made-up", 4, 1.2, 0.25),  # and these are the old rows at the level of the labels
     ],
 )
 def test_the_share_is_the_best_for_the_labels_among_those_that_forget_little(
-    level: str, told: int, forget: float, share: float
+    level: str, forgotten: int, forget: float, share: float
 ) -> None:
     network, _ = network_and_reader()
     moved = network.clone()
     moved.scale.offset_L += 1.0  # an answer rises with the share
-    known = [replace(row, energy_ev=0.5, level="other") for row in LABELS[:40]]
-    known[:told] = [replace(row, level=level) for row in known[:told]]
+    old = [replace(row, energy_ev=0.5, level="other") for row in LABELS[:40]]
+    old[:forgotten] = [replace(row, level=level) for row in old[:forgotten]]
     new = [replace(row, energy_ev=9.0) for row in LABELS[40:60]]
 
     class Offset:
         def __init__(self, members: list[QECatalytic]) -> None:
-            self.said = float(members[0].scale.offset_L[0])
+            self.energy_ev = float(members[0].scale.offset_L[0])
 
-        def answer(self, asked: list[object]) -> EnsembleOutput:
-            told_R = np.array([self.said] * len(asked))
-            told_R[:40] = 0.5 + 0.1
-            told_R[:told] += self.said  # what is known is forgotten
-            return EnsembleOutput(told_R, told_R, told_R, told_R, np.zeros((len(asked), 1)))
+        def answer(self, configurations: list[object]) -> EnsembleOutput:
+            energy_R = np.array([self.energy_ev] * len(configurations))
+            energy_R[:40] = 0.5 + 0.1
+            energy_R[:forgotten] += self.energy_ev  # these rows are forgotten
+            return EnsembleOutput(
+                energy_R, energy_R, energy_R, energy_R, np.zeros((len(configurations), 1))
+            )
 
-    assert best_share([network], [moved], known, new, Offset, forget) == share  # type: ignore[arg-type]
+    assert best_share([network], [moved], old, new, Offset, forget) == share  # type: ignore[arg-type]
 
 
 def test_a_killed_run_goes_on_to_the_same_candidate(
@@ -319,11 +321,13 @@ def test_a_pair_in_two_parts_is_refused(base: Checkpoint, tmp_path: Path) -> Non
         tune(base, tmp_path, labels=[*LABELS, other])
 
 
-def test_a_folder_goes_on_with_what_it_began_with(base: Checkpoint, tuned: Checkpoint) -> None:
+def test_a_folder_continues_only_with_its_recipe_and_data(
+    base: Checkpoint, tuned: Checkpoint
+) -> None:
     folder = tuned.folder.parent
-    with pytest.raises(ModelError, match="began with another recipe; go on with"):
+    with pytest.raises(ModelError, match="was started with another recipe; continue with"):
         tune(base, folder, replace(SHORT, seed=2))
-    with pytest.raises(ModelError, match="began with another dataset"):
+    with pytest.raises(ModelError, match="was started with another dataset"):
         tune(base, folder, labels=learning.labels(61))
 
 
