@@ -60,7 +60,10 @@ def new_ranking(
     *,
     calculations: int | None = None,
 ) -> CampaignRanking:
-    """Return the ranking of a campaign by one checkpoint; nothing is stored."""
+    """Return the ranking of a campaign by one checkpoint; nothing is stored.
+
+    Arguments are those of ``rerank_campaign``.
+    """
     campaign = recorded_campaign(row)
     requests = verification_requests(db, row.name)
     ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)

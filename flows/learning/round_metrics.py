@@ -43,7 +43,17 @@ def calculations_since(db: Database, before: Sequence[RoundRow], campaign: str) 
 def verification_numbers(
     db: Database, before: Sequence[RoundRow], row: RoundRow, windows: Mapping[str, Window]
 ) -> RoundResult:
-    """Return the numbers of a round once its calculations have ended."""
+    """Return the numbers of a round once its calculations have ended.
+
+    Args:
+        db: The database.
+        before: The finished rounds of the campaign.
+        row: The round.
+        windows: The target of each adsorbate (eV); labels inside are hits.
+
+    Returns:
+        Counts of calculations, labels and hits, and the errors (eV) of the round's own labels.
+    """
     ended = _ended_since(db, before, row.campaign)
     labels = [
         label

@@ -44,7 +44,7 @@ _SHOWN = {"loop": 10, "rescore": 20}  # pairs of the ranking
 def start_fine_tuning(
     campaign: str, database: str | None, learning: Learning | None = None
 ) -> "FineTuningResult":
-    """Fine-tune what serves a campaign's model on its level's labels, and print the verdict.
+    """Fine-tune the serving checkpoint of a campaign on its level's labels, and print the verdict.
 
     Args:
         campaign: Its name.
@@ -52,7 +52,7 @@ def start_fine_tuning(
         learning: How it is fine-tuned; without it as campaign files do by default.
 
     Returns:
-        The verdict, and what serves now.
+        The verdict and the serving checkpoint.
 
     Raises:
         UserError, ModelError: there is nothing to learn from, or the checkpoint cannot be tuned.
@@ -154,7 +154,16 @@ def _run_loop(
 
 
 def start_rescoring(campaign: str, database: str | None) -> None:
-    """Re-score a campaign and print its ranking, or print that nothing is stale."""
+    """Re-score a campaign and print its ranking, or print that nothing is stale.
+
+    Args:
+        campaign: Its name.
+        database: Path or URL, where the settings do not say.
+
+    Raises:
+        CampaignError: the serving checkpoint does not know the campaign's level.
+        DatabaseError: the campaign is unknown or not finished.
+    """
     settings = read_settings()
     db = existing_database(settings, database)
     with logged_run(db, f"rescore {campaign}"):

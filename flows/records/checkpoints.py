@@ -39,6 +39,13 @@ def serving_checkpoint(db: Database, model: str) -> LocatedCheckpoint:
 def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
     """Return a checkpoint of the database, wherever it lies.
 
+    Args:
+        db: The database.
+        sha256: The checkpoint's hash.
+
+    Returns:
+        The checkpoint with a location that was checked to hold it.
+
     Raises:
         CampaignError: it is not where it was.
         ModelError: one of its files is missing or differs.

@@ -53,9 +53,17 @@ CHUNK = "designs"
 
 
 def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database) -> int:
-    """Store the valid designs as the candidates of ``campaign``; return how many there are.
+    """Store the valid designs as the candidates of ``campaign``.
 
     Equal designs are one candidate, and a rerun adds nothing.
+
+    Args:
+        generated: The designs, with the request that they answer.
+        campaign: The campaign that they enter.
+        db: The database.
+
+    Returns:
+        How many candidates there are.
 
     Raises:
         CampaignError: no design is valid.

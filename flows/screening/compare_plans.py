@@ -41,7 +41,15 @@ def show_comparison(
     settings: Settings,
     workers: int,
 ) -> None:
-    """Print how a campaign differs from an earlier one, and the time of what is new in it."""
+    """Print how a campaign differs from an earlier one, and how long its new placements take.
+
+    Args:
+        earlier: The other campaign, a file or stored.
+        resolved: The campaign, resolved.
+        surfaces: Its bulks, cut.
+        settings: The settings, which may name the database of a stored campaign.
+        workers: How many processes would predict.
+    """
     campaign = resolved.campaign
     old = _of_file(earlier, resolved, settings) or _of_stored(earlier, resolved, settings)
     found = compare_plans(campaign_contents(resolved, surfaces, answered=False), old)

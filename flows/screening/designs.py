@@ -206,6 +206,16 @@ def designs_campaign(
 ) -> Campaign:
     """Return the campaign that designs of an order enter; its target is the order's energy.
 
+    Args:
+        name: The campaign's name.
+        request: The order: adsorbate, level, target energy (eV) and required elements.
+        model: The model's name or folder.
+        seed: The campaign's seed.
+        width_ev: How far an energy may lie from the target (eV).
+
+    Returns:
+        A campaign file's content, which no file states.
+
     Raises:
         CampaignError: the name cannot be one, or the order is of a formula, not of a molecule
             that a verification could compute.

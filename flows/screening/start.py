@@ -35,7 +35,16 @@ _SHOWN = 20
 
 
 def start_screening(file: Path, database: str | None) -> None:
-    """Run the campaign in ``file`` and print its ranking and funnel."""
+    """Run the campaign in ``file``, or the rest of it, and print its ranking and funnel.
+
+    Args:
+        file: The campaign file.
+        database: Path or URL, before what file and settings say.
+
+    Raises:
+        CampaignError: the file breaks a rule, or the model cannot serve its level.
+        DatabaseError: the name of the campaign stands for another one in the database.
+    """
     settings = read_settings()
     campaign = load_campaign(file)
     address = choose_database(settings, campaign.database, database)

@@ -138,7 +138,18 @@ def finish_campaign(
     expected: ExpectedCounts,
     prices: Prices | None = None,
 ) -> None:
-    """Give every item its terminal state and fill the queue; a rerun changes nothing."""
+    """Give every item its terminal state and fill the queue; a rerun changes nothing.
+
+    Args:
+        db: The database, with every chunk stored.
+        campaign: The campaign.
+        windows: The target of each adsorbate (eV).
+        expected: How many items must be in a terminal state then.
+        prices: The prices of elements, where the campaign counts them.
+
+    Raises:
+        FunnelError: items were lost or counted twice.
+    """
     ranked = ranked_pairs(db, campaign.name, windows)
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
     chosen = choose_pairs(db, campaign, windows, ranked, prices=prices, repeat=True)

@@ -95,6 +95,10 @@ def plan_dependencies(db: Database, level: LevelOfTheory) -> None:
 
     An adslab whose reference is refused, or whose single point has no structure, gets none: it is
     claimed at once, and fails with the reason.
+
+    Args:
+        db: The database.
+        level: The level of theory whose queued adslabs are planned.
     """
     found = without_dependencies(db, level.name)
     if not found:
