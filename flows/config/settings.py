@@ -46,5 +46,5 @@ def read_settings() -> Settings:
         name = "SABATIER_" + "_".join(str(part) for part in error["loc"]).upper()
         raise CampaignError(
             f"environment variable {name}: {error['msg']}, got {error['input']!r}; "
-            "set it anew or unset it"
+            "correct it or unset it"
         ) from None

@@ -113,7 +113,7 @@ def _chosen(
     ranked: list[RankedPair],
     budget: Budget,
 ) -> list[Selection]:
-    """Return what triage chooses of the pairs whose lowest placement nobody has begun."""
+    """Return the choice of triage among pairs whose lowest placement has not begun."""
     return choose_pairs(
         db,
         campaign,

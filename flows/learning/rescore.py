@@ -204,5 +204,5 @@ def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:
     if row.level not in levels:
         raise CampaignError(
             f"checkpoint {checkpoint.sha256[:12]} answers at {', '.join(sorted(levels))}; campaign "
-            f"{row.name} is of level {row.level}; let one serve that knows this level"
+            f"{row.name} is of level {row.level}; serve a checkpoint that knows this level"
         )

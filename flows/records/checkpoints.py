@@ -54,15 +54,15 @@ def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
     location = checkpoint_location(db, row)
     if row.folder and not (Path(location) / MANIFEST).is_file():
         raise CampaignError(
-            f"checkpoint {sha256[:12]} of model {row.model} is to lie in {location}, which holds "
-            f"no {MANIFEST}; bring the folder back, or let the one before serve: sabatier model "
-            f"rollback {row.model}"
+            f"checkpoint {sha256[:12]} of model {row.model} was recorded in {location}, which "
+            f"holds no {MANIFEST}; restore the folder, or return to the checkpoint before: "
+            f"sabatier model rollback {row.model}"
         )
     here = open_checkpoint(location).sha256
     if here != sha256:
         raise CampaignError(
-            f"checkpoint {sha256[:12]} of model {row.model} is to be {location!r}, which is "
-            f"{here[:12]} here; install the release it came with, or let another one serve: "
+            f"checkpoint {sha256[:12]} of model {row.model} was recorded as {location!r}, which "
+            f"is {here[:12]} here; install the release it came with, or serve another one: "
             f"sabatier model promote {row.model} CHECKPOINT"
         )
     return LocatedCheckpoint(location, sha256)

@@ -73,7 +73,9 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
     lengths = [(s.bulk.formula, _a_ang(s.bulk), s.stretch, s.file) for s in sized]
     show_lattice_constants(at.name, lengths, refused)
     if not sized:
-        raise CampaignError(f"no bulk of {file} has a lattice constant at {at.name}; see above why")
+        raise CampaignError(
+            f"no bulk of {file} has a lattice constant at {at.name}; the reasons are above"
+        )
     show_lines(f"in the campaign file   bulks: {{structures: [{_structures(sized, file, out)}]}}")
 
 

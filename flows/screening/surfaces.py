@@ -18,7 +18,7 @@ from tasks.verification.engines import computable_elements
 class SlabRequest:
     """How each bulk is cut; it travels to the workers.
 
-    ``elements`` are those that each rule lets pass: the model's, and the verifying engine's.
+    ``elements`` are those that each rule allows: the model's, and the verifying engine's.
     """
 
     slabs: SlabSpec

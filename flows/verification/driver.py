@@ -103,12 +103,12 @@ class Driver:
     def _require_engine(self) -> None:
         """Stop where the engine is missing: it would take one item after another and end none.
 
-        What ends with this process is let end first; nothing more is begun.
+        Calculations of this process end first; nothing more is begun.
         """
         if self._not_installed and (self.executor.location or not self._in_flight):
             raise CampaignError(
-                f"{self._not_installed}; mend that there and go on with the same command: what was "
-                "begun there was given back"
+                f"{self._not_installed}; correct that there and run the same command again: items "
+                "that were begun there are back in the queue"
             )
 
     def _take_over(self) -> None:

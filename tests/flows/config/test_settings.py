@@ -16,7 +16,7 @@ def test_a_variable_sets_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SABATIER_ON", "cloud")
-    message = "environment variable SABATIER_ON: .* got 'cloud'; set it anew or unset it"
+    message = "environment variable SABATIER_ON: .* got 'cloud'; correct it or unset it"
     with pytest.raises(CampaignError, match=message):
         read_settings()
 

@@ -240,7 +240,7 @@ def test_a_checkpoint_that_is_gone_is_one_line_with_the_way_out(
         said = workplace.run(*command)
         assert said.status == 2
         assert said.err.count("\n") == 1
-        assert "which holds no manifest.json; bring the folder back" in said.err
+        assert "which holds no manifest.json; restore the folder" in said.err
         assert "sabatier model rollback" in said.err
 
 
