@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test test-fast test-all coverage lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
+.PHONY: screen test test-fast test-all coverage same-results lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
@@ -40,6 +40,10 @@ types: $(VENV)/ready-dev
 
 contracts: $(VENV)/ready-dev
 	$(BIN)/lint-imports
+
+# Run three examples and compare candidates, energies, ranks and labels with those that are stored.
+same-results: $(VENV)/ready
+	$(BIN)/python benchmarks/reference/results.py check
 
 # Build the wheel, install it into an empty environment, start it in another folder.
 wheel-smoke: $(VENV)/ready-dev
