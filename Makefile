@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test test-fast test-all coverage same-results lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
+.PHONY: screen test test-fast test-all coverage budgets same-results lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
@@ -40,6 +40,10 @@ types: $(VENV)/ready-dev
 
 contracts: $(VENV)/ready-dev
 	$(BIN)/lint-imports
+
+# Print how large the tree is, and the limits.
+budgets: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -s --durations 0 tests/test_budgets.py
 
 # Run three examples and compare candidates, energies, ranks and labels with those that are stored.
 same-results: $(VENV)/ready

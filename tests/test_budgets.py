@@ -1,0 +1,101 @@
+"""How large the tree may be. A change that raises a limit says why, in a comment beside it.
+
+``pytest -s tests/test_budgets.py`` prints what is measured; size and time of the default
+installation are measured where it is made, in ``.ci/wheel-smoke``.
+"""
+
+import ast
+import statistics
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support.paths import REPOSITORY
+
+PACKAGES = ("flows", "tasks", "model", "screening_db")
+
+
+@cache
+def sources(package: str) -> tuple[Path, ...]:
+    """Return the code files of a package."""
+    return tuple(sorted((REPOSITORY / package).rglob("*.py")))
+
+
+def lines_of(source: Path) -> int:
+    """Return how many lines a file has."""
+    return source.read_text(encoding="utf-8").count("\n")
+
+
+def lines_in(package: str) -> int:
+    """Return how many lines of code a package has, comments and docstrings included."""
+    return sum(map(lines_of, sources(package)))
+
+
+def code_files() -> list[Path]:
+    """Return the files of all packages; an ``__init__.py`` only says what a room holds."""
+    return [
+        source
+        for package in PACKAGES
+        for source in sources(package)
+        if source.name != "__init__.py"
+    ]
+
+
+def is_internal_import(node: ast.AST) -> bool:
+    """Tell whether a statement imports from one of the packages."""
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").partition(".")[0] in PACKAGES
+    return isinstance(node, ast.Import) and node.names[0].name.partition(".")[0] in PACKAGES
+
+
+def internal_imports_per_thousand_lines() -> float:
+    """Return how many statements in a thousand lines import from one of the packages."""
+    files = [source for package in PACKAGES for source in sources(package)]
+    imports = sum(
+        is_internal_import(node)
+        for source in files
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+    )
+    return 1000 * imports / sum(map(lines_in, PACKAGES))
+
+
+def direct_dependencies() -> int:
+    """Return how many distributions the default installation names."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    return len(tomllib.loads(text)["project"]["dependencies"])
+
+
+# What is counted, how, and the most that it may be. Version 0.1.0 had 38,100 lines, 26 dependencies
+# and 85 files in its largest folder, and 40 imports. There are more dependencies because what was
+# imported by way of others is declared.
+BUDGETS: list[tuple[str, Callable[[], float], float]] = [
+    ("lines of flows", lambda: lines_in("flows"), 10_100),
+    ("lines of tasks", lambda: lines_in("tasks"), 12_800),
+    ("lines of model", lambda: lines_in("model"), 11_800),
+    ("lines of screening_db", lambda: lines_in("screening_db"), 6_600),
+    ("direct dependencies of the default installation", direct_dependencies, 31),
+    ("code files in the largest folder", lambda: largest_folder(), 14),
+    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 36.5),
+    ("lines of the longest file", lambda: max(map(lines_of, code_files())), 400),
+]
+
+
+def largest_folder() -> int:
+    """Return how many code files the fullest folder has."""
+    return max(Counter(source.parent for source in code_files()).values())
+
+
+@pytest.mark.parametrize(("what", "measure", "limit"), BUDGETS, ids=[row[0] for row in BUDGETS])
+def test_a_budget_is_kept(what: str, measure: Callable[[], float], limit: float) -> None:
+    measured = measure()
+    print(f"{what}: {measured:g} of {limit:g}")  # noqa: T201  shown by -s
+    assert measured <= limit
+
+
+def test_files_are_neither_too_small_nor_too_large() -> None:
+    median = statistics.median(map(lines_of, code_files()))
+    print(f"median lines of a file: {median:g}")  # noqa: T201  shown by -s
+    assert 120 <= median <= 180
