@@ -26,28 +26,37 @@ PROPERTIES = (
     "d_electrons",
 )
 
-_PART = re.compile(r"([A-Z][a-z]?)(\d*)")
-_GROUP = re.compile(r"\(([A-Za-z0-9]+)\)(\d*)")
+_TOKEN = re.compile(r"(\((?!\d)|\)|[A-Z][a-z]?)(\d{0,9})")  # counts are bounded, not expanded
 
 
 def composition(formula: str) -> Counter[str]:
     """Return how many atoms of each element a formula names: ``Cu3Pt``, ``NH2N(CH3)2``.
 
     Raises:
-        ModelError: it is empty, or holds anything but symbols, counts and closed brackets.
+        ModelError: it is empty, or holds anything but symbols, counts of up to nine digits and
+            closed brackets.
     """
-    flat = formula
-    while group := _GROUP.search(flat):  # the innermost brackets first
-        flat = flat[: group.start()] + group[1] * int(group[2] or 1) + flat[group.end() :]
-    parts = _PART.findall(flat)
-    if not parts or "".join(symbol + count for symbol, count in parts) != flat:
+    groups: list[Counter[str]] = [Counter()]  # the formula, and the brackets open within it
+    end = 0
+    for token in _TOKEN.finditer(formula):
+        if token.start() != end:
+            break
+        symbol, times = token[1], int(token[2] or 1)
+        if symbol == "(":
+            groups.append(Counter())
+        elif symbol == ")" and len(groups) > 1 and groups[-1]:
+            group = groups.pop()
+            groups[-1].update({element: count * times for element, count in group.items()})
+        elif symbol == ")":
+            break
+        else:
+            groups[-1][symbol] += times
+        end = token.end()
+    if end != len(formula) or len(groups) > 1 or not groups[0]:
         raise ModelError(
             f"a formula is element symbols and counts, such as Cu3Pt or NH2N(CH3)2; got {formula!r}"
         )
-    counts: Counter[str] = Counter()
-    for symbol, count in parts:
-        counts[symbol] += int(count or 1)
-    return counts
+    return groups[0]
 
 
 def _properties(element: Element) -> tuple[float, ...]:

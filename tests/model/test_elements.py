@@ -19,7 +19,13 @@ def test_the_atoms_of_a_formula_are_counted(formula: str, counts: dict[str, int]
     assert composition(formula) == counts
 
 
-@pytest.mark.parametrize("formula", ["", "cu3", "C-O", "CO ", "N(CH3", "N()2"])
+@pytest.mark.parametrize(
+    "formula", ["", "cu3", "C-O", "CO ", "N(CH3", "N()2", "(2)", "Cu)", "Cu9999999999"]
+)
 def test_anything_but_a_formula_is_refused(formula: str) -> None:
     with pytest.raises(ModelError, match="a formula is element symbols and counts"):
         composition(formula)
+
+
+def test_a_huge_count_costs_no_memory() -> None:
+    assert composition("(Cu)999999999") == {"Cu": 999_999_999}
