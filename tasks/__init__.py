@@ -1,1 +1,1 @@
-"""What a flow does: enumerate, featurise, predict, rank, triage, verify, train, report."""
+"""The steps of a flow: enumerate, featurise, predict, rank, triage, verify, train, report."""

@@ -50,7 +50,7 @@ SERVER_ENVIRONMENT: Mapping[str, str] = {
 _ONE_RUN: Mapping[str, str] = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
-class ServerError(RuntimeError):
+class ServerError(CampaignError):
     """The embedded Prefect server did not come up."""
 
 

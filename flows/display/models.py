@@ -167,7 +167,7 @@ def _show_tuning(tuning: FineTuningRow) -> None:
 def _promotion(line: PromotionRow) -> str:
     before = line.previous_sha256[:_SHORT] if line.previous_sha256 else "its first checkpoint"
     how = {"gate": "by the gate", "by hand": "by hand", "rollback": "by a rollback"}[line.why]
-    return f"{_time(line.at)}: {line.checkpoint_sha256[:_SHORT]} in place of {before}, {how}"
+    return f"{_time(line.at)}: {line.checkpoint_sha256[:_SHORT]} instead of {before}, {how}"
 
 
 def _time(seconds: float) -> str:

@@ -67,7 +67,7 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
 
     Raises:
         CampaignError: no design is valid.
-        DatabaseError: the campaign's name was run with another order.
+        DatabaseError: the campaign's name was run with another request.
     """
     made = {c.candidate_id: (c, design) for design in generated.valid for c in [design.adslab] if c}
     scored = [_scored(adslab, design, campaign) for adslab, design in made.values()]

@@ -204,11 +204,11 @@ def generation_campaign(generation: GenerationRequest, request: DesignRequest) -
 def designs_campaign(
     name: str, request: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
 ) -> Campaign:
-    """Return the campaign that designs of an order enter; its target is the order's energy.
+    """Return the campaign that the designs of a request enter; its target is the requested energy.
 
     Args:
         name: The campaign's name.
-        request: The order: adsorbate, level, target energy (eV) and required elements.
+        request: Adsorbate, level, target energy (eV) and required elements.
         model: The model's name or folder.
         seed: The campaign's seed.
         width_ev: How far an energy may lie from the target (eV).
@@ -217,7 +217,7 @@ def designs_campaign(
         A campaign file's content, which no file states.
 
     Raises:
-        CampaignError: the name cannot be one, or the order is of a formula, not of a molecule
+        CampaignError: the name cannot be one, or the request is for a formula, not for a molecule
             that a verification could compute.
     """
     if request.species is None:

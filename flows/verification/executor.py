@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back, as values, and the protocol of what carries them."""
+"""Inputs and results of workers as values, and the protocol of executors, which carry them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

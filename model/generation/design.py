@@ -1,4 +1,4 @@
-"""The designer of a checkpoint: a language model that writes adslabs to order.
+"""The designer of a checkpoint: a language model that writes adslabs on request.
 
 A checkpoint that has one holds, beside its predictor's files:
 

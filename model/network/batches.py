@@ -20,15 +20,42 @@ from transformers import PreTrainedTokenizerFast
 
 from model.contract import ADSORBATE_TAG, Configuration
 from model.data.domain import level_index
-from model.data.graph import Graph, collate, configuration_graph, empty_graph
+from model.data.graph import Graph, GraphBatch, collate, configuration_graph, empty_graph
 from model.elements import MAX_ATOMIC_NUMBER, composition
 from model.errors import ModelError
 from model.network.config import QECatalyticConfig
-from model.network.qe_catalytic import Batch
 from model.text.configuration_text import parse_text
 from model.text.text_facts import TextInputs
 from model.text.text_features import element_counts, text_features
 from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several configurations for one forward pass; texts are padded on the left.
+
+    A system without atoms has only its text. ``adsorbate_BZ`` counts the atoms of the
+    adsorbate that the text names, ``named`` is what else it names.
+    """
+
+    graph: GraphBatch
+    token_ids_BT: Tensor
+    is_token_BT: Tensor
+    level_B: Tensor
+    adsorbate_BZ: Tensor
+    named: TextInputs
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on another device."""
+        return replace(
+            self,
+            graph=self.graph.to(device),
+            token_ids_BT=self.token_ids_BT.to(device),
+            is_token_BT=self.is_token_BT.to(device),
+            level_B=self.level_B.to(device),
+            adsorbate_BZ=self.adsorbate_BZ.to(device),
+            named=self.named.to(device),
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
-from model.network.qe_catalytic import Batch, LanguageStates, QECatalytic, position_ids
+from model.network.batches import Batch
+from model.network.qe_catalytic import LanguageStates, QECatalytic, position_ids
 from model.text.tokenizer import ALLOWED_CHARACTERS, token_ids
 
 BEAMS = 4
@@ -66,7 +67,7 @@ class _Beams:
         self.size_X = self.size_X[parent_X] + option_X * _DIGIT_VALUES[position]
         self.sign_X = self.sign_X[parent_X]
         if position == 0:
-            self.sign_X = 1.0 - 2.0 * option_X  # PLACES[0] is "+-"
+            self.sign_X = 1.0 - 2.0 * option_X  # the first choice is "+" or "-"
         self.token_X = ids[option_X]
         self.is_token_XT = self.is_token_XT[parent_X]
         self.cache.batch_select_indices(parent_X)

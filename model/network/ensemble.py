@@ -21,11 +21,11 @@ from model.contract import Configuration
 from model.encoders.cache import FrozenEncoder
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import load_encoder
-from model.network.batches import Example, Reader, by_budget, make_batch
+from model.network.batches import Batch, Example, Reader, by_budget, make_batch
 from model.network.config import QECatalyticConfig
 from model.network.energy_decoder import EnergyDecoder
 from model.network.language.build import build_language
-from model.network.qe_catalytic import Batch, QECatalytic
+from model.network.qe_catalytic import QECatalytic
 from model.weights import load_exactly
 
 Columns = tuple[NDArray[np.float64], NDArray[np.float32]]

@@ -8,7 +8,7 @@ Source  arXiv:2512.20084. The graph's invariant features are pooled, projected a
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,42 +24,15 @@ from model.encoders.equiformer_v2.encoder import EquiformerV2
 from model.encoders.fairchem import FairchemEncoder
 from model.encoders.painn.encoder import Painn
 from model.encoders.registry import build_encoder
+from model.network.batches import Batch
 from model.network.config import QECatalyticConfig
 from model.network.language.adapters import ExtendedEmbedding, is_adapter
 from model.network.language.build import build_language
 from model.network.scale import LevelScale
 from model.network.shared_weights import SharesWeights
-from model.text.text_facts import TextFacts, TextInputs
+from model.text.text_facts import TextFacts
 
 Encoder = EquiformerV2 | Painn | FrozenEncoder
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Several configurations for one forward pass; texts are padded on the left.
-
-    A system without atoms has only its text. ``adsorbate_BZ`` counts the atoms of the
-    adsorbate that the text names, ``named`` is what else it names.
-    """
-
-    graph: GraphBatch
-    token_ids_BT: Tensor
-    is_token_BT: Tensor
-    level_B: Tensor
-    adsorbate_BZ: Tensor
-    named: TextInputs
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on another device."""
-        return replace(
-            self,
-            graph=self.graph.to(device),
-            token_ids_BT=self.token_ids_BT.to(device),
-            is_token_BT=self.is_token_BT.to(device),
-            level_B=self.level_B.to(device),
-            adsorbate_BZ=self.adsorbate_BZ.to(device),
-            named=self.named.to(device),
-        )
 
 
 @dataclass(frozen=True)

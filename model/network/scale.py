@@ -7,7 +7,6 @@ Units   energies in eV; standardised energies have none.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.elements import MAX_ATOMIC_NUMBER
-
-if TYPE_CHECKING:
-    from model.network.qe_catalytic import Batch
+from model.network.batches import Batch
 
 _SHRINK = 5.0  # labels at what composition suggests that stand beside an adsorbate's own
 
@@ -42,12 +39,12 @@ class LevelScale(nn.Module):
     atom_offset_LZ: Tensor
     adsorbate_offset_LS: Tensor
 
-    def reference(self, batch: "Batch") -> Tensor:
+    def reference(self, batch: Batch) -> Tensor:
         """Return (B,) the energy in eV that the adsorbate's composition alone suggests."""
         atoms_B = (self.atom_offset_LZ[batch.level_B] * batch.adsorbate_BZ).sum(-1)
         return self.offset_L[batch.level_B] + atoms_B
 
-    def adsorbate_offset(self, batch: "Batch") -> Tensor:
+    def adsorbate_offset(self, batch: Batch) -> Tensor:
         """Return (B,) the standardised offsets of the adsorbates' names, beside their composition.
 
         Who has only the text needs it; a graph shows the isomer, and learns worse from labels
@@ -56,11 +53,11 @@ class LevelScale(nn.Module):
         named_B = self.adsorbate_offset_LS[batch.level_B, batch.named.adsorbate_B]
         return named_B / self.scale_L[batch.level_B]
 
-    def to_ev(self, standard_B: Tensor, batch: "Batch") -> Tensor:
+    def to_ev(self, standard_B: Tensor, batch: Batch) -> Tensor:
         """Return (B,) energies in eV from standardised ones."""
         return standard_B * self.scale_L[batch.level_B] + self.reference(batch)
 
-    def to_standard(self, energy_B: Tensor, batch: "Batch") -> Tensor:
+    def to_standard(self, energy_B: Tensor, batch: Batch) -> Tensor:
         """Return (B,) standardised energies from those in eV."""
         return (energy_B - self.reference(batch)) / self.scale_L[batch.level_B]
 

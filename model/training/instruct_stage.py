@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from model.data.rows import UNRELAXED, Row
 from model.errors import ModelError
 from model.generation.prompts import INSTRUCTIONS, READ_GRAPH, Instruction, prompt_answer, stream_of
-from model.network.batches import Example, Reader, make_batch
-from model.network.qe_catalytic import Batch, QECatalytic
+from model.network.batches import Batch, Example, Reader, make_batch
+from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import END, GRAPH, token_ids
 from model.training.recipes import InstructRecipe
 from model.training.samples import draw_copies

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.network.batches import Example, Reader, make_batch
+from model.network.batches import Batch, Example, Reader, make_batch
 from model.network.ensemble import Ensemble
-from model.network.qe_catalytic import Batch, QECatalytic
+from model.network.qe_catalytic import QECatalytic
 from model.text.tokenizer import WIDTH, format_energy, token_ids
 from model.training.loss import combine_losses
 from model.training.recipes import JointRecipe

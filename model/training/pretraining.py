@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.network.batches import Reader, by_budget, make_batch, pad_left
+from model.network.batches import Batch, Reader, by_budget, make_batch, pad_left
 from model.network.ensemble import BUDGETS
-from model.network.qe_catalytic import Batch, QECatalytic, position_ids
+from model.network.qe_catalytic import QECatalytic, position_ids
 from model.training.joint_stage import Labelled, jitter, score_by_set
 from model.training.recipes import AlignRecipe, EncodeRecipe, ReadRecipe
 from model.training.samples import Sample, SampleObjective

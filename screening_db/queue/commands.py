@@ -80,7 +80,7 @@ def _has_result(session: Session, row: QueueRow) -> bool:
 
 
 def _is_converged(session: Session, row: QueueRow) -> bool:
-    """Tell whether an item has a result that another try would not change."""
+    """Tell whether an item has a result that another attempt would not change."""
     label = select(LabelRow.converged).where(
         LabelRow.candidate_id == row.item, LabelRow.level == row.level
     )

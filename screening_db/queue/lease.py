@@ -100,7 +100,7 @@ def ended_columns(state: QueueState) -> dict[str, object]:
 
 
 def failed_columns(after: AfterFailure, failure: str, message: str) -> dict[str, object]:
-    """Return the columns of an item whose try failed."""
+    """Return the columns of an item whose attempt failed."""
     return unleased_columns(after.state) | {
         QueueRow.failures.key: after.failures,
         QueueRow.memory_class.key: after.memory_class,

@@ -212,6 +212,6 @@ class _Batch:
 
 
 def _codes(ids: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return each id as its place among the sorted ids."""
+    """Return each id as its position among the sorted ids."""
     place = {name: at for at, name in enumerate(sorted(set(ids)))}
     return np.array([place[name] for name in ids], dtype=np.int64)

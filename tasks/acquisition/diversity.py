@@ -25,7 +25,7 @@ class Novelty:
     The likeness is ``exp(-d^2 / 2 r^2)``, so that what is identical to a chosen one has novelty 0.
     Damping a score where the batch has been already: González et al. 2016, arXiv:1505.08052. The
     most alike counts, as in maximal marginal relevance (Carbonell & Goldstein 1998). Without
-    features, or where all lie at one place, everything is new.
+    features, or where all lie at one point, everything is new.
     """
 
     def __init__(self, features_RF: Floats, radius: float = RADIUS) -> None:

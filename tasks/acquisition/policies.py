@@ -14,7 +14,7 @@ _UNCERTAIN = ("uncertainty", "doubt", "random")  # they look for what is not kno
 
 @dataclass(frozen=True)
 class SelectionLimits:
-    """What holds whatever the policy is: see ``Policy``."""
+    """Limits that hold under every policy: see ``Policy``."""
 
     per_slab: int | None = None
     per_bulk: int | None = None

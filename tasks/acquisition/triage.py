@@ -49,7 +49,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class PriorResults:
-    """What need not be found out again.
+    """Results that need not be computed again.
 
     ``taken`` holds candidates or pairs that have a label or were tried at the level, ``slabs``
     those whose clean energy is there, and ``best_ev`` the smallest verified distance of an energy

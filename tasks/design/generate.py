@@ -42,7 +42,7 @@ class DesignedAdslab(Adslab):
 
 @dataclass(frozen=True)
 class Design:
-    """One attempt: its stream, its CIF where the stream ended, and what became of it."""
+    """One attempt: its stream, its CIF where the stream ended, and the verdict on it."""
 
     number: int  # from 1
     tokens: tuple[str, ...]

@@ -191,7 +191,7 @@ def _build(
 
 
 def _rank(crystal: Crystal) -> NDArray[np.int64]:
-    """Return the place of each atom's element in order of first appearance."""
+    """Return the rank of each atom's element in order of first appearance."""
     first = list(dict.fromkeys(crystal.numbers_A.tolist()))
     return np.array([first.index(number) for number in crystal.numbers_A.tolist()])
 

@@ -51,7 +51,7 @@ class ScoredCandidate:
 
 @dataclass(frozen=True)
 class SlabScores:
-    """What became of every placement: predicted, or refused with a reason."""
+    """Every placement of some slabs: predicted, or refused with a reason."""
 
     candidates: tuple[ScoredCandidate, ...]
     refused: tuple[Refusal, ...]

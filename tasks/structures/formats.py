@@ -1,7 +1,7 @@
 """Structures as files and as text: CIF, any format that ASE reads, and the JSON of the database.
 
 Text is written from the numbers alone, so equal structures are equal text. Tags and fixed atoms are
-kept by JSON; they have no place in a CIF.
+kept by JSON; a CIF cannot hold them.
 
 Units   positions and cell in Å. JSON is rounded to 1e-10: a structure that is read back must keep
         its id, whose grid of about 1e-3 Å is then missed once in 10^7 coordinates.

@@ -16,7 +16,7 @@ from pymatgen.core.composition import Composition
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 
-VACUUM_ANG = 15.0  # as tasks.slabs makes it by default
+VACUUM_ANG = 15.0  # as tasks.enumeration.slabs makes it by default
 _ADSORBATE_NUMBERS = (1, 6, 7, 8, 16)  # H, C, N, O, S: all else is slab where no tag says so
 _SHELL = 1.2  # neighbours are nearer than this times the shortest distance in the slab
 _LAYER_ANG = 0.3

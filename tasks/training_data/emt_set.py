@@ -292,7 +292,7 @@ def _failed(adslab: PlacedAdslab, slab: Slab, error: EngineError) -> EmtOutcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the set and print what came of it."""
+    """Make the set and print a summary."""
     parser = argparse.ArgumentParser(description="Make the EMT training set.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the part files")
     parser.add_argument("--n", type=int, default=4000, help="placements to relax")

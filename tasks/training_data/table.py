@@ -49,7 +49,7 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Label:
-    """What the rows of one pair share: whose energy, of what, at which level."""
+    """The columns that the rows of one pair share: source, adsorbate, slab and level."""
 
     pair: str
     group: str
@@ -102,7 +102,7 @@ def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
 
 
 def write_table(path: Path, table: pa.Table) -> int:
-    """Write a Parquet table beside its place and move it there whole; return its rows."""
+    """Write a Parquet table under another name and rename it; return its rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

@@ -67,7 +67,7 @@ class CheckpointContents:
 
 
 class RelaxationCheckpoint:
-    """The file of one relaxation; ``attempt`` says which try of the item writes."""
+    """The file of one relaxation; ``attempt`` is the number of the one that writes."""
 
     def __init__(self, path: Path, key: str, attempt: int) -> None:
         self.path, self.key, self.attempt = path, key, attempt

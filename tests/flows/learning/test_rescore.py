@@ -207,7 +207,7 @@ def test_the_list_marks_the_one_that_serves_and_show_tells_all_of_it(
     assert "by hand" in said.out
     shown = workplace.run("model", "show", by[:8])
     assert "serves now" in shown.out
-    assert f"in place of {first[:12]}, by hand" in shown.out
+    assert f"instead of {first[:12]}, by hand" in shown.out
     assert "ranks       tiny" in shown.out
 
 
