@@ -46,7 +46,7 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """Find a checkpoint by its embedded name or its folder and verify every hash.
 
     Args:
-        name_or_path: name of an embedded checkpoint, or the folder of one.
+        name_or_path: Name of an embedded checkpoint, or the folder of one.
 
     Returns:
         The checkpoint, its SHA-256 being that of its manifest.

@@ -44,7 +44,7 @@ def device_for(plan: ClusterPlan) -> Device:
     same without them.
 
     Args:
-        plan: the workers; those of another cluster look for their own GPU unless ``cuda`` is false.
+        plan: The workers; those of another cluster look for their own GPU unless ``cuda`` is false.
 
     Returns:
         The device of every worker.

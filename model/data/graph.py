@@ -87,11 +87,11 @@ def radius_graph(
         numbers: (N,) atomic numbers.
         positions: (N, 3) in Å.
         cell: (3, 3) lattice vectors as rows, in Å.
-        pbc: whether the structure repeats along each lattice vector.
-        cutoff_ang: the furthest neighbour, in Å.
-        max_neighbors: how many neighbours an atom keeps.
+        pbc: Whether the structure repeats along each lattice vector.
+        cutoff_ang: The furthest neighbour, in Å.
+        max_neighbors: How many neighbours an atom keeps.
         tags: (N,) 0 bulk, 1 surface, 2 adsorbate; None: all 0.
-        strict: whether to cut through a shell.
+        strict: Whether to cut through a shell.
 
     Returns:
         The graph, edges sorted by target.
@@ -205,9 +205,9 @@ def near_adsorbate(
     Args:
         positions: (N, 3) positions in Å.
         cell: (3, 3) lattice vectors in Å, as rows.
-        pbc: along which vectors the structure repeats.
+        pbc: Along which vectors the structure repeats.
         tags: (N,) 2 for adsorbate atoms.
-        radius_ang: radius of the crop in Å.
+        radius_ang: Radius of the crop in Å.
 
     Returns:
         Indices of the atoms, adsorbate included, in ascending order.
@@ -261,10 +261,10 @@ def configuration_graph(
     """Return the graph of a configuration, cropped around its adsorbate where a radius is given.
 
     Args:
-        configuration: text and atoms of one adslab (Å).
-        cutoff_ang: longest edge in Å.
-        max_neighbors: as in :func:`radius_graph`.
-        crop_ang: atoms farther from the adsorbate than this are left out; None keeps all.
+        configuration: Text and atoms of one adslab (Å).
+        cutoff_ang: Longest edge in Å.
+        max_neighbors: As in :func:`radius_graph`.
+        crop_ang: Atoms farther from the adsorbate than this are left out; None keeps all.
 
     Returns:
         The graph.
@@ -292,8 +292,8 @@ def collate(graphs: Sequence[Graph], dtype: torch.dtype = torch.float32) -> Grap
     """Return one batch of the graphs, in their order.
 
     Args:
-        graphs: at least one graph; atoms of the first come first.
-        dtype: precision of positions, edge vectors and distances (Å).
+        graphs: At least one graph; atoms of the first come first.
+        dtype: Precision of positions, edge vectors and distances (Å).
 
     Returns:
         The batch; ``system_N`` says which graph each atom is of, edges count atoms of the batch.

@@ -77,12 +77,12 @@ def split(
     """Return rows to train on, to hold out for calibration, and to report.
 
     Args:
-        rows: a training table.
-        report_fold: the fold that is reported and never trained on.
-        held_out_share: share of its pairs that every set holds out, a small set more: intervals are
+        rows: A training table.
+        report_fold: The fold that is reported and never trained on.
+        held_out_share: Share of its pairs that every set holds out, a small set more: intervals are
             read off the held-out errors, and those of 100 rows are off by 3 % in coverage (one
             standard deviation) before anything else is.
-        by: what stays on one side: the rows of a pair, or those of one set on one surface, so that
+        by: What stays on one side: the rows of a pair, or those of one set on one surface, so that
             held-out errors are those on surfaces never seen.
 
     Returns:

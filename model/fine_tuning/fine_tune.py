@@ -59,15 +59,15 @@ def fine_tune(
     """Fine-tune a checkpoint on new labels and return the candidate; a killed run is resumed.
 
     Args:
-        parent: name or folder of the checkpoint to start from.
-        labels: rows with their parts (``model.data.splits``), energies in eV. Those for training
+        parent: Name or folder of the checkpoint to start from.
+        labels: Rows with their parts (``model.data.splits``), energies in eV. Those for training
             are learnt beside the parent's replay, sigma is fitted again on those for calibration
             and the hold-out's; those for the gate are not read. Both views of a placement share a
             pair.
-        folder: where states and the candidate are written; one folder for each fine-tuning.
-        recipe: how to train; the default chooses by the number of labels.
-        device: where networks run (``cpu``, ``cuda``).
-        processes: how many train members side by side; None: as many as cores.
+        folder: Where states and the candidate are written; one folder for each fine-tuning.
+        recipe: How to train; the default chooses by the number of labels.
+        device: Where networks run (``cpu``, ``cuda``).
+        processes: How many train members side by side; None: as many as cores.
 
     Returns:
         The sealed candidate in ``folder/checkpoint``.

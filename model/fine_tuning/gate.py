@@ -68,14 +68,14 @@ def judge_candidate(
     """Return whether ``candidate`` may replace ``serving``.
 
     Args:
-        serving: name or folder of the checkpoint that predictions are made with.
-        candidate: folder of the fine-tuned checkpoint.
-        labels: all labels of the fine-tuning; those of the part ``gate`` are looked at, as a
+        serving: Name or folder of the checkpoint that predictions are made with.
+        candidate: Folder of the fine-tuned checkpoint.
+        labels: All labels of the fine-tuning; those of the part ``gate`` are looked at, as a
             screening sees them: unrelaxed.
-        level: the campaign's level of theory, at which the candidate must be better.
-        seed: of the bootstrap.
-        before: the verdict by which ``serving`` came to serve, None where it was never fine-tuned.
-        device: where networks run (``cpu``, ``cuda``).
+        level: The campaign's level of theory, at which the candidate must be better.
+        seed: Of the bootstrap.
+        before: The verdict by which ``serving`` came to serve, None where it was never fine-tuned.
+        device: Where networks run (``cpu``, ``cuda``).
 
     Returns:
         The verdict: accepted or not, why not, and every number that was looked at (eV).

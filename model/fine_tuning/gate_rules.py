@@ -69,13 +69,13 @@ def apply_rules(
     """Judge two checkpoints by their errors on the gate's rows.
 
     Args:
-        rows: the R rows of the gate's part, of the hold-out and of the labels.
+        rows: The R rows of the gate's part, of the hold-out and of the labels.
         is_label_R: (R,) which rows are new labels.
-        before: errors and sigmas (eV) of the serving checkpoint.
-        after: errors and sigmas (eV) of the candidate.
-        level: the campaign's level of theory.
-        seed: of the bootstrap.
-        first_hold_out_ev: the error on the hold-out of the first checkpoint in the line of
+        before: Errors and sigmas (eV) of the serving checkpoint.
+        after: Errors and sigmas (eV) of the candidate.
+        level: The campaign's level of theory.
+        seed: Of the bootstrap.
+        first_hold_out_ev: The error on the hold-out of the first checkpoint in the line of
             fine-tunings; None where ``before`` is that checkpoint's.
 
     Returns:

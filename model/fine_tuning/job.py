@@ -74,11 +74,11 @@ def tuning_job(
     """Return the job, its recipe made definite by the number of labels.
 
     Args:
-        parent: checkpoint to start from.
-        labels: rows with their parts, energies in eV.
-        folder: where states and the candidate are written.
-        recipe: how to train; ``auto`` values are chosen by the number of labels.
-        device: where networks run (``cpu``, ``cuda``).
+        parent: Checkpoint to start from.
+        labels: Rows with their parts, energies in eV.
+        folder: Where states and the candidate are written.
+        recipe: How to train; ``auto`` values are chosen by the number of labels.
+        device: Where networks run (``cpu``, ``cuda``).
 
     Returns:
         The job; nothing is written yet.

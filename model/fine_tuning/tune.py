@@ -140,12 +140,12 @@ def best_share(
     rows counting a half each.
 
     Args:
-        before: members before fine-tuning.
-        after: the same members after it.
-        old: rows of levels and structures that ``before`` was trained on.
-        new: rows of the kind that fine-tuning has added.
-        ensemble: makes an ensemble from members.
-        forget: share by which the error on old rows may grow.
+        before: Members before fine-tuning.
+        after: The same members after it.
+        old: Rows of levels and structures that ``before`` was trained on.
+        new: Rows of the kind that fine-tuning has added.
+        ensemble: Makes an ensemble from members.
+        forget: Share by which the error on old rows may grow.
 
     Returns:
         One of :data:`SHARES`, the same for all members; the smallest where all forget more.

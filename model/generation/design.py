@@ -125,8 +125,8 @@ def load_designer(name_or_path: str | Path, device: str = "cpu") -> Designer:
     """Return the designer of an embedded checkpoint or of a folder.
 
     Args:
-        name_or_path: name of an embedded checkpoint, or the folder of one.
-        device: where its language model runs (``cpu``, ``cuda``).
+        name_or_path: Name of an embedded checkpoint, or the folder of one.
+        device: Where its language model runs (``cpu``, ``cuda``).
 
     Returns:
         The designer, ready to sample.

@@ -200,8 +200,8 @@ def read_adsorbate(
     """Read the adsorbate of a stream, token after token; the generator ends where it is complete.
 
     Args:
-        graphs: adsorbates that may be written; None allows any.
-        room: slab below the adsorbate, which says where an atom is clear of it (Å).
+        graphs: Adsorbates that may be written; None allows any.
+        room: Slab below the adsorbate, which says where an atom is clear of it (Å).
 
     Yields:
         The tokens that may come next; one of them is sent back.

@@ -61,10 +61,10 @@ class StreamSampler:
 
         Args:
             prompts: B prompts of the instructions ``structure`` or ``design``.
-            constraints: those of each stream; every token is drawn from those that the grammar
+            constraints: Those of each stream; every token is drawn from those that the grammar
                 admits under them, by their scores.
-            sampling: temperature, tail and longest stream.
-            generator: where random numbers come from, on the device of the language model.
+            sampling: Temperature, tail and longest stream.
+            generator: Where random numbers come from, on the device of the language model.
 
         Returns:
             B streams, each with its structure, None where the stream did not end within the limit.

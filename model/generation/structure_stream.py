@@ -78,7 +78,7 @@ def encode_stream(structure: Structure) -> list[str]:
     """Return the stream of a structure.
 
     Args:
-        structure: adslab (Å) with tags 0 and 1 in its slab and 2 in its adsorbate; its third
+        structure: Adslab (Å) with tags 0 and 1 in its slab and 2 in its adsorbate; its third
             cell vector is along z.
 
     Returns:

@@ -213,7 +213,7 @@ def adsorbate_counts(configuration: Configuration) -> NDArray[np.float32]:
     """Count the atoms of each element of an adsorbate, as the text names it.
 
     Args:
-        configuration: text and, where it has a structure, atoms of one adslab.
+        configuration: Text and, where it has a structure, atoms of one adslab.
 
     Returns:
         Counts (Z,) by atomic number, Z = 95.

@@ -24,13 +24,13 @@ def make_prediction(
     """Return the prediction of one configuration.
 
     Args:
-        configuration: the configuration.
-        checkpoint_sha256: hash of the checkpoint that predicts.
-        reason: why the configuration is out of domain, empty where it is inside.
-        energy_ev: relaxed adsorption energy in eV.
-        sigma_ev: one standard deviation of it in eV.
-        regression_ev: answer of the regression head in eV.
-        token_ev: answer of the language head in eV.
+        configuration: The configuration.
+        checkpoint_sha256: Hash of the checkpoint that predicts.
+        reason: Why the configuration is out of domain, empty where it is inside.
+        energy_ev: Relaxed adsorption energy in eV.
+        sigma_ev: One standard deviation of it in eV.
+        regression_ev: Answer of the regression head in eV.
+        token_ev: Answer of the language head in eV.
 
     Returns:
         The prediction.

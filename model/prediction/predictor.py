@@ -34,8 +34,8 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
     """Return the predictor of an embedded checkpoint (``mini``, ``baseline``) or of a folder.
 
     Args:
-        name_or_path: an embedded checkpoint's name, or the folder of one.
-        device: where networks run (``cpu``, ``cuda``); baselines need none.
+        name_or_path: An embedded checkpoint's name, or the folder of one.
+        device: Where networks run (``cpu``, ``cuda``); baselines need none.
 
     Returns:
         A predictor; it keeps the checkpoint's SHA-256 and domain.

@@ -38,8 +38,8 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
     Weights of the heads and sigma are fitted on the held-out rows; the reported fold is not read.
 
     Args:
-        plan: rows, stages and folder of the training run.
-        members: how many networks the ensemble has; each is trained where it is not yet.
+        plan: Rows, stages and folder of the training run.
+        members: How many networks the ensemble has; each is trained where it is not yet.
 
     Returns:
         The sealed checkpoint, with its model card.

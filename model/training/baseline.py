@@ -71,11 +71,11 @@ def train_baseline(
     """Fit the models of each level, calibrate them on ``held_out`` and write the checkpoint.
 
     Args:
-        train: labelled rows (eV) to fit.
-        held_out: labelled rows to calibrate sigma on; none is in ``train``.
-        domain: levels, elements and adsorbates that the checkpoint answers for.
-        folder: where the checkpoint is written; models of an earlier run in it are replaced.
-        seed: seed of folds and trees.
+        train: Labelled rows (eV) to fit.
+        held_out: Labelled rows to calibrate sigma on; none is in ``train``.
+        domain: Levels, elements and adsorbates that the checkpoint answers for.
+        folder: Where the checkpoint is written; models of an earlier run in it are replaced.
+        seed: Seed of folds and trees.
 
     Returns:
         The sealed checkpoint.
@@ -205,12 +205,12 @@ def train_medians(
     """Take the medians of ``train``, calibrate them on ``held_out`` and write the checkpoint.
 
     Args:
-        train: labelled rows (eV) to take medians of.
-        held_out: labelled rows to calibrate sigma on; none is in ``train``.
-        domain: levels, elements and adsorbates that the checkpoint answers for.
-        folder: where the checkpoint is written.
-        by_adsorbate: whether each adsorbate has a median of its own.
-        seed: seed of the calibration's folds.
+        train: Labelled rows (eV) to take medians of.
+        held_out: Labelled rows to calibrate sigma on; none is in ``train``.
+        domain: Levels, elements and adsorbates that the checkpoint answers for.
+        folder: Where the checkpoint is written.
+        by_adsorbate: Whether each adsorbate has a median of its own.
+        seed: Seed of the calibration's folds.
 
     Returns:
         The sealed checkpoint.

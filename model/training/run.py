@@ -133,11 +133,11 @@ def train_members(
     """Train networks side by side, each resumed where an earlier run stopped.
 
     Args:
-        plan: the table, the folder, the network and the stages.
-        members: how many networks the ensemble has.
-        processes: how many of them are trained at once.
-        until: name of the last stage to run; empty: all are.
-        report: gets a line of JSON for each epoch, in the process that trains.
+        plan: The table, the folder, the network and the stages.
+        members: How many networks the ensemble has.
+        processes: How many of them are trained at once.
+        until: Name of the last stage to run; empty: all are.
+        report: Gets a line of JSON for each epoch, in the process that trains.
 
     Raises:
         ModelError: a base model or an encoder's weights are missing, the folder holds a training
@@ -191,10 +191,10 @@ def train_member(
     is read from disk; the next starts from its kept weights.
 
     Args:
-        plan: rows, stages and folder of the training run.
-        member: number of the member, from 0; it is added to every seed.
-        until: name of the last stage to run; empty runs all.
-        report: receives lines of progress.
+        plan: Rows, stages and folder of the training run.
+        member: Number of the member, from 0; it is added to every seed.
+        until: Name of the last stage to run; empty runs all.
+        report: Receives lines of progress.
 
     Returns:
         The trained network on the plan's device, in evaluation mode.
@@ -287,9 +287,9 @@ def new_network(
     """Return an untrained network, its levels scaled to their labels.
 
     Args:
-        plan: settings of encoder and language model, and pretrained weights to start from.
-        train: labelled rows (eV): they give the levels, the adsorbates and the scales.
-        tokenizer: tokenizer of the language model.
+        plan: Settings of encoder and language model, and pretrained weights to start from.
+        train: Labelled rows (eV): they give the levels, the adsorbates and the scales.
+        tokenizer: Tokenizer of the language model.
 
     Returns:
         The network on the CPU; its weights are random where the plan names no pretrained ones.

@@ -89,12 +89,12 @@ def fit_calibration(
     """Fit sigma on held-out rows, level by level.
 
     Args:
-        levels: level of theory of each of R rows.
-        adsorbates: formula of each row's adsorbate, as its text names it.
+        levels: Level of theory of each of R rows.
+        adsorbates: Formula of each row's adsorbate, as its text names it.
         error_R: (R,) prediction minus label in eV.
-        signal: uncertainty signal of each row.
-        seed: of the cross-validation's folds.
-        groups: of each row; rows of one group (a pair, a surface) are never on both sides of the
+        signal: Uncertainty signal of each row.
+        seed: Of the cross-validation's folds.
+        groups: Of each row; rows of one group (a pair, a surface) are never on both sides of the
             cross-validation. None: each row by itself.
 
     Returns:

@@ -67,10 +67,10 @@ def accuracy_scores(
     """Compare predictions with labels.
 
     Args:
-        energy_R: predicted energies in eV.
-        sigma_R: one standard deviation of each, in eV.
-        truth_R: labels in eV.
-        law: distribution of errors that ``miscalibration_law`` assumes.
+        energy_R: Predicted energies in eV.
+        sigma_R: One standard deviation of each, in eV.
+        truth_R: Labels in eV.
+        law: Distribution of errors that ``miscalibration_law`` assumes.
 
     Returns:
         Accuracy and calibration; energies in eV.

@@ -31,11 +31,11 @@ def fit_modes(
     """Fit the weights of the heads and sigma, with a graph and from the text alone.
 
     Args:
-        ensemble: trained members.
-        train: rows that they were trained on; only the unrelaxed ones count as near.
-        held_out: rows to fit on, energies in eV.
-        seed: of the reference's choice of rows and of the calibration.
-        from_text: whether the members were also trained on texts without graphs.
+        ensemble: Trained members.
+        train: Rows that they were trained on; only the unrelaxed ones count as near.
+        held_out: Rows to fit on, energies in eV.
+        seed: Of the reference's choice of rows and of the calibration.
+        from_text: Whether the members were also trained on texts without graphs.
 
     Returns:
         The modes by name; there is none for graphs where no held-out row has one.

@@ -96,15 +96,15 @@ def select(
     the newer pair, then to the lower candidate id.
 
     Args:
-        estimates: one row for each of the R pairs.
-        policy: the scores with their shares, and the limits.
-        budget: the number of calculations, 0 or more.
-        computed_slabs: ids of slabs whose clean energy is there: they cost nothing, any other once.
-        seed: of the scores that draw by lot.
-        cost_budget: limit of the sum of costs (relative, see ``costs``), clean slabs included; none
+        estimates: One row for each of the R pairs.
+        policy: The scores with their shares, and the limits.
+        budget: The number of calculations, 0 or more.
+        computed_slabs: Ids of slabs whose clean energy is there: they cost nothing, any other once.
+        seed: Of the scores that draw by lot.
+        cost_budget: Limit of the sum of costs (relative, see ``costs``), clean slabs included; none
             where it is None.
-        best_ev: smallest verified distance (eV) to the middle of the window, as in ``Score``.
-        taken: ids of candidates that are never chosen.
+        best_ev: Smallest verified distance (eV) to the middle of the window, as in ``Score``.
+        taken: Ids of candidates that are never chosen.
 
     Returns:
         The chosen rows with the reason, score and cost of each.

@@ -40,14 +40,14 @@ def named_policy(
 
     Args:
         name: ``batch`` or one of ``SCORES``.
-        promising: the share of the first score in ``batch``, 0 to 1.
-        promising_by: the score of ``batch`` that looks for energies inside the window.
-        uncertain_by: the score of ``batch`` that looks for pairs the model knows little of.
-        kappa: standard deviations of the confidence bound, read by that score alone.
-        diversity: exponent of novelty; None is ``DIVERSITY`` for ``batch`` and 0 for a score alone.
-        radius: the range of likeness, in units of the root mean square distance of two pairs.
-        cost_weight: exponent of one over the cost; 0 leaves costs out.
-        limits: calculations for each slab and bulk, and the least probability; none where it is
+        promising: The share of the first score in ``batch``, 0 to 1.
+        promising_by: The score of ``batch`` that looks for energies inside the window.
+        uncertain_by: The score of ``batch`` that looks for pairs the model knows little of.
+        kappa: Standard deviations of the confidence bound, read by that score alone.
+        diversity: Exponent of novelty; None is ``DIVERSITY`` for ``batch`` and 0 for a score alone.
+        radius: The range of likeness, in units of the root mean square distance of two pairs.
+        cost_weight: Exponent of one over the cost; 0 leaves costs out.
+        limits: Calculations for each slab and bulk, and the least probability; none where it is
             None.
 
     Returns:

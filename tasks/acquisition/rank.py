@@ -83,12 +83,12 @@ def rank_pairs(
     then lower candidate ids.
 
     Args:
-        minima: one placement for each pair, that of the lowest energy within the model's domain.
-        targets: the wanted energies (eV) by adsorbate.
+        minima: One placement for each pair, that of the lowest energy within the model's domain.
+        targets: The wanted energies (eV) by adsorbate.
 
     Args:
-        minima: one placement for each pair, that of the lowest energy within the model's domain.
-        targets: the wanted energies (eV) by adsorbate.
+        minima: One placement for each pair, that of the lowest energy within the model's domain.
+        targets: The wanted energies (eV) by adsorbate.
 
     Returns:
         The pairs with rank, group, probability in [0, 1] and distance in eV, rank 1 first.

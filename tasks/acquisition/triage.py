@@ -89,11 +89,11 @@ def triage(
 
     Args:
         ranked: R pairs, ranked.
-        estimates: those of ``ranked``, row for row.
-        policy: how a batch is chosen.
-        budget: the number of calculations and the sum of their costs.
-        known: labels, clean slabs and verified distances that are there already.
-        seed: of the scores that draw by lot.
+        estimates: Those of ``ranked``, row for row.
+        policy: How a batch is chosen.
+        budget: The number of calculations and the sum of their costs.
+        known: Labels, clean slabs and verified distances that are there already.
+        seed: Of the scores that draw by lot.
 
     Returns:
         The chosen pairs, priority 1 first.
@@ -132,12 +132,12 @@ def pair_estimates(
 
     Args:
         ranked: R pairs, ranked.
-        windows: the energies wanted (eV) by adsorbate.
-        slabs: facts by slab id, from which follow features, costs and prices; where it is None all
+        windows: The energies wanted (eV) by adsorbate.
+        slabs: Facts by slab id, from which follow features, costs and prices; where it is None all
             three are left out.
-        costs: the cost of a cell by its atoms; where it is None every adslab costs 1 and slabs
+        costs: The cost of a cell by its atoms; where it is None every adslab costs 1 and slabs
             nothing.
-        prices: the prices of elements; where it is None no element is too dear.
+        prices: The prices of elements; where it is None no element is too dear.
         latent_RD: (R, D) features of the model, which join those of elements, surface and
             adsorbate.
 

@@ -103,9 +103,9 @@ def check_design(
     """Return whether the structure in a CIF meets the requirements.
 
     Args:
-        cif: the text of one structure, positions in Å.
-        requirements: the composition, and the bonds of the adsorbate.
-        limits: thresholds of the checks; the usual ones where it is None.
+        cif: The text of one structure, positions in Å.
+        requirements: The composition, and the bonds of the adsorbate.
+        limits: Thresholds of the checks; the usual ones where it is None.
 
     Returns:
         The verdict and, where it is good, the adslab in the standard frame with tags 0, 1 and 2. A

@@ -68,12 +68,12 @@ def generate_designs(
     """Return ``count`` attempts at a request; equal seeds and counts give equal designs.
 
     Args:
-        designer: writes the structures.
-        predictor: predicts the valid ones.
-        request: adsorbate, bulk, level and target energy (eV).
-        count: the number of structures to write, 1 or more.
-        seed: of the draws.
-        sampling: temperature and cut-offs of the draws; the usual ones where it is None.
+        designer: Writes the structures.
+        predictor: Predicts the valid ones.
+        request: Adsorbate, bulk, level and target energy (eV).
+        count: The number of structures to write, 1 or more.
+        seed: Of the draws.
+        sampling: Temperature and cut-offs of the draws; the usual ones where it is None.
 
     Returns:
         The attempts in the order in which they were written, each with its verdict, and a

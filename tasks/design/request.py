@@ -57,11 +57,11 @@ def design_request(
     one with most of them; EMT comes last.
 
     Args:
-        levels: what the designer has seen at each level of theory.
-        adsorbate_name: a stored name, another spelling of one, or a formula.
-        target_ev: the energy (eV) that the design is to have.
-        bulk: the formula of the bulk; any, where it is None.
-        level: the level of theory; chosen here where it is None.
+        levels: What the designer has seen at each level of theory.
+        adsorbate_name: A stored name, another spelling of one, or a formula.
+        target_ev: The energy (eV) that the design is to have.
+        bulk: The formula of the bulk; any, where it is None.
+        level: The level of theory; chosen here where it is None.
 
     Returns:
         The prompt, the constraints of the stream and the requirements of its checks.

@@ -175,7 +175,7 @@ def molecule_from_smiles(smiles: str) -> Atoms:
     The force field is MMFF, or UFF where MMFF lacks a parameter.
 
     Args:
-        smiles: the molecule, hydrogens implied or written.
+        smiles: The molecule, hydrogens implied or written.
 
     Returns:
         The molecule with all hydrogens, heavy atoms first, in the order of the string. Positions in

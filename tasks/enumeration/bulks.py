@@ -81,8 +81,8 @@ def resolve_bulks(
     A crystal that comes twice is kept once and refused the second time.
 
     Args:
-        specs: files, formulas and entries of the Materials Project.
-        materials_project_key: the key of its interface, needed for its entries alone.
+        specs: Files, formulas and entries of the Materials Project.
+        materials_project_key: The key of its interface, needed for its entries alone.
 
     Returns:
         The crystals in their conventional cells (Å), and a refusal for each file, frame or formula
@@ -119,8 +119,8 @@ def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
     The cell is kept where ``atoms.info`` says that it is conventional already.
 
     Args:
-        atoms: a crystal, positions in Å.
-        source: where it comes from, as reports name it.
+        atoms: A crystal, positions in Å.
+        source: Where it comes from, as reports name it.
 
     Returns:
         The crystal with its id and reduced formula.

@@ -43,9 +43,9 @@ def lowered_positions(
     """Return the positions of the adsorbate's atoms, turned and lowered onto the surface.
 
     Args:
-        slab: the slab, whose cell repeats in the plane.
-        ground: the slab's atoms that can be met, with their images.
-        adsorbate: the species, binding atoms at the origin.
+        slab: The slab, whose cell repeats in the plane.
+        ground: The slab's atoms that can be met, with their images.
+        adsorbate: The species, binding atoms at the origin.
         placements: P sites with rotations.
 
     Returns:
@@ -146,11 +146,11 @@ def refusal_reasons(
     """Return why each placement is refused, and an empty string for each good one.
 
     Args:
-        slab: the slab, whose cell repeats in the plane.
-        ground: the slab's atoms that can be met, with their images.
-        adsorbate: the species that is placed.
+        slab: The slab, whose cell repeats in the plane.
+        ground: The slab's atoms that can be met, with their images.
+        adsorbate: The species that is placed.
         placements: P sites with rotations.
-        positions_PA3: positions (Å) that ``lowered_positions`` gave them.
+        positions_PA3: Positions (Å) that ``lowered_positions`` gave them.
 
     Returns:
         P reasons, each a rule, a colon and the numbers that break it.

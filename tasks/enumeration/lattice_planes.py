@@ -49,7 +49,7 @@ def find_symmetry(atoms: Atoms) -> Crystal:
     """Return the primitive cell and the symmetry of a conventional cell, from one spglib call.
 
     Args:
-        atoms: a crystal in its conventional cell, positions in Å.
+        atoms: A crystal in its conventional cell, positions in Å.
 
     Returns:
         The primitive cell, its A atoms and its S operations, all in the orientation of the given

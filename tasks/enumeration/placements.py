@@ -75,10 +75,10 @@ def enumerate_placements(
     """Return the adslabs of one pair, sites first, and the placements that were refused.
 
     Args:
-        slab: the slab to place on.
-        sites: what ``surface_sites`` found on that slab.
-        adsorbate: the species to place.
-        spec: kinds of sites, rotations and random placements.
+        slab: The slab to place on.
+        sites: What ``surface_sites`` found on that slab.
+        adsorbate: The species to place.
+        spec: Kinds of sites, rotations and random placements.
 
     Returns:
         The adslabs (positions in Å), and the refusals, whose items are candidate ids.
@@ -169,7 +169,7 @@ def placement_from(stored: object) -> Placement:
     """Return the placement in a recipe.
 
     Args:
-        stored: the ``placement`` of a recipe, as JSON was read.
+        stored: The ``placement`` of a recipe, as JSON was read.
 
     Returns:
         The site (Å, degrees) and the rotation.

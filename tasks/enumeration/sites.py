@@ -74,7 +74,7 @@ def surface_sites(slab: Slab) -> SurfaceSites:
     """Return the distinct sites of a slab's upper surface, with its neighbour lists and landscape.
 
     Args:
-        slab: a slab whose surface atoms have tag 1.
+        slab: A slab whose surface atoms have tag 1.
 
     Returns:
         The sites, atop first, the neighbour lists of the slab and its landscape. Å and degrees.
@@ -106,7 +106,7 @@ def landscape(slab: Slab) -> Landscape:
     """Return the periodic landscape of a slab's upper surface.
 
     Args:
-        slab: a slab with c along z, whose surface atoms have tag 1.
+        slab: A slab with c along z, whose surface atoms have tag 1.
 
     Returns:
         M points in Å: the upper atoms of the slab inside the cell and within a margin around it.

@@ -103,8 +103,8 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
     """Return every symmetry-distinct termination of a bulk, and those that were refused.
 
     Args:
-        bulk: a crystal in its conventional cell.
-        spec: which planes, and how thick, wide and empty the slabs are (Å).
+        bulk: A crystal in its conventional cell.
+        spec: Which planes, and how thick, wide and empty the slabs are (Å).
 
     Returns:
         The slabs in order of Miller index, shift and side, and the refusals: no symmetry, or too

@@ -38,11 +38,11 @@ def enumerate_surfaces(
     """Cut ``bulk`` and count the placements on each slab.
 
     Args:
-        bulk: a crystal in its conventional cell.
-        slab_spec: which slabs to cut.
-        adsorbates: the species that will be placed.
-        placement_spec: which placements to count.
-        elements: rules, and the elements that each lets pass. A slab with another element is
+        bulk: A crystal in its conventional cell.
+        slab_spec: Which slabs to cut.
+        adsorbates: The species that will be placed.
+        placement_spec: Which placements to count.
+        elements: Rules, and the elements that each lets pass. A slab with another element is
             refused by the first rule that it breaks, and nothing is placed on it.
 
     Returns:

@@ -33,8 +33,8 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
     Tags of 2 in the file say which atoms are the adsorbate; without any it is searched by formula.
 
     Args:
-        file: a CIF or any format that ASE reads, positions in Å.
-        adsorbate: the formula of the adsorbate.
+        file: A CIF or any format that ASE reads, positions in Å.
+        adsorbate: The formula of the adsorbate.
 
     Returns:
         The adslab with tags 0 bulk, 1 surface and 2 adsorbate.

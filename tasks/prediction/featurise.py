@@ -34,10 +34,10 @@ def featurise(
     """Return the configuration of ``adslab`` that a model reads.
 
     Args:
-        adslab: slab atoms first, tags 0, 1 and 2, positions in Å.
-        slab: the clean slab under it.
-        level: the level of theory to predict at.
-        sites: brings the neighbour lists of the slab; without it they are found again.
+        adslab: Slab atoms first, tags 0, 1 and 2, positions in Å.
+        slab: The clean slab under it.
+        level: The level of theory to predict at.
+        sites: Brings the neighbour lists of the slab; without it they are found again.
 
     Returns:
         The text and the atoms of the adslab.
@@ -98,10 +98,10 @@ def adslab_text(
     """Return the parts of the text of an adslab from neighbour lists of its clean slab.
 
     Args:
-        adslab: slab atoms first, positions in Å.
-        slab: the clean slab under it.
-        slab_neighbours: bonded neighbours of each of its N atoms.
-        ground: its atoms that can be met, with their images.
+        adslab: Slab atoms first, positions in Å.
+        slab: The clean slab under it.
+        slab_neighbours: Bonded neighbours of each of its N atoms.
+        ground: Its atoms that can be met, with their images.
 
     Returns:
         The adsorbate, the surface, and a site for each adsorbate atom that is bonded to the slab.

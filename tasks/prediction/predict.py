@@ -70,13 +70,13 @@ def score_slabs(
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
     Args:
-        slabs: the slabs to place on.
-        adsorbates: the species to place on each.
-        spec: which placements to make.
-        level: the level of theory to predict at.
-        keep_per_pair: the number of lowest candidates of each pair that carry their structure.
-        predictor: predicts the placements that ``known`` does not hold.
-        known: predictions of the same checkpoint at the same level, by candidate id.
+        slabs: The slabs to place on.
+        adsorbates: The species to place on each.
+        spec: Which placements to make.
+        level: The level of theory to predict at.
+        keep_per_pair: The number of lowest candidates of each pair that carry their structure.
+        predictor: Predicts the placements that ``known`` does not hold.
+        known: Predictions of the same checkpoint at the same level, by candidate id.
 
     Returns:
         The candidates with predictions (eV), and the placements that were refused.
@@ -210,10 +210,10 @@ def predict_again(
     """Predict stored candidates with another checkpoint.
 
     Args:
-        slabs: slabs with the candidates to predict.
-        adsorbates: the species by name.
-        level: the level of theory to predict at.
-        predictor: predicts the candidates.
+        slabs: Slabs with the candidates to predict.
+        adsorbates: The species by name.
+        level: The level of theory to predict at.
+        predictor: Predicts the candidates.
 
     Returns:
         The candidates in order with predictions (eV), each with its structure.

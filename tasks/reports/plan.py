@@ -62,12 +62,12 @@ def plan_campaign(
     """Add up what a campaign will do, and estimate the time and disk it takes.
 
     Args:
-        surfaces: the slabs of each bulk with their numbers of placements.
-        adsorbates: how many there are.
-        model: the name of the model, which sets the rate.
-        workers: cores that predict at the same time.
-        keep_per_pair: structures kept for each pair.
-        refused: refusals from before slabs were cut.
+        surfaces: The slabs of each bulk with their numbers of placements.
+        adsorbates: How many there are.
+        model: The name of the model, which sets the rate.
+        workers: Cores that predict at the same time.
+        keep_per_pair: Structures kept for each pair.
+        refused: Refusals from before slabs were cut.
 
     Returns:
         Exact counts, seconds and bytes.

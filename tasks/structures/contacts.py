@@ -80,8 +80,8 @@ def find_adsorbate(atoms: Atoms, formula: str) -> tuple[int, ...]:
     """Return which atoms of an adslab are the adsorbate.
 
     Args:
-        atoms: an adslab in a cell of three vectors, positions in Å.
-        formula: of the adsorbate, as in CH3OH.
+        atoms: An adslab in a cell of three vectors, positions in Å.
+        formula: Of the adsorbate, as in CH3OH.
 
     Returns:
         The indices of its atoms, in ascending order.

@@ -34,8 +34,8 @@ def read_structures(file: Path, *, keep_order: bool = False) -> list[Atoms]:
     """Return the structures of a file as they are written: nothing is made primitive.
 
     Args:
-        file: a CIF, a POSCAR or any other format that ASE reads.
-        keep_order: keep the order of the atoms in a CIF, which is else sorted by element.
+        file: A CIF, a POSCAR or any other format that ASE reads.
+        keep_order: Keep the order of the atoms in a CIF, which is else sorted by element.
 
     Returns:
         The structures in order, positions in Å; none where a trajectory has no frame.

@@ -79,8 +79,8 @@ def set_rows(folder: Path, spec: SetSpec) -> tuple[list[TrainingRow], SetReport]
     """Return the rows of one published set and a report on it.
 
     Args:
-        folder: where the published sets lie.
-        spec: the set and its form.
+        folder: Where the published sets lie.
+        spec: The set and its form.
 
     Returns:
         Rows with energies in eV, and how many frames were read and refused, with reasons.
@@ -125,10 +125,10 @@ def assemble_table(
     """Write the training table, set by set.
 
     Args:
-        data: the folder of the published sets.
-        emt: the folder of ``emt_set``'s parts; left out where it is None.
-        out: the Parquet file to write, once all sets are read.
-        names: the published sets to take.
+        data: The folder of the published sets.
+        emt: The folder of ``emt_set``'s parts; left out where it is None.
+        out: The Parquet file to write, once all sets are read.
+        names: The published sets to take.
 
     Yields:
         The report of each set.

@@ -28,9 +28,9 @@ def benchmark_tables(data: Path, names: Sequence[str], out: Path) -> Iterator[st
     """Write one table for each of the named sets, whatever its licence.
 
     Args:
-        data: the folder of the published sets.
-        names: the sets to take.
-        out: the folder to write.
+        data: The folder of the published sets.
+        names: The sets to take.
+        out: The folder to write.
 
     Yields:
         Lines that report on each set.

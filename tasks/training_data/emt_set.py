@@ -130,8 +130,8 @@ def relax_slab(job: SlabJob, *, seed: int) -> tuple[list[TrainingRow], list[EmtO
     """Relax the placements of one slab with EMT.
 
     Args:
-        job: a slab and its numbers of placements by adsorbate.
-        seed: of the draw of placements.
+        job: A slab and its numbers of placements by adsorbate.
+        seed: Of the draw of placements.
 
     Returns:
         Training rows (eV) of the relaxations that passed every check, and the outcomes of all.

@@ -59,9 +59,9 @@ def training_rows(
     """Return the rows of all labels that can be learnt from, in the order of their candidates.
 
     Args:
-        labels: verified energies (eV) of one level of theory.
-        level_hash: the hash of that level's settings.
-        held_out: pairs that the checkpoint is judged by (``model.data.kept_rows.held_out_pairs``):
+        labels: Verified energies (eV) of one level of theory.
+        level_hash: The hash of that level's settings.
+        held_out: Pairs that the checkpoint is judged by (``model.data.kept_rows.held_out_pairs``):
             a campaign may well compute one of them, and must not teach it.
 
     Returns:

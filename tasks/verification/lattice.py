@@ -64,9 +64,9 @@ def equilibrium(crystal: Atoms, level: LevelOfTheory, engine: Engine) -> Equilib
     and the fractional coordinates stay.
 
     Args:
-        crystal: any cell of it; its primitive cell is computed.
-        level: level of theory, whose k-points stay those of the start at all sizes.
-        engine: the level's engine.
+        crystal: Any cell of it; its primitive cell is computed.
+        level: Level of theory, whose k-points stay those of the start at all sizes.
+        engine: The level's engine.
 
     Returns:
         The stretch of all lengths, the energy (eV) there and the five points of the fit.
@@ -147,11 +147,11 @@ def write_crystal(
     """Write ``bulk`` at the size that was found; a kill leaves no half-written file.
 
     Args:
-        file: from ``crystal_file``; its folder is made.
-        bulk: the crystal that the size was computed for.
-        level: level of theory, by which ``kept_stretch`` recognises the file.
-        engine: named with its version in the file.
-        found: the minimum; its volumes and energies are scaled to the cell in the file.
+        file: From ``crystal_file``; its folder is made.
+        bulk: The crystal that the size was computed for.
+        level: Level of theory, by which ``kept_stretch`` recognises the file.
+        engine: Named with its version in the file.
+        found: The minimum; its volumes and energies are scaled to the cell in the file.
     """
     crystal = bulk.atoms.copy()
     crystal.set_cell(crystal.cell.array * found.stretch, scale_atoms=True)
@@ -178,9 +178,9 @@ def kept_stretch(file: Path, bulk: Bulk, level: LevelOfTheory) -> float | None:
     """Return the stretch of a crystal that was computed before, or None where there is none.
 
     Args:
-        file: from ``crystal_file``.
-        bulk: the crystal that the file must have started from.
-        level: the level that it must have been computed at.
+        file: From ``crystal_file``.
+        bulk: The crystal that the file must have started from.
+        level: The level that it must have been computed at.
 
     Raises:
         UserError: the file is of another level or crystal, or of another making.

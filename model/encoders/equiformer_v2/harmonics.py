@@ -168,13 +168,13 @@ def sphere_grid(
     """Return the matrices that turn coefficients into values on points of the sphere, and back.
 
     Args:
-        lmax: highest degree of the spherical harmonics.
-        mmax: highest order that is kept.
-        resolution: points along each angle; None takes the coarsest grid that represents the
+        lmax: Highest degree of the spherical harmonics.
+        mmax: Highest order that is kept.
+        resolution: Points along each angle; None takes the coarsest grid that represents the
             coefficients.
-        dtype: precision of the matrices; they are computed in float64.
-        device: device of the matrices.
-        by_order: whether the coefficients R run order first instead of degree by degree.
+        dtype: Precision of the matrices; they are computed in float64.
+        device: Device of the matrices.
+        by_order: Whether the coefficients R run order first instead of degree by degree.
 
     Returns:
         The matrix (P, R) to the points and the matrix (R, P) from them.

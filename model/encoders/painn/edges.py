@@ -116,8 +116,8 @@ def edges_of(graph: GraphBatch, config: PainnConfig) -> Edges:
     """Return the edges as the layers read them; distances and directions carry no gradient.
 
     Args:
-        graph: batch of graphs whose edges (Å) are sorted by target.
-        config: cutoff radius, radial functions and width.
+        graph: Batch of graphs whose edges (Å) are sorted by target.
+        config: Cutoff radius, radial functions and width.
 
     Returns:
         Splines, directions and order of the edges; the tables of the backward pass are made only
@@ -232,9 +232,9 @@ class NeighbourSum(torch.autograd.Function):
         """Return the gradients of all but the edges.
 
         Args:
-            ctx: edges and tensors that ``forward`` saved.
-            grad_NC: gradient of the scalar sums.
-            grad_DNC: gradient of the vector sums.
+            ctx: Edges and tensors that ``forward`` saved.
+            grad_NC: Gradient of the scalar sums.
+            grad_DNC: Gradient of the vector sums.
 
         Returns:
             Gradients of the messages (P, N, C), the tables (P, R, C), the vectors (D, N, C; None

@@ -130,10 +130,10 @@ def resources(
     """Return the resources of a calculation.
 
     Args:
-        engine: name of the engine; one without an entry in ``COSTS`` counts as serial GPAW.
-        demand: number of atoms and of k-points, spins, and mode.
-        limits: of the machine, and costs of engines on it.
-        memory_class: how often the memory is doubled, after attempts that ran out of it.
+        engine: Name of the engine; one without an entry in ``COSTS`` counts as serial GPAW.
+        demand: Number of atoms and of k-points, spins, and mode.
+        limits: Of the machine, and costs of engines on it.
+        memory_class: How often the memory is doubled, after attempts that ran out of it.
 
     Returns:
         Ranks, threads, memory (GB), wall time (s, whole minutes) and GPUs within ``limits``.

@@ -79,15 +79,15 @@ def verify_adslab(
     """Return the adsorption energy of an adslab; the same input gives the same energy.
 
     Args:
-        adslab: slab atoms first (tags 0 and 1), then the adsorbate (tag 2).
-        slab: the clean slab, with the same cell and fixed atoms.
-        adsorbate: gives the formula and the geometry of gas references.
-        level: level of theory of all parts.
-        cache: where reference energies (eV) are read and kept.
-        engine: the level's engine, where it was made before.
-        relaxed: where the calculation starts instead, or what a level of single points computes;
+        adslab: Slab atoms first (tags 0 and 1), then the adsorbate (tag 2).
+        slab: The clean slab, with the same cell and fixed atoms.
+        adsorbate: Gives the formula and the geometry of gas references.
+        level: Level of theory of all parts.
+        cache: Where reference energies (eV) are read and kept.
+        engine: The level's engine, where it was made before.
+        relaxed: Where the calculation starts instead, or what a level of single points computes;
             the checks still compare with ``adslab``.
-        book: of a queued item; the calculation goes on where an earlier attempt was stopped, and a
+        book: Of a queued item; the calculation goes on where an earlier attempt was stopped, and a
             sample of the items is relaxed from a second start.
 
     Returns:

@@ -37,13 +37,13 @@ def compute(
     Each rung of the ladder starts from ``atoms`` again, so the same input gives the same energy.
 
     Args:
-        atoms: positions in Å, with the constraints that hold in the relaxation.
-        level: level of theory.
-        engine: the level's engine.
-        mode: relaxation or single point; the level's unless given.
-        book: of a queued item; a relaxation goes on where an earlier attempt was stopped, on the
+        atoms: Positions in Å, with the constraints that hold in the relaxation.
+        level: Level of theory.
+        engine: The level's engine.
+        mode: Relaxation or single point; the level's unless given.
+        book: Of a queued item; a relaxation goes on where an earlier attempt was stopped, on the
             rung that it had reached.
-        part: names a relaxation beside the item's own, such as a second start.
+        part: Names a relaxation beside the item's own, such as a second start.
 
     Returns:
         Energy (eV), forces (eV/Å), steps and the structure at the end.

@@ -57,11 +57,11 @@ def relax(
     """Return the relaxed structure; the input is left as it is.
 
     Args:
-        atoms: the start; if all its atoms are fixed, a single point is computed.
-        calculator: its exceptions pass through.
-        settings: optimiser, force limit (eV/Å), step limit and wall limit (s).
-        reading: which energy counts, and whether its electrons converged.
-        track: has the recorded steps of an earlier attempt and takes the new ones.
+        atoms: The start; if all its atoms are fixed, a single point is computed.
+        calculator: Its exceptions pass through.
+        settings: Optimiser, force limit (eV/Å), step limit and wall limit (s).
+        reading: Which energy counts, and whether its electrons converged.
+        track: Has the recorded steps of an earlier attempt and takes the new ones.
 
     Returns:
         Energy, forces, steps and structure; ``converged`` is False at the step limit.

@@ -46,9 +46,9 @@ class WorkFolder:
         where there is none, or where a later attempt left it in another folder.
 
         Args:
-            atoms: the structure as the item states it.
-            name: of the relaxation, which names its checkpoint.
-            own: whether it is the item's own relaxation, and not a second start or a reference.
+            atoms: The structure as the item states it.
+            name: Of the relaxation, which names its checkpoint.
+            own: Whether it is the item's own relaxation, and not a second start or a reference.
         """
         last = self.book.geometry(atoms) if own else None
         watch = partial(self.book.step, atoms) if own else None

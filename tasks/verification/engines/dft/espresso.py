@@ -199,8 +199,8 @@ def espresso_parameters(job: CalculationJob, changes: dict[str, Any]) -> dict[st
     """Return the keywords of ASE's calculator.
 
     Args:
-        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
-        changes: entries of ``input_data`` that replace or follow the level's.
+        job: A structure at a level that the engine has checked; its rung changes mixing and steps.
+        changes: Entries of ``input_data`` that replace or follow the level's.
 
     Returns:
         ``input_data`` (flat; ASE sorts it into namelists, Ry), ``kpts`` and ``koffset``.

@@ -160,8 +160,8 @@ def gpaw_parameters(job: CalculationJob, width_ev: float | None = None) -> dict[
     """Return the keywords of a GPAW calculator.
 
     Args:
-        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
-        width_ev: smearing width (eV) in place of the level's.
+        job: A structure at a level that the engine has checked; its rung changes mixing and steps.
+        width_ev: Smearing width (eV) in place of the level's.
 
     Raises:
         ValueError: the level leaves out what ``check_level`` requires.

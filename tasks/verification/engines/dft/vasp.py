@@ -166,8 +166,8 @@ def vasp_parameters(job: CalculationJob, family: str) -> dict[str, Any]:
     """Return the keywords of ASE's calculator.
 
     Args:
-        job: a structure at a level that the engine has checked; its rung changes mixing and steps.
-        family: folder that holds a folder with a POTCAR for each element.
+        job: A structure at a level that the engine has checked; its rung changes mixing and steps.
+        family: Folder that holds a folder with a POTCAR for each element.
 
     Raises:
         ValueError: the level leaves out what ``check_level`` requires.
