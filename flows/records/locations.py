@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE, Settings
-from flows.display.log import run_log
+from flows.display.run_log import run_log
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import NoDatabaseError
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.display.log import log_to_terminal, run_log, terminal_level
+from flows.display.log import log_to_terminal, terminal_level
 from flows.display.progress import progress_bar
+from flows.display.run_log import run_log
 
 LOGGER = logging.getLogger("flows.screening.example")
 
