@@ -94,14 +94,14 @@ from flows.config.batch_profile import load_batch_profile
 from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, run_verification
 from screening_db.database.engine import open_database
-from screening_db.queries.ranking import campaign
+from screening_db.queries.campaigns import find_campaign
 
 address, folder, profile, system, jobs, lease_s = sys.argv[1:]
 db = open_database(address)
 where = BatchJobs(system, load_batch_profile(Path(profile)), Path(folder), int(jobs))
 intervals = DriverIntervals(lease_s=float(lease_s), poll_s=0.1, queue_check_s=0.3)
 print(run_verification(
-    db, campaign(db, "tiny"), limit=None, engine=None, where=where, intervals=intervals
+    db, find_campaign(db, "tiny"), limit=None, engine=None, where=where, intervals=intervals
 ))
 """
 
