@@ -13,7 +13,7 @@ TORCH  := 2.13.0
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
 
-# On two free cores: at most ten minutes, two, and forty; the last is what CI runs. Files of tests
+# Aims on two free cores: ten minutes, two, and forty; the last is what CI runs. Files of tests
 # are dealt to two processes: what a file shares is made once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
