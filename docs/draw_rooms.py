@@ -114,7 +114,7 @@ def draw() -> str:
             MARGIN,
             foot,
             "Imports go down, and from left to right within a package, never back. "
-            "model and screening_db never meet.",
+            "model and screening_db share only the root of exceptions.",
             'font-size="12" fill="#555"',
         )
     )
