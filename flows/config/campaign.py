@@ -20,7 +20,6 @@ from flows.config.yaml_model import (
     YamlFileKind,
     YamlModel,
     load_yaml_model,
-    parse_yaml_model,
     raise_as_value_error,
 )
 from tasks.acquisition.rank import Window
@@ -285,12 +284,7 @@ class Campaign(YamlModel):
 
 def load_campaign(path: Path) -> Campaign:
     """Return the campaign that the file at ``path`` states."""
-    return load_yaml_model(path, _CAMPAIGN_FILE)
-
-
-def parse_campaign(text: str, path: Path) -> Campaign:
-    """Return the campaign that ``text`` states; ``path`` is named in errors."""
-    return parse_yaml_model(text, path, _CAMPAIGN_FILE)
+    return load_yaml_model(path, CAMPAIGN_FILE)
 
 
 def _without_tag(path: KeyPath) -> KeyPath:
@@ -298,4 +292,4 @@ def _without_tag(path: KeyPath) -> KeyPath:
     return path[:2] + path[3:] if path[:1] == ("adsorbates",) else path
 
 
-_CAMPAIGN_FILE = YamlFileKind(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)
+CAMPAIGN_FILE = YamlFileKind(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)

@@ -201,9 +201,7 @@ def generation_campaign(generation: GenerationRequest, request: DesignRequest) -
     )
 
 
-def designs_campaign(
-    name: str, request: DesignRequest, *, model: str, seed: int, width_ev: float = WIDTH_EV
-) -> Campaign:
+def designs_campaign(name: str, request: DesignRequest, *, model: str, seed: int) -> Campaign:
     """Return the campaign that the designs of a request enter; its target is the requested energy.
 
     Args:
@@ -211,7 +209,6 @@ def designs_campaign(
         request: Adsorbate, level, target energy (eV) and required elements.
         model: The model's name or folder.
         seed: The campaign's seed.
-        width_ev: How far an energy may lie from the target (eV).
 
     Returns:
         A campaign file's content, which no file states.
@@ -225,7 +222,7 @@ def designs_campaign(
             f"candidates of a campaign name a stored adsorbate, {request.adsorbate} is a formula "
             "of one or more; leave the campaign out, or design an adsorbate by its name"
         )
-    target = Target(optimum=request.target_ev, width=width_ev)
+    target = Target(optimum=request.target_ev, width=WIDTH_EV)
     try:
         return Campaign(
             name=name,

@@ -66,14 +66,14 @@ def held_out_pairs(checkpoint: Checkpoint) -> frozenset[str]:
     return frozenset(row.pair for row in read_hold_out(checkpoint))
 
 
-def replay_sample(train: Sequence[Row], *, at_most: int = REPLAYED) -> list[Row]:
-    """Return all rows of at most so many pairs of each set, drawn with a fixed seed."""
+def replay_sample(train: Sequence[Row]) -> list[Row]:
+    """Return all rows of at most ``REPLAYED`` pairs of each set, drawn with a fixed seed."""
     pairs: dict[str, set[str]] = {}
     for row in train:
         pairs.setdefault(row.set, set()).add(row.pair)
     kept: set[tuple[str, str]] = set()
     for name, of_set in pairs.items():
-        order = np.random.default_rng(0).permutation(len(of_set))[:at_most]
+        order = np.random.default_rng(0).permutation(len(of_set))[:REPLAYED]
         kept |= {(name, str(pair)) for pair in np.array(sorted(of_set))[order]}
     return [row for row in train if (row.set, row.pair) in kept]
 

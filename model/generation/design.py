@@ -17,7 +17,6 @@ from typing import Any
 
 from ase.data import chemical_symbols
 from safetensors.torch import load_file
-from torch import nn
 from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, open_checkpoint
@@ -121,12 +120,11 @@ class Designer:
     sampler: StreamSampler
 
 
-def load_designer(name_or_path: str | Path, device: str = "cpu") -> Designer:
+def load_designer(name_or_path: str | Path) -> Designer:
     """Return the designer of an embedded checkpoint or of a folder.
 
     Args:
         name_or_path: Name of an embedded checkpoint, or the folder of one.
-        device: Where its language model runs (``cpu``, ``cuda``).
 
     Returns:
         The designer, ready to sample.
@@ -146,8 +144,6 @@ def load_designer(name_or_path: str | Path, device: str = "cpu") -> Designer:
     language = Qwen2Model(Qwen2Config(**settings["language"]))
     _load(language, checkpoint.folder / WEIGHTS)
     levels = {level: _read_level(values) for level, values in settings["levels"].items()}
-    network: nn.Module = language  # whose own types hide the device
-    network.to(device)
     return Designer(checkpoint.sha256, levels, StreamSampler(language, tokenizer))
 
 

@@ -112,13 +112,13 @@ def stream_tokens() -> list[str]:
     return [*MARKS, *LABELS, *(token for scale in SCALES for token in scale.tokens)]
 
 
-def stream_embeddings(width: int, *, seed: int = 0, std: float = 0.02) -> NDArray[np.float64]:
+def stream_embeddings(width: int, *, std: float = 0.02) -> NDArray[np.float64]:
     """Return (S, D) starting embeddings of ``stream_tokens()``: neighbouring bins lie close.
 
     A bin starts at the Fourier features of its value, carried into D dimensions by one random map
     for each scale, beside a direction that its scale shares and a little that is its own.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     own_SD = random.normal(size=(len(MARKS) + len(LABELS), width))
     parts = [own_SD, *(_scale_embeddings(scale, width, random) for scale in SCALES)]
     return np.concatenate([std * part / part.std() for part in parts])

@@ -20,14 +20,13 @@ PAD, END, GRAPH, ANSWER = "<pad>", "<end>", "<graph>", "<energy>"
 SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
 WIDTH = 6  # characters of an energy, each one token
 LIMIT_EV = 99.99
+_VOCABULARY = 1024
 DIGITS = "0123456789"
 ALLOWED_CHARACTERS = ("+-", DIGITS, DIGITS, ".", DIGITS, DIGITS)  # at each position
 _PIECES = r"</s>| ?[A-Z][a-z]?| ?[a-z][a-z-]*|\d| ?\[|\]| "
 
 
-def train_tokenizer(
-    texts: Iterable[str], *, vocabulary: int = 1024, whole: Sequence[str] = ()
-) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], *, whole: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """Learn the merges of ``texts``; every element symbol and digit is a token from the start.
 
     ``whole`` are further tokens that are never split, on top of the vocabulary: those of streams.
@@ -41,7 +40,7 @@ def train_tokenizer(
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary + len(whole),
+        vocab_size=_VOCABULARY + len(whole),
         special_tokens=[PAD, END, GRAPH, ANSWER, SEPARATOR, *whole],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

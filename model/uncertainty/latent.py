@@ -80,7 +80,7 @@ class LatentReference:
 
 
 def latent_reference(
-    features_RD: NDArray[np.floating], *, seed: int, axes: int = AXES, kept: int = KEPT
+    features_RD: NDArray[np.floating], *, seed: int, kept: int = KEPT
 ) -> LatentReference:
     """Return the reference of a training set's features; equal input and seed, equal reference.
 
@@ -90,23 +90,23 @@ def latent_reference(
     if features_RD.ndim != 2 or len(features_RD) < 2:
         raise ModelError(f"a latent reference needs 2 training rows, got {features_RD.shape}")
     _require_numbers(features_RD)
-    mean_D, axes_DP = _whitening(features_RD.astype(np.float64), axes)
+    mean_D, axes_DP = _whitening(features_RD.astype(np.float64))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features_RD))[:kept])
     rows_QP = _project(features_RD[chosen], mean_D, axes_DP)
     return LatentReference(mean_D, axes_DP, rows_QP.astype(np.float16))
 
 
 def _whitening(
-    features_RD: NDArray[np.float64], axes: int
+    features_RD: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     mean_D = features_RD.mean(axis=0)
     centred_RD = features_RD - mean_D
     variance_D, basis_DD = np.linalg.eigh(centred_RD.T @ centred_RD / len(centred_RD))
     width_D = np.sqrt(np.maximum(variance_D, 0.0))[::-1]
-    kept = width_D[:axes] > max(_FLAT * float(width_D[0]), 1e-12)
+    kept = width_D[:AXES] > max(_FLAT * float(width_D[0]), 1e-12)
     if not kept.any():  # all rows are equal: there is no direction to be far in
         return mean_D.astype(np.float32), np.zeros((len(mean_D), 1), dtype=np.float32)
-    axes_DP = basis_DD[:, ::-1][:, :axes][:, kept] / width_D[:axes][kept]
+    axes_DP = basis_DD[:, ::-1][:, :AXES][:, kept] / width_D[:AXES][kept]
     return mean_D.astype(np.float32), axes_DP.astype(np.float32)
 
 

@@ -1,11 +1,9 @@
 """Read which labels may be trained on: of one level of theory, converged, without a flag."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.tables.screening import (
@@ -62,16 +60,13 @@ class NewLabels:
     newest: float | None = None
 
 
-def training_labels(
-    db: Database, level: str, level_hash: str, candidate_ids: Sequence[str] | None = None
-) -> LabelSet:
+def training_labels(db: Database, level: str, level_hash: str) -> LabelSet:
     """Return the labels of a level that may be trained on, in the order of their candidates.
 
     Args:
         db: The database.
         level: The level of theory, by name.
         level_hash: Its hash: energies of two levels never meet in one training set.
-        candidate_ids: Only labels of these; those of other levels are then refused by name.
 
     Returns:
         The labels (eV) that may be trained on, and the refused ones with the reason.
@@ -81,8 +76,8 @@ def training_labels(
     """
     _require_level(db, level, level_hash)
     taken, refused = [], []
-    for row, candidate in _found(db, level, candidate_ids):
-        why = _refusal(row, level, level_hash)
+    for row, candidate in _found(db, level):
+        why = _refusal(row, level_hash)
         if why:
             refused.append(RefusedLabel(row.candidate_id, row.level, why))
         else:
@@ -157,29 +152,19 @@ def _require_level(db: Database, level: str, level_hash: str) -> None:
         )
 
 
-def _found(
-    db: Database, level: str, candidate_ids: Sequence[str] | None
-) -> list[tuple[LabelRow, CandidateRow]]:
+def _found(db: Database, level: str) -> list[tuple[LabelRow, CandidateRow]]:
     query = (
         select(LabelRow, CandidateRow)
         .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
-        .order_by(LabelRow.candidate_id, LabelRow.level)
+        .where(LabelRow.level == level)
+        .order_by(LabelRow.candidate_id)
     )
     with db.read() as session:
-        if candidate_ids is None:
-            rows = session.execute(query.where(LabelRow.level == level))
-            return [(label, candidate) for label, candidate in rows]
-        return [
-            (label, candidate)
-            for ids in batches(sorted(set(candidate_ids)))
-            for label, candidate in session.execute(query.where(LabelRow.candidate_id.in_(ids)))
-        ]
+        return [(label, candidate) for label, candidate in session.execute(query)]
 
 
-def _refusal(row: LabelRow, level: str, level_hash: str) -> str:
+def _refusal(row: LabelRow, level_hash: str) -> str:
     """Return why a label is not trained on, or nothing."""
-    if row.level != level:
-        return f"another level of theory: {row.level}, and the training set is of {level}"
     if row.level_hash not in ("", level_hash):
         return (
             f"unlike settings: {row.level} had hash {row.level_hash[:12]} when it was computed, "

@@ -111,15 +111,6 @@ def labelled_predictions(
         return [LabelledPrediction(**row) for row in session.execute(query).mappings()]
 
 
-def labels(db: Database, level: str, *, trainable_only: bool = True) -> list[LabelRow]:
-    """Return the labels of a level by candidate id, by default those that may be trained on."""
-    query = select(LabelRow).where(LabelRow.level == level).order_by(LabelRow.candidate_id)
-    if trainable_only:
-        query = query.where(LabelRow.trainable)
-    with db.read() as session:
-        return list(session.scalars(query))
-
-
 def find_label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
     """Return the label of one candidate at one level, if there is one."""
     with db.read() as session:

@@ -7,13 +7,10 @@ full or not at all, and writing a chunk again replaces its file.
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from screening_db.errors import DatabaseError
@@ -35,9 +32,6 @@ SCHEMA = pa.schema(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
-
-
-_ORDER = ("candidate_id", "checkpoint_sha256")
 
 
 def write_predictions(lake_dir: Path, campaign: str, chunk_id: str, table: pa.Table) -> Path:
@@ -77,41 +71,9 @@ def write_predictions(lake_dir: Path, campaign: str, chunk_id: str, table: pa.Ta
     return target
 
 
-def read_predictions(
-    lake_dir: Path, campaign: str, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Return the predictions of a campaign in the order of their candidate ids.
-
-    A candidate that several checkpoints predicted is there once for each of them, by their hashes.
-
-    Raises:
-        DatabaseError: a file is damaged.
-    """
-    names = list(columns) if columns is not None else SCHEMA.names
-    folder = _folder(lake_dir, campaign)
-    files = sorted(str(path) for path in folder.glob("chunk-*.parquet"))
-    if not files:
-        return _frame(SCHEMA.empty_table().select(names))
-    try:
-        table = ds.dataset(files, schema=SCHEMA, format="parquet").to_table(
-            columns=list(dict.fromkeys([*names, *_ORDER]))
-        )
-    except (pa.ArrowException, OSError) as fault:
-        raise DatabaseError(
-            f"the predictions in {folder} cannot be read ({fault}); delete that folder and run "
-            f"the campaign {campaign} again"
-        ) from fault
-    return _frame(table.sort_by([(name, "ascending") for name in _ORDER]).select(names))
-
-
 def delete_lake(lake_dir: Path, campaign: str) -> None:
     """Delete the predictions of a campaign."""
     shutil.rmtree(_folder(lake_dir, campaign), ignore_errors=True)
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
 
 
 def _folder(lake_dir: Path, campaign: str) -> Path:

@@ -121,18 +121,18 @@ def rank_pairs(
     ]
 
 
-def group_ranks(probabilities: Sequence[float], odds: float = DISTINCT_ODDS) -> list[int]:
+def group_ranks(probabilities: Sequence[float]) -> list[int]:
     """Return the group, from 1, of each of these falling probabilities.
 
     Assume that exactly one of two pairs lies in its window and that their errors are independent.
-    Then it is the first with odds ``p1 (1 - p2) : p2 (1 - p1)``. Below ``odds`` : 1 the two cannot
-    be told apart. A group is its first pair and all pairs that follow it without a gap and cannot
-    be told apart from it.
+    Then it is the first with odds ``p1 (1 - p2) : p2 (1 - p1)``. Below ``DISTINCT_ODDS`` : 1 the
+    two cannot be told apart. A group is its first pair and all pairs that follow it without a gap
+    and cannot be told apart from it.
     """
     groups: list[int] = []
     leader = math.nan
     for p in probabilities:
-        if not groups or _distinct(leader, p, odds):
+        if not groups or _distinct(leader, p):
             groups.append(groups[-1] + 1 if groups else 1)
             leader = p
         else:
@@ -140,6 +140,6 @@ def group_ranks(probabilities: Sequence[float], odds: float = DISTINCT_ODDS) -> 
     return groups
 
 
-def _distinct(first: float, second: float, odds: float) -> bool:
+def _distinct(first: float, second: float) -> bool:
     ahead, behind = first * (1 - second), second * (1 - first)
-    return ahead > 0 and ahead >= odds * behind
+    return ahead > 0 and ahead >= DISTINCT_ODDS * behind

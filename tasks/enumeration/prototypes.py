@@ -17,7 +17,6 @@ from tasks.errors import UserError
 
 ELEMENT_PROTOTYPES = ("fcc", "bcc", "hcp", "diamond")
 ALLOY_PROTOTYPES = {"L1_2": (3, 1), "B2": (1, 1), "L1_0": (1, 1)}
-PROTOTYPES = (*ELEMENT_PROTOTYPES, *ALLOY_PROTOTYPES)
 _IDEAL_C_OVER_A = float(np.sqrt(8.0 / 3.0))
 
 

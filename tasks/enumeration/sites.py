@@ -55,7 +55,6 @@ class Landscape:
     points_M3: NDArray[np.float64]
     index_M: NDArray[np.int64]  # which slab atom each is an image of
     radii_M: NDArray[np.float64]
-    top_ang: float  # height of the highest slab atom
     floor_ang: float  # height of the lowest surface atom
     bottom_ang: float
 
@@ -127,7 +126,6 @@ def landscape(slab: Slab) -> Landscape:
         np.column_stack([points_M2, z_N[index_M]])[kept_M],
         index_M[kept_M],
         covalent_radii[slab.atoms.numbers[index_M[kept_M]]],
-        float(z_N.max()),
         float(z_N[slab.atoms.get_tags() == 1].min()),
         float(z_N.min()),
     )

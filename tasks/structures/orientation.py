@@ -14,6 +14,7 @@ from tasks.errors import UserError
 
 _BOND_FACTOR = 1.25  # atoms nearer than this times r_i + r_j are bonded within a molecule
 _FLAT_ANG = 0.05
+_HIGHEST_FOLD = 6
 
 
 def molecule_bonds(atoms: Atoms) -> NDArray[np.int64]:
@@ -108,11 +109,11 @@ def _spin(atoms: Atoms, binding: tuple[int, ...]) -> NDArray[np.float64]:
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
-def axis_fold(atoms: Atoms, highest: int = 6) -> int:
+def axis_fold(atoms: Atoms) -> int:
     """Return the order of the molecule's rotation axis along z; 0 when any angle will do."""
     if (np.linalg.norm(atoms.positions[:, :2], axis=1) < _FLAT_ANG).all():
         return 0
-    for fold in range(highest, 1, -1):
+    for fold in range(_HIGHEST_FOLD, 1, -1):
         angle = 2.0 * np.pi / fold
         cosine, sine = np.cos(angle), np.sin(angle)
         turned_A3 = atoms.positions @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])

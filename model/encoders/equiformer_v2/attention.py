@@ -125,9 +125,9 @@ def neighbour_softmax(scores_EH: Tensor, target_E: Tensor, n_nodes: int) -> Tens
     return weights_EH / (total_NH[target_E] + 1e-16)
 
 
-def smooth_leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
-    """Return a leaky ReLU rounded off at zero."""
-    return x * (slope + (1 - slope) * torch.sigmoid(x))
+def smooth_leaky_relu(x: Tensor) -> Tensor:
+    """Return a leaky ReLU, of slope 0.2, rounded off at zero."""
+    return x * (0.2 + (1 - 0.2) * torch.sigmoid(x))
 
 
 class GraphAttention(nn.Module):

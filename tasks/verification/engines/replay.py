@@ -20,14 +20,13 @@ is refused, never answered by a similar one.
 
     energies = [TabulatedEnergy(slab, -10.0), TabulatedEnergy(adslab, -24.5)]
     write_energy_table(path, [*energies, TabulatedEnergy(boxed(gas, None), -14.0)])
-    write_energy_table(path, [*adsorption(adslab, -0.5), *gas_zeros(scheme)])
 
 Where only adsorption energies are available, as in labels of another database, slabs and molecules
 stand at zero and the adslab at the adsorption energy, so that subtracting the references leaves the
 source's energy. The gas references must then be those that the source measures against.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,19 +36,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
-from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tasks.errors import UserError
-from tasks.levels.references import ReferenceScheme
 from tasks.levels.theory import REPLAY, LevelOfTheory
 from tasks.structures.formulas import formula_counts
 from tasks.structures.identity import content_id, structure_bytes
 from tasks.verification.engines.base import CalculationJob, Engine, content_sha256
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
 from tasks.verification.engines.requirements import require_energy_key
-from tasks.verification.inputs.sampling import boxed, is_gas
+from tasks.verification.inputs.sampling import is_gas
 
 _DISTANCE_STEP_ANG = 0.01
 _OFFSET = 0.2887  # no tabulated distance sits on a border of the steps
@@ -73,21 +70,6 @@ def energy_id(atoms: Atoms) -> str:
     lengths_P = np.sort(atoms.get_all_distances()[np.triu_indices(len(atoms), 1)])
     steps_P = np.floor(lengths_P / _DISTANCE_STEP_ANG + _OFFSET).astype("<i4")
     return content_id("gas", atoms.numbers[order].astype("<i4").tobytes(), steps_P.tobytes())
-
-
-def adsorption(adslab: Atoms, energy_ev: float) -> tuple[TabulatedEnergy, TabulatedEnergy]:
-    """Return the entries of an adsorption energy (eV): the adslab at it, its slab at zero."""
-    return TabulatedEnergy(adslab, energy_ev), TabulatedEnergy(adslab[adslab.get_tags() != 2], 0.0)
-
-
-def gas_zeros(
-    scheme: ReferenceScheme, adsorbates: Iterable[Atoms] = ()
-) -> Iterator[TabulatedEnergy]:
-    """Yield the gas molecules of a reference at zero; with a molecule scheme, the adsorbates'."""
-    for name in scheme.molecules:
-        yield TabulatedEnergy(boxed(molecule(name), None), 0.0)
-    for atoms in adsorbates:
-        yield TabulatedEnergy(boxed(atoms, None), 0.0)
 
 
 def write_energy_table(path: Path, energies: Iterable[TabulatedEnergy]) -> None:

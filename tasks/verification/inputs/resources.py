@@ -118,11 +118,6 @@ class Resources:
     wall_s: int
     gpus: int = 0
 
-    @property
-    def cpus(self) -> int:
-        """Return the number of cores."""
-        return self.ranks * self.threads
-
 
 def resources(
     engine: str, demand: ResourceDemand, limits: ResourceLimits | None = None, memory_class: int = 0
@@ -157,13 +152,13 @@ def resources(
     return Resources(ranks, threads, round(memory_gb, 1), _whole_minutes(wall_s), cost.gpus)
 
 
-def demand_of(atoms: Atoms, level: LevelOfTheory, mode: Mode | None = None) -> ResourceDemand:
-    """Return the demand of ``atoms`` at a level; ``mode`` is the level's unless given."""
+def demand_of(atoms: Atoms, level: LevelOfTheory) -> ResourceDemand:
+    """Return the demand of ``atoms`` at a level; a gas molecule is always relaxed."""
     stated = level.require_calculation()
     rule = stated.kpoints
     kpoints = None if rule is None else up_to_time_reversal(kpoint_mesh(atoms, rule))
     spins = 2 if start_moments(atoms, stated.spin).any() else 1
-    mode = mode or ("relaxation" if is_gas(atoms) else stated.mode)
+    mode: Mode = "relaxation" if is_gas(atoms) else stated.mode
     return ResourceDemand(len(atoms), kpoints, spins, mode)
 
 

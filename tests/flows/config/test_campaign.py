@@ -2,8 +2,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from support.campaigns import parse_campaign
 
-from flows.config.campaign import Campaign, load_campaign, parse_campaign
+from flows.config.campaign import Campaign, load_campaign
 from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from support.campaigns import parse_campaign
 
-from flows.config.campaign import Campaign, parse_campaign
+from flows.config.campaign import Campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.screening.surfaces import cut_bulks_locally

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from screening_db.records.lake import read_predictions
+from support.lake import read_predictions
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import parse_campaign
 from support.paths import REPOSITORY
 
-from flows.config.campaign import load_campaign, parse_campaign
+from flows.config.campaign import load_campaign
 from flows.config.resolve import resolve_campaign
 from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names

@@ -15,9 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 from sqlalchemy import select
+from support.lake import read_predictions
 
 from screening_db.database.engine import open_database
-from screening_db.records.lake import read_predictions
 from screening_db.tables.base import Base
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
-from screening_db.records.lake import read_predictions
+from support.lake import read_predictions
 
 pytestmark = pytest.mark.slow
 

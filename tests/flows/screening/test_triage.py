@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
+from support.campaigns import parse_campaign
 from support.databases import new_database
 
-from flows.config.campaign import load_campaign, parse_campaign
+from flows.config.campaign import load_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.learning.rerank import new_ranking

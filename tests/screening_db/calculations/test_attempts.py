@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from support.databases import labels
 
 from screening_db.calculations import attempts as calculations
 from screening_db.calculations.attempts import (
@@ -18,7 +19,6 @@ from screening_db.calculations.attempts import (
     stored_files,
 )
 from screening_db.errors import DatabaseError
-from screening_db.queries.labels import labels
 from screening_db.queue.commands import cancel
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import (

@@ -2,11 +2,11 @@
 
 import pytest
 from sqlalchemy import text
+from support.databases import labels
 from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate
-from screening_db.queries.labels import labels
 from screening_db.queries.ranking import top_candidates
 from screening_db.queue.commands import cancel, hold
 from screening_db.queue.dependencies import Dependency, record_dependencies

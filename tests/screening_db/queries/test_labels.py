@@ -4,7 +4,6 @@ import pytest
 
 from screening_db.queries.labels import (
     attempted_candidates,
-    labels,
     reference_energies,
     slabs_with_energy,
 )
@@ -84,12 +83,3 @@ def test_a_reference_energy_is_kept_for_ever(db):
     record_references(db, [later])
     assert reference_energies(db, "emt", "gas")["H2"].energy_ev == 1.0
     assert reference_energies(db, "emt", "slab") == {}
-
-
-def test_labels_to_train_on_leave_out_the_anomalous(db, make):
-    record_chunk(db, "first", "one", [make.candidate("a1"), make.candidate("a2")], [], [])
-    with db.write() as session:
-        session.add_all([make.label("a1"), make.label("a2", trainable=False)])
-    assert [row.candidate_id for row in labels(db, "emt")] == ["a1"]
-    assert len(labels(db, "emt", trainable_only=False)) == 2
-    assert labels(db, "pbe") == []

@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 from sqlalchemy import text
+from support.databases import labels
 from support.paths import REPOSITORY
 from support.stored_rows import queue_rows
 
 from screening_db.errors import DatabaseError
-from screening_db.queries.labels import labels, reference_energies
+from screening_db.queries.labels import reference_energies
 from screening_db.queue.commands import cancel, hold, release_held, retry, set_priority
 from screening_db.queue.dependencies import (
     Dependency,

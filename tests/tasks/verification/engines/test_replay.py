@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
+from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
@@ -22,11 +22,10 @@ from tasks.verification.engines import (
 )
 from tasks.verification.engines.replay import (
     TabulatedEnergy,
-    adsorption,
     energy_id,
-    gas_zeros,
     write_energy_table,
 )
+from tasks.verification.inputs.sampling import boxed
 from tasks.verification.labels.energies import MemoryCache
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.compute import compute
@@ -66,6 +65,16 @@ def replayed(path: Path) -> LevelOfTheory:
     return replace(EMT, name="again", engine="replay", calculation=calculation)
 
 
+def adsorption(metal: str, energy_ev: float) -> list[TabulatedEnergy]:
+    """Return an adslab at its adsorption energy and its slab at zero."""
+    return [TabulatedEnergy(adslab(metal), energy_ev), TabulatedEnergy(slab(metal), 0.0)]
+
+
+def gases() -> list[Atoms]:
+    """Return the gas molecules that EMT's references are counted from, in their boxes."""
+    return [boxed(molecule(name), None) for name in EMT.reference.molecules]
+
+
 def of_emt() -> Iterator[TabulatedEnergy]:
     """Yield the total energies that EMT has of a few adslabs, their slabs and their gases."""
     engine = engine_for(EMT)
@@ -74,8 +83,8 @@ def of_emt() -> Iterator[TabulatedEnergy]:
             yield TabulatedEnergy(atoms, compute(atoms, EMT, engine).energy_ev)
     gas = dict(verified("Cu", EMT).references)
     yield from (
-        TabulatedEnergy(zero.atoms, gas.get(name, 0.0))
-        for name, zero in zip(EMT.reference.molecules, gas_zeros(EMT.reference), strict=True)
+        TabulatedEnergy(atoms, gas.get(name, 0.0))
+        for name, atoms in zip(EMT.reference.molecules, gases(), strict=True)
     )
 
 
@@ -95,7 +104,8 @@ def test_replayed_energies_are_those_that_were_calculated(table: Path) -> None:
 
 def test_adsorption_energies_alone_come_out_as_they_are_known(tmp_path: Path) -> None:
     path = tmp_path / "known.parquet"
-    write_energy_table(path, [*adsorption(adslab("Cu"), -1.25), *gas_zeros(EMT.reference)])
+    zeros = [TabulatedEnergy(gas, 0.0) for gas in gases()]
+    write_energy_table(path, [*adsorption("Cu", -1.25), *zeros])
     assert verified("Cu", replayed(path), path).energy_ev == -1.25
 
 
@@ -120,7 +130,7 @@ def test_another_table_is_another_level(table: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_energies_are_the_same_file_in_any_order(tmp_path: Path) -> None:
-    known = [*adsorption(adslab("Cu"), 1.0), *adsorption(adslab("Pt"), 2.0)]
+    known = [*adsorption("Cu", 1.0), *adsorption("Pt", 2.0)]
     for name, entries in (("a", known), ("b", known[::-1])):
         write_energy_table(tmp_path / name, entries)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -137,12 +147,12 @@ def test_an_id_does_not_see_lattice_shifts_or_where_a_molecule_is() -> None:
     shifted = adslab("Cu")
     shifted.positions += shifted.cell[0]
     assert energy_id(shifted) == energy_id(adslab("Cu"))
-    gases = [zero.atoms for zero in gas_zeros(EMT.reference)]
-    turned = gases[1].copy()
+    molecules = gases()
+    turned = molecules[1].copy()
     turned.rotate(40, "x")
     turned.positions += 3.0
-    assert energy_id(turned) == energy_id(gases[1])
-    assert len({energy_id(gas) for gas in gases}) == len(gases)
+    assert energy_id(turned) == energy_id(molecules[1])
+    assert len({energy_id(gas) for gas in molecules}) == len(molecules)
 
 
 def test_what_a_level_or_a_machine_lacks_is_named(table: Path) -> None:

@@ -86,7 +86,7 @@ def test_limits_hold() -> None:
     limits = ResourceLimits(max_wall_h=2.0, max_memory_gb=4.0, max_cpus=3)
     given = resources("cp2k", ResourceDemand(200, 20, 2), limits, memory_class=3)
     assert (given.wall_s, given.memory_gb) == (7200, 4.0)
-    assert given.cpus <= 3
+    assert given.ranks * given.threads <= 3
 
 
 def test_a_user_states_what_an_engine_costs() -> None:
