@@ -2,26 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
-from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+from tasks.enumeration.bulk_files import FileCrystal, check_crystal, read_bulk_files
 from tasks.enumeration.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
 from tasks.errors import Refusal, UserError, first_line
-from tasks.structures.formats import POSCAR_NAMES, atoms_from_pymatgen, read_structures
+from tasks.structures.formats import atoms_from_pymatgen
 from tasks.structures.identity import bulk_id
 
 CONVENTIONAL = "conventional_cell"  # said in a file's comment: its cell is to be kept
-_SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
 _SYMPREC_ANG = 0.01
-_CLOSEST_ANG = 0.5  # nearer atoms are a mistake in the file: an H2 bond is 0.74 Å
-_WIDEST_GAP_ANG = 7.0  # wider empty layers are vacuum: the file holds a slab or a molecule
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ def bulk_from_atoms(atoms: Atoms, source: str) -> Bulk:
         UserError: the atoms are no crystal: overlapping, without a cell, or with vacuum between
             them.
     """
-    _check_crystal(atoms)
+    check_crystal(atoms)
     if atoms.info.get(CONVENTIONAL, False):
         return _bulk(atoms, source)
     standard = _symmetry(atoms).get_conventional_standard_structure()
@@ -155,7 +150,7 @@ def _bulk(atoms: Atoms, source: str) -> Bulk:
 
 def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refusal]:
     if isinstance(spec, FileSpec):
-        return [item for path in _paths(spec.path) for item in _from_path(path)]
+        return [_from_file(read) for read in read_bulk_files(spec.path)]
     if isinstance(spec, MaterialsProjectSpec):
         return [_from_materials_project(spec.material_id, key)]
     try:
@@ -165,70 +160,13 @@ def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refusal]:
         return [Refusal(item, "bulk", str(error))]
 
 
-def _paths(pattern: str) -> list[Path | Refusal]:
-    expanded = Path(pattern).expanduser()
-    if expanded.is_dir():
-        files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
-        reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
-    elif has_magic(pattern):
-        matches = (Path(name) for name in sorted(glob(str(expanded), recursive=True)))  # noqa: PTH207
-        files = [path for path in matches if path.is_file()]
-        reason = "no file matches"
-    else:
-        files, reason = [expanded] if expanded.is_file() else [], "no such file"
-    return list(files) or [Refusal(pattern, "bulk", reason)]
-
-
-def _is_structure(path: Path) -> bool:
-    named = path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(POSCAR_NAMES)
-    return path.is_file() and named and not path.name.startswith(".")
-
-
-def _from_path(path: Path | Refusal) -> list[Bulk | Refusal]:
-    if isinstance(path, Refusal):
-        return [path]
+def _from_file(read: FileCrystal | Refusal) -> Bulk | Refusal:
+    if isinstance(read, Refusal):
+        return read
     try:
-        frames = read_structures(path)
-    except UserError as error:
-        return [Refusal(str(path), "bulk", f"cannot be read: {error}")]
-    if not frames:
-        return [Refusal(str(path), "bulk", "the file holds no structure")]
-    return [_from_frame(atoms, path, i, len(frames)) for i, atoms in enumerate(frames)]
-
-
-def _from_frame(atoms: Atoms, path: Path, index: int, total: int) -> Bulk | Refusal:
-    source = str(path) if total == 1 else f"{path}@{index}"
-    try:
-        return bulk_from_atoms(atoms, source)
+        return bulk_from_atoms(read.atoms, read.source)
     except Exception as error:  # spglib and pymatgen raise their own kinds on odd crystals
-        return Refusal(source, "bulk", first_line(error))
-
-
-def _check_crystal(atoms: Atoms) -> None:
-    if len(atoms) == 0:
-        raise UserError("the file holds no atoms")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        raise UserError("positions and cell must be finite numbers")
-    if atoms.cell.rank < 3 or abs(atoms.cell.volume) < 1.0:
-        raise UserError("a bulk needs a cell of three vectors, the file has none")
-    if (atoms.numbers < 1).any():
-        raise UserError("every atom needs an element, the file has unknown species")
-    gap_ang = _widest_gap(atoms)
-    if gap_ang > _WIDEST_GAP_ANG:
-        raise UserError(
-            f"a bulk has no empty layer wider than {_WIDEST_GAP_ANG:g} Å, this has one of "
-            f"{gap_ang:.1f} Å: it looks like a slab or a molecule"
-        )
-    periodic = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
-    if not periodic.is_valid(tol=_CLOSEST_ANG):
-        raise UserError(f"two atoms are nearer than {_CLOSEST_ANG} Å")
-
-
-def _widest_gap(atoms: Atoms) -> float:
-    spacing_3 = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
-    scaled_N3 = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
-    closed = np.vstack([scaled_N3, scaled_N3[:1] + 1.0])
-    return float((np.diff(closed, axis=0).max(axis=0) * spacing_3).max())
+        return Refusal(read.source, "bulk", first_line(error))
 
 
 def _from_materials_project(material_id: str, key: str | None) -> Bulk | Refusal:
