@@ -83,7 +83,8 @@ class Bulks(YamlModel):
 class Surfaces(YamlModel):
     """Which surfaces are cut, and how thick and wide the slabs are.
 
-    Without ``fixed_layers`` the lower half of each slab is fixed.
+    Without ``fixed_layers`` the lower half of each slab is fixed. A plane is cut in every gap
+    between atoms' heights that is wider than ``cut_tolerance`` (Å).
     """
 
     max_miller: int = Field(default=1, ge=1, le=4)
@@ -92,6 +93,7 @@ class Surfaces(YamlModel):
     vacuum: float = 15.0
     min_in_plane: float = 8.0
     fixed_layers: int | None = None
+    cut_tolerance: float = 0.05
     max_atoms: int = 250
 
     def spec(self) -> SlabSpec:
@@ -104,6 +106,7 @@ class Surfaces(YamlModel):
             vacuum_ang=self.vacuum,
             min_in_plane_ang=self.min_in_plane,
             fixed_layers=self.fixed_layers,
+            cut_tolerance_ang=self.cut_tolerance,
             max_atoms=self.max_atoms,
         )
 

@@ -174,8 +174,14 @@ def _shortest(
 def distinct_cuts(crystal: Crystal, plane: Miller, tolerance_ang: float) -> list[Cut]:
     """Return one cut of each symmetry-distinct termination of the planes ``plane``.
 
-    ``plane`` is in primitive axes. A cut lies in each gap wider than ``tolerance_ang`` between
-    layers; its two sides are distinct unless an operation turns one into the other.
+    Args:
+        crystal: A bulk with its symmetry.
+        plane: Miller index in primitive axes.
+        tolerance_ang: Each gap between heights of atoms that is wider than this (Å) is a cut.
+            Terminations that differ by less corrugation count as one flat layer.
+
+    Returns:
+        The tops in order of height, then the bottoms that no operation turns into a top.
     """
     heights = _gaps(crystal, plane, tolerance_ang)
     cuts = [Cut(height, "top") for height in heights]
@@ -207,14 +213,17 @@ def _equivalent(crystal: Crystal, plane: Miller, heights: list[float], cut: Cut)
     normal_3 = np.array(plane)
     images_S3 = normal_3 @ crystal.rotations_S33
     shift_S = crystal.translations_S3 @ normal_3
-    found = set()
+    heights_G = np.array(heights)
+    found: set[int] = set()
     for sign in (1, -1):
         kept = np.all(images_S3 == sign * normal_3, axis=1)
         turned = sign == -1
         offset = len(heights) if (cut.side == "bottom") != turned else 0
-        for height in np.unique(np.round((sign * cut.height + shift_S[kept]) % 1.0, 4)):
-            away = np.abs((np.array(heights) - height + 0.5) % 1.0 - 0.5)
-            found.add(offset + int(np.argmin(away)))
+        images_S = sign * cut.height + shift_S[kept]
+        # An operation maps gaps onto gaps, so the nearest one is the image: noise in a translation
+        # (the symmetry tolerance at most) is below the half of any gap that is cut.
+        away_SG = np.abs((heights_G - images_S[:, None] + 0.5) % 1.0 - 0.5)
+        found.update((offset + np.argmin(away_SG, axis=1)).tolist())
     return found
 
 

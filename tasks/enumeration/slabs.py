@@ -34,7 +34,9 @@ from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import coordination, cutoffs
 from tasks.structures.identity import slab_id
 
-_LAYER_ANG = 0.3  # atoms nearer than this in height are one layer
+_LAYER_ANG = 0.3  # atoms nearer than this in height are one layer for tags and fixed layers
+_CUT_ANG = 0.05  # a wider gap in height is a cut; relaxation moves surface atoms by more than this
+_LEAST_CUT_ANG = 0.01  # noise in positions would be cut
 # Without a bond by covalent radii (alkali metals), neighbours count up to this factor of r_i + r_j.
 _LOOSE_FACTOR = 1.15
 
@@ -44,7 +46,9 @@ class SlabSpec:
     """Which surfaces to make and how thick, wide and empty they are.
 
     ``millers`` overrides ``max_miller``. ``fixed_layers`` counts atomic layers from below; where it
-    is None the lower ``fixed_fraction`` of the slab's height is fixed.
+    is None the lower ``fixed_fraction`` of the slab's height is fixed. Planes are cut in every gap
+    wider than ``cut_tolerance_ang``; atoms within ``layer_tolerance_ang`` of height share a layer,
+    which decides on tags and fixed layers and on nothing else.
     """
 
     max_miller: int = 1
@@ -55,6 +59,7 @@ class SlabSpec:
     fixed_layers: int | None = None
     fixed_fraction: float = 0.5
     layer_tolerance_ang: float = _LAYER_ANG
+    cut_tolerance_ang: float = _CUT_ANG
     max_atoms: int = 250
 
     def __post_init__(self) -> None:
@@ -69,6 +74,11 @@ class SlabSpec:
                 self.layer_tolerance_ang > 0,
                 "layer_tolerance_ang is above 0",
                 self.layer_tolerance_ang,
+            ),
+            (
+                self.cut_tolerance_ang >= _LEAST_CUT_ANG,
+                f"cut_tolerance_ang is at least {_LEAST_CUT_ANG} Å",
+                self.cut_tolerance_ang,
             ),
             (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
             (
@@ -120,7 +130,7 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
     refused: list[Refusal] = []
     for miller in millers:
         plane = primitive_miller(crystal, miller)
-        for cut in distinct_cuts(crystal, plane, spec.layer_tolerance_ang):
+        for cut in distinct_cuts(crystal, plane, spec.cut_tolerance_ang):
             size = _slab_size(crystal, plane, spec)
             if size > spec.max_atoms:
                 item = f"{bulk.formula} {miller} shift {cut.height:.3f} {cut.side}"

@@ -131,6 +131,31 @@ def test_rutile_110_has_its_three_terminations(rutile: Bulk) -> None:
         assert symbols.count("O") == 2 * symbols.count("Ti")
 
 
+@pytest.mark.parametrize("miller", [(2, 1, 0), (2, 0, 1)])
+def test_layers_corrugated_by_less_than_a_layers_tolerance_are_cut(
+    miller: tuple[int, int, int],
+) -> None:
+    # Heights along these planes are 0.16 to 0.29 Å apart: a wide and a narrow gap take turns.
+    ruthenium = bulk_of("Ru")
+    assert len(slabs_of(ruthenium, millers=(miller,))) == 2
+    assert len(slabs_of(ruthenium, millers=(miller,), cut_tolerance_ang=0.3)) == 1
+
+
+def test_rutile_111_has_its_four_terminations(rutile: Bulk) -> None:
+    assert len(slabs_of(rutile, millers=((1, 1, 1),), min_in_plane_ang=0.0)) == 4
+
+
+def test_a_finer_cut_changes_no_tags_and_no_fixed_layers(rutile: Bulk) -> None:
+    coarse, fine = (
+        {s.slab_id: s for s in slabs_of(rutile, millers=((1, 1, 1),), cut_tolerance_ang=tolerance)}
+        for tolerance in (0.3, 0.05)
+    )
+    assert set(coarse) < set(fine)
+    for key, slab in coarse.items():
+        assert (slab.atoms.get_tags() == fine[key].atoms.get_tags()).all()
+        assert (fixed_mask(slab.atoms) == fixed_mask(fine[key].atoms)).all()
+
+
 @pytest.mark.parametrize("formula", ["Cu", "Fe", "Ru"])
 def test_cells_are_upright_right_handed_and_wide_enough(formula: str) -> None:
     spec = SlabSpec(max_miller=2, min_thickness_ang=6.0, vacuum_ang=14.0, min_in_plane_ang=7.0)
@@ -222,6 +247,7 @@ def test_listed_indices_are_reduced_and_come_once() -> None:
     [
         ("max_miller", 0, "max_miller is at least 1"),
         ("vacuum_ang", 1.0, "vacuum_ang is at least 5"),
+        ("cut_tolerance_ang", 0.0, "cut_tolerance_ang is at least 0.01"),
         ("fixed_fraction", 1.5, "fixed_fraction is 0 to 1"),
     ],
 )
