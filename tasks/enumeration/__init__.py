@@ -22,7 +22,7 @@ from tasks.enumeration.bulks import (
     resolve_bulks,
 )
 from tasks.enumeration.docking import Placement
-from tasks.enumeration.lattice_planes import Miller
+from tasks.enumeration.miller import Miller
 from tasks.enumeration.placements import (
     Adslab,
     PlacedAdslab,

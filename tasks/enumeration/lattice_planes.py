@@ -17,9 +17,9 @@ import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
+from tasks.enumeration.miller import Miller, reduced_miller
 from tasks.errors import UserError
 
-Miller = tuple[int, int, int]
 Side = Literal["top", "bottom"]
 _SYMPREC_ANG = 0.01
 
@@ -103,15 +103,6 @@ def distinct_millers(crystal: Crystal, max_miller: int) -> list[Miller]:
 def _preference(miller: Miller) -> tuple[int, int, tuple[int, ...]]:
     norm = sum(index * index for index in miller)
     return norm, sum(index < 0 for index in miller), tuple(-index for index in miller)
-
-
-def reduced_miller(miller: Miller) -> Miller:
-    """Return ``miller`` without a common divisor: (2, 2, 2) is (1, 1, 1)."""
-    divisor = gcd(*miller)
-    if divisor == 0:
-        raise UserError("a Miller index has at least one non-zero number, got (0, 0, 0)")
-    h, k, l = (index // divisor for index in miller)  # noqa: E741
-    return h, k, l
 
 
 def primitive_miller(crystal: Crystal, miller: Miller) -> Miller:

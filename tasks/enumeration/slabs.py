@@ -20,7 +20,6 @@ from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.lattice_planes import (
     Crystal,
     Cut,
-    Miller,
     Side,
     distinct_cuts,
     distinct_millers,
@@ -28,8 +27,8 @@ from tasks.enumeration.lattice_planes import (
     plane_basis,
     plane_spacing,
     primitive_miller,
-    reduced_miller,
 )
+from tasks.enumeration.miller import Miller, reduced_miller
 from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import coordination, cutoffs
 from tasks.structures.identity import slab_id
