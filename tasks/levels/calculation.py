@@ -79,10 +79,13 @@ class Spin(StrictSettings):
     """Whether spins are free, and the moments (Bohr magnetons) that magnetic elements start with.
 
     Without a start the electrons of nickel find no magnetism and the energy is 0.3 eV too high.
+    One moment for each element starts ferromagnetic. Metals and alloys are computed so; oxides and
+    their like, many of which are antiferromagnets, only where ``order`` says that it is meant.
     """
 
     policy: Literal["none", "magnetic-elements"] = "none"
     moments: dict[str, float] = field(default_factory=dict)
+    order: Literal["", "ferromagnetic"] = ""
 
     def __post_init__(self) -> None:
         _require_elements("spin.moments", self.moments)

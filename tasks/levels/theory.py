@@ -92,6 +92,8 @@ class LevelOfTheory:
             settings["added"] = added_by(self.engine, smearing.get("kind", ""))
             if not settings["geometry"]:  # levels that relax were hashed before it was there
                 del settings["geometry"]
+            if not settings["spin"]["order"]:  # so were those that state none
+                del settings["spin"]["order"]
         return settings
 
 

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
+from model.contract import ADSORBATE_TAG
 from tasks.errors import UserError
 from tasks.levels.calculation import ONE_FILE
 from tasks.levels.theory import LevelOfTheory
@@ -14,6 +15,7 @@ from tasks.structures.formulas import formula_counts
 from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang
 
+_ANIONS = {"N", "O", "F", "P", "S", "Cl", "Se", "Br", "Te", "I"}
 _SHOWN_DIGITS = 16  # of a checksum: as many as a level has to state
 
 
@@ -22,7 +24,8 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
 
     Raises:
         EngineError: a missing potential, none or those of another family on this machine, a charge,
-            free spins under a level without them, overlapping atoms, a slab without vacuum.
+            free spins under a level without them, a magnetic compound without an order, overlapping
+            atoms, a slab without vacuum.
     """
     symbols = sorted(set(atoms.get_chemical_symbols()))
     require_elements(engine, level, symbols)
@@ -30,6 +33,7 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     require_checksums(engine, level, symbols)
     require_neutral(atoms)
     require_spins(atoms, level)
+    require_magnetic_order(atoms, level)
     limits = level.require_calculation().checks
     require_apart(atoms, limits.overlap_ratio)
     if not is_gas(atoms) and not is_crystal(atoms):
@@ -140,6 +144,27 @@ def require_spins(atoms: Atoms, level: LevelOfTheory) -> None:
             f"{atoms.get_chemical_formula()} has {free} and level {level.name} states spin: "
             "{policy: none}; make a level of your own with spin: {policy: magnetic-elements, "
             "moments: {Fe: 3.0, ...}}, or with gas references whose electrons are paired",
+        )
+
+
+def require_magnetic_order(atoms: Atoms, level: LevelOfTheory) -> None:
+    """Refuse a magnetic compound of a non-metal whose order the level does not state.
+
+    Each element starts with one moment, which makes NiO, an antiferromagnet, a ferromagnet; that
+    error need not cancel between adslab and clean slab.
+    """
+    spin = level.require_calculation().spin
+    if spin.policy == "none" or spin.order or is_gas(atoms):
+        return
+    slab = set(atoms[atoms.get_tags() != ADSORBATE_TAG].get_chemical_symbols())
+    magnetic = sorted(symbol for symbol in slab if spin.moments.get(symbol))
+    partners = sorted(slab & _ANIONS)
+    if magnetic and partners:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"level {level.name} starts all {', '.join(magnetic)} with one moment, a ferromagnet, "
+            f"and compounds with {', '.join(partners)} often are none; make a level of your own "
+            "with spin: {order: ferromagnetic, ...} where that is meant",
         )
 
 

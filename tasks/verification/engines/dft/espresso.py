@@ -4,19 +4,27 @@ Its exit status is 1 for bad input or a missing pseudopotential (the file CRASH 
 electrons that did not converge, 3 for a step limit, 255 for the wall limit. With
 ``scf_must_converge = .false.`` it ends with status 0 on unconverged electrons and prints a wrong
 energy, so that keyword is refused.
+
+Moments are Bohr magnetons in a level and in ASE. ``starting_magnetization`` is the moment for each
+valence electron of the pseudopotential where it lies between -1 and 1, and from version 7.3 on a
+moment where it does not (INPUT_PW). The first holds in every version, so that one is written; as
+ASE hands moments over unchanged, nickel's 1.0 would else be read as all of its 18 electrons.
 """
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.data import atomic_numbers
 from ase.units import Ry
+from numpy.typing import NDArray
 
 from tasks.levels.theory import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
@@ -27,7 +35,7 @@ from tasks.verification.engines.base import (
     program_missing,
     version_in,
 )
-from tasks.verification.engines.dft.upf import require_functional_of
+from tasks.verification.engines.dft.upf import require_functional_of, valence_electrons
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, kind_of, last_lines
 from tasks.verification.engines.requirements import (
     DFT_SETTINGS,
@@ -164,13 +172,21 @@ class EspressoEngine(Engine):
 
     def _espresso(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         folder = Path(self.location.potentials).resolve()
-        made = Espresso(
+        made = _Espresso(
+            self._valences(job),
             profile=EspressoProfile(self.command, folder),
             directory=job.folder,
             pseudopotentials=self._files(job.level),
             **espresso_parameters(job, changes),
         )
         return cast(Calculator, made)  # one in all but its base class
+
+    def _valences(self, job: CalculationJob) -> dict[str, float]:
+        """Return the valence electrons of each element that may start magnetised."""
+        files, folder = self._files(job.level), Path(self.location.potentials)
+        moments_N = start_moments(job.atoms, job.calculation.spin)
+        magnetic = {s for s, m in zip(job.atoms.symbols, moments_N, strict=True) if m}
+        return {s: valence_electrons(folder / files[s]) for s in sorted(magnetic & set(files))}
 
     def _files(self, level: LevelOfTheory) -> dict[str, str]:
         """Return the file of each element: as the level names it, else by the symbol it begins."""
@@ -182,6 +198,41 @@ class EspressoEngine(Engine):
         if potentials is not None and potentials.files:
             return {s: name for s, name in potentials.files.items() if name in here}
         return _by_symbol(here)
+
+
+class _Espresso(Espresso):
+    """ASE's calculator, whose input has each moment as a share of its atom's valence electrons."""
+
+    def __init__(self, valences: Mapping[str, float], **settings: Any) -> None:
+        super().__init__(**settings)  # type: ignore[no-untyped-call]
+        self._valences = valences
+
+    def calculate(self, atoms: Atoms, properties: Any, system_changes: Any) -> None:
+        """Run ``pw.x`` on the atoms with their moments in its unit."""
+        scaled = atoms.copy()
+        scaled.set_initial_magnetic_moments(starting_magnetization(atoms, self._valences))
+        super().calculate(scaled, properties, system_changes)  # type: ignore[no-untyped-call]
+
+
+def starting_magnetization(atoms: Atoms, valences: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return each atom's moment (N) as a share of its valence electrons, between -1 and 1.
+
+    Raises:
+        EngineError: an atom has more moment than valence electrons.
+    """
+    shares_N = np.zeros(len(atoms))
+    for index, moment in enumerate(atoms.get_initial_magnetic_moments().tolist()):
+        if not moment:
+            continue
+        symbol = atoms.symbols[index]
+        shares_N[index] = moment / valences[symbol]
+        if abs(shares_N[index]) >= 1.0:
+            raise EngineError(
+                FailureKind.BAD_INPUT,
+                f"spin.moments are below the valence electrons, {symbol} has "
+                f"{valences[symbol]:g} and starts with {moment:g}; lower its moment in the level",
+            )
+    return shares_N
 
 
 def _by_symbol(names: Iterable[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 
 from tasks.levels import level
+from tasks.levels.calculation import Spin
 from tasks.verification.engines import (
     CalculationJob,
     EngineError,
@@ -18,7 +19,11 @@ from tasks.verification.engines import (
     FailureKind,
     Rung,
 )
-from tasks.verification.engines.dft.espresso import EspressoEngine, espresso_parameters
+from tasks.verification.engines.dft.espresso import (
+    EspressoEngine,
+    espresso_parameters,
+    starting_magnetization,
+)
 from tasks.verification.inputs.sampling import boxed
 from tasks.verification.relaxation.admission import admit
 from tasks.verification.relaxation.compute import compute
@@ -109,7 +114,7 @@ def upf_1(functional: str) -> str:
     return (
         "<PP_INFO>\nmade long ago\n</PP_INFO>\n<PP_HEADER>\n    0     Version Number\n"
         f"  Cu     Element\n   US    Ultrasoft pseudopotential\n {functional}"
-        "  Exchange-Correlation functional\n   11.0    Z valence\n</PP_HEADER>\n"
+        "  Exchange-Correlation functional\n   11.00000000000    Z valence\n</PP_HEADER>\n"
     )
 
 
@@ -306,3 +311,28 @@ def test_a_try_tells_the_checksums_of_the_pseudopotentials_that_it_used(tmp_path
 
 def test_the_version_is_what_it_prints_when_it_starts(tmp_path: Path) -> None:
     assert engine(tmp_path, "output = output.lstrip(chr(10))").version() == "7.2"
+
+
+@pytest.mark.parametrize("header", [upf("PBE"), upf_1("SLA PW PBE PBE").replace("11.0", " 1.0")])
+@pytest.mark.parametrize("version", ["7.1", "7.2", "7.3", "7.4.1"])
+def test_moments_are_written_per_valence_electron_which_every_version_reads(
+    tmp_path: Path, header: str, version: str
+) -> None:
+    espresso = engine(tmp_path, f"output = output.replace('v.7.2', 'v.{version}')")
+    (tmp_path / "H.upf").write_text(header)
+    spin = Spin("magnetic-elements", {"H": 0.4})
+    theory = replace(LEVEL, calculation=replace(LEVEL.require_calculation(), spin=spin))
+    compute(HYDROGEN, theory, espresso)
+    found = [line for text in inputs(tmp_path) for line in text.split("\n") if "starting_m" in line]
+    assert [float(line.split("=")[1]) for line in found] == [0.4]
+
+
+def test_a_moment_is_divided_by_the_valence_of_its_own_element() -> None:
+    atoms = Atoms("NiFeO", magmoms=[1.0, -3.0, 0.0])
+    found = starting_magnetization(atoms, {"Ni": 18.0, "Fe": 16.0})
+    assert found.tolist() == pytest.approx([1 / 18, -3 / 16, 0.0])
+
+
+def test_more_moment_than_valence_electrons_is_refused() -> None:
+    with pytest.raises(EngineError, match="H has 1 and starts with 1; lower its moment"):
+        starting_magnetization(Atoms("H", magmoms=[1.0]), {"H": 1.0})

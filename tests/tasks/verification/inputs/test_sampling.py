@@ -25,6 +25,7 @@ from tasks.verification.inputs.sampling import (
 from tasks.verification.relaxation.admission import (
     admit,
     require_apart,
+    require_magnetic_order,
     require_neutral,
     require_spins,
     require_vacuum,
@@ -207,3 +208,35 @@ def test_a_slab_without_vacuum_is_refused() -> None:
 
 def test_a_missing_potential_is_refused_by_name() -> None:
     assert refusal(slab("Ir")).kind is FailureKind.MISSING_POTENTIAL
+
+
+@pytest.mark.parametrize(
+    ("symbols", "tags", "refused"),
+    [
+        ("NiO", [0, 0], True),  # a slab of the oxide
+        ("NiO", [0, 2], False),  # oxygen on nickel
+        ("CuO", [0, 0], False),  # copper starts without a moment
+        ("NiFe", [0, 0], False),
+    ],
+)
+def test_a_magnetic_compound_needs_a_stated_order(
+    symbols: str, tags: list[int], refused: bool
+) -> None:
+    slab = Atoms(symbols, positions=[[0, 0, 0], [0, 0, 2]], cell=[3, 3, 20], pbc=True, tags=tags)
+    stated = level("gpaw-rpbe")
+    if not refused:
+        require_magnetic_order(slab, stated)
+        return
+    with pytest.raises(EngineError, match="starts all Ni with one moment, a ferromagnet"):
+        require_magnetic_order(slab, stated)
+    how = stated.require_calculation()
+    meant = replace(how, spin=replace(how.spin, order="ferromagnetic"))
+    require_magnetic_order(slab, replace(stated, calculation=meant))
+
+
+def test_an_order_is_hashed_and_its_absence_is_not() -> None:
+    stated = level("gpaw-rpbe")
+    how = stated.require_calculation()
+    assert "order" not in stated._hashed_settings()["spin"]
+    meant = replace(how, spin=replace(how.spin, order="ferromagnetic"))
+    assert replace(stated, calculation=meant).level_hash != stated.level_hash
