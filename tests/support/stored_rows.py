@@ -4,10 +4,11 @@ Each builder takes the columns that a test changes as keywords. ``import stored_
 that a test reads ``make.slab("other", n_atoms=9)``.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from screening_db.database.engine import Database
 from screening_db.records.campaigns import record_campaign
@@ -182,3 +183,13 @@ def store(
         [prediction(i, energy_ev - 0.1 * int(i[1:])) for i in ids],
         [placement(i, campaign) for i in ids],
     )
+
+
+def end_leases(db: Database, ago_s: float = 1.0) -> None:
+    """Let every lease have run out ``ago_s`` seconds ago."""
+    with db.write() as session:
+        session.execute(
+            update(QueueRow)
+            .where(QueueRow.state == "leased")
+            .values(lease_until=time.time() - ago_s)
+        )

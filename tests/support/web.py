@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +12,13 @@ from typing import Any
 
 @dataclass
 class Listener:
-    """Messages posted to ``url``; ``statuses`` are answered in turn, then 200."""
+    """Messages posted to ``url``; ``statuses`` are answered in turn, then 200.
+
+    Until ``may_answer`` is set, nothing is answered.
+    """
 
     statuses: list[int] = field(default_factory=list)
-    wait_s: float = 0.0
+    may_answer: threading.Event = field(default_factory=threading.Event)
     url: str = ""
     got: list[dict[str, Any]] = field(default_factory=list)
 
@@ -25,15 +27,17 @@ class Listener:
 
 
 @contextmanager
-def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
-    """Listen on a free port until the block ends."""
-    noted = Listener(list(statuses), wait_s)
+def listening(*statuses: int, is_silent: bool = False) -> Iterator[Listener]:
+    """Listen on a free port until the block ends; one that is silent answers nobody till then."""
+    noted = Listener(list(statuses))
+    if not is_silent:
+        noted.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             noted.got.append(json.loads(body))
-            time.sleep(noted.wait_s)
+            noted.may_answer.wait()
             self.send_response(noted.statuses.pop(0) if noted.statuses else 200)
             self.end_headers()
 
@@ -47,6 +51,7 @@ def listening(*statuses: int, wait_s: float = 0.0) -> Iterator[Listener]:
     try:
         yield noted
     finally:
+        noted.may_answer.set()
         server.shutdown()
         server.server_close()
 

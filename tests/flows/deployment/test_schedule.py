@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.paths import REPOSITORY
+from support.waiting import wait_until
 from support.web import Listener, listening
 
 from screening_db.database.engine import open_database
@@ -66,15 +66,6 @@ def _address(worker: subprocess.Popen[str]) -> str:
     raise AssertionError("the command ended before it deployed anything")
 
 
-def _until(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        if is_so():
-            return True
-        time.sleep(0.5)
-    return is_so()
-
-
 def _finished(path: Path) -> bool:
     try:
         db = open_database(path, create=False)
@@ -95,7 +86,7 @@ def test_a_scheduled_campaign_fills_the_database(
     deployed: tuple[Any, str], listener: Listener
 ) -> None:
     workplace, _ = deployed
-    assert _until(lambda: _finished(workplace.database))
+    assert wait_until(lambda: _finished(workplace.database), WAIT_S)
     db = open_database(workplace.database, create=False)
     try:
         assert find_campaign(db, "tiny").level == "emt"
@@ -103,7 +94,7 @@ def test_a_scheduled_campaign_fills_the_database(
     finally:
         db.close()
     assert ("placement", "queued") in states
-    assert _until(lambda: bool(listener.named("finished")))
+    assert wait_until(lambda: listener.named("finished"), WAIT_S)
     message = listener.named("finished")[0]
     assert message["campaign"] == "tiny"
     assert message["text"].startswith("tiny: screen finished: ")
@@ -113,7 +104,7 @@ def test_a_scheduled_campaign_fills_the_database(
 def test_deploying_again_registers_nothing_twice(deployed: tuple[Any, str]) -> None:
     workplace, server = deployed
     expected = ["flows.deployment.flows.screen_campaign", "flows.deployment.flows.verify_campaign"]
-    assert _until(lambda: _names(server) == expected)
+    assert wait_until(lambda: _names(server) == expected, WAIT_S)
     again = workplace.run("deploy", "deployments.yaml", SABATIER_PREFECT_API_URL=server)
     assert again.status == 0, again.err
     assert _names(server) == expected

@@ -1,6 +1,5 @@
 """A webhook is notified of a run's end, and whatever it does the run goes on."""
 
-import time
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -63,12 +62,10 @@ def test_a_server_that_is_down_is_given_up() -> None:
     assert "ConnectError" in send_message(f"http://127.0.0.1:{free_port()}/", MESSAGE, QUICK)
 
 
-def test_a_slow_server_holds_nobody_past_the_deadline() -> None:
+def test_a_server_that_never_answers_holds_nobody_past_the_deadline() -> None:
     limits = RetryLimits(try_s=90.0, tries=3, pause_s=0.0, deadline_s=0.2)
-    with listening(wait_s=60.0) as listener:
-        began = time.monotonic()
+    with listening(is_silent=True) as listener:
         assert "no answer within 0.2 s" in send_message(listener.url, MESSAGE, limits)
-        assert time.monotonic() - began < 30.0  # half of what the server takes
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.lake import read_predictions
+from support.waiting import workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -141,10 +142,10 @@ def predicted(workplace: Any) -> int:
     return int(ask(workplace, query)[0][0])
 
 
-KILLED = {
-    "while workers start": lambda _: True,
-    "once predictions are stored": lambda workplace: predicted(workplace) > 0,
-    "as the ranking changes": lambda workplace: len(set(*ask(workplace, RANKED_BY))) > 1,
+KILLED: dict[str, Callable[[Any, Any], bool]] = {
+    "while workers start": lambda _, process: workers_of(process) > 0,
+    "once predictions are stored": lambda workplace, _: predicted(workplace) > 0,
+    "as the ranking changes": lambda workplace, _: len(set(*ask(workplace, RANKED_BY))) > 1,
 }
 
 
@@ -156,8 +157,7 @@ def test_kill_9_then_the_same_command_ends_as_an_undisturbed_run(
     workplace = promoted()
     begun = state_of(workplace)
     process = workplace.start("rescore", "tiny")
-    time.sleep(4.0)
-    while process.poll() is None and not KILLED[when](workplace):
+    while process.poll() is None and not KILLED[when](workplace, process):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)

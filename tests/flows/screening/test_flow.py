@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 from sqlalchemy import select
 from support.lake import read_predictions
+from support.waiting import workers_of
 
 from screening_db.database.engine import open_database
 from screening_db.tables.base import Base
@@ -197,15 +197,6 @@ def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
     assert status == 130, err
     assert "sabatier: stopped; what was finished is stored. Go on with: sabatier screen" in err
     assert "Traceback" not in err
-
-
-def workers_of(process: Any) -> int:
-    """Count the worker processes below a run, whatever `ps` would make of long paths."""
-    try:
-        children = psutil.Process(process.pid).children()
-        return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
-    except psutil.NoSuchProcess:  # a child may end between being listed and being read
-        return 0
 
 
 @pytest.mark.full

@@ -1,6 +1,6 @@
 """Chunks are cut the same in every run, and results come back in the order of their groups."""
 
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -33,14 +33,23 @@ def client() -> Iterator[Client]:
         yield found
 
 
-def slow_first(number: int) -> int:
-    time.sleep(0.2 if number == 0 else 0.0)
+last_is_done = threading.Event()
+
+
+def first_ends_last(number: int) -> int:
+    """Return a number: 0 once 2 is done, on another thread."""
+    if number == 0:
+        assert last_is_done.wait(120.0)
+    if number == 2:
+        last_is_done.set()
     return number
 
 
 def test_results_are_in_the_order_of_their_calls(client: Client) -> None:
     advanced: list[int] = []
     calls = [(0,), (1,), (2,)]
-    found = run_on_workers(client, slow_first, calls, lambda result: result + 1, advanced.append)
+    found = run_on_workers(
+        client, first_ends_last, calls, lambda result: result + 1, advanced.append
+    )
     assert found == [0, 1, 2]
     assert sum(advanced) == 6

@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,9 +113,7 @@ def test_an_interrupted_driver_leaves_its_jobs_to_the_next(make: Make) -> None:
     assert wait_until(lambda: len(queue.tries()) == 2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does, to all of the group
     first.communicate()
-    began = time.monotonic()
-    queue.drained(lease_s=600.0)
-    assert time.monotonic() - began < 500  # it does not wait for the lease to run out
+    queue.drained(lease_s=600.0)  # it has less time than the lease: it does not wait for its end
     assert queue.tries() == {"H2": 1, "Cu3": 1, "Cu3H": 1}
 
 

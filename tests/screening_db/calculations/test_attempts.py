@@ -116,8 +116,8 @@ def test_a_result_that_comes_twice_is_refused_and_noted(queued, make):
 
 
 def test_a_result_after_the_lease_was_lost_is_refused_and_noted(queued, make):
-    late = lease_of(queued, lease_s=0.01)
-    time.sleep(0.05)
+    late = lease_of(queued)
+    make.end_leases(queued)
     lease_of(queued)
     assert not complete(queued, late, make.label("a1"), TOLD)
     lost, running = sorted(attempts_of(queued, "a1", "emt"), key=lambda found: found.attempt)

@@ -1,6 +1,5 @@
 """Steps of running tries come into the database one way; what has ended takes none."""
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -76,12 +75,12 @@ def test_all_steps_are_stored_with_the_end_of_the_attempt(queued, make):
     assert steps_of(queued, lease.key) == [step(0), step(1), step(2)]
 
 
-def test_a_lost_worker_leaves_the_last_geometry_that_it_told(queued):
-    lost = lease_of(queued, lease_s=0.01)
+def test_a_lost_worker_leaves_the_last_geometry_that_it_reported(queued, make):
+    lost = lease_of(queued)
     record_reported_steps(
         queued, [ReportedStep(*lost.key, step(0, fmax=7.0), "start"), told(lost, 4)]
     )
-    time.sleep(0.05)
+    make.end_leases(queued)
     again = lease_of(queued)
     assert again.resumes
     assert last_geometry(queued, "a1", "emt") == StoredGeometry("geometry 4", 1, 7.0)

@@ -203,10 +203,9 @@ from screening_db.database.engine import open_database
 from screening_db.queue.queue import claim, complete, complete_reference
 from screening_db.tables.verification import LabelRow, ReferenceEnergyRow
 
-db, idle = open_database(sys.argv[1]), 0
-while idle < 40:
-    leases = claim(db, "emt", batch=2, lease_s=60)
-    idle = 0 if leases else idle + 1
+db = open_database(sys.argv[1])
+while db.query("SELECT item FROM queue WHERE state <> 'converged'"):
+    leases = claim(db, "emt", batch=2, lease_s=600)
     time.sleep(0.0 if leases else 0.05)
     for lease in leases:
         if lease.kind == "adslab":

@@ -1,11 +1,9 @@
 """A lease with a job outlives its driver: it is taken over by one process, and not given up."""
 
 import threading
-import time
 
 import pytest
-from sqlalchemy import text
-from support.stored_rows import queue_rows
+from support.stored_rows import end_leases, queue_rows
 
 from screening_db.calculations.attempts import attempts_of
 from screening_db.database.engine import open_database
@@ -30,9 +28,9 @@ def leased(db, make):
     ids = ["a1", "a2"]
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
     enqueue(db, [make.queue_row(i) for i in ids])
-    leases = claim(db, "emt", batch=2, lease_s=0.01)
+    leases = claim(db, "emt", batch=2, lease_s=60)
     record_jobs(db, {leases[0]: f"{PLACE}#job0"})
-    time.sleep(0.05)
+    end_leases(db)
     return db, leases
 
 
@@ -74,11 +72,7 @@ def test_a_job_that_is_watched_is_not_taken_over_until_it_is_left(leased):
 
 def test_a_job_that_nobody_asks_about_for_long_is_given_up(leased):
     db, (with_job, _) = leased
-    with db.write() as session:
-        session.execute(
-            text("UPDATE queue SET lease_until = :t WHERE item = :item"),
-            {"t": time.time() - JOB_GRACE_S - 60, "item": with_job.item},
-        )
+    end_leases(db, JOB_GRACE_S + 60)
     claimed = {lease.item: lease.failures for lease in claim(db, "emt", batch=9, lease_s=60)}
     assert claimed[with_job.item] == {"killed": 1}
 
