@@ -3,7 +3,6 @@
 import atexit
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.web import free_port
 
 # Before NumPy and torch are imported. One thread each: threads that wait for each other on a busy
 # machine make tiny networks ten times slower, and sums would depend on the number of cores.
@@ -50,12 +50,6 @@ def _as_server_user(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """Give the URL of an empty PostgreSQL server, up to its database name."""
@@ -68,7 +62,7 @@ def postgres_server() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="sabatier-pg-", dir="/tmp"))
     if os.geteuid() == 0:
         shutil.chown(home, "postgres")
-    data, port = home / "data", _free_port()
+    data, port = home / "data", free_port()
     options = (
         f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
     )
