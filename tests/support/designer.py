@@ -54,7 +54,7 @@ class ScriptedSampler:
 
     script: Sequence[Structure | None]
     language: Language = field(default_factory=Language)
-    asked: list[tuple[str, StreamConstraints]] = field(default_factory=list)
+    prompts: list[tuple[str, StreamConstraints]] = field(default_factory=list)
 
     def write(
         self,
@@ -63,8 +63,8 @@ class ScriptedSampler:
         sampling: Sampling,
         draw: torch.Generator,
     ) -> list[SampledStream]:
-        self.asked += list(zip(prompts, wanted, strict=True))
-        start = len(self.asked) - len(prompts)
+        self.prompts += list(zip(prompts, wanted, strict=True))
+        start = len(self.prompts) - len(prompts)
         turns = [self.script[(start + i) % len(self.script)] for i in range(len(prompts))]
         return [SampledStream(() if s is None else tuple(encode_stream(s)), s) for s in turns]
 

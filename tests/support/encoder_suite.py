@@ -183,10 +183,10 @@ class EncoderSuite:
         batch = encoder.batch(adslab(0), adslab(1))
         is_first = (batch.system_N == 0)[:, None]
         plain = encoder.encode(batch)
-        asked = encoder.encode(batch, encoder.condition(batch) * is_first)
-        changed = (asked - plain).abs().amax(dim=1)
+        edited = encoder.encode(batch, encoder.condition(batch) * is_first)
+        changed = (edited - plain).abs().amax(dim=1)
         assert float(changed[is_first[:, 0]].min()) > 100 * encoder.tolerance
-        assert encoder.same(asked[~is_first[:, 0]], plain[~is_first[:, 0]])
+        assert encoder.same(edited[~is_first[:, 0]], plain[~is_first[:, 0]])
 
     def test_no_condition_is_a_condition_of_zero(self, encoder: Encoder, atoms: Atoms) -> None:
         batch = encoder.batch(atoms)

@@ -32,7 +32,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Scripts:
     return Scripts(*(importlib.import_module(name) for name in names))
 
 
-def made_up(scripts: Scripts, *, told: bool = False) -> tuple[Any, Any]:
+def made_up(scripts: Scripts, *, has_partners: bool = False) -> tuple[Any, Any]:
     """Return pairs whose energy is a smooth function of one of their features, and its answers."""
     rng = np.random.default_rng(7)
     surface_R = np.repeat(np.arange(SURFACES), REACTIONS)
@@ -48,10 +48,12 @@ def made_up(scripts: Scripts, *, told: bool = False) -> tuple[Any, Any]:
         descriptors_RD=features_RF,
         low_R=np.where(reaction_R == 0, -3.0, 0.0),
         high_R=np.where(reaction_R == 0, -1.0, 2.0),
-        partner_R=np.arange(n) + np.where(reaction_R == 0, 1, -1) if told else np.full(n, -1),
-        has_windows=told,
+        partner_R=np.arange(n) + np.where(reaction_R == 0, 1, -1)
+        if has_partners
+        else np.full(n, -1),
+        has_windows=has_partners,
     )
-    if not told:
+    if not has_partners:
         wanted_R, group_R = scripts.pool.lowest(energy_R, reaction_R), np.arange(n)
     else:
         inside_R = (energy_R >= pool.low_R) & (energy_R <= pool.high_R)
@@ -62,37 +64,37 @@ def made_up(scripts: Scripts, *, told: bool = False) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Perfect:
-    """A surrogate that knows, which no surrogate may; it notes what it was told."""
+    """A surrogate that knows, which no surrogate may; it notes the rows that it is given."""
 
     energy_R: np.ndarray
-    told: list[np.ndarray] = field(default_factory=list)
+    chosen: list[np.ndarray] = field(default_factory=list)
 
     def __call__(
-        self, pool: Any, asked_A: np.ndarray, energy_A: np.ndarray, *, seed: int
+        self, pool: Any, chosen_A: np.ndarray, energy_A: np.ndarray, *, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        self.told.append(asked_A)
-        assert np.array_equal(energy_A, self.energy_R[asked_A])
+        self.chosen.append(chosen_A)
+        assert np.array_equal(energy_A, self.energy_R[chosen_A])
         return self.energy_R, np.full(len(self.energy_R), 0.01)
 
 
-def calls(scripts: Scripts, contest: Any, seed: int = 0, told: bool = False) -> float:
-    pool, answers = made_up(scripts, told=told)
+def calls(scripts: Scripts, contest: Any, seed: int = 0, has_partners: bool = False) -> float:
+    pool, answers = made_up(scripts, has_partners=has_partners)
     contest = replace(contest, pace=scripts.loop.Pace(least=5))
     history = scripts.loop.run(pool, answers, contest, seed=seed, share=1.0)
     return float(scripts.loop.calls_until(history, 1.0, answers.to_find))
 
 
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("has_partners", [False, True])
 @pytest.mark.parametrize("score", ["greedy", "probability", "expected_improvement"])
 def test_a_perfect_surrogate_finds_the_top_at_once(
-    scripts: Scripts, score: str, told: bool
+    scripts: Scripts, score: str, has_partners: bool
 ) -> None:
-    _, answers = made_up(scripts, told=told)
-    choose = scripts.command.nearest if told else scripts.command.SCORES[score]
+    _, answers = made_up(scripts, has_partners=has_partners)
+    choose = scripts.command.nearest if has_partners else scripts.command.SCORES[score]
     contest = scripts.loop.Contest("perfect", Perfect(answers.energy_R), choose)
-    spent = calls(scripts, contest, told=told)
+    spent = calls(scripts, contest, has_partners=has_partners)
     # the pairs at the start, all that belong to the finds, and a last batch that is not needed
-    assert spent <= 1.1 * (20 + (2 if told else 1) * answers.to_find) + 5
+    assert spent <= 1.1 * (20 + (2 if has_partners else 1) * answers.to_find) + 5
 
 
 def test_chance_needs_half_of_the_calls_for_half_of_the_finds(scripts: Scripts) -> None:
@@ -125,19 +127,19 @@ def test_all_contests_of_a_seed_begin_with_the_same_pairs(scripts: Scripts) -> N
     for score in ("greedy", "probability"):
         surrogate = Perfect(answers.energy_R)
         calls(scripts, scripts.loop.Contest("p", surrogate, scripts.command.SCORES[score]), seed=3)
-        first.append(surrogate.told[0])
+        first.append(surrogate.chosen[0])
     assert np.array_equal(*first)
 
 
 def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
     pool, answers = made_up(scripts)
-    asked_A = np.arange(0, 200)
+    chosen_A = np.arange(0, 200)
     surrogates = (
         scripts.surrogates.Boosting(trees=20),
         scripts.surrogates.GaussianProcess(rows=100),
     )
     for surrogate in surrogates:
-        energy_R, sigma_R = surrogate(pool, asked_A, answers.energy_R[asked_A], seed=0)
+        energy_R, sigma_R = surrogate(pool, chosen_A, answers.energy_R[chosen_A], seed=0)
         assert np.abs(energy_R - answers.energy_R)[200:].mean() < 0.5 * answers.energy_R.std()
         assert (sigma_R > 0).all()
         assert not hasattr(pool, "energy_R")
@@ -145,13 +147,13 @@ def test_a_surrogate_does_not_see_what_was_not_asked(scripts: Scripts) -> None:
 
 def test_of_the_upper_half_nothing_is_learnt_but_that_it_is_above(scripts: Scripts) -> None:
     pool, answers = made_up(scripts)
-    asked_A = np.arange(0, 200)
-    energy_A = answers.energy_R[asked_A]
-    scale = scripts.surrogates.Scale.of(pool, asked_A, energy_A)
+    chosen_A = np.arange(0, 200)
+    energy_A = answers.energy_R[chosen_A]
+    scale = scripts.surrogates.Scale.of(pool, chosen_A, energy_A)
     boosting = scripts.surrogates.Boosting(trees=200, low_half=True)
-    energy_R, _ = boosting(pool, asked_A, energy_A, seed=0)
+    energy_R, _ = boosting(pool, chosen_A, energy_A, seed=0)
     assert ((energy_R - scale.mean_R) / scale.spread_R).max() < 0.3
-    assert ((energy_A - scale.mean_R[asked_A]) / scale.spread_R[asked_A]).max() > 1.5
+    assert ((energy_A - scale.mean_R[chosen_A]) / scale.spread_R[chosen_A]).max() > 1.5
 
 
 def test_the_line_leaves_as_many_below_as_are_wanted(scripts: Scripts) -> None:
@@ -162,7 +164,7 @@ def test_the_line_leaves_as_many_below_as_are_wanted(scripts: Scripts) -> None:
 
 
 def test_a_window_on_one_surface_is_found_when_both_were_asked(scripts: Scripts) -> None:
-    _, answers = made_up(scripts, told=True)
+    _, answers = made_up(scripts, has_partners=True)
     asked_R = answers.wanted_R.copy()
     assert answers.found(asked_R) == answers.to_find > 0
     asked_R[np.flatnonzero(asked_R)[0]] = False
@@ -170,7 +172,7 @@ def test_a_window_on_one_surface_is_found_when_both_were_asked(scripts: Scripts)
 
 
 def test_a_pair_whose_partner_failed_is_not_asked_any_more(scripts: Scripts) -> None:
-    pool, answers = made_up(scripts, told=True)
+    pool, answers = made_up(scripts, has_partners=True)
     asked_R = pool.reaction_R == 0
     lost_R = scripts.loop.lost(pool, asked_R, answers.energy_R)
     failed_R = (answers.energy_R < pool.low_R) | (answers.energy_R > pool.high_R)

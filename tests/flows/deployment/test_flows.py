@@ -9,7 +9,7 @@ from support import stored_rows as make
 
 from flows.deployment import flows
 from flows.deployment.webhook import REFUSED
-from flows.learning import start as learn_start
+from flows.learning import start
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import FineTuningSpec, record_fine_tuning
 from screening_db.queue.enqueue import enqueue
@@ -95,7 +95,7 @@ def test_a_refusal_completes_the_run_and_says_so(
         "target: {O: {window: [-1, 0]}}\n"
     )
     no = SimpleNamespace(verdict=SimpleNamespace(reasons=("worse overall",)))
-    monkeypatch.setattr(learn_start, "start_fine_tuning", lambda *_: no)
+    monkeypatch.setattr(start, "start_fine_tuning", lambda *_: no)
     monkeypatch.setattr(deployed, "label_summary", lambda *_: "")
     ended = deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "tiny")
     assert ended.is_completed()

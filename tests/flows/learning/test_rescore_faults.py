@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-import screening_db.records.ranking as database_rerank
 from flows.cluster.workers import ClusterPlan
 from flows.learning.promotion import promote_by_hand, roll_back_model
 from flows.learning.rescore import Rescoring, RescoringRequest, RescoringResult, rescore
@@ -22,6 +21,7 @@ from screening_db.database.engine import Database, open_database
 from screening_db.learning.serving import promotions, serving_sha256
 from screening_db.learning.stale import is_stale, model_of_campaign, stale_predictions
 from screening_db.queries.campaigns import funnel_counts
+from screening_db.records import ranking
 from screening_db.tables.base import Base
 from tasks.prediction.predict import predict_again
 
@@ -133,7 +133,7 @@ def test_a_ranking_that_broke_off_leaves_no_trace(
         return broken
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database_rerank, part, after(getattr(database_rerank, part)))
+        patch.setattr(ranking, part, after(getattr(ranking, part)))
         with pytest.raises(BrokenOffError):
             rescore_here(db, chunk_placements=3)
     assert rows(db, *RANKING) == before
@@ -155,7 +155,7 @@ def test_a_rollback_that_breaks_off_leaves_the_same_checkpoint_serving(
         def broken(*_: Any) -> None:
             raise BrokenOffError
 
-        patch.setattr(database_rerank, "_set_states", broken)
+        patch.setattr(ranking, "_set_states", broken)
         with pytest.raises(BrokenOffError):
             roll_back_model(db, model)
     assert rows(db, *RANKING, "promotion") == before

@@ -41,9 +41,9 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(designer_checkpoint(tmp_path / "checkpoint").folder)
 
 
-def run(checkpoint: str, out: Path, **wishes: object) -> GeneratedDesigns:
-    asked = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
-    return run_generation(GenerationRequest(model=checkpoint, out=out, **{**asked, **wishes}))  # type: ignore[arg-type]
+def run(checkpoint: str, out: Path, **changed: object) -> GeneratedDesigns:
+    stated = {"adsorbate": "O", "target_ev": 0.5, "count": 3, "level": "emt", "bulk": "Cu"}
+    return run_generation(GenerationRequest(model=checkpoint, out=out, **{**stated, **changed}))  # type: ignore[arg-type]
 
 
 def test_every_attempt_is_in_the_table(checkpoint: str, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_folder_that_holds_something_is_left_alone(checkpoint: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("wishes", "error", "says"),
+    ("changed", "error", "says"),
     [
         ({"count": 0}, UserError, "1 or more, got 0"),
         ({"adsorbate": "Q"}, UserError, "has not seen the adsorbate Q"),
@@ -80,11 +80,11 @@ def test_a_folder_that_holds_something_is_left_alone(checkpoint: str, tmp_path: 
     ],
 )
 def test_an_impossible_request_is_refused_before_anything_is_written(
-    checkpoint: str, tmp_path: Path, wishes: dict[str, object], error: type[Exception], says: str
+    checkpoint: str, tmp_path: Path, changed: dict[str, object], error: type[Exception], says: str
 ) -> None:
-    folder = wishes.pop("model", checkpoint)
+    folder = changed.pop("model", checkpoint)
     with pytest.raises(error, match=says):
-        run(str(folder), tmp_path / "out", **wishes)
+        run(str(folder), tmp_path / "out", **changed)
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from support.databases import new_database
 from support.paths import PYTHONPATH
 from support.waiting import wait_until
 
-from flows.display import queue as queue_show
+from flows.display import queue
 from flows.records.to_rows import adsorbate_row, label_row, level_row
 from flows.verification.attempts import stored_geometry
 from flows.verification.executor import AdslabInputs, WorkItem, WorkResult
@@ -109,8 +109,8 @@ def db(tmp_path: Path) -> Database:
     text = structure_text(adslab())
     row = CandidateRow(id=CANDIDATE, pair_id="p", slab_id=SLAB_ID, structure=text, **placed)
     record_chunk(db, "tiny", "one", [row], [], [])
-    asked = {"level": "emt", "campaign": "tiny", "why": "promising", "priority": 1.0}
-    enqueue(db, [QueueRow(candidate_id=CANDIDATE, **asked)])
+    columns = {"level": "emt", "campaign": "tiny", "why": "promising", "priority": 1.0}
+    enqueue(db, [QueueRow(candidate_id=CANDIDATE, **columns)])
     return db
 
 
@@ -135,7 +135,7 @@ def tried(
     return result, dict(result.reference_energies)
 
 
-def told_of(outcome: WorkResult) -> Provenance:
+def provenance_of(outcome: WorkResult) -> Provenance:
     assert outcome.provenance is not None
     return outcome.provenance
 
@@ -157,8 +157,8 @@ def stopped_after(db: Database, work: Path, count: int, known: Known) -> None:
     for number in range(count):
         outcome, _ = tried(lease_of(db), work, hasty(), known)
         assert outcome.failure is FailureKind.WALL_LIMIT
-        assert [step.step for step in told_of(outcome).steps] == [number]
-        fail(db, outcome.lease, "wall_limit", outcome.message, told_of(outcome))
+        assert [step.step for step in provenance_of(outcome).steps] == [number]
+        fail(db, outcome.lease, "wall_limit", outcome.message, provenance_of(outcome))
 
 
 def test_tries_that_end_at_the_wall_limit_go_on_to_the_same_energy(
@@ -170,8 +170,8 @@ def test_tries_that_end_at_the_wall_limit_go_on_to_the_same_energy(
     assert lease.resumes
     done, _ = tried(lease, tmp_path / "here", LEVEL, known, stored_geometry(db, lease))
     assert energy_of(done) == pytest.approx(energy_of(whole), abs=SAME_EV)
-    assert told_of(done).note == "rung1 goes on after step 3"
-    assert told_of(done).steps[0].step == 4
+    assert provenance_of(done).note == "rung1 goes on after step 3"
+    assert provenance_of(done).steps[0].step == 4
 
 
 def test_on_another_machine_the_next_try_begins_at_the_stored_geometry(
@@ -183,11 +183,11 @@ def test_on_another_machine_the_next_try_begins_at_the_stored_geometry(
     last = stored_geometry(db, lease)
     assert last is not None
     assert last.attempt == 4
-    assert last.first_fmax == told_of(whole).steps[0].fmax
+    assert last.first_fmax == provenance_of(whole).steps[0].fmax
     done, _ = tried(lease, tmp_path / "elsewhere", LEVEL, known, last)
     assert energy_of(done) == pytest.approx(energy_of(whole), abs=5e-3)
-    assert told_of(done).note == "begun at the last geometry of try 4"
-    assert len(told_of(done).steps) < len(told_of(whole).steps)
+    assert provenance_of(done).note == "begun at the last geometry of try 4"
+    assert len(provenance_of(done).steps) < len(provenance_of(whole).steps)
     assert done.verified is not None
     assert done.verified.initial_fmax_ev_ang == last.first_fmax
 
@@ -210,7 +210,7 @@ import sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from ase.calculators.emt import EMT
-from flows.verification import step_events as step_channel
+from flows.verification import step_events
 from screening_db.database.engine import open_database
 from tasks.verification.engines.potentials import emt
 import test_attempts as here
@@ -220,7 +220,7 @@ class Slow(EMT):
         time.sleep(0.05)
         super().calculate(*args, **kwargs)
 
-emt.EMT, step_channel.REPORT_INTERVAL_S = Slow, 0.0
+emt.EMT, step_events.REPORT_INTERVAL_S = Slow, 0.0
 here.tried(here.lease_of(open_database(sys.argv[1]), lease_s=4.0), Path(sys.argv[2]))
 """
 
@@ -236,26 +236,26 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
         env=os.environ | {"PYTHONPATH": PYTHONPATH},
     )
     try:
-        assert wait_until(lambda: _told(db, listener) >= 3 or child.poll() is not None)
+        assert wait_until(lambda: _last_step(db, listener) >= 3 or child.poll() is not None)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    _told(db, listener)
+    _last_step(db, listener)
     (lost,) = attempts_of(db, CANDIDATE, "emt")
     seen = steps_of(db, (CANDIDATE, "emt", lost.token))
     assert lost.structure_out  # another machine could go on from there
     again = _again(db)
     done, _ = tried(again, work, LEVEL, known, stored_geometry(db, again))
     assert energy_of(done) == pytest.approx(energy_of(whole), abs=SAME_EV)
-    assert told_of(done).steps[0].step >= len(seen)
-    assert len(seen) + len(told_of(done).steps) >= len(told_of(whole).steps) - 1
-    assert complete(db, again, label_row(db, again, _verified(done)), told_of(done))
+    assert provenance_of(done).steps[0].step >= len(seen)
+    assert len(seen) + len(provenance_of(done).steps) >= len(provenance_of(whole).steps) - 1
+    assert complete(db, again, label_row(db, again, _verified(done)), provenance_of(done))
     first, second = attempts_of(db, CANDIDATE, "emt")
     assert (first.state, first.error_class, second.state) == ("failed", "killed", "converged")
     assert "goes on after step" in second.note
 
 
-def _told(db: Database, listener: StepListener) -> int:
+def _last_step(db: Database, listener: StepListener) -> int:
     listener.store()
     last = running_steps(db).get((CANDIDATE, "emt"))
     return -1 if last is None else last.step
@@ -283,7 +283,7 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
 ) -> None:
     outcome, _ = tried(lease_of(db), tmp_path / "work")
     assert complete(
-        db, outcome.lease, label_row(db, outcome.lease, _verified(outcome)), told_of(outcome)
+        db, outcome.lease, label_row(db, outcome.lease, _verified(outcome)), provenance_of(outcome)
     )
     remove_work_folder(outcome.work_folder)
     assert not Path(outcome.work_folder).exists()
@@ -294,7 +294,7 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     assert row.relaxed_text.startswith("N</s>Cu (1 1 1)</s>[N Cu Cu Cu hollow ")
     assert row.level_hash == LEVEL.level_hash
     (item,) = queue_items(db)
-    queue_show.show_queue_item(db, item)
+    queue.show_queue_item(db, item)
     said = capsys.readouterr().out
     assert "hollow Cu-Cu-Cu, begun on bridge Cu-Cu" in said
     assert row.relaxed_text in said
@@ -302,7 +302,7 @@ def test_a_label_tells_where_the_adsorbate_ended_and_a_person_is_shown_all(
     shown = [line for line in said.splitlines() if line.startswith("  step ")]
     assert len(shown) == row.steps + 1
     assert f"{row.e_adslab:.6f} eV" in shown[-1]
-    queue_show.write_attempts(db, item, tmp_path / "out")
+    queue.write_attempts(db, item, tmp_path / "out")
     (folder,) = (tmp_path / "out").iterdir()
     assert len(read(folder / "rung1.extxyz", ":")) == row.steps + 1
 
@@ -315,7 +315,7 @@ def test_the_numbers_of_flags_are_stored_with_their_limits(db: Database, tmp_pat
     assert row.flag_numbers == {"desorbed": [1.7, 1.5], "not_reproducible": [None, 0.05]}
     assert row.two_start_ev is None
     assert not row.trainable
-    assert complete(db, outcome.lease, row, told_of(outcome))
+    assert complete(db, outcome.lease, row, provenance_of(outcome))
 
 
 def test_a_running_relaxation_is_seen_in_the_list(
@@ -323,7 +323,7 @@ def test_a_running_relaxation_is_seen_in_the_list(
 ) -> None:
     lease = lease_of(db)
     record_reported_steps(db, [ReportedStep(*lease.key, Step(7, -3.0, 0.125, 0.0), "{}")])
-    queue_show.show_queue("tiny", queue_items(db), 5, running_steps(db))
+    queue.show_queue("tiny", queue_items(db), 5, running_steps(db))
     said = capsys.readouterr().out
     assert "leased, step 7" in said  # the rest may stand on the next line
     assert "0.12" in said

@@ -177,25 +177,29 @@ def test_a_login_node_need_not_have_the_program_that_jobs_load(
     monkeypatch.setattr(plugin.PluginEngine, "missing", lambda self: "it is not loaded here")
     (slurm / "plan").write_text("REFUSED")
     found = find_campaign(queue.db, CAMPAIGN)
-    for system, told in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
+    for system, reason in (("slurm", "QOSMaxSubmit"), ("local", "it is not loaded here")):
         where = BatchJobs(system, BatchProfile(), queue.jobs, 1)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=reason):
             run_verification(queue.db, found, limit=None, engine=None, where=where)
 
 
 def test_the_request_to_sbatch_follows_from_profile_and_need() -> None:
     needed = Resources(ranks=8, threads=2, memory_gb=12.5, wall_s=7200)
-    asked = batch_executor.slurm_parameters(load_batch_profile(PROFILE), needed, "name")
-    assert (asked["time"], asked["mem"], asked["cpus_per_task"]) == (120, "12800M", 2)
-    assert asked["additional_parameters"] == {
+    parameters = batch_executor.slurm_parameters(load_batch_profile(PROFILE), needed, "name")
+    assert (parameters["time"], parameters["mem"], parameters["cpus_per_task"]) == (
+        120,
+        "12800M",
+        2,
+    )
+    assert parameters["additional_parameters"] == {
         "ntasks": 8,
         "signal": "B:USR2@180",
         "no-requeue": True,
         "wckey": "sabatier",
     }
-    assert "export OMP_NUM_THREADS=2" in asked["setup"]
-    assert "export SRUN_CPUS_PER_TASK=2" in asked["setup"]
-    assert asked["setup"][0] == "module load quantum-espresso"
+    assert "export OMP_NUM_THREADS=2" in parameters["setup"]
+    assert "export SRUN_CPUS_PER_TASK=2" in parameters["setup"]
+    assert parameters["setup"][0] == "module load quantum-espresso"
 
 
 def test_without_sbatch_the_message_names_the_way_out(

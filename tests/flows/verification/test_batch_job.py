@@ -36,8 +36,8 @@ def make_on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 def classes(queue: MoodyQueue) -> list[tuple[str, int]]:
     """Return how each try at an adslab ended, with its memory class."""
     (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
-    told = attempts_of(queue.db, adslab.item, queue.level.name)
-    return [(row.error_class or row.state, row.memory_class) for row in told]
+    attempts = attempts_of(queue.db, adslab.item, queue.level.name)
+    return [(row.error_class or row.state, row.memory_class) for row in attempts]
 
 
 def test_a_killed_job_is_tried_again(make: Make) -> None:

@@ -83,10 +83,10 @@ def test_a_worker_that_dies_is_one_try_and_its_neighbour_goes_on(queue: MoodyQue
         )
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert (counts.ended, counts.failed, counts.retried) == (2, 0, 1)
-    told = [
+    error_classes = [
         [done.error_class for done in attempts_of(queue.db, row.item, "moody")]
         for row in queue_rows(queue.db)
     ]
-    assert sorted(told) == [[""], [""], [""], [""], ["killed", ""]]
+    assert sorted(error_classes) == [[""], [""], [""], [""], ["killed", ""]]
     assert queue.tries()["Ag3H"] == 1
     assert (queue.notes / "threads").read_text().split() == ["1"] * 4

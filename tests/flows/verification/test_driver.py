@@ -112,9 +112,9 @@ def test_each_class_of_failure_ends_in_its_state_after_its_tries(
     counts = drive(queue, Inline())
     (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
     rule = POLICY[kind.value]
-    told = attempts_of(queue.db, adslab.item, queue.level.name)
+    attempts = attempts_of(queue.db, adslab.item, queue.level.name)
     assert (adslab.state, adslab.error_class) == ("failed", kind.value)
-    assert len(told) == rule.attempts == queue.tries()["Cu3H"]
+    assert len(attempts) == rule.attempts == queue.tries()["Cu3H"]
     assert adslab.memory_class == (rule.attempts - 1 if rule.larger_memory else 0)
     assert counts == VerificationCounts(failed=1, retried=rule.attempts - 1)
 
@@ -203,8 +203,10 @@ def test_an_interrupt_gives_leases_back_or_leaves_jobs_to_the_next(
         assert len(take_over_jobs(queue.db, "moody", location, 30)) == 2
     else:
         assert set(states(queue)) <= {"queued", "waiting"}
-        told = [t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")]
-        assert {(tried.state, tried.attempt) for tried in told} == {("cancelled", 1)}
+        attempts = [
+            t for row in queue_rows(queue.db) for t in attempts_of(queue.db, row.item, "moody")
+        ]
+        assert {(tried.state, tried.attempt) for tried in attempts} == {("cancelled", 1)}
         assert {row.attempts for row in queue_rows(queue.db)} == {0}
 
 

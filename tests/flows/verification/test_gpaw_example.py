@@ -84,5 +84,5 @@ def test_a_calculation_tells_where_it_comes_from(verified: tuple[Any, str]) -> N
     ).candidate_id
     shown = workplace.run("queue", "show", candidate)
     assert shown.status == 0, shown.err
-    for told in ("quick", "gpaw 26.", "python 3.", "hash"):
-        assert told in shown.out, shown.out
+    for word in ("quick", "gpaw 26.", "python 3.", "hash"):
+        assert word in shown.out, shown.out

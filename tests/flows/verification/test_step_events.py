@@ -24,9 +24,9 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[ReportedStep]:
     """Catch what would be stored, of a try that runs."""
     found: list[ReportedStep] = []
 
-    def record(db: object, told: list[ReportedStep]) -> set[Any]:
-        found.extend(told)
-        return {one.key for one in told}
+    def record(db: object, steps: list[ReportedStep]) -> set[Any]:
+        found.extend(steps)
+        return {one.key for one in steps}
 
     monkeypatch.setattr(step_events, "record_reported_steps", record)
     monkeypatch.setattr(step_events, "REPORT_INTERVAL_S", 0.0)

@@ -102,16 +102,16 @@ def test_the_envelope_is_one_at_no_distance_and_zero_from_the_radius_on() -> Non
 
 
 def literal_sums(
-    told_PNC: Tensor, tables_PRC: Tensor, vectors_DNC: Tensor, edges: Edges
+    message_PNC: Tensor, tables_PRC: Tensor, vectors_DNC: Tensor, edges: Edges
 ) -> tuple[Tensor, Tensor]:
     """Return equations 7 and 8 as they are written."""
-    n_nodes = told_PNC.shape[1]
+    n_nodes = message_PNC.shape[1]
     filters_PEC = torch.einsum("ef,pefc->pec", edges.spline_EF, tables_PRC[:, edges.rows_EF])
-    edge_PEC = told_PNC[:, edges.source_E] * filters_PEC
-    scalar_NC = torch.zeros(n_nodes, told_PNC.shape[2], dtype=told_PNC.dtype)
+    edge_PEC = message_PNC[:, edges.source_E] * filters_PEC
+    scalar_NC = torch.zeros(n_nodes, message_PNC.shape[2], dtype=message_PNC.dtype)
     vector_EDC = edge_PEC[1][:, None] * edges.direction_DE.T[..., None]
     vector_EDC = vector_EDC + edge_PEC[2][:, None] * vectors_DNC[:, edges.source_E].transpose(0, 1)
-    vector_NDC = torch.zeros(n_nodes, 3, told_PNC.shape[2], dtype=told_PNC.dtype)
+    vector_NDC = torch.zeros(n_nodes, 3, message_PNC.shape[2], dtype=message_PNC.dtype)
     return (
         scalar_NC.index_add(0, edges.target_E, edge_PEC[0]),
         vector_NDC.index_add(0, edges.target_E, vector_EDC).transpose(0, 1),
@@ -149,8 +149,8 @@ def test_a_condition_enters_where_an_element_does() -> None:
     nitrogen.numbers[nitrogen.numbers == 6] = 7
     batch = encoder.batch(carbon)
     weight = encoder.module.elements.weight.detach()
-    told = torch.where((batch.numbers_N == 6)[:, None], weight[7] - weight[6], 0.0)
-    assert encoder.same(encoder.encode(batch, told), encoder.invariants(nitrogen))
+    shift_NC = torch.where((batch.numbers_N == 6)[:, None], weight[7] - weight[6], 0.0)
+    assert encoder.same(encoder.encode(batch, shift_NC), encoder.invariants(nitrogen))
     assert not encoder.same(encoder.invariants(carbon), encoder.invariants(nitrogen))
 
 

@@ -55,9 +55,9 @@ def test_a_tokenizer_reads_a_stream_token_by_token() -> None:
     tokenizer = train_tokenizer([ROW.text])
     tokenizer.add_tokens(stream_tokens(), special_tokens=True)
     stream = encode_stream(adslab("Rh (2 1 1)", "CH3CHO", turn=(10.0, 50.0, 30.0)))
-    asked = prompt_answer(ROW, "structure", stream=stream)
-    assert tokenizer(asked.answer)["input_ids"] == token_ids(tokenizer, stream)
-    assert tokenizer.tokenize(asked.prompt)[-1] == STRUCTURE
+    pair = prompt_answer(ROW, "structure", stream=stream)
+    assert tokenizer(pair.answer)["input_ids"] == token_ids(tokenizer, stream)
+    assert tokenizer.tokenize(pair.prompt)[-1] == STRUCTURE
 
 
 def test_a_target_that_is_no_energy_is_refused() -> None:

@@ -29,7 +29,7 @@ def doubts(rng: np.random.Generator, rows: int) -> UncertaintySignal:
     return UncertaintySignal(*(0.1 * np.exp(0.6 * rng.standard_normal(rows)) for _ in range(4)))
 
 
-def told_by(signal: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def errors_from(signal: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return errors whose size is the doubt's."""
     return signal * rng.standard_normal(len(signal))
 
@@ -44,7 +44,7 @@ def fitted(
 def test_intervals_cover_nine_tenths_of_new_rows() -> None:
     rng = np.random.default_rng(0)
     signal = doubts(rng, 4000)
-    error_R = 2.5 * told_by(signal.head_R, rng)
+    error_R = 2.5 * errors_from(signal.head_R, rng)
     calibration = fitted(error_R[:2000], signal.at(np.arange(2000)))
     new = np.arange(2000, 4000)
     sigma_R = calibration.sigma(["emt"] * 2000, ["CO"] * 2000, signal.at(new))
@@ -55,7 +55,7 @@ def test_the_ingredient_that_tells_gets_the_power() -> None:
     rng = np.random.default_rng(1)
     signal = doubts(rng, 600)
     head, disagreement, gap, distance = (
-        fitted(told_by(signal.distance_R, rng), signal).level("emt").exponents
+        fitted(errors_from(signal.distance_R, rng), signal).level("emt").exponents
     )
     assert distance > 0.8
     assert max(head, disagreement, gap) < 0.15
@@ -64,7 +64,7 @@ def test_the_ingredient_that_tells_gets_the_power() -> None:
 def test_a_far_configuration_has_a_wider_sigma() -> None:
     rng = np.random.default_rng(2)
     signal = doubts(rng, 400)
-    calibration = fitted(told_by(signal.distance_R, rng), signal)
+    calibration = fitted(errors_from(signal.distance_R, rng), signal)
     at = np.full(1, 0.1)
     near, far = (
         calibration.sigma(["emt"], ["CO"], UncertaintySignal(at, at, at, factor * at))
@@ -96,7 +96,7 @@ def test_a_predictor_without_doubts_has_a_constant_sigma() -> None:
 def test_one_member_cannot_disagree_and_calibrates_all_the_same() -> None:
     rng = np.random.default_rng(5)
     signal = replace(doubts(rng, 400), disagreement_R=np.zeros(400))
-    level = fitted(told_by(signal.head_R, rng), signal).level("emt")
+    level = fitted(errors_from(signal.head_R, rng), signal).level("emt")
     assert level.exponents[0] > 0.5
     assert level.exponents[1] == 0
 
@@ -150,14 +150,14 @@ def test_heavy_tails_are_in_the_law_and_not_in_the_normal_one() -> None:
 def test_the_limit_of_nearness_holds_99_of_100_rows() -> None:
     rng = np.random.default_rng(10)
     signal = doubts(rng, 1000)
-    limit = fitted(told_by(signal.head_R, rng), signal).level("emt").distance_limit
+    limit = fitted(errors_from(signal.head_R, rng), signal).level("emt").distance_limit
     assert (signal.distance_R > limit).sum() == 10
 
 
 def test_a_calibration_survives_json() -> None:
     rng = np.random.default_rng(11)
     signal = doubts(rng, 200)
-    calibration = fitted(told_by(signal.gap_R, rng), signal)
+    calibration = fitted(errors_from(signal.gap_R, rng), signal)
     assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
 
 
@@ -169,7 +169,7 @@ def test_a_calibration_of_another_version_says_what_it_lacks() -> None:
 def test_equal_rows_and_seed_make_equal_calibrations() -> None:
     rng = np.random.default_rng(12)
     signal = doubts(rng, 120)
-    error_R = told_by(signal.head_R, rng)
+    error_R = errors_from(signal.head_R, rng)
     new = doubts(rng, 20)
     sigmas = [fitted(error_R, signal).sigma(["emt"] * 20, ["CO"] * 20, new) for _ in range(2)]
     assert sigmas[0] == pytest.approx(sigmas[1], rel=1e-6)  # a minimiser ends within its tolerance

@@ -7,7 +7,7 @@ import time
 import pytest
 from support.databases import labels
 
-from screening_db.calculations import attempts as calculations
+from screening_db.calculations import attempts
 from screening_db.calculations.attempts import (
     Provenance,
     StoredFile,
@@ -31,7 +31,7 @@ from screening_db.records.campaigns import forget_campaign, record_campaign
 from screening_db.records.screening import record_chunk, store_structures
 from screening_db.tables.verification import QueueRow
 
-TOLD = Provenance(
+PROVENANCE = Provenance(
     host="node7",
     engine="gpaw",
     level_hash="e" * 64,
@@ -73,7 +73,7 @@ def test_an_attempt_is_recorded_from_its_lease_on(queued):
 
 
 def test_a_finished_attempt_keeps_all_that_the_worker_reported(queued, make):
-    assert complete(queued, lease_of(queued), make.label("a1"), TOLD)
+    assert complete(queued, lease_of(queued), make.label("a1"), PROVENANCE)
     found = the_try(queued)
     assert (found.state, found.host, found.engine) == ("converged", "node7", "gpaw")
     assert (found.started_at, found.ended_at) == (1000.0, 1090.5)
@@ -87,7 +87,7 @@ def test_a_finished_attempt_keeps_all_that_the_worker_reported(queued, make):
 
 def test_a_failed_attempt_leaves_the_geometry_to_resume_from(queued):
     assert last_geometry(queued, "a1", "emt") is None
-    fail(queued, lease_of(queued), "wall_limit", "out of time", TOLD)
+    fail(queued, lease_of(queued), "wall_limit", "out of time", PROVENANCE)
     assert the_try(queued).error_class == "wall_limit"
     fail(queued, lease_of(queued), "engine", "died at once")
     assert last_geometry(queued, "a1", "emt") == StoredGeometry("after", 1, 0.0)
@@ -106,7 +106,7 @@ def test_an_input_hash_depends_on_level_and_all_structures():
 
 def test_a_result_that_comes_twice_is_refused_and_noted(queued, make):
     lease = lease_of(queued)
-    assert complete(queued, lease, make.label("a1", energy_ev=-0.7), TOLD)
+    assert complete(queued, lease, make.label("a1", energy_ev=-0.7), PROVENANCE)
     assert not complete(queued, lease, make.label("a1", energy_ev=-0.1))
     assert fail(queued, lease, "engine", "late") is None
     found = the_try(queued)
@@ -119,7 +119,7 @@ def test_a_result_after_the_lease_was_lost_is_refused_and_noted(queued, make):
     late = lease_of(queued)
     make.end_leases(queued)
     lease_of(queued)
-    assert not complete(queued, late, make.label("a1"), TOLD)
+    assert not complete(queued, late, make.label("a1"), PROVENANCE)
     lost, running = sorted(attempts_of(queued, "a1", "emt"), key=lambda found: found.attempt)
     assert (lost.state, lost.error_class, lost.refused) == ("failed", "killed", 1)
     assert (running.state, running.refused) == ("running", 0)
@@ -155,9 +155,9 @@ def test_files_are_kept_within_a_limit_the_first_that_fit():
 
 
 def test_the_limit_holds_whoever_packed_the_files(queued, make, monkeypatch):
-    monkeypatch.setattr(calculations, "FILES_LIMIT_BYTES", 50)
-    told = Provenance(files=(StoredFile("a", 40, b"a" * 40), StoredFile("b", 40, b"b" * 40)))
-    complete(queued, lease_of(queued), make.label("a1"), told)
+    monkeypatch.setattr(attempts, "FILES_LIMIT_BYTES", 50)
+    provenance = Provenance(files=(StoredFile("a", 40, b"a" * 40), StoredFile("b", 40, b"b" * 40)))
+    complete(queued, lease_of(queued), make.label("a1"), provenance)
     assert [file.content for file in stored_files(queued, the_try(queued))] == [b"a" * 40, None]
 
 

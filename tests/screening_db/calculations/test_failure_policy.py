@@ -78,10 +78,10 @@ def test_a_worker_that_never_reports_is_killed_five_times(queued):
 
 def test_an_engine_that_climbed_its_ladder_by_itself_has_used_its_attempts(queued):
     (lease,) = claim(queued, "emt", batch=1, lease_s=60)
-    told = Provenance(rungs=("as stated: no", "gentle mixing: no", "smeared start: no"))
-    assert fail(queued, lease, "scf_not_converged", "m", told, times=3) == "failed"
+    provenance = Provenance(rungs=("as stated: no", "gentle mixing: no", "smeared start: no"))
+    assert fail(queued, lease, "scf_not_converged", "m", provenance, times=3) == "failed"
     (tried,) = attempts_of(queued, "a1", "emt")
-    assert tried.rungs == list(told.rungs)
+    assert tried.rungs == list(provenance.rungs)
 
 
 def test_an_unknown_class_is_not_tried_again(queued):

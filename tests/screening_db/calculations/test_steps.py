@@ -44,14 +44,14 @@ def step(number, fmax=0.5):
     return Step(number, -10.0 - number, fmax, 1000.0 + number)
 
 
-def told(lease, number, structure=""):
+def reported(lease, number, structure=""):
     return ReportedStep(*lease.key, step(number), structure or f"geometry {number}")
 
 
 def test_the_steps_of_a_running_attempt_are_seen_in_their_order(queued):
     lease = lease_of(queued)
-    assert record_reported_steps(queued, [told(lease, 1), told(lease, 0)]) == {lease.key}
-    record_reported_steps(queued, [told(lease, 2), told(lease, 1)])
+    assert record_reported_steps(queued, [reported(lease, 1), reported(lease, 0)]) == {lease.key}
+    record_reported_steps(queued, [reported(lease, 2), reported(lease, 1)])
     assert steps_of(queued, lease.key) == [step(0), step(1), step(2)]
     assert running_steps(queued) == {("a1", "emt"): step(2)}
 
@@ -59,9 +59,9 @@ def test_the_steps_of_a_running_attempt_are_seen_in_their_order(queued):
 def test_steps_of_an_attempt_that_is_not_running_are_left_out(queued, make):
     lease = lease_of(queued)
     complete(queued, lease, make.label("a1"))
-    assert record_reported_steps(queued, [told(lease, 0)]) == set()
+    assert record_reported_steps(queued, [reported(lease, 0)]) == set()
     assert (
-        record_reported_steps(queued, [told(replace(lease, token="of another database"), 0)])
+        record_reported_steps(queued, [reported(replace(lease, token="of another database"), 0)])
         == set()
     )
     assert steps_of(queued, lease.key) == []
@@ -70,7 +70,7 @@ def test_steps_of_an_attempt_that_is_not_running_are_left_out(queued, make):
 
 def test_all_steps_are_stored_with_the_end_of_the_attempt(queued, make):
     lease = lease_of(queued)
-    record_reported_steps(queued, [told(lease, 1)])
+    record_reported_steps(queued, [reported(lease, 1)])
     complete(queued, lease, make.label("a1"), Provenance(steps=(step(0), step(1), step(2))))
     assert steps_of(queued, lease.key) == [step(0), step(1), step(2)]
 
@@ -78,7 +78,7 @@ def test_all_steps_are_stored_with_the_end_of_the_attempt(queued, make):
 def test_a_lost_worker_leaves_the_last_geometry_that_it_reported(queued, make):
     lost = lease_of(queued)
     record_reported_steps(
-        queued, [ReportedStep(*lost.key, step(0, fmax=7.0), "start"), told(lost, 4)]
+        queued, [ReportedStep(*lost.key, step(0, fmax=7.0), "start"), reported(lost, 4)]
     )
     make.end_leases(queued)
     again = lease_of(queued)
@@ -91,7 +91,7 @@ def test_a_lost_worker_leaves_the_last_geometry_that_it_reported(queued, make):
 
 def test_what_was_given_back_has_no_steps(queued):
     lease = lease_of(queued)
-    record_reported_steps(queued, [told(lease, 0)])
+    record_reported_steps(queued, [reported(lease, 0)])
     release(queued, [lease])
     assert steps_of(queued, lease.key) == []
     assert attempts_of(queued, "a1", "emt") == []

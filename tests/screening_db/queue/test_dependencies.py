@@ -59,8 +59,8 @@ def states(db):
     return {row.item: row.state for row in queue_rows(db)}
 
 
-def claimed(db, **asked):
-    return [lease.item for lease in claim(db, "emt", batch=9, lease_s=60, **asked)]
+def claimed(db, **conditions):
+    return [lease.item for lease in claim(db, "emt", batch=9, lease_s=60, **conditions)]
 
 
 def compute(db, *items):

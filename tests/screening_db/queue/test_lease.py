@@ -19,7 +19,7 @@ from screening_db.queue.lease import (
 from screening_db.queue.queue import claim, complete, heartbeat
 from screening_db.records.screening import record_chunk
 
-PLACE = "slurm:/scratch/100%_jobs"
+LOCATION = "slurm:/scratch/100%_jobs"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def leased(db, make):
     record_chunk(db, "first", "chunk", [make.candidate(i) for i in ids], [], [])
     enqueue(db, [make.queue_row(i) for i in ids])
     leases = claim(db, "emt", batch=2, lease_s=60)
-    record_jobs(db, {leases[0]: f"{PLACE}#job0"})
+    record_jobs(db, {leases[0]: f"{LOCATION}#job0"})
     end_leases(db)
     return db, leases
 
@@ -45,29 +45,29 @@ def test_a_lease_with_a_job_is_not_claimed_when_it_runs_out(leased):
 
 def test_it_is_taken_over_with_its_token_and_completed_once(leased, make):
     db, (with_job, _) = leased
-    assert take_over_jobs(db, "emt", PLACE, 60) == [with_job]
-    assert take_over_jobs(db, "emt", PLACE, 60) == []  # it is held again
+    assert take_over_jobs(db, "emt", LOCATION, 60) == [with_job]
+    assert take_over_jobs(db, "emt", LOCATION, 60) == []  # it is held again
     assert complete(db, with_job, make.label(with_job.item))
     assert not complete(db, with_job, make.label(with_job.item))
     (tried,) = attempts_of(db, with_job.item, "emt")
-    assert (tried.state, tried.attempt, tried.job) == ("converged", 1, f"{PLACE}#job0")
+    assert (tried.state, tried.attempt, tried.job) == ("converged", 1, f"{LOCATION}#job0")
 
 
 @pytest.mark.parametrize(
-    "place", ["local:/scratch/100%_jobs", "slurm:/scratch/100x_jobs", "slurm:/scratch"]
+    "location", ["local:/scratch/100%_jobs", "slurm:/scratch/100x_jobs", "slurm:/scratch"]
 )
-def test_another_place_takes_nothing_over(leased, place):
+def test_another_location_takes_nothing_over(leased, location):
     db, _ = leased
-    assert take_over_jobs(db, "emt", place, 60) == []
-    assert (jobs_running(db, "emt", place), jobs_running(db, "emt", PLACE)) == (0, 1)
+    assert take_over_jobs(db, "emt", location, 60) == []
+    assert (jobs_running(db, "emt", location), jobs_running(db, "emt", LOCATION)) == (0, 1)
 
 
 def test_a_job_that_is_watched_is_not_taken_over_until_it_is_left(leased):
     db, (with_job, _) = leased
     assert heartbeat(db, [with_job], 60) == [with_job]
-    assert take_over_jobs(db, "emt", PLACE, 60) == []
+    assert take_over_jobs(db, "emt", LOCATION, 60) == []
     hand_over_jobs(db, [with_job])
-    assert take_over_jobs(db, "emt", PLACE, 60) == [with_job]
+    assert take_over_jobs(db, "emt", LOCATION, 60) == [with_job]
 
 
 def test_a_job_that_nobody_asks_about_for_long_is_given_up(leased):
@@ -83,7 +83,7 @@ def test_of_two_that_take_over_at_once_each_lease_goes_to_one(leased):
 
     def take(database):
         ready.wait()
-        found.extend(take_over_jobs(database, "emt", PLACE, 60))
+        found.extend(take_over_jobs(database, "emt", LOCATION, 60))
 
     threads = [threading.Thread(target=take, args=(database,)) for database in (db, other)]
     for thread in threads:
@@ -94,7 +94,7 @@ def test_of_two_that_take_over_at_once_each_lease_goes_to_one(leased):
     assert found == [with_job]
 
 
-def test_a_job_without_a_place_is_refused(leased):
+def test_a_job_without_a_location_is_refused(leased):
     db, (_, without) = leased
     with pytest.raises(DatabaseError, match="a job has a location and a name"):
         record_jobs(db, {without: ""})

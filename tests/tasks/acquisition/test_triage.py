@@ -192,8 +192,8 @@ def test_a_fruitful_round_is_followed_by_another() -> None:
 def test_a_loop_says_why_it_stops(
     rounds: list[RoundOutcome], budget_left: int, waiting: int, why: str
 ) -> None:
-    told = stop_reason(rounds, budget_left=budget_left, waiting=waiting, patience=2)
-    assert why in told
+    reason = stop_reason(rounds, budget_left=budget_left, waiting=waiting, patience=2)
+    assert why in reason
 
 
 def test_one_barren_round_is_no_convergence_with_a_patience_of_two() -> None:

@@ -57,8 +57,8 @@ def without_vacuum() -> Atoms:
     return changed
 
 
-def causes(structure: Atoms, asked: DesignRequirements = METHANOL) -> str | None:
-    return check_design(cif_text(structure), asked).verdict.cause
+def causes(structure: Atoms, requirements: DesignRequirements = METHANOL) -> str | None:
+    return check_design(cif_text(structure), requirements).verdict.cause
 
 
 CO = replace(METHANOL, adsorbate="CO", skeletons=(Skeleton.from_text("C0 O0 0-1"),))
@@ -76,16 +76,16 @@ CO = replace(METHANOL, adsorbate="CO", skeletons=(Skeleton.from_text("C0 O0 0-1"
 def test_a_whole_molecule_on_a_sound_slab_is_valid(
     name: str, slab: str, metal: str, graph: str
 ) -> None:
-    asked = DesignRequirements(name, (Skeleton.from_text(graph),), (metal,), metal)
-    judged = check_design(cif_text(atoms(name, slab, 1.9)), asked)
+    requirements = DesignRequirements(name, (Skeleton.from_text(graph),), (metal,), metal)
+    judged = check_design(cif_text(atoms(name, slab, 1.9)), requirements)
     assert judged.verdict.is_valid, judged.verdict
     assert judged.adslab is not None
     assert sorted(set(judged.adslab.get_tags())) == [0, 1, 2]
-    assert judged.adslab.get_tags().tolist().count(2) == sum(asked.formula.values())
+    assert judged.adslab.get_tags().tolist().count(2) == sum(requirements.formula.values())
 
 
 @pytest.mark.parametrize(
-    ("structure", "asked", "cause"),
+    ("structure", "requirements", "cause"),
     [
         (atoms(), replace(METHANOL, bulk="Pt", elements=("Pt",)), "composition"),
         (atoms(), replace(METHANOL, bulk="Cu3Pt", elements=("Cu", "Pt")), "composition"),
@@ -102,8 +102,10 @@ def test_a_whole_molecule_on_a_sound_slab_is_valid(
         *("layers apart", "no vacuum", "dissociated", "desorbed"),
     ],
 )
-def test_each_fault_has_its_cause(structure: Atoms, asked: DesignRequirements, cause: str) -> None:
-    assert causes(structure, asked) == cause
+def test_each_fault_has_its_cause(
+    structure: Atoms, requirements: DesignRequirements, cause: str
+) -> None:
+    assert causes(structure, requirements) == cause
     assert cause in CAUSES
 
 

@@ -83,8 +83,8 @@ def test_equal_structures_have_equal_ids_and_others_do_not() -> None:
 def test_more_designs_than_one_batch_are_all_asked_for() -> None:
     writer, sampler = designer(None)
     designs = generate_designs(writer, LayerPredictor(), order(), count=AT_ONCE + 3)
-    assert len(designs) == len(sampler.asked) == AT_ONCE + 3
-    assert {prompt for prompt, _ in sampler.asked} == {order().prompt}
+    assert len(designs) == len(sampler.prompts) == AT_ONCE + 3
+    assert {prompt for prompt, _ in sampler.prompts} == {order().prompt}
 
 
 def test_fewer_than_one_design_is_refused() -> None:

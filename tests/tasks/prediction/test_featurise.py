@@ -67,8 +67,8 @@ def test_the_sites_of_an_alloy_are_named_by_their_atoms() -> None:
     ordered = [(a, t) for a, t in zip(adslabs, texts, strict=True) if a.placement.seed is None]
     for adslab, text in ordered:
         site = adslab.placement.site
-        asked = "-".join(str(slab.atoms.symbols[index]) for index in site.slab_atoms)
-        assert site_label(text) == f"{site.kind} {asked}"
+        elements = "-".join(str(slab.atoms.symbols[index]) for index in site.slab_atoms)
+        assert site_label(text) == f"{site.kind} {elements}"
     assert {site_label(text) for _, text in ordered} == {
         "atop Cu",
         "atop Pt",

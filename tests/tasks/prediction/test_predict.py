@@ -28,11 +28,11 @@ class Invented:
 
     def __init__(self, disturb: Disturb = list) -> None:
         self._disturb = disturb
-        self.asked: list[str] = []
+        self.predicted: list[str] = []
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         sha256 = self.checkpoint_sha256
-        self.asked += [c.candidate_id for c in configurations]
+        self.predicted += [c.candidate_id for c in configurations]
         return self._disturb(
             [
                 Prediction(c.candidate_id, c.level, sha256, -float(n), 0.1, 0.0, 0.0, True)
@@ -98,21 +98,21 @@ def test_only_what_is_unknown_is_predicted(slab: Slab) -> None:
     energy_ev = known.pop(forgotten).energy_ev
     predictor = Invented(lambda found: [replace(p, energy_ev=energy_ev) for p in found])
     assert scores(slab, predictor, known=known) == first
-    assert predictor.asked == [forgotten]
+    assert predictor.predicted == [forgotten]
 
 
 def test_where_all_is_known_no_predictor_is_asked(slab: Slab) -> None:
     first = scores(slab, Invented())
     predictor = Invented()
     assert scores(slab, predictor, known=known_of(first)) == first
-    assert predictor.asked == []
+    assert predictor.predicted == []
 
 
 def test_placements_elsewhere_have_nothing_in_common(slab: Slab) -> None:
     known = known_of(scores(slab, Invented(), spec=PlacementSpec(kinds=(), random=5)))
     predictor = Invented()
     found = scores(slab, predictor, known=known, spec=PlacementSpec(kinds=(), random=5, seed=1))
-    assert predictor.asked == [c.candidate_id for c in found.candidates] != []
+    assert predictor.predicted == [c.candidate_id for c in found.candidates] != []
 
 
 @pytest.mark.parametrize("changed", [{"checkpoint_sha256": "d" * 64}, {"level": "beef-vdw-co"}])

@@ -64,9 +64,9 @@ def test_there_are_never_more_ranks_than_kpoints_and_none_idles(
 def test_gas_molecules_run_serially() -> None:
     hydrogen = boxed(molecule("H2"), 6.0)
     for stated in (GPAW, QE):
-        asked = demand_of(hydrogen, stated)
-        assert (asked.atoms, asked.kpoints, asked.mode) == (2, 1, "relaxation")
-        assert resources(stated.engine, asked).ranks == 1
+        demand = demand_of(hydrogen, stated)
+        assert (demand.atoms, demand.kpoints, demand.mode) == (2, 1, "relaxation")
+        assert resources(stated.engine, demand).ranks == 1
     assert molecule_demand("CH3OH", GPAW).atoms == 6
 
 

@@ -128,7 +128,7 @@ def test_a_second_start_that_was_stopped_is_tried_again_and_the_first_is_not(
     tmp_path: Path,
 ) -> None:
     location = EngineLocation(work=str(tmp_path))
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(EngineError, match="no energy there") as caught:
         verified(sampling(1.0), Failing(location, kind=FailureKind.WALL_LIMIT))
     assert caught.value.kind is FailureKind.WALL_LIMIT
     kept = {path.name for path in (tmp_path / "sampled" / "adslab-a").glob("*.steps")}

@@ -102,7 +102,7 @@ def test_only_electrons_are_tried_again() -> None:
 def test_a_failure_comes_back_from_another_process_whole() -> None:
     import pickle
 
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(EngineError, match="did not converge in 3 tries") as caught:
         compute(slab(), EMT_LEVEL, Stubborn(stuck=LADDER))
     back = pickle.loads(pickle.dumps(caught.value))
     assert (back.kind, str(back), back.tries) == (

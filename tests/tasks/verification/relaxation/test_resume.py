@@ -32,7 +32,7 @@ from tasks.verification.engines import (
 )
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
-from tasks.verification.relaxation import checkpoint as checkpoint_module
+from tasks.verification.relaxation import checkpoint
 from tasks.verification.relaxation.checkpoint import CheckpointError, RelaxationCheckpoint
 from tasks.verification.relaxation.compute import compute
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
@@ -238,7 +238,7 @@ def test_a_checkpoint_of_another_format_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(tmp_path, 3)
-    monkeypatch.setattr(checkpoint_module, "_FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "_FORMAT", 2)
     with pytest.raises(CheckpointError, match="or release"):
         RelaxationCheckpoint(_steps(tmp_path), "adslab-a1-0123", 1).read()
 
@@ -279,7 +279,7 @@ def test_tries_that_end_at_the_wall_limit_end_at_the_same_energy(tmp_path: Path)
 def test_on_another_machine_it_goes_on_from_the_last_geometry(tmp_path: Path) -> None:
     engine, diary = CountingEngine(EngineLocation(work=str(tmp_path))), book()
     for _ in range(5):
-        with pytest.raises(EngineError):
+        with pytest.raises(EngineError, match="were over after"):
             compute(start(), hasty(1e-9), engine, book=diary)
     assert diary.atoms is not None
     last = LastGeometry(diary.atoms, 1, diary.frames[0].fmax_ev_ang)
@@ -402,10 +402,10 @@ class Climbing(CountingEngine):
     """Electrons that converge on the third rung alone; it notes the rungs that it was asked for."""
 
     ladder = LADDER
-    asked: list[Rung] = field(default_factory=list)
+    rungs: list[Rung] = field(default_factory=list)
 
     def calculator(self, job: CalculationJob) -> Calculator:
-        self.asked.append(job.rung)
+        self.rungs.append(job.rung)
         if job.rung is not Rung.SMEARED_START:
             raise EngineError(FailureKind.SCF_NOT_CONVERGED, "stuck")
         return super().calculator(job)
@@ -417,7 +417,7 @@ def test_the_ladder_goes_on_at_the_rung_where_it_was_stopped(tmp_path: Path) -> 
         compute(start(), LEVEL, Climbing(location, stop_after=3), book=book())
     again, diary = Climbing(location), book(2)
     done = compute(start(), LEVEL, again, book=diary)
-    assert again.asked == [Rung.SMEARED_START]
+    assert again.rungs == [Rung.SMEARED_START]
     assert [tried.kind for tried in done.tries] == [FailureKind.SCF_NOT_CONVERGED] * 2 + [None]
     assert diary.rungs[0] == "as stated: scf_not_converged in an earlier try: stuck"
     assert diary.notes == ["rung3 goes on after step 2"]
@@ -432,4 +432,4 @@ def test_a_ladder_that_has_ended_begins_anew_when_it_is_retried(tmp_path: Path) 
         engine = Lost(EngineLocation(work=str(tmp_path)))
         with pytest.raises(EngineError, match="did not converge in 2 tries"):
             compute(start(), LEVEL, engine, book=book(attempt))
-        assert engine.asked == list(LADDER[:2])
+        assert engine.rungs == list(LADDER[:2])

@@ -60,18 +60,18 @@ def adslab(symbol: str = "Cu") -> Atoms:
 
 
 def test_the_level_is_what_gpaw_is_told() -> None:
-    told = parameters(clean())
-    assert told["mode"] == {"name": "pw", "ecut": 400.0}
-    assert told["xc"] == "RPBE"
-    assert told["h"] == 0.18  # else CO in the gas relaxes on the grid's own ripples
-    assert told["kpts"] == {"size": (14, 14, 1), "gamma": True}
-    assert told["occupations"] == {"name": "fermi-dirac", "width": 0.1}
-    assert told["convergence"]["energy"]["tol"] == 1e-4
-    assert "spinpol" not in told
+    expected = parameters(clean())
+    assert expected["mode"] == {"name": "pw", "ecut": 400.0}
+    assert expected["xc"] == "RPBE"
+    assert expected["h"] == 0.18  # else CO in the gas relaxes on the grid's own ripples
+    assert expected["kpts"] == {"size": (14, 14, 1), "gamma": True}
+    assert expected["occupations"] == {"name": "fermi-dirac", "width": 0.1}
+    assert expected["convergence"]["energy"]["tol"] == 1e-4
+    assert "spinpol" not in expected
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         ("fermi-dirac", {"name": "fermi-dirac", "width": 0.1}),
         ("marzari-vanderbilt", {"name": "marzari-vanderbilt", "width": 0.1}),
@@ -79,8 +79,10 @@ def test_the_level_is_what_gpaw_is_told() -> None:
         ("gaussian", {"name": "methfessel-paxton", "width": 0.1, "order": 0}),
     ],
 )
-def test_a_smearing_means_what_it_means_to_other_programs(kind: Any, told: dict[str, Any]) -> None:
-    assert parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"] == told
+def test_a_smearing_means_what_it_means_to_other_programs(
+    kind: Any, expected: dict[str, Any]
+) -> None:
+    assert parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"] == expected
 
 
 def test_the_order_that_gpaw_is_told_is_part_of_the_level() -> None:
@@ -94,8 +96,8 @@ def test_the_order_that_gpaw_is_told_is_part_of_the_level() -> None:
 def test_gpaw_knows_its_smearings(kind: Any) -> None:
     from gpaw.occupations import create_occ_calc
 
-    asked = parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"]
-    assert create_occ_calc(asked).todict()["width"] == 0.1
+    occupations = parameters(clean(), smearing=Smearing(kind, 0.1))["occupations"]
+    assert create_occ_calc(occupations).todict()["width"] == 0.1
 
 
 def test_spins_and_dipoles_follow_from_the_atoms() -> None:

@@ -33,12 +33,12 @@ LEVEL = uma(hashlib.sha256(WEIGHTS).hexdigest())
 @pytest.fixture
 def locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EngineLocation]:
     """Put a package in the place of fairchem whose calculator is EMT, and a checkpoint."""
-    asked: list[Any] = []
+    loaded: list[Any] = []
     core, unit = ModuleType("fairchem.core"), ModuleType("fairchem.core.units.mlip_unit")
     unit.load_predict_unit = lambda path, device: SimpleNamespace(path=path)  # type: ignore[attr-defined]
 
     def calculator(unit: Any, task_name: str) -> EMT:
-        asked.append((unit.path, task_name))
+        loaded.append((unit.path, task_name))
         assert task_name == "oc20"
         return EMT()
 
