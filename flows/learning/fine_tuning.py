@@ -19,6 +19,7 @@ from flows.records.checkpoints import (
     serving_checkpoint,
 )
 from flows.records.from_rows import recorded_level
+from flows.records.to_rows import tuned_checkpoint_row
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
@@ -35,7 +36,7 @@ from screening_db.learning.fine_tunings import (
 from screening_db.learning.labels import training_labels
 from screening_db.learning.serving import promote
 from screening_db.tables.learning import FineTuningRow
-from screening_db.tables.screening import CampaignRow, CheckpointRow
+from screening_db.tables.screening import CampaignRow
 from tasks.errors import UserError
 from tasks.training_data.from_labels import TrainingSet, training_rows
 
@@ -222,7 +223,7 @@ def _train_and_judge(
         db,
         row.id,
         "accepted" if verdict.accepted else "rejected",
-        checkpoint=_checkpoint_row(candidate, inputs),
+        checkpoint=tuned_checkpoint_row(candidate, inputs.model, inputs.parent.sha256),
         report=verdict.to_json(),
     )
     return next(ended for ended in fine_tunings(db, model=inputs.model) if ended.id == row.id)
@@ -234,15 +235,3 @@ def _verdict_on(db: Database, inputs: FineTuningInputs) -> GateVerdict | None:
         if row.checkpoint_sha256 == inputs.parent.sha256:
             return GateVerdict.from_json(row.report)
     return None
-
-
-def _checkpoint_row(candidate: Checkpoint, inputs: FineTuningInputs) -> CheckpointRow:
-    return CheckpointRow(
-        sha256=candidate.sha256,
-        name=inputs.model,
-        kind=candidate.kind,
-        card=candidate.read_json("card.json"),
-        model=inputs.model,
-        folder=str(candidate.folder.absolute()),
-        parent_sha256=inputs.parent.sha256,
-    )

@@ -13,7 +13,7 @@ from flows.screening.triage import choose_pairs, ranked_pairs
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
 from screening_db.queries.labels import attempted_candidates, slabs_with_energy
-from screening_db.queries.ranking import best_placements
+from screening_db.queries.ranking import lowest_placements
 from screening_db.records.ranking import (
     CampaignRanking,
     VerificationRequests,
@@ -68,12 +68,14 @@ def new_ranking(
     requests = verification_requests(db, row.name)
     ranked = ranked_pairs(db, row.name, recorded_windows(campaign), checkpoint_sha256)
     budget = _budget(db, campaign, requests, calculations)
-    best = best_placements(db, row.name, campaign.triage.keep_per_pair, checkpoint_sha256)
+    kept = lowest_placements(
+        db, row.name, checkpoint_sha256, per_pair=campaign.triage.keep_per_pair
+    )
     return CampaignRanking(
         campaign=row.name,
         checkpoint_sha256=checkpoint_sha256,
         ranks=[rank_row(row.name, r) for r in ranked],
-        kept=[candidate for ids in best.values() for candidate in ids],
+        kept=[placement.candidate_id for placement in kept],
         queued=[
             queue_row(campaign, chosen)
             for chosen in _chosen(db, campaign, requests, ranked, budget)

@@ -1,6 +1,6 @@
 """Store a campaign at its start: its parts, and the slabs that its bulks were cut into."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flows.config.resolve import ResolvedCampaign
 from flows.records.to_rows import (
@@ -11,6 +11,7 @@ from flows.records.to_rows import (
     level_row,
     refused_items,
     slab_row,
+    used_items,
 )
 from screening_db.database.engine import Database
 from screening_db.records.campaigns import record_campaign
@@ -22,8 +23,9 @@ from screening_db.records.screening import (
     record_level,
     record_slabs,
 )
-from screening_db.tables.screening import CampaignItemRow, Stage
+from screening_db.tables.screening import CampaignItemRow
 from tasks.enumeration import BulkSurfaces
+from tasks.errors import Refusal
 
 
 def record_start(db: Database, resolved: ResolvedCampaign) -> None:
@@ -39,10 +41,18 @@ def record_start(db: Database, resolved: ResolvedCampaign) -> None:
     for level in (resolved.level, resolved.verified_at):
         record_level(db, level_row(level))
     record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
-    record_checkpoint(db, checkpoint_row(resolved))
+    record_checkpoint(
+        db,
+        checkpoint_row(
+            resolved.checkpoint_sha256,
+            resolved.campaign.model,
+            resolved.checkpoint,
+            resolved.domain,
+        ),
+    )
     record_campaign(db, campaign_row(resolved))
     record_bulks(db, [bulk_row(bulk) for bulk in resolved.bulks])
-    used = _used(name, "adsorbate", (a.name for a in resolved.adsorbates))
+    used = used_items(name, "adsorbate", (a.name for a in resolved.adsorbates))
     record_items(db, [*used, *refused_items(name, resolved.refused)])
 
 
@@ -50,7 +60,7 @@ def record_surfaces(db: Database, campaign: str, surfaces: Sequence[BulkSurfaces
     """Store the slabs and the one state of each bulk and slab."""
     slabs = [counted.slab for cut in surfaces for counted in cut.slabs]
     record_slabs(db, [slab_row(slab) for slab in slabs])
-    items = _used(campaign, "slab", (slab.slab_id for slab in slabs))
+    items = used_items(campaign, "slab", (slab.slab_id for slab in slabs))
     for cut in surfaces:
         items += refused_items(campaign, cut.refused)
         items += _bulk_state(campaign, cut)
@@ -59,21 +69,7 @@ def record_surfaces(db: Database, campaign: str, surfaces: Sequence[BulkSurfaces
 
 def _bulk_state(campaign: str, cut: BulkSurfaces) -> list[CampaignItemRow]:
     if cut.slabs:
-        return _used(campaign, "bulk", [cut.bulk.bulk_id])
+        return used_items(campaign, "bulk", [cut.bulk.bulk_id])
     reasons = sorted({r.reason for r in cut.refused}) or ["no slab could be cut"]
-    return [
-        CampaignItemRow(
-            campaign=campaign,
-            stage="bulk",
-            item_id=cut.bulk.bulk_id,
-            state="refused",
-            reason="no slab is left: " + "; ".join(reasons[:3]),
-        )
-    ]
-
-
-def _used(campaign: str, stage: Stage, items: Iterable[str]) -> list[CampaignItemRow]:
-    return [
-        CampaignItemRow(campaign=campaign, stage=stage, item_id=item, state="used", reason="")
-        for item in items
-    ]
+    reason = "no slab is left: " + "; ".join(reasons[:3])
+    return refused_items(campaign, [Refusal(cut.bulk.bulk_id, "bulk", reason)])

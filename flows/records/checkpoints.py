@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
 from flows.records.locations import models_folder
+from flows.records.to_rows import checkpoint_row
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database.engine import Database
 from screening_db.learning.serving import find_checkpoint, recorded_checkpoints, serving_sha256
@@ -73,11 +74,7 @@ def record_outside_checkpoint(db: Database, model: str, at: LocatedCheckpoint) -
     if serving_sha256(db, model) == at.sha256:
         return
     domain = checkpoint_domain(at.location).domain
-    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
-    card = {"elements": elements, "levels": sorted(domain.levels)}
-    folder = "" if at.location in embedded_names() else str(Path(at.location).absolute())
-    row = CheckpointRow(sha256=at.sha256, name=model, kind="predictor", card=card, folder=folder)
-    record_checkpoint(db, row)
+    record_checkpoint(db, checkpoint_row(at.sha256, model, at.location, domain))
 
 
 def checkpoint_location(db: Database, row: CheckpointRow) -> str:

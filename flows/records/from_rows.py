@@ -21,9 +21,11 @@ from screening_db.queries.enumeration import (
     find_level,
     slabs_by_id,
 )
+from screening_db.queries.ranking import lowest_placements
 from screening_db.tables.screening import CampaignRow, CandidateRow, PredictionRow, SlabRow
 from tasks.acquisition import Prices
-from tasks.acquisition.rank import Window
+from tasks.acquisition.rank import LowestPlacement, Window
+from tasks.acquisition.triage import SlabFacts
 from tasks.enumeration import Adsorbate, Slab, adsorbate, adsorbate_from_smiles
 from tasks.levels import LevelOfTheory, level, level_from_record, shipped_levels
 from tasks.prediction.predict import StoredCandidate, StoredSlab
@@ -50,6 +52,34 @@ def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]
     return [
         StoredSlab(_slab(rows[slab_id], formulas), tuple(on_slab[slab_id]))
         for slab_id in sorted(on_slab)
+    ]
+
+
+def stored_slab_facts(db: Database, slab_ids: Collection[str]) -> dict[str, SlabFacts]:
+    """Return the properties of slabs that triage reads, by slab id."""
+    rows = slabs_by_id(db, sorted(slab_ids))
+    formulas = bulk_formulas(db, {row.bulk_id for row in rows.values()})
+    return {
+        slab_id: SlabFacts(formulas[row.bulk_id], _miller(row), row.shift, row.n_atoms)
+        for slab_id, row in rows.items()
+    }
+
+
+def stored_minima(
+    db: Database, campaign: str, checkpoint_sha256: str | None = None
+) -> list[LowestPlacement]:
+    """Return the lowest placement of each pair, by pair id; arguments as ``lowest_placements``."""
+    return [
+        LowestPlacement(
+            candidate_id=row.candidate_id,
+            pair_id=row.pair_id,
+            slab_id=row.slab_id,
+            bulk_id=row.bulk_id,
+            adsorbate=row.adsorbate,
+            energy_ev=row.energy_ev,
+            sigma_ev=row.sigma_ev,
+        )
+        for row in lowest_placements(db, campaign, checkpoint_sha256)
     ]
 
 
@@ -87,11 +117,15 @@ def _slab(row: SlabRow, formulas: dict[str, str]) -> Slab:
         row.id,
         row.bulk_id,
         formulas[row.bulk_id],
-        (row.miller_h, row.miller_k, row.miller_l),
+        _miller(row),
         row.shift,
         row.side,
         structure_from_text(row.structure),
     )
+
+
+def _miller(row: SlabRow) -> tuple[int, int, int]:
+    return row.miller_h, row.miller_k, row.miller_l
 
 
 def recorded_campaign(row: CampaignRow) -> Campaign:

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from flows.config.campaign import Campaign
 from flows.config.resolve import ResolvedCampaign
-from model.checkpoint import embedded_names
+from model.checkpoint import Checkpoint, embedded_names
 from model.contract import Prediction
+from model.data.domain import Domain
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import site_of_candidate
@@ -27,6 +28,7 @@ from screening_db.tables.screening import (
     PredictionRow,
     RankRow,
     SlabRow,
+    Stage,
 )
 from screening_db.tables.verification import LabelRow, QueueRow, ReferenceEnergyRow, ReferenceKind
 from tasks.acquisition.rank import RankedPair
@@ -92,23 +94,37 @@ def level_row(level: LevelOfTheory) -> LevelOfTheoryRow:
     )
 
 
-def checkpoint_row(resolved: ResolvedCampaign) -> CheckpointRow:
-    """Return the checkpoint of a campaign as a row."""
-    domain = resolved.domain
+def checkpoint_row(sha256: str, model: str, location: str, domain: Domain) -> CheckpointRow:
+    """Return a checkpoint that no fine-tuning of this database has made as a row.
+
+    ``location`` is its embedded name or its folder; an embedded one is stored without a folder.
+    """
     elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
-    card = {"elements": elements, "levels": sorted(domain.levels)}
     return CheckpointRow(
-        sha256=resolved.checkpoint_sha256,
-        name=resolved.campaign.model,
+        sha256=sha256,
+        name=model,
         kind="predictor",
-        card=card,
-        folder=_folder(resolved.checkpoint),
+        card={"elements": elements, "levels": sorted(domain.levels)},
+        folder="" if location in embedded_names() else str(Path(location).absolute()),
     )
 
 
-def _folder(checkpoint: str) -> str:
-    """Return where a checkpoint lies; nothing for one that is embedded and has a name alone."""
-    return "" if checkpoint in embedded_names() else str(Path(checkpoint).absolute())
+def tuned_checkpoint_row(candidate: Checkpoint, model: str, parent_sha256: str) -> CheckpointRow:
+    """Return a checkpoint that was fine-tuned from another one as a row."""
+    return CheckpointRow(
+        sha256=candidate.sha256,
+        name=model,
+        kind=candidate.kind,
+        card=candidate.read_json("card.json"),
+        model=model,
+        folder=str(candidate.folder.absolute()),
+        parent_sha256=parent_sha256,
+    )
+
+
+def predicting_checkpoint_row(sha256: str, model: str) -> CheckpointRow:
+    """Return the checkpoint that predicted designs as a row: its hash and the model's name."""
+    return CheckpointRow(sha256=sha256, name=model, kind="predictor", card={})
 
 
 def campaign_row(resolved: ResolvedCampaign) -> CampaignRow:
@@ -122,6 +138,28 @@ def campaign_row(resolved: ResolvedCampaign) -> CampaignRow:
         seed=resolved.campaign.seed,
         verification_level=resolved.campaign.verification.level,
     )
+
+
+def designs_campaign_row(
+    campaign: Campaign, *, config: str, config_sha256: str, checkpoint_sha256: str
+) -> CampaignRow:
+    """Return the campaign that designs enter as a row; no file states it."""
+    return CampaignRow(
+        name=campaign.name,
+        config_sha256=config_sha256,
+        config=config,
+        level=campaign.level,
+        checkpoint_sha256=checkpoint_sha256,
+        seed=campaign.seed,
+    )
+
+
+def used_items(campaign: str, stage: Stage, items: Iterable[str]) -> list[CampaignItemRow]:
+    """Return the bulks, slabs or adsorbates that a campaign screens, by id."""
+    return [
+        CampaignItemRow(campaign=campaign, stage=stage, item_id=item, state="used", reason="")
+        for item in items
+    ]
 
 
 def refused_items(campaign: str, refused: Iterable[Refusal]) -> list[CampaignItemRow]:

@@ -6,7 +6,7 @@ itself stands as its bulk, and says where it comes from.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
@@ -14,8 +14,12 @@ from flows.records.from_rows import recorded_level
 from flows.records.locations import lake_folder
 from flows.records.to_rows import (
     adsorbate_row,
+    bulk_row,
+    designs_campaign_row,
     level_row,
+    predicting_checkpoint_row,
     slab_row,
+    used_items,
 )
 from flows.screening.designs import GeneratedDesigns
 from flows.screening.scoring import ResultStore, store_scores
@@ -34,15 +38,8 @@ from screening_db.records.screening import (
     record_level,
     record_slabs,
 )
-from screening_db.tables.screening import (
-    BulkRow,
-    CampaignItemRow,
-    CampaignRow,
-    CheckpointRow,
-    Stage,
-)
 from tasks.design.generate import Design, DesignedAdslab
-from tasks.enumeration import Slab, adsorbate
+from tasks.enumeration import Bulk, Slab, adsorbate
 from tasks.prediction.featurise import site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.formats import structure_text
@@ -78,9 +75,16 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
         _record_start(db, generated, campaign, scored)
         if find_campaign(db, campaign.name).status == "finished":
             return len(scored)
-        record_bulks(db, [_bulk_row(generated, slab) for slab in slabs.values()])
+        record_bulks(db, [bulk_row(_bulk(generated, slab)) for slab in slabs.values()])
         record_slabs(db, [slab_row(slab) for slab in slabs.values()])
-        record_items(db, _used(campaign, slabs.values()))
+        record_items(
+            db,
+            [
+                *used_items(campaign.name, "adsorbate", campaign.adsorbate_names()),
+                *used_items(campaign.name, "bulk", [slab.bulk_id for slab in slabs.values()]),
+                *used_items(campaign.name, "slab", slabs),
+            ],
+        )
         store = ResultStore(db, lake_folder(db), campaign.name)
         store_scores(store, CHUNK, SlabScores(tuple(scored), ()))
         finish_campaign(
@@ -115,13 +119,9 @@ def _slab(made: DesignedAdslab) -> Slab:
     return Slab(made.slab_id, bulk, made.bulk_formula, made.miller, 0.0, "top", slab)
 
 
-def _bulk_row(generated: GeneratedDesigns, slab: Slab) -> BulkRow:
-    return BulkRow(
-        id=slab.bulk_id,
-        formula=slab.bulk_formula,
-        source=f"designer {generated.designer_sha256[:12]}: a slab without a crystal",
-        structure=structure_text(slab.atoms),
-    )
+def _bulk(generated: GeneratedDesigns, slab: Slab) -> Bulk:
+    source = f"designer {generated.designer_sha256[:12]}: a slab without a crystal"
+    return Bulk(slab.bulk_id, slab.bulk_formula, source, slab.atoms)
 
 
 def _record_start(
@@ -137,26 +137,10 @@ def _record_start(
     designs = content_id("designs", config, generated.designer_sha256, len(generated.designs))
     record_level(db, level_row(level))
     record_adsorbates(db, [adsorbate_row(adsorbate(name)) for name in campaign.adsorbate_names()])
-    checkpoint = CheckpointRow(sha256=sha256, name=campaign.model, kind="predictor", card={})
-    record_checkpoint(db, checkpoint)
+    record_checkpoint(db, predicting_checkpoint_row(sha256, campaign.model))
     record_campaign(
         db,
-        CampaignRow(
-            name=campaign.name,
-            config_sha256=designs,
-            config=config,
-            level=campaign.level,
-            checkpoint_sha256=sha256,
-            seed=campaign.seed,
+        designs_campaign_row(
+            campaign, config=config, config_sha256=designs, checkpoint_sha256=sha256
         ),
     )
-
-
-def _used(campaign: Campaign, slabs: Iterable[Slab]) -> list[CampaignItemRow]:
-    items: list[tuple[Stage, str]] = [("adsorbate", name) for name in campaign.adsorbate_names()]
-    for slab in slabs:
-        items += [("bulk", slab.bulk_id), ("slab", slab.slab_id)]
-    return [
-        CampaignItemRow(campaign=campaign.name, stage=stage, item_id=item, state="used", reason="")
-        for stage, item in items
-    ]

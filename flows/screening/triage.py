@@ -4,30 +4,29 @@ Screening ends with this once every chunk is stored; a later checkpoint ranks an
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.config.campaign import Campaign
+from flows.records.from_rows import stored_minima, stored_slab_facts
 from flows.records.to_rows import queue_row, rank_row
 from screening_db.database.engine import Database
 from screening_db.queries.campaigns import funnel_counts
-from screening_db.queries.enumeration import bulk_formulas, slabs_by_id
 from screening_db.queries.labels import (
     attempted_candidates,
     labelled_predictions,
     slabs_with_energy,
 )
-from screening_db.queries.ranking import best_placements, lowest_placements
+from screening_db.queries.ranking import lowest_placements
 from screening_db.queue.enqueue import enqueue
 from screening_db.records.campaigns import set_campaign_status
 from screening_db.records.ranking import record_ranks, record_triage
 from tasks.acquisition import Prices
-from tasks.acquisition.rank import LowestPlacement, RankedPair, Window, rank_pairs
+from tasks.acquisition.rank import RankedPair, Window, rank_pairs
 from tasks.acquisition.triage import (
     Budget,
     PriorResults,
     Selection,
-    SlabFacts,
     pair_estimates,
     triage,
 )
@@ -67,7 +66,7 @@ def choose_pairs(
     estimates = pair_estimates(
         ranked,
         windows,
-        _facts(db, ranked),
+        stored_slab_facts(db, {pair.minimum.slab_id for pair in ranked}),
         costs=stated.costs.rule() if stated.costs else None,
         prices=prices,
     )
@@ -102,20 +101,6 @@ def best_found(
             distance = abs(row.label_ev - windows[row.adsorbate].centre_ev)
             best[row.adsorbate] = min(distance, best.get(row.adsorbate, distance))
     return best
-
-
-def _facts(db: Database, ranked: Sequence[RankedPair]) -> dict[str, SlabFacts]:
-    found = slabs_by_id(db, sorted({r.minimum.slab_id for r in ranked}))
-    formulas = bulk_formulas(db, {row.bulk_id for row in found.values()})
-    return {
-        slab_id: SlabFacts(
-            formulas[row.bulk_id],
-            (row.miller_h, row.miller_k, row.miller_l),
-            row.shift,
-            row.n_atoms,
-        )
-        for slab_id, row in found.items()
-    }
 
 
 class FunnelError(RuntimeError):
@@ -153,12 +138,12 @@ def finish_campaign(
     ranked = ranked_pairs(db, campaign.name, windows)
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
     chosen = choose_pairs(db, campaign, windows, ranked, prices=prices, repeat=True)
-    best = best_placements(db, campaign.name, campaign.triage.keep_per_pair)
+    kept = lowest_placements(db, campaign.name, per_pair=campaign.triage.keep_per_pair)
     record_triage(
         db,
         campaign.name,
         queued=[c.pair.minimum.candidate_id for c in chosen],
-        kept=[candidate for ids in best.values() for candidate in ids],
+        kept=[placement.candidate_id for placement in kept],
     )
     enqueue(db, [queue_row(campaign, c) for c in chosen])
     check_funnel(db, campaign.name, expected)
@@ -191,30 +176,4 @@ def ranked_pairs(
     checkpoint_sha256: str | None = None,
 ) -> list[RankedPair]:
     """Return the ranking of a campaign by its present checkpoint, or by another one."""
-    return rank_pairs(_lowest_placements(db, campaign, checkpoint_sha256), windows)
-
-
-def _lowest_placements(
-    db: Database, campaign: str, checkpoint_sha256: str | None
-) -> list[LowestPlacement]:
-    """Return the database's lowest placements, with the bulk of each for limits of triage."""
-    minima = lowest_placements(db, campaign, checkpoint_sha256)
-    bulk_of = {
-        key: row.bulk_id for key, row in slabs_by_id(db, _unique(m.slab_id for m in minima)).items()
-    }
-    return [
-        LowestPlacement(
-            candidate_id=m.candidate_id,
-            pair_id=m.pair_id,
-            slab_id=m.slab_id,
-            bulk_id=bulk_of[m.slab_id],
-            adsorbate=m.adsorbate,
-            energy_ev=m.energy_ev,
-            sigma_ev=m.sigma_ev,
-        )
-        for m in minima
-    ]
-
-
-def _unique(items: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(items))
+    return rank_pairs(stored_minima(db, campaign, checkpoint_sha256), windows)

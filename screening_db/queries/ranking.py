@@ -34,11 +34,12 @@ class RankedCandidate:
 
 @dataclass(frozen=True)
 class PairMinimum:
-    """The lowest placement of a pair by the campaign's checkpoint, inside its domain."""
+    """A placement that is among the lowest of its pair, inside a checkpoint's domain."""
 
     campaign: str
     pair_id: str
     slab_id: str
+    bulk_id: str
     adsorbate: str
     candidate_id: str
     energy_ev: float
@@ -56,75 +57,42 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
     return [RankedCandidate(**row) for row in rows]
 
 
-# The placements of a campaign that a ranking may be made of, by one checkpoint: the present one or
-# another. The view ``pair_minimum`` says the same of the present one.
-_RANKABLE = """
+# The lowest placements of each pair by one checkpoint, the present one or another; ties go to the
+# lower id. With one a pair and the present checkpoint, the view ``pair_minimum`` says the same.
+_LOWEST = """
+SELECT campaign, pair_id, slab_id, bulk_id, adsorbate, candidate_id, energy_ev, sigma_ev,
+    n_placements
+FROM (
+    SELECT i.campaign, c.pair_id, c.slab_id, s.bulk_id, c.adsorbate, p.candidate_id, p.energy_ev,
+        p.sigma_ev, count(*) OVER (PARTITION BY c.pair_id) AS n_placements,
+        row_number() OVER (PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id) AS position
     FROM campaign_item i
     JOIN campaign m ON m.name = i.campaign
     JOIN candidate c ON c.id = i.item_id
+    JOIN slab s ON s.id = c.slab_id
     JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
         AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
     WHERE i.campaign = :campaign AND i.stage = 'placement' AND i.state <> 'refused'
         AND p.in_domain AND (i.contender OR p.checkpoint_sha256 = m.screened_with)
+) AS placed
+WHERE position <= :per_pair ORDER BY pair_id, position
 """
 
 
 def lowest_placements(
-    db: Database, campaign: str, checkpoint_sha256: str | None = None
+    db: Database, campaign: str, checkpoint_sha256: str | None = None, *, per_pair: int = 1
 ) -> list[PairMinimum]:
-    """Return the lowest placement of each pair of a campaign, by pair id.
+    """Return the lowest placement of each pair of a campaign, by pair id, or the lowest few.
 
     Args:
         db: The database.
         campaign: The campaign's name.
         checkpoint_sha256: The checkpoint whose predictions count, by default that of the present
             ranking. If the campaign was not screened with it, only contenders count.
+        per_pair: How many of each pair, the lowest first.
 
     Returns:
-        One minimum (eV) a pair, of placements inside the checkpoint's domain.
+        Placements inside the checkpoint's domain, with energies (eV).
     """
-    rows = db.query(
-        f"""
-        SELECT campaign, pair_id, slab_id, adsorbate, candidate_id, energy_ev, sigma_ev,
-            n_placements
-        FROM (
-            SELECT i.campaign, c.pair_id, c.slab_id, c.adsorbate, p.candidate_id, p.energy_ev,
-                p.sigma_ev, count(*) OVER (PARTITION BY c.pair_id) AS n_placements,
-                row_number() OVER (
-                    PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
-                ) AS position
-            {_RANKABLE}
-        ) AS placed
-        WHERE position = 1 ORDER BY pair_id
-        """,
-        campaign=campaign,
-        checkpoint=checkpoint_sha256,
-    )
+    rows = db.query(_LOWEST, campaign=campaign, checkpoint=checkpoint_sha256, per_pair=per_pair)
     return [PairMinimum(**row) for row in rows]
-
-
-def best_placements(
-    db: Database, campaign: str, per_pair: int, checkpoint_sha256: str | None = None
-) -> dict[str, list[str]]:
-    """Return, for each pair, the ids of its ``per_pair`` lowest placements, the lowest first.
-
-    Placements count as in ``lowest_placements``.
-    """
-    rows = db.query(
-        f"""
-        SELECT pair_id, candidate_id FROM (
-            SELECT c.pair_id, p.candidate_id, row_number() OVER (
-                PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id
-            ) AS position
-            {_RANKABLE}
-        ) AS placed
-        WHERE position <= :per_pair ORDER BY pair_id, position
-        """,
-        campaign=campaign,
-        per_pair=per_pair,
-        checkpoint=checkpoint_sha256,
-    )
-    best: dict[str, list[str]] = {}
-    for row in rows:
-        best.setdefault(row["pair_id"], []).append(row["candidate_id"])
-    return best

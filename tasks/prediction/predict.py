@@ -139,7 +139,7 @@ def require_predictions(
 def _best_placements(candidates: Iterable[ScoredCandidate], count: int) -> list[ScoredCandidate]:
     """Return the ``count`` lowest in-domain candidates of each pair; ties go to the lower id.
 
-    The worker's twin of the query ``best_placements``: nothing is stored yet, and only these keep
+    The worker's twin of the query ``lowest_placements``: nothing is stored yet, and only these keep
     their structure on the way.
     """
     pairs: dict[str, list[ScoredCandidate]] = defaultdict(list)

@@ -6,7 +6,7 @@ from sqlalchemy import event, text
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries.labels import labelled_predictions
-from screening_db.queries.ranking import best_placements, lowest_placements, top_candidates
+from screening_db.queries.ranking import lowest_placements, top_candidates
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete
 from screening_db.records.ranking import record_ranks
@@ -25,8 +25,8 @@ def test_the_pair_minimum_is_the_lowest_placement_inside_the_domain(db, make):
         "pair-b": "b1",
     }
     assert lowest["pair-a"].n_placements == 2
-    assert best_placements(db, "first", 5) == {"pair-a": ["a2", "a1"], "pair-b": ["b1"]}
-    assert best_placements(db, "first", 1) == {"pair-a": ["a2"], "pair-b": ["b1"]}
+    few = lowest_placements(db, "first", per_pair=5)
+    assert [row.candidate_id for row in few] == ["a2", "a1", "b1"]
 
 
 def test_a_pair_minimum_tie_goes_to_the_lower_id(db, make):
