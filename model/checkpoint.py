@@ -16,8 +16,8 @@ MANIFEST = "manifest.json"
 # Which predictor reads a folder.
 QE_CATALYTIC, BASELINE = "qe-catalytic", "baseline"
 LEVEL_MEDIAN, ADSORBATE_MEDIAN = "median", "adsorbate-median"
-KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
-EMBEDDED = Path(__file__).parent / "checkpoints"  # what ships in the wheel
+MODEL_KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
+EMBEDDED_FOLDER = Path(__file__).parent / "checkpoints"  # what ships in the wheel
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
 
 def embedded_names() -> list[str]:
     """Return the names of the checkpoints in the wheel."""
-    return sorted(f.parent.name for f in EMBEDDED.glob(f"*/{MANIFEST}"))
+    return sorted(f.parent.name for f in EMBEDDED_FOLDER.glob(f"*/{MANIFEST}"))
 
 
 def _locate(name_or_path: str | Path) -> Path:
-    for folder in (EMBEDDED / str(name_or_path), Path(name_or_path)):
+    for folder in (EMBEDDED_FOLDER / str(name_or_path), Path(name_or_path)):
         if (folder / MANIFEST).is_file():
             return folder
     raise ModelError(

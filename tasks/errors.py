@@ -5,7 +5,7 @@ from typing import Literal
 
 from model.errors import SabatierError
 
-Stage = Literal["bulk", "slab", "placement", "element", "adsorbate"]
+RefusalStage = Literal["bulk", "slab", "placement", "element", "adsorbate"]
 
 
 class UserError(SabatierError):
@@ -26,5 +26,5 @@ class Refusal:
     """
 
     item: str
-    stage: Stage
+    stage: RefusalStage
     reason: str

@@ -22,7 +22,7 @@ from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.tokenizer import load_tokenizer
-from model.training.pretraining import EVALUATED, retrieval, similarity
+from model.training.pretraining import RETRIEVAL_ROWS, retrieval, similarity
 from model.training.run import split_table, train_member
 from model.training.samples import make_samples
 from model.uncertainty.metrics import accuracy_scores
@@ -48,8 +48,8 @@ def alignment(options: argparse.Namespace) -> None:
     network = train_member(plan, 0, until="align")
     reader = Reader(network.config, load_tokenizer(options.run / "tokenizer.json"))
     _, held_out, _ = split_table(plan)
-    every = max(1, len(held_out) // EVALUATED)
-    rows = sorted(held_out[::every][:EVALUATED], key=lambda r: (r.set, r.adsorbate, r.text))
+    every = max(1, len(held_out) // RETRIEVAL_ROWS)
+    rows = sorted(held_out[::every][:RETRIEVAL_ROWS], key=lambda r: (r.set, r.adsorbate, r.text))
     samples = make_samples(rows, reader, {})
     seen = similarity(network.eval(), samples, int(reader.tokenizer.pad_token_id))
     found = retrieval(seen)

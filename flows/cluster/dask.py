@@ -21,7 +21,7 @@ from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
 from tasks.verification.engines.launch import thread_variables
 
-CONNECT_TIMEOUT_S = 20
+SCHEDULER_TIMEOUT_S = 20
 
 
 @contextmanager
@@ -63,11 +63,11 @@ def dask_client(
 
 def _connect(address: str) -> Client:
     try:
-        return Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        return Client(address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError):
         raise CampaignError(
-            f"no Dask scheduler answers at {address} within {CONNECT_TIMEOUT_S} s; start one there "
-            "or leave the address out to start workers on this machine"
+            f"no Dask scheduler answers at {address} within {SCHEDULER_TIMEOUT_S} s; start one "
+            "there or leave the address out to start workers on this machine"
         ) from None
 
 

@@ -40,7 +40,7 @@ ScoreName = Literal[
     "greedy",
     "random",
 ]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Acquisition(YamlModel):
@@ -122,10 +122,10 @@ class Triage(YamlModel):
     """How many pairs go to the verification queue, and which."""
 
     budget: int = Field(default=50, ge=0)
-    promising: Share = 0.5
+    promising: Fraction = 0.5
     per_slab: int = Field(default=2, ge=1)
     per_bulk: int = Field(default=6, ge=1)
-    min_probability: Share = 0.01
+    min_probability: Fraction = 0.01
     keep_per_pair: int = Field(default=3, ge=1)
     policy: Acquisition = Acquisition()
     costs: Costs | None = None

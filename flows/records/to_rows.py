@@ -10,8 +10,7 @@ import pyarrow as pa
 from flows.config.campaign import Campaign
 from flows.config.resolve import ResolvedCampaign
 from model.checkpoint import Checkpoint, embedded_names
-from model.contract import Prediction
-from model.data.domain import Domain
+from model.contract import Domain, Prediction
 from model.text.configuration_text import parse_text
 from screening_db.database.engine import Database
 from screening_db.queries.enumeration import site_of_candidate

@@ -20,7 +20,7 @@ from model.errors import ModelError
 from model.weights import load_exactly, read_weights
 
 EncoderConfig = EquiformerV2Config | PainnConfig | FairchemConfig
-KINDS: dict[str, type[EquiformerV2Config] | type[PainnConfig] | type[FairchemConfig]] = {
+ENCODER_KINDS: dict[str, type[EquiformerV2Config] | type[PainnConfig] | type[FairchemConfig]] = {
     "equiformer_v2": EquiformerV2Config,
     "painn": PainnConfig,
     "fairchem": FairchemConfig,
@@ -73,7 +73,7 @@ def load_encoder(config: EncoderConfig, weights: Path) -> EquiformerV2 | Painn:
 
 def encoder_to_json(config: EncoderConfig) -> dict[str, Any]:
     """Return plain values, as :func:`encoder_from_json` reads them."""
-    kind = next(name for name, each in KINDS.items() if isinstance(config, each))
+    kind = next(name for name, each in ENCODER_KINDS.items() if isinstance(config, each))
     return {"kind": kind, **asdict(config)}
 
 
@@ -85,9 +85,11 @@ def encoder_from_json(values: Mapping[str, Any]) -> EncoderConfig:
     """
     settings = dict(values)
     kind = settings.pop("kind", OLDEST_KIND)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ModelError(f"an encoder's kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    types = get_type_hints(KINDS[kind])
+    if not isinstance(kind, str) or kind not in ENCODER_KINDS:
+        raise ModelError(
+            f"an encoder's kind must be one of {', '.join(ENCODER_KINDS)}, got {kind!r}"
+        )
+    types = get_type_hints(ENCODER_KINDS[kind])
     if unknown := sorted(map(str, settings.keys() - types.keys())):
         raise ModelError(
             f"encoder {kind} has no setting {', '.join(unknown)}; choose among {', '.join(types)}"
@@ -96,7 +98,7 @@ def encoder_from_json(values: Mapping[str, Any]) -> EncoderConfig:
         if not _fits(value, types[name]):
             expected = getattr(types[name], "__name__", types[name])
             raise ModelError(f"{name} of encoder {kind} must be {expected}, got {value!r}")
-    return KINDS[kind](**settings)
+    return ENCODER_KINDS[kind](**settings)
 
 
 def _fits(value: object, expected: Any) -> bool:

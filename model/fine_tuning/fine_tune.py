@@ -34,7 +34,7 @@ from model.fine_tuning.tune import (
     prepare_for_tuning,
     tuning_samples,
 )
-from model.generation.design import WEIGHTS as DESIGNER
+from model.generation.design import DESIGNER_WEIGHTS
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
 from model.network.ensemble import Ensemble, load_members, save_members
@@ -161,7 +161,7 @@ def _assemble(job: TuningJob) -> None:
         "modes": _modes(job, networks, folder),
     }
     if "designer" in settings:
-        shutil.copyfile(job.parent.folder / DESIGNER, folder / DESIGNER)
+        shutil.copyfile(job.parent.folder / DESIGNER_WEIGHTS, folder / DESIGNER_WEIGHTS)
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(job, share))
     seal(folder, QE_CATALYTIC)

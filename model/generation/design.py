@@ -29,7 +29,7 @@ from model.generation.stream_sampler import StreamSampler
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import load_tokenizer
 
-WEIGHTS = "designer.safetensors"
+DESIGNER_WEIGHTS = "designer.safetensors"
 SETTINGS = "qe-catalytic.json"
 _LANGUAGE = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
@@ -142,18 +142,18 @@ def load_designer(name_or_path: str | Path) -> Designer:
             f"{lacking[0]}: it was trained by another version; train stage 3 again"
         )
     language = Qwen2Model(Qwen2Config(**settings["language"]))
-    _load(language, checkpoint.folder / WEIGHTS)
+    _load(language, checkpoint.folder / DESIGNER_WEIGHTS)
     levels = {level: _read_level(values) for level, values in settings["levels"].items()}
     return Designer(checkpoint.sha256, levels, StreamSampler(language, tokenizer))
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    here = (checkpoint.folder / WEIGHTS).is_file() and (checkpoint.folder / SETTINGS).is_file()
+    here = all((checkpoint.folder / name).is_file() for name in (DESIGNER_WEIGHTS, SETTINGS))
     stated = checkpoint.read_json(SETTINGS).get("designer") if here else None
     if stated is None:
         raise ModelError(
-            f"checkpoint {checkpoint.folder} has no designer ({WEIGHTS}): its training ended "
-            "before stage 3; name a checkpoint that has one, or train that stage"
+            f"checkpoint {checkpoint.folder} has no designer ({DESIGNER_WEIGHTS}): its training "
+            "ended before stage 3; name a checkpoint that has one, or train that stage"
         )
     return dict(stated)
 

@@ -18,9 +18,9 @@ from model.errors import ModelError
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_grammar import decode_stream
 from model.generation.structure_stream import Structure, encode_stream
-from model.text.configuration_text import parse_text
+from model.text.configuration_text import SEPARATOR, parse_text
 from model.text.stream_tokens import DESCRIBE, STRUCTURE
-from model.text.tokenizer import ANSWER, GRAPH, SEPARATOR, format_energy
+from model.text.tokenizer import ANSWER, GRAPH, format_energy
 
 Instruction = Literal["energy", "describe", "structure", "design"]
 INSTRUCTIONS: tuple[Instruction, ...] = ("energy", "describe", "structure", "design")

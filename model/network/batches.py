@@ -24,10 +24,10 @@ from model.data.graph import Graph, GraphBatch, collate, configuration_graph, em
 from model.elements import MAX_ATOMIC_NUMBER, composition
 from model.errors import ModelError
 from model.network.config import QECatalyticConfig
-from model.text.configuration_text import parse_text
+from model.text.configuration_text import SEPARATOR, parse_text
 from model.text.text_facts import TextInputs
 from model.text.text_features import element_counts, text_features
-from model.text.tokenizer import GRAPH, SEPARATOR, model_text, token_ids
+from model.text.tokenizer import GRAPH, model_text, token_ids
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from model.network.scale import LevelScale
 from model.network.shared_weights import SharesWeights
 from model.text.text_facts import TextFacts
 
-Encoder = EquiformerV2 | Painn | FrozenEncoder
+EncoderModule = EquiformerV2 | Painn | FrozenEncoder
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class QECatalytic(SharesWeights):
         config: QECatalyticConfig,
         *,
         graph_token: int,
-        encoder: Encoder | None = None,
+        encoder: EncoderModule | None = None,
         language: Any = None,
     ):
         super().__init__()
@@ -232,7 +232,7 @@ def _zero_inputs(head: nn.Sequential, *inputs: slice) -> None:
             first.weight[:, each] = 0.0
 
 
-def new_encoder(config: QECatalyticConfig) -> Encoder:
+def new_encoder(config: QECatalyticConfig) -> EncoderModule:
     """Return an encoder in which chemically alike elements begin alike.
 
     So rare ones borrow from common ones. A frozen encoder stays as it is.

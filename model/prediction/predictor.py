@@ -12,8 +12,8 @@ import torch
 from model.checkpoint import (
     ADSORBATE_MEDIAN,
     BASELINE,
-    KINDS,
     LEVEL_MEDIAN,
+    MODEL_KINDS,
     QE_CATALYTIC,
     Checkpoint,
     open_checkpoint,
@@ -27,7 +27,7 @@ from model.network.ensemble import Ensemble, load_members
 from model.prediction.answers import make_prediction
 from model.text.configuration_text import parse_text
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
-from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, load_mode, mode_of
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, UncertaintyMode, load_mode, mode_of
 
 
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
@@ -55,7 +55,7 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
         from model.prediction.medians import MedianPredictor
 
         return MedianPredictor(checkpoint)
-    kinds = ", ".join(KINDS)
+    kinds = ", ".join(MODEL_KINDS)
     raise ModelError(f"this version reads {kinds}, got kind {checkpoint.kind!r}")
 
 
@@ -116,7 +116,7 @@ class QECatalyticPredictor:
             )
         ]
 
-    def _mode(self, name: str, configuration: Configuration) -> Mode:
+    def _mode(self, name: str, configuration: Configuration) -> UncertaintyMode:
         if name not in self.modes:
             raise ModelError(
                 f"checkpoint {self.checkpoint_sha256[:12]} reads {' and '.join(self.modes)}, got "

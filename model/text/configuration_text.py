@@ -12,9 +12,9 @@ from functools import lru_cache
 
 from model.errors import ModelError
 
-SEPARATOR = "</s>"
+SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
 EXAMPLE = "H</s>Cu (1 1 1)</s>[H Cu atop [Cu Cu Cu H]]"
-KINDS = ("atop", "bridge", "hollow")
+SITE_KINDS = ("atop", "bridge", "hollow")
 
 _SYMBOL = re.compile(r"[A-Z][a-z]?\Z")
 _HEAD = re.compile(r"(?P<bulk>\S+) \((?P<miller>-?\d+ -?\d+ -?\d+)\)\Z")
@@ -28,7 +28,7 @@ def site_kind(contacts: int) -> str:
     """Return the site's name for a number of slab contacts, one or more."""
     if contacts < 1:
         raise ModelError(f"a site needs at least one slab contact, got {contacts}")
-    return KINDS[min(contacts, 3) - 1]
+    return SITE_KINDS[min(contacts, 3) - 1]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 
 from model.elements import MAX_ATOMIC_NUMBER, PROPERTIES, composition, element_properties
-from model.text.configuration_text import KINDS, ConfigurationText, parse_text
+from model.text.configuration_text import SITE_KINDS, ConfigurationText, parse_text
 
 ADSORBATE_ELEMENTS = ("H", "C", "N", "O", "S")
 COUNTED = ("bulk", "contacts", "neighbours")
@@ -32,7 +32,7 @@ def feature_names() -> list[str]:
         *(f"adsorbate_{symbol}" for symbol in ADSORBATE_ELEMENTS),
         "adsorbate_spelling",
         *(f"binding_{symbol}" for symbol in ADSORBATE_ELEMENTS),
-        *(f"sites_{kind}" for kind in KINDS),
+        *(f"sites_{kind}" for kind in SITE_KINDS),
         *("sites", "contacts", "neighbours_per_contact", "miller_h", "miller_k", "miller_l"),
         *("coordination_mean", "coordination_min", "coordination_max"),
         *(f"{group}_{name}" for group in groups for name in description_names()),
@@ -90,7 +90,7 @@ def _features(text: ConfigurationText) -> list[float]:
         *(float(atoms[symbol]) for symbol in ADSORBATE_ELEMENTS),
         _spelling(text.adsorbate),
         *(float(sum(site.atom == symbol for site in text.sites)) for symbol in ADSORBATE_ELEMENTS),
-        *(float(sum(site.kind == kind for site in text.sites)) for kind in KINDS),
+        *(float(sum(site.kind == kind for site in text.sites)) for kind in SITE_KINDS),
         float(len(text.sites)),
         float(len(contacts)),
         len(metals) / len(contacts) if contacts else np.nan,

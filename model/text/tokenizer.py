@@ -15,9 +15,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from model.errors import ModelError
+from model.text.configuration_text import SEPARATOR
 
 PAD, END, GRAPH, ANSWER = "<pad>", "<end>", "<graph>", "<energy>"
-SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
 WIDTH = 6  # characters of an energy, each one token
 LIMIT_EV = 99.99
 _VOCABULARY = 1024

@@ -14,8 +14,7 @@ from model.checkpoint import QE_CATALYTIC, Checkpoint, seal, write_json
 from model.data.domain import domain_of, domain_to_json
 from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row, count_sets
-from model.generation.design import WEIGHTS as DESIGNER
-from model.generation.design import designer_settings, seen_levels
+from model.generation.design import DESIGNER_WEIGHTS, designer_settings, seen_levels
 from model.network.batches import Reader
 from model.network.ensemble import Ensemble, save_members
 from model.text.tokenizer import load_tokenizer, save_tokenizer
@@ -70,7 +69,7 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
         language = train_designer(plan).language
         # Half precision: what is written is sampled, and the wheel stays small.
         halves = {name: value.half() for name, value in language.state_dict().items()}
-        save_file(halves, folder / DESIGNER)
+        save_file(halves, folder / DESIGNER_WEIGHTS)
         settings["designer"] = designer_settings(language.config, seen_levels(train))
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(plan, members, train, held_out, reported))

@@ -24,7 +24,7 @@ from model.training.recipes import InstructRecipe
 from model.training.samples import draw_copies
 from model.training.trainer import HeldOutScore
 
-EVALUATED = 128  # held-out rows whose loss is watched, under every instruction
+WATCHED_ROWS = 128  # held-out rows whose loss is watched, under every instruction
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class InstructStage:
     def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return the loss on held-out rows, the same questions at every look."""
         device = next(network.parameters()).device
-        chosen = self.held_out[:EVALUATED]
+        chosen = self.held_out[:WATCHED_ROWS]
         rng = np.random.default_rng(0)
         with torch.inference_mode():
             loss, _ = self.loss(network, self._make(chosen, rng, device))

@@ -161,7 +161,7 @@ def _energy_loss(standard_B: Tensor, target_B: Tensor) -> Tensor:
     return nn.functional.smooth_l1_loss(standard_B, target_B, beta=0.05)
 
 
-EVALUATED = 256  # rows among which a text has to find its graph
+RETRIEVAL_ROWS = 256  # rows among which a text has to find its graph
 
 
 class AlignStage(SampleObjective):
@@ -199,7 +199,7 @@ class AlignStage(SampleObjective):
 
     def evaluate(self, network: QECatalytic) -> HeldOutScore:
         """Return retrieval among held-out rows; the score is 1 - R@1."""
-        parts = retrieval(similarity(network, self.held_out[:EVALUATED], self.pad))
+        parts = retrieval(similarity(network, self.held_out[:RETRIEVAL_ROWS], self.pad))
         return HeldOutScore(1.0 - parts["R@1"], parts)
 
 

@@ -34,7 +34,7 @@ from model.network.language.build import (
     pretrained_language,
 )
 from model.network.language.configuration import LanguageConfig
-from model.network.qe_catalytic import Encoder, QECatalytic
+from model.network.qe_catalytic import EncoderModule, QECatalytic
 from model.text.configuration_text import parse_text
 from model.text.stream_tokens import stream_tokens
 from model.text.text_features import text_features
@@ -332,7 +332,7 @@ def _from_anywhere(settings: T, name: str) -> T:
     return replace(settings, **{name: str(path.absolute())})  # type: ignore[type-var]
 
 
-def _pretrained_encoder(plan: TrainingPlan) -> Encoder | None:
+def _pretrained_encoder(plan: TrainingPlan) -> EncoderModule | None:
     weights, cache = plan.encoder_weights, plan.encoder_cache
     if plan.encoder_frozen:
         encoder = load_encoder(plan.encoder, weights) if weights else build_encoder(plan.encoder)

@@ -17,7 +17,7 @@ from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import head_weight
 from model.uncertainty.calibration_fit import fit_calibration
 from model.uncertainty.latent import latent_reference
-from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, Mode, uncertainty_signal
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, UncertaintyMode, uncertainty_signal
 
 
 def fit_modes(
@@ -27,7 +27,7 @@ def fit_modes(
     *,
     seed: int,
     from_text: bool,
-) -> dict[str, Mode]:
+) -> dict[str, UncertaintyMode]:
     """Fit the weights of the heads and sigma, with a graph and from the text alone.
 
     Args:
@@ -58,7 +58,7 @@ def fit_mode(
     held_out: Sequence[tuple[Row, Example]],
     *,
     seed: int,
-) -> Mode:
+) -> UncertaintyMode:
     """Fit the heads' weights and sigma on held-out rows; ``train`` is what counts as near."""
     seen = ensemble.answer_examples(train)
     reference = latent_reference(seen.latent_RF, seed=seed)
@@ -73,10 +73,10 @@ def fit_mode(
         seed=seed,
         groups=[row.pair for row, _ in held_out],
     )
-    return Mode(share, calibration, reference)
+    return UncertaintyMode(share, calibration, reference)
 
 
-def save_mode(mode: Mode, name: str, folder: Path) -> dict[str, Any]:
+def save_mode(mode: UncertaintyMode, name: str, folder: Path) -> dict[str, Any]:
     """Write the reference beside the weights and return the values for the settings."""
     save_file(mode.reference.arrays(), folder / f"reference-{name}.safetensors")
     return {

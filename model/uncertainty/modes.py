@@ -19,7 +19,7 @@ TEXT_MODE = "text"  # no structure at all
 
 
 @dataclass(frozen=True)
-class Mode:
+class UncertaintyMode:
     """The heads' weights, sigma, and the training set's features in the members."""
 
     regression_share: float
@@ -46,11 +46,11 @@ def uncertainty_signal(answers: EnsembleOutput, reference: LatentReference) -> U
     )
 
 
-def load_mode(checkpoint: Checkpoint, name: str) -> Mode:
+def load_mode(checkpoint: Checkpoint, name: str) -> UncertaintyMode:
     """Read what ``mode_fit.save_mode`` wrote."""
     values = checkpoint.read_json("qe-catalytic.json")["modes"][name]
     arrays = load_file(checkpoint.folder / f"reference-{name}.safetensors")
-    return Mode(
+    return UncertaintyMode(
         values["regression_share"],
         Calibration.from_json(values["calibration"]),
         LatentReference.from_arrays(arrays),

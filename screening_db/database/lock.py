@@ -15,6 +15,11 @@ from screening_db.errors import DatabaseError
 _OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key
 
 
+def lock_key(name: str) -> int:
+    """Return the second half of PostgreSQL's key for a lock of this name, a signed 32 bits."""
+    return zlib.crc32(name.encode()) - 2**31
+
+
 @contextmanager
 def campaign_lock(db: Database, campaign: str) -> Iterator[None]:
     """Hold a campaign until the block ends.
@@ -52,11 +57,10 @@ def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
 @contextmanager
 def _server_lock(db: Database, campaign: str) -> Iterator[None]:
     """Lock by a session of the server, which ends when its process does."""
-    key = zlib.crc32(campaign.encode()) - 2**31  # a signed 32-bit number
     engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with one_line_faults(db.where), engine.connect() as session:
         query = text("SELECT pg_try_advisory_lock(:ours, :key)")
-        values = {"ours": _OURS, "key": key}
+        values = {"ours": _OURS, "key": lock_key(campaign)}
         if not session.execute(query, values).scalar_one():
             raise _held(db, campaign)
         try:

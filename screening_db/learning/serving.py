@@ -4,7 +4,6 @@ A *model* is the name that campaign files give. Where nothing was promoted, the 
 name serves that is embedded, or lies in the folder that is the name.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy import ColumnElement, exists, select, text
 from sqlalchemy.orm import Session
 
 from screening_db.database.engine import Database, database_time
+from screening_db.database.lock import lock_key
 from screening_db.errors import DatabaseError
 from screening_db.records.ranking import CampaignRanking, replace_ranking_in
 from screening_db.tables.learning import FineTuningRow, PromotionReason, PromotionRow
@@ -140,9 +140,9 @@ def roll_back(
 def _lock(session: Session, model: str) -> None:
     """Let one at a time change what serves a model; on SQLite a write transaction does."""
     if session.get_bind().dialect.name == "postgresql":
-        key = zlib.crc32(model.encode()) - 2**31  # a signed 32-bit number
         session.execute(
-            text("SELECT pg_advisory_xact_lock(:ours, :key)"), {"ours": _OURS, "key": key}
+            text("SELECT pg_advisory_xact_lock(:ours, :key)"),
+            {"ours": _OURS, "key": lock_key(model)},
         )
 
 

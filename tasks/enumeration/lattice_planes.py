@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tasks.enumeration.miller import Miller, reduced_miller
 from tasks.errors import UserError
 
-Side = Literal["top", "bottom"]
+SlabSide = Literal["top", "bottom"]
 _SYMPREC_ANG = 0.01
 
 
@@ -42,7 +42,7 @@ class Cut:
     """Where a family of planes is cut: in the gap at ``height`` (in spacings), seen from a side."""
 
     height: float
-    side: Side
+    side: SlabSide
 
 
 def find_symmetry(atoms: Atoms) -> Crystal:

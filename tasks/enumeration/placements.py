@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.docking import Placement, aim_point, lowered_positions, refusal_reasons
-from tasks.enumeration.sites import KINDS, Landscape, Site, SiteKind, SurfaceSites, landscape
+from tasks.enumeration.sites import (
+    ENUMERATED_KINDS,
+    Landscape,
+    Site,
+    SiteKind,
+    SurfaceSites,
+    landscape,
+)
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from
@@ -51,16 +58,16 @@ class PlacementSpec:
     equal come once; with ``drop_equivalent`` so do those that the site's axis makes equal.
     """
 
-    kinds: tuple[SiteKind, ...] = KINDS
+    kinds: tuple[SiteKind, ...] = ENUMERATED_KINDS
     rotations: int = 3
     random: int = 0
     seed: int = 0
     drop_equivalent: bool = True
 
     def __post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        unknown = [kind for kind in self.kinds if kind not in ENUMERATED_KINDS]
         if unknown:
-            raise UserError(f"sites are {', '.join(KINDS)}, got {', '.join(unknown)}")
+            raise UserError(f"sites are {', '.join(ENUMERATED_KINDS)}, got {', '.join(unknown)}")
         if self.rotations < 1:
             raise UserError(f"rotations is at least 1, got {self.rotations}")
         if self.random < 0:

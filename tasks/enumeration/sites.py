@@ -23,7 +23,7 @@ from tasks.errors import UserError
 from tasks.structures.contacts import Neighbours, neighbours
 
 SiteKind = Literal["atop", "bridge", "hollow", "random"]
-KINDS: tuple[SiteKind, ...] = ("atop", "bridge", "hollow")
+ENUMERATED_KINDS: tuple[SiteKind, ...] = ("atop", "bridge", "hollow")
 
 _SYMPREC_ANG = 0.01
 _SAME_ANG = 0.1  # circumcentres and sites nearer than this are one
@@ -164,7 +164,7 @@ def _sketch(slab: Slab) -> _Sketch:
     points_K3 = np.column_stack([points_K2, [z_P[c].mean() for c in corners]])
     # A grid of 0.01 Å whose steps no high-symmetry position sits on keeps the order repeatable.
     steps_K3 = np.floor(points_K3 * 100.0 + 0.37)
-    rank_K = np.array([KINDS.index(kind) for kind in kinds])
+    rank_K = np.array([ENUMERATED_KINDS.index(kind) for kind in kinds])
     sequence = np.lexsort((steps_K3[:, 0], steps_K3[:, 1], -steps_K3[:, 2], rank_K)).tolist()
     return _Sketch(
         [kinds[k] for k in sequence],

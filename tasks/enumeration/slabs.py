@@ -20,7 +20,7 @@ from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.lattice_planes import (
     Crystal,
     Cut,
-    Side,
+    SlabSide,
     distinct_cuts,
     distinct_millers,
     find_symmetry,
@@ -104,7 +104,7 @@ class Slab:
     bulk_formula: str
     miller: Miller
     shift: float
-    side: Side
+    side: SlabSide
     atoms: Atoms
 
 

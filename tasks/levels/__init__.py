@@ -1,15 +1,15 @@
 """Levels of theory: what two energies must share before they may be compared."""
 
-from tasks.levels.calculation import Calculation, CheckLimits, Mode
+from tasks.levels.calculation import Calculation, CalculationMode, CheckLimits
 from tasks.levels.files import level, level_from_record, level_name, read_level, shipped_levels
 from tasks.levels.theory import Energy, LevelOfTheory, adsorption_energy
 
 __all__ = [
     "Calculation",
+    "CalculationMode",
     "CheckLimits",
     "Energy",
     "LevelOfTheory",
-    "Mode",
     "adsorption_energy",
     "level",
     "level_from_record",

@@ -17,7 +17,7 @@ Positive = Annotated[float, Field(gt=0)]
 Optimiser = Literal["BFGS", "LBFGS", "FIRE"]
 OPTIMISERS = ("BFGS", "LBFGS", "FIRE")
 EnergyKeyName = Literal["energy", "free_energy"]
-Mode = Literal["relaxation", "single_point"]
+CalculationMode = Literal["relaxation", "single_point"]
 _ELEMENTS = frozenset(chemical_symbols[1:])
 ONE_FILE = frozenset(("model", "table"))  # what one file for all elements is listed under
 
@@ -177,7 +177,7 @@ class Calculation(StrictSettings):
     relaxation: RelaxSettings
     energy_key: EnergyKeyName = "energy"
     engine_version: str = "any"  # or bounds, such as ">=26.7,<27"
-    mode: Mode = "relaxation"
+    mode: CalculationMode = "relaxation"
     geometry: str = ""
     basis: Basis | None = None
     kpoints: KPoints | None = None

@@ -9,6 +9,7 @@ Units   Å.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import networkx
 import numpy as np
 from ase import Atoms
 
@@ -16,8 +17,6 @@ from model.elements import composition
 from model.errors import ModelError
 from tasks.errors import UserError
 from tasks.structures.orientation import is_connected, molecule_graph
-
-Skeleton = Mapping[int, list[int]]  # atoms with the atoms they are bonded to, hydrogens left out
 
 
 def formula_counts(formula: str) -> dict[str, int]:
@@ -45,10 +44,9 @@ def structural_formula(molecule: Atoms) -> str:
     if not is_connected(heavy):
         raise UserError(f"{molecule.get_chemical_formula()} is in pieces: it has no one formula")
     words = _words(molecule)
-    graph = molecule_graph(heavy)
-    skeleton: Skeleton = {atom: list(graph[atom]) for atom in graph}
-    ranks = _ranks(skeleton, words)
-    spelt = [_spelt(start, skeleton, words, ranks, set()) for start in skeleton]
+    bonds = molecule_graph(heavy)
+    ranks = _ranks(bonds, words)
+    spelt = [_spelt(start, bonds, words, ranks, set()) for start in bonds]
     return min(spelt, key=lambda name: (name.count("("), name))
 
 
@@ -64,13 +62,14 @@ def _words(molecule: Atoms) -> list[str]:
     return [s + ("H" if held[a] else "") + _count(held[a]) for a, s in enumerate(symbols)]
 
 
-def _ranks(skeleton: Skeleton, words: Sequence[str]) -> dict[int, int]:
-    """Return the atoms' order by what surrounds them (Weisfeiler and Lehman 1968)."""
-    ranks = _ranked({atom: (words[atom], len(bonded)) for atom, bonded in skeleton.items()})
-    for _ in skeleton:
-        ranks = _ranked(
-            {a: (ranks[a], sorted(ranks[b] for b in bonded)) for a, bonded in skeleton.items()}
-        )
+def _ranks(bonds: networkx.Graph, words: Sequence[str]) -> dict[int, int]:
+    """Return the atoms' order by what surrounds them (Weisfeiler and Lehman 1968).
+
+    The hashes that networkx has of the same refinement tell atoms apart and put them in no order.
+    """
+    ranks = _ranked({atom: (words[atom], len(bonds[atom])) for atom in bonds})
+    for _ in bonds:
+        ranks = _ranked({a: (ranks[a], sorted(ranks[b] for b in bonds[a])) for a in bonds})
     return ranks
 
 
@@ -81,7 +80,7 @@ def _ranked(signs: Mapping[int, tuple[object, ...]]) -> dict[int, int]:
 
 def _spelt(
     atom: int,
-    skeleton: Skeleton,
+    bonds: networkx.Graph,
     words: Sequence[str],
     ranks: Mapping[int, int],
     seen: set[int],
@@ -89,8 +88,8 @@ def _spelt(
     """Return the formula read from ``atom`` on: side chains first, the longest way last."""
     seen.add(atom)
     branches = [
-        _spelt(other, skeleton, words, ranks, seen)
-        for other in sorted(skeleton[atom], key=lambda other: ranks[other])
+        _spelt(other, bonds, words, ranks, seen)
+        for other in sorted(bonds[atom], key=lambda other: ranks[other])
         if other not in seen
     ]
     branches.sort(key=lambda branch: (len(branch), branch))

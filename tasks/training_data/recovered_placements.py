@@ -11,6 +11,7 @@ Units   Å, degrees.
 
 from dataclasses import dataclass
 
+import networkx
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
@@ -32,7 +33,7 @@ from tasks.enumeration.placements import refusal_reason
 from tasks.enumeration.sites import in_plane_symmetry, to_cell
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
-from tasks.structures.orientation import molecule_bonds
+from tasks.structures.orientation import molecule_graph
 from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
 from tasks.training_data.ideal_slab import ideal_slab
 from tasks.training_data.sources import LabelledStructure, SetSpec
@@ -104,19 +105,15 @@ class PlacementRecovery:
 
 
 def species_colours(atoms: Atoms) -> list[str]:
-    """Return, for each atom of a molecule, its element and its bonded surroundings.
+    """Return, for each atom of a molecule, a hash of its element and its bonded surroundings.
 
-    Two rounds of refinement: atoms with equal colours are interchangeable in small molecules.
+    Two rounds of refinement (Weisfeiler and Lehman 1968): atoms with equal colours are
+    interchangeable in small molecules.
     """
-    pairs = molecule_bonds(atoms).tolist()
-    colours: list[str] = list(atoms.get_chemical_symbols())
-    for _ in range(2):
-        around: list[list[str]] = [[] for _ in colours]
-        for i, j in pairs:
-            around[i].append(colours[j])
-            around[j].append(colours[i])
-        colours = [f"{own}({','.join(sorted(a))})" for own, a in zip(colours, around, strict=True)]
-    return colours
+    hashes = networkx.weisfeiler_lehman_subgraph_hashes(
+        molecule_graph(atoms), node_attr="element", iterations=2
+    )
+    return [hashes[atom][-1] for atom in range(len(atoms))]
 
 
 def _matched(species: Adsorbate, relaxed: Atoms) -> tuple[NDArray[np.float64], list[str]]:

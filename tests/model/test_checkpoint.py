@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.checkpoint import EMBEDDED, embedded_names, open_checkpoint, seal
+from model.checkpoint import EMBEDDED_FOLDER, embedded_names, open_checkpoint, seal
 from model.errors import ModelError
 
 
@@ -47,5 +47,5 @@ def test_an_unknown_name_offers_the_embedded_ones() -> None:
 def test_what_ships_is_whole_and_small() -> None:
     for name in embedded_names():
         open_checkpoint(name)
-    total = sum(file.stat().st_size for file in EMBEDDED.rglob("*") if file.is_file())
+    total = sum(file.stat().st_size for file in EMBEDDED_FOLDER.rglob("*") if file.is_file())
     assert total <= 25e6

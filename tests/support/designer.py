@@ -11,7 +11,7 @@ from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, seal
 from model.contract import Configuration, Domain, Prediction
-from model.generation.design import SETTINGS, WEIGHTS, designer_settings, seen_levels
+from model.generation.design import DESIGNER_WEIGHTS, SETTINGS, designer_settings, seen_levels
 from model.generation.stream_grammar import StreamConstraints
 from model.generation.stream_sampler import SampledStream, Sampling
 from model.generation.structure_stream import Structure, encode_stream
@@ -37,7 +37,7 @@ def designer_checkpoint(folder: Path, kind: str = "qe-catalytic") -> Checkpoint:
         max_position_embeddings=1024,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
     )
-    save_file(Qwen2Model(language).state_dict(), folder / WEIGHTS)
+    save_file(Qwen2Model(language).state_dict(), folder / DESIGNER_WEIGHTS)
     settings = {"designer": designer_settings(language, seen_levels(ROWS))}
     (folder / SETTINGS).write_text(json.dumps(settings))
     return seal(folder, kind)

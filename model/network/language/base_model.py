@@ -14,20 +14,20 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from model.errors import ModelError
 from model.network.language.configuration import BaseModel
+from model.text.configuration_text import SEPARATOR
 from model.text.tokenizer import (
     ALLOWED_CHARACTERS,
     ANSWER,
     END,
     GRAPH,
     PAD,
-    SEPARATOR,
     load_tokenizer,
 )
 
-KINDS = ("qwen2", "qwen2_5_vl", "qwen2_5_vl_text")
-WEIGHTS = "*.safetensors"
+LANGUAGE_KINDS = ("qwen2", "qwen2_5_vl", "qwen2_5_vl_text")
+WEIGHT_FILES = "*.safetensors"
 INDEX = "model.safetensors.index.json"
-_WANTED = ("config.json", INDEX, WEIGHTS, "tokenizer.json")
+_WANTED = ("config.json", INDEX, WEIGHT_FILES, "tokenizer.json")
 
 
 def find_base(name: str) -> Path:
@@ -68,14 +68,16 @@ def describe_base(folder: Path) -> BaseModel:
     """
     values = _configuration(folder)
     kind = str(values.get("model_type", "a model of no type"))
-    if kind not in KINDS:
+    if kind not in LANGUAGE_KINDS:
         raise ModelError(
-            f"a base model must be a Qwen2.5 or Qwen2.5-VL ({', '.join(KINDS)}), {folder} holds "
-            f"{kind}; choose another folder"
+            f"a base model must be a Qwen2.5 or Qwen2.5-VL ({', '.join(LANGUAGE_KINDS)}), {folder} "
+            f"holds {kind}; choose another folder"
         )
-    weights = sorted(folder.glob(WEIGHTS))
+    weights = sorted(folder.glob(WEIGHT_FILES))
     if not weights:
-        raise ModelError(f"{folder} must hold weights as {WEIGHTS}, got none; download them too")
+        raise ModelError(
+            f"{folder} must hold weights as {WEIGHT_FILES}, got none; download them too"
+        )
     heads = [name for file in weights for name in _heads(file)]
     if heads and not values.get("tie_word_embeddings"):
         raise ModelError(
@@ -172,7 +174,7 @@ def _heads(file: Path) -> list[str]:
 
 def _hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of what fixes the model, file by file."""
-    files = [folder / "config.json", folder / INDEX, *sorted(folder.glob(WEIGHTS))]
+    files = [folder / "config.json", folder / INDEX, *sorted(folder.glob(WEIGHT_FILES))]
     return {
         file.name: _sha256(file, file.stat().st_size, file.stat().st_mtime_ns)
         for file in files

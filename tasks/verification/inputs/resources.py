@@ -34,7 +34,7 @@ from ase import Atoms
 from ase.formula import Formula
 from pydantic import Field
 
-from tasks.levels.calculation import Mode, Positive, StrictSettings
+from tasks.levels.calculation import CalculationMode, Positive, StrictSettings
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.inputs.sampling import is_gas, kpoint_mesh, start_moments
 
@@ -105,7 +105,7 @@ class ResourceDemand:
     atoms: int
     kpoints: int | None = None
     spins: int = 1
-    mode: Mode = "relaxation"
+    mode: CalculationMode = "relaxation"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def demand_of(atoms: Atoms, level: LevelOfTheory) -> ResourceDemand:
     rule = stated.kpoints
     kpoints = None if rule is None else up_to_time_reversal(kpoint_mesh(atoms, rule))
     spins = 2 if start_moments(atoms, stated.spin).any() else 1
-    mode: Mode = "relaxation" if is_gas(atoms) else stated.mode
+    mode: CalculationMode = "relaxation" if is_gas(atoms) else stated.mode
     return ResourceDemand(len(atoms), kpoints, spins, mode)
 
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.levels import Energy, LevelOfTheory, Mode
+from tasks.levels import CalculationMode, Energy, LevelOfTheory
 from tasks.structures.identity import slab_id
 from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.inputs.free_molecule import free_molecule
@@ -114,7 +114,7 @@ def _converged(
     item: str,
     level: LevelOfTheory,
     engine: Engine,
-    mode: Mode,
+    mode: CalculationMode,
     book: Logbook | None,
 ) -> Relaxation:
     settings = level.require_calculation().relaxation

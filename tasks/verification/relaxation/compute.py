@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tasks.levels import LevelOfTheory, Mode
+from tasks.levels import CalculationMode, LevelOfTheory
 from tasks.verification.engines import (
     CalculationJob,
     Engine,
@@ -28,7 +28,7 @@ def compute(
     atoms: Atoms,
     level: LevelOfTheory,
     engine: Engine,
-    mode: Mode | None = None,
+    mode: CalculationMode | None = None,
     book: Logbook | None = None,
     part: str = "",
 ) -> Relaxation:
@@ -94,7 +94,7 @@ class _Calculation:
     atoms: Atoms
     level: LevelOfTheory
     engine: Engine
-    mode: Mode
+    mode: CalculationMode
     folder: WorkFolder
     part: str
 
@@ -137,7 +137,9 @@ class _Calculation:
         return 0.0 if last is None or self.part else last.initial_fmax_ev_ang
 
 
-def _computed(job: CalculationJob, engine: Engine, mode: Mode, track: Track) -> Relaxation:
+def _computed(
+    job: CalculationJob, engine: Engine, mode: CalculationMode, track: Track
+) -> Relaxation:
     """Return the result of one rung; any exception of the program becomes an ``EngineError``."""
     job.folder.mkdir(parents=True, exist_ok=True)
     calculator = None

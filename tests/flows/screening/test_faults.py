@@ -126,7 +126,7 @@ def test_a_file_that_is_no_database(workplace: Any, complaint: Complain) -> None
 def test_no_scheduler_at_the_address(
     workplace: Any, complaint: Complain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.cluster.dask.CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("flows.cluster.dask.SCHEDULER_TIMEOUT_S", 1)
     workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9'")
     line = complaint("screen", "tiny.yaml")
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line

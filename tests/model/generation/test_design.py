@@ -11,7 +11,7 @@ from support.tiny import ROWS, row
 
 from model.checkpoint import seal
 from model.errors import ModelError
-from model.generation.design import SETTINGS, WEIGHTS, Designer, load_designer, seen_levels
+from model.generation.design import DESIGNER_WEIGHTS, SETTINGS, Designer, load_designer, seen_levels
 from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton
 from model.generation.stream_grammar import StreamConstraints
@@ -99,9 +99,9 @@ def test_a_checkpoint_without_a_designer_says_so() -> None:
 
 def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
     folder = designer_checkpoint(tmp_path / "one").folder
-    weights = load_file(folder / WEIGHTS)
+    weights = load_file(folder / DESIGNER_WEIGHTS)
     weights.pop("norm.weight")
-    save_file(weights, folder / WEIGHTS)
+    save_file(weights, folder / DESIGNER_WEIGHTS)
     seal(folder, "qe-catalytic")
     with pytest.raises(ModelError, match=r"another architecture: lacks norm\.weight, has nothing"):
         load_designer(folder)

@@ -19,7 +19,8 @@ from model.network.language.base_model import base_tokenizer, check_base, descri
 from model.network.language.build import build_language, pretrained_language
 from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import QECatalytic
-from model.text.tokenizer import ANSWER, END, GRAPH, PAD, SEPARATOR, token_ids
+from model.text.configuration_text import SEPARATOR
+from model.text.tokenizer import ANSWER, END, GRAPH, PAD, token_ids
 
 IDS_BT = torch.tensor([[5, 40, 90, 7, 120]])
 MAKERS: dict[str, Callable[[Path], Path]] = {

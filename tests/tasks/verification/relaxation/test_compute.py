@@ -17,7 +17,7 @@ from ase.constraints import FixAtoms
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
-from tasks.levels.calculation import Mode
+from tasks.levels.calculation import CalculationMode
 from tasks.verification.engines import CalculationJob, EngineError, FailureKind, Rung, engine_for
 from tasks.verification.engines.base import LADDER
 from tasks.verification.engines.potentials.emt import EmtEngine
@@ -202,7 +202,9 @@ def test_a_single_point_of_a_mere_placement_is_refused() -> None:
         ("relaxation", "emt", "relaxes, and states geometry: emt as well"),
     ],
 )
-def test_single_points_name_the_level_that_relaxed(mode: Mode, geometry: str, rule: str) -> None:
+def test_single_points_name_the_level_that_relaxed(
+    mode: CalculationMode, geometry: str, rule: str
+) -> None:
     how = replace(EMT_LEVEL.require_calculation(), mode=mode, geometry=geometry)
     with pytest.raises(UserError, match=rule):
         replace(EMT_LEVEL, name="emt-points", calculation=how)
