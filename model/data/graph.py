@@ -72,16 +72,14 @@ def radius_graph(
     max_neighbors: int,
     *,
     tags: ArrayLike | None = None,
-    strict: bool = False,
 ) -> Graph:
     """Return the graph of each atom's nearest neighbours.
 
     An atom keeps as many *whole* shells of equally distant neighbours as fit into
     ``max_neighbors``, and at least the first shell. Symmetry makes equal distances the rule in
     ideal slabs; a cut through a shell would have to choose by index or by rounding, and a rotated
-    or renumbered slab would get another graph and another energy. ``strict`` cuts through it, by
-    index, as the published models were trained: exactly ``max_neighbors`` neighbours where
-    there are as many. An atom may have no neighbour at all.
+    or renumbered slab would get another graph and another energy. An atom may have no neighbour at
+    all.
 
     Args:
         numbers: (N,) atomic numbers.
@@ -91,7 +89,6 @@ def radius_graph(
         cutoff_ang: The furthest neighbour, in Å.
         max_neighbors: How many neighbours an atom keeps.
         tags: (N,) 0 bulk, 1 surface, 2 adsorbate; None: all 0.
-        strict: Whether to cut through a shell.
 
     Returns:
         The graph, edges sorted by target.
@@ -121,7 +118,7 @@ def radius_graph(
     target_E, source_E = target_E[is_other_E], source_E[is_other_E]
     image_E3, distance_E = image_E3[is_other_E], distance_E[is_other_E]
     order_E = np.lexsort((*image_E3.T, source_E, distance_E, target_E))
-    kept_E = order_E[_nearest(target_E[order_E], distance_E[order_E], max_neighbors, strict)]
+    kept_E = order_E[_nearest(target_E[order_E], distance_E[order_E], max_neighbors)]
     source_E, target_E = source_E[kept_E], target_E[kept_E]
     vectors_E3 = positions_N3[source_E] + image_E3[kept_E] @ cell_33 - positions_N3[target_E]
     edge_index_2E = np.stack((source_E, target_E)).astype(np.int64)
@@ -139,7 +136,6 @@ def _nearest(
     target_E: NDArray[np.int64],
     distance_E: NDArray[np.float64],
     max_neighbors: int,
-    strict: bool,
 ) -> NDArray[np.bool_]:
     """Return which edges to keep, of edges sorted by target and then by distance."""
     n_edges = len(target_E)
@@ -148,9 +144,6 @@ def _nearest(
     is_first_E = np.r_[True, target_E[1:] != target_E[:-1]]
     first_E = np.maximum.accumulate(np.where(is_first_E, np.arange(n_edges), 0))
     rank_E = np.arange(n_edges) - first_E
-    if strict:
-        kept: NDArray[np.bool_] = rank_E < max_neighbors
-        return kept
     # A shell ends where the distance jumps. It is kept if its last member is within the limit.
     is_jump_E = np.r_[True, np.diff(distance_E) > SHELL_ANG] | is_first_E
     shell_E = np.cumsum(is_jump_E) - 1

@@ -20,7 +20,7 @@ from model.data.graph import (
 from model.errors import ModelError
 
 
-def graph_of(atoms: Atoms, cutoff: float, limit: int = 500, strict: bool = False) -> Graph:
+def graph_of(atoms: Atoms, cutoff: float, limit: int = 500) -> Graph:
     return radius_graph(
         atoms.numbers,
         atoms.positions,
@@ -29,7 +29,6 @@ def graph_of(atoms: Atoms, cutoff: float, limit: int = 500, strict: bool = False
         cutoff,
         limit,
         tags=atoms.get_tags(),
-        strict=strict,
     )
 
 
@@ -53,11 +52,6 @@ def test_edges_are_sorted_by_target_and_then_by_distance() -> None:
 def test_shells_of_equal_distance_are_kept_whole(limit: int, neighbours: int) -> None:
     graph = graph_of(bulk("Cu", cubic=True), 6.0, limit)
     assert (np.bincount(graph.edge_index_2E[1]) == neighbours).all()
-
-
-def test_a_strict_limit_cuts_through_a_shell() -> None:
-    graph = graph_of(bulk("Cu", cubic=True), 6.0, 17, strict=True)
-    assert (np.bincount(graph.edge_index_2E[1]) == 17).all()
 
 
 def test_an_open_direction_has_no_images_and_needs_no_lattice_vector() -> None:
