@@ -86,6 +86,13 @@ def resolve_bulks(
     Raises:
         UserError: an entry of the Materials Project is asked for without a key or without its
             client.
+
+    Example:
+        >>> (copper, alloy), refused = resolve_bulks(
+        ...     [FormulaSpec("Cu"), FormulaSpec("Cu3Pt", "L1_2")]
+        ... )
+        >>> copper.formula, alloy.formula, len(alloy.atoms), refused
+        ('Cu', 'Cu3Pt', 4, [])
     """
     found: list[Bulk | Refusal] = []
     for spec in specs:

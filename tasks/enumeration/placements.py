@@ -89,6 +89,19 @@ def enumerate_placements(
 
     Returns:
         The adslabs (positions in Å), and the refusals, whose items are candidate ids.
+
+    Example:
+        >>> from tasks.enumeration.adsorbates import adsorbate
+        >>> from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+        >>> from tasks.enumeration.sites import surface_sites
+        >>> from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+        >>> (copper,), _ = resolve_bulks([FormulaSpec("Cu")])
+        >>> (slab,), _ = enumerate_slabs(copper, SlabSpec(millers=((1, 1, 1),)))
+        >>> adslabs, refused = enumerate_placements(
+        ...     slab, surface_sites(slab), adsorbate("OH"), PlacementSpec()
+        ... )
+        >>> len(adslabs), refused
+        (6, [])
     """
     placements = _placements(slab, sites, adsorbate, spec)
     if not placements:

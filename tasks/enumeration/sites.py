@@ -80,6 +80,14 @@ def surface_sites(slab: Slab) -> SurfaceSites:
 
     Raises:
         UserError: no atom has tag 1.
+
+    Example:
+        >>> from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+        >>> from tasks.enumeration.slabs import SlabSpec, enumerate_slabs
+        >>> (copper,), _ = resolve_bulks([FormulaSpec("Cu")])
+        >>> (slab,), _ = enumerate_slabs(copper, SlabSpec(millers=((1, 1, 1),)))
+        >>> [site.kind for site in surface_sites(slab).sites]
+        ['atop', 'bridge', 'hollow', 'hollow']
     """
     if not (slab.atoms.get_tags() == 1).any():
         raise UserError(f"slab {slab.slab_id[:12]} has no atom of tag 1: tag its surface atoms")

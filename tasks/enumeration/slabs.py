@@ -118,6 +118,13 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
     Returns:
         The slabs in order of Miller index, shift and side, and the refusals: no symmetry, or too
         many atoms.
+
+    Example:
+        >>> from tasks.enumeration.bulks import FormulaSpec, resolve_bulks
+        >>> (copper,), _ = resolve_bulks([FormulaSpec("Cu")])
+        >>> slabs, refused = enumerate_slabs(copper, SlabSpec(max_miller=1))
+        >>> [(slab.miller, len(slab.atoms)) for slab in slabs], refused
+        ([((1, 0, 0), 64), ((1, 1, 0), 72), ((1, 1, 1), 64)], [])
     """
     try:
         crystal = find_symmetry(bulk.atoms)

@@ -73,7 +73,15 @@ class ReferenceScheme:
     def reference_ev(
         self, adsorbate: str, formula: str, gas_energies_ev: Mapping[str, float]
     ) -> float:
-        """Return the energy (eV) that is subtracted for one adsorbate."""
+        """Return the energy (eV) that is subtracted for one adsorbate.
+
+        Example:
+            >>> scheme = ReferenceScheme("reactions", ("CO", "H2O", "H2"))
+            >>> scheme.label
+            'CO, H2O, H2'
+            >>> round(scheme.reference_ev("OH", "OH", {"H2O": -14.22, "H2": -6.77}), 3)
+            -10.835
+        """
         weights = self.weights(adsorbate, formula)
         missing = sorted(set(weights) - set(gas_energies_ev))
         if missing:

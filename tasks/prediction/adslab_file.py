@@ -55,7 +55,20 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
 def adslab_configuration(
     adslab: Atoms, named: AdslabDescription, level: str, name: str
 ) -> Configuration:
-    """Return the configuration of a tagged adslab at one level of theory."""
+    """Return the configuration of a tagged adslab at one level of theory.
+
+    Example:
+        >>> from ase.build import add_adsorbate, fcc111
+        >>> from model.prediction.predictor import load_predictor
+        >>> adslab = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
+        >>> add_adsorbate(adslab, "O", 1.2, "fcc")
+        >>> adslab.set_tags([0] * 8 + [1] * 4 + [2])
+        >>> oxygen = AdslabDescription("O", (1, 1, 1))
+        >>> configuration = adslab_configuration(adslab, oxygen, "emt", "O on Cu(111)")
+        >>> (prediction,) = load_predictor("baseline").predict([configuration])
+        >>> prediction.candidate_id, prediction.in_domain, round(prediction.energy_ev, 1)
+        ('O on Cu(111)', True, -0.8)
+    """
     slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
     text = configuration_text(adslab, named.adsorbate, bulk, named.miller)

@@ -73,7 +73,16 @@ def featurise_all(
 def configuration_text(
     atoms: Atoms, adsorbate_formula: str, bulk_formula: str, miller: tuple[int, int, int]
 ) -> str:
-    """Return the text of any adslab with tag 2 on its adsorbate, from one neighbour search."""
+    """Return the text of any adslab with tag 2 on its adsorbate, from one neighbour search.
+
+    Example:
+        >>> from ase.build import add_adsorbate, fcc111
+        >>> adslab = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
+        >>> add_adsorbate(adslab, "O", 1.8, "ontop")
+        >>> adslab.set_tags([0] * 8 + [1] * 4 + [2])
+        >>> configuration_text(adslab, "O", "Cu", (1, 1, 1))
+        'O</s>Cu (1 1 1)</s>[O Cu atop [Cu Cu Cu Cu Cu Cu Cu Cu Cu Cu O]]'
+    """
     tags_N = atoms.get_tags()
     is_adsorbate = tags_N == 2
     if not is_adsorbate.any() or is_adsorbate.all() or tags_N.min() < 0 or tags_N.max() > 2:

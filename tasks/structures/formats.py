@@ -65,6 +65,12 @@ def read_cif(text: str) -> Atoms:
 
     Raises:
         UserError: the text is not one readable structure.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> copper = read_cif(cif_text(bulk("Cu", cubic=True)))
+        >>> copper.get_chemical_formula(), round(float(copper.cell.lengths()[0]), 2)
+        ('Cu4', 3.61)
     """
     try:
         with warnings.catch_warnings():

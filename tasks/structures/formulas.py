@@ -24,6 +24,10 @@ def formula_counts(formula: str) -> dict[str, int]:
 
     Raises:
         UserError: it is empty, or holds anything but symbols, counts and closed brackets.
+
+    Example:
+        >>> formula_counts("CH3OH")
+        {'C': 1, 'H': 4, 'O': 1}
     """
     try:
         return dict(composition(formula))

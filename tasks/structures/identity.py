@@ -75,7 +75,13 @@ def structure_bytes(atoms: Atoms) -> bytes:
 
 
 def bulk_id(atoms: Atoms) -> str:
-    """Return the id of a bulk crystal."""
+    """Return the id of a bulk crystal.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> bulk_id(bulk("Cu", cubic=True))[:12]
+        'e5da72fac89b'
+    """
     return content_id("bulk", structure_bytes(atoms))
 
 
