@@ -177,7 +177,16 @@ def our_frames(vectors_E3: Tensor) -> Tensor:
 
 
 def run_oracle(backbone: Any, batch: GraphBatch, *, frames: bool) -> Tensor:
-    """Return fairchem's node embeddings on our edges, in our frames or in its random ones."""
+    """Return fairchem's node embeddings on our edges, in our frames or in its random ones.
+
+    Args:
+        backbone: A network of fairchem's.
+        batch: N atoms in B systems with E edges, positions in Å.
+        frames: Whether edges have our frames; else fairchem turns each at random.
+
+    Returns:
+        (N, K, C) embeddings: K coefficients of spherical harmonics, C channels.
+    """
     from fairchem.core.models.equiformer_v2 import equiformer_v2 as published
 
     own_frames = published.init_edge_rot_mat
@@ -205,7 +214,19 @@ def run_oracle(backbone: Any, batch: GraphBatch, *, frames: bool) -> Tensor:
 
 
 def compare(name: str, config: EquiformerV2Config, dtype: torch.dtype) -> dict[str, float]:
-    """Return the largest differences of one case, and print them as a row."""
+    """Return the largest differences of one case, and print them as a row.
+
+    Args:
+        name: The case, as the table names it.
+        config: The network of the case.
+        dtype: The type that both networks compute in.
+
+    Returns:
+        The number of parameters, the largest value, and the largest absolute differences.
+
+    Raises:
+        SystemExit: the two networks' parameters differ in names or shapes.
+    """
     torch.set_default_dtype(dtype)  # fairchem makes some tensors in the default type
     torch.manual_seed(0)
     backbone, ours = oracle(config), EquiformerV2(config).eval()
@@ -261,7 +282,13 @@ def _sorted_rows(index_2E: Any, vectors_E3: Any) -> Any:
 
 
 def write_fixture(name: str, config: EquiformerV2Config, *, frames: bool) -> None:
-    """Store float32 weights, a batch of two structures, and fairchem's float64 outputs on it."""
+    """Store float32 weights, a batch of two structures, and fairchem's float64 outputs on it.
+
+    Args:
+        name: The fixture's name, part of its file name.
+        config: The network that is stored.
+        frames: Whether edges have our frames; else fairchem turns each at random.
+    """
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(1)
     backbone = oracle(config)

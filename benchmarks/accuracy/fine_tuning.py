@@ -172,7 +172,19 @@ def compare_methods(
 def compare(
     out: Path, parent: Checkpoint, labels: int, method: str, replay_share: float, seed: int
 ) -> list[Run]:
-    """Fine-tune one member once and look at it at every share of the way."""
+    """Fine-tune one member once and look at it at every share of the way.
+
+    Args:
+        out: The folder of the benchmark, which holds the rows of the region.
+        parent: The checkpoint that is fine-tuned.
+        labels: How many labels are learnt.
+        method: Which weights are trained, as in ``TuneRecipe``.
+        replay_share: The share of old rows in an epoch, 0 to 1.
+        seed: Of the draw of labels and of the training.
+
+    Returns:
+        One run for each of ``SHARES``; errors are means of absolute errors in eV.
+    """
     learn, tested = region(out)
     held_out = rows_of_part(read_hold_out(parent), GATE)
     recipe = TuneRecipe(method=method, replay_share=replay_share, seed=seed, watch_every=1000)
@@ -219,6 +231,13 @@ def tune_in_rounds(out: Path, model: str, *, rounds: int, labels: int, seed: int
     """Learn so many new labels in each round, from what served before, and let the gate decide.
 
     Labels of a round are those verified: 70 % of them are learnt, the rest calibrates and judges.
+
+    Args:
+        out: The folder of the benchmark; a line for each round is added to its ``rounds.jsonl``.
+        model: The name or folder of the checkpoint that serves first.
+        rounds: How many rounds.
+        labels: New labels (pairs) in each round.
+        seed: Of the order of labels, the trainings and the gate.
     """
     serving, before = open_checkpoint(model), None
     learn, tested = region(out)

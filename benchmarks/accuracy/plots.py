@@ -42,7 +42,11 @@ def main() -> None:
 
 
 def alignment(options: argparse.Namespace) -> None:
-    """Draw the cosines of held-out texts and graphs, sorted by level and adsorbate."""
+    """Draw the cosines of held-out texts and graphs, sorted by level and adsorbate.
+
+    Args:
+        options: The recipe, the table, the folder of the training run and the image's path.
+    """
     recipe = find_recipe(options.recipe)
     plan = training_plan(read_recipe(recipe), recipe, options.table, options.run)
     network = train_member(plan, 0, until="align")
@@ -76,7 +80,14 @@ def alignment(options: argparse.Namespace) -> None:
 
 
 def parity(options: argparse.Namespace) -> None:
-    """Draw predictions against labels with 90 % intervals, and errors against sigma."""
+    """Draw predictions against labels with 90 % intervals, and errors against sigma.
+
+    Args:
+        options: The checkpoint, the table, the set of it and the image's path. Energies in eV.
+
+    Raises:
+        SystemExit: the checkpoint is no QE-Catalytic one.
+    """
     rows = [r for r in read_rows(options.table) if r.set == options.set]
     rows = [r for r in rows if r.fold == REPORT_FOLD and r.kind in UNRELAXED]
     predictor = load_predictor(options.model)

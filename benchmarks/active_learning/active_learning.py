@@ -195,7 +195,12 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def draw(stored: Sequence[Stored], out: Path) -> None:
-    """Draw the share found over calls: means as lines, the range over seeds as bands."""
+    """Draw the share found over calls: means as lines, the range over seeds as bands.
+
+    Args:
+        stored: The runs that are done.
+        out: The image's path.
+    """
     goals = [goal for goal in GOALS if any(one.goal == goal for one in stored)]
     figure, axes = plt.subplots(1, len(goals), figsize=(5.6 * len(goals), 5.2), squeeze=False)
     for axis, goal in zip(axes[0], goals, strict=True):

@@ -81,6 +81,17 @@ def run(
     """Ask until ``share`` of the finds are made or ``most`` calls are spent.
 
     The first pairs are the same for all contests of a seed.
+
+    Args:
+        pool: R pairs and their features.
+        answers: Their energies (eV), and which count as finds.
+        contest: The surrogate, the score and the pace; without a surrogate pairs come by lot.
+        seed: Of the first pairs, the order of ties and the surrogate.
+        share: The share of the finds at which it ends, 0 to 1.
+        most: The most calls; None for as many as there are pairs.
+
+    Returns:
+        Calls and finds after the first pairs and after each round.
     """
     lot_R = np.random.default_rng(seed).permutation(len(pool))
     asked_R = np.zeros(len(pool), dtype=bool)

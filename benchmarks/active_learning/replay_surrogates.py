@@ -83,7 +83,17 @@ class Boosting:
     def __call__(
         self, pool: Pool, asked_A: Indices, energy_A: Floats, *, seed: int
     ) -> tuple[Floats, Floats]:
-        """Return energies and sigmas of all pairs."""
+        """Return energies and sigmas of all pairs.
+
+        Args:
+            pool: R pairs and their features.
+            asked_A: The rows of the pairs whose energies are known.
+            energy_A: Those energies, eV.
+            seed: Of the parts of the surfaces and of the trees.
+
+        Returns:
+            (R,) energies and (R,) standard deviations, eV.
+        """
         scale = Scale.of(pool, asked_A, energy_A)
         target_A = (energy_A - scale.mean_R[asked_A]) / scale.spread_R[asked_A]
         if self.low_half:

@@ -155,7 +155,15 @@ def in_own_process(item: Item, runs: Path) -> None:
 
 
 def compute_item(item: Item, runs: Path) -> None:
-    """Compute one adsorption energy by the product's own path and keep it."""
+    """Compute one adsorption energy by the product's own path and keep it.
+
+    Args:
+        item: The level, metal, adsorbate and site.
+        runs: The folder where energies and references are kept.
+
+    Raises:
+        SystemExit: the engine fails; the message names the item.
+    """
     theory = find_level(item.level)
     try:
         engine = engine_for(theory, locations=locations())
@@ -186,7 +194,17 @@ def compute_item(item: Item, runs: Path) -> None:
 def report(
     item: Item, found: VerifiedEnergy, lattice: float, engine: Engine
 ) -> dict[str, str | float | list[str]]:
-    """Return what is kept of one energy."""
+    """Return what is kept of one energy.
+
+    Args:
+        item: The level, metal, adsorbate and site.
+        found: The verified energy.
+        lattice: The lattice constant that the slab was cut with, Å.
+        engine: The engine that computed it.
+
+    Returns:
+        Values by column; energies in eV, lengths in Å, memory in MB.
+    """
     return {
         "level": item.level,
         "level_hash": found.level_hash,

@@ -163,7 +163,16 @@ def checkout(commit: str) -> Iterator[Path]:
 def differences(
     before: Mapping[str, pd.DataFrame], now: Mapping[str, pd.DataFrame], tolerance_ev: float
 ) -> list[str]:
-    """Return a line for each table and column that differs, with how many rows and by how much."""
+    """Return a line for each table and column that differs, with how many rows and by how much.
+
+    Args:
+        before: The stored tables by name.
+        now: The present tables by name, with the same columns.
+        tolerance_ev: How far numbers may differ; keys and text must be equal.
+
+    Returns:
+        The lines; none where nothing differs.
+    """
     lines = []
     for name, (n_keys, _) in TABLES.items():
         old, new = before[name], now[name]
