@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from ase import Atoms
-from ase.build import fcc111
-from ase.constraints import FixAtoms
 from ase.io import read
 from support.databases import new_database
 from support.paths import PYTHONPATH
+from support.surfaces import metal_slab
 from support.waiting import wait_until
 
 from flows.display import queue
@@ -72,10 +71,7 @@ NITROGEN = adsorbate("N")
 
 
 def slab() -> Atoms:
-    atoms = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
-    atoms.set_tags([0] * 8 + [1] * 4)
-    atoms.set_constraint(FixAtoms(range(8)))
-    return atoms
+    return metal_slab(held=8)
 
 
 def adslab() -> Atoms:

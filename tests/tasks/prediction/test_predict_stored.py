@@ -4,16 +4,13 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from support.surfaces import copper_slab
 
 from model.contract import Configuration, Domain, Prediction
 from tasks.enumeration import (
-    FormulaSpec,
     PlacementSpec,
     Slab,
-    SlabSpec,
     adsorbate,
-    enumerate_slabs,
-    resolve_bulks,
 )
 from tasks.errors import UserError
 from tasks.prediction.predict import (
@@ -46,9 +43,7 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def slab() -> Slab:
-    (bulk,), _ = resolve_bulks([FormulaSpec("Cu")])
-    spec = SlabSpec(millers=((1, 1, 1),), min_thickness_ang=4.0, min_in_plane_ang=4.0)
-    return enumerate_slabs(bulk, spec)[0][0]
+    return copper_slab()
 
 
 def stored(scored: ScoredCandidate, **changed: object) -> StoredCandidate:

@@ -6,21 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from support.surfaces import copper_slab
 
 from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_label_parts
 from model.fine_tuning.tune import MIN_LABELS
 from model.text.configuration_text import parse_text
 from screening_db.learning.labels import LabelSet, RefusedLabel, TrainingLabel
 from tasks.enumeration import (
-    FormulaSpec,
     PlacedAdslab,
     PlacementSpec,
     Slab,
-    SlabSpec,
     adsorbate,
     enumerate_placements,
-    enumerate_slabs,
-    resolve_bulks,
     surface_sites,
 )
 from tasks.errors import UserError
@@ -33,9 +30,7 @@ HASH = "e" * 64
 
 @pytest.fixture(scope="module")
 def slab() -> Slab:
-    bulks, _ = resolve_bulks([FormulaSpec("Cu")])
-    spec = SlabSpec(millers=((1, 1, 1),), min_thickness_ang=5.0, min_in_plane_ang=5.0)
-    return enumerate_slabs(bulks[0], spec)[0][0]
+    return copper_slab(5.0, 5.0)
 
 
 @pytest.fixture(scope="module")

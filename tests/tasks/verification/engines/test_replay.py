@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111, molecule
+from ase.build import add_adsorbate, molecule
+from support.surfaces import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
@@ -37,10 +38,7 @@ METALS = ("Cu", "Pt", "Pd")
 
 
 def slab(metal: str) -> Atoms:
-    atoms = fcc111(metal, (2, 2, 3), vacuum=8.0)
-    atoms.pbc = True
-    atoms.set_tags([0] * 8 + [1] * 4)
-    return atoms
+    return metal_slab(metal)
 
 
 def adslab(metal: str, name: str = "O") -> Atoms:

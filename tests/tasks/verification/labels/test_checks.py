@@ -4,8 +4,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
+from ase.build import add_adsorbate
 from ase.constraints import FixAtoms
+from support.surfaces import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
@@ -18,10 +19,7 @@ from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
 
 
 def clean(symbol: str = "Cu") -> Atoms:
-    slab = fcc111(symbol, (2, 2, 3), vacuum=9.0)
-    slab.pbc = True
-    slab.set_tags((slab.get_tags() == 1).astype(int))
-    return slab
+    return metal_slab(symbol, vacuum=9.0)
 
 
 def adslab(name: str = "CO", site: str = "ontop", height: float = 1.85) -> Atoms:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import fcc111
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from support.surfaces import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
@@ -34,10 +33,7 @@ def sampling(share: float, **limits: float) -> LevelOfTheory:
 
 
 def slab() -> Atoms:
-    atoms = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
-    atoms.set_tags([0] * 8 + [1] * 4)
-    atoms.set_constraint(FixAtoms(range(12)))
-    return atoms
+    return metal_slab(held=12)
 
 
 def adslab() -> Atoms:

@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import fcc111, molecule
+from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from support.surfaces import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
@@ -55,10 +56,7 @@ class Breaking(EmtEngine):
 
 
 def slab() -> Atoms:
-    atoms = fcc111("Cu", (1, 1, 3), vacuum=8.0)
-    atoms.pbc = True
-    atoms.set_tags([0, 0, 1])
-    return atoms
+    return metal_slab(size=(1, 1, 3))
 
 
 def test_electrons_that_converge_at_once_are_tried_once() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, molecule
-from ase.constraints import FixAtoms
+from ase.build import add_adsorbate, bulk, molecule
+from support.surfaces import metal_slab
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Scf, Smearing
@@ -45,11 +45,7 @@ def parameters(atoms: Atoms, rung: Rung = Rung.AS_STATED, **parts: Any) -> dict[
 
 
 def clean(symbol: str = "Cu") -> Atoms:
-    slab = fcc111(symbol, (1, 1, 3), a=3.69, vacuum=6.0)
-    slab.pbc = True
-    slab.set_tags((slab.get_tags() == 1).astype(int))
-    slab.set_constraint(FixAtoms(range(3)))
-    return slab
+    return metal_slab(symbol, (1, 1, 3), a=3.69, vacuum=6.0, held=3)
 
 
 def adslab(symbol: str = "Cu") -> Atoms:

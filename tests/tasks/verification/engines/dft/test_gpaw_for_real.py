@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
-from ase.constraints import FixAtoms
+from ase.build import add_adsorbate
+from support.surfaces import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level
@@ -44,11 +44,7 @@ def small_level() -> LevelOfTheory:
 
 def clean(metal: str) -> Atoms:
     """Return three held layers in the smallest cell, tags 0 below and 1 on top."""
-    slab = fcc111(metal, (1, 1, 3), a=LATTICE_ANG[metal], vacuum=6.0)
-    slab.pbc = True
-    slab.set_tags((slab.get_tags() == 1).astype(int))
-    slab.set_constraint(FixAtoms(range(3)))
-    return slab
+    return metal_slab(metal, (1, 1, 3), a=LATTICE_ANG[metal], vacuum=6.0, held=3)
 
 
 def verified(metal: str, cache: MemoryCache) -> VerifiedEnergy:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
-from ase.constraints import FixAtoms
+from ase.build import add_adsorbate
 from support.paths import PYTHONPATH
+from support.surfaces import metal_slab
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
@@ -47,10 +47,7 @@ def coarse() -> LevelOfTheory:
 
 
 def adslab() -> Atoms:
-    atoms = fcc111("Cu", (1, 1, 3), a=3.64, vacuum=5.0)
-    atoms.pbc = True
-    atoms.set_tags((atoms.get_tags() == 1).astype(int))
-    atoms.set_constraint(FixAtoms(range(3)))
+    atoms = metal_slab("Cu", (1, 1, 3), a=3.64, vacuum=5.0, held=3)
     tags = atoms.get_tags()
     add_adsorbate(atoms, "H", 1.3, "fcc")
     atoms.set_tags([*tags, 2])
