@@ -18,9 +18,9 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from tasks.errors import UserError
-from tasks.structures.formats import read_structures
 from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
+from tasks.structures.structure_files import read_structure
 
 _SEED = 20  # a SMILES string gives the same geometry everywhere
 # Other spellings of the same species, as OC20 writes them.
@@ -91,12 +91,10 @@ def adsorbate_from_file(
     """Return the last structure of a file as an adsorbate, ``binding`` turned to the surface."""
     source = Path(path)
     try:
-        frames = read_structures(source, keep_order=True)  # ``binding`` counts atoms in it
+        molecule = read_structure(source, keep_order=True)  # ``binding`` counts atoms in it
     except UserError as error:
         raise UserError(f"the adsorbate file {source} cannot be read: {error}") from error
-    if not frames or len(frames[-1]) == 0:
-        raise UserError(f"the adsorbate file {source} holds no molecule")
-    return adsorbate_from_atoms(frames[-1], binding, name or source.stem)
+    return adsorbate_from_atoms(molecule, binding, name or source.stem)
 
 
 def adsorbate_from_smiles(

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from pymatgen.core.structure import Structure
 
 from tasks.errors import Refusal, UserError
-from tasks.structures.formats import POSCAR_NAMES, read_structures
+from tasks.structures.cif_blocks import FileStructure, UnreadStructure
+from tasks.structures.distances import check_distances
+from tasks.structures.structure_files import POSCAR_NAMES, read_structures
 
-_SUFFIXES = (".cif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
-_CLOSEST_ANG = 0.5  # nearer atoms are a mistake in the file: an H2 bond is 0.74 Å
+_SUFFIXES = (".cif", ".mcif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
 _WIDEST_GAP_ANG = 7.0  # wider empty layers are vacuum: the file holds a slab or a molecule
 
 
 @dataclass(frozen=True)
 class FileCrystal:
-    """A crystal as a file holds it; ``source`` names the file, and the frame where it has more."""
+    """A crystal as a file holds it; ``source`` is the file, with block or frame if it has more."""
 
     source: str
     atoms: Atoms
@@ -45,23 +45,27 @@ def check_crystal(atoms: Atoms) -> None:
         raise UserError("the file holds no atoms")
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         raise UserError("positions and cell must be finite numbers")
-    if atoms.cell.rank < 3 or abs(atoms.cell.volume) < 1.0:
+    if atoms.cell.rank < 3 or not atoms.cell.volume:
         raise UserError("a bulk needs a cell of three vectors, the file has none")
+    if not atoms.pbc.all():
+        raise UserError(
+            f"a bulk is periodic in three directions, the file says pbc {atoms.pbc.tolist()}"
+        )
     if (atoms.numbers < 1).any():
         raise UserError("every atom needs an element, the file has unknown species")
+    check_distances(atoms)
     gap_ang = _widest_gap(atoms)
     if gap_ang > _WIDEST_GAP_ANG:
         raise UserError(
             f"a bulk has no empty layer wider than {_WIDEST_GAP_ANG:g} Å, this has one of "
             f"{gap_ang:.1f} Å: it looks like a slab or a molecule"
         )
-    periodic = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions(wrap=True))
-    if not periodic.is_valid(tol=_CLOSEST_ANG):
-        raise UserError(f"two atoms are nearer than {_CLOSEST_ANG} Å")
 
 
 def _paths(pattern: str) -> list[Path | Refusal]:
     expanded = Path(pattern).expanduser()
+    if expanded.is_file():
+        return [expanded]  # whatever its name holds: an existing file is meant as it is written
     if expanded.is_dir():
         files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
         reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
@@ -70,24 +74,33 @@ def _paths(pattern: str) -> list[Path | Refusal]:
         files = [path for path in matches if path.is_file()]
         reason = "no file matches"
     else:
-        files, reason = [expanded] if expanded.is_file() else [], "no such file"
+        files, reason = [], "no such file"
     return list(files) or [Refusal(pattern, "bulk", reason)]
 
 
 def _is_structure(path: Path) -> bool:
-    named = path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(POSCAR_NAMES)
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    named = plain.suffix.lower() in _SUFFIXES or path.name.upper().startswith(POSCAR_NAMES)
     return path.is_file() and named and not path.name.startswith(".")
 
 
 def _from_path(path: Path) -> list[FileCrystal | Refusal]:
     try:
-        frames = read_structures(path)
+        found = read_structures(path)
     except UserError as error:
         return [Refusal(str(path), "bulk", f"cannot be read: {error}")]
-    if not frames:
+    if not found:
         return [Refusal(str(path), "bulk", "the file holds no structure")]
-    sources = [str(path)] if len(frames) == 1 else [f"{path}@{i}" for i in range(len(frames))]
-    return [FileCrystal(source, atoms) for source, atoms in zip(sources, frames, strict=True)]
+    several = len(found) > 1
+    return [_crystal(each, f"{path}@{each.name}" if several else str(path)) for each in found]
+
+
+def _crystal(found: FileStructure | UnreadStructure, source: str) -> FileCrystal | Refusal:
+    if isinstance(found, UnreadStructure):
+        return Refusal(source, "bulk", f"cannot be read: {found.reason}")
+    moments = found.atoms.get_initial_magnetic_moments()
+    note = " (without its magnetic moments)" if moments.any() else ""
+    return FileCrystal(source + note, found.atoms)
 
 
 def _widest_gap(atoms: Atoms) -> float:

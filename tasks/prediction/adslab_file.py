@@ -14,8 +14,9 @@ from model.contract import ADSORBATE_TAG, Configuration
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.contacts import find_adsorbate
-from tasks.structures.formats import read_structures
+from tasks.structures.distances import check_distances
 from tasks.structures.standard_frame import standard_frame
+from tasks.structures.structure_files import read_structure
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,10 @@ def _read(file: Path) -> Atoms:
     if not file.is_file():
         raise UserError(f"a structure is read from a file, got {file}, which is none")
     try:
-        frames = read_structures(file)
+        atoms = read_structure(file)
+        check_distances(atoms)
     except UserError as error:
         raise UserError(f"{file} cannot be read as a structure: {error}") from error
-    # The last frame of a trajectory is its end; the blocks of a CIF have no such order.
-    several = len(frames) > 1 and file.suffix.lower() == ".cif"
-    if not frames or several or not frames[-1].pbc[:2].all():
-        raise UserError(f"an adslab is one structure, periodic in its plane; {file} holds another")
-    return frames[-1]
+    if not atoms.pbc[:2].all():
+        raise UserError(f"an adslab is periodic in its plane; {file} holds another structure")
+    return atoms

@@ -1,4 +1,4 @@
-"""Structures as files and as text: CIF, any format that ASE reads, and the JSON of the database.
+"""Structures as text: CIF, and the JSON of the database.
 
 Text is written from the numbers alone, so equal structures are equal text. Tags and fixed atoms are
 kept by JSON; a CIF cannot hold them.
@@ -8,56 +8,22 @@ Units   positions and cell in Å. JSON is rounded to 1e-10: a structure that is 
 """
 
 import json
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
-from ase.io import read
 from numpy.typing import NDArray
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
-from pymatgen.io.cif import CifParser, CifWriter
+from pymatgen.io.cif import CifWriter
 
-from tasks.errors import UserError, first_line
+from tasks.errors import UserError
+from tasks.structures.cif_blocks import UnreadStructure, read_cif_blocks
 from tasks.structures.identity import fixed_mask
 
-POSCAR_NAMES = ("POSCAR", "CONTCAR")
-_POSCAR_SUFFIXES = (".poscar", ".contcar")
 _CIF_DIGITS = 8  # of fractional coordinates: 1e-7 Å
 _JSON_DECIMALS = 10
-
-
-def read_structures(file: Path, *, keep_order: bool = False) -> list[Atoms]:
-    """Return the structures of a file as they are written: nothing is made primitive.
-
-    Args:
-        file: A CIF, a POSCAR or any other format that ASE reads.
-        keep_order: Keep the order of the atoms in a CIF, which is else sorted by element.
-
-    Returns:
-        The structures in order, positions in Å; none where a trajectory has no frame.
-
-    Raises:
-        UserError: the file cannot be read; the message is the first line of the reason.
-    """
-    try:
-        if file.stat().st_size == 0:
-            raise UserError("the file is empty")  # noqa: TRY301  reported as any other reason
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on every rounding; callers check what matters
-            if file.suffix.lower() == ".cif" and not keep_order:
-                return _cif_structures(CifParser(file))
-            named_poscar = file.name.upper().startswith(POSCAR_NAMES)
-            if named_poscar or file.suffix.lower() in _POSCAR_SUFFIXES:
-                frames = read(file, format="vasp")
-            else:
-                frames = read(file, index=":")
-    except Exception as error:  # parsers raise anything on a damaged file
-        raise UserError(first_line(error)) from error
-    return frames if isinstance(frames, list) else [frames]
 
 
 def read_cif(text: str) -> Atoms:
@@ -73,14 +39,14 @@ def read_cif(text: str) -> Atoms:
         ('Cu4', 3.61)
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on rounding of 0.3333 to 1/3, which is meant
-            structures = _cif_structures(CifParser.from_str(text))
-    except Exception as error:  # parsers raise anything on a damaged file
-        raise UserError(f"the CIF cannot be read: {first_line(error)}") from error
-    if len(structures) != 1:
-        raise UserError(f"a CIF of an adslab holds one structure, got {len(structures)}")
-    return structures[0]
+        read = read_cif_blocks(text, keep_order=False)
+    except UserError as error:
+        raise UserError(f"the CIF cannot be read: {error}") from error
+    if len(read) != 1:
+        raise UserError(f"a CIF of an adslab holds one structure, got {len(read)}")
+    if isinstance(read[0], UnreadStructure):
+        raise UserError(f"the CIF cannot be read: {read[0].reason}")
+    return read[0].atoms
 
 
 def cif_text(atoms: Atoms, notes: Sequence[str] = ()) -> str:
@@ -138,10 +104,6 @@ def atoms_from_pymatgen(structure: Structure) -> Atoms:
         )
     numbers = [site.specie.Z for site in structure]
     return Atoms(numbers, structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
-
-
-def _cif_structures(parser: CifParser) -> list[Atoms]:
-    return [atoms_from_pymatgen(each) for each in parser.parse_structures(primitive=False)]
 
 
 def _rounded(values: NDArray[np.float64]) -> list[list[float]]:

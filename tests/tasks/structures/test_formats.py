@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,7 +8,6 @@ from tasks.errors import UserError
 from tasks.structures.formats import (
     cif_text,
     read_cif,
-    read_structures,
     structure_from_text,
     structure_text,
 )
@@ -59,31 +56,3 @@ def test_a_cif_of_two_structures_is_no_adslab() -> None:
     one = cif_text(bulk("Cu"))
     with pytest.raises(UserError, match="holds one structure, got 2"):
         read_cif(one + one.replace("data_Cu", "data_again"))
-
-
-@pytest.mark.parametrize("name", ["cu.cif", "POSCAR_cu", "cu.vasp", "cu.contcar", "cu.extxyz"])
-def test_each_format_gives_the_same_crystal(tmp_path: Path, name: str) -> None:
-    copper = bulk("Cu", cubic=True)
-    file = tmp_path / name
-    if name.endswith(".cif"):
-        file.write_text(cif_text(copper))
-    else:
-        copper.write(file, format="extxyz" if name.endswith("xyz") else "vasp")
-    (read,) = read_structures(file)
-    assert read.positions == pytest.approx(copper.positions, abs=1e-6)
-
-
-@pytest.mark.parametrize(("keep_order", "symbols"), [(True, "OC"), (False, "CO")])
-def test_atoms_of_a_cif_are_sorted_unless_their_order_counts(
-    tmp_path: Path, keep_order: bool, symbols: str
-) -> None:
-    molecule = Atoms("OC", [[1, 1, 2.1], [1, 1, 1]], cell=[4, 4, 6], pbc=True)
-    molecule.write(tmp_path / "co.cif")
-    (read,) = read_structures(tmp_path / "co.cif", keep_order=keep_order)
-    assert "".join(read.get_chemical_symbols()) == symbols
-
-
-def test_an_empty_file_is_no_structure(tmp_path: Path) -> None:
-    (tmp_path / "empty.xyz").touch()
-    with pytest.raises(UserError, match="the file is empty"):
-        read_structures(tmp_path / "empty.xyz")
