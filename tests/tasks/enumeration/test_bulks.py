@@ -164,6 +164,31 @@ def test_bad_files_are_refused_by_name_and_the_rest_goes_on(tmp_path: Path) -> N
     assert all("\n" not in reason for reason in reasons.values())
 
 
+def test_an_existing_file_is_meant_before_any_glob(tmp_path: Path) -> None:
+    write(tmp_path / "plain.cif", ase_bulk("Cu"))
+    for name in ("Cu[conv].cif", "a*b?.cif", "cu@1.cif"):
+        (tmp_path / name).write_bytes((tmp_path / "plain.cif").read_bytes())
+        assert one(FileSpec(str(tmp_path / name))).formula == "Cu"
+    bulks, _ = resolve_bulks([FileSpec(str(tmp_path / "[p]lain.cif"))])
+    assert len(bulks) == 1
+
+
+def test_blocks_of_a_cif_are_bulks_or_refusals_by_name(tmp_path: Path) -> None:
+    full = DISORDERED.replace("0.5\nAu1 Au 0 0 0 0.5", "1\nAu1 Au 0.5 0.5 0.5 1")
+    two = DISORDERED.replace("data_CuAu", "data_mixed") + full
+    (tmp_path / "two.cif").write_text(two)
+    bulks, refused = resolve_bulks([FileSpec(str(tmp_path / "two.cif"))])
+    assert [bulk.source for bulk in bulks] == [f"{tmp_path}/two.cif@CuAu"]
+    assert [item.item for item in refused] == [f"{tmp_path}/two.cif@mixed"]
+
+
+def test_a_box_that_is_not_periodic_is_no_bulk(tmp_path: Path) -> None:
+    copper = ase_bulk("Cu", cubic=True)
+    copper.pbc = [True, True, False]
+    write(tmp_path / "cu.extxyz", copper)
+    assert "periodic in three directions" in why(FileSpec(str(tmp_path / "cu.extxyz")))
+
+
 def test_magnetic_moments_do_not_reach_the_bulk(tmp_path: Path) -> None:
     iron = ase_bulk("Fe", cubic=True)
     iron.set_initial_magnetic_moments([2.2, -2.2])
@@ -171,6 +196,7 @@ def test_magnetic_moments_do_not_reach_the_bulk(tmp_path: Path) -> None:
     (bulk,), _ = resolve_bulks([FileSpec(str(tmp_path / "fe.extxyz"))])
     assert len(bulk.atoms) == 2
     assert not bulk.atoms.has("initial_magmoms")
+    assert bulk.source.endswith("fe.extxyz (without its magnetic moments)")
 
 
 def test_the_materials_project_needs_a_key() -> None:
