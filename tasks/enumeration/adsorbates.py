@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from tasks.errors import UserError
+from tasks.structures.distances import check_distances
 from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
 from tasks.structures.structure_files import read_structure
@@ -92,6 +93,7 @@ def adsorbate_from_file(
     source = Path(path)
     try:
         molecule = read_structure(source, keep_order=True)  # ``binding`` counts atoms in it
+        check_distances(Atoms(molecule.numbers, molecule.positions))
     except UserError as error:
         raise UserError(f"the adsorbate file {source} cannot be read: {error}") from error
     return adsorbate_from_atoms(molecule, binding, name or source.stem)

@@ -70,18 +70,25 @@ def _paths(pattern: str) -> list[Path | Refusal]:
         files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
         reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
     elif has_magic(pattern):
-        matches = (Path(name) for name in sorted(glob(str(expanded), recursive=True)))  # noqa: PTH207
-        files = [path for path in matches if path.is_file()]
+        folder, rest = _folder_and_glob(expanded)
+        matches = sorted(glob(rest, root_dir=folder, recursive=True))  # noqa: PTH207
+        files = [folder / name for name in matches if (folder / name).is_file()]
         reason = "no file matches"
     else:
         files, reason = [], "no such file"
     return list(files) or [Refusal(pattern, "bulk", reason)]
 
 
+def _folder_and_glob(pattern: Path) -> tuple[Path, str]:
+    """Return the folder that a pattern begins with, whose name may hold brackets, and the rest."""
+    folder = next(parent for parent in pattern.parents if parent.is_dir())
+    return folder, str(pattern.relative_to(folder))
+
+
 def _is_structure(path: Path) -> bool:
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     named = plain.suffix.lower() in _SUFFIXES or path.name.upper().startswith(POSCAR_NAMES)
-    return path.is_file() and named and not path.name.startswith(".")
+    return named and not path.is_dir() and not path.name.startswith(".")
 
 
 def _from_path(path: Path) -> list[FileCrystal | Refusal]:

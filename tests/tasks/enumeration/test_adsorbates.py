@@ -256,3 +256,16 @@ def test_smiles_without_rdkit_name_the_extra(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "rdkit", None)
     with pytest.raises(UserError, match=r"sabatier\[rdkit\]"):
         adsorbate_from_smiles("CO", (1,))
+
+
+def test_deuterium_is_hydrogen_and_other_units_are_named(tmp_path: Path) -> None:
+    water = "3\n\nO 0 0 {0}\nD 0 {1} -{2}\nD 0 -{1} -{2}\n"
+    file = tmp_path / "d2o.xyz"
+    file.write_text(water.format(0.1192, 0.7632, 0.477))
+    assert adsorbate_from_file(file, (0,), "H2O").formula == "H2O"
+    file.write_text(water.format(0.01192, 0.07632, 0.0477))
+    with pytest.raises(UserError, match="in nm"):
+        adsorbate_from_file(file, (0,), "H2O")
+    file.write_text(water.format(0.2253, 1.4422, 0.9014))
+    with pytest.raises(UserError, match="in Bohr"):
+        adsorbate_from_file(file, (0,), "H2O")

@@ -173,6 +173,18 @@ def test_an_existing_file_is_meant_before_any_glob(tmp_path: Path) -> None:
     assert len(bulks) == 1
 
 
+def test_a_glob_may_lie_in_a_folder_with_brackets(tmp_path: Path) -> None:
+    folder = tmp_path / "run[1]"
+    folder.mkdir()
+    write(folder / "cu.cif", ase_bulk("Cu"))
+    assert one(FileSpec(str(folder / "*.cif"))).source == str(folder / "cu.cif")
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gone.cif").symlink_to(tmp_path / "nothing")
+    assert "no such file" in why(FileSpec(str(tmp_path)))
+
+
 def test_blocks_of_a_cif_are_bulks_or_refusals_by_name(tmp_path: Path) -> None:
     full = DISORDERED.replace("0.5\nAu1 Au 0 0 0 0.5", "1\nAu1 Au 0.5 0.5 0.5 1")
     two = DISORDERED.replace("data_CuAu", "data_mixed") + full

@@ -193,10 +193,64 @@ def test_a_space_group_that_is_not_understood_is_not_p1() -> None:
     assert "list the symmetry operations" in said
 
 
-def test_operations_of_other_axes_are_refused() -> None:
-    rhombohedral = (4.0, 4.0, 4.0, 60, 60, 60)
-    hexagonal = "_symmetry_space_group_name_H-M 'R -3 m'\n"
-    assert "other axes" in reason(cif("Bi1 Bi 0 0 0.23 1", cell=rhombohedral, before=hexagonal))
+def test_a_rhombohedral_group_takes_the_axes_of_its_cell() -> None:
+    angles = (4.0, 4.0, 4.0, 60, 60, 60)
+    group = "_symmetry_space_group_name_H-M 'R -3 m{}'\n"
+    row = "Bi1 Bi 0.23 0.23 0.23 1"
+    assert len(read(cif(row, cell=angles, before=group.format("")))) == 2
+    assert "other axes" in reason(cif(row, cell=angles, before=group.format(" :H")))
+
+
+@pytest.mark.parametrize(
+    ("group", "stated", "row", "atoms"),
+    [
+        ("F d -3 m :1", "", "Si Si 0 0 0 1", 8),
+        ("F d -3 m S", "", "Si Si 0 0 0 1", 8),
+        ("F d -3 m :2", "", "Si Si 0.125 0.125 0.125 1", 8),
+        ("F d -3 m", "_chemical_formula_sum Si\n_cell_formula_units_Z 8\n", "Si Si 0 0 0 1", 8),
+        ("F d -3 m", "", "Si Si 0 0 0 1", None),  # 8 or 16 atoms
+        ("F m -3 m", "", "Cu Cu 0 0 0 1", 4),
+        ("Q 9 9", "_space_group_IT_number 225\n", "Cu Cu 0 0 0 1", None),
+        ("P 1", "_space_group_IT_number 225\n", "Cu Cu 0 0 0 1", None),
+    ],
+)
+def test_a_space_group_without_operations_is_the_setting_that_fits(
+    group: str, stated: str, row: str, atoms: int | None
+) -> None:
+    named = f"_symmetry_space_group_name_H-M '{group}'\n{stated}"
+    text = cif(row, cell=(5.43, 5.43, 5.43, 90, 90, 90), before=named)
+    if atoms is None:
+        assert "list the symmetry operations" in reason(text)
+    else:
+        assert len(read(text)) == atoms
+
+
+@pytest.mark.parametrize(
+    ("group", "image"),
+    [
+        ("P 21/c", (-0.1, 0.7, 0.2)),
+        ("P 21/n", (0.4, 0.7, 0.2)),
+        ("P 1 21/c 1", (-0.1, 0.7, 0.2)),
+        ("P 1 1 21/b", None),  # its cell has another unique axis
+    ],
+)
+def test_a_monoclinic_setting_is_the_one_that_is_named(
+    group: str, image: tuple[float, float, float] | None
+) -> None:
+    named = f"_space_group_name_H-M_alt '{group}'\n"
+    text = cif("O O 0.1 0.2 0.3 1", cell=(5.0, 6.0, 7.0, 90, 100, 90), before=named)
+    if image is None:
+        assert "other axes" in reason(text)
+    else:
+        scaled = read(text).get_scaled_positions().round(6).tolist()
+        assert [round(x % 1, 6) for x in image] in scaled
+
+
+def test_a_named_group_with_the_identity_alone_needs_all_atoms() -> None:
+    named = "_symmetry_Int_Tables_number 225\nloop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\n"
+    all_copper = [row.replace("Pt", "Cu") for row in FCC]
+    assert len(read(cif(*all_copper, before=named))) == 4
+    assert "lists no operation" in reason(cif(*all_copper[:2], before=named))
 
 
 def test_a_minus_of_the_typesetter_is_a_minus() -> None:
