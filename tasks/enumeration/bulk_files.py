@@ -49,7 +49,7 @@ def check_crystal(atoms: Atoms) -> None:
         raise UserError("a bulk needs a cell of three vectors, the file has none")
     if not atoms.pbc.all():
         raise UserError(
-            f"a bulk is periodic in three directions, the file says pbc {atoms.pbc.tolist()}"
+            f"a bulk is periodic in three directions: the file says pbc {atoms.pbc.tolist()}"
         )
     if (atoms.numbers < 1).any():
         raise UserError("every atom needs an element, the file has unknown species")
@@ -104,7 +104,7 @@ def _from_path(path: Path) -> list[FileCrystal | Refusal]:
 
 def _crystal(found: FileStructure | UnreadStructure, source: str) -> FileCrystal | Refusal:
     if isinstance(found, UnreadStructure):
-        return Refusal(source, "bulk", f"cannot be read: {found.reason}")
+        return Refusal(source, "bulk", found.reason)
     moments = found.atoms.get_initial_magnetic_moments()
     note = " (without its magnetic moments)" if moments.any() else ""
     return FileCrystal(source + note, found.atoms)

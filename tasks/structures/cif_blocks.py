@@ -33,7 +33,9 @@ from tasks.structures.species import element_symbol, label_element
 
 MAX_ATOMS = 2_000  # of one structure of a file; more is no bulk, slab or adsorbate to enumerate
 _MAX_IMAGES = 20_000  # atoms times operations of a block: seconds of work
+_MAX_BLOCKS = 5_000
 _MAX_BLOCK_CHARACTERS = 8_000_000
+_MAX_LINE_CHARACTERS = 10_000  # of the format's 2,048; pymatgen's time grows with the square
 _FULL = 0.01  # occupancies within this of 1 are 1: thirds are written 0.33
 _MERGE_ANG = 0.05  # images of one atom, written to 3 decimals, lie within; real atoms 0.5 Å apart
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(\(\d*\)?)?")
@@ -114,6 +116,8 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
             blocks[-1].append(plain.replace("\N{NO-BREAK SPACE}", " "))
     if not blocks:
         raise UserError("a CIF has blocks that begin with data_, this file has none")
+    if len(blocks) > _MAX_BLOCKS:
+        raise UserError(f"a CIF has at most {_MAX_BLOCKS:,} blocks: this has {len(blocks):,}")
     if in_field:
         raise UserError(f"a text field of block {names[-1]} begins with ; and never ends")
     for index, (name, lines) in enumerate(zip(names, blocks, strict=True)):
@@ -124,6 +128,8 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 def _read_block(block: str, keep_order: bool) -> Atoms | None:
     if len(block) > _MAX_BLOCK_CHARACTERS:
         raise UserError(f"a block has at most {_MAX_BLOCK_CHARACTERS:,} characters")
+    if max(map(len, block.split("\n"))) > _MAX_LINE_CHARACTERS:
+        raise UserError(f"a line of a CIF has at most {_MAX_LINE_CHARACTERS:,} characters")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         raw = _parsed_block(block)
@@ -186,7 +192,7 @@ def _full_structure(
     images = np.prod([max(1, len(each)) for each in (operations, *magnetic.values())])
     if len(rows) * images > _MAX_IMAGES:
         raise UserError(
-            f"atoms times symmetry operations are at most {_MAX_IMAGES:,}, this block has "
+            f"atoms times symmetry operations are at most {_MAX_IMAGES:,}: this block has "
             f"{len(rows)} times {images}"
         )
     snapped = [_snap(row) for row in rows] if images > 1 else rows
@@ -235,7 +241,7 @@ def _rows(data: CifData) -> list[_Row]:
         _number(data, key, 0)
     total = len(column(data, _XYZ[0]))
     if not 0 < total <= MAX_ATOMS:
-        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms, this block has {total}")
+        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms: this block has {total}")
     symbols = column(data, "_atom_site_type_symbol") or [""] * total
     labels = column(data, "_atom_site_label") or symbols
     flags = column(data, "_atom_site_calc_flag") or [""] * total
@@ -247,7 +253,7 @@ def _rows(data: CifData) -> list[_Row]:
         if flags[i].lower() == "dum":  # a dummy site by the dictionary: no atom
             continue
         if attached[i].strip("0.?"):
-            raise UserError(f"site {labels[i]} has hydrogen atoms without positions: add them")
+            raise UserError(f"hydrogen atoms need positions: site {labels[i]} has some without")
         given = symbols[i] not in UNSET
         element = (
             element_symbol(symbols[i]) if given else label_element(labels[i], elements, labels)
@@ -261,7 +267,7 @@ def _number(data: CifData, key: str, index: int, label: str = "") -> str:
     text = column(data, key)[index].strip()
     if not _NUMBER.fullmatch(text):
         of = f" of site {label}" if label else ""
-        raise UserError(f"{key}{of} must be a number, got {text!r}")
+        raise UserError(f"a cell and each position are numbers: {key}{of} is {text!r}")
     return text
 
 
@@ -272,7 +278,7 @@ def _occupancy(data: CifData, index: int, label: str) -> float:
     number = _number(data, "_atom_site_occupancy", index, label)
     occupancy = _float(number)
     if not 0.0 < occupancy <= 1.0 + _FULL:
-        raise UserError(f"an occupancy is above 0 and at most 1, site {label} has {occupancy:g}")
+        raise UserError(f"an occupancy is above 0 and at most 1: site {label} has {occupancy:g}")
     return occupancy
 
 
@@ -298,18 +304,18 @@ def _float(text: str) -> float:
 
 def _check_sites(structure: Structure, labels: dict[str, str]) -> None:
     if len(structure) > MAX_ATOMS:
-        raise UserError(f"a structure has at most {MAX_ATOMS:,} atoms, this has {len(structure)}")
+        raise UserError(f"a structure has at most {MAX_ATOMS:,} atoms: this has {len(structure)}")
     for site in structure:
         label, total = labels[site.label], sum(site.species.values())
         if len(site.species) > 1:
             raise UserError(
-                f"every site must hold one element; site {label} is disordered (partial "
-                f"occupancy {site.species_string}): give an ordered approximant"
+                f"every site must hold one element: site {label} is disordered (partial "
+                f"occupancy {site.species_string}); give an ordered approximant"
             )
         if total < 1.0 - _FULL:
             raise UserError(
-                f"every site must be full; site {label} has a partial occupancy of {total:g} "
-                f"{site.species.elements[0]}: give an ordered approximant"
+                f"every site must be full: site {label} has a partial occupancy of {total:g} "
+                f"{site.species.elements[0]}; give an ordered approximant"
             )
 
 
@@ -339,8 +345,9 @@ def _compare_composition(data: CifData, structure: Structure) -> None:
     if not any(_same(found, stated * size) for size in sizes):
         beside = f" with Z = {z:g}" if z is not None else ""
         raise UserError(
-            f"the block states {stated.formula.replace(' ', '')}{beside}, its sites give "
-            f"{found.formula.replace(' ', '')}: atoms are missing or in excess"
+            f"the sites of a CIF give the composition that it states: "
+            f"{stated.formula.replace(' ', '')}{beside} is stated, the sites give "
+            f"{found.formula.replace(' ', '')}"
         )
 
 

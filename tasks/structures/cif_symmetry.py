@@ -54,14 +54,14 @@ def symmetry_settings(data: CifData, cell_33: NDArray[np.float64]) -> list[list[
     listed = next((found for key in _LISTED if (found := column(data, key))), [])
     for operation in listed:
         if not _OPERATION.fullmatch(operation):
-            raise UserError(f"a symmetry operation reads x, y, z; got {operation!r}")
+            raise UserError(f"a symmetry operation reads x, y, z: got {operation!r}")
     settings = [listed] if listed else _named_settings(data)
     if not settings:
         return [["x, y, z"]]
     fitting = [operations for operations in settings if _fit(operations, cell_33)]
     if not fitting:
         raise UserError(
-            "symmetry operations must fit the cell's lengths and angles; these are of other axes: "
+            "symmetry operations must fit the cell's lengths and angles: these are of other axes; "
             "list the operations for the axes of the file"
         )
     return fitting
@@ -86,8 +86,9 @@ def require_named_symmetry(data: CifData, structure: Structure) -> None:
     if turns < expected:
         name = sorted(_groups()[halls[0]][1], key=len)[0]
         raise UserError(
-            f"the block names the space group {name} and lists no operation of it, and its atoms "
-            "do not have that symmetry: list the operations, or all atoms in P1"
+            f"all atoms are listed where no operations are: the block names {name}, lists no "
+            "operation of it, and its atoms do not have that symmetry; list the operations, or all "
+            "atoms in P1"
         )
 
 
@@ -125,7 +126,9 @@ def _halls(data: CifData) -> list[int]:
         found = _by_name(name, numbers)
     if not found:
         stated = " of number ".join(filter(None, (name, number)))
-        raise UserError(f"no space group {stated} is known: list the symmetry operations")
+        raise UserError(
+            f"the space group must be known: {stated} is not; list the symmetry operations"
+        )
     return found
 
 

@@ -18,7 +18,7 @@ _NM = 0.2  # lengths in nm read as Å are ten times too short
 _SMALLEST_VOLUME_ANG3 = 1.0  # of an atom in its cell; diamond has 5.7
 _SHORTEST_VECTOR_ANG = 0.6
 _NOBLE_GASES = (2, 10, 18, 36, 54, 86)  # held by no bonds: farther apart
-_IN_ANG = "a structure is given in Å"
+_IN_ANG = "atoms are as far apart as atoms are in Å"
 
 
 def check_distances(atoms: Atoms) -> None:
@@ -39,8 +39,8 @@ def check_distances(atoms: Atoms) -> None:
     if (lengths < _SHORTEST_VECTOR_ANG).any() or volume_ang3 < _SMALLEST_VOLUME_ANG3:
         vectors = ", ".join(f"{length:.3g}" for length in lengths)
         raise UserError(
-            f"{_IN_ANG}, and no cell is that small: its vectors are {vectors} Å long. Ten times "
-            "too short? Then it is in nm"
+            f"{_IN_ANG}: no cell is as small as this one, whose vectors are {vectors} Å long; if "
+            "they are ten times too short, they are in nm"
         )
     radii_N = covalent_radii[atoms.numbers]
     i_P, j_P, apart_P = neighbor_list("ijd", atoms, (_LONGEST * radii_N).tolist())
@@ -48,8 +48,8 @@ def check_distances(atoms: Atoms) -> None:
         bound = ~np.isin(atoms.numbers, _NOBLE_GASES)
         if bound.any() and (len(atoms) > 1 or atoms.pbc.any()):
             raise UserError(
-                f"{_IN_ANG}, and no two atoms are nearer than {_LONGEST:g} times the sum of their "
-                "covalent radii. Twice too long? Then it is in Bohr (0.529 Å)"
+                f"{_IN_ANG}: no two atoms are nearer than {_LONGEST:g} times the sum of their "
+                "covalent radii; if lengths are twice too long, they are in Bohr (0.529 Å)"
             )
         return
     ratio_P = apart_P / (radii_N[i_P] + radii_N[j_P])
@@ -58,8 +58,8 @@ def check_distances(atoms: Atoms) -> None:
         first, second = atoms.symbols[i_P[nearest]], atoms.symbols[j_P[nearest]]
         unit = ""
         if np.isin(np.arange(len(atoms)), i_P[ratio_P < _NM]).all():
-            unit = ". All are ten times too near? Then it is in nm"
+            unit = "; all are far too near, as lengths in nm are"
         raise UserError(
-            f"{_IN_ANG}, and two atoms are nearer than half the sum of their covalent radii: "
+            f"{_IN_ANG}: two atoms are nearer than half the sum of their covalent radii, "
             f"{first} and {second}, {apart_P[nearest]:.3g} Å{unit}"
         )

@@ -28,7 +28,7 @@ def read_poscar(text: str) -> Atoms:
     """
     lines = text.split("\n")
     if len(lines) < 8:
-        raise UserError(f"a POSCAR has 8 lines or more, this has {len(lines)}")
+        raise UserError(f"a POSCAR has 8 lines or more: this has {len(lines)}")
     if _words(lines[5]) and all(word.isdigit() for word in _words(lines[5])):
         counts = _counts(lines[5])
         elements = _from_comment(lines[0], counts)
@@ -36,9 +36,9 @@ def read_poscar(text: str) -> Atoms:
         counts = _counts(lines.pop(6))
         elements = [element_symbol(word) for word in _words(lines[5])]
     if len(elements) != len(counts):
-        raise UserError(f"a POSCAR has a count for each element, got {elements} and {counts}")
+        raise UserError(f"a POSCAR has a count for each element: got {elements} and {counts}")
     if not 0 < sum(counts) <= MAX_ATOMS:
-        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms, the counts say {sum(counts)}")
+        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms: the counts say {sum(counts)}")
     _check_positions(lines[6:], elements, counts)
     head = [*lines[:5], " ".join(elements), " ".join(map(str, counts))]
     return one_frame("\n".join([*head, *lines[6:], ""]), "vasp")
@@ -59,7 +59,7 @@ def _words(line: str) -> list[str]:
 def _counts(line: str) -> list[int]:
     words = _words(line)
     if not words or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
-        raise UserError(f"the counts of a POSCAR are whole numbers, got {line.strip()!r}")
+        raise UserError(f"the counts of a POSCAR are whole numbers: got {line.strip()!r}")
     return [int(word) for word in words]
 
 
@@ -79,8 +79,8 @@ def _from_comment(comment: str, counts: list[int]) -> list[str]:
     ratios = {count / number for count, number in zip(counts, numbers, strict=False) if number}
     if len(elements) != len(counts) or (numbered and len(ratios) != 1):
         raise UserError(
-            f"a POSCAR of VASP 4 names its elements in the comment, one for each of the counts "
-            f"{counts}; got {comment.strip()[:60]!r}: add a line of elements before the counts"
+            f"a POSCAR of VASP 4 names its elements in the comment, one for each count: "
+            f"{comment.strip()[:60]!r} for {counts}; add a line of elements before the counts"
         )
     return elements
 
@@ -93,9 +93,11 @@ def _check_positions(lines: list[str], elements: list[str], counts: list[int]) -
     total = sum(counts)
     following = rows[total].split() if len(rows) > total else []
     if len([row for row in rows[:total] if len(row.split()) >= 3]) < total:
-        raise UserError(f"a POSCAR has as many positions as its counts say, which is {total}")
+        raise UserError(f"a POSCAR has as many positions as its counts say: {total}")
     if following and re.match(r"[+-]?[\d.]", following[0]):
-        raise UserError(f"a POSCAR has as many positions as its counts say, more than {total}")
+        raise UserError(
+            f"a POSCAR has as many positions as its counts say: it has more than {total}"
+        )
     species = [
         element for element, count in zip(elements, counts, strict=True) for _ in range(count)
     ]
@@ -114,4 +116,6 @@ def _check_label(label: str, element: str) -> None:
     except UserError:
         return  # a remark
     if named != element:
-        raise UserError(f"a position is labelled {named} where the counts say {element}")
+        raise UserError(
+            f"labels and counts agree: a position is labelled {named}, the counts say {element}"
+        )

@@ -23,7 +23,7 @@ def element_symbol(species: str) -> str:
     letters = _LETTERS.match(species)
     symbol = _element(letters.group()) if letters else ""
     if not symbol or "," in species or " " in species:
-        raise UserError(f"every atom needs an element such as Cu or O, got {species!r}")
+        raise UserError(f"every atom needs an element such as Cu or O: got {species!r}")
     return symbol
 
 
@@ -47,12 +47,13 @@ def label_element(label: str, stated: Collection[str], labels: Collection[str]) 
     options = list(dict.fromkeys(symbol for symbol in found if symbol))
     fitting = [symbol for symbol in options if symbol in stated] or options
     if not fitting:
-        raise UserError(f"the label {label!r} begins with no element and the file has no symbol")
+        raise UserError(f"a label without a symbol begins with its element: got {label!r}")
     second = letters.group()[1:2] if letters else ""
     others = {match.group() for other in labels if (match := _LETTERS.match(other))}
     if len(fitting) > 1 and second in others:
         raise UserError(
-            f"the label {label!r} is {' or '.join(fitting)}: state _atom_site_type_symbol"
+            f"a label means one element: {label!r} is {' or '.join(fitting)}; state "
+            "_atom_site_type_symbol"
         )
     return fitting[0]
 

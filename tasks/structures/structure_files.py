@@ -198,7 +198,7 @@ def _xyz_frames(text: str) -> Iterator[Callable[[], Atoms]]:
             continue
         count = lines[at].strip()
         if not re.fullmatch(r"\d{1,9}", count):
-            message = f"line {at + 1} must be the number of atoms of a frame, got {count[:40]!r}"
+            message = f"line {at + 1} must be the number of atoms of a frame: got {count[:40]!r}"
             yield partial(_refuse, message)
             return
         frame = lines[at : at + 2 + int(count)]
@@ -213,9 +213,9 @@ def _refuse(message: str) -> Atoms:
 def _xyz_frame(lines: list[str]) -> Atoms:
     count = int(lines[0])
     if not 0 < count <= MAX_ATOMS:
-        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms, this frame has {count}")
+        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms: this frame has {count}")
     if len(lines) < count + 2:
-        raise UserError(f"a frame of {count} atoms has as many lines, this has {len(lines) - 2}")
+        raise UserError(f"a frame of {count} atoms has as many lines: this has {len(lines) - 2}")
     column = _species_column(lines[1])
     rows = [_with_element(line, column) for line in lines[2:]]
     return one_frame("\n".join([*lines[:2], *rows, ""]), "extxyz")
@@ -247,7 +247,7 @@ def _checked(found: FileStructure | UnreadStructure) -> FileStructure | UnreadSt
         return found
     atoms = found.atoms
     if not 0 < len(atoms) <= MAX_ATOMS:
-        reason = f"a structure has 1 to {MAX_ATOMS:,} atoms, this has {len(atoms)}"
+        reason = f"a structure has 1 to {MAX_ATOMS:,} atoms: this has {len(atoms)}"
     elif not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         reason = "positions and cell must be finite numbers"
     elif (atoms.numbers < 1).any():

@@ -57,5 +57,5 @@ def test_two_atoms_at_one_place_are_named() -> None:
 
 
 def test_a_flat_cell_is_refused_at_once() -> None:
-    with pytest.raises(UserError, match="no cell is that small"):
+    with pytest.raises(UserError, match="no cell is as small"):
         check_distances(Atoms("Cu", cell=[1e-4, 5, 5], pbc=True))

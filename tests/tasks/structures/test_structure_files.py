@@ -80,9 +80,9 @@ def test_atoms_of_a_cif_are_sorted_unless_their_order_counts(
         ("no.cif", "this is no CIF", "begin with data_"),
         ("zeros.cif", b"\0" * 100, "no text"),
         ("none.xyz", "two\n\nC 0 0 0\n", "line 1 must be the number of atoms"),
-        ("short.xyz", "3\n\nC 0 0 0\n", "a frame of 3 atoms has as many lines, this has 1"),
+        ("short.xyz", "3\n\nC 0 0 0\n", "a frame of 3 atoms has as many lines: this has 1"),
         ("huge.xyz", "1000000\n\nC 0 0 0\n", "1 to 2,000 atoms"),
-        ("x.xyz", "1\n\nX 0 0 0\n", "needs an element such as Cu or O, got 'X'"),
+        ("x.xyz", "1\n\nX 0 0 0\n", "needs an element such as Cu or O: got 'X'"),
         ("group.xyz", "1\n\nOH 0 0 0\n", "got 'OH'"),
         ("nan.xyz", "1\n\nC 0 0 nan\n", "finite numbers"),
         ("notes.py", "import os", "a structure file is a CIF, POSCAR"),
@@ -194,8 +194,8 @@ def test_cartesian_positions_are_scaled_and_selective_dynamics_fix(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (poscar("Cu Pt", counts="2 1"), "positions as its counts say, more than 3"),
-        (poscar("Cu Pt", counts="3 2"), "as its counts say, which is 5"),
+        (poscar("Cu Pt", counts="2 1"), "positions as its counts say: it has more than 3"),
+        (poscar("Cu Pt", counts="3 2"), "as its counts say: 5"),
         (poscar("Cu Pt", counts="3 1000000"), "1 to 2,000 atoms"),
         (poscar("Cu Pt", mode=""), "says Direct or Cartesian"),
         (poscar(species="Cu X\n"), "got 'X'"),
