@@ -83,13 +83,13 @@ def predict(
     file: Annotated[Path | None, typer.Argument(help="An adslab: CIF, POSCAR, extxyz.")] = None,
     text: Annotated[str, typer.Option(help="A configuration text instead of a file.")] = "",
     adsorbate: Annotated[str, typer.Option(help="Its formula, for a file.")] = "",
-    miller: Annotated[str, typer.Option(help="The surface's Miller index, for a file.")] = "",
+    miller: Annotated[str, typer.Option(help="Its Miller index; else the slab's plane.")] = "",
     bulk: Annotated[str, typer.Option(help="The bulk's formula; else the slab's own.")] = "",
     level: Annotated[str | None, typer.Option(help="Level of theory; else all that fit.")] = None,
     model: PredictorOption = "mini",
 ) -> None:
     """Predict one adslab from a file, or from its configuration text alone."""
-    from flows.display.tables import show_predictions
+    from flows.display.tables import show_lines, show_predictions
     from flows.errors import CampaignError
     from flows.screening.predict_one import predict_file, predict_text
 
@@ -100,8 +100,9 @@ def predict(
     if file is None:
         predictions = predict_text(text, model, level)
     else:
-        text, predictions = predict_file(file, adsorbate, miller, bulk, model, level)
-        print(text)
+        answer = predict_file(file, adsorbate, miller, bulk, model, level)
+        show_lines(answer.text, *([f"note: {answer.note}"] if answer.note else []))
+        predictions = answer.predictions
     show_predictions(predictions)
 
 

@@ -22,7 +22,7 @@ from tasks.structures.contacts import BOND_MARGIN_ANG
 
 _BINDING_FACTOR = 1.0  # of r_i + r_j: where a binding atom stops on its way down
 _CLEARANCE_FACTOR = 0.8  # of r_i + r_j: where any other atom stops it
-_OVERLAP_FACTOR = 0.7
+OVERLAP_FACTOR = 0.7
 _DEEPEST_ANG = 0.5  # below the atoms of the site
 _LEAST_VACUUM_ANG = 3.0
 _FARTHEST_AIM_ANG = 1.3  # from the middle of a site: facets of steps lean by less
@@ -142,6 +142,7 @@ def refusal_reasons(
     adsorbate: Adsorbate,
     placements: Sequence[Placement],
     positions_PA3: NDArray[np.float64],
+    relaxed_ang: float = 0.0,
 ) -> list[str]:
     """Return why each placement is refused, and an empty string for each good one.
 
@@ -151,6 +152,7 @@ def refusal_reasons(
         adsorbate: The species that is placed.
         placements: P sites with rotations.
         positions_PA3: Positions (Å) that ``lowered_positions`` gave them.
+        relaxed_ang: How much longer (Å) a bond to the slab may be than one of a placement.
 
     Returns:
         P reasons, each a rule, a colon and the numbers that break it.
@@ -163,7 +165,7 @@ def refusal_reasons(
     )
     sum_AM = radii_A[:, None] + ground.radii_M[None]
     overlap_P = (distance_PAM / sum_AM).min(axis=(1, 2))
-    touch_P = (distance_PAM - sum_AM).min(axis=(1, 2)) - 2.0 * BOND_MARGIN_ANG
+    touch_P = (distance_PAM - sum_AM).min(axis=(1, 2)) - 2.0 * BOND_MARGIN_ANG - relaxed_ang
     floor_P = np.array([placement.site.position_3[2] for placement in placements]) - _DEEPEST_ANG
     depth_P = floor_P - positions_PA3[:, :, 2].min(axis=1)
     sky = slab.atoms.cell.array[2, 2] + ground.bottom_ang
@@ -192,10 +194,10 @@ def _reason(
     vacuum: float,
     image: float,
 ) -> str:
-    if overlap < _OVERLAP_FACTOR:
+    if overlap < OVERLAP_FACTOR:
         return (
             f"overlaps the slab: two atoms at {overlap:.2f} of the sum of their radii, "
-            f"{_OVERLAP_FACTOR} allowed for {name}"
+            f"{OVERLAP_FACTOR} allowed for {name}"
         )
     if depth > 0.0:
         return (

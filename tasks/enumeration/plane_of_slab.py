@@ -12,7 +12,6 @@ Shapes  N atoms of the slab, K atoms of the column, S rotations.
 Units   Å.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -23,14 +22,13 @@ from numpy.typing import NDArray
 
 from tasks.enumeration.lattice_planes import (
     Crystal,
-    Miller,
     distinct_millers,
     find_symmetry,
     plane_basis,
     plane_spacing,
     primitive_miller,
-    reduced_miller,
 )
+from tasks.enumeration.miller import Miller, reduced_miller
 from tasks.enumeration.prototypes import crystal, ground_state
 from tasks.errors import UserError
 from tasks.structures.standard_frame import in_plane_vectors
@@ -67,6 +65,13 @@ class PlaneFit:
     def preferred(self) -> Miller:
         """Return the index that an enumeration gives this plane: few and late minus signs."""
         return min(self._images(), key=_rank)
+
+    @property
+    def is_hexagonal(self) -> bool:
+        """Return whether the axes are hexagonal, so that four indices can be counted by them."""
+        sixfold_33 = np.array([[0, -1, 0], [1, -1, 0], [0, 0, 1]])  # a turn by 120 degrees
+        both = (sixfold_33, sixfold_33.T)
+        return any((self.rotations_S33 == each).all(axis=(1, 2)).any() for each in both)
 
     def _images(self) -> set[Miller]:
         images_S3 = np.array(self.miller) @ self.rotations_S33
@@ -307,9 +312,7 @@ def _after(axes_33: NDArray[np.int64], miller: Miller) -> Miller:
     return reduced_miller((h, k, l))
 
 
-def _turned(
-    axes_33: NDArray[np.int64], rotations_S33: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _turned(axes_33: NDArray[np.int64], rotations_S33: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return rotations, which act on indices as rows, in other axes."""
     forth_33 = axes_33.T.astype(np.float64)
     return np.rint(np.linalg.inv(forth_33) @ rotations_S33 @ forth_33).astype(np.int64)
@@ -344,8 +347,10 @@ def _is_plane(column: _Column, ideal: Crystal, miller: Miller) -> bool:
         return True
     spacing = plane_spacing(ideal, plane) * scale
     # The atoms of a period fill its spacing; the last period ends at its last atom.
-    return (1.0 - _SPACING) * (layers - 1.0) * spacing <= height <= (
-        (1.0 + _SPACING) * layers * spacing
+    return (
+        (1.0 - _SPACING) * (layers - 1.0) * spacing
+        <= height
+        <= ((1.0 + _SPACING) * layers * spacing)
     )
 
 
@@ -372,19 +377,3 @@ def _area(lengths_3: NDArray[np.float64]) -> float:
 def _rank(miller: Miller) -> tuple[int, int, tuple[int, ...]]:
     norm = sum(index * index for index in miller)
     return norm, sum(index < 0 for index in miller), tuple(-index for index in miller)
-
-
-def refuse_other_plane(stated: Miller, fits: Sequence[PlaneFit]) -> None:
-    """Check that a slab shows the plane that is stated, where its plane is known.
-
-    Raises:
-        UserError: the slab's plane is known and is another one.
-    """
-    if not fits or any(fit.holds(stated) for fit in fits):
-        return
-    words = " ".join(map(str, stated))
-    found = dict.fromkeys(" ".join(map(str, fit.preferred())) for fit in fits)
-    raise UserError(
-        f"the Miller index is that of the slab's plane: this slab is ({next(iter(found))}) of "
-        f"{fits[0].crystal}, got ({words}); leave --miller out, or give the one of the slab"
-    )

@@ -5,7 +5,7 @@ each atom: the rule behind CatBERTa's configuration texts.
 
 An adslab that comes without tags, such as one read from a CIF, has as its adsorbate a group of
 bonded atoms with the given formula; here the looser rule of molecules holds. Where the slab holds
-the same elements (an oxide under CO), only a group above all other atoms is certain to be it.
+the same elements (an oxide under CO), only a group outside of all other atoms is certain to be it.
 
 Shapes  N atoms, B bonds (each listed from both ends), C candidates: the atoms of the elements in
         the formula.
@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
+from tasks.structures.vacuum import heights_over_vacuum
 
 BOND_MARGIN_ANG = 0.05  # for each atom
 _MOLECULE_FACTOR = 1.25  # of r_i + r_j: as ``orientation`` bonds the atoms of a molecule
@@ -104,11 +105,12 @@ def find_adsorbate(atoms: Atoms, formula: str) -> tuple[int, ...]:
         )
     if len(fitting) > 1 or len(candidates_C) > sum(wanted.values()):
         rest_N = np.setdiff1d(np.arange(len(atoms)), np.concatenate(fitting))
-        fitting = [group for group in fitting if _is_on_top(atoms, group, rest_N)]
+        fitting = [group for group in fitting if _is_outermost(atoms, group, rest_N)]
     if len(fitting) != 1:
         raise UserError(
-            f"one group of bonded atoms {formula} lies above the slab; {len(fitting) or 'none'} of "
-            f"{len(groups)} groups of these elements do, so give the adsorbate's atoms tag 2"
+            f"one group of bonded atoms {formula} lies on the slab; {len(fitting) or 'none'} of "
+            f"{len(groups)} groups of these elements do: keep one adsorbate, or, where the others "
+            "are of the slab, give the adsorbate's atoms tag 2"
         )
     return tuple(fitting[0].tolist())
 
@@ -143,17 +145,13 @@ def _groups(atoms: Atoms, candidates_C: NDArray[np.int64]) -> list[NDArray[np.in
     return [candidates_C[group_C == index] for index in range(count)]
 
 
-def _is_on_top(atoms: Atoms, group: NDArray[np.int64], rest_N: NDArray[np.int64]) -> bool:
-    """Return whether a group lies above all atoms of ``rest_N``, the widest gap being vacuum."""
-    normal_3 = np.cross(atoms.cell.array[0], atoms.cell.array[1])
-    normal_3 /= np.linalg.norm(normal_3)
-    period = abs(float(atoms.cell.array[2] @ normal_3))
-    height_N = (atoms.positions @ normal_3) % period
-    order = np.sort(height_N)
-    gaps = np.diff(order, append=order[0] + period)
-    floor = order[(int(np.argmax(gaps)) + 1) % len(order)]
-    height_N = (height_N - floor + 1e-6) % period
-    return len(rest_N) > 0 and bool(height_N[group].min() > height_N[rest_N].max())
+def _is_outermost(atoms: Atoms, group: NDArray[np.int64], rest_N: NDArray[np.int64]) -> bool:
+    """Return whether a group lies on one side of ``rest_N``, the widest gap being vacuum."""
+    if len(rest_N) == 0:
+        return False
+    height_N = heights_over_vacuum(atoms)
+    above = bool(height_N[group].min() > height_N[rest_N].max())
+    return above or bool(height_N[group].max() < height_N[rest_N].min())
 
 
 def _counts(symbols: NDArray[np.str_]) -> dict[str, int]:

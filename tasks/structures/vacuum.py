@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import minkowski_reduce
+from numpy.typing import NDArray
 
 from tasks.errors import UserError
 from tasks.structures.standard_frame import VACUUM_ANG
@@ -69,6 +70,18 @@ def vacuum_along_c(atoms: Atoms) -> Atoms:
         )
     turned.set_cell(np.roll(turned.cell.array, 2 - axis, axis=0), scale_atoms=False)
     return turned
+
+
+def heights_over_vacuum(atoms: Atoms) -> NDArray[np.float64]:
+    """Return (N,) heights (Å) of atoms over the upper border of the widest empty layer along c."""
+    normal_3 = np.cross(atoms.cell.array[0], atoms.cell.array[1])
+    normal_3 /= np.linalg.norm(normal_3)
+    period = abs(float(atoms.cell.array[2] @ normal_3))
+    height_N = (atoms.positions @ normal_3) % period
+    order = np.sort(height_N)
+    gaps = np.diff(order, append=order[0] + period)
+    floor = order[(int(np.argmax(gaps)) + 1) % len(order)]
+    return np.asarray((height_N - floor + 1e-6) % period)
 
 
 def _closed(atoms: Atoms) -> Atoms:

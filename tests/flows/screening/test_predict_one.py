@@ -32,9 +32,10 @@ def test_a_cif_is_predicted_and_its_text_shown(
     add_adsorbate(atoms, "O", 2.95, "ontop")
     file = tmp_path / "co.cif"
     file.write_text(cif_text(atoms))
-    text, said = predict_file(file, "CO", "1 1 1", "", "mini", "beef-vdw-ch4")
-    assert text.startswith("CO</s>Cu (1 1 1)</s>[C Cu atop")
-    alone = predict_text(text, "mini", "beef-vdw-ch4")
+    answer = predict_file(file, "CO", "1 1 1", "", "mini", "beef-vdw-ch4")
+    said = answer.predictions
+    assert answer.text.startswith("CO</s>Cu (1 1 1)</s>[C Cu atop")
+    alone = predict_text(answer.text, "mini", "beef-vdw-ch4")
     assert said[0].energy_ev == pytest.approx(alone[0].energy_ev, abs=1.0)
     show_predictions([*said, *alone])
     shown = capsys.readouterr().out.splitlines()
@@ -59,7 +60,7 @@ def test_a_text_that_cannot_be_predicted_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("miller", "rule"), [("1 1 1", "no.cif, which is none"), ("111", "give --miller '1 1 1'")]
+    ("miller", "rule"), [("1 1 1", "no.cif, which is none"), ("111", "three numbers, or four")]
 )
 def test_a_file_that_cannot_be_predicted_is_refused(miller: str, rule: str) -> None:
     with pytest.raises(SabatierError, match=rule):

@@ -1,0 +1,188 @@
+"""Ask of an adslab that somebody else made what a campaign asks of its own placements.
+
+The same overlap, depth, image, vacuum and contact rules hold, by the same code; a relaxed adsorbate
+may only be a little farther from the surface. Beyond them, lengths must be in Å, the adsorbate must
+have the bonds of the species that it is called by, and the slab must be clean: a non-metal or an
+alkali metal that only lies on the outside of a slab is another adsorbate, since an oxide, a nitride
+or a hydride has some of it inside.
+
+Shapes  N slab atoms, A adsorbate atoms, B bonds (each listed from both ends).
+Units   Å.
+"""
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+from model.contract import ADSORBATE_TAG
+from tasks.enumeration import Adsorbate, Placement, Site, Slab, adsorbate, adsorbate_names
+from tasks.enumeration.adsorbates import ALIASES
+from tasks.enumeration.docking import OVERLAP_FACTOR, refusal_reasons
+from tasks.enumeration.sites import landscape
+from tasks.errors import UserError
+from tasks.structures.formulas import formula_counts
+from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds
+from tasks.structures.standard_frame import joined_adsorbate
+
+_RELAXED_CONTACT_ANG = 0.4  # a relaxed bond may be so much longer than one of a placement
+_BOND_FACTOR = 1.25  # of r_i + r_j, as within molecules
+_SHORT, _LONG = 0.6, 1.4  # of r_i + r_j: the nearest neighbours of no solid lie outside
+_NM = 0.2  # lengths in nm are ten times too short
+_FOREIGN = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Te", "I")
+_ALKALI = ("Li", "Na", "K", "Rb", "Cs")
+_SURROUNDED = 0.4  # mean of the unit vectors to the neighbours: 0 inside, 0.6 in a hollow on top
+_INSIDE_ANG = 2.5  # below the highest and above the lowest atom of the others: no step is as deep
+_DISSOLVED = 0.1  # of the metal atoms: fewer non-metal atoms inside make no compound
+
+
+def require_angstrom(atoms: Atoms) -> None:
+    """Check that the distances of a structure are those of matter in Å.
+
+    Raises:
+        UserError: most atoms have their nearest neighbour much nearer or farther than a bond.
+    """
+    radii_N = covalent_radii[atoms.numbers]
+    i_B, j_B, length_B = neighbor_list("ijd", atoms, _LONG * radii_N)
+    nearest_N = np.full(len(atoms), np.inf)
+    np.minimum.at(nearest_N, i_B, length_B / (radii_N[i_B] + radii_N[j_B]))
+    usual = float(np.median(nearest_N))
+    if _SHORT <= usual <= _LONG:
+        return
+    found = f"{usual:.2f}" if np.isfinite(usual) else "more"
+    unit = "in Bohr (0.529 Å)" if usual > _LONG else "in nm" if usual < _NM else "scaled"
+    raise UserError(
+        f"lengths are in Å: most atoms have a neighbour at {_SHORT:g} to {_LONG:g} of the sum of "
+        f"their radii, here at {found}, as if the file were {unit}; write it in Å"
+    )
+
+
+def require_species(adslab: Atoms, name: str) -> None:
+    """Check that the atoms of tag 2 are bonded as the adsorbate that they are called.
+
+    Raises:
+        UserError: they are other atoms, in pieces, too near each other, or another isomer.
+    """
+    chosen = adslab[adslab.get_tags() == ADSORBATE_TAG]
+    molecule = Atoms(chosen.numbers, joined_adsorbate(chosen))
+    found = molecule.get_chemical_formula()
+    counts = molecule.symbols.formula.count()
+    if counts != formula_counts(name):
+        raise UserError(
+            f"an adslab carries the adsorbate that is named, {name}; it is {found} here"
+        )
+    apart_AA = np.linalg.norm(molecule.positions[:, None] - molecule.positions[None], axis=2)
+    np.fill_diagonal(apart_AA, np.inf)
+    radii_A = covalent_radii[molecule.numbers]
+    nearest = float((apart_AA / (radii_A[:, None] + radii_A[None])).min())
+    if nearest < OVERLAP_FACTOR:
+        raise UserError(
+            f"atoms of the adsorbate overlap: two of {name} are at {nearest:.2f} of the sum of "
+            f"their radii, at least {OVERLAP_FACTOR:g} allowed"
+        )
+    if not is_connected(molecule):
+        raise UserError(
+            f"an adsorbate is one molecule: the atoms of {name} do not hang together, so it has "
+            "dissociated; name and predict its parts"
+        )
+    if ALIASES.get(name, name) in adsorbate_names():
+        known = adsorbate(name).atoms
+        if not is_same_species(molecule, known):
+            raise UserError(
+                f"the bonds of an adsorbate are those of its species: {name} has "
+                f"{_bond_words(known)}; here they are {_bond_words(molecule)}"
+            )
+
+
+def require_contact(adslab: Atoms, name: str) -> None:
+    """Check an adslab in the standard frame by the rules that a campaign's placements pass.
+
+    Raises:
+        UserError: atoms overlap, or the adsorbate is below the surface, above all contact, bonded
+            to its image or near the next slab.
+    """
+    is_adsorbate_N = adslab.get_tags() == ADSORBATE_TAG
+    slab = Slab("", "", "", (0, 0, 1), 0.0, "top", adslab[~is_adsorbate_N])
+    _require_no_overlap(slab.atoms)
+    ground = landscape(slab)
+    chosen = adslab[is_adsorbate_N]
+    positions_A3 = joined_adsorbate(chosen)
+    species = Adsorbate(name, chosen.get_chemical_formula(), chosen, ())
+    x, y, _ = positions_A3.mean(axis=0).tolist()
+    placement = Placement(Site("random", (), (x, y, ground.floor_ang)), 0.0)
+    (reason,) = refusal_reasons(
+        slab, ground, species, [placement], positions_A3[None], _RELAXED_CONTACT_ANG
+    )
+    if reason:
+        raise UserError(reason)
+
+
+def _require_no_overlap(slab: Atoms) -> None:
+    radii_N = covalent_radii[slab.numbers]
+    i_B, j_B, length_B = neighbor_list("ijd", slab, OVERLAP_FACTOR * radii_N)
+    if len(length_B):
+        worst = int(np.argmin(length_B / (radii_N[i_B] + radii_N[j_B])))
+        ratio = float(length_B[worst] / (radii_N[i_B] + radii_N[j_B])[worst])
+        raise UserError(
+            f"atoms of the slab overlap: {slab.symbols[i_B[worst]]} and "
+            f"{slab.symbols[j_B[worst]]} at {ratio:.2f} of the sum of their radii, at least "
+            f"{OVERLAP_FACTOR:g} allowed"
+        )
+
+
+def require_clean_slab(adslab: Atoms, name: str) -> None:
+    """Check that nothing but the named adsorbate lies on either side of the slab.
+
+    Raises:
+        UserError: an element occurs on the outside of the slab only, or too seldom inside.
+    """
+    slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
+    counts = slab.symbols.formula.count()
+    most = max(counts, key=lambda symbol: counts[symbol])
+    foreign = [
+        symbol
+        for symbol in sorted(counts)
+        if symbol in _FOREIGN + _ALKALI and symbol != most and not _is_of_crystal(slab, symbol)
+    ]
+    if not foreign:
+        return
+    others = ", ".join(f"{counts[symbol]} {symbol}" for symbol in foreign)
+    host = slab[~np.isin(slab.get_chemical_symbols(), foreign)].get_chemical_formula()
+    raise UserError(
+        f"a slab under {name} is clean, its other side too: {others} on this {host} is another "
+        "adsorbate, as no such atoms are inside; remove it, the model knows one adsorbate at a time"
+    )
+
+
+def _is_of_crystal(slab: Atoms, symbol: str) -> bool:
+    """Return whether an element is part of the slab's crystal: somewhere inside, or at all others.
+
+    The last holds for one layer of a compound, such as MoS2.
+    """
+    is_symbol_N = np.asarray(slab.symbols == symbol)
+    height_N = slab.positions[:, 2]
+    others = height_N[~is_symbol_N]
+    deep_N = (height_N > others.min() + _INSIDE_ANG) & (height_N < others.max() - _INSIDE_ANG)
+    i_B, j_B, vector_B3 = neighbor_list("ijD", slab, _BOND_FACTOR * covalent_radii[slab.numbers])
+    kept_B = is_symbol_N[i_B] & ~is_symbol_N[j_B]
+    i_B, j_B, vector_B3 = i_B[kept_B], j_B[kept_B], vector_B3[kept_B]
+    unit_B3 = vector_B3 / np.linalg.norm(vector_B3, axis=1)[:, None]
+    sum_N3 = np.zeros((len(slab), 3))
+    np.add.at(sum_N3, i_B, unit_B3)
+    bonds_N = np.bincount(i_B, minlength=len(slab))
+    mean_N = np.linalg.norm(sum_N3, axis=1) / np.maximum(bonds_N, 1)
+    inside_N = is_symbol_N & (deep_N | ((bonds_N > 1) & (mean_N < _SURROUNDED)))
+    metals = int((~np.isin(slab.get_chemical_symbols(), _FOREIGN)).sum())
+    if symbol in _FOREIGN and is_symbol_N.sum() < _DISSOLVED * metals:
+        return False
+    covered = len(set(j_B.tolist())) == int((~is_symbol_N).sum())
+    return bool(inside_N.any()) or covered
+
+
+def _bond_words(molecule: Atoms) -> str:
+    """Return the bonds of a molecule by elements: ``C-H, C-O``."""
+    symbols = molecule.get_chemical_symbols()
+    pairs = ["-".join(sorted((symbols[i], symbols[j]))) for i, j in molecule_bonds(molecule)]
+    counted = {pair: pairs.count(pair) for pair in sorted(pairs)}
+    words = [f"{count} {pair}" if count > 1 else pair for pair, count in counted.items()]
+    return ", ".join(words) or "no bond"
