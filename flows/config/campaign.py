@@ -29,8 +29,10 @@ from tasks.enumeration import (
     FormulaSpec,
     MaterialsProjectSpec,
     PlacementSpec,
+    RandomAlloySpec,
     SlabSpec,
     alloy_specs,
+    cells_of,
 )
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
@@ -51,12 +53,48 @@ class Combination(YamlModel):
     prototypes: list[Prototype] = Field(min_length=1)
 
 
+class RandomAlloys(YamlModel):
+    """Arrangements of a random alloy: shares of elements on the sites of a prototype.
+
+    Its size is given by ``cells``, conventional cells along each vector, or by ``atoms``. The
+    lattice constant follows Vegard's rule. Miller indices are those of the prototype's cell.
+    """
+
+    composition: dict[str, float] = Field(min_length=2)
+    prototype: Literal["fcc", "bcc", "hcp", "diamond"]
+    cells: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
+    atoms: int | None = Field(default=None, ge=2)
+    method: Literal["sqs", "seeded"] = "sqs"
+    seed: int = Field(default=0, ge=0)
+    number: int = Field(default=1, ge=1, le=100)
+
+    def specs(self) -> list[RandomAlloySpec]:
+        """Return a specification of each arrangement."""
+        shares = tuple(sorted(self.composition.items()))
+        a, b, c = self.cells or cells_of(self.prototype, self.atoms or 0)
+        return [
+            RandomAlloySpec(shares, self.prototype, (a, b, c), self.method, self.seed, number)
+            for number in range(self.number)
+        ]
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "RandomAlloys":
+        if (self.cells is None) == (self.atoms is None):
+            raise ValueError(
+                "a random alloy's size is given by cells or by atoms, got "
+                f"{'neither' if self.cells is None else 'both'}; write cells: [2, 2, 2]"
+            )
+        raise_as_value_error(self.specs)
+        return self
+
+
 class Bulks(YamlModel):
     """Where bulk crystals come from. Paths are relative to the campaign file."""
 
     elements: list[str] = Field(default=[])
     alloys: list[Alloy] = Field(default=[])
     combine: list[Combination] = Field(default=[])
+    random_alloys: list[RandomAlloys] = Field(default=[])
     structures: list[str] = Field(default=[])
     materials_project: list[str] = Field(default=[])
 
@@ -66,6 +104,7 @@ class Bulks(YamlModel):
         found += [FormulaSpec(alloy.formula, alloy.prototype) for alloy in self.alloys]
         for choice in self.combine:
             found += alloy_specs(choice.elements, choice.prototypes)
+        found += [spec for alloy in self.random_alloys for spec in alloy.specs()]
         found += [FileSpec(str(folder / path)) for path in self.structures]
         found += [MaterialsProjectSpec(name) for name in self.materials_project]
         return found
@@ -75,7 +114,7 @@ class Bulks(YamlModel):
         if not any(getattr(self, name) for name in type(self).model_fields):
             raise ValueError(
                 "a campaign needs at least one bulk, got none; "
-                "give elements, alloys, combine, structures or materials_project"
+                "give elements, alloys, combine, random_alloys, structures or materials_project"
             )
         return self
 
@@ -84,7 +123,8 @@ class Surfaces(YamlModel):
     """Which surfaces are cut, and how thick and wide the slabs are.
 
     Without ``fixed_layers`` the lower half of each slab is fixed. A plane is cut in every gap
-    between atoms' heights that is wider than ``cut_tolerance`` (Å).
+    between atoms' heights that is wider than ``cut_tolerance`` (Å); of one plane the first
+    ``max_cuts`` are kept.
     """
 
     max_miller: int = Field(default=1, ge=1, le=4)
@@ -95,6 +135,7 @@ class Surfaces(YamlModel):
     fixed_layers: int | None = None
     cut_tolerance: float = 0.05
     max_atoms: int = 250
+    max_cuts: int | None = None
 
     def spec(self) -> SlabSpec:
         """Return these values as the slab enumerator reads them."""
@@ -108,6 +149,7 @@ class Surfaces(YamlModel):
             fixed_layers=self.fixed_layers,
             cut_tolerance_ang=self.cut_tolerance,
             max_atoms=self.max_atoms,
+            max_cuts=self.max_cuts,
         )
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from tasks.enumeration.bulks import (
     alloy_specs,
     resolve_bulks,
 )
+from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
 from tasks.enumeration.docking import Placement
 from tasks.enumeration.miller import Miller
 from tasks.enumeration.placements import (
@@ -51,6 +52,7 @@ __all__ = [
     "PlacedAdslab",
     "Placement",
     "PlacementSpec",
+    "RandomAlloySpec",
     "Site",
     "Slab",
     "SlabSpec",
@@ -62,6 +64,7 @@ __all__ = [
     "adsorbate_from_smiles",
     "adsorbate_names",
     "alloy_specs",
+    "cells_of",
     "count_placements",
     "enumerate_placements",
     "enumerate_slabs",

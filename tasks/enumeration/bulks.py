@@ -1,7 +1,7 @@
 """Bulk crystals from files, from formula and prototype, or from the Materials Project."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ase import Atoms
 from pymatgen.core.composition import Composition
@@ -10,6 +10,7 @@ from pymatgen.core.structure import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from tasks.enumeration.bulk_files import FileCrystal, check_crystal, read_bulk_files
+from tasks.enumeration.custom.random_alloys import RandomAlloySpec, parent_crystal, random_alloy
 from tasks.enumeration.prototypes import ALLOY_PROTOTYPES, alloy_formulas, crystal
 from tasks.errors import Refusal, UserError, first_line
 from tasks.structures.formats import atoms_from_pymatgen
@@ -21,12 +22,16 @@ _SYMPREC_ANG = 0.01
 
 @dataclass(frozen=True)
 class Bulk:
-    """A crystal in its conventional cell; ``source`` says where it comes from."""
+    """A crystal in its conventional cell; ``source`` says where it comes from.
+
+    ``parent`` is the cell whose sites a random alloy fills; Miller indices count by it.
+    """
 
     bulk_id: str
     formula: str
     source: str
     atoms: Atoms
+    parent: Atoms | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class MaterialsProjectSpec:
     material_id: str
 
 
-BulkSpec = FileSpec | FormulaSpec | MaterialsProjectSpec
+BulkSpec = FileSpec | FormulaSpec | MaterialsProjectSpec | RandomAlloySpec
 
 
 def alloy_specs(elements: Iterable[str], prototypes: Iterable[str]) -> list[BulkSpec]:
@@ -160,11 +165,20 @@ def _resolve(spec: BulkSpec, key: str | None) -> list[Bulk | Refusal]:
         return [_from_file(read) for read in read_bulk_files(spec.path)]
     if isinstance(spec, MaterialsProjectSpec):
         return [_from_materials_project(spec.material_id, key)]
+    if isinstance(spec, RandomAlloySpec):
+        return [_from_random_alloy(spec)]
     try:
         return [_bulk(*crystal(spec.formula, spec.prototype))]
     except UserError as error:
         item = f"{spec.formula} {spec.prototype}" if spec.prototype else spec.formula
         return [Refusal(item, "bulk", str(error))]
+
+
+def _from_random_alloy(spec: RandomAlloySpec) -> Bulk | Refusal:
+    try:
+        return replace(_bulk(*random_alloy(spec)), parent=parent_crystal(spec))
+    except UserError as error:
+        return Refusal(spec.name, "bulk", str(error))
 
 
 def _from_file(read: FileCrystal | Refusal) -> Bulk | Refusal:

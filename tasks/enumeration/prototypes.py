@@ -79,12 +79,13 @@ def _element(symbol: str, prototype: str | None) -> tuple[Atoms, str]:
         atoms = ase_bulk(symbol) if wanted == "hcp" else ase_bulk(symbol, cubic=True)
         return atoms, f"{wanted} {symbol}, lattice constants of ASE's reference states"
     volume = volume_per_atom(symbol)
-    return _sized_element(symbol, wanted, volume), (
+    return sized_element(symbol, wanted, volume), (
         f"{wanted} {symbol}, lattice constant from the volume per atom of {natural} {symbol}"
     )
 
 
-def _sized_element(symbol: str, prototype: str, volume: float) -> Atoms:
+def sized_element(symbol: str, prototype: str, volume: float) -> Atoms:
+    """Return an element in a prototype of given volume per atom (Å³), in its conventional cell."""
     if prototype == "hcp":
         a = (4.0 * volume / (np.sqrt(3.0) * _IDEAL_C_OVER_A)) ** (1 / 3)
         return ase_bulk(symbol, "hcp", a=a, c=a * _IDEAL_C_OVER_A)

@@ -60,6 +60,7 @@ class SlabSpec:
     layer_tolerance_ang: float = _LAYER_ANG
     cut_tolerance_ang: float = _CUT_ANG
     max_atoms: int = 250
+    max_cuts: int | None = None  # of one plane, in order of height; the others are refused
 
     def __post_init__(self) -> None:
         rules = [
@@ -80,6 +81,7 @@ class SlabSpec:
                 self.cut_tolerance_ang,
             ),
             (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
+            (self.max_cuts is None or self.max_cuts >= 1, "max_cuts is at least 1", self.max_cuts),
             (
                 self.millers is None or (self.millers and all(map(any, self.millers))),
                 "millers are one or more indices such as [1, 1, 1], none of them [0, 0, 0]",
@@ -136,11 +138,11 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
     refused: list[Refusal] = []
     for miller in millers:
         plane = primitive_miller(crystal, miller)
-        for cut in distinct_cuts(crystal, plane, spec.cut_tolerance_ang):
-            size = _slab_size(crystal, plane, spec)
-            if size > spec.max_atoms:
+        size = _slab_size(crystal, plane, spec)
+        for number, cut in enumerate(distinct_cuts(crystal, plane, spec.cut_tolerance_ang), 1):
+            reason = _too_much(size, number, spec)
+            if reason:
                 item = f"{bulk.formula} {miller} shift {cut.height:.3f} {cut.side}"
-                reason = f"too many atoms: {size}, at most max_atoms = {spec.max_atoms} allowed"
                 refused.append(Refusal(item, "slab", reason))
                 continue
             atoms = _build(crystal, plane, cut, spec, bulk_bonds_A, radii_A)
@@ -149,6 +151,15 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
             )
             slabs.setdefault(slab.slab_id, slab)
     return list(slabs.values()), refused
+
+
+def _too_much(size: int, number: int, spec: SlabSpec) -> str:
+    """Return why the cut of that number, which makes a slab of ``size`` atoms, is refused."""
+    if size > spec.max_atoms:
+        return f"too many atoms: {size}, at most max_atoms = {spec.max_atoms} allowed"
+    if spec.max_cuts is not None and number > spec.max_cuts:
+        return f"too many cuts of one plane: number {number}, max_cuts = {spec.max_cuts} allowed"
+    return ""
 
 
 def _millers(crystal: Crystal, spec: SlabSpec) -> list[Miller]:

@@ -1,10 +1,14 @@
 """The slabs of one bulk, with how many placements each offers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.lattice_planes import distinct_millers, find_symmetry
+from tasks.enumeration.miller import checked_miller, reduced_miller
 from tasks.enumeration.placements import PlacementSpec, count_placements
 from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
@@ -48,7 +52,7 @@ def enumerate_surfaces(
     Returns:
         The slabs with their counts, and the refusals.
     """
-    slabs, refused = enumerate_slabs(bulk, slab_spec)
+    slabs, refused = _slabs(bulk, slab_spec)
     counted = []
     for slab in slabs:
         reason = _broken(elements, set(slab.atoms.get_chemical_symbols()))
@@ -59,6 +63,28 @@ def enumerate_surfaces(
         count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
         counted.append(CountedSlab(slab, count))
     return BulkSurfaces(bulk, tuple(counted), tuple(refused))
+
+
+def _slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
+    """Return the slabs of a bulk; of a random alloy, with Miller indices of its parent cell.
+
+    Of each family of planes of the parent one is cut, unless ``millers`` states more: to a random
+    alloy they are the same.
+    """
+    if bulk.parent is None:
+        return enumerate_slabs(bulk, spec)
+    stated = [checked_miller(indices) for indices in spec.millers or ()]
+    cells_3 = np.rint(bulk.atoms.cell.lengths() / bulk.parent.cell.lengths()).astype(int)
+    slabs: dict[str, Slab] = {}
+    refused: list[Refusal] = []
+    for miller in stated or distinct_millers(find_symmetry(bulk.parent), spec.max_miller):
+        h, k, l = (cells_3 * np.array(miller)).tolist()  # noqa: E741  the names of Miller indices
+        found, left_out = enumerate_slabs(bulk, replace(spec, millers=(reduced_miller((h, k, l)),)))
+        for slab in found:
+            slabs.setdefault(slab.slab_id, replace(slab, miller=miller))
+        name = f"{bulk.source.partition(':')[0]} {miller}"
+        refused += [replace(r, item=f"{name}, in its own cell {r.item}") for r in left_out]
+    return list(slabs.values()), refused
 
 
 def _broken(elements: Mapping[str, frozenset[str]], symbols: set[str]) -> str:

@@ -9,6 +9,7 @@ from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES
 from tasks.acquisition.rank import Window
+from tasks.enumeration import RandomAlloySpec
 
 GOOD = """\
 name: good
@@ -49,6 +50,16 @@ def test_every_policy_and_score_may_be_named() -> None:
     assert get_args(ScoreName) == tuple(SCORES)
 
 
+def test_random_alloys_are_bulks_of_their_own() -> None:
+    stated = "{composition: {Pt: 0.75, Ni: 0.25}, prototype: fcc, atoms: 32, number: 2}"
+    campaign = parse(GOOD.replace("  elements: [Cu]", f"  random_alloys: [{stated}]"))
+    specs = [s for s in campaign.bulks.specs(Path()) if isinstance(s, RandomAlloySpec)]
+    assert [(s.shares[0], s.cells, s.number) for s in specs] == [
+        (("Ni", 0.25), (2, 2, 2), 0),
+        (("Ni", 0.25), (2, 2, 2), 1),
+    ]
+
+
 # what is replaced, by what, and what the error has to say
 BAD = {
     "unknown key": ("budget: 5", "bugdet: 5", "line 15: unknown key 'bugdet' in triage.*'budget'"),
@@ -67,6 +78,16 @@ BAD = {
         "{window: [-1.3, -0.7]}",
         "{windows: [-1.3, -0.7]}",
         "unknown key 'windows' in target.CO; .*'window'",
+    ),
+    "shares of a random alloy": (
+        "  elements: [Cu]",
+        "  random_alloys: [{composition: {Pt: 0.5, Ni: 0.4}, prototype: fcc, cells: [2, 2, 2]}]",
+        r"line 3: bulks.random_alloys\[0\]: .* shares that sum to 1, got",
+    ),
+    "size of a random alloy": (
+        "  elements: [Cu]",
+        "  random_alloys: [{composition: {Pt: 0.5, Ni: 0.5}, prototype: fcc}]",
+        "size is given by cells or by atoms, got neither; write cells",
     ),
     "window upside down": (
         "[-1.3, -0.7]",

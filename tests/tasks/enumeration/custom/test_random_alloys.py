@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tasks.enumeration import (
+    PlacementSpec,
+    RandomAlloySpec,
+    SlabSpec,
+    cells_of,
+    enumerate_surfaces,
+    resolve_bulks,
+)
+from tasks.enumeration.custom.random_alloys import random_alloy, site_counts, warren_cowley
+from tasks.errors import UserError
+from tasks.structures.identity import content_id
+
+NI_PT = RandomAlloySpec((("Ni", 0.25), ("Pt", 0.75)), "fcc", (2, 2, 2))
+HALVES = (("Ni", 0.5), ("Pt", 0.5))
+
+
+def test_the_pairs_of_a_special_quasirandom_structure_are_those_of_the_random_alloy() -> None:
+    atoms, source = random_alloy(NI_PT)
+    assert atoms.get_chemical_formula() == "Ni8Pt24"
+    assert np.abs(warren_cowley(atoms)).max() < 1e-12
+    assert "special quasirandom structure, a = 3.828 Å by Vegard's rule" in source
+
+
+def test_one_seed_gives_one_arrangement_on_every_machine() -> None:
+    atoms, _ = random_alloy(replace(NI_PT, method="seeded", seed=4))
+    assert content_id("order", *atoms.numbers.tolist())[:12] == "a8fde449786a"
+
+
+def test_seeds_and_numbers_give_other_crystals() -> None:
+    specs = [
+        NI_PT,
+        replace(NI_PT, seed=1),
+        replace(NI_PT, number=1),
+        replace(NI_PT, method="seeded"),
+    ]
+    bulks, refused = resolve_bulks(specs)
+    assert len({bulk.bulk_id for bulk in bulks}) == len(bulks) == 4
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("prototype", "cells", "atoms"), [("bcc", (3, 2, 2), 24), ("hcp", (2, 2, 2), 16)]
+)
+def test_prototypes_have_their_own_cells(
+    prototype: str, cells: tuple[int, int, int], atoms: int
+) -> None:
+    made, _ = random_alloy(RandomAlloySpec(HALVES, prototype, cells, "seeded"))
+    assert len(made) == atoms
+    assert np.bincount(made.numbers)[[28, 78]].tolist() == [atoms // 2, atoms // 2]
+
+
+def test_a_number_of_atoms_makes_the_most_cube_like_cell() -> None:
+    assert cells_of("fcc", 32) == (2, 2, 2)
+    assert cells_of("bcc", 36) == (3, 3, 2)
+    with pytest.raises(UserError, match="multiple of 4"):
+        cells_of("fcc", 30)
+
+
+def test_shares_are_whole_numbers_of_atoms() -> None:
+    assert site_counts((("A", 0.333), ("B", 0.667)), 36) == [12, 24]
+    with pytest.raises(UserError, match=r"nearest are A: 0\.3125, B: 0\.6875"):
+        site_counts((("A", 0.3), ("B", 0.7)), 32)
+
+
+def test_miller_indices_of_a_random_alloy_are_those_of_its_prototype() -> None:
+    """In cells of 2 x 1 x 1 the plane (1 1 1) of the lattice is (2 1 1) of the cell."""
+    (bulk,), _ = resolve_bulks([RandomAlloySpec(HALVES, "fcc", (2, 1, 1), "seeded")])
+    spec = SlabSpec(millers=((1, 1, 1),), min_thickness_ang=4.0, min_in_plane_ang=4.0)
+    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec(), {})
+    assert {counted.slab.miller for counted in cut.slabs} == {(1, 1, 1)}
+    a = bulk.parent.cell.lengths()[0] if bulk.parent else 0.0
+    heights = np.unique(cut.slabs[0].slab.atoms.positions[:, 2].round(3))
+    assert np.allclose(np.diff(heights), a / np.sqrt(3.0), atol=1e-3)
+
+
+def test_cuts_beyond_the_limit_are_refused_with_the_reason() -> None:
+    (bulk,), _ = resolve_bulks([NI_PT])
+    spec = SlabSpec(millers=((1, 1, 1),), max_cuts=1)
+    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec(), {})
+    assert len(cut.slabs) == 1
+    assert [r.reason for r in cut.refused] == [
+        f"too many cuts of one plane: number {n}, max_cuts = 1 allowed" for n in (2, 3, 4)
+    ]
+
+
+def test_a_composition_sums_to_one() -> None:
+    with pytest.raises(UserError, match="shares that sum to 1"):
+        RandomAlloySpec((("Ni", 0.5), ("Pt", 0.6)), "fcc", (2, 2, 2))
