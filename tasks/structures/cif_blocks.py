@@ -237,8 +237,10 @@ def _rows(data: CifData) -> list[_Row]:
     for key in (*_CELL, *_XYZ):
         if key not in data:
             raise UserError(f"a crystal has a cell and positions as fractions of it: no {key}")
-    for key in _CELL:
-        _number(data, key, 0)
+    lengths_and_angles = [_float(_number(data, key, 0)) for key in _CELL]
+    lattice = Lattice.from_parameters(*lengths_and_angles)
+    if min(lengths_and_angles) <= 0 or not abs(lattice.volume) > _MERGE_ANG:
+        raise UserError(f"a cell has lengths and angles of a volume: got {lengths_and_angles}")
     total = len(column(data, _XYZ[0]))
     if not 0 < total <= MAX_ATOMS:
         raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms: this block has {total}")

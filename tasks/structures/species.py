@@ -9,18 +9,19 @@ from tasks.errors import UserError
 
 _ELEMENTS = frozenset(chemical_symbols[1:])  # the first is X, which is none
 _LETTERS = re.compile(r"[A-Za-z]+")
+_ISOTOPE = re.compile(r"\d+(?=[A-Z])")
 _ELEMENT_LIKE = re.compile(r"[A-Z][a-z]?(?![a-z])")
 
 
 def element_symbol(species: str) -> str:
-    """Return the element of a species, without charge, number or name of a potential.
+    """Return the element of a species, without charge, number, isotope or name of a potential.
 
-    Deuterium is hydrogen.
+    Deuterium, ``D`` or ``2H``, is hydrogen.
 
     Raises:
         UserError: the species is no element: unknown, a group such as ``OH`` or a mixture.
     """
-    letters = _LETTERS.match(species)
+    letters = _LETTERS.match(_ISOTOPE.sub("", species, count=1))
     symbol = _element(letters.group()) if letters else ""
     if not symbol or "," in species or " " in species:
         raise UserError(f"every atom needs an element such as Cu or O: got {species!r}")

@@ -59,7 +59,7 @@ FAULTS = {
         ["CO is another species", "HO", "another name"],
     ),
     "prototype": ("[Cu, Pt, Fe]", "[Xx]", ["needs bulks", "Xx"]),
-    "no file": ("[Cu, Pt, Fe]", "[]", ["needs bulks", "broken.cif", "cannot be read"]),
+    "no file": ("[Cu, Pt, Fe]", "[]", ["needs bulks", "broken.cif", "no _cell_length_b"]),
 }
 
 

@@ -111,7 +111,7 @@ def test_refused_items_are_counted_with_their_reason(screened: tuple[Any, Any]) 
     assert set(refused["slab"]) == {"element outside the model: Fe"}
     assert "adsorbate outside the model: CH at level emt" in refused["adsorbate"]
     assert sorted(reason.split(":")[0] for reason in refused["bulk"]) == [
-        "cannot be read",
+        "a crystal has a cell and positions as fractions of it",
         "no slab is left",
     ]
 

@@ -145,7 +145,15 @@ def test_a_formula_of_the_whole_cell_beside_z_is_understood() -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "element"),
-    [("Cu", "Cu"), ("CU", "Cu"), ("cu", "Cu"), ("Cu2+", "Cu"), ("O2-", "O"), ("Fe3+", "Fe")],
+    [
+        ("Cu", "Cu"),
+        ("CU", "Cu"),
+        ("cu", "Cu"),
+        ("Cu2+", "Cu"),
+        ("O2-", "O"),
+        ("2H", "H"),
+        ("Fe+3", "Fe"),
+    ],
 )
 def test_symbols_are_elements_with_charges(symbol: str, element: str) -> None:
     assert read(cif(f"a {symbol} 0 0 0 1")).get_chemical_symbols() == [element]
@@ -256,6 +264,17 @@ def test_a_named_group_with_the_identity_alone_needs_all_atoms() -> None:
 def test_a_minus_of_the_typesetter_is_a_minus() -> None:
     sites = ("Cu1 Cu 0 0 0 1", "O1 O \N{MINUS SIGN}0.25 0.5 0.5 1")
     assert read(cif(*sites)).get_scaled_positions()[:, 0].max() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("cell", [(-3.6, 3, 3, 90, 90, 90), (3, 3, 3, 10, 100, 170), (0,) * 6])
+def test_a_cell_without_a_volume_is_refused(cell: tuple[float, ...]) -> None:
+    assert "lengths and angles of a volume" in reason(cif(*FCC, cell=cell))
+
+
+def test_what_the_parser_passes_over_stands_beside_the_reason() -> None:
+    said = reason(cif(*FCC, before="_chemical_formula_sum Cu3 Pt\n"))  # not quoted
+    assert "Cu3 is stated, the sites give Cu3Pt1" in said
+    assert "at line: Pt" in said
 
 
 def test_hydrogen_without_a_position_is_not_left_out() -> None:
