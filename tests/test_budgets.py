@@ -73,9 +73,9 @@ def direct_dependencies() -> int:
 # imported by way of others is declared.
 BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     ("lines of flows", lambda: lines_in("flows"), 10_100),
-    # The checks of what structure files hold came with one reader for all of them: 600 lines.
+    # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 14_900),
+    ("lines of tasks", lambda: lines_in("tasks"), 15_300),
     ("lines of model", lambda: lines_in("model"), 11_800),
     ("lines of screening_db", lambda: lines_in("screening_db"), 6_600),
     ("direct dependencies of the default installation", direct_dependencies, 31),

@@ -19,9 +19,9 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from tasks.errors import UserError
 from tasks.structures.distances import check_distances
+from tasks.structures.files.structure_files import read_structure
 from tasks.structures.formulas import formula_counts, structural_formula
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds, upright
-from tasks.structures.structure_files import read_structure
 
 _SEED = 20  # a SMILES string gives the same geometry everywhere
 # Other spellings of the same species, as OC20 writes them.

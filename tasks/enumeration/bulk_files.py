@@ -11,9 +11,9 @@ import numpy as np
 from ase import Atoms
 
 from tasks.errors import Refusal, UserError
-from tasks.structures.cif_blocks import FileStructure, UnreadStructure
 from tasks.structures.distances import check_distances
-from tasks.structures.structure_files import POSCAR_NAMES, read_structures
+from tasks.structures.files.cif_blocks import FileStructure, UnreadStructure
+from tasks.structures.files.structure_files import POSCAR_NAMES, read_structures
 
 _SUFFIXES = (".cif", ".mcif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz")
 _WIDEST_GAP_ANG = 7.0  # wider empty layers are vacuum: the file holds a slab or a molecule

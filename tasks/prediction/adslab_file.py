@@ -25,9 +25,9 @@ from tasks.prediction.adslab_checks import (
 )
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.contacts import find_adsorbate
+from tasks.structures.files.structure_files import read_structure
 from tasks.structures.formulas import formula_counts
 from tasks.structures.standard_frame import standard_frame
-from tasks.structures.structure_files import read_structure
 from tasks.structures.vacuum import heights_over_vacuum, vacuum_along_c
 
 

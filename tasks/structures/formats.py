@@ -19,7 +19,7 @@ from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifWriter
 
 from tasks.errors import UserError
-from tasks.structures.cif_blocks import UnreadStructure, read_cif_blocks
+from tasks.structures.files.cif_blocks import UnreadStructure, read_cif_blocks
 from tasks.structures.identity import fixed_mask
 
 _CIF_DIGITS = 8  # of fractional coordinates: 1e-7 Å

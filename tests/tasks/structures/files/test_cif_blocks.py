@@ -4,7 +4,7 @@ import pytest
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.structures.cif_blocks import FileStructure, UnreadStructure, read_cif_blocks
+from tasks.structures.files.cif_blocks import FileStructure, UnreadStructure, read_cif_blocks
 
 HEXAGONAL = (2.7, 2.7, 4.28, 90, 90, 120)
 P63_MMC = "_symmetry_space_group_name_H-M 'P 63/m m c'\n_symmetry_Int_Tables_number 194\n"

@@ -9,7 +9,7 @@ from tasks.errors import UserError
 
 _ELEMENTS = frozenset(chemical_symbols[1:])  # the first is X, which is none
 _LETTERS = re.compile(r"[A-Za-z]+")
-_ISOTOPE = re.compile(r"\d+(?=[A-Z])")
+_ISOTOPE = re.compile(r"^\d+(?=[A-Z])")
 _ELEMENT_LIKE = re.compile(r"[A-Z][a-z]?(?![a-z])")
 
 

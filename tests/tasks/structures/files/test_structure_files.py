@@ -10,9 +10,9 @@ from ase.build import bulk
 from ase.io import write
 
 from tasks.errors import UserError
-from tasks.structures.cif_blocks import FileStructure, UnreadStructure
+from tasks.structures.files.cif_blocks import FileStructure, UnreadStructure
+from tasks.structures.files.structure_files import read_structure, read_structures
 from tasks.structures.formats import cif_text
-from tasks.structures.structure_files import read_structure, read_structures
 
 XYZ_CO = "2\n\nC 0 0 0\nO 0 0 1.15\n"
 

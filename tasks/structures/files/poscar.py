@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.io import read
 
 from tasks.errors import UserError
-from tasks.structures.cif_blocks import MAX_ATOMS
-from tasks.structures.species import element_symbol
+from tasks.structures.files.cif_sites import MAX_ATOMS
+from tasks.structures.files.species import element_symbol
 
 _FLAGS = ("T", "F", ".TRUE.", ".FALSE.")
 

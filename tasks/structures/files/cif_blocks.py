@@ -22,28 +22,29 @@ from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifBlock, CifFile, CifParser
 
 from tasks.errors import UserError
-from tasks.structures.cif_symmetry import (
-    UNSET,
+from tasks.structures.files.cif_sites import (
+    CELL_KEYS,
+    FULL_OCCUPANCY,
+    MAX_ATOMS,
+    POSITION_KEYS,
+    CifSite,
+    cif_float,
+    cif_sites,
+    snapped_site,
+    stated_composition,
+)
+from tasks.structures.files.cif_symmetry import (
     CifData,
     column,
     require_named_symmetry,
     symmetry_settings,
 )
-from tasks.structures.species import element_symbol, label_element
 
-MAX_ATOMS = 2_000  # of one structure of a file; more is no bulk, slab or adsorbate to enumerate
 _MAX_IMAGES = 20_000  # atoms times operations of a block: seconds of work
 _MAX_BLOCKS = 5_000
 _MAX_BLOCK_CHARACTERS = 8_000_000
 _MAX_LINE_CHARACTERS = 10_000  # of the format's 2,048; pymatgen's time grows with the square
-_FULL = 0.01  # occupancies within this of 1 are 1: thirds are written 0.33
 _MERGE_ANG = 0.05  # images of one atom, written to 3 decimals, lie within; real atoms 0.5 Å apart
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(\(\d*\)?)?")
-_TWELFTHS = tuple(n / 12 for n in range(1, 24) if n % 3)
-_CELL = [f"_cell_length_{a}" for a in "abc"] + [
-    f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")
-]
-_XYZ = [f"_atom_site_fract_{axis}" for axis in "xyz"]
 # Keys as pymatgen spells them; CIF itself ignores case, and dots are those of its second dialect.
 _MAGNETIC = {
     key.lower().replace(".", "_"): key
@@ -163,8 +164,8 @@ def _structure(data: CifData) -> Structure:
 
     Where the space group that is named has several settings, one of them must fit the composition.
     """
-    rows = _rows(data)
-    lattice = Lattice.from_parameters(*(_float(column(data, key)[0]) for key in _CELL))
+    rows = cif_sites(data)
+    lattice = Lattice.from_parameters(*(cif_float(column(data, key)[0]) for key in CELL_KEYS))
     if any(key in data for key in _MAGNETIC):
         return _full_structure(data, rows, lattice, [])
     settings = symmetry_settings(data, lattice.matrix)
@@ -186,7 +187,7 @@ def _structure(data: CifData) -> Structure:
 
 
 def _full_structure(
-    data: CifData, rows: Sequence["_Row"], lattice: Lattice, operations: list[str]
+    data: CifData, rows: Sequence[CifSite], lattice: Lattice, operations: list[str]
 ) -> Structure:
     magnetic = {key: data[small] for small, key in _MAGNETIC.items() if small in data}
     images = np.prod([max(1, len(each)) for each in (operations, *magnetic.values())])
@@ -195,15 +196,15 @@ def _full_structure(
             f"atoms times symmetry operations are at most {_MAX_IMAGES:,}: this block has "
             f"{len(rows)} times {images}"
         )
-    snapped = [_snap(row) for row in rows] if images > 1 else rows
-    partial = any(abs(row.occupancy - 1.0) > _FULL for row in rows)
+    snapped = [snapped_site(row) for row in rows] if images > 1 else rows
+    partial = any(abs(row.occupancy - 1.0) > FULL_OCCUPANCY for row in rows)
     sites: dict[str, list[str]] = {
         "_atom_site_label": [str(row.index) for row in snapped],
         "_atom_site_type_symbol": [row.element for row in snapped],
         "_atom_site_occupancy": [str(row.occupancy) for row in snapped],
     }
-    sites |= {key: [row.xyz[axis] for row in snapped] for axis, key in enumerate(_XYZ)}
-    kept = {key: column(data, key)[0] for key in _CELL} | magnetic | sites
+    sites |= {key: [row.xyz[axis] for row in snapped] for axis, key in enumerate(POSITION_KEYS)}
+    kept = {key: column(data, key)[0] for key in CELL_KEYS} | magnetic | sites
     kept |= {"_symmetry_equiv_pos_as_xyz": operations} if operations else {}
     loops = [[key] for key, value in kept.items() if isinstance(value, list) and key not in sites]
     text = str(CifFile({"x": CifBlock(kept, [list(sites), *loops], "x")}))
@@ -211,7 +212,9 @@ def _full_structure(
         warnings.simplefilter("ignore")  # of what is decided here before
         parser = CifParser.from_str(
             text,
-            occupancy_tolerance=1.0 + _FULL if partial else np.inf,  # rows of one atom given twice
+            occupancy_tolerance=1.0 + FULL_OCCUPANCY
+            if partial
+            else np.inf,  # rows of one atom given twice
             site_tolerance=_MERGE_ANG / max(lattice.abc),
             frac_tolerance=0.0,
             check_cif=False,
@@ -220,88 +223,6 @@ def _full_structure(
     _check_sites(structure, {str(row.index): row.label for row in rows})
     _compare_composition(data, structure)
     return structure
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An atom of a block: its row, label, element, position as written and occupancy."""
-
-    index: int
-    label: str
-    element: str
-    xyz: tuple[str, str, str]
-    occupancy: float
-
-
-def _rows(data: CifData) -> list[_Row]:
-    for key in (*_CELL, *_XYZ):
-        if key not in data:
-            raise UserError(f"a crystal has a cell and positions as fractions of it: no {key}")
-    lengths_and_angles = [_float(_number(data, key, 0)) for key in _CELL]
-    lattice = Lattice.from_parameters(*lengths_and_angles)
-    if min(lengths_and_angles) <= 0 or not abs(lattice.volume) > _MERGE_ANG:
-        raise UserError(f"a cell has lengths and angles of a volume: got {lengths_and_angles}")
-    total = len(column(data, _XYZ[0]))
-    if not 0 < total <= MAX_ATOMS:
-        raise UserError(f"a structure has 1 to {MAX_ATOMS:,} atoms: this block has {total}")
-    symbols = column(data, "_atom_site_type_symbol") or [""] * total
-    labels = column(data, "_atom_site_label") or symbols
-    flags = column(data, "_atom_site_calc_flag") or [""] * total
-    attached = column(data, "_atom_site_attached_hydrogens") or [""] * total
-    stated = _stated_composition(data)
-    elements = {element.symbol for element in stated} if stated else set()
-    rows = []
-    for i in range(total):
-        if flags[i].lower() == "dum":  # a dummy site by the dictionary: no atom
-            continue
-        if attached[i].strip("0.?"):
-            raise UserError(f"hydrogen atoms need positions: site {labels[i]} has some without")
-        given = symbols[i] not in UNSET
-        element = (
-            element_symbol(symbols[i]) if given else label_element(labels[i], elements, labels)
-        )
-        x, y, z = (_number(data, key, i, labels[i]) for key in _XYZ)
-        rows.append(_Row(i, labels[i], element, (x, y, z), _occupancy(data, i, labels[i])))
-    return rows
-
-
-def _number(data: CifData, key: str, index: int, label: str = "") -> str:
-    text = column(data, key)[index].strip()
-    if not _NUMBER.fullmatch(text):
-        of = f" of site {label}" if label else ""
-        raise UserError(f"a cell and each position are numbers: {key}{of} is {text!r}")
-    return text
-
-
-def _occupancy(data: CifData, index: int, label: str) -> float:
-    given = column(data, "_atom_site_occupancy")[index : index + 1]
-    if not given or given[0] in UNSET:
-        return 1.0  # the dictionary's default
-    number = _number(data, "_atom_site_occupancy", index, label)
-    occupancy = _float(number)
-    if not 0.0 < occupancy <= 1.0 + _FULL:
-        raise UserError(f"an occupancy is above 0 and at most 1: site {label} has {occupancy:g}")
-    return occupancy
-
-
-def _snap(row: _Row) -> _Row:
-    """Return an atom whose rounded thirds, sixths and twelfths are whole, for the operations."""
-    x, y, z = (_snapped(text) for text in row.xyz)
-    return _Row(row.index, row.label, row.element, (x, y, z), row.occupancy)
-
-
-def _snapped(text: str) -> str:
-    digits = len(text.partition("(")[0].partition(".")[2])
-    value, step = abs(_float(text)), 10.0**-digits
-    if digits >= 2:
-        for whole in _TWELFTHS:
-            if -0.501 * step < whole - value < step:  # rounded or cut off
-                return repr(np.copysign(whole, _float(text)).item())
-    return text
-
-
-def _float(text: str) -> float:
-    return float(text.partition("(")[0])  # without its uncertainty
 
 
 def _check_sites(structure: Structure, labels: dict[str, str]) -> None:
@@ -314,21 +235,11 @@ def _check_sites(structure: Structure, labels: dict[str, str]) -> None:
                 f"every site must hold one element: site {label} is disordered (partial "
                 f"occupancy {site.species_string}); give an ordered approximant"
             )
-        if total < 1.0 - _FULL:
+        if total < 1.0 - FULL_OCCUPANCY:
             raise UserError(
                 f"every site must be full: site {label} has a partial occupancy of {total:g} "
                 f"{site.species.elements[0]}; give an ordered approximant"
             )
-
-
-def _stated_composition(data: CifData) -> Composition | None:
-    formula = " ".join(column(data, "_chemical_formula_sum"))
-    if not re.fullmatch(r"([A-Z][a-z]?(\d+\.?\d*|\.\d+)?\s*)+", formula):
-        return None  # not stated, or with letters for numbers
-    try:
-        return Composition(re.sub(r"D(?![a-z])", "H", formula))
-    except ValueError:
-        return None
 
 
 def _compare_composition(data: CifData, structure: Structure) -> None:
@@ -336,12 +247,12 @@ def _compare_composition(data: CifData, structure: Structure) -> None:
 
     Some programs write the formula of the whole cell beside Z, others that of one of Z units.
     """
-    stated = _stated_composition(data)
+    stated = stated_composition(data)
     if stated is None:
         return
     found = Composition(Counter(site.species.elements[0].symbol for site in structure))
     units = "".join(column(data, "_cell_formula_units_z"))
-    z = _float(units) if _NUMBER.fullmatch(units) and _float(units) > 0 else None
+    z = cif_float(units) if cif_float(units) > 0 else None  # nan where it is not stated
     whole = z is not None and stated.get_integer_formula_and_factor()[1] == z
     sizes = [found.num_atoms / stated.num_atoms] if z is None else [z, *([1.0] if whole else [])]
     if not any(_same(found, stated * size) for size in sizes):

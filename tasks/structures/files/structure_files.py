@@ -23,14 +23,14 @@ from ase.io.formats import filetype
 from ase.io.trajectory import TrajectoryReader
 
 from tasks.errors import UserError, first_line
-from tasks.structures.cif_blocks import (
-    MAX_ATOMS,
+from tasks.structures.files.cif_blocks import (
     FileStructure,
     UnreadStructure,
     read_cif_blocks,
 )
-from tasks.structures.poscar import one_frame, read_poscar
-from tasks.structures.species import element_symbol
+from tasks.structures.files.cif_sites import MAX_ATOMS
+from tasks.structures.files.poscar import one_frame, read_poscar
+from tasks.structures.files.species import element_symbol
 
 POSCAR_NAMES = ("POSCAR", "CONTCAR")
 _POSCAR_SUFFIXES = (".poscar", ".contcar", ".vasp")
