@@ -1,5 +1,7 @@
 """Bring a database's schema up or down, by Alembic and without a configuration file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -24,7 +26,11 @@ def migrate(engine: Engine, where: str, revision: str = "head") -> None:
     with engine.connect() as connection:
         if current_revision(connection) == newest_revision() and revision == "head":
             return
-    with engine.execution_options(writes=True).begin() as connection:
+    with (
+        engine.execution_options(writes=True).connect() as connection,
+        _tables_may_be_replaced(connection),
+        connection.begin(),
+    ):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         _refuse_foreign(connection, where)
@@ -32,6 +38,37 @@ def migrate(engine: Engine, where: str, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         down = revision != "head"
         (command.downgrade if down else command.upgrade)(config, revision)
+        _refuse_dangling(connection, where)
+
+
+@contextmanager
+def _tables_may_be_replaced(connection: Connection) -> Iterator[None]:
+    """Let SQLite drop a table that others refer to; what it refers to is checked at the end.
+
+    By the driver's cursor, because the rule does not change inside a transaction.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+
+def _refuse_dangling(connection: Connection, where: str) -> None:
+    """Raise, and store nothing, where a row of SQLite refers to one that is not there."""
+    if connection.dialect.name != "sqlite":
+        return
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if dangling is not None:
+        raise DatabaseError(
+            f"database {where} cannot be brought to this release's schema: a row of {dangling[0]} "
+            f"refers to one of {dangling[2]} that is not there; restore it from a copy"
+        )
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -7,10 +7,10 @@ from sqlalchemy import func, select
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.tables.screening import (
-    CampaignItemRow,
     CampaignRow,
     CandidateRow,
     LevelOfTheoryRow,
+    PlacementRow,
 )
 from screening_db.tables.verification import CalculationRow, LabelRow
 
@@ -105,10 +105,11 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
         select(ended)
         .select_from(LabelRow)
         .join(CampaignRow, CampaignRow.verified_at == LabelRow.level)
+        .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
         .join(
-            CampaignItemRow,
-            (CampaignItemRow.campaign == CampaignRow.name)
-            & (CampaignItemRow.item_id == LabelRow.candidate_id),
+            PlacementRow,
+            (PlacementRow.campaign_key == CampaignRow.key)
+            & (PlacementRow.candidate_key == CandidateRow.key),
         )
         .join(
             LevelOfTheoryRow,
@@ -123,7 +124,6 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
         )
         .where(
             CampaignRow.name == campaign,
-            CampaignItemRow.stage == "placement",
             LabelRow.trainable,
             LabelRow.converged,
             LabelRow.flags == [],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from screening_db.database.engine import Database
@@ -11,9 +11,13 @@ from screening_db.tables.screening import (
     BulkRow,
     CampaignItemRow,
     CampaignRow,
+    CandidateRow,
     CheckpointRow,
+    PlacementRow,
     PredictionRow,
     Stage,
+    key_of_campaign,
+    key_of_predictor,
 )
 
 
@@ -99,13 +103,14 @@ def stored_contents(
             bulks={row.id: row.formula for row in session.execute(bulks.where(*own))},
             adsorbates=_used(session, campaign, "adsorbate"),
             slabs=_used(session, campaign, "slab"),
-            placements=frozenset(_items(session, campaign, "placement")),
+            placements=frozenset(session.scalars(_placements(campaign)))
+            | frozenset(_items(session, campaign, "placement")),
             processed=_processed(session, campaign, level, checkpoint_sha256),
         )
 
 
 def _items(session: Session, campaign: str, stage: Stage) -> dict[str, str]:
-    """Return the state of each item of one stage by its id."""
+    """Return the state of each item of one stage by its id; of placements the refused ones."""
     query = select(CampaignItemRow.item_id, CampaignItemRow.state).where(
         CampaignItemRow.campaign == campaign, CampaignItemRow.stage == stage
     )
@@ -120,16 +125,18 @@ def _used(session: Session, campaign: str, stage: Stage) -> frozenset[str]:
 def _processed(
     session: Session, campaign: str, level: str, checkpoint_sha256: str
 ) -> frozenset[str]:
-    predicted = (PredictionRow.candidate_id == CampaignItemRow.item_id) & (
-        (PredictionRow.level == level) & (PredictionRow.checkpoint_sha256 == checkpoint_sha256)
+    predicted = _placements(campaign).join(
+        PredictionRow,
+        (PredictionRow.candidate_key == PlacementRow.candidate_key)
+        & (PredictionRow.predictor_key == key_of_predictor(checkpoint_sha256, level)),
     )
-    query = (
-        select(CampaignItemRow.item_id)
-        .outerjoin(PredictionRow, predicted)
-        .where(
-            CampaignItemRow.campaign == campaign,
-            CampaignItemRow.stage == "placement",
-            or_(CampaignItemRow.state == "refused", PredictionRow.candidate_id.is_not(None)),
-        )
+    return frozenset(session.scalars(predicted)) | frozenset(_items(session, campaign, "placement"))
+
+
+def _placements(campaign: str) -> Select[tuple[str]]:
+    """Select the ids of a campaign's candidates."""
+    return (
+        select(CandidateRow.id)
+        .join(PlacementRow, PlacementRow.candidate_key == CandidateRow.key)
+        .where(PlacementRow.campaign_key == key_of_campaign(campaign))
     )
-    return frozenset(session.scalars(query))

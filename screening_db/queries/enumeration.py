@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
@@ -12,8 +12,10 @@ from screening_db.tables.screening import (
     BulkRow,
     CandidateRow,
     LevelOfTheoryRow,
+    PairRow,
     PredictionRow,
     SlabRow,
+    key_of_predictor,
 )
 
 
@@ -67,15 +69,17 @@ def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
     """Return where a stored candidate's adsorbate sits."""
     query = (
         select(
-            CandidateRow.adsorbate,
+            PairRow.adsorbate,
             CandidateRow.site,
-            BulkRow.formula,
+            func.coalesce(BulkRow.formula, SlabRow.formula),
             SlabRow.miller_h,
             SlabRow.miller_k,
             SlabRow.miller_l,
         )
-        .join(SlabRow, SlabRow.id == CandidateRow.slab_id)
-        .join(BulkRow, BulkRow.id == SlabRow.bulk_id)
+        .select_from(CandidateRow)
+        .join(PairRow, PairRow.key == CandidateRow.pair_key)
+        .join(SlabRow, SlabRow.id == PairRow.slab_id)
+        .outerjoin(BulkRow, BulkRow.id == SlabRow.bulk_id)
         .where(CandidateRow.id == candidate_id)
     )
     with db.read() as session:
@@ -100,10 +104,11 @@ def predictions_of_pairs(
     found: list[PredictionRow] = []
     query = (
         select(PredictionRow)
-        .join(CandidateRow, CandidateRow.id == PredictionRow.candidate_id)
-        .where(PredictionRow.level == level, PredictionRow.checkpoint_sha256 == checkpoint_sha256)
+        .join(CandidateRow, CandidateRow.key == PredictionRow.candidate_key)
+        .join(PairRow, PairRow.key == CandidateRow.pair_key)
+        .where(PredictionRow.predictor_key == key_of_predictor(checkpoint_sha256, level))
     )
     with db.read() as session:
         for ids in batches(sorted(pair_ids)):
-            found += session.scalars(query.where(CandidateRow.pair_id.in_(ids)))
+            found += session.scalars(query.where(PairRow.id.in_(ids)))
     return found

@@ -9,10 +9,12 @@ from screening_db.database.bulk import batches
 from screening_db.database.engine import Database
 from screening_db.tables.screening import (
     BulkRow,
-    CampaignItemRow,
     CampaignRow,
     CandidateRow,
+    PairRow,
+    PlacementRow,
     PredictionRow,
+    PredictorRow,
     SlabRow,
 )
 from screening_db.tables.verification import (
@@ -70,18 +72,18 @@ def labelled_predictions(
     Returns:
         One line a label (energies in eV), by candidate id; unpredicted ones are left out.
     """
-    item, of_view = CampaignItemRow, _QUEUE_VIEW.c
+    of_view = _QUEUE_VIEW.c
     predicted_by = checkpoint_sha256 or CampaignRow.checkpoint_sha256
     query = (
         select(
             LabelRow.candidate_id,
-            BulkRow.formula.label("bulk"),
+            func.coalesce(BulkRow.formula, SlabRow.formula).label("bulk"),
             _MILLER.label("miller"),
             func.coalesce(of_view.termination, "").label("termination"),
-            CandidateRow.adsorbate,
+            PairRow.adsorbate,
             CandidateRow.site,
             LabelRow.level,
-            PredictionRow.level.label("predicted_level"),
+            PredictorRow.level.label("predicted_level"),
             PredictionRow.energy_ev.label("predicted_ev"),
             PredictionRow.sigma_ev,
             LabelRow.energy_ev.label("label_ev"),
@@ -90,21 +92,30 @@ def labelled_predictions(
         )
         .select_from(LabelRow)
         .join(CampaignRow, CampaignRow.verified_at == LabelRow.level)
-        .join(item, (item.campaign == CampaignRow.name) & (item.item_id == LabelRow.candidate_id))
         .join(CandidateRow, CandidateRow.id == LabelRow.candidate_id)
-        .join(SlabRow, SlabRow.id == CandidateRow.slab_id)
-        .join(BulkRow, BulkRow.id == SlabRow.bulk_id)
+        .join(
+            PlacementRow,
+            (PlacementRow.campaign_key == CampaignRow.key)
+            & (PlacementRow.candidate_key == CandidateRow.key),
+        )
+        .join(PairRow, PairRow.key == CandidateRow.pair_key)
+        .join(SlabRow, SlabRow.id == PairRow.slab_id)
+        .outerjoin(BulkRow, BulkRow.id == SlabRow.bulk_id)
+        .join(
+            PredictorRow,
+            (PredictorRow.level == CampaignRow.level)
+            & (PredictorRow.checkpoint_sha256 == predicted_by),
+        )
         .join(
             PredictionRow,
-            (PredictionRow.candidate_id == LabelRow.candidate_id)
-            & (PredictionRow.level == CampaignRow.level)
-            & (PredictionRow.checkpoint_sha256 == predicted_by),
+            (PredictionRow.candidate_key == CandidateRow.key)
+            & (PredictionRow.predictor_key == PredictorRow.key),
         )
         .outerjoin(
             _QUEUE_VIEW,
             (of_view.item == LabelRow.candidate_id) & (of_view.level == LabelRow.level),
         )
-        .where(CampaignRow.name == campaign, item.stage == "placement")
+        .where(CampaignRow.name == campaign)
         .order_by(LabelRow.candidate_id)
     )
     with db.read() as session:
@@ -160,7 +171,7 @@ def attempted_candidates(
     Returns:
         Their ids.
     """
-    item, level = CampaignItemRow.item_id, CampaignRow.verified_at
+    item, level = CandidateRow.id, CampaignRow.verified_at
     labelled = exists().where(LabelRow.candidate_id == item, LabelRow.level == level)
     attempted = exists().where(CalculationRow.item == item, CalculationRow.level == level)
     ended = exists().where(
@@ -170,15 +181,12 @@ def attempted_candidates(
     )
     query = (
         select(item)
-        .join(CampaignRow, CampaignRow.name == CampaignItemRow.campaign)
-        .where(
-            CampaignItemRow.campaign == campaign,
-            CampaignItemRow.stage == "placement",
-            labelled | attempted | ended,
-        )
+        .join(PlacementRow, PlacementRow.candidate_key == CandidateRow.key)
+        .join(CampaignRow, CampaignRow.key == PlacementRow.campaign_key)
+        .where(CampaignRow.name == campaign, labelled | attempted | ended)
     )
     if except_own:
-        query = query.where(CampaignItemRow.state != "queued")
+        query = query.where(PlacementRow.state != "queued")
     with db.read() as session:
         return frozenset(session.scalars(query))
 

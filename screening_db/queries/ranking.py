@@ -19,6 +19,7 @@ class RankedCandidate:
     bulk: str
     miller: str
     termination: str
+    edit: str  # of the slab after it was cut; empty without one
     adsorbate: str
     site: str
     energy_ev: float
@@ -60,22 +61,24 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
 # The lowest placements of each pair by one checkpoint, the present one or another; ties go to the
 # lower id. With one a pair and the present checkpoint, the view ``pair_minimum`` says the same.
 _LOWEST = """
-SELECT campaign, pair_id, slab_id, bulk_id, adsorbate, candidate_id, energy_ev, sigma_ev,
-    n_placements
+SELECT o.campaign, p.id AS pair_id, p.slab_id, coalesce(s.bulk_id, s.id) AS bulk_id, p.adsorbate,
+    o.candidate_id, o.energy_ev, o.sigma_ev, o.n_placements
 FROM (
-    SELECT i.campaign, c.pair_id, c.slab_id, s.bulk_id, c.adsorbate, p.candidate_id, p.energy_ev,
-        p.sigma_ev, count(*) OVER (PARTITION BY c.pair_id) AS n_placements,
-        row_number() OVER (PARTITION BY c.pair_id ORDER BY p.energy_ev, p.candidate_id) AS position
-    FROM campaign_item i
-    JOIN campaign m ON m.name = i.campaign
-    JOIN candidate c ON c.id = i.item_id
-    JOIN slab s ON s.id = c.slab_id
-    JOIN prediction p ON p.candidate_id = c.id AND p.level = m.level
-        AND p.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
-    WHERE i.campaign = :campaign AND i.stage = 'placement' AND i.state <> 'refused'
-        AND p.in_domain AND (i.contender OR p.checkpoint_sha256 = m.screened_with)
-) AS placed
-WHERE position <= :per_pair ORDER BY pair_id, position
+    SELECT m.name AS campaign, c.pair_key, c.id AS candidate_id, e.energy_ev, e.sigma_ev,
+        count(*) OVER (PARTITION BY c.pair_key) AS n_placements,
+        row_number() OVER (PARTITION BY c.pair_key ORDER BY e.energy_ev, c.id) AS position
+    FROM campaign m
+    JOIN predictor d ON d.level = m.level
+        AND d.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)
+    JOIN stored_placement i ON i.campaign_key = m.key
+    JOIN stored_candidate c ON c.key = i.candidate_key
+    JOIN stored_prediction e ON e.candidate_key = i.candidate_key AND e.predictor_key = d.key
+    WHERE m.name = :campaign AND e.in_domain
+        AND (i.contender OR d.checkpoint_sha256 = m.screened_with)
+) AS o
+JOIN pair p ON p.key = o.pair_key
+JOIN slab s ON s.id = p.slab_id
+WHERE o.position <= :per_pair ORDER BY p.id, o.position
 """
 
 

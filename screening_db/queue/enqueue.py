@@ -15,7 +15,7 @@ from screening_db.calculations.attempts import (
 from screening_db.database.bulk import add_new, batches
 from screening_db.database.engine import Database
 from screening_db.queue.dependencies import delete_dependencies
-from screening_db.tables.screening import CampaignItemRow, CampaignRow, CandidateRow
+from screening_db.tables.screening import CampaignRow, CandidateRow, PlacementRow
 from screening_db.tables.verification import (
     LabelRow,
     QueueRow,
@@ -69,11 +69,11 @@ def _handed_over(session: Session, campaign: str, level: str, item: str) -> bool
     """Give an adslab to the first other campaign of its level that queued it, if there is one."""
     others = (
         select(func.min(CampaignRow.name))
-        .join(CampaignItemRow, CampaignItemRow.campaign == CampaignRow.name)
+        .join(PlacementRow, PlacementRow.campaign_key == CampaignRow.key)
+        .join(CandidateRow, CandidateRow.key == PlacementRow.candidate_key)
         .where(
-            CampaignItemRow.stage == "placement",
-            CampaignItemRow.item_id == item,
-            CampaignItemRow.state == "queued",
+            CandidateRow.id == item,
+            PlacementRow.state == "queued",
             CampaignRow.verified_at == level,
             CampaignRow.name != campaign,
         )

@@ -36,7 +36,7 @@ from screening_db.queue.lease import (
     unleased_columns,
     update_leased,
 )
-from screening_db.tables.screening import CampaignItemRow
+from screening_db.tables.screening import CandidateRow, PlacementRow, key_of_campaign
 from screening_db.tables.verification import (
     CalculationRow,
     LabelRow,
@@ -286,10 +286,10 @@ def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[Colu
     )
     if campaign is not None:
         shared = exists().where(
-            CampaignItemRow.campaign == campaign,
-            CampaignItemRow.stage == "placement",
-            CampaignItemRow.item_id == first.item,
-            CampaignItemRow.state == "queued",
+            CandidateRow.id == first.item,
+            PlacementRow.candidate_key == CandidateRow.key,
+            PlacementRow.campaign_key == key_of_campaign(campaign),
+            PlacementRow.state == "queued",
         )
         line = line.where((first.campaign == campaign) | shared)
     needs = select(QueueDependencyRow.needs).where(

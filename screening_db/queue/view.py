@@ -10,7 +10,7 @@ from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import run_select
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import CampaignItemRow, CampaignRow
+from screening_db.tables.screening import CampaignRow, CandidateRow, PlacementRow
 from screening_db.tables.verification import CalculationRow
 
 ItemKey = tuple[str, str]  # item, level
@@ -42,6 +42,7 @@ class QueueItem:
     bulk: str | None
     miller: str | None
     termination: str | None
+    edit: str | None  # of the slab after it was cut
     adsorbate: str | None
     site: str | None
     energy_ev: float | None  # predicted
@@ -78,12 +79,16 @@ _OF_CAMPAIGN = """
     SELECT q.item, q.level FROM queue q WHERE q.campaign = :campaign
     UNION
     SELECT q.item, q.level FROM queue q
-    JOIN campaign_item i ON i.campaign = :campaign AND i.stage = 'placement'
-        AND i.item_id = q.item AND i.state = 'queued'
+    JOIN campaign m ON m.name = :campaign
+    JOIN stored_candidate c ON c.id = q.item
+    JOIN stored_placement i ON i.campaign_key = m.key AND i.candidate_key = c.key
+        AND i.state = 'queued'
     UNION
     SELECT n.needs, n.level FROM queue_need n
-    JOIN campaign_item i ON i.campaign = :campaign AND i.stage = 'placement'
-        AND i.item_id = n.item AND i.state = 'queued'
+    JOIN campaign m ON m.name = :campaign
+    JOIN stored_candidate c ON c.id = n.item
+    JOIN stored_placement i ON i.campaign_key = m.key AND i.candidate_key = c.key
+        AND i.state = 'queued'
 """
 
 
@@ -230,16 +235,16 @@ def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]
     Times are seconds since 1970, UTC, as workers reported them.
     """
     query = (
-        select(CampaignItemRow.item_id)
-        .join(CampaignRow, CampaignRow.name == CampaignItemRow.campaign)
+        select(CandidateRow.id)
+        .join(PlacementRow, PlacementRow.candidate_key == CandidateRow.key)
+        .join(CampaignRow, CampaignRow.key == PlacementRow.campaign_key)
         .join(
             CalculationRow,
-            (CalculationRow.item == CampaignItemRow.item_id)
+            (CalculationRow.item == CandidateRow.id)
             & (CalculationRow.level == CampaignRow.verified_at),
         )
         .where(
-            CampaignItemRow.campaign == campaign,
-            CampaignItemRow.stage == "placement",
+            CampaignRow.name == campaign,
             CalculationRow.state == "converged",
             CalculationRow.ended_at > since,
         )

@@ -16,7 +16,9 @@ from screening_db.tables.screening import (
     CampaignRow,
     CampaignStatus,
     ChunkRow,
+    PlacementRow,
     RankRow,
+    key_of_campaign,
 )
 from screening_db.tables.verification import QueueRow
 
@@ -60,6 +62,11 @@ def forget_campaign(db: Database, campaign: str) -> None:
     """
     find_campaign(db, campaign)
     with db.write() as session:
+        session.execute(
+            delete(PlacementRow)
+            .where(PlacementRow.campaign_key == key_of_campaign(campaign))
+            .execution_options(synchronize_session=False)
+        )
         for table in (CampaignItemRow, RankRow, ChunkRow, RoundRow):
             session.execute(delete(table).where(table.campaign == campaign))
         _withdraw_all(session, campaign)

@@ -19,10 +19,13 @@ from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.dependencies import lock_planning, raise_priorities, resolve_waiting
 from screening_db.queue.enqueue import WAITING, enqueue_in, withdraw
 from screening_db.tables.screening import (
-    CampaignItemRow,
     CampaignRow,
+    CandidateRow,
+    PlacementRow,
     PredictionRow,
     RankRow,
+    key_of_campaign,
+    key_of_predictor,
 )
 from screening_db.tables.verification import LabelRow, QueueRow
 
@@ -60,8 +63,7 @@ def record_ranks(db: Database, campaign: str, ranks: Sequence[RankRow]) -> None:
             "record each campaign by itself"
         )
     with db.write() as session:
-        session.execute(delete(RankRow).where(RankRow.campaign == campaign))
-        upsert(session, ranks, overwrite=False)
+        _replace_ranks(session, campaign, ranks)
 
 
 def record_triage(
@@ -81,18 +83,20 @@ def set_terminal_states(
 ) -> None:
     """Do what ``record_triage`` does within a transaction."""
     states: dict[str, str] = dict.fromkeys(kept, "kept") | dict.fromkeys(queued, "queued")
-    placements = update(CampaignItemRow).where(
-        CampaignItemRow.campaign == campaign, CampaignItemRow.stage == "placement"
+    placements = update(PlacementRow.__table__).where(  # type: ignore[arg-type]  # a Table at run time
+        PlacementRow.campaign_key == key_of_campaign(campaign)
     )
     session.execute(
-        placements.where(CampaignItemRow.state.in_(("predicted", "queued", "kept"))).values(
+        placements.where(PlacementRow.state.in_(("predicted", "queued", "kept"))).values(
             state="passed_over"
         )
     )
     if not states:
         return
+    candidate = select(CandidateRow.key).where(CandidateRow.id == bindparam("item"))
     one = placements.where(
-        CampaignItemRow.item_id == bindparam("item"), CampaignItemRow.state == "passed_over"
+        PlacementRow.candidate_key == candidate.scalar_subquery(),
+        PlacementRow.state == "passed_over",
     ).values(state=bindparam("to"), contender=True)
     session.connection().execute(
         one, [{"item": item, "to": state} for item, state in sorted(states.items())]
@@ -128,7 +132,7 @@ def replace_ranking_in(session: Session, ranking: CampaignRanking) -> None:
     _refuse_half(session, campaign, ranking.checkpoint_sha256)
     campaign.checkpoint_sha256 = ranking.checkpoint_sha256
     session.flush()
-    _replace_ranks(session, ranking)
+    _replace_ranks(session, ranking.campaign, ranking.ranks)
     _requeue(session, campaign, ranking)
     _set_states(session, campaign, ranking)
 
@@ -144,9 +148,9 @@ def _refuse_half(session: Session, campaign: CampaignRow, checkpoint_sha256: str
         )
 
 
-def _replace_ranks(session: Session, ranking: CampaignRanking) -> None:
-    session.execute(delete(RankRow).where(RankRow.campaign == ranking.campaign))
-    upsert(session, ranking.ranks, overwrite=False)
+def _replace_ranks(session: Session, campaign: str, ranks: Sequence[RankRow]) -> None:
+    session.execute(delete(RankRow).where(RankRow.campaign == campaign))
+    upsert(session, ranks, overwrite=False)
 
 
 def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
@@ -177,8 +181,8 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRankin
     begun = sorted(_requests(session, campaign).begun)
     queued_ids = [row.item for row in ranking.queued]
     contenders = (
-        update(CampaignItemRow)
-        .where(*_contenders(campaign.name), CampaignItemRow.state != "refused")
+        update(PlacementRow)
+        .where(*_contenders(campaign.name))
         .execution_options(synchronize_session=False)
     )
     session.execute(contenders.values(state="predicted", reason=""))
@@ -191,7 +195,9 @@ def _set_states(session: Session, campaign: CampaignRow, ranking: CampaignRankin
     )
     for ids in batches(begun):  # a request stays, whatever the new ranking says
         session.execute(
-            contenders.where(CampaignItemRow.item_id.in_(ids)).values(state="predicted", reason="")
+            contenders.where(PlacementRow.candidate_key.in_(_keys(ids))).values(
+                state="predicted", reason=""
+            )
         )
     set_terminal_states(session, campaign.name, queued=[*queued_ids, *begun], kept=ranking.kept)
 
@@ -200,30 +206,34 @@ def unpredicted_contenders(campaign: CampaignRow, checkpoint_sha256: str) -> Sel
     """Select the contenders of a campaign that a checkpoint has not predicted, in order."""
     predicted = _predictions(campaign, checkpoint_sha256).exists()
     return (
-        select(CampaignItemRow.item_id)
+        select(CandidateRow.id)
+        .join(PlacementRow, PlacementRow.candidate_key == CandidateRow.key)
         .where(*_contenders(campaign.name), ~predicted)
-        .order_by(CampaignItemRow.item_id)
+        .order_by(CandidateRow.id)
     )
 
 
 def _contenders(campaign: str) -> tuple[ColumnElement[bool] | InstrumentedAttribute[bool], ...]:
     return (
-        CampaignItemRow.campaign == campaign,
-        CampaignItemRow.stage == "placement",
-        CampaignItemRow.contender,
+        PlacementRow.campaign_key == key_of_campaign(campaign),
+        PlacementRow.contender,
     )
 
 
-def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[str]]:
-    """Select a checkpoint's prediction of the item of the outer query."""
+def _keys(candidate_ids: Sequence[str]) -> Select[tuple[int]]:
+    """Select the short keys of candidates."""
+    return select(CandidateRow.key).where(CandidateRow.id.in_(candidate_ids))
+
+
+def _predictions(campaign: CampaignRow, checkpoint_sha256: str) -> Select[tuple[int]]:
+    """Select a checkpoint's prediction of the placement of the outer query."""
     return (
-        select(PredictionRow.candidate_id)
+        select(PredictionRow.candidate_key)
         .where(
-            PredictionRow.candidate_id == CampaignItemRow.item_id,
-            PredictionRow.checkpoint_sha256 == checkpoint_sha256,
-            PredictionRow.level == campaign.level,
+            PredictionRow.candidate_key == PlacementRow.candidate_key,
+            PredictionRow.predictor_key == key_of_predictor(checkpoint_sha256, campaign.level),
         )
-        .correlate(CampaignItemRow)
+        .correlate(PlacementRow)
     )
 
 
@@ -231,9 +241,9 @@ def _requests(session: Session, campaign: CampaignRow) -> VerificationRequests:
     level = campaign.verified_at
     queued = list(
         session.scalars(
-            select(CampaignItemRow.item_id).where(
-                *_contenders(campaign.name), CampaignItemRow.state == "queued"
-            )
+            select(CandidateRow.id)
+            .join(PlacementRow, PlacementRow.candidate_key == CandidateRow.key)
+            .where(*_contenders(campaign.name), PlacementRow.state == "queued")
         )
     )
     begun: set[str] = set()

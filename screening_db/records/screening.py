@@ -6,10 +6,10 @@ adds none; predictions and the states of items are overwritten.
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.bulk import upsert
+from screening_db.database.bulk import batches, upsert
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.tables.screening import (
@@ -20,8 +20,10 @@ from screening_db.tables.screening import (
     CheckpointRow,
     ChunkRow,
     LevelOfTheoryRow,
+    PlacementRow,
     PredictionRow,
     SlabRow,
+    key_of_campaign,
 )
 
 
@@ -85,7 +87,41 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
 def record_items(db: Database, items: Sequence[CampaignItemRow]) -> None:
     """Store the states of bulks, slabs, adsorbates and other items that have no prediction."""
     with db.write() as session:
-        upsert(session, items, overwrite=True)
+        _store_items(session, items)
+
+
+def _store_items(session: Session, items: Sequence[CampaignItemRow]) -> None:
+    """Store the one state of each item; that of a candidate lies among the placements."""
+    placements = [
+        PlacementRow(campaign=i.campaign, candidate_id=i.item_id, state=i.state, reason=i.reason)
+        for i in items
+        if i.stage == "placement" and i.state != "refused"
+    ]
+    others = [i for i in items if i.stage != "placement" or i.state == "refused"]
+    upsert(session, others, overwrite=True)
+    upsert(session, placements, overwrite=True)
+    # a placement that was refused and is predicted now, or the other way round, has one state
+    for campaign in sorted({row.campaign for row in items}):
+        for ids in batches([p.candidate_id for p in placements if p.campaign == campaign]):
+            session.execute(
+                delete(CampaignItemRow).where(
+                    CampaignItemRow.campaign == campaign,
+                    CampaignItemRow.stage == "placement",
+                    CampaignItemRow.item_id.in_(ids),
+                )
+            )
+        refused = [i.item_id for i in others if i.stage == "placement" and i.campaign == campaign]
+        for ids in batches(refused):
+            session.execute(
+                delete(PlacementRow)
+                .where(
+                    PlacementRow.campaign_key == key_of_campaign(campaign),
+                    PlacementRow.candidate_key.in_(
+                        select(CandidateRow.key).where(CandidateRow.id.in_(ids))
+                    ),
+                )
+                .execution_options(synchronize_session=False)
+            )
 
 
 def store_structures(db: Database, structures: Mapping[str, str]) -> None:
@@ -137,9 +173,11 @@ def record_chunk(
         items: The states of its placements.
     """
     with db.write() as session:
+        pairs = {row.pair_id: row for row in candidates}
+        upsert(session, [row.pair for row in pairs.values()], overwrite=False)
         upsert(session, candidates, overwrite=False)
-        upsert(session, predictions, overwrite=True)
-        upsert(session, items, overwrite=True)
+        _store_predictions(session, predictions)
+        _store_items(session, items)
         done = ChunkRow(campaign=campaign, chunk_id=chunk_id, n_items=len(items))
         upsert(session, [done], overwrite=True)
 
@@ -147,7 +185,13 @@ def record_chunk(
 def record_predictions(db: Database, predictions: Sequence[PredictionRow]) -> None:
     """Store another checkpoint's predictions of candidates that are stored already."""
     with db.write() as session:
-        upsert(session, predictions, overwrite=True)
+        _store_predictions(session, predictions)
+
+
+def _store_predictions(session: Session, predictions: Sequence[PredictionRow]) -> None:
+    predictors = {(row.checkpoint_sha256, row.level): row for row in predictions}
+    upsert(session, [row.predictor for row in predictors.values()], overwrite=False)
+    upsert(session, predictions, overwrite=True)
 
 
 def done_chunks(db: Database, campaign: str) -> frozenset[str]:

@@ -3,6 +3,10 @@
 Units   energies in eV; ``sigma_ev`` is always one standard deviation.
 Ids     bulks, slabs, pairs and candidates carry the SHA-256 of their content, so that a rerun,
         elsewhere or in another campaign, writes the same rows.
+Keys    what there are millions of is stored under short integer keys (``stored_candidate``,
+        ``stored_prediction``, ...) that never leave the database. The views ``candidate``,
+        ``prediction``, ``rank`` and ``campaign_item`` show the same rows by their ids, and so do
+        the rows here.
 Text    ``structure`` is JSON text that the database stores and never reads.
 
 Rows are dataclasses: build them with keywords and hand them to ``screening_db.records``. The rows
@@ -17,15 +21,17 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    ScalarSelect,
     Text,
     UniqueConstraint,
     func,
+    select,
     text,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
-from screening_db.tables.base import Base, finite, one_of
+from screening_db.tables.base import IDENTITY, Base, finite, one_of, refers_to, short_key, shown
 
 CampaignStatus = Literal["running", "finished"]
 Side = Literal["top", "bottom"]
@@ -33,6 +39,7 @@ Stage = Literal["bulk", "slab", "adsorbate", "element", "pair", "placement"]
 ItemState = Literal[
     "used", "refused", "out_of_domain", "predicted", "queued", "kept", "passed_over"
 ]
+AliasKind = Literal["bulk", "slab", "candidate"]
 
 
 class BulkRow(Base):
@@ -44,10 +51,14 @@ class BulkRow(Base):
     formula: Mapped[str]  # reduced
     source: Mapped[str]  # the file or prototype that it came from first
     structure: Mapped[str]
+    note: Mapped[str] = mapped_column(default="")  # such as the tolerance of its symmetry
 
 
 class SlabRow(Base):
-    """One termination and side of one Miller index of a bulk."""
+    """One termination and side of one Miller index of a bulk, or a slab of the user's own.
+
+    The Miller index is that of the bulk's standard cell. A slab of one's own may have no bulk.
+    """
 
     __tablename__ = "slab"
     __table_args__ = (
@@ -56,7 +67,7 @@ class SlabRow(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    bulk_id: Mapped[str] = mapped_column(ForeignKey("bulk.id"), index=True)
+    bulk_id: Mapped[str | None] = mapped_column(ForeignKey("bulk.id"), index=True)
     miller_h: Mapped[int]
     miller_k: Mapped[int]
     miller_l: Mapped[int]
@@ -65,6 +76,9 @@ class SlabRow(Base):
     n_atoms: Mapped[int]
     elements: Mapped[list[str]]  # sorted
     structure: Mapped[str]
+    formula: Mapped[str] = mapped_column(default="")  # reduced, where there is no bulk
+    edit: Mapped[str] = mapped_column(default="")  # what was changed after it was cut
+    file_miller: Mapped[str] = mapped_column(default="")  # in the axes of the bulk's file
 
 
 class AdsorbateRow(Base):
@@ -110,7 +124,7 @@ class CheckpointRow(Base):
         self.model = self.model or self.name
 
 
-class CampaignRow(Base):
+class CampaignRow(Base, kw_only=True):
     """One campaign file, as it was run.
 
     ``checkpoint_sha256`` made its present ranking; ``screened_with`` is the one it was screened
@@ -118,9 +132,10 @@ class CampaignRow(Base):
     """
 
     __tablename__ = "campaign"
-    __table_args__ = (one_of("status", CampaignStatus),)
+    __table_args__ = (one_of("status", CampaignStatus), {"info": {IDENTITY: ["name"]}})
+    __mapper_args__ = {"primary_key": ["name"]}  # noqa: RUF012  SQLAlchemy reads it by this name
 
-    name: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
     config_sha256: Mapped[str]
     config: Mapped[str]
     level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"))
@@ -130,6 +145,7 @@ class CampaignRow(Base):
     # of its labels, where it is not that of its predictions
     verification_level: Mapped[str | None] = mapped_column(default=None)
     screened_with: Mapped[str] = mapped_column(default="")  # else the checkpoint it is given
+    key: Mapped[int] = short_key()
 
     def __post_init__(self) -> None:
         self.screened_with = self.screened_with or self.checkpoint_sha256
@@ -145,68 +161,106 @@ class CampaignRow(Base):
         return func.coalesce(cls.verification_level, cls.level)
 
 
-class CandidateRow(Base):
-    """An adslab: where the adsorbate sits, enough to build it again."""
+class PairRow(Base, kw_only=True):
+    """A slab and an adsorbate, with the id that the pair is named by."""
 
-    __tablename__ = "candidate"
+    __tablename__ = "pair"
+    __table_args__ = ({"info": {IDENTITY: ["id"]}},)
 
-    id: Mapped[str] = mapped_column(primary_key=True)
-    pair_id: Mapped[str] = mapped_column(index=True)
+    key: Mapped[int] = short_key()
+    id: Mapped[str] = mapped_column(unique=True)
     slab_id: Mapped[str] = mapped_column(ForeignKey("slab.id"))
     adsorbate: Mapped[str] = mapped_column(ForeignKey("adsorbate.name"))
+
+
+class CandidateRow(Base, kw_only=True):
+    """An adslab: where the adsorbate sits, enough to build it again."""
+
+    __tablename__ = "stored_candidate"
+    __table_args__ = (
+        Index("ix_stored_candidate_pair_key", "pair_key"),
+        {"info": {IDENTITY: ["id"]}},
+    )
+
+    key: Mapped[int] = short_key()
+    id: Mapped[str] = mapped_column(unique=True)
+    pair_key: Mapped[int] = refers_to("pair", id="pair_id")
     site_kind: Mapped[str]
     site: Mapped[str]  # as people say it: bridge Cu-Pt
     recipe: Mapped[dict[str, Any]]  # site atoms, position, rotation, seed
     structure: Mapped[str | None] = mapped_column(default=None)  # of the best few and the queued
+    pair_id: Mapped[str] = shown(PairRow.id, pair_key)
+    slab_id: Mapped[str] = shown(PairRow.slab_id, pair_key)
+    adsorbate: Mapped[str] = shown(PairRow.adsorbate, pair_key)
+
+    @property
+    def pair(self) -> PairRow:
+        """Return the pair, which is stored before its candidates."""
+        return PairRow(id=self.pair_id, slab_id=self.slab_id, adsorbate=self.adsorbate)
 
 
-class PredictionRow(Base):
+class PredictorRow(Base, kw_only=True):
+    """A checkpoint at one level of theory, which predictions refer to."""
+
+    __tablename__ = "predictor"
+    __table_args__ = (
+        UniqueConstraint("checkpoint_sha256", "level"),
+        {"info": {IDENTITY: ["checkpoint_sha256", "level"]}},
+    )
+
+    key: Mapped[int] = short_key()
+    checkpoint_sha256: Mapped[str] = mapped_column(ForeignKey("checkpoint.sha256"))
+    level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"))
+
+
+class PredictionRow(Base, kw_only=True):
     """The relaxed adsorption energy that one checkpoint predicts at one level."""
 
-    __tablename__ = "prediction"
+    __tablename__ = "stored_prediction"
     __table_args__ = (
         CheckConstraint("sigma_ev >= 0 and sigma_ev < 1e6", name="sigma_non_negative"),
         finite("energy_ev"),
         finite("regression_ev"),
         finite("token_ev"),
-        {"sqlite_with_rowid": False},  # the key is most of the row: store it once
+        {"sqlite_with_rowid": False},  # its key is the order that it is read in
     )
 
-    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
-    checkpoint_sha256: Mapped[str] = mapped_column(
-        ForeignKey("checkpoint.sha256"), primary_key=True
+    candidate_key: Mapped[int] = refers_to("stored_candidate", primary_key=True, id="candidate_id")
+    predictor_key: Mapped[int] = refers_to(
+        "predictor", primary_key=True, checkpoint_sha256="checkpoint_sha256", level="level"
     )
-    level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
     energy_ev: Mapped[float]
     sigma_ev: Mapped[float]
     regression_ev: Mapped[float | None]  # None where the model has no such head
     token_ev: Mapped[float | None]
     in_domain: Mapped[bool]
     reason: Mapped[str] = mapped_column(default="")  # why it is out of the domain
+    candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
+    checkpoint_sha256: Mapped[str] = shown(PredictorRow.checkpoint_sha256, predictor_key)
+    level: Mapped[str] = shown(PredictorRow.level, predictor_key)
+
+    @property
+    def predictor(self) -> PredictorRow:
+        """Return the predictor, which is stored before its predictions."""
+        return PredictorRow(checkpoint_sha256=self.checkpoint_sha256, level=self.level)
 
 
 class CampaignItemRow(Base):
     """The one state that one item of a campaign is in; the view ``funnel`` counts them.
 
     Bulks, slabs, adsorbates, elements and pairs are used or refused. Placements are refused, out
-    of domain or predicted; triage moves each predicted one to queued, kept or passed over.
-
-    A contender is a placement that was kept or queued by any ranking of its campaign. Another
-    checkpoint predicts contenders alone, and finds each in its domain or out of it.
+    of domain or predicted; triage moves each predicted one to queued, kept or passed over. One
+    that is a candidate is stored as a ``PlacementRow``; here are those that were refused before.
     """
 
-    __tablename__ = "campaign_item"
+    __tablename__ = "stored_item"
     __table_args__ = (
         one_of("stage", Stage),
         CheckConstraint(
-            "state = 'refused' or (stage <> 'placement' and state = 'used') or "
-            "(stage = 'placement' and state in "
-            "('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over'))",
+            "state = 'refused' or (stage <> 'placement' and state = 'used')",
             name="state_of_stage",
         ),
-        CheckConstraint(
-            "state not in ('refused', 'out_of_domain') or reason <> ''", name="refusal_has_reason"
-        ),
+        CheckConstraint("state <> 'refused' or reason <> ''", name="refusal_has_reason"),
         {"sqlite_with_rowid": False},
     )
 
@@ -215,28 +269,53 @@ class CampaignItemRow(Base):
     item_id: Mapped[str] = mapped_column(primary_key=True)  # an id, or what was refused
     state: Mapped[ItemState] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(default="")  # "rule: values"; the funnel counts rules
+
+
+class PlacementRow(Base, kw_only=True):
+    """The one state that one candidate of a campaign is in.
+
+    A contender is a placement that was kept or queued by any ranking of its campaign. Another
+    checkpoint predicts contenders alone, and finds each in its domain or out of it.
+    """
+
+    __tablename__ = "stored_placement"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('out_of_domain', 'predicted', 'queued', 'kept', 'passed_over')",
+            name="state_known",
+        ),
+        CheckConstraint("state <> 'out_of_domain' or reason <> ''", name="refusal_has_reason"),
+        {"sqlite_with_rowid": False},
+    )
+
+    campaign_key: Mapped[int] = refers_to("campaign", primary_key=True, name="campaign")
+    candidate_key: Mapped[int] = refers_to("stored_candidate", primary_key=True, id="candidate_id")
+    state: Mapped[ItemState] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(default="")  # as in ``CampaignItemRow``
     contender: Mapped[bool] = mapped_column(default=False)
+    campaign: Mapped[str] = shown(CampaignRow.name, campaign_key)
+    candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
 
 
 # Partial: contenders are few among all placements.
 Index(
-    "ix_campaign_item_contender",
-    CampaignItemRow.campaign,
-    CampaignItemRow.item_id,
+    "ix_stored_placement_contender",
+    PlacementRow.campaign_key,
+    PlacementRow.candidate_key,
     sqlite_where=text("contender = 1"),  # as SQLAlchemy renders the condition there
     postgresql_where=text("contender"),
 )
 
 
-class RankRow(Base):
+class RankRow(Base, kw_only=True):
     """The rank of a pair in its campaign, by its lowest placement.
 
     The key begins with (campaign, rank), so that the first hundred lie beside each other.
     """
 
-    __tablename__ = "rank"
+    __tablename__ = "stored_rank"
     __table_args__ = (
-        UniqueConstraint("campaign", "pair_id"),
+        UniqueConstraint("campaign", "pair_key"),
         CheckConstraint("probability >= 0 and probability <= 1", name="probability_in_0_1"),
         CheckConstraint("rank >= 1", name="rank_from_1"),
         {"sqlite_with_rowid": False},
@@ -245,12 +324,14 @@ class RankRow(Base):
     campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
     rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     rank_group: Mapped[int]  # pairs that the model cannot tell apart share it
-    pair_id: Mapped[str]
-    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"))
-    adsorbate: Mapped[str]
+    pair_key: Mapped[int] = refers_to("pair", id="pair_id")
+    candidate_key: Mapped[int] = refers_to("stored_candidate", id="candidate_id")
     energy_ev: Mapped[float]
     sigma_ev: Mapped[float]
     probability: Mapped[float]
+    pair_id: Mapped[str] = shown(PairRow.id, pair_key)
+    candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
+    adsorbate: Mapped[str] = shown(PairRow.adsorbate, pair_key)
 
 
 class ChunkRow(Base):
@@ -261,3 +342,31 @@ class ChunkRow(Base):
     campaign: Mapped[str] = mapped_column(ForeignKey("campaign.name"), primary_key=True)
     chunk_id: Mapped[str] = mapped_column(primary_key=True)
     n_items: Mapped[int]
+
+
+class AliasRow(Base):
+    """Another id of what is stored as ``id``: of an older release, or of another writing of it."""
+
+    __tablename__ = "alias"
+    __table_args__ = (
+        one_of("kind", AliasKind),
+        CheckConstraint("alias <> id", name="names_another"),
+    )
+
+    kind: Mapped[AliasKind] = mapped_column(Text, primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str]
+
+
+def key_of_campaign(name: str) -> ScalarSelect[int]:
+    """Select the short key of a campaign."""
+    return select(CampaignRow.key).where(CampaignRow.name == name).scalar_subquery()
+
+
+def key_of_predictor(checkpoint_sha256: str, level: str) -> ScalarSelect[int]:
+    """Select the short key of a checkpoint at a level of theory."""
+    return (
+        select(PredictorRow.key)
+        .where(PredictorRow.checkpoint_sha256 == checkpoint_sha256, PredictorRow.level == level)
+        .scalar_subquery()
+    )

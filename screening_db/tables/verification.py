@@ -55,7 +55,9 @@ class QueueRow(Base, kw_only=True):
     item: Mapped[str] = mapped_column(primary_key=True, default="")  # else the candidate's id
     level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
     kind: Mapped[ItemKind] = mapped_column(Text, default="adslab")
-    candidate_id: Mapped[str | None] = mapped_column(ForeignKey("candidate.id"), default=None)
+    candidate_id: Mapped[str | None] = mapped_column(
+        ForeignKey("stored_candidate.id"), default=None
+    )
     campaign: Mapped[str]
     priority: Mapped[float]
     why: Mapped[QueueReason] = mapped_column(Text)
@@ -201,7 +203,7 @@ class LabelRow(Base):
         CheckConstraint("converged or not trainable", name="trainable_is_converged"),
     )
 
-    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("stored_candidate.id"), primary_key=True)
     level: Mapped[str] = mapped_column(ForeignKey("level_of_theory.name"), primary_key=True)
     energy_ev: Mapped[float]  # adsorption energy
     e_adslab: Mapped[float]

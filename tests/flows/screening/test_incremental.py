@@ -76,7 +76,7 @@ def test_a_second_campaign_ends_as_in_an_empty_database(
 
 def test_only_new_combinations_are_predicted(first: Any) -> None:
     with sqlite3.connect(first.database) as connection:
-        connection.execute(f"UPDATE prediction SET sigma_ev = {MARK_EV}")
+        connection.execute(f"UPDATE stored_prediction SET sigma_ev = {MARK_EV}")
     write_second(first, ("[H, O, CH]", "[H, O, N, CH]"), ("[Cu, Pt, Fe]", "[Cu, Ag, Fe]"))
     before = lake(first, "tiny")
     plan = run(first, "plan", "second.yaml", "--since", "tiny")
@@ -117,7 +117,7 @@ def test_another_checkpoint_shares_nothing(first: Any) -> None:
             "INSERT INTO checkpoint (sha256, name, kind, card, model, folder) "
             f"SELECT '{other}', name, kind, card, model, folder FROM checkpoint"
         )
-        connection.execute(f"UPDATE prediction SET checkpoint_sha256 = '{other}'")
+        connection.execute(f"UPDATE predictor SET checkpoint_sha256 = '{other}'")
     write_second(first)
     assert "used again" not in run(first, "screen", "second.yaml")
     assert answers(first.database, "SELECT DISTINCT checkpoint_sha256 FROM prediction").size == 2

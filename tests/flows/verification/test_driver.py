@@ -232,7 +232,8 @@ def test_a_candidate_without_a_structure_fails_and_the_rest_goes_on(
 ) -> None:
     queue = make(metals=("Cu", "Ag"))
     with queue.db.write() as session:
-        session.execute(text("UPDATE candidate SET structure = NULL WHERE site = 'hollow Cu'"))
+        hollow = "WHERE site = 'hollow Cu'"
+        session.execute(text(f"UPDATE stored_candidate SET structure = NULL {hollow}"))
     counts = drive(queue, Inline())
     assert (counts.failed, counts.ended) == (1, 2)
 

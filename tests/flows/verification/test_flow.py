@@ -120,7 +120,7 @@ def test_a_structure_that_was_changed_is_failed_and_gives_no_label(
     first = "(select candidate_id from queue order by priority desc, candidate_id limit 1)"
     other = f"(select structure from candidate where structure is not null and id <> {first})"
     with sqlite3.connect(workplace.database) as connection:
-        connection.execute(f"update candidate set structure = {other} where id = {first}")
+        connection.execute(f"update stored_candidate set structure = {other} where id = {first}")
     said = workplace.run("verify", "tiny", "--limit", "1", "--workers", "1")
     assert "0 converged, 0 anomalous, 1 failed" in said.out
     failed = read(workplace, "select * from queue where state = 'failed'")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from screening_db.database.engine import database_url, open_database
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.errors import DatabaseError
+from screening_db.records.screening import record_chunk, record_items, record_predictions
 from screening_db.tables.base import Base
 
 
@@ -173,13 +174,12 @@ def test_sqlite_lets_readers_go_on_while_one_writes(tmp_path):
     ],
 )
 def test_a_broken_prediction_is_refused_by_the_table(db, make, broken):
-    with db.write() as session:
-        session.add(make.candidate("a"))
+    record_chunk(db, "first", "one", [make.candidate("a")], [], [])
     row = make.prediction("a")
     for key, value in broken.items():
         setattr(row, key, value)
-    with pytest.raises(DatabaseError, match="breaks its rules") as caught, db.write() as session:
-        session.add(row)
+    with pytest.raises(DatabaseError, match="breaks its rules") as caught:
+        record_predictions(db, [row])
     assert isinstance(caught.value.__cause__, IntegrityError)
 
 
@@ -196,8 +196,8 @@ def test_a_broken_prediction_is_refused_by_the_table(db, make, broken):
 def test_a_state_that_its_stage_does_not_have_is_refused(db, make, stage, state, reason):
     row = make.placement("a")
     row.stage, row.state, row.reason = stage, state, reason
-    with pytest.raises(DatabaseError, match="breaks its rules"), db.write() as session:
-        session.add(row)
+    with pytest.raises(DatabaseError, match="breaks its rules"):
+        record_items(db, [row])
 
 
 def test_a_new_database_that_several_open_at_once_is_made_once(empty_address):

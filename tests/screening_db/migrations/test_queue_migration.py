@@ -30,9 +30,10 @@ INSERT INTO queue (candidate_id, level, campaign, priority, why, state, attempts
 @pytest.fixture
 def former(db, make):
     """Give a database of revision 0003 with one item of the queue in each of its states."""
-    ids = ["a1", "a2", "a3", "a4"]
-    make.store(db, ids)
-    record_ranks(db, "first", [make.rank("a1", 1, "p1"), make.rank("a4", 2, "p4")])
+    make.store(db, ["a1", "a2", "a3"])
+    other = make.candidate("a4", "pair-b")
+    record_chunk(db, "first", "more", [other], [make.prediction("a4")], [make.placement("a4")])
+    record_ranks(db, "first", [make.rank("a1", 1), make.rank("a4", 2, "pair-b")])
     with db.write() as session:
         session.add(make.label("a4", energy_ev=-0.4))
     migrate(db.engine, db.where, "0003")

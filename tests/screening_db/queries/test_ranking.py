@@ -95,11 +95,13 @@ def test_the_first_hundred_of_a_long_ranking_are_found_by_index_and_not_sorted(d
     )
     with db.write() as session:
         for statement in (
-            "INSERT INTO candidate (id, pair_id, slab_id, adsorbate, site_kind, site, recipe) "
-            f"{numbers} 'c' || i, 'p' || i, 'slab', 'OH', 'atop', 'atop Pt', '{{}}' FROM n",
-            "INSERT INTO rank (campaign, rank, rank_group, pair_id, candidate_id, adsorbate, "
-            f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, 'p' || i, 'c' || i, "
-            "'OH', -0.5, 0.1, 0.5 FROM n",
+            f"INSERT INTO pair (key, id, slab_id, adsorbate) {numbers} i, 'p' || i, 'slab', 'OH' "
+            "FROM n",
+            "INSERT INTO stored_candidate (key, id, pair_key, site_kind, site, recipe) "
+            f"{numbers} i, 'c' || i, i, 'atop', 'atop Pt', '{{}}' FROM n",
+            "INSERT INTO stored_rank (campaign, rank, rank_group, pair_key, candidate_key, "
+            f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, i, i, -0.5, 0.1, 0.5 "
+            "FROM n",
             "ANALYZE",
         ):
             session.execute(text(statement))

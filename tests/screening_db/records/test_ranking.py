@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 from support.stored_rows import queue_rows
 
 from screening_db.database.engine import open_database
@@ -25,8 +25,8 @@ from screening_db.records.ranking import (
     replace_ranking,
     verification_requests,
 )
-from screening_db.records.screening import record_checkpoint, record_chunk
-from screening_db.tables.screening import CampaignItemRow, CheckpointRow, RankRow
+from screening_db.records.screening import record_checkpoint, record_chunk, record_predictions
+from screening_db.tables.screening import CheckpointRow, RankRow
 
 FIRST, SECOND = "c" * 64, "d" * 64
 ALL = ["a1", "a2", "a3", "b1", "b2", "e1"]
@@ -59,8 +59,7 @@ def predict(db, make, ids, outside=()):
         if item in outside:
             row.in_domain, row.reason = False, "latent: far"
         rows.append(row)
-    with db.write() as session:
-        session.add_all(rows)
+    record_predictions(db, rows)
 
 
 def second_ranking(make, queued=()):
@@ -74,15 +73,11 @@ def second_ranking(make, queued=()):
 
 
 def states(db):
-    query = select(CampaignItemRow.item_id, CampaignItemRow.state)
-    with db.read() as session:
-        return {row.item_id: row.state for row in session.execute(query)}
+    return {row["item_id"]: row["state"] for row in db.query("SELECT * FROM campaign_item")}
 
 
 def ranks_of(db):
-    with db.read() as session:
-        columns = RankRow.__table__.columns
-        return list(session.execute(select(*columns).order_by(RankRow.rank)))
+    return db.query("SELECT * FROM rank ORDER BY rank")
 
 
 def test_contenders_are_what_was_kept_or_queued_and_they_are_stale_once_superseded(ranked, make):
@@ -199,7 +194,7 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
     former = CampaignRanking(
         campaign="first",
         checkpoint_sha256=FIRST,
-        ranks=[RankRow(**row._mapping) for row in before],
+        ranks=[RankRow(**row) for row in before],
         kept=["a3", "a2", "b2", "b1", "e1"],
         queued=[make.queue_row("a3", priority=-1.0), make.queue_row("b2", priority=-2.0)],
     )
