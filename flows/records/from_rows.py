@@ -16,9 +16,9 @@ from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
 from screening_db.queries.enumeration import (
     adsorbates_by_name,
-    bulk_formulas,
     candidates_by_id,
     find_level,
+    slab_formulas,
     slabs_by_id,
 )
 from screening_db.queries.ranking import lowest_placements
@@ -48,9 +48,9 @@ def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]
         row = found[candidate_id]
         on_slab.setdefault(row.slab_id, []).append(_candidate(row))
     rows = slabs_by_id(db, sorted(on_slab))
-    formulas = bulk_formulas(db, {row.bulk_id for row in rows.values()})
+    formulas = slab_formulas(db, rows.values())
     return [
-        StoredSlab(_slab(rows[slab_id], formulas), tuple(on_slab[slab_id]))
+        StoredSlab(_slab(rows[slab_id], formulas[slab_id]), tuple(on_slab[slab_id]))
         for slab_id in sorted(on_slab)
     ]
 
@@ -58,9 +58,9 @@ def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]
 def stored_slab_facts(db: Database, slab_ids: Collection[str]) -> dict[str, SlabFacts]:
     """Return the properties of slabs that triage reads, by slab id."""
     rows = slabs_by_id(db, sorted(slab_ids))
-    formulas = bulk_formulas(db, {row.bulk_id for row in rows.values()})
+    formulas = slab_formulas(db, rows.values())
     return {
-        slab_id: SlabFacts(formulas[row.bulk_id], _miller(row), row.shift, row.n_atoms)
+        slab_id: SlabFacts(formulas[slab_id], _miller(row), row.shift, row.n_atoms)
         for slab_id, row in rows.items()
     }
 
@@ -112,11 +112,11 @@ def _candidate(row: CandidateRow) -> StoredCandidate:
     )
 
 
-def _slab(row: SlabRow, formulas: dict[str, str]) -> Slab:
+def _slab(row: SlabRow, formula: str) -> Slab:
     return Slab(
         row.id,
-        row.bulk_id,
-        formulas[row.bulk_id],
+        row.bulk_id or "",
+        formula,
         _miller(row),
         row.shift,
         row.side,

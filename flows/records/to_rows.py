@@ -56,7 +56,8 @@ def slab_row(slab: Slab) -> SlabRow:
     h, k, l = slab.miller  # noqa: E741  the names of Miller indices
     return SlabRow(
         id=slab.slab_id,
-        bulk_id=slab.bulk_id,
+        bulk_id=slab.bulk_id or None,
+        formula="" if slab.bulk_id else slab.bulk_formula,
         miller_h=h,
         miller_k=k,
         miller_l=l,

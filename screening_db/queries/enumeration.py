@@ -87,14 +87,14 @@ def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
     return CandidateSite(adsorbate, site, formula, (miller[0], miller[1], miller[2]))
 
 
-def bulk_formulas(db: Database, bulk_ids: Collection[str]) -> dict[str, str]:
-    """Return the reduced formulas of bulks by id; ids that are not there are left out."""
-    found: dict[str, str] = {}
+def slab_formulas(db: Database, slabs: Collection[SlabRow]) -> dict[str, str]:
+    """Return by slab id the reduced formula of its bulk, or its own where it has no bulk."""
+    bulks: dict[str | None, str] = {}
     with db.read() as session:
-        for ids in batches(sorted(bulk_ids)):
+        for ids in batches(sorted({row.bulk_id for row in slabs if row.bulk_id})):
             rows = session.execute(select(BulkRow.id, BulkRow.formula).where(BulkRow.id.in_(ids)))
-            found.update((bulk_id, formula) for bulk_id, formula in rows)
-    return found
+            bulks.update((bulk_id, formula) for bulk_id, formula in rows)
+    return {row.id: bulks.get(row.bulk_id, row.formula) for row in slabs}
 
 
 def predictions_of_pairs(

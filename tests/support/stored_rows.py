@@ -43,7 +43,7 @@ def bulk(bulk_id: str = "bulk", formula: str = "CuPt") -> BulkRow:
     return BulkRow(id=bulk_id, formula=formula, source="L1_0", structure="{}")
 
 
-def slab(slab_id: str = "slab", bulk_id: str = "bulk", **changed: Any) -> SlabRow:
+def slab(slab_id: str = "slab", bulk_id: str | None = "bulk", **changed: Any) -> SlabRow:
     plane: Columns = {"miller_h": 1, "miller_k": -1, "miller_l": 0, "shift": 0.25, "side": "top"}
     stored: Columns = {"n_atoms": 12, "elements": ["Cu", "Pt"], "structure": "{}"}
     return SlabRow(id=slab_id, bulk_id=bulk_id, **plane | stored | changed)
