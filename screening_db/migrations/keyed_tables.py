@@ -149,7 +149,9 @@ def create_stored() -> None:
         sqlite_with_rowid=False,
     )
     _create_contenders("stored_placement", "campaign_key", "candidate_key")
-    _create_ranks("stored_rank", "pair_key", ["pair_key", "candidate_key"])
+    _create_ranks(
+        "stored_rank", "pair_key", *_referring("stored_rank", "pair_key", "candidate_key")
+    )
 
 
 def create_former() -> None:
@@ -185,7 +187,13 @@ def create_former() -> None:
         sqlite_with_rowid=False,
     )
     _create_contenders("campaign_item", "campaign", "item_id")
-    _create_ranks("rank", "pair_id", ["candidate_id"], *text_columns("pair_id", "adsorbate"))
+    _create_ranks(
+        "rank",
+        "pair_id",
+        *text_columns("pair_id"),
+        *_referring("rank", "candidate_id"),
+        *text_columns("adsorbate"),
+    )
 
 
 def _create_predictions(table: str, *names: str) -> None:
@@ -216,14 +224,13 @@ def _create_contenders(table: str, *names: str) -> None:
     )
 
 
-def _create_ranks(table: str, pair: str, references: list[str], *others: sa.Column[Any]) -> None:
+def _create_ranks(table: str, pair: str, *others: sa.Column[Any] | sa.Constraint) -> None:
     op.create_table(
         table,
         *_referring(table, "campaign"),
         sa.Column("rank", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("rank_group", sa.Integer(), nullable=False),
         *others,
-        *_referring(table, *references),
         *(
             sa.Column(name, sa.Double(), nullable=False)
             for name in ("energy_ev", "sigma_ev", "probability")

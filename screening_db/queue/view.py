@@ -90,6 +90,11 @@ _OF_CAMPAIGN = """
     JOIN stored_placement i ON i.campaign_key = m.key AND i.candidate_key = c.key
         AND i.state = 'queued'
 """
+# What had an id that begins so in an older release, or in another writing.
+_BY_ALIAS = """
+    SELECT a.id FROM alias a WHERE a.kind IN ('candidate', 'slab')
+    AND substr(a.alias, 1, :length) = :name
+"""
 
 
 def queue_items(db: Database, campaign: str | None = None) -> list[QueueItem]:
@@ -159,7 +164,7 @@ def _count(db: Database, campaign: str, condition: str) -> int:
 def _by_name(db: Database, name: str, level: str | None) -> list[QueueItem]:
     query = text(
         f"SELECT {_COLUMNS} FROM verification_queue "
-        "WHERE (item = :name OR substr(item, 1, :length) = :name) "
+        f"WHERE (item = :name OR substr(item, 1, :length) = :name OR item IN ({_BY_ALIAS})) "
         f"AND (level = :level OR :every) {_ORDER}"
     )
     values = {

@@ -14,7 +14,7 @@ from screening_db.queue.enqueue import enqueue
 from screening_db.queue.queue import claim, complete, complete_reference
 from screening_db.queue.view import queue_counts
 from screening_db.records.ranking import record_ranks, record_triage
-from screening_db.records.screening import record_chunk
+from screening_db.records.screening import record_chunk, record_items
 from screening_db.tables.verification import ReferenceEnergyRow
 
 FORMER = """
@@ -58,6 +58,27 @@ def test_a_former_queue_goes_on_after_the_upgrade(former, make):
     assert complete(db, again, make.label("a2"))
     assert len(labels(db, "emt")) == 2
     db.close()
+
+
+def test_rows_go_down_to_the_former_tables_and_up_again(db, make):
+    make.store(db, ["a1", "a2", "b1"])
+    refused = make.placement("a9", state="refused", reason="overlap: 0.5")
+    record_items(db, [refused])
+    record_ranks(db, "first", [make.rank("a2", 1), make.rank("b1", 2)])
+    record_triage(db, "first", queued=["a2"], kept=["b1"])
+    shown = {name: f"SELECT * FROM {name}" for name in ("candidate", "prediction", "rank")}
+    shown |= {"campaign_item": "SELECT * FROM campaign_item", "funnel": "SELECT * FROM funnel"}
+
+    def rows():
+        return {name: sorted(map(str, db.query(query))) for name, query in shown.items()}
+
+    before, best = rows(), top_candidates(db, "first")
+    migrate(db.engine, db.where, "0005")
+    assert {name: len(found) for name, found in rows().items()} == {
+        name: len(found) for name, found in before.items()
+    }
+    migrate(db.engine, db.where)
+    assert (rows(), top_candidates(db, "first")) == (before, best)
 
 
 def test_a_new_queue_goes_down_to_the_former_and_up_again(db, make):
