@@ -77,7 +77,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     ("lines of tasks", lambda: lines_in("tasks"), 15_300),
     ("lines of model", lambda: lines_in("model"), 11_800),
-    ("lines of screening_db", lambda: lines_in("screening_db"), 6_600),
+    # a migration to short keys creates the tables and views of both releases: 650 lines
+    ("lines of screening_db", lambda: lines_in("screening_db"), 7_600),
     ("direct dependencies of the default installation", direct_dependencies, 31),
     ("code files in the largest folder", lambda: largest_folder(), 14),
     ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 36.5),
