@@ -4,7 +4,7 @@ Units   positions and cells in Å, energies in eV.
 Shapes  N atoms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -76,13 +76,29 @@ class Prediction:
     reason: str = ""
 
 
+Facet = tuple[int, int, int]  # Miller index of the standard cell
+
+
+@dataclass(frozen=True)
+class LevelDomain:
+    """What a checkpoint was trained on at one level of theory, part by part.
+
+    An element of the slab is apart from the same element in an adsorbate. ``kinds`` are those of
+    :func:`model.elements.material_kind`. ``facets`` are empty where none were recorded.
+    """
+
+    slab_elements: frozenset[str] = frozenset()
+    adsorbate_elements: frozenset[str] = frozenset()
+    adsorbates: frozenset[str] = frozenset()  # names, as texts write them
+    kinds: frozenset[str] = frozenset()
+    facets: frozenset[Facet] = frozenset()
+
+
 @dataclass(frozen=True)
 class Domain:
-    """Elements and adsorbates that a checkpoint was trained on, by level; outside it guesses."""
+    """What a checkpoint was trained on, by level of theory; outside it guesses."""
 
-    elements: dict[str, frozenset[str]]  # level -> symbols seen at that level
-    adsorbates: dict[str, frozenset[str]]  # level -> formulas seen at that level
-    levels: frozenset[str]
+    levels: Mapping[str, LevelDomain]
 
 
 class Predictor(Protocol):

@@ -1,4 +1,4 @@
-"""The elements: their properties as numbers that a model can start from, their counts in formulas.
+"""The elements: their properties as numbers, their counts in formulas, the materials they make.
 
 Shapes  Z = 95 rows, to plutonium, one for each atomic number (row 0 unused); P properties.
 """
@@ -6,7 +6,9 @@ Shapes  Z = 95 rows, to plutonium, one for each atomic number (row 0 unused); P 
 import re
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,32 @@ PROPERTIES = (
     "mendeleev_number",
     "d_electrons",
 )
+
+MaterialKind = Literal["metal", "alloy", "oxide", "sulphide", "nitride", "halide", "other"]
+# Germanium, antimony, bismuth and polonium count as metals: what they form with metals is an alloy.
+_GASES_AND_HALOGENS = (
+    "H",
+    "He",
+    "N",
+    "O",
+    "F",
+    "Ne",
+    "Cl",
+    "Ar",
+    "Br",
+    "Kr",
+    "I",
+    "Xe",
+    "At",
+    "Rn",
+)
+NON_METALS = frozenset((*_GASES_AND_HALOGENS, "B", "C", "Si", "P", "S", "As", "Se", "Te"))
+_ANIONS: dict[str, MaterialKind] = {
+    "O": "oxide",
+    "S": "sulphide",
+    "N": "nitride",
+    **dict.fromkeys(("F", "Cl", "Br", "I", "At"), "halide"),
+}
 
 _TOKEN = re.compile(r"(\((?!\d)|\)|[A-Z][a-z]?)(\d{0,9})")  # counts are bounded, not expanded
 
@@ -57,6 +85,24 @@ def composition(formula: str) -> Counter[str]:
             f"a formula is element symbols and counts, such as Cu3Pt or NH2N(CH3)2; got {formula!r}"
         )
     return groups[0]
+
+
+def material_kind(symbols: Collection[str]) -> MaterialKind:
+    """Return the kind of material that the elements of a slab make.
+
+    One metal is a metal, several are an alloy. A compound of oxygen, nitrogen, sulphur or halogens
+    has its name of these where it holds one of the four; oxynitrides, carbides, hydrides and the
+    elements that are no metals are ``other``.
+
+    Example:
+        >>> [material_kind(s) for s in (["Cu"], ["Cu", "Pt"], ["Ir", "O"], ["Ti", "N", "O"])]
+        ['metal', 'alloy', 'oxide', 'other']
+    """
+    elements = set(symbols)
+    if not elements & NON_METALS:
+        return "metal" if len(elements) == 1 else "alloy"
+    kinds = {_ANIONS[symbol] for symbol in elements if symbol in _ANIONS}
+    return kinds.pop() if len(kinds) == 1 and len(elements) > 1 else "other"
 
 
 def _properties(element: Element) -> tuple[float, ...]:

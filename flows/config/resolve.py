@@ -214,7 +214,7 @@ def _adsorbates_of_domain(
     campaign: Campaign, named: Iterable[Adsorbate], domain: Domain
 ) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
     kept, refused = [], []
-    seen = domain.adsorbates[campaign.level]
+    seen = domain.levels[campaign.level].adsorbates
     for found in named:
         if found.name in seen:
             kept.append(found)

@@ -99,12 +99,12 @@ def checkpoint_row(sha256: str, model: str, location: str, domain: Domain) -> Ch
 
     ``location`` is its embedded name or its folder; an embedded one is stored without a folder.
     """
-    elements = {level: sorted(symbols) for level, symbols in domain.elements.items()}
+    elements = {level: sorted(parts.slab_elements) for level, parts in domain.levels.items()}
     return CheckpointRow(
         sha256=sha256,
         name=model,
         kind="predictor",
-        card={"elements": elements, "levels": sorted(domain.levels)},
+        card={"slab_elements": elements, "levels": sorted(domain.levels)},
         folder="" if location in embedded_names() else str(Path(location).absolute()),
     )
 

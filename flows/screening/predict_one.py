@@ -56,5 +56,5 @@ def _levels(domain: Domain, level: str | None, adsorbate: str) -> list[str]:
     """Return the requested level, or those that saw the adsorbate, or all."""
     if level is not None:
         return [level_name(level)]
-    seen = [name for name in sorted(domain.levels) if adsorbate in domain.adsorbates[name]]
+    seen = [name for name in sorted(domain.levels) if adsorbate in domain.levels[name].adsorbates]
     return seen or sorted(domain.levels)

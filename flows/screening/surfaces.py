@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 from flows.config.resolve import ResolvedCampaign
+from model.contract import Domain
+from model.data.domain import slab_outside_reason
 from tasks.enumeration import (
     Adsorbate,
     Bulk,
     BulkSurfaces,
     PlacementSpec,
+    Slab,
     SlabSpec,
     enumerate_surfaces,
 )
@@ -16,38 +19,44 @@ from tasks.verification.engines import computable_elements
 
 @dataclass(frozen=True)
 class SlabRequest:
-    """How each bulk is cut; it travels to the workers.
-
-    ``elements`` are those that each rule allows: the model's, and the verifying engine's.
-    """
+    """How each bulk is cut, and which slabs are refused; it travels to the workers."""
 
     slabs: SlabSpec
     adsorbates: tuple[Adsorbate, ...]
     placements: PlacementSpec
-    elements: dict[str, frozenset[str]]
+    level: str
+    domain: Domain
+    engine: str
+    computable: frozenset[str]  # elements that the verifying engine has potentials for
 
     @classmethod
     def of(cls, resolved: ResolvedCampaign) -> "SlabRequest":
         """Return the request of a campaign."""
         campaign, verified_at = resolved.campaign, resolved.verified_at
-        elements = {
-            "element outside the model": resolved.domain.elements[resolved.level.name],
-            f"element that engine {verified_at.engine} has no potential for": computable_elements(
-                verified_at, resolved.locations
-            ),
-        }
         return cls(
             campaign.surfaces.spec(),
             resolved.adsorbates,
             campaign.placements.spec(campaign.seed),
-            elements,
+            resolved.level.name,
+            resolved.domain,
+            verified_at.engine,
+            computable_elements(verified_at, resolved.locations),
         )
+
+    def refusal(self, slab: Slab) -> str:
+        """Return why a slab is refused before anything is placed on it; empty where it is not."""
+        symbols = frozenset(slab.atoms.get_chemical_symbols())
+        if outside := slab_outside_reason(self.domain, self.level, symbols, slab.miller):
+            return outside
+        if missing := sorted(symbols - self.computable):
+            return f"element that engine {self.engine} has no potential for: {', '.join(missing)}"
+        return ""
 
 
 def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
     return enumerate_surfaces(
-        bulk, request.slabs, request.adsorbates, request.placements, request.elements
+        bulk, request.slabs, request.adsorbates, request.placements, request.refusal
     )
 
 

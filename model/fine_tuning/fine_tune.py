@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from model.checkpoint import MANIFEST, QE_CATALYTIC, Checkpoint, open_checkpoint, seal, write_json
-from model.data.domain import domain_from_json, domain_of, domain_to_json, merge_domains
+from model.data.domain import domain_of, domain_to_json, merge_domains, read_domain
 from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
 from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
@@ -154,7 +154,7 @@ def _assemble(job: TuningJob) -> None:
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
     copy_kept_rows(job.parent, folder)
     settings = job.settings()
-    domain = merge_domains(domain_from_json(settings["domain"]), domain_of(job.to_learn()))
+    domain = merge_domains(read_domain(job.parent, settings["domain"]), domain_of(job.to_learn()))
     settings |= {
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint
 from model.contract import Configuration, Domain, Prediction
-from model.data.domain import domain_from_json, level_index
+from model.data.domain import level_index, read_domain
 from model.errors import ModelError
 from model.prediction.answers import single_head_predictions
 from model.prediction.slab_features import slab_features
@@ -54,7 +54,7 @@ class BaselinePredictor:
                 f"the baseline in {checkpoint.folder} is of an older version; train it again"
             )
         self.checkpoint_sha256 = checkpoint.sha256
-        self.domain: Domain = domain_from_json(values["domain"])
+        self.domain: Domain = read_domain(checkpoint, values["domain"])
         self.levels: tuple[str, ...] = tuple(values["levels"])
         calibrations = values["calibration"]
         self.calibration = {

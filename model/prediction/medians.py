@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint
 from model.contract import Configuration, Domain, Prediction
-from model.data.domain import domain_from_json, level_index
+from model.data.domain import level_index, read_domain
 from model.prediction.answers import single_head_predictions
 from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import Calibration, UncertaintySignal
@@ -44,7 +44,7 @@ class MedianPredictor:
     def __init__(self, checkpoint: Checkpoint):
         values = checkpoint.read_json(MEDIANS_FILE)
         self.checkpoint_sha256 = checkpoint.sha256
-        self.domain: Domain = domain_from_json(values["domain"])
+        self.domain: Domain = read_domain(checkpoint, values["domain"])
         self.levels = {name: LevelMedians(**level) for name, level in values["levels"].items()}
         self.calibration = Calibration.from_json(values["calibration"])
 

@@ -19,7 +19,7 @@ from model.checkpoint import (
     open_checkpoint,
 )
 from model.contract import Configuration, Domain, Prediction, Predictor
-from model.data.domain import domain_from_json, out_of_domain_reason
+from model.data.domain import out_of_domain_reason, read_domain
 from model.errors import ModelError
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
@@ -65,7 +65,7 @@ class QECatalyticPredictor:
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
         settings = checkpoint.read_json("qe-catalytic.json")
         self.checkpoint_sha256 = checkpoint.sha256
-        self.domain: Domain = domain_from_json(settings["domain"])
+        self.domain: Domain = read_domain(checkpoint, settings["domain"])
         self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
         config = QECatalyticConfig.from_json(settings["network"])
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")

@@ -1,6 +1,6 @@
 """The slabs of one bulk, with how many placements each offers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +37,7 @@ def enumerate_surfaces(
     slab_spec: SlabSpec,
     adsorbates: Sequence[Adsorbate],
     placement_spec: PlacementSpec,
-    elements: Mapping[str, frozenset[str]],
+    refusal: Callable[[Slab], str] | None = None,
 ) -> BulkSurfaces:
     """Cut ``bulk`` and count the placements on each slab.
 
@@ -46,8 +46,7 @@ def enumerate_surfaces(
         slab_spec: Which slabs to cut.
         adsorbates: The species that will be placed.
         placement_spec: Which placements to count.
-        elements: Rules, and the elements that each lets pass. A slab with another element is
-            refused by the first rule that it breaks, and nothing is placed on it.
+        refusal: Says why a slab is refused, so that nothing is placed on it; empty where it is not.
 
     Returns:
         The slabs with their counts, and the refusals.
@@ -55,8 +54,7 @@ def enumerate_surfaces(
     slabs, refused = _slabs(bulk, slab_spec)
     counted = []
     for slab in slabs:
-        reason = _broken(elements, set(slab.atoms.get_chemical_symbols()))
-        if reason:
+        if refusal is not None and (reason := refusal(slab)):
             refused.append(Refusal(slab.slab_id, "slab", reason))
             continue
         sites = surface_sites(slab)
@@ -85,10 +83,3 @@ def _slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
         name = f"{bulk.source.partition(':')[0]} {miller}"
         refused += [replace(r, item=f"{name}, in its own cell {r.item}") for r in left_out]
     return list(slabs.values()), refused
-
-
-def _broken(elements: Mapping[str, frozenset[str]], symbols: set[str]) -> str:
-    for rule, known in elements.items():
-        if not symbols <= known:
-            return f"{rule}: {', '.join(sorted(symbols - known))}"
-    return ""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from model.checkpoint import open_checkpoint
 from model.contract import Domain
-from model.data.domain import domain_from_json
+from model.data.domain import read_domain
 
 
 @dataclass(frozen=True)
 class CheckpointDomain:
-    """The hash of a checkpoint, and the levels, elements and adsorbates that it was trained on."""
+    """The hash of a checkpoint, and what it was trained on."""
 
     sha256: str
     domain: Domain
@@ -30,4 +30,4 @@ def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
         predictor = load_predictor(name_or_path)
         return CheckpointDomain(predictor.checkpoint_sha256, predictor.domain)
     settings = checkpoint.read_json(f"{checkpoint.kind}.json")
-    return CheckpointDomain(checkpoint.sha256, domain_from_json(settings["domain"]))
+    return CheckpointDomain(checkpoint.sha256, read_domain(checkpoint, settings["domain"]))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
         numbers_N=np.array(numbers),
         positions_N3=np.zeros((len(numbers), 3)),
         cell_33=np.eye(3) * 10,
-        tags_N=np.zeros(len(numbers), dtype=np.int64),
+        tags_N=np.array([0] * 4 + [2] * (len(numbers) - 4)),
     )
 
 
@@ -83,10 +83,11 @@ def _train(folder: Path, metals: Collection[str], seed: int) -> Path:
         (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in metals for k in SITES
     ]
     rows = [_row(number, *case) for number, case in enumerate(cases)]
+    alloys = [replace(row, text=row.text.replace("Cu (", "Cu3Ag (")) for row in rows]
     quick = {"n_estimators": 60, "learning_rate": 0.2, "num_threads": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | quick)
-        baseline.train_baseline(rows, rows[::3], domain_of(rows), folder, seed=seed)
+        baseline.train_baseline(rows, rows[::3], domain_of([*rows, *alloys]), folder, seed=seed)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.elements import composition
+from model.elements import composition, material_kind
 from model.errors import ModelError
 
 
@@ -29,3 +29,27 @@ def test_anything_but_a_formula_is_refused(formula: str) -> None:
 
 def test_a_huge_count_costs_no_memory() -> None:
     assert composition("(Cu)999999999") == {"Cu": 999_999_999}
+
+
+@pytest.mark.parametrize(
+    ("symbols", "kind"),
+    [
+        ("Cu", "metal"),
+        ("Cu Pt", "alloy"),
+        ("Ni Sb", "alloy"),
+        ("Ir O", "oxide"),
+        ("Sr Ti O", "oxide"),
+        ("Si O", "oxide"),
+        ("Mo S", "sulphide"),
+        ("Ti N", "nitride"),
+        ("Na Cl", "halide"),
+        ("Cs Pb Br I", "halide"),
+        ("Ta O N", "other"),
+        ("Mo C", "other"),
+        ("Pd H", "other"),
+        ("C", "other"),
+        ("O", "other"),
+    ],
+)
+def test_the_elements_of_a_slab_make_one_kind_of_material(symbols: str, kind: str) -> None:
+    assert material_kind(symbols.split()) == kind

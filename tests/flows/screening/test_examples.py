@@ -50,7 +50,7 @@ def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
     resolved = resolve_campaign(load_campaign(file), EXAMPLES, None)
     elements = {symbol for bulk in resolved.bulks for symbol in bulk.atoms.get_chemical_symbols()}
     assert resolved.refused == ()
-    assert elements <= resolved.domain.elements[resolved.level.name]
+    assert elements <= resolved.domain.levels[resolved.level.name].slab_elements
 
 
 @pytest.mark.full

@@ -108,7 +108,7 @@ def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> 
 def test_refused_items_are_counted_with_their_reason(screened: tuple[Any, Any]) -> None:
     items = tables(screened[0].database)["campaign_item"]
     refused = items[items.state == "refused"].set_index("stage").reason
-    assert set(refused["slab"]) == {"element outside the model: Fe"}
+    assert set(refused["slab"]) == {"slab element not in the training set at emt: Fe"}
     assert "adsorbate outside the model: CH at level emt" in refused["adsorbate"]
     assert sorted(reason.split(":")[0] for reason in refused["bulk"]) == [
         "a crystal has a cell and positions as fractions of it",

@@ -259,11 +259,11 @@ def test_the_candidate_is_an_ordinary_checkpoint_that_says_where_it_came_from(
 def test_new_labels_bring_their_adsorbate_into_the_domain(base: Checkpoint, tmp_path: Path) -> None:
     new = [renamed(row) for row in LABELS]
     before = load_predictor(base.folder).predict([new[0].configuration()])[0]
-    assert before.reason == "element not in the training set at made-up: N"
+    assert before.reason == "adsorbate element not in the training set at made-up: N"
     tuned = tune(base, tmp_path, labels=new)
     assert tuned.read_json("qe-catalytic.json")["network"]["adsorbates"][-1] == "N"
     predictor = load_predictor(tuned.folder)
-    assert "N" in predictor.domain.adsorbates["made-up"]
+    assert "N" in predictor.domain.levels["made-up"].adsorbates
     assert "training set at made-up" not in predictor.predict([new[0].configuration()])[0].reason
     offset = weights(tuned)["scale.atom_offset_LZ"][0]
     assert offset[7] != 0

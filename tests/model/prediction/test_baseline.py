@@ -96,7 +96,7 @@ def test_an_element_never_seen_is_out_of_domain(tmp_path: Path) -> None:
     predictor, reported = trained(tmp_path, made_up("text"))
     text = reported[0].text.replace("Cu", "Zr")
     (answer,) = predictor.predict([replace(reported[0].configuration(), text=text)])
-    assert answer.reason == "element not in the training set at made-up: Zr"
+    assert answer.reason == "slab element not in the training set at made-up: Zr"
 
 
 @pytest.mark.medium
