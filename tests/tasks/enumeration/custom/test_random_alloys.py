@@ -71,7 +71,7 @@ def test_miller_indices_of_a_random_alloy_are_those_of_its_prototype() -> None:
     """In cells of 2 x 1 x 1 the plane (1 1 1) of the lattice is (2 1 1) of the cell."""
     (bulk,), _ = resolve_bulks([RandomAlloySpec(HALVES, "fcc", (2, 1, 1), "seeded")])
     spec = SlabSpec(millers=((1, 1, 1),), min_thickness_ang=4.0, min_in_plane_ang=4.0)
-    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec(), {})
+    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec())
     assert {counted.slab.miller for counted in cut.slabs} == {(1, 1, 1)}
     a = bulk.parent.cell.lengths()[0] if bulk.parent else 0.0
     heights = np.unique(cut.slabs[0].slab.atoms.positions[:, 2].round(3))
@@ -81,7 +81,7 @@ def test_miller_indices_of_a_random_alloy_are_those_of_its_prototype() -> None:
 def test_cuts_beyond_the_limit_are_refused_with_the_reason() -> None:
     (bulk,), _ = resolve_bulks([NI_PT])
     spec = SlabSpec(millers=((1, 1, 1),), max_cuts=1)
-    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec(), {})
+    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec())
     assert len(cut.slabs) == 1
     assert [r.reason for r in cut.refused] == [
         f"too many cuts of one plane: number {n}, max_cuts = 1 allowed" for n in (2, 3, 4)
