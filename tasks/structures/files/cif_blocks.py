@@ -254,7 +254,8 @@ def _compare_composition(data: CifData, structure: Structure) -> None:
     units = "".join(column(data, "_cell_formula_units_z"))
     z = cif_float(units) if cif_float(units) > 0 else None  # nan where it is not stated
     whole = z is not None and stated.get_integer_formula_and_factor()[1] == z
-    sizes = [found.num_atoms / stated.num_atoms] if z is None else [z, *([1.0] if whole else [])]
+    times = max(1, round(found.num_atoms / stated.num_atoms))
+    sizes = [times] if z is None else [z, *([1.0] if whole else [])]
     if not any(_same(found, stated * size) for size in sizes):
         beside = f" with Z = {z:g}" if z is not None else ""
         raise UserError(

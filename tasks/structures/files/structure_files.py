@@ -91,6 +91,8 @@ def read_structures(
         found = _parsed(file, name, data, keep_order)
     except UserError:
         raise
+    except MemoryError as error:
+        raise UserError("the file is damaged: it states sizes that it does not hold") from error
     except Exception as error:  # parsers raise anything on a damaged file
         raise UserError(first_line(error)) from error
     return [_checked(each) for each in found]
@@ -202,8 +204,14 @@ def _xyz_frames(text: str) -> Iterator[Callable[[], Atoms]]:
             yield partial(_refuse, message)
             return
         frame = lines[at : at + 2 + int(count)]
-        yield partial(_xyz_frame, frame)
         at += len(frame)
+        following = lines[at].strip() if at < len(lines) else ""
+        if following and not following.isdigit():
+            yield partial(
+                _refuse, f"a frame has as many lines as atoms: after {count} is {following[:40]!r}"
+            )
+            return
+        yield partial(_xyz_frame, frame)
 
 
 def _refuse(message: str) -> Atoms:
@@ -234,6 +242,10 @@ def _species_column(comment: str) -> int | None:
 
 def _with_element(line: str, column: int | None) -> str:
     words = line.split()
+    if len(words) < 4:
+        raise UserError(
+            f"an atom of a frame has an element and three numbers: got {line.strip()!r}"
+        )
     if column is None or column >= len(words):
         return line
     number = int(words[column]) if re.fullmatch(r"\d{1,3}", words[column]) else 0

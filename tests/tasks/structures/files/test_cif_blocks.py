@@ -118,7 +118,7 @@ def test_an_atom_listed_twice_is_one_and_two_elements_at_a_place_are_refused() -
     [
         ("'Cu3 Pt'", "1", True),
         ("'Cu3 Pt1'", "?", True),
-        ("'Cu6 Pt2'", "?", True),  # without Z the ratio is compared
+        ("'Cu6 Pt2'", "?", False),  # half a formula
         ("'Cu3 Pt'", "4", False),
         ("'Cu4 Pt'", "1", False),
         ("Cu4", "1", False),

@@ -81,6 +81,8 @@ def test_atoms_of_a_cif_are_sorted_unless_their_order_counts(
         ("zeros.cif", b"\0" * 100, "no text"),
         ("none.xyz", "two\n\nC 0 0 0\n", "line 1 must be the number of atoms"),
         ("short.xyz", "3\n\nC 0 0 0\n", "a frame of 3 atoms has as many lines: this has 1"),
+        ("more.xyz", XYZ_CO + "O 0 0 5\n", "after 2 is 'O 0 0 5'"),
+        ("words.xyz", "1\n\nC 0 0\n", "an element and three numbers: got 'C 0 0'"),
         ("huge.xyz", "1000000\n\nC 0 0 0\n", "1 to 2,000 atoms"),
         ("x.xyz", "1\n\nX 0 0 0\n", "needs an element such as Cu or O: got 'X'"),
         ("group.xyz", "1\n\nOH 0 0 0\n", "got 'OH'"),
