@@ -98,16 +98,18 @@ class Slab:
     """One termination of one plane of one bulk; the surface to use is always at +z.
 
     ``shift`` is the height of the cut in plane spacings; ``side`` is "bottom" where the surface is
-    the far side of that cut, turned over.
+    the far side of that cut, turned over. ``edit`` says what was changed after the cut. A slab from
+    a file has no bulk; ``bulk_formula`` is what texts say in either case.
     """
 
     slab_id: str
-    bulk_id: str
+    bulk_id: str | None
     bulk_formula: str
     miller: Miller
     shift: float
     side: SlabSide
     atoms: Atoms
+    edit: str = ""
 
 
 def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:

@@ -7,12 +7,15 @@ import numpy as np
 
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.custom.slab_edits import SlabEdits, edited_slabs
 from tasks.enumeration.lattice_planes import distinct_millers, find_symmetry
 from tasks.enumeration.miller import checked_miller, reduced_miller
 from tasks.enumeration.placements import PlacementSpec, count_placements
 from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
 from tasks.errors import Refusal
+
+NO_EDITS = SlabEdits()
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def enumerate_surfaces(
     adsorbates: Sequence[Adsorbate],
     placement_spec: PlacementSpec,
     refusal: Callable[[Slab], str] | None = None,
+    edits: SlabEdits = NO_EDITS,
 ) -> BulkSurfaces:
     """Cut ``bulk`` and count the placements on each slab.
 
@@ -47,13 +51,20 @@ def enumerate_surfaces(
         adsorbates: The species that will be placed.
         placement_spec: Which placements to count.
         refusal: Says why a slab is refused, so that nothing is placed on it; empty where it is not.
+        edits: The variants of each slab.
 
     Returns:
         The slabs with their counts, and the refusals.
     """
     slabs, refused = _slabs(bulk, slab_spec)
-    counted = []
+    variants: dict[str, Slab] = {}
     for slab in slabs:
+        made, impossible = edited_slabs(slab, edits, slab_spec.layer_tolerance_ang)
+        refused += impossible
+        for each in made:
+            variants.setdefault(each.slab_id, each)
+    counted = []
+    for slab in variants.values():
         if refusal is not None and (reason := refusal(slab)):
             refused.append(Refusal(slab.slab_id, "slab", reason))
             continue
