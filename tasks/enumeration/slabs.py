@@ -103,7 +103,7 @@ class Slab:
     """
 
     slab_id: str
-    bulk_id: str | None
+    bulk_id: str  # empty where there is none
     bulk_formula: str
     miller: Miller
     shift: float

@@ -2,9 +2,8 @@
 
 The same overlap, depth, image, vacuum and contact rules hold, by the same code; a relaxed adsorbate
 may only be a little farther from the surface. Beyond them, lengths must be in Å, the adsorbate must
-have the bonds of the species that it is called by, and the slab must be clean: a non-metal or an
-alkali metal that only lies on the outside of a slab is another adsorbate, since an oxide, a nitride
-or a hydride has some of it inside.
+have the bonds of the species that it is called by, and the slab must be clean by the rule that a
+campaign's slabs from files pass.
 
 Shapes  N slab atoms, A adsorbate atoms, B bonds (each listed from both ends).
 Units   Å.
@@ -18,6 +17,7 @@ from ase.neighborlist import neighbor_list
 from model.contract import ADSORBATE_TAG
 from tasks.enumeration import Adsorbate, Placement, Site, Slab, adsorbate, adsorbate_names
 from tasks.enumeration.adsorbates import ALIASES
+from tasks.enumeration.custom.clean_slab import foreign_elements
 from tasks.enumeration.docking import OVERLAP_FACTOR, refusal_reasons
 from tasks.enumeration.sites import landscape
 from tasks.errors import UserError
@@ -26,14 +26,8 @@ from tasks.structures.orientation import is_connected, is_same_species, molecule
 from tasks.structures.standard_frame import joined_adsorbate
 
 _RELAXED_CONTACT_ANG = 0.4  # a relaxed bond may be so much longer than one of a placement
-_BOND_FACTOR = 1.25  # of r_i + r_j, as within molecules
 _SHORT, _LONG = 0.6, 1.4  # of r_i + r_j: the nearest neighbours of no solid lie outside
 _NM = 0.2  # lengths in nm are ten times too short
-_FOREIGN = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Te", "I")
-_ALKALI = ("Li", "Na", "K", "Rb", "Cs")
-_SURROUNDED = 0.4  # mean of the unit vectors to the neighbours: 0 inside, 0.6 in a hollow on top
-_INSIDE_ANG = 2.5  # below the highest and above the lowest atom of the others: no step is as deep
-_DISSOLVED = 0.1  # of the metal atoms: fewer non-metal atoms inside make no compound
 
 
 def require_angstrom(atoms: Atoms) -> None:
@@ -137,46 +131,16 @@ def require_clean_slab(adslab: Atoms, name: str) -> None:
         UserError: an element occurs on the outside of the slab only, or too seldom inside.
     """
     slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
-    counts = slab.symbols.formula.count()
-    most = max(counts, key=lambda symbol: counts[symbol])
-    foreign = [
-        symbol
-        for symbol in sorted(counts)
-        if symbol in _FOREIGN + _ALKALI and symbol != most and not _is_of_crystal(slab, symbol)
-    ]
+    foreign = foreign_elements(slab)
     if not foreign:
         return
+    counts = slab.symbols.formula.count()
     others = ", ".join(f"{counts[symbol]} {symbol}" for symbol in foreign)
     host = slab[~np.isin(slab.get_chemical_symbols(), foreign)].get_chemical_formula()
     raise UserError(
         f"a slab under {name} is clean, its other side too: {others} on this {host} is another "
         "adsorbate, as no such atoms are inside; remove it, the model knows one adsorbate at a time"
     )
-
-
-def _is_of_crystal(slab: Atoms, symbol: str) -> bool:
-    """Return whether an element is part of the slab's crystal: somewhere inside, or at all others.
-
-    The last holds for one layer of a compound, such as MoS2.
-    """
-    is_symbol_N = np.asarray(slab.symbols == symbol)
-    height_N = slab.positions[:, 2]
-    others = height_N[~is_symbol_N]
-    deep_N = (height_N > others.min() + _INSIDE_ANG) & (height_N < others.max() - _INSIDE_ANG)
-    i_B, j_B, vector_B3 = neighbor_list("ijD", slab, _BOND_FACTOR * covalent_radii[slab.numbers])
-    kept_B = is_symbol_N[i_B] & ~is_symbol_N[j_B]
-    i_B, j_B, vector_B3 = i_B[kept_B], j_B[kept_B], vector_B3[kept_B]
-    unit_B3 = vector_B3 / np.linalg.norm(vector_B3, axis=1)[:, None]
-    sum_N3 = np.zeros((len(slab), 3))
-    np.add.at(sum_N3, i_B, unit_B3)
-    bonds_N = np.bincount(i_B, minlength=len(slab))
-    mean_N = np.linalg.norm(sum_N3, axis=1) / np.maximum(bonds_N, 1)
-    inside_N = is_symbol_N & (deep_N | ((bonds_N > 1) & (mean_N < _SURROUNDED)))
-    metals = int((~np.isin(slab.get_chemical_symbols(), _FOREIGN)).sum())
-    if symbol in _FOREIGN and is_symbol_N.sum() < _DISSOLVED * metals:
-        return False
-    covered = len(set(j_B.tolist())) == int((~is_symbol_N).sum())
-    return bool(inside_N.any()) or covered
 
 
 def _bond_words(molecule: Atoms) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 
 from model.contract import ADSORBATE_TAG, Configuration
+from tasks.enumeration.custom.clean_slab import tags_are_layers
 from tasks.enumeration.miller import Miller
 from tasks.enumeration.plane_of_slab import PlaneFit, plane_fits
 from tasks.errors import UserError
@@ -28,7 +29,7 @@ from tasks.structures.contacts import find_adsorbate
 from tasks.structures.files.structure_files import read_structure
 from tasks.structures.formulas import formula_counts
 from tasks.structures.standard_frame import standard_frame
-from tasks.structures.vacuum import heights_over_vacuum, vacuum_along_c
+from tasks.structures.vacuum import vacuum_along_c
 
 
 @dataclass(frozen=True)
@@ -141,23 +142,13 @@ def _adsorbate_atoms(atoms: Atoms, adsorbate: str) -> NDArray[np.int64]:
     counts = atoms[tagged].symbols.formula.count()
     if counts == formula_counts(adsorbate):
         return tagged
-    if _are_layers(atoms):
+    if tags_are_layers(atoms):
         return np.array(find_adsorbate(atoms, adsorbate))
     raise UserError(
         f"atoms of tag {ADSORBATE_TAG} are the adsorbate {adsorbate}; here they are "
         f"{atoms[tagged].get_chemical_formula()}: tag the adsorbate's atoms alone with it, or set "
         "all tags to 0 to have it found"
     )
-
-
-def _are_layers(atoms: Atoms) -> bool:
-    """Return whether tags from 1 up order atoms by height, as ASE's slab builders number layers."""
-    tags_N, height_N = atoms.get_tags(), heights_over_vacuum(atoms)
-    layers = [height_N[tags_N == tag] for tag in range(1, int(tags_N.max()) + 1)]
-    if not all(map(len, layers)):
-        return False
-    steps = np.diff([float(layer.mean()) for layer in layers])
-    return bool((steps < 0).all() or (steps > 0).all())
 
 
 def _read(file: Path) -> Atoms:

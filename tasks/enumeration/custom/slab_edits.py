@@ -101,9 +101,7 @@ def edited_slabs(
             refused.append(Refusal(f"{surface} {edit}", "slab", made))
             continue
         formula = slab.bulk_formula if edit.startswith("strain") else bulk_formula(made)
-        variant = replace(
-            slab, slab_id=slab_id(made), bulk_formula=formula, atoms=made, edit=edit
-        )
+        variant = replace(slab, slab_id=slab_id(made), bulk_formula=formula, atoms=made, edit=edit)
         slabs.setdefault(variant.slab_id, variant)
     return list(slabs.values()), refused
 
