@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Discriminator,
     Field,
+    StrictInt,
     Tag,
     field_validator,
     model_validator,
@@ -28,15 +29,17 @@ from tasks.enumeration import (
     FileSpec,
     FormulaSpec,
     MaterialsProjectSpec,
+    MillerAxes,
     PlacementSpec,
     RandomAlloySpec,
     SlabSpec,
     alloy_specs,
     cells_of,
 )
+from tasks.structures.symmetrise import SYMMETRY_TOLERANCE_ANG
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
-MillerIndices = Annotated[list[int], Field(min_length=3, max_length=3)]
+MillerIndices = Annotated[list[StrictInt], Field(min_length=3, max_length=4)]
 
 
 class Alloy(YamlModel):
@@ -89,7 +92,11 @@ class RandomAlloys(YamlModel):
 
 
 class Bulks(YamlModel):
-    """Where bulk crystals come from. Paths are relative to the campaign file."""
+    """Where bulk crystals come from. Paths are relative to the campaign file.
+
+    ``symmetry_tolerance`` (Å) is how far atoms of a relaxed or rounded file may be off the
+    positions of its space group. Smaller distortions are not seen; those beyond it are kept.
+    """
 
     elements: list[str] = Field(default=[])
     alloys: list[Alloy] = Field(default=[])
@@ -97,6 +104,7 @@ class Bulks(YamlModel):
     random_alloys: list[RandomAlloys] = Field(default=[])
     structures: list[str] = Field(default=[])
     materials_project: list[str] = Field(default=[])
+    symmetry_tolerance: float = Field(default=SYMMETRY_TOLERANCE_ANG, ge=0.01, le=0.2)
 
     def specs(self, folder: Path) -> list[BulkSpec]:
         """Return the requested bulks in the order of the file; paths are relative to ``folder``."""
@@ -111,7 +119,7 @@ class Bulks(YamlModel):
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Bulks":
-        if not any(getattr(self, name) for name in type(self).model_fields):
+        if not self.specs(Path()):
             raise ValueError(
                 "a campaign needs at least one bulk, got none; "
                 "give elements, alloys, combine, random_alloys, structures or materials_project"
@@ -122,6 +130,8 @@ class Bulks(YamlModel):
 class Surfaces(YamlModel):
     """Which surfaces are cut, and how thick and wide the slabs are.
 
+    ``max_miller`` bounds the indices in the conventional cell, ``millers`` names planes
+    instead, in the axes of the cell in a structure file or in those of its conventional cell.
     Without ``fixed_layers`` the lower half of each slab is fixed. A plane is cut in every gap
     between atoms' heights that is wider than ``cut_tolerance`` (Å); of one plane the first
     ``max_cuts`` are kept.
@@ -129,6 +139,7 @@ class Surfaces(YamlModel):
 
     max_miller: int = Field(default=1, ge=1, le=4)
     millers: list[MillerIndices] | None = None
+    miller_axes: MillerAxes = "file"
     min_thickness: float = 7.0
     vacuum: float = 15.0
     min_in_plane: float = 8.0
@@ -139,10 +150,11 @@ class Surfaces(YamlModel):
 
     def spec(self) -> SlabSpec:
         """Return these values as the slab enumerator reads them."""
-        millers = None if self.millers is None else tuple((m[0], m[1], m[2]) for m in self.millers)
+        millers = None if self.millers is None else tuple(tuple(m) for m in self.millers)
         return SlabSpec(
             max_miller=self.max_miller,
             millers=millers,
+            miller_axes=self.miller_axes,
             min_thickness_ang=self.min_thickness,
             vacuum_ang=self.vacuum,
             min_in_plane_ang=self.min_in_plane,

@@ -122,7 +122,9 @@ def resolve_campaign(
             f"{campaign.level!r}; choose one of these or train a model at that level"
         )
     bulks, refused_bulks = resolve_bulks(
-        campaign.bulks.specs(folder), materials_project_key=materials_project_key
+        campaign.bulks.specs(folder),
+        materials_project_key=materials_project_key,
+        symmetry_tolerance_ang=campaign.bulks.symmetry_tolerance,
     )
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)

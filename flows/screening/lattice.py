@@ -53,8 +53,12 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
     at, locations = named_level(level), read_engine_locations()
     engine = engine_for(at, locations=locations)
     require_crystals(engine)
-    specs = load_campaign(file).bulks.specs(file.parent)
-    bulks, refused = resolve_bulks(specs, materials_project_key=read_settings().mp_api_key)
+    stated = load_campaign(file).bulks
+    bulks, refused = resolve_bulks(
+        stated.specs(file.parent),
+        materials_project_key=read_settings().mp_api_key,
+        symmetry_tolerance_ang=stated.symmetry_tolerance,
+    )
     kept = {b.bulk_id: kept_stretch(crystal_file(b, out), b, at) for b in bulks}
     done = sum(stretch is not None for stretch in kept.values())
     with progress_bar(f"lattice constants at {at.name}", len(bulks), done, "bulks") as advance:

@@ -17,6 +17,7 @@ from tasks.enumeration.bulks import (
     BulkSpec,
     FileSpec,
     FormulaSpec,
+    KnownBulks,
     MaterialsProjectSpec,
     alloy_specs,
     resolve_bulks,
@@ -35,7 +36,7 @@ from tasks.enumeration.placements import (
     place_adsorbate,
 )
 from tasks.enumeration.sites import Site, SurfaceSites, surface_sites
-from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
+from tasks.enumeration.slabs import MillerAxes, Slab, SlabSpec, enumerate_slabs
 from tasks.enumeration.surfaces import BulkSurfaces, CountedSlab, enumerate_surfaces
 
 __all__ = [
@@ -47,8 +48,10 @@ __all__ = [
     "CountedSlab",
     "FileSpec",
     "FormulaSpec",
+    "KnownBulks",
     "MaterialsProjectSpec",
     "Miller",
+    "MillerAxes",
     "PlacedAdslab",
     "Placement",
     "PlacementSpec",

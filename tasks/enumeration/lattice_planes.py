@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.enumeration.miller import Miller, reduced_miller
 from tasks.errors import UserError
+from tasks.structures.symmetrise import inverse_direction
 
 SlabSide = Literal["top", "bottom"]
 _SYMPREC_ANG = 0.01
@@ -100,21 +101,24 @@ def distinct_millers(crystal: Crystal, max_miller: int) -> list[Miller]:
     return found
 
 
-def _preference(miller: Miller) -> tuple[int, int, tuple[int, ...]]:
+def _preference(miller: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
     norm = sum(index * index for index in miller)
     return norm, sum(index < 0 for index in miller), tuple(-index for index in miller)
 
 
+def preferred_miller(crystal: Crystal, miller: Miller) -> Miller:
+    """Return the index that stands for a plane and all that symmetry makes of it."""
+    images_S3 = np.array(miller) @ crystal.conventional_rotations_S33
+    images = (tuple(image) for image in np.vstack([images_S3, -images_S3]).tolist())
+    h, k, l = min(images, key=_preference)  # noqa: E741
+    return h, k, l
+
+
 def primitive_miller(crystal: Crystal, miller: Miller) -> Miller:
     """Return the index of the same planes in the axes of the primitive cell."""
-    normal_3 = np.linalg.inv(crystal.conventional_33) @ np.array(miller, dtype=np.float64)
-    along_3 = crystal.cell_33 @ normal_3
-    for factor in range(1, 13):  # centring makes halves, thirds or quarters
-        whole_3 = np.rint(along_3 * factor)
-        if np.allclose(whole_3, along_3 * factor, atol=1e-3):
-            h, k, l = (int(index) for index in whole_3)  # noqa: E741
-            return reduced_miller((h, k, l))
-    raise UserError(f"({miller}) is no lattice plane of the primitive cell")
+    conventional_33 = np.rint(crystal.conventional_33 @ np.linalg.inv(crystal.cell_33))
+    h, k, l = inverse_direction(conventional_33.astype(np.int64)) @ np.array(miller)  # noqa: E741
+    return reduced_miller((int(h), int(k), int(l)))
 
 
 def plane_basis(miller: Miller, cell_33: NDArray[np.float64]) -> NDArray[np.int64]:

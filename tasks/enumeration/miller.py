@@ -38,36 +38,38 @@ def miller_from_text(words: str) -> Miller:
     return checked_miller([int(index[:8]) for index in digits])  # eight digits are too many already
 
 
-def checked_miller(indices: Sequence[int], cell_33: NDArray[np.float64] | None = None) -> Miller:
+def checked_miller(indices: Sequence[int], *, hexagonal: bool = True) -> Miller:
     """Return three or four indices as three, without a common divisor: (2, 2, 2) is (1, 1, 1).
 
     Args:
         indices: h k l, or h k i l.
-        cell_33: The cell that they count by, vectors as rows; four are then refused where it is
-            not hexagonal (a = b and 120 degrees between them).
+        hexagonal: Whether the cell that they count by is; four are refused where it is not.
 
     Raises:
         UserError: the indices name no plane, or one of ``HIGHEST_INDEX`` and beyond.
     """
     if len(indices) not in (3, 4):
         raise UserError(
-            f"a Miller index has three numbers, or four for a hexagonal cell, got {_word(indices)}"
+            "a Miller index has three numbers, or four for a hexagonal cell, got "
+            f"{miller_word(indices)}"
         )
     if not any(indices):
-        raise UserError(f"a Miller index has a number other than 0, got {_word(indices)}")
+        raise UserError(f"a Miller index has a number other than 0, got {miller_word(indices)}")
     if max(map(abs, indices)) > HIGHEST_INDEX:
         raise UserError(
             f"a Miller index has numbers from -{HIGHEST_INDEX} to {HIGHEST_INDEX}, got "
-            f"{_word(indices)}"
+            f"{miller_word(indices)}"
         )
     if len(indices) == 4:
         h, k, i, l = indices  # noqa: E741  the names of Miller indices
         if h + k + i != 0:
-            raise UserError(f"of four Miller indices (h k i l) i is -(h + k), got {_word(indices)}")
-        if cell_33 is not None and not is_hexagonal(cell_33):
+            raise UserError(
+                f"of four Miller indices (h k i l) i is -(h + k), got {miller_word(indices)}"
+            )
+        if not hexagonal:
             raise UserError(
                 "four Miller indices count by a hexagonal cell (a = b, 120 degrees between them), "
-                f"got {_word(indices)} for another; give three"
+                f"got {miller_word(indices)} for another; give three"
             )
         return reduced_miller((h, k, l))
     return reduced_miller((indices[0], indices[1], indices[2]))
@@ -96,5 +98,6 @@ def is_hexagonal(cell_33: NDArray[np.float64]) -> bool:
     )
 
 
-def _word(indices: Sequence[int]) -> str:
+def miller_word(indices: Sequence[int]) -> str:
+    """Return indices as people write them: (1 0 -1 0)."""
     return "(" + " ".join(map(str, indices)) + ")"

@@ -95,7 +95,8 @@ def sized_element(symbol: str, prototype: str, volume: float) -> Atoms:
 
 def _alloy(formula: str, counts: dict[str, int], prototype: str) -> tuple[Atoms, str]:
     ratio = _alloy_ratio(prototype)
-    (major, n_major), (minor, n_minor) = sorted(counts.items(), key=lambda c: -c[1])[:2]
+    # Of AB alloys the first by symbol is at the origin, as in the standard form of a crystal.
+    (major, n_major), (minor, n_minor) = sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:2]
     if len(counts) != 2 or (n_major, n_minor) != ratio:
         wanted = "A3B" if ratio == (3, 1) else "AB"
         raise UserError(f"{prototype} holds {wanted} alloys of two elements, got {formula}")

@@ -8,7 +8,8 @@ Shapes  A atoms of the primitive cell, N atoms of the slab.
 Units   Å.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +17,7 @@ from ase.constraints import FixAtoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from tasks.enumeration.bulks import Bulk
+from tasks.enumeration.bulks import Bulk, bulk_axes
 from tasks.enumeration.lattice_planes import (
     Crystal,
     Cut,
@@ -26,9 +27,10 @@ from tasks.enumeration.lattice_planes import (
     find_symmetry,
     plane_basis,
     plane_spacing,
+    preferred_miller,
     primitive_miller,
 )
-from tasks.enumeration.miller import Miller, reduced_miller
+from tasks.enumeration.miller import Miller, checked_miller, miller_word, reduced_miller
 from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import coordination, cutoffs
 from tasks.structures.identity import slab_id
@@ -38,20 +40,25 @@ _CUT_ANG = 0.05  # a wider gap in height is a cut; relaxation moves surface atom
 _LEAST_CUT_ANG = 0.01  # noise in positions would be cut
 # Without a bond by covalent radii (alkali metals), neighbours count up to this factor of r_i + r_j.
 _LOOSE_FACTOR = 1.15
+MillerAxes = Literal["file", "conventional"]
 
 
 @dataclass(frozen=True)
 class SlabSpec:
     """Which surfaces to make and how thick, wide and empty they are.
 
-    ``millers`` overrides ``max_miller``. ``fixed_layers`` counts atomic layers from below; where it
-    is None the lower ``fixed_fraction`` of the slab's height is fixed. Planes are cut in every gap
-    wider than ``cut_tolerance_ang``; atoms within ``layer_tolerance_ang`` of height share a layer,
-    which decides on tags and fixed layers and on nothing else.
+    ``max_miller`` bounds indices in the bulk's own cell, so that a crystal has the same slabs
+    however it was written. ``millers`` overrides it, with three or four indices each, in the axes
+    of the cell in the file or in those of the bulk's conventional cell. ``fixed_layers`` counts
+    atomic layers from below; where it is None the lower ``fixed_fraction`` of the slab's height is
+    fixed. Planes are cut in every gap wider than ``cut_tolerance_ang``; atoms within
+    ``layer_tolerance_ang`` of height share a layer, which decides on tags and fixed layers and on
+    nothing else.
     """
 
     max_miller: int = 1
-    millers: tuple[Miller, ...] | None = None
+    millers: tuple[tuple[int, ...], ...] | None = None
+    miller_axes: MillerAxes = "file"
     min_thickness_ang: float = 7.0
     vacuum_ang: float = 15.0
     min_in_plane_ang: float = 8.0
@@ -83,14 +90,16 @@ class SlabSpec:
             (self.max_atoms >= 1, "max_atoms is at least 1", self.max_atoms),
             (self.max_cuts is None or self.max_cuts >= 1, "max_cuts is at least 1", self.max_cuts),
             (
-                self.millers is None or (self.millers and all(map(any, self.millers))),
-                "millers are one or more indices such as [1, 1, 1], none of them [0, 0, 0]",
+                self.millers is None or self.millers,
+                "millers are one or more indices such as [1, 1, 1]",
                 self.millers,
             ),
         ]
         for holds, rule, value in rules:
             if not holds:
                 raise UserError(f"{rule}, got {value}")
+        for indices in self.millers or ():
+            checked_miller(indices)
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,12 @@ def enumerate_slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusa
         crystal = find_symmetry(bulk.atoms)
     except UserError as error:
         return [], [Refusal(bulk.formula, "slab", f"no symmetry: {error}")]
-    millers = _millers(crystal, spec)
+    planes, refused = stated_planes(bulk, crystal, spec)
+    millers = list(dict.fromkeys(plane.miller for plane in planes))
+    if spec.millers is None:
+        millers = distinct_millers(crystal, spec.max_miller)
     bulk_bonds_A, radii_A = _bulk_coordination(crystal)
     slabs: dict[str, Slab] = {}
-    refused: list[Refusal] = []
     for miller in millers:
         plane = primitive_miller(crystal, miller)
         size = _slab_size(crystal, plane, spec)
@@ -164,10 +175,37 @@ def _too_much(size: int, number: int, spec: SlabSpec) -> str:
     return ""
 
 
-def _millers(crystal: Crystal, spec: SlabSpec) -> list[Miller]:
-    if spec.millers is None:
-        return distinct_millers(crystal, spec.max_miller)
-    return list(dict.fromkeys(reduced_miller(miller) for miller in spec.millers))
+@dataclass(frozen=True)
+class StatedPlane:
+    """A plane as a file's axes state it, and its Miller index in the bulk's own cell."""
+
+    source: str
+    stated: tuple[int, ...]
+    miller: Miller
+
+
+def stated_planes(
+    bulk: Bulk, crystal: Crystal, spec: SlabSpec
+) -> tuple[list[StatedPlane], list[Refusal]]:
+    """Return what the indices of ``spec.millers`` are in the bulk's cell, and the refused ones.
+
+    Equivalent planes have one index. A bulk that several files hold has the planes of each.
+    """
+    planes: list[StatedPlane] = []
+    refused: list[Refusal] = []
+    own = replace(bulk, axes=())
+    for axes in bulk_axes(bulk if spec.miller_axes == "file" else own):
+        for indices in spec.millers or ():
+            try:
+                given = checked_miller(indices, hexagonal=axes.hexagonal)
+            except UserError as error:
+                item = f"{bulk.formula} {miller_word(indices)} of {axes.source}"
+                refused.append(Refusal(item, "slab", f"Miller index: {error}"))
+                continue
+            h, k, l = (np.array(axes.miller_33) @ given).tolist()  # noqa: E741
+            miller = preferred_miller(crystal, reduced_miller((h, k, l)))
+            planes.append(StatedPlane(axes.source, tuple(indices), miller))
+    return planes, refused
 
 
 def _bulk_coordination(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -30,6 +30,7 @@ from tasks.structures.symmetrise import (
     FoundSymmetry,
     IntegerRows,
     SymmetrisedCrystal,
+    integer_rows,
     inverse_direction,
     symmetrise,
 )
@@ -38,7 +39,11 @@ from tasks.structures.symmetrise import (
 _SAME_CELL = 1 / 20  # of the symmetry tolerance
 _SEARCHED_ANG = 0.01
 _DECIMALS = 9  # equal crystals are equal floats: what is cut from them later has equal ids
+_FIRST_TETRAGONAL = 75  # of the space groups
+_L1_0 = 123
 _L1_0_LEAST_C_OVER_A = 2**0.25  # halfway between B2 (1) and L1_0 with a cubic cell (the root of 2)
+_Cell = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
+_Operations = tuple[set[tuple[int, ...]], set[tuple[int, ...]]]  # rotations, and shifts in twelfths
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def standard_crystal(
         cell=_upright(turn_33 @ ideal.cell_33),
         pbc=True,
     )
-    return StandardCrystal(form, _rows(turn_33 @ ideal.miller_33), ideal.symmetry)
+    return StandardCrystal(form, integer_rows(turn_33 @ ideal.miller_33), ideal.symmetry)
 
 
 def _ranks(numbers_M: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -109,12 +114,6 @@ def _codes(ranks_M: NDArray[np.int64], scaled_OM3: NDArray[np.float64]) -> NDArr
 def _upright(cell_33: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a cell with a along x and b in the xy plane, and without the noise of rounding."""
     return np.asarray(cellpar_to_cell(np.round(cell_to_cellpar(cell_33), 7)))
-
-
-def _rows(matrix_33: NDArray[np.int64]) -> IntegerRows:
-    divisor = int(np.gcd.reduce(matrix_33.ravel()))
-    one, two, three = (matrix_33 // divisor).tolist()
-    return tuple(one), tuple(two), tuple(three)
 
 
 def _conventional(
@@ -141,17 +140,11 @@ def _conventional(
     return ideal, kept
 
 
-_FIRST_TETRAGONAL = 75
-_CuAu = 123
-Cell = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
-_Operations = tuple[set[tuple[int, ...]], set[tuple[int, ...]]]
-
-
 def _is_l1_0(ideal: SymmetrisedCrystal) -> bool:
     """Tell whether a crystal is an AB alloy of the CuAu type, which is named by its fcc cell."""
     c_over_a = ideal.cell_33[2, 2] / ideal.cell_33[0, 0]
     return (
-        ideal.symmetry.number == _CuAu
+        ideal.symmetry.number == _L1_0
         and len(set(ideal.numbers_M.tolist())) == len(ideal.numbers_M) == 2
         and np.allclose((ideal.scaled_M3[1] - ideal.scaled_M3[0]) % 1.0, 0.5, atol=1e-6)
         and c_over_a > _L1_0_LEAST_C_OVER_A
@@ -174,8 +167,8 @@ def _face_centred(ideal: SymmetrisedCrystal) -> SymmetrisedCrystal:
     )
 
 
-def _by_pymatgen(cell: Cell) -> Cell:
-    """Return pymatgen's conventional cell; it may hold the mirror image, whose axes are the same."""
+def _by_pymatgen(cell: _Cell) -> _Cell:
+    """Return pymatgen's conventional cell; its axes count, for it may hold the mirror image."""
     structure = Structure(cell[0], cell[2], cell[1])
     analyzer = SpacegroupAnalyzer(structure, symprec=STRICT_TOLERANCE_ANG)
     standard = analyzer.get_conventional_standard_structure()
@@ -184,7 +177,7 @@ def _by_pymatgen(cell: Cell) -> Cell:
     return np.linalg.cholesky(matrix_33 @ matrix_33.T), standard.frac_coords, numbers_M
 
 
-def _operations(cell: Cell) -> _Operations:
+def _operations(cell: _Cell) -> _Operations:
     """Return the rotations of a crystal and its centring, both exact."""
     found = spglib.get_symmetry_dataset(
         (cell[0].tolist(), cell[1].tolist(), cell[2].tolist()), symprec=STRICT_TOLERANCE_ANG

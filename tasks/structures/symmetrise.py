@@ -24,7 +24,8 @@ STRICT_TOLERANCE_ANG = 1e-3
 # Atoms that are off by the tolerance in opposite directions differ by twice as much.
 _SEARCHES = (2.0, 1.4, 1.0, 0.5, 0.2)
 _CENTRING_STEPS = 50
-IntegerRows = tuple[tuple[int, int, int], ...]
+IntegerRows = tuple[tuple[int, ...], ...]
+IDENTITY_ROWS: IntegerRows = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,7 @@ def symmetrise(atoms: Atoms, tolerance_ang: float = SYMMETRY_TOLERANCE_ANG) -> S
     return found
 
 
-def _dataset(
-    cell: tuple[object, object, object], symprec: float
-) -> spglib.SpglibDataset | None:
+def _dataset(cell: tuple[object, object, object], symprec: float) -> spglib.SpglibDataset | None:
     try:
         return spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.SpglibError:  # which of the two it does on failure is a setting of spglib
@@ -148,6 +147,12 @@ def _averaged(
             displacement_ang,
         ),
     )
+
+
+def integer_rows(matrix_33: NDArray[np.int64]) -> IntegerRows:
+    """Return an integer matrix without a common divisor, as a value that can be compared."""
+    divisor = int(np.gcd.reduce(matrix_33.ravel()))
+    return tuple(tuple(row) for row in (matrix_33 // divisor).tolist())
 
 
 def inverse_direction(matrix_33: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from ase.eos import EquationOfState
 from ase.io import read, write
 
 from tasks.enumeration import Bulk
-from tasks.enumeration.bulks import CONVENTIONAL, primitive_cell
+from tasks.enumeration.bulks import primitive_cell
 from tasks.errors import UserError
 from tasks.levels.theory import LevelOfTheory
 from tasks.verification.engines import Engine
@@ -166,7 +166,6 @@ def write_crystal(
         "computed_energies_ev": energies_V,
         "start_bulk": bulk.bulk_id,
         "stretch": found.stretch,
-        CONVENTIONAL: True,  # Miller indices go on counting from the same cell
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")

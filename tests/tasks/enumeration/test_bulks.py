@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk as ase_bulk
 from ase.build import fcc111
 from ase.io import write
+from support.crystals import CRYSTALS, random_writing
 
 from tasks.enumeration import (
     Bulk,
@@ -15,10 +16,14 @@ from tasks.enumeration import (
     FileSpec,
     FormulaSpec,
     MaterialsProjectSpec,
+    SlabSpec,
     alloy_specs,
+    enumerate_slabs,
     resolve_bulks,
 )
+from tasks.enumeration.bulks import bulk_from_atoms
 from tasks.errors import UserError
+from tasks.structures.identity import bulk_id
 
 DISORDERED = """data_CuAu
 _cell_length_a 3.8
@@ -214,3 +219,39 @@ def test_magnetic_moments_do_not_reach_the_bulk(tmp_path: Path) -> None:
 def test_the_materials_project_needs_a_key() -> None:
     with pytest.raises(UserError, match="MP_API_KEY"):
         resolve_bulks([MaterialsProjectSpec("mp-30")])
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_writings_with_noise_are_one_bulk(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(23)
+    written = [random_writing(CRYSTALS[name], rng, noise_ang=0.005) for _ in range(4)]
+    write(tmp_path / "many.extxyz", written)
+    (bulk,), refused = resolve_bulks([FileSpec(str(tmp_path / "many.extxyz"))])
+    assert len(refused) == 3
+    assert len(bulk.axes) == 4
+
+
+def test_every_prototype_is_written_in_the_standard_form() -> None:
+    specs = [FormulaSpec(symbol) for symbol in ("Cu", "Fe", "Ru", "Si")]
+    specs += [FormulaSpec("Pt3Ni", "L1_2"), FormulaSpec("NiAl", "B2"), FormulaSpec("CuAu", "L1_0")]
+    for spec in specs:
+        made = one(spec)
+        assert bulk_from_atoms(made.atoms, "again").bulk_id == made.bulk_id
+
+
+def test_a_stored_crystal_keeps_its_id_and_atoms(tmp_path: Path) -> None:
+    """An older version stored zincblende with zinc at the origin, so under another id."""
+    atoms = CRYSTALS["zincblende"]
+    stored = Bulk(bulk_id(atoms), "ZnS", "old.cif", atoms)
+    write(tmp_path / "new.extxyz", random_writing(atoms, np.random.default_rng(1), 0.005))
+    specs: list[BulkSpec] = [FileSpec(str(tmp_path / "new.extxyz"))]
+    (fresh,), _ = resolve_bulks(specs)
+    (found,), refused = resolve_bulks(specs, known={"ZnS": [stored]}.__getitem__)
+    assert refused == []
+    assert fresh.bulk_id != stored.bulk_id
+    assert (found.bulk_id, found.other_ids) == (stored.bulk_id, (fresh.bulk_id,))
+    before, after = (
+        [slab.slab_id for slab in enumerate_slabs(bulk, SlabSpec(max_miller=1))[0]]
+        for bulk in (stored, found)
+    )
+    assert before == after

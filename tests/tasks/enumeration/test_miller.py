@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.geometry import cellpar_to_cell
 
-from tasks.enumeration.miller import Miller, checked_miller, miller_from_text
+from tasks.enumeration.miller import Miller, checked_miller, is_hexagonal, miller_from_text
 from tasks.errors import UserError
 
 HEXAGONAL = np.array(cellpar_to_cell([2.7, 2.7, 4.3, 90, 90, 120]))
@@ -44,7 +44,8 @@ def test_other_words_are_refused_with_the_rule(words: str, rule: str) -> None:
 
 
 def test_four_indices_count_by_a_hexagonal_cell() -> None:
-    assert checked_miller((1, 0, -1, 0), HEXAGONAL) == (1, 0, 0)
+    assert checked_miller((1, 0, -1, 0), hexagonal=is_hexagonal(HEXAGONAL)) == (1, 0, 0)
     for other in (3.61 * np.eye(3), HEXAGONAL[[1, 2, 0]]):
-        with pytest.raises(UserError, match="hexagonal cell"):
-            checked_miller((1, 0, -1, 0), other)
+        assert not is_hexagonal(other)
+    with pytest.raises(UserError, match="hexagonal cell"):
+        checked_miller((1, 0, -1, 0), hexagonal=False)

@@ -8,8 +8,20 @@ from ase import Atoms
 from ase.spacegroup import crystal as spacegroup_crystal
 from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
 from pymatgen.io.ase import AseAtomsAdaptor
+from support.crystals import CRYSTALS, random_writing
 
-from tasks.enumeration import Bulk, FormulaSpec, Slab, SlabSpec, enumerate_slabs, resolve_bulks
+from tasks.enumeration import (
+    Bulk,
+    FormulaSpec,
+    PlacementSpec,
+    Slab,
+    SlabSpec,
+    adsorbate,
+    enumerate_placements,
+    enumerate_slabs,
+    resolve_bulks,
+    surface_sites,
+)
 from tasks.enumeration.bulks import bulk_from_atoms
 from tasks.enumeration.lattice_planes import (
     distinct_millers,
@@ -238,7 +250,7 @@ def test_ids_are_the_same_in_every_run_and_distinct() -> None:
 def test_listed_indices_are_reduced_and_come_once() -> None:
     found = slabs_of(bulk_of("Cu"), millers=((2, 2, 2), (1, 1, 1)))
     assert [slab.miller for slab in found] == [(1, 1, 1)]
-    with pytest.raises(UserError, match=r"\(0, 0, 0\)"):
+    with pytest.raises(UserError, match=r"\(0 0 0\)"):
         slabs_of(bulk_of("Cu"), millers=((0, 0, 0),))
 
 
@@ -296,3 +308,57 @@ def test_atoms_are_grouped_by_element() -> None:
         assert isinstance(slab.atoms, Atoms)
         changes = np.count_nonzero(np.diff(slab.atoms.numbers))
         assert changes == 1
+
+
+def test_an_index_counts_by_the_cell_in_the_file_or_by_the_conventional_one() -> None:
+    atoms = Atoms("CuPd", scaled_positions=[(0, 0, 0), (0.5,) * 3], cell=[6, 4, 3], pbc=True)
+    bulk = bulk_from_atoms(atoms, "orthorhombic")
+    across = {}
+    for axes in ("file", "conventional"):
+        (slab, *_) = slabs_of(bulk, millers=((1, 0, 0),), miller_axes=axes, min_in_plane_ang=0.0)
+        across[axes] = slab.miller, np.sort(slab.atoms.cell.lengths()[:2]).tolist()
+    assert across["file"] == ((0, 0, 1), pytest.approx([3, 4]))
+    assert across["conventional"] == ((1, 0, 0), pytest.approx([4, 6]))
+
+
+def test_a_monoclinic_file_with_unique_axis_c_keeps_its_001() -> None:
+    cell = [4, 5, 3.2, 90, 90, 104]
+    atoms = Atoms("CuPd", scaled_positions=[(0, 0, 0), (0.5,) * 3], cell=cell, pbc=True)
+    bulk = bulk_from_atoms(atoms, "monoclinic")
+    (slab, *_) = slabs_of(bulk, millers=((0, 0, 1),), min_in_plane_ang=0.0)
+    a, b, _, _, _, gamma = slab.atoms.cell.cellpar()
+    assert (slab.miller, a, b) == ((0, 1, 0), pytest.approx(4), pytest.approx(5))
+    assert max(gamma, 180 - gamma) == pytest.approx(104)
+
+
+def test_opposite_and_equivalent_indices_are_one_plane() -> None:
+    listed = ((1, 1, 1), (-1, -1, -1), (1, -1, 1), (-1, 1, 1))
+    assert [slab.miller for slab in slabs_of(bulk_of("Cu"), millers=listed)] == [(1, 1, 1)]
+
+
+def test_four_indices_are_three_of_a_hexagonal_cell_and_refused_elsewhere() -> None:
+    spec = SlabSpec(millers=((1, 0, -1, 0),))
+    assert {slab.miller for slab in enumerate_slabs(bulk_of("Ru"), spec)[0]} == {(1, 0, 0)}
+    slabs, (refused,) = enumerate_slabs(bulk_of("Cu"), spec)
+    assert slabs == []
+    assert "hexagonal cell" in refused.reason
+
+
+@pytest.mark.parametrize("miller", [(21, 0, 1), (10**9, 1, 0), (1, 1, -1, 0), (1, 1)])
+def test_absurd_indices_are_refused(miller: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="Miller"):
+        SlabSpec(millers=(miller,))
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_a_crystal_gives_the_same_candidates_however_it_is_written(name: str) -> None:
+    rng = np.random.default_rng(2)
+    carbon_monoxide, spec = adsorbate("CO"), PlacementSpec(rotations=2)
+    found = set()
+    for _ in range(3):
+        bulk = bulk_from_atoms(random_writing(CRYSTALS[name], rng), name)
+        slabs = slabs_of(bulk, min_thickness_ang=3.0, min_in_plane_ang=3.0)
+        placed = enumerate_placements(slabs[0], surface_sites(slabs[0]), carbon_monoxide, spec)[0]
+        ids = [slab.slab_id for slab in slabs], [each.candidate_id for each in placed]
+        found.add(str(ids))
+    assert len(found) == 1
