@@ -51,7 +51,11 @@ FAULTS = {
         "budget: 4}\nverification: {engine: vasp}",
         ["computed with emt", "'vasp'"],
     ),
-    "plane": ("max_miller: 1", "millers: [[0, 0, 0]]", ["a number other than 0, got (0 0 0)", "line 5"]),
+    "plane": (
+        "max_miller: 1",
+        "millers: [[0, 0, 0]]",
+        ["a number other than 0, got (0 0 0)", "line 5"],
+    ),
     "no plane": ("max_miller: 1", "millers: []", ["one or more indices", "got ()"]),
     "own adsorbate": (
         "[H, O, CH]",
