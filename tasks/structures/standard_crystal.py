@@ -169,7 +169,7 @@ def _face_centred(ideal: SymmetrisedCrystal) -> SymmetrisedCrystal:
 
 def _by_pymatgen(cell: _Cell) -> _Cell:
     """Return pymatgen's conventional cell; its axes count, for it may hold the mirror image."""
-    structure = Structure(cell[0], cell[2], cell[1])
+    structure = Structure(cell[0], Atoms(cell[2]).get_chemical_symbols(), cell[1])
     analyzer = SpacegroupAnalyzer(structure, symprec=STRICT_TOLERANCE_ANG)
     standard = analyzer.get_conventional_standard_structure()
     matrix_33 = standard.lattice.matrix
@@ -182,6 +182,8 @@ def _operations(cell: _Cell) -> _Operations:
     found = spglib.get_symmetry_dataset(
         (cell[0].tolist(), cell[1].tolist(), cell[2].tolist()), symprec=STRICT_TOLERANCE_ANG
     )
+    if found is None:
+        raise UserError("spglib finds no symmetry in this crystal: check for overlapping atoms")
     still_S = (found.rotations == np.eye(3)).all(axis=(1, 2))
     return (
         {tuple(turn) for turn in found.rotations.reshape(-1, 9).tolist()},

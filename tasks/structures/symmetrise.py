@@ -83,7 +83,11 @@ def symmetrise(atoms: Atoms, tolerance_ang: float = SYMMETRY_TOLERANCE_ANG) -> S
     Raises:
         UserError: spglib finds no symmetry at any tolerance.
     """
-    cell = (atoms.cell.array.tolist(), atoms.get_scaled_positions().tolist(), atoms.numbers)
+    cell = (
+        atoms.cell.array.tolist(),
+        atoms.get_scaled_positions().tolist(),
+        atoms.numbers.tolist(),
+    )
     strict = _dataset(cell, STRICT_TOLERANCE_ANG)
     for factor in _SEARCHES:
         found = _averaged(atoms, _dataset(cell, factor * tolerance_ang), strict, tolerance_ang)
@@ -95,7 +99,9 @@ def symmetrise(atoms: Atoms, tolerance_ang: float = SYMMETRY_TOLERANCE_ANG) -> S
     return found
 
 
-def _dataset(cell: tuple[object, object, object], symprec: float) -> spglib.SpglibDataset | None:
+def _dataset(
+    cell: tuple[list[list[float]], list[list[float]], list[int]], symprec: float
+) -> spglib.SpglibDataset | None:
     try:
         return spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.SpglibError:  # which of the two it does on failure is a setting of spglib
@@ -114,7 +120,7 @@ def _averaged(
         return None
     to_standard_33 = np.asarray(dataset.transformation_matrix)
     raw_33 = np.linalg.inv(to_standard_33).T @ atoms.cell.array
-    database = spglib.get_symmetry_from_database(dataset.hall_number)
+    database = spglib.get_symmetry_from_database(dataset.hall_number) or {}
     rotations_S33, translations_S3 = database["rotations"], database["translations"]
     metric_33 = np.mean(
         [turn.T @ raw_33 @ raw_33.T @ turn for turn in rotations_S33.astype(np.float64)], axis=0
@@ -190,7 +196,7 @@ def _mean_positions(
     nearest_SN = np.empty(images_SN3.shape[:2], dtype=np.int64)
     for number in np.unique(numbers_N):
         of_M, of_N = np.flatnonzero(types_M == number), numbers_N == number
-        tree = cKDTree(ideal_M3[of_M] % 1.0, boxsize=1.0)
+        tree = cKDTree(ideal_M3[of_M] % 1.0, boxsize=np.ones(3))
         nearest_SN[:, of_N] = of_M[tree.query(images_SN3[:, of_N] % 1.0 % 1.0)[1]]
     counts_M = np.bincount(nearest_SN.ravel(), minlength=len(ideal_M3))
     if (counts_M * len(ideal_M3) != nearest_SN.size).any():

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 
 def _cubic(
@@ -104,15 +105,17 @@ def random_writing(atoms: Atoms, rng: Generator, noise_ang: float = 0.0) -> Atom
 
 def _primitive(atoms: Atoms) -> Atoms:
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    cell_33, scaled_N3, numbers_N = spglib.find_primitive(cell)
+    found = spglib.find_primitive(cell)
+    assert found is not None
+    cell_33, scaled_N3, numbers_N = found
     return Atoms(numbers_N, scaled_positions=scaled_N3, cell=cell_33, pbc=True)
 
 
-def _whole_turn(rng: Generator) -> np.ndarray:
+def _whole_turn(rng: Generator) -> NDArray[np.int64]:
     """Return a random integer matrix of determinant 1: other vectors of the same lattice."""
     turn_33 = np.eye(3, dtype=int)
     for _ in range(rng.integers(4)):
         i, j = rng.choice(3, 2, replace=False)
         turn_33[i] += rng.choice([-1, 1]) * turn_33[j]
     turn_33 = turn_33[rng.permutation(3)] * rng.choice([-1, 1], (3, 1))
-    return turn_33 * round(np.linalg.det(turn_33))
+    return np.asarray(turn_33 * round(np.linalg.det(turn_33)))
