@@ -44,7 +44,7 @@ def show_labels(rows: Sequence[LabelledPrediction], campaign: str) -> None:
             compared.append(pair)
         table.add_row(
             row.candidate_id[:SHORT_ID],
-            surface_name(row.bulk, row.miller, row.termination),
+            surface_name(row.bulk, row.miller, row.termination, row.edit),
             row.adsorbate,
             row.site,
             f"{pair.predicted_ev:+.2f} ± {pair.sigma_ev:.2f}",
@@ -91,7 +91,9 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
 def _show_failures(db: Database, campaign: str) -> None:
     failed = [i for i in queue_items(db, campaign) if i.kind == "adslab" and i.state == "failed"]
     for item in failed[:_FAILURES_SHOWN]:
-        surface = surface_name(item.bulk or "", item.miller or "", item.termination or "")
+        surface = surface_name(
+            item.bulk or "", item.miller or "", item.termination or "", item.edit or ""
+        )
         what = f"{item.item[:SHORT_ID]}, {item.adsorbate} on {surface}"
         print(f"failed: {what}: {item.error_class}: {item.error_message}")
     if len(failed) > _FAILURES_SHOWN:

@@ -181,7 +181,7 @@ def _what(item: QueueItem) -> str:
     """Return the surface of an adslab or slab, or the molecule."""
     if item.bulk is None or item.miller is None:
         return f"{item.item} gas"
-    surface = surface_name(item.bulk, item.miller, item.termination or "")
+    surface = surface_name(item.bulk, item.miller, item.termination or "", item.edit or "")
     return surface if item.kind == "adslab" else f"{surface} clean"
 
 

@@ -37,7 +37,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
     for row in rows:
         table.add_row(
             str(row.rank),
-            surface_name(row.bulk, row.miller, row.termination),
+            surface_name(row.bulk, row.miller, row.termination, row.edit),
             row.adsorbate,
             row.site,
             f"{row.energy_ev:+.2f} ± {row.sigma_ev:.2f}",

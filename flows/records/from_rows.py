@@ -121,6 +121,7 @@ def _slab(row: SlabRow, formula: str) -> Slab:
         row.shift,
         row.side,
         structure_from_text(row.structure),
+        row.edit,
     )
 
 

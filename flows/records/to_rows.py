@@ -57,7 +57,8 @@ def slab_row(slab: Slab) -> SlabRow:
     return SlabRow(
         id=slab.slab_id,
         bulk_id=slab.bulk_id or None,
-        formula="" if slab.bulk_id else slab.bulk_formula,
+        formula=slab.bulk_formula if slab.edit or not slab.bulk_id else "",
+        edit=slab.edit,
         miller_h=h,
         miller_k=k,
         miller_l=l,

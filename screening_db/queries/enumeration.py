@@ -21,7 +21,7 @@ from screening_db.tables.screening import (
 
 @dataclass(frozen=True)
 class CandidateSite:
-    """Where a candidate's adsorbate sits: its site, and the bulk (reduced formula) and plane."""
+    """Where a candidate's adsorbate sits: its site, and the slab's reduced formula and plane."""
 
     adsorbate: str
     site: str
@@ -71,7 +71,7 @@ def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
         select(
             PairRow.adsorbate,
             CandidateRow.site,
-            func.coalesce(BulkRow.formula, SlabRow.formula),
+            func.coalesce(func.nullif(SlabRow.formula, ""), BulkRow.formula),
             SlabRow.miller_h,
             SlabRow.miller_k,
             SlabRow.miller_l,
@@ -88,13 +88,13 @@ def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
 
 
 def slab_formulas(db: Database, slabs: Collection[SlabRow]) -> dict[str, str]:
-    """Return by slab id the reduced formula of its bulk, or its own where it has no bulk."""
+    """Return the reduced formula of each slab, by its id: its own, or else that of its bulk."""
     bulks: dict[str | None, str] = {}
     with db.read() as session:
         for ids in batches(sorted({row.bulk_id for row in slabs if row.bulk_id})):
             rows = session.execute(select(BulkRow.id, BulkRow.formula).where(BulkRow.id.in_(ids)))
             bulks.update((bulk_id, formula) for bulk_id, formula in rows)
-    return {row.id: bulks.get(row.bulk_id, row.formula) for row in slabs}
+    return {row.id: row.formula or bulks[row.bulk_id] for row in slabs}
 
 
 def predictions_of_pairs(

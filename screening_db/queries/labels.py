@@ -57,6 +57,7 @@ class LabelledPrediction:
     label_ev: float
     trainable: bool
     why: str | None
+    edit: str = ""  # of the slab after it was cut
 
 
 def labelled_predictions(
@@ -89,6 +90,7 @@ def labelled_predictions(
             LabelRow.energy_ev.label("label_ev"),
             LabelRow.trainable,
             of_view.why,
+            SlabRow.edit,
         )
         .select_from(LabelRow)
         .join(CampaignRow, CampaignRow.verified_at == LabelRow.level)

@@ -76,7 +76,7 @@ class SlabRow(Base):
     n_atoms: Mapped[int]
     elements: Mapped[list[str]]  # sorted
     structure: Mapped[str]
-    formula: Mapped[str] = mapped_column(default="")  # reduced, where there is no bulk
+    formula: Mapped[str] = mapped_column(default="")  # reduced, where it is not the bulk's
     edit: Mapped[str] = mapped_column(default="")  # what was changed after it was cut
     file_miller: Mapped[str] = mapped_column(default="")  # in the axes of the bulk's file
 

@@ -59,14 +59,15 @@ def agreement(pairs: Sequence[LabelComparison]) -> Agreement:
     return Agreement(len(pairs), mae, sum(p.covered for p in pairs) / len(pairs))
 
 
-def surface_name(formula: str, miller: str, termination: str = "") -> str:
+def surface_name(formula: str, miller: str, termination: str = "", edit: str = "") -> str:
     """Return a surface as people write it: ``Cu3Pt(111)``; indices keep spaces if one is negative.
 
-    ``miller`` is as the database writes it, ``(1 1 1)``; so is ``termination``, which follows.
+    ``miller`` is as the database writes it, ``(1 1 1)``; so are ``termination`` and what was
+    changed on the surface, which follow.
     """
     indices = miller.strip("()").split()
     separator = "" if all(len(index) == 1 for index in indices) else " "
-    return f"{formula}({separator.join(indices)}) {termination}".rstrip()
+    return " ".join(filter(None, (f"{formula}({separator.join(indices)})", termination, edit)))
 
 
 def funnel_lines(counts: Iterable[tuple[str, str, str, int]]) -> list[FunnelLine]:

@@ -11,8 +11,9 @@ def test_slabs_are_found_by_id(db):
 
 
 def test_the_formula_of_a_slab_is_its_bulks_or_its_own(db, make):
-    own = make.slab("own", None, formula="Pd3Pt")
-    assert slab_formulas(db, [make.slab(), own]) == {"slab": "CuPt", "own": "Pd3Pt"}
+    slabs = [make.slab(), make.slab("own", None, formula="Pd3Pt")]
+    slabs.append(make.slab("skin", formula="CuPt3", edit="skin Pt"))
+    assert slab_formulas(db, slabs) == {"slab": "CuPt", "own": "Pd3Pt", "skin": "CuPt3"}
 
 
 def test_a_slab_without_a_bulk_is_ranked_under_its_own_formula(db, make):
