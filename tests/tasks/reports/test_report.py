@@ -27,6 +27,7 @@ def test_surfaces_are_named_as_people_write_them(formula: str, miller: str, name
 
 def test_a_termination_follows_its_surface() -> None:
     assert surface_name("Cu3Pt", "(1 1 0)", "0.25 bottom") == "Cu3Pt(110) 0.25 bottom"
+    assert surface_name("Ni", "(1 1 1)", edit="skin Pt") == "Ni(111) skin Pt"
 
 
 def test_agreement_is_mean_error_and_coverage() -> None:
