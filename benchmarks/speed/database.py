@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from screening_db.database.engine import Database, open_database
@@ -221,7 +222,7 @@ def report(db: Database, n: int) -> None:
     )
     weight = db.query(f"SELECT {size}")[0]["size"]
     times = {
-        name: min(timed(lambda query=query: db.query(query, **values))[1] for _ in range(5))
+        name: min(timed(partial(db.query, query, **values))[1] for _ in range(5))
         for name, query in QUERIES.items()
     }
     listed = ", ".join(f"{name} {1e3 * spent_s:.1f} ms" for name, spent_s in times.items())
