@@ -29,6 +29,7 @@ CONFORMERS = 60
 # Name: SMILES with [2H] for each bond to the surface. The first atom that bears one binds.
 FRAGMENTS = {
     "OH": "[2H]O",
+    "SH": "[2H]S",
     "OOH": "[2H]OO",
     "CH": "[2H]C([2H])[2H]",
     "CH2": "[2H]C[2H]",
@@ -109,6 +110,9 @@ G2 = {
     "NNO": ("N2O", (0,)),
     "HCN": ("HCN", (2,)),
     "C2H6": ("C2H6", (2,)),
+    "H2S": ("SH2", (0,)),
+    "HF": ("HF", (0,)),
+    "HCl": ("HCl", (0,)),
 }
 
 # Name: SMILES of a whole molecule, binding atoms in its order.
@@ -137,6 +141,9 @@ BY_HAND = {
     "C": (["C"], [[0, 0, 0]], (0,)),
     "N": (["N"], [[0, 0, 0]], (0,)),
     "O": (["O"], [[0, 0, 0]], (0,)),
+    "S": (["S"], [[0, 0, 0]], (0,)),
+    "F": (["F"], [[0, 0, 0]], (0,)),
+    "Cl": (["Cl"], [[0, 0, 0]], (0,)),
     "C2": (["C", "C"], [[-0.63, 0, 0], [0.63, 0, 0]], (0, 1)),
     "CHCH": (
         ["C", "C", "H", "H"],

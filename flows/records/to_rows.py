@@ -88,10 +88,7 @@ def level_row(level: LevelOfTheory) -> LevelOfTheoryRow:
         engine=level.engine,
         functional=level.functional,
         settings=dict(level.settings),
-        reference={
-            "kind": level.reference.kind,
-            "molecules": list(level.reference.molecules),
-        },
+        reference=level.reference.record,
     )
 
 

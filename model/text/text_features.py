@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from model.elements import MAX_ATOMIC_NUMBER, PROPERTIES, composition, element_properties
 from model.text.configuration_text import SITE_KINDS, ConfigurationText, parse_text
 
+# Trained checkpoints count columns by this list. F and Cl show in the spelling and an adsorbate's
+# mean energy.
 ADSORBATE_ELEMENTS = ("H", "C", "N", "O", "S")
 COUNTED = ("bulk", "contacts", "neighbours")
 DESCRIBED = (*PROPERTIES, "covalent_radius_ang")  # of an element

@@ -81,7 +81,7 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
                     f"{level.level_hash[:12]}; use the stored name and settings, or another name "
                     "for other settings"
                 )
-        upsert(session, [level], overwrite=False)
+        upsert(session, [level], overwrite=True)  # what is no part of the hash may have changed
 
 
 def record_items(db: Database, items: Sequence[CampaignItemRow]) -> None:

@@ -1,8 +1,9 @@
 """Adsorbates by name, from a file or from SMILES, each with its binding atoms.
 
 The named ones are stored geometries (``adsorbate_structures.json``, made by
-``benchmarks/tools/build_adsorbates.py``), those of C, H, O, N chemistry that OC20 and the BEEF-vdW
-oxygenate sets use. The binding atoms' centre is at the origin, the rest towards +z. Units: Å.
+``benchmarks/tools/build_adsorbates.py``): those of C, H, O, N chemistry that OC20 and the BEEF-vdW
+oxygenate sets use, sulphur as in Mamun et al. 2019, and halogens. The binding atoms' centre is at
+the origin, the rest towards +z. Units: Å.
 """
 
 import json
@@ -45,6 +46,10 @@ ALIASES = {
     "C2H5OH": "CH3CH2OH",
     "N2O": "NNO",
     "HO2": "OOH",
+    "HS": "SH",
+    "SH2": "H2S",
+    "ClH": "HCl",
+    "FH": "HF",
 }
 
 

@@ -19,7 +19,7 @@ from tasks.yaml_text import YamlError, read_yaml
 
 _ORDER = (  # of the shipped levels, in messages
     *("emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
-    *("beef-vdw-ch4", "beef-vdw-co", "pbe-d2-molecule"),
+    *("beef-vdw-ch4", "beef-vdw-co", "beef-vdw-gmae", "pbe-d2-molecule"),
 )
 _SUFFIXES = (".yaml", ".yml")
 _NAME = TypeAdapter(Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)])
@@ -116,6 +116,9 @@ def _merged(data: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where}: based_on is one of {', '.join(_ORDER)}, got {base!r}")
     shipped = _shipped_data(base)
     del shipped["name"]  # another level has another name
+    reference = data.get("reference")
+    if isinstance(reference, dict) and "molecules" in reference:  # then it states all of them
+        shipped["reference"].pop("added", None)
     return _over(shipped, data)
 
 

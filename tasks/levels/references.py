@@ -5,7 +5,11 @@ molecules as there are elements, so the reference of CHO is mu_C + mu_H + mu_O. 
 reference is the energy of the adsorbate's own molecule in the gas. Energies of two schemes, or of
 two levels of theory, differ by eV and never meet.
 
-Source  Chanussot et al. 2021 (OC20), arXiv:2010.09990, for CO, H2O, H2 and N2.
+Sulphur is counted from H2S - H2, fluorine from HF - 1/2 H2 and chlorine from HCl - 1/2 H2: all are
+closed shells, where GGA functionals are far off for F2 and S8 is large.
+
+Source  Chanussot et al. 2021 (OC20), arXiv:2010.09990, for CO, H2O, H2 and N2; Mamun et al. 2019,
+        Sci. Data 6, 76 (Catalysis-Hub), for H2S.
 """
 
 from collections.abc import Mapping
@@ -18,28 +22,48 @@ from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 
 
+ADDED_MOLECULES = ("H2S", "HF", "HCl")  # of the shipped levels, for S, F and Cl
+
+
 @dataclass(frozen=True)
 class ReferenceScheme:
-    """Gas molecules that fix the zero of an adsorption energy; ``molecules`` holds formulas."""
+    """Gas molecules that fix the zero of an adsorption energy, by formula.
+
+    ``added`` molecules bring elements that ``molecules`` do not hold, and change none of theirs.
+    """
 
     kind: Literal["reactions", "molecule"]
     molecules: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind == "molecule" and self.molecules:
+        if self.kind == "molecule" and self.gases:
             raise UserError("a molecule reference names no molecules: it is the adsorbate's own")
         if self.kind == "reactions":
-            _ = self.potentials  # molecules that do not fix each element are refused here
+            # molecules that do not fix each element are refused here
+            _ = ReferenceScheme("reactions", self.molecules).potentials if self.added else ()
+            _ = self.potentials
 
     @property
     def label(self) -> str:
         """Return the scheme as people write it."""
-        return ", ".join(self.molecules) if self.molecules else "the gas molecule itself"
+        return ", ".join(self.gases) if self.gases else "the gas molecule itself"
+
+    @property
+    def gases(self) -> tuple[str, ...]:
+        """Return all molecules, the added ones last."""
+        return (*self.molecules, *self.added)
+
+    @property
+    def record(self) -> dict[str, str | list[str]]:
+        """Return what is stored and hashed, as levels were before molecules could be added."""
+        added = {"added": list(self.added)} if self.added else {}
+        return {"kind": self.kind, "molecules": list(self.molecules), **added}
 
     @cached_property
     def potentials(self) -> dict[str, dict[str, Fraction]]:
         """Return, for each element, the molecule energies that add up to its potential."""
-        counts = [formula_counts(molecule) for molecule in self.molecules]
+        counts = [formula_counts(molecule) for molecule in self.gases]
         elements = sorted({symbol for count in counts for symbol in count})
         if len(elements) != len(counts):
             raise UserError(
@@ -51,7 +75,7 @@ class ReferenceScheme:
         return {
             symbol: {
                 molecule: weight
-                for molecule, weight in zip(self.molecules, inverse[index], strict=True)
+                for molecule, weight in zip(self.gases, inverse[index], strict=True)
                 if weight
             }
             for index, symbol in enumerate(elements)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.errors import UserError
 from tasks.levels.calculation import Calculation
-from tasks.levels.references import ReferenceScheme
+from tasks.levels.references import ADDED_MOLECULES, ReferenceScheme
 
 REPLAY = "replay"  # the engine that reads energies of relaxed structures from a table
 
@@ -46,7 +46,7 @@ class LevelOfTheory:
             "engine": self.engine,
             "functional": self.functional,
             "settings": self._hashed_settings(),
-            "reference": {"kind": self.reference.kind, "molecules": self.reference.molecules},
+            "reference": self._hashed_reference(),
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -83,6 +83,16 @@ class LevelOfTheory:
                 f"level {self.name} is of single points, which are of what another level relaxed, "
                 f"got {stated.geometry or 'none'}; name it, such as geometry: gpaw-pbe-fast"
             )
+
+    def _hashed_reference(self) -> dict[str, Any]:
+        """Return the references without the usual added ones: levels were hashed before these.
+
+        No energy of a level that lists none of them changes where they are listed.
+        """
+        reference = dict(self.reference.record)
+        if self.reference.added == ADDED_MOLECULES:
+            del reference["added"]
+        return reference
 
     def _hashed_settings(self) -> dict[str, Any]:
         settings = self.settings

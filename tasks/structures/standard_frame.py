@@ -17,7 +17,7 @@ from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 
 VACUUM_ANG = 15.0  # as tasks.enumeration.slabs makes it by default
-_ADSORBATE_NUMBERS = (1, 6, 7, 8, 16)  # H, C, N, O, S: all else is slab where no tag says so
+_ADSORBATE_NUMBERS = (1, 6, 7, 8, 9, 16, 17)  # all else is slab where no tag says so
 _SHELL = 1.2  # neighbours are nearer than this times the shortest distance in the slab
 _LAYER_ANG = 0.3
 _AROUND_I2 = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
@@ -26,7 +26,7 @@ _AROUND_I2 = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
 def standard_frame(atoms: Atoms, adsorbate_tag: int | None = None) -> Atoms:
     """Return slab atoms first and adsorbate atoms after them, adsorbate on top.
 
-    Adsorbate atoms are those of ``adsorbate_tag``, or without one the H, C, N, O and S atoms. The
+    Adsorbate atoms are those of ``adsorbate_tag``, or without one the H, C, N, O, F, S and Cl atoms. The
     cell is right-handed with a along x, b in the xy plane and c along z, vacuum half below and half
     above; distances are those of the input. Tags are 0, 1 and 2, fixed atoms are kept.
     """
@@ -115,7 +115,7 @@ def _is_adsorbate(atoms: Atoms, tag: int | None) -> NDArray[np.bool_]:
     if tag is not None:
         chosen_N, rule = np.asarray(atoms.get_tags() == tag), f"tag {tag}"
     else:
-        chosen_N, rule = np.isin(atoms.numbers, _ADSORBATE_NUMBERS), "H, C, N, O, S"
+        chosen_N, rule = np.isin(atoms.numbers, _ADSORBATE_NUMBERS), "H, C, N, O, F, S, Cl"
     if chosen_N.all() or not chosen_N.any():
         raise UserError(f"a frame holds slab and adsorbate ({rule}) atoms, got one of them")
     return chosen_N

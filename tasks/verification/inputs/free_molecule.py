@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import UserError
 
+_SPELLINGS = {"H2S": "SH2"}  # of G2
 # G2 has both states of these; methylene's ground state is the triplet, silylene's the singlet.
 _GROUND_STATES = {"CH2": "CH2_s3B1d", "H2Si": "SiH2_s1A1d"}
 
@@ -39,7 +40,7 @@ def free_molecule(name: str, start: Atoms | None = None) -> Atoms:
 
 def _named(name: str) -> Atoms:
     try:
-        atoms: Atoms = molecule(name)
+        atoms: Atoms = molecule(_SPELLINGS.get(name, name))
     except KeyError:
         raise UserError(f"no gas geometry is known for {name}; give one") from None
     return atoms

@@ -34,6 +34,9 @@ BOND_ANG = {
     frozenset("N"): (1.08, 1.50),
     frozenset("NO"): (1.13, 1.50),
     frozenset("O"): (1.19, 1.50),
+    frozenset("HS"): (1.32, 1.36),
+    frozenset("HF"): (0.91, 0.94),
+    frozenset(("H", "Cl")): (1.26, 1.30),
 }
 
 OXYGENATES = [
@@ -81,6 +84,7 @@ OXYGENATES = [
     "CHCOH",
 ]
 NITROGENS = ["N", "NH", "NH2", "NH3", "N2", "NNH", "NO", "HNO", "NOH", "NO2", "NH2OH"]
+SULPHUR_AND_HALOGENS = ["S", "SH", "H2S", "F", "Cl", "HF", "HCl"]
 OTHERS = [
     "OOH",
     "O2",
@@ -101,7 +105,7 @@ every_adsorbate = pytest.mark.parametrize("name", adsorbate_names())
 
 
 def test_the_species_of_the_public_sets_are_all_here() -> None:
-    assert set(OXYGENATES + NITROGENS + OTHERS) <= set(adsorbate_names())
+    assert {*OXYGENATES, *NITROGENS, *SULPHUR_AND_HALOGENS, *OTHERS} <= set(adsorbate_names())
     assert len(adsorbate_names()) >= 90
 
 
@@ -132,7 +136,7 @@ def test_bonds_are_sane_and_hold_the_molecule_together(name: str) -> None:
 @every_adsorbate
 def test_valences_are_not_exceeded(name: str) -> None:
     atoms = adsorbate(name).atoms
-    most = {"H": 1, "C": 4, "N": 3, "O": 2}
+    most = {"H": 1, "C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1}
     counts = np.bincount(molecule_bonds(atoms).ravel(), minlength=len(atoms))
     assert all(count <= most[atoms.symbols[i]] for i, count in enumerate(counts.tolist()))
 

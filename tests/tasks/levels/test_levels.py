@@ -17,10 +17,18 @@ from tasks.levels import (
 from tasks.levels.calculation import CheckLimits
 from tasks.levels.references import ReferenceScheme
 
-COMPUTED = ["emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"]
-PUBLISHED = {  # as in databases that hold their labels: these hashes never change
+# As in databases that hold their labels: these hashes never change.
+COMPUTED = {
+    "emt": "9ea0de7b8054",
+    "gpaw-pbe-fast": "c2b1e60477c5",
+    "gpaw-rpbe": "04e8ec320ad0",
+    "qe-pbe": "09762b0ab772",
+    "vasp-oc20": "d96b72710fa5",
+}
+PUBLISHED = {
     "beef-vdw-ch4": "b96f998f3404",
     "beef-vdw-co": "80616de405a5",
+    "beef-vdw-gmae": "177b1aefc12f",
     "pbe-d2-molecule": "614756da4498",
 }
 OWN = """\
@@ -41,6 +49,11 @@ def test_the_shipped_levels_are_named_and_have_hashes_of_their_own() -> None:
     names = [item.name for item in shipped_levels()]
     assert names == [*COMPUTED, *PUBLISHED]
     assert len({level(name).level_hash for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(("name", "start"), COMPUTED.items())
+def test_levels_keep_their_hash(name: str, start: str) -> None:
+    assert level(name).level_hash.startswith(start)
 
 
 @pytest.mark.parametrize(("name", "start"), PUBLISHED.items())
@@ -127,8 +140,9 @@ def test_a_level_is_the_same_when_it_comes_back_from_a_record(name: str) -> None
         shipped.engine,
         shipped.functional,
         shipped.settings,
-        {"kind": shipped.reference.kind, "molecules": list(shipped.reference.molecules)},
+        shipped.reference.record,
     )
+    assert back.reference == shipped.reference
     assert back.level_hash == shipped.level_hash
 
 
@@ -201,6 +215,44 @@ def test_a_reference_molecule_is_worth_its_own_energy() -> None:
     scheme = level("emt").reference
     for name, energy in gas.items():
         assert scheme.reference_ev(name, name, gas) == pytest.approx(energy)
+
+
+@pytest.mark.parametrize(
+    ("name", "adsorbate", "formula", "weights"),
+    [
+        ("beef-vdw-gmae", "S", "S", {"H2S": 1, "H2": -1}),
+        ("beef-vdw-gmae", "SH", "HS", {"H2S": 1, "H2": Fraction(-1, 2)}),
+        ("gpaw-rpbe", "S", "S", {"H2S": 1, "H2": -1}),
+        ("qe-pbe", "H2S", "H2S", {"H2S": 1}),
+        ("vasp-oc20", "Cl", "Cl", {"HCl": 1, "H2": Fraction(-1, 2)}),
+        ("gpaw-pbe-fast", "F", "F", {"HF": 1, "H2": Fraction(-1, 2)}),
+    ],
+)
+def test_sulphur_and_halogens_are_counted_from_their_hydrides(
+    name: str, adsorbate: str, formula: str, weights: dict[str, Fraction]
+) -> None:
+    assert level(name).reference.weights(adsorbate, formula) == weights
+
+
+def test_added_molecules_change_no_other_potential() -> None:
+    plain = ReferenceScheme("reactions", ("CO", "H2O", "H2", "N2"))
+    added = level("gpaw-rpbe").reference
+    assert {symbol: added.potentials[symbol] for symbol in "CHNO"} == plain.potentials
+    with pytest.raises(UserError, match=r"2 molecules .* 3 elements"):
+        ReferenceScheme("reactions", ("CO", "H2"), ("H2O",))
+
+
+def test_other_added_molecules_are_another_level() -> None:
+    rpbe = level("gpaw-rpbe")
+    other = ReferenceScheme("reactions", rpbe.reference.molecules, ("SO2", "HF", "HCl"))
+    assert replace(rpbe, reference=other).level_hash != rpbe.level_hash
+
+
+def test_a_file_that_states_molecules_states_all_of_them(tmp_path: Path) -> None:
+    found = written(
+        tmp_path, OWN + "reference: {kind: reactions, molecules: [CO, H2O, H2, N2, H2S]}\n"
+    )
+    assert found.reference.gases == ("CO", "H2O", "H2", "N2", "H2S")
 
 
 def test_an_element_without_a_reference_is_refused_by_name() -> None:
