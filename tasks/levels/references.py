@@ -21,7 +21,6 @@ from typing import Literal
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 
-
 ADDED_MOLECULES = ("H2S", "HF", "HCl")  # of the shipped levels, for S, F and Cl
 
 

@@ -27,8 +27,8 @@ def standard_frame(atoms: Atoms, adsorbate_tag: int | None = None) -> Atoms:
     """Return slab atoms first and adsorbate atoms after them, adsorbate on top.
 
     Adsorbate atoms are those of ``adsorbate_tag``, or without one the H, C, N, O, F, S, Cl atoms.
-    The cell is right-handed with a along x, b in the xy plane and c along z, vacuum half below and half
-    above; distances are those of the input. Tags are 0, 1 and 2, fixed atoms are kept.
+    The cell is right-handed with a along x, b in the xy plane and c along z, vacuum half below and
+    half above; distances are those of the input. Tags are 0, 1 and 2, fixed atoms are kept.
     """
     is_adsorbate_N = _is_adsorbate(atoms, adsorbate_tag)
     order = np.argsort(is_adsorbate_N, kind="stable")
