@@ -32,6 +32,7 @@ from tasks.enumeration import (
     MillerAxes,
     PlacementSpec,
     RandomAlloySpec,
+    SlabEdits,
     SlabSpec,
     alloy_specs,
     cells_of,
@@ -127,6 +128,18 @@ class Bulks(YamlModel):
         return self
 
 
+class Exchange(YamlModel):
+    """Elements that take the place of others; each of them makes slabs of its own."""
+
+    elements: list[str] = Field(min_length=1)
+
+
+class Skin(Exchange):
+    """Elements that replace the outermost layers."""
+
+    layers: int = 1
+
+
 class Surfaces(YamlModel):
     """Which surfaces are cut, and how thick and wide the slabs are.
 
@@ -135,6 +148,10 @@ class Surfaces(YamlModel):
     Without ``fixed_layers`` the lower half of each slab is fixed. A plane is cut in every gap
     between atoms' heights that is wider than ``cut_tolerance`` (Å); of one plane the first
     ``max_cuts`` are kept.
+
+    ``skin``, ``subsurface`` (the second layer), ``single_atom`` and ``strain`` make variants of
+    each slab, beside it or, with ``only_edited``, in its place. Strain is biaxial in the plane, of
+    slabs that are cut from bulks; heights are kept, or follow ``poisson_ratio``.
     """
 
     max_miller: int = Field(default=1, ge=1, le=4)
@@ -147,6 +164,28 @@ class Surfaces(YamlModel):
     cut_tolerance: float = 0.05
     max_atoms: int = 250
     max_cuts: int | None = None
+    skin: Skin | None = None
+    subsurface: Exchange | None = None
+    single_atom: Exchange | None = None
+    strain: list[float] = Field(default=[])
+    poisson_ratio: float = 0.0
+    only_edited: bool = False
+
+    def edits(self) -> SlabEdits:
+        """Return the variants of slabs as they are made."""
+
+        def elements(exchange: Exchange | None) -> tuple[str, ...]:
+            return () if exchange is None else tuple(exchange.elements)
+
+        return SlabEdits(
+            skin=elements(self.skin),
+            skin_layers=1 if self.skin is None else self.skin.layers,
+            subsurface=elements(self.subsurface),
+            single_atom=elements(self.single_atom),
+            strain=tuple(self.strain),
+            poisson_ratio=self.poisson_ratio,
+            only_edited=self.only_edited,
+        )
 
     def spec(self) -> SlabSpec:
         """Return these values as the slab enumerator reads them."""
@@ -167,6 +206,7 @@ class Surfaces(YamlModel):
     @model_validator(mode="after")
     def _is_possible(self) -> "Surfaces":
         raise_as_value_error(self.spec)
+        raise_as_value_error(self.edits)
         return self
 
 

@@ -159,7 +159,8 @@ def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices |
     if stated is None:
         return None
     prices = stated.read(folder)
-    missing = prices.table.missing([b.formula for b in bulks])
+    edits = campaign.surfaces.edits().elements
+    missing = prices.table.missing([*(b.formula for b in bulks), *edits])
     if missing:
         raise CampaignError(
             "triage.prices needs every element of the bulks, "

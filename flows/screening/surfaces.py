@@ -11,6 +11,7 @@ from tasks.enumeration import (
     BulkSurfaces,
     PlacementSpec,
     Slab,
+    SlabEdits,
     SlabSpec,
     enumerate_surfaces,
 )
@@ -28,6 +29,7 @@ class SlabRequest:
     domain: Domain
     engine: str
     computable: frozenset[str]  # elements that the verifying engine has potentials for
+    edits: SlabEdits
 
     @classmethod
     def of(cls, resolved: ResolvedCampaign) -> "SlabRequest":
@@ -41,6 +43,7 @@ class SlabRequest:
             resolved.domain,
             verified_at.engine,
             computable_elements(verified_at, resolved.locations),
+            campaign.surfaces.edits(),
         )
 
     def refusal(self, slab: Slab) -> str:
@@ -56,7 +59,7 @@ class SlabRequest:
 def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
     return enumerate_surfaces(
-        bulk, request.slabs, request.adsorbates, request.placements, request.refusal
+        bulk, request.slabs, request.adsorbates, request.placements, request.refusal, request.edits
     )
 
 

@@ -23,6 +23,7 @@ from tasks.enumeration.bulks import (
     resolve_bulks,
 )
 from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
+from tasks.enumeration.custom.slab_edits import SlabEdits
 from tasks.enumeration.docking import Placement
 from tasks.enumeration.miller import Miller
 from tasks.enumeration.placements import (
@@ -58,6 +59,7 @@ __all__ = [
     "RandomAlloySpec",
     "Site",
     "Slab",
+    "SlabEdits",
     "SlabSpec",
     "SurfaceSites",
     "adslab_from_recipe",

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 NORMAL_90 = 1.6448536269514722  # standard deviations either side that hold 90 % of a normal
 
 
+UNKNOWN_MILLER = "(0 0 0)"  # as the database writes it
+
+
 @dataclass(frozen=True)
 class LabelComparison:
     """A verified energy beside its prediction."""
@@ -63,8 +66,10 @@ def surface_name(formula: str, miller: str, termination: str = "", edit: str = "
     """Return a surface as people write it: ``Cu3Pt(111)``; indices keep spaces if one is negative.
 
     ``miller`` is as the database writes it, ``(1 1 1)``; so are ``termination`` and what was
-    changed on the surface, which follow.
+    changed on the surface, which follow. A slab whose index is not known is ``PtNi slab``.
     """
+    if miller == UNKNOWN_MILLER:
+        return " ".join(filter(None, (formula, "slab", edit)))
     indices = miller.strip("()").split()
     separator = "" if all(len(index) == 1 for index in indices) else " "
     return " ".join(filter(None, (f"{formula}({separator.join(indices)})", termination, edit)))

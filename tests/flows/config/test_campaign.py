@@ -9,7 +9,7 @@ from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES
 from tasks.acquisition.rank import Window
-from tasks.enumeration import RandomAlloySpec
+from tasks.enumeration import RandomAlloySpec, SlabEdits
 
 GOOD = """\
 name: good
@@ -60,6 +60,12 @@ def test_random_alloys_are_bulks_of_their_own() -> None:
     ]
 
 
+def test_edits_of_slabs_are_keys_of_surfaces() -> None:
+    stated = "{skin: {elements: [Pt], layers: 2}, single_atom: {elements: [Pd]}, strain: [0.02]}"
+    edits = parse(GOOD + f"surfaces: {stated}\n").surfaces.edits()
+    assert edits == SlabEdits(skin=("Pt",), skin_layers=2, single_atom=("Pd",), strain=(0.02,))
+
+
 # what is replaced, by what, and what the error has to say
 BAD = {
     "unknown key": ("budget: 5", "bugdet: 5", "line 15: unknown key 'bugdet' in triage.*'budget'"),
@@ -88,6 +94,16 @@ BAD = {
         "  elements: [Cu]",
         "  random_alloys: [{composition: {Pt: 0.5, Ni: 0.5}, prototype: fcc}]",
         "size is given by cells or by atoms, got neither; write cells",
+    ),
+    "an edit with an unknown element": (
+        "level: emt",
+        "surfaces: {subsurface: {elements: [Xx]}}\nlevel: emt",
+        "surfaces: an edit names elements by symbol, got Xx",
+    ),
+    "strain in percent": (
+        "level: emt",
+        "surfaces: {strain: [2]}\nlevel: emt",
+        "not 0, got 2: 0.02 is 2 %",
     ),
     "window upside down": (
         "[-1.3, -0.7]",
