@@ -81,7 +81,6 @@ def labelled_predictions(
             func.coalesce(BulkRow.formula, SlabRow.formula).label("bulk"),
             _MILLER.label("miller"),
             func.coalesce(of_view.termination, "").label("termination"),
-            SlabRow.edit,
             PairRow.adsorbate,
             CandidateRow.site,
             LabelRow.level,
