@@ -16,7 +16,8 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from tasks.enumeration.adsorbates import Adsorbate
-from tasks.enumeration.sites import Landscape, Site, to_cell
+from tasks.enumeration.landscape import Landscape, highest_common_point, to_cell
+from tasks.enumeration.sites import Site
 from tasks.enumeration.slabs import Slab
 from tasks.structures.contacts import BOND_MARGIN_ANG
 
@@ -88,34 +89,10 @@ def aim_point(slab: Slab, adsorbate: Adsorbate, site: Site) -> tuple[float, floa
     apart_C3[:, :2] -= np.rint(scaled_C2) @ cell_33[:2, :2]
     binding_radius = covalent_radii[adsorbate.atoms.numbers[adsorbate.binding[0]]]
     reach_C = binding_radius + covalent_radii[slab.atoms.numbers[corners]]
-    found = _highest_common_point(apart_C3, reach_C)
+    found = highest_common_point(apart_C3, reach_C)
     if found is None or np.hypot(*found) > _FARTHEST_AIM_ANG:
         return x, y
     return x + found[0], y + found[1]
-
-
-def _highest_common_point(
-    centres_C3: NDArray[np.float64], reach_C: NDArray[np.float64]
-) -> tuple[float, float] | None:
-    """Return x and y of the highest point at ``reach_C`` from two or three centres, if any.
-
-    The common points of the spheres lie around ``foot`` in the span of the centres' differences,
-    square to that span.
-    """
-    spans_D3 = centres_C3[1:] - centres_C3[0]
-    known_D = 0.5 * ((spans_D3**2).sum(axis=1) + reach_C[0] ** 2 - reach_C[1:] ** 2)
-    gram_DD = spans_D3 @ spans_D3.T
-    if np.linalg.det(gram_DD) < 1e-6:  # three centres in a line
-        return None
-    weights_D2 = np.linalg.solve(gram_DD, np.column_stack([known_D, spans_D3[:, 2]]))
-    foot_3, climb_3 = weights_D2.T @ spans_D3
-    up_3 = np.array([0.0, 0.0, 1.0]) - climb_3
-    left = float(reach_C[0] ** 2 - foot_3 @ foot_3)
-    length = float(np.sqrt(up_3 @ up_3))
-    if left < 0.0 or length < 1e-3:  # too far apart, or above one another
-        return None
-    x, y, _ = (centres_C3[0] + foot_3 + up_3 * np.sqrt(left) / length).tolist()
-    return x, y
 
 
 def _stopping_distances(adsorbate: Adsorbate, ground: Landscape) -> NDArray[np.float64]:

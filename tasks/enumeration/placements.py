@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 
 from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.docking import Placement, aim_point, lowered_positions, refusal_reasons
-from tasks.enumeration.sites import (
-    ENUMERATED_KINDS,
-    Landscape,
-    Site,
-    SiteKind,
-    SurfaceSites,
-    landscape,
-)
+from tasks.enumeration.landscape import Landscape, landscape
+from tasks.enumeration.sites import ENUMERATED_KINDS, Site, SiteKind, SurfaceSites
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from

@@ -2,8 +2,10 @@
 
 The surface atoms, seen from above, are joined by a periodic Delaunay triangulation: its corners are
 atop sites, its edges bridges, its faces hollows. Triangles that share a circumcircle are one face
-(a square is one fourfold hollow, and its diagonal no bridge). The slab's in-plane symmetry (spglib)
-keeps one site of each kind. All this is done once for each slab and shared by all adsorbates.
+(a square is one fourfold hollow, and its diagonal no bridge). Where that leaves part of the surface
+without a site, open atoms below, long edges and rests of a rolling sphere become sites too. The
+slab's in-plane symmetry (spglib) keeps one site of each kind. All this is done once for each slab
+and shared by all adsorbates.
 
 Shapes  N slab atoms, M atoms of the landscape, K sites or surface atoms, S operations.
 Units   Å, degrees.
@@ -13,11 +15,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import spglib
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
+from tasks.enumeration.landscape import (
+    Landscape,
+    cell_images,
+    distances_to_sites,
+    landscape,
+    lows_of_the_map,
+    near_cell,
+    open_atoms,
+    to_cell,
+    touched_atoms,
+)
+from tasks.enumeration.plane_symmetry import InPlaneSymmetry, in_plane_symmetry
 from tasks.enumeration.slabs import Slab
 from tasks.errors import UserError
 from tasks.structures.contacts import Neighbours, neighbours
@@ -25,12 +38,11 @@ from tasks.structures.contacts import Neighbours, neighbours
 SiteKind = Literal["atop", "bridge", "hollow", "random"]
 ENUMERATED_KINDS: tuple[SiteKind, ...] = ("atop", "bridge", "hollow")
 
-_SYMPREC_ANG = 0.01
 _SAME_ANG = 0.1  # circumcentres and sites nearer than this are one
 _COVERED_ANG = 0.7  # an exposed atom this close under another, seen from above, is hidden
 _LONGEST_BRIDGE = 1.6  # in units of r_i + r_j: the long bridge of fcc(110) has 1.37
-_DEPTH_ANG = 6.0  # deeper atoms never meet an adsorbate on the surface
-_MARGIN_ANG = 4.5  # of the landscape around the cell: more than any r_i + r_j
+_RESOLUTION_ANG = 0.7  # a rest farther from every site than this gets its own: half a bond
+_PROBES_ANG = (0.76, 0.31)  # covalent radii of C and H, the largest and smallest common binders
 
 
 @dataclass(frozen=True)
@@ -46,17 +58,6 @@ class Site:
     position_3: tuple[float, float, float]
     azimuth_deg: float = 0.0
     fold: int = 1
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """The atoms an adsorbate can meet, with their in-plane images around the cell."""
-
-    points_M3: NDArray[np.float64]
-    index_M: NDArray[np.int64]  # which slab atom each is an image of
-    radii_M: NDArray[np.float64]
-    floor_ang: float  # height of the lowest surface atom
-    bottom_ang: float
 
 
 @dataclass(frozen=True)
@@ -91,106 +92,140 @@ def surface_sites(slab: Slab) -> SurfaceSites:
     """
     if not (slab.atoms.get_tags() == 1).any():
         raise UserError(f"slab {slab.slab_id[:12]} has no atom of tag 1: tag its surface atoms")
-    sites = _distinct(slab, _sketch(slab))
-    return SurfaceSites(slab.slab_id, sites, neighbours(slab.atoms), landscape(slab))
+    ground = landscape(slab)
+    symmetry = in_plane_symmetry(slab)
+    sites = _distinct(slab, _sketch(slab, ground, symmetry), symmetry)
+    return SurfaceSites(slab.slab_id, sites, neighbours(slab.atoms), ground)
 
 
-def to_cell(points_P2: NDArray[np.float64], plane_22: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return in-plane points moved by lattice vectors into the cell at the origin."""
-    scaled_P2 = points_P2 @ np.linalg.inv(plane_22)
-    return np.asarray((scaled_P2 - np.floor(scaled_P2 + 1e-6)) @ plane_22)
+@dataclass(frozen=True)
+class _Spot:
+    """A site before symmetry; ``corners`` are rows of the cloud."""
 
-
-def _images(plane_22: NDArray[np.float64], margin_ang: float) -> NDArray[np.float64]:
-    """Return lattice vectors whose cells cover the cell at the origin with a margin."""
-    heights_2 = 1.0 / np.linalg.norm(np.linalg.inv(plane_22), axis=0)
-    reach = np.ceil(margin_ang / heights_2).astype(int)
-    grid = np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij")
-    return np.asarray(np.stack(grid, -1).reshape(-1, 2) @ plane_22)
-
-
-def landscape(slab: Slab) -> Landscape:
-    """Return the periodic landscape of a slab's upper surface.
-
-    Args:
-        slab: A slab with c along z, whose surface atoms have tag 1.
-
-    Returns:
-        M points in Å: the upper atoms of the slab inside the cell and within a margin around it.
-    """
-    positions_N3 = slab.atoms.positions
-    z_N = positions_N3[:, 2]
-    plane_22 = slab.atoms.cell.array[:2, :2]
-    near = np.flatnonzero(z_N > z_N.max() - _DEPTH_ANG)
-    inside_K2 = to_cell(positions_N3[near, :2], plane_22)
-    shifts_I2 = _images(plane_22, _MARGIN_ANG)
-    points_M2 = (shifts_I2[:, None] + inside_K2[None]).reshape(-1, 2)
-    index_M = np.tile(near, len(shifts_I2))
-    inverse_22 = np.linalg.inv(plane_22)
-    margin_2 = _MARGIN_ANG * np.linalg.norm(inverse_22, axis=0)
-    scaled_M2 = points_M2 @ inverse_22
-    kept_M = np.all((scaled_M2 > -margin_2) & (scaled_M2 < 1.0 + margin_2), axis=1)
-    return Landscape(
-        np.column_stack([points_M2, z_N[index_M]])[kept_M],
-        index_M[kept_M],
-        covalent_radii[slab.atoms.numbers[index_M[kept_M]]],
-        float(z_N[slab.atoms.get_tags() == 1].min()),
-        float(z_N.min()),
-    )
+    kind: SiteKind
+    corners: list[int]
+    point_2: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _Sketch:
     """All sites of a cell before symmetry: what they are, where, and on which surface atoms."""
 
-    kinds: list[SiteKind]
-    corners: list[list[int]]  # rows of the cloud
+    spots: list[_Spot]
     cloud_P2: NDArray[np.float64]
     index_P: NDArray[np.int64]  # slab atom of each point of the cloud
+    triangulated: int  # as many first points of the cloud are images of exposed surface atoms
     points_K3: NDArray[np.float64]
 
 
-def _sketch(slab: Slab) -> _Sketch:
+def _sketch(slab: Slab, ground: Landscape, symmetry: InPlaneSymmetry) -> _Sketch:
     """Return the sites of the whole cell by kind, then depth, then position."""
     plane_22 = slab.atoms.cell.array[:2, :2]
     exposed = _seen_from_above(slab)
     home_K2 = to_cell(slab.atoms.positions[exposed, :2], plane_22)
     # Empty circles of a surface are small; 10 Å keep the border of the cloud away from the cell.
-    shifts_I2 = _images(plane_22, 10.0)
+    shifts_I2 = cell_images(plane_22, 10.0)
     order = np.argsort(np.linalg.norm(shifts_I2, axis=1), kind="stable")  # the cell itself first
     cloud_P2 = (shifts_I2[order][:, None] + home_K2[None]).reshape(-1, 2)
-    index_P = np.tile(exposed, len(shifts_I2))
+    near_P = near_cell(cloud_P2, plane_22, 10.0)
+    cloud_P2 = cloud_P2[near_P]
+    triangulated = len(cloud_P2)
     edges, faces = _edges_and_faces(cloud_P2, len(exposed))
-    corners = [[k] for k in range(len(exposed))]
-    corners += _short(edges, cloud_P2, covalent_radii[slab.atoms.numbers[index_P]])
-    n_bridge = len(corners) - len(exposed)
-    corners += faces
-    counts: dict[SiteKind, int] = {"atop": len(exposed), "bridge": n_bridge, "hollow": len(faces)}
-    kinds = [kind for kind, count in counts.items() for _ in range(count)]
-    points_K2 = to_cell(np.array([cloud_P2[c].mean(axis=0) for c in corners]), plane_22)
+    index_P = np.concatenate([np.tile(exposed, len(shifts_I2))[near_P], ground.index_M])
+    short, long = _by_length(edges, cloud_P2, covalent_radii[slab.atoms.numbers[index_P]])
+
+    def spots_of(kind: SiteKind, corners: list[list[int]]) -> list[_Spot]:
+        points_K2 = _means(cloud_P2, corners)
+        return [_Spot(kind, *each) for each in zip(corners, points_K2, strict=True)]
+
+    spots = spots_of("atop", [[k] for k in range(len(exposed))])
+    spots += spots_of("bridge", short) + spots_of("hollow", faces)
+    bridges = spots_of("bridge", long)
+    spots = _completed(spots, bridges, slab, ground, symmetry, triangulated)
+    cloud_P2 = np.vstack([cloud_P2, ground.points_M3[:, :2]])
+    points_K2 = to_cell(np.array([spot.point_2 for spot in spots]), plane_22)
     z_P = slab.atoms.positions[index_P, 2]
-    points_K3 = np.column_stack([points_K2, [z_P[c].mean() for c in corners]])
+    z_K1 = _means(z_P[:, None], [spot.corners for spot in spots])
+    points_K3 = np.column_stack([points_K2, z_K1])
     # A grid of 0.01 Å whose steps no high-symmetry position sits on keeps the order repeatable.
     steps_K3 = np.floor(points_K3 * 100.0 + 0.37)
-    rank_K = np.array([ENUMERATED_KINDS.index(kind) for kind in kinds])
+    rank_K = np.array([ENUMERATED_KINDS.index(spot.kind) for spot in spots])
     sequence = np.lexsort((steps_K3[:, 0], steps_K3[:, 1], -steps_K3[:, 2], rank_K)).tolist()
-    return _Sketch(
-        [kinds[k] for k in sequence],
-        [corners[k] for k in sequence],
-        cloud_P2,
-        index_P,
-        points_K3[sequence],
-    )
+    ordered = [spots[k] for k in sequence]
+    return _Sketch(ordered, cloud_P2, index_P, triangulated, points_K3[sequence])
 
 
-def _short(
+def _means(values_PD: NDArray[np.float64], corners: list[list[int]]) -> NDArray[np.float64]:
+    """Return the mean over each list of rows."""
+    if not corners:
+        return np.zeros((0, values_PD.shape[1]))
+    counts_K = np.array([len(rows) for rows in corners])
+    starts_K = np.cumsum(counts_K) - counts_K
+    flat_PD = values_PD[[row for rows in corners for row in rows]]
+    return np.asarray(np.add.reduceat(flat_PD, starts_K, axis=0) / counts_K[:, None])
+
+
+def _by_length(
     edges: list[list[int]], cloud_P2: NDArray[np.float64], radii_P: NDArray[np.float64]
-) -> list[list[int]]:
-    """Return the edges short enough for their two atoms to share an adsorbate."""
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the edges short enough for their two atoms to share an adsorbate, and the others.
+
+    The others come shortest first.
+    """
     ends_E2 = np.array(edges, dtype=np.int64).reshape(-1, 2)
     flat_E = np.linalg.norm(cloud_P2[ends_E2[:, 0]] - cloud_P2[ends_E2[:, 1]], axis=1)
     short_E = flat_E <= _LONGEST_BRIDGE * radii_P[ends_E2].sum(axis=1)
-    return [edge for edge, short in zip(edges, short_E.tolist(), strict=True) if short]
+    by_length = np.argsort(np.round(flat_E, 3), kind="stable")
+    return (
+        [edges[e] for e in np.flatnonzero(short_E)],
+        [edges[e] for e in by_length if not short_E[e]],
+    )
+
+
+def _completed(
+    spots: list[_Spot],
+    bridges: list[_Spot],
+    slab: Slab,
+    ground: Landscape,
+    symmetry: InPlaneSymmetry,
+    first_row: int,
+) -> list[_Spot]:
+    """Return ``spots`` and one of each kind that leaves no part of the surface without a site.
+
+    Closed surfaces of metals need nothing. Between the surface atoms of compounds lie atoms of the
+    second layer that are open to an adsorbate, long bridges, and rests of a binding atom.
+
+    Args:
+        spots: The sites of the triangulation.
+        bridges: Its long edges.
+        slab: Whose surface it is.
+        ground: The landscape, whose rows in the cloud begin at ``first_row``.
+        symmetry: Of the slab; a site stands for all its images.
+        first_row: See ``ground``.
+    """
+    cell_22 = slab.atoms.cell.array[:2, :2]
+    patch_22 = cell_22 / np.array(symmetry.repeats())[:, None]
+    found = list(spots)
+    sites_K2 = to_cell(np.array([spot.point_2 for spot in spots]), patch_22)
+    sites_K2 = np.unique(np.round(sites_K2, 2), axis=0)  # repeats of the patch bring nothing new
+
+    def add(kind: SiteKind | None, rows: list[int], point_2: NDArray[np.float64]) -> None:
+        nonlocal sites_K2
+        if distances_to_sites(point_2[None], sites_K2, patch_22)[0] > _RESOLUTION_ANG:
+            images_S2 = symmetry.images(point_2, cell_22)
+            sites_K2 = np.vstack([sites_K2, images_S2])
+            found.append(_Spot(kind or ENUMERATED_KINDS[min(len(rows), 3) - 1], rows, point_2))
+
+    for row in open_atoms(ground, patch_22, _PROBES_ANG[0]):
+        add("atop", [first_row + row], ground.points_M3[row, :2])
+    for spot in bridges:
+        add("bridge", spot.corners, spot.point_2)
+    for radius in _PROBES_ANG:
+        for low_2 in lows_of_the_map(ground, patch_22, _RESOLUTION_ANG, sites_K2, radius):
+            point_2 = symmetry.symmetrised(low_2, cell_22)
+            rows = [first_row + row for row in touched_atoms(ground, point_2, radius)]
+            add(None, rows, point_2)
+    return found
 
 
 def _seen_from_above(slab: Slab) -> NDArray[np.int64]:
@@ -254,10 +289,11 @@ def _circumcentres(corners_T32: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(corners_T32[:, 0] + np.column_stack([x_T, y_T]))
 
 
-def _azimuth(cloud_P2: NDArray[np.float64], corners: list[int], kind: SiteKind) -> float:
+def _azimuth(sketch: _Sketch, spot: _Spot) -> float:
     """Return the direction (degrees) to the nearest corner, or from an atom to its neighbour."""
-    point_2 = cloud_P2[corners].mean(axis=0)
-    towards_P2 = cloud_P2 - point_2 if kind == "atop" else cloud_P2[corners] - point_2
+    atop = spot.kind == "atop"
+    rows = sketch.cloud_P2[: sketch.triangulated] if atop else sketch.cloud_P2[spot.corners]
+    towards_P2 = rows - spot.point_2
     distance_P = np.linalg.norm(towards_P2, axis=1)
     nearest = distance_P[distance_P > _SAME_ANG].min()
     chosen_P2 = towards_P2[(distance_P > _SAME_ANG) & (distance_P < nearest + 1e-3)]
@@ -265,14 +301,14 @@ def _azimuth(cloud_P2: NDArray[np.float64], corners: list[int], kind: SiteKind) 
     return float(np.round((np.round(angles, 3) % 360.0).min(), 3))
 
 
-def _distinct(slab: Slab, sketch: _Sketch) -> tuple[Site, ...]:
+def _distinct(slab: Slab, sketch: _Sketch, symmetry: InPlaneSymmetry) -> tuple[Site, ...]:
     """Return the first site of each orbit of the slab's in-plane symmetry, with its fold."""
     plane_22 = slab.atoms.cell.array[:2, :2]
-    rotations_S22, translations_S2 = in_plane_symmetry(slab)
+    rotations_S22, translations_S2 = symmetry.rotations_S22, symmetry.translations_S2
     proper_S = np.linalg.det(rotations_S22) > 0
     scaled_K2 = sketch.points_K3[:, :2] @ np.linalg.inv(plane_22)
     height_K = sketch.points_K3[:, 2]
-    kind_K = np.array(sketch.kinds)
+    kind_K = np.array([spot.kind for spot in sketch.spots])
     taken_K = np.zeros(len(kind_K), dtype=bool)
     found = []
     for k in range(len(kind_K)):
@@ -293,24 +329,7 @@ def _distinct(slab: Slab, sketch: _Sketch) -> tuple[Site, ...]:
 
 
 def _site(sketch: _Sketch, k: int, fold: int) -> Site:
-    corners = sketch.corners[k]
+    spot = sketch.spots[k]
     x, y, z = sketch.points_K3[k].tolist()
-    slab_atoms = tuple(sorted(sketch.index_P[corners].tolist()))
-    azimuth = _azimuth(sketch.cloud_P2, corners, sketch.kinds[k])
-    return Site(sketch.kinds[k], slab_atoms, (x, y, z), azimuth, fold)
-
-
-def in_plane_symmetry(slab: Slab) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return operations x' = W x + w (in-plane fractions) that keep the slab and its upper side."""
-    atoms = slab.atoms
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    symmetry = spglib.get_symmetry(cell, symprec=_SYMPREC_ANG)
-    if symmetry is None:
-        return np.eye(2, dtype=np.int64)[None], np.zeros((1, 2))
-    rotations_S33, translations_S3 = symmetry["rotations"], symmetry["translations"]
-    climbs_S = np.abs(translations_S3[:, 2] - np.rint(translations_S3[:, 2])) < 1e-3
-    upright_S = (rotations_S33[:, 2, 2] == 1) & climbs_S
-    upright_S &= (rotations_S33[:, 2, :2] == 0).all(axis=1)
-    upright_S &= (rotations_S33[:, :2, 2] == 0).all(axis=1)
-    chosen = rotations_S33[upright_S][:, :2, :2].astype(np.int64)
-    return chosen, np.asarray(translations_S3[upright_S][:, :2], dtype=np.float64)
+    slab_atoms = tuple(sorted(sketch.index_P[spot.corners].tolist()))
+    return Site(spot.kind, slab_atoms, (x, y, z), _azimuth(sketch, spot), fold)

@@ -16,7 +16,7 @@ from ase import Atoms
 from model.contract import Configuration
 from model.text.configuration_text import ConfigurationText, SiteText, parse_text, site_kind
 from tasks.enumeration import Adslab, Slab, SurfaceSites
-from tasks.enumeration.sites import Landscape, landscape, to_cell
+from tasks.enumeration.landscape import Landscape, landscape, to_cell
 from tasks.errors import Refusal, UserError
 from tasks.structures.contacts import Neighbours, cutoffs, neighbours
 

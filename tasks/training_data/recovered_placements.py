@@ -29,8 +29,9 @@ from tasks.enumeration import (
     surface_sites,
 )
 from tasks.enumeration.docking import aim_point
+from tasks.enumeration.landscape import to_cell
 from tasks.enumeration.placements import refusal_reason
-from tasks.enumeration.sites import in_plane_symmetry, to_cell
+from tasks.enumeration.plane_symmetry import in_plane_symmetry
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
 from tasks.structures.orientation import molecule_graph
@@ -130,10 +131,12 @@ def _matched(species: Adsorbate, relaxed: Atoms) -> tuple[NDArray[np.float64], l
 def _ground_of(slab: Slab) -> _Ground:
     """Return all symmetry images of the distinct sites of a slab."""
     sites = surface_sites(slab)
-    rotations_S22, translations_S2 = in_plane_symmetry(slab)
+    symmetry = in_plane_symmetry(slab)
     images: dict[tuple[str, tuple[int, ...], tuple[float, ...]], Site] = {}
     for site in sites.sites:
-        for rotation_22, shift_2 in zip(rotations_S22, translations_S2, strict=True):
+        for rotation_22, shift_2 in zip(
+            symmetry.rotations_S22, symmetry.translations_S2, strict=True
+        ):
             image = _image(slab, site, rotation_22, shift_2)
             images.setdefault((image.kind, image.slab_atoms, _rounded(image)), image)
     return _Ground(slab, sites, tuple(images.values()))

@@ -31,7 +31,7 @@ from tasks.enumeration import (
 from tasks.enumeration.adsorbates import adsorbate_from_atoms
 from tasks.enumeration.docking import refusal_reasons
 from tasks.enumeration.placements import refusal_reason
-from tasks.enumeration.sites import landscape
+from tasks.enumeration.landscape import landscape
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 
