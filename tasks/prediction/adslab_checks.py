@@ -19,7 +19,7 @@ from tasks.enumeration import Adsorbate, Placement, Site, Slab, adsorbate, adsor
 from tasks.enumeration.adsorbates import ALIASES
 from tasks.enumeration.custom.clean_slab import foreign_elements
 from tasks.enumeration.docking import OVERLAP_FACTOR, refusal_reasons
-from tasks.enumeration.sites import landscape
+from tasks.enumeration.landscape import landscape
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds

@@ -30,8 +30,8 @@ from tasks.enumeration import (
 )
 from tasks.enumeration.adsorbates import adsorbate_from_atoms
 from tasks.enumeration.docking import refusal_reasons
-from tasks.enumeration.placements import refusal_reason
 from tasks.enumeration.landscape import landscape
+from tasks.enumeration.placements import refusal_reason
 from tasks.errors import UserError
 from tasks.structures.identity import fixed_mask
 
