@@ -44,6 +44,7 @@ _SPACING = 0.25  # of the plane spacing
 _SEEN_OVER_ANG = 1.0  # a climb from one layer alone may be that of a relaxed surface
 _ORTHORHOMBIC, _TETRAGONAL, _TRIGONAL = 16, 75, 143  # the first space group of each
 _LEAST_ROTATIONS = 8  # noise leaves fewer; the crystals that truly have fewer are not told
+_UNFEIGNED_ROTATIONS = 24  # of 6/mmm; a stretch leaves 16 of a cube's 48
 # From a body-centred cell to the face-centred one, four atoms of a cube that was stretched.
 _CUBE_33 = np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 1]], dtype=np.int64)
 _RHOMBOHEDRAL = (146, 148, 155, 160, 161, 166, 167)
@@ -112,8 +113,14 @@ def plane_fits(slab: Atoms) -> list[PlaneFit]:
             continue
         fits += _fits_of_interior(column)
         if len(set(slab.numbers.tolist())) == 1:
-            return _fits_of_element(column, slab.get_chemical_symbols()[0]) + fits
+            ideal = _fits_of_element(column, slab.get_chemical_symbols()[0])
+            return fits if _is_cubic_or_hexagonal(fits) else ideal + fits
     return fits
+
+
+def _is_cubic_or_hexagonal(fits: list[PlaneFit]) -> bool:
+    """Return whether a crystal was found that no stretch of a thin slab can feign."""
+    return any(len(np.unique(fit.rotations_S33, axis=0)) >= _UNFEIGNED_ROTATIONS for fit in fits)
 
 
 def _column(

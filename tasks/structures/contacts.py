@@ -101,7 +101,8 @@ def find_adsorbate(atoms: Atoms, formula: str) -> tuple[int, ...]:
         found = ", ".join(sorted(_formula(symbols[group]) for group in groups)[:5])
         raise UserError(
             f"an adsorbate {formula} is one group of bonded atoms; the atoms of its elements make "
-            f"{len(groups)}: {found}"
+            f"{len(groups)}: {found}; where the slab holds them too, give the adsorbate's atoms "
+            "tag 2"
         )
     if len(fitting) > 1 or len(candidates_C) > sum(wanted.values()):
         rest_N = np.setdiff1d(np.arange(len(atoms)), np.concatenate(fitting))

@@ -77,3 +77,17 @@ def test_a_fault_of_the_command_is_one_line() -> None:
     assert said.returncode == 2
     assert said.stderr.startswith("sabatier: a configuration text has 3 sections")
     assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.medium
+def test_another_plane_than_the_slab_shows_is_one_line(tmp_path: Path) -> None:
+    atoms = fcc111("Cu", (3, 3, 3), vacuum=8.0, periodic=True)
+    add_adsorbate(atoms, "C", 1.8, "ontop")
+    add_adsorbate(atoms, "O", 2.95, "ontop")
+    atoms.write(tmp_path / "co.extxyz")
+    words = ["predict", str(tmp_path / "co.extxyz"), "--adsorbate", "CO", "--miller", "1 0 0"]
+    said = subprocess.run(
+        [sys.executable, "-m", "flows.cli.app", *words], capture_output=True, text=True
+    )
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert "this slab is (1 1 1)" in said.stderr
