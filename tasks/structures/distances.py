@@ -39,8 +39,8 @@ def check_distances(atoms: Atoms) -> None:
     if (lengths < _SHORTEST_VECTOR_ANG).any() or volume_ang3 < _SMALLEST_VOLUME_ANG3:
         vectors = ", ".join(f"{length:.3g}" for length in lengths)
         raise UserError(
-            f"{_IN_ANG}: no cell is as small as this one, whose vectors are {vectors} Å long; if "
-            "they are ten times too short, they are in nm"
+            f"{_IN_ANG}: no cell is as small as this one, whose vectors are {vectors} Å long, as "
+            "if the file were in nm"
         )
     radii_N = covalent_radii[atoms.numbers]
     i_P, j_P, apart_P = neighbor_list("ijd", atoms, (_LONGEST * radii_N).tolist())
@@ -49,7 +49,7 @@ def check_distances(atoms: Atoms) -> None:
         if bound.any() and (len(atoms) > 1 or atoms.pbc.any()):
             raise UserError(
                 f"{_IN_ANG}: no two atoms are nearer than {_LONGEST:g} times the sum of their "
-                "covalent radii; if lengths are twice too long, they are in Bohr (0.529 Å)"
+                "covalent radii, as if the file were in Bohr (0.529 Å)"
             )
         return
     ratio_P = apart_P / (radii_N[i_P] + radii_N[j_P])
@@ -58,7 +58,7 @@ def check_distances(atoms: Atoms) -> None:
         first, second = atoms.symbols[i_P[nearest]], atoms.symbols[j_P[nearest]]
         unit = ""
         if np.isin(np.arange(len(atoms)), i_P[ratio_P < _NM]).all():
-            unit = "; all are far too near, as lengths in nm are"
+            unit = ", as if the file were in nm"
         raise UserError(
             f"{_IN_ANG}: two atoms are nearer than half the sum of their covalent radii, "
             f"{first} and {second}, {apart_P[nearest]:.3g} Å{unit}"
