@@ -13,9 +13,11 @@ from tasks.acquisition.rank import Window
 from tasks.enumeration import (
     Adsorbate,
     Bulk,
+    KnownBulks,
     adsorbate,
     adsorbate_from_file,
     adsorbate_from_smiles,
+    no_known_bulks,
     resolve_bulks,
 )
 from tasks.errors import Refusal
@@ -91,6 +93,7 @@ def resolve_campaign(
     materials_project_key: str | None,
     locations: EngineLocations | None = None,
     checkpoint: str | None = None,
+    known: KnownBulks = no_known_bulks,
 ) -> ResolvedCampaign:
     """Find and check the bulks, adsorbates, levels and checkpoint that a campaign names.
 
@@ -100,6 +103,7 @@ def resolve_campaign(
         materials_project_key: The key for bulks from the Materials Project.
         locations: Where engines are, so that adsorbates that cannot be verified are refused early.
         checkpoint: The checkpoint that serves the campaign's model; None for the model itself.
+        known: The bulks that the campaign's database has, which keep their ids.
 
     Returns:
         Everything found, and refusals of single bulks and adsorbates.
@@ -125,6 +129,7 @@ def resolve_campaign(
         campaign.bulks.specs(folder),
         materials_project_key=materials_project_key,
         symmetry_tolerance_ang=campaign.bulks.symmetry_tolerance,
+        known=known,
     )
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)

@@ -14,6 +14,7 @@ from flows.records.to_rows import (
     used_items,
 )
 from screening_db.database.engine import Database
+from screening_db.records.aliases import record_aliases
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import (
     record_adsorbates,
@@ -53,6 +54,8 @@ def record_start(db: Database, resolved: ResolvedCampaign) -> None:
     record_campaign(db, campaign_row(resolved))
     record_bulks(db, [bulk_row(bulk) for bulk in resolved.bulks])
     used = used_items(name, "adsorbate", (a.name for a in resolved.adsorbates))
+    aliases = {other: bulk.bulk_id for bulk in resolved.bulks for other in bulk.other_ids}
+    record_aliases(db, "bulk", aliases)
     record_items(db, [*used, *refused_items(name, resolved.refused)])
 
 

@@ -14,6 +14,7 @@ from flows.errors import CampaignError
 from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.errors import DatabaseError
+from screening_db.queries.aliases import aliases_by_id, bulks_of_formula
 from screening_db.queries.enumeration import (
     adsorbates_by_name,
     candidates_by_id,
@@ -26,7 +27,14 @@ from screening_db.tables.screening import CampaignRow, CandidateRow, PredictionR
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import LowestPlacement, Window
 from tasks.acquisition.triage import SlabFacts
-from tasks.enumeration import Adsorbate, Slab, adsorbate, adsorbate_from_smiles
+from tasks.enumeration import (
+    Adsorbate,
+    Bulk,
+    KnownBulks,
+    Slab,
+    adsorbate,
+    adsorbate_from_smiles,
+)
 from tasks.levels import LevelOfTheory, level, level_from_record, shipped_levels
 from tasks.prediction.predict import StoredCandidate, StoredSlab
 from tasks.structures.formats import structure_from_text
@@ -38,6 +46,29 @@ def stored_adsorbates(db: Database, names: Collection[str]) -> dict[str, Adsorba
         name: Adsorbate(name, row.formula, structure_from_text(row.structure), tuple(row.binding))
         for name, row in adsorbates_by_name(db, names).items()
     }
+
+
+def stored_bulks(db: Database | None) -> KnownBulks:
+    """Return how the bulks of a reduced formula are looked up: none without a database."""
+
+    def of_formula(formula: str) -> list[Bulk]:
+        if db is None:
+            return []
+        # what a designer wrote is kept as a bulk too, but is a slab
+        rows = [r for r in bulks_of_formula(db, formula) if not r.source.startswith("designer ")]
+        others = aliases_by_id(db, "bulk", [row.id for row in rows])
+        return [
+            Bulk(
+                row.id,
+                row.formula,
+                row.source,
+                structure_from_text(row.structure),
+                other_ids=tuple(others.get(row.id, ())),
+            )
+            for row in rows
+        ]
+
+    return of_formula
 
 
 def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:

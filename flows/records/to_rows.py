@@ -48,6 +48,7 @@ def bulk_row(bulk: Bulk) -> BulkRow:
         formula=bulk.formula,
         source=bulk.source,
         structure=structure_text(bulk.atoms),
+        note=bulk.symmetry.word() if bulk.symmetry else "",
     )
 
 

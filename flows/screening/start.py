@@ -15,6 +15,7 @@ from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates, show_designs, show_funnel, show_lines, show_plan
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
+from flows.records.from_rows import stored_bulks
 from flows.records.locations import (
     choose_database,
     database_if_there,
@@ -107,7 +108,12 @@ def open_campaign(
     try:
         checkpoint = screening_checkpoint(db, campaign) if db else None
         resolved = resolve_campaign(
-            campaign, folder, settings.mp_api_key, read_engine_locations(), checkpoint
+            campaign,
+            folder,
+            settings.mp_api_key,
+            read_engine_locations(),
+            checkpoint,
+            stored_bulks(db),
         )
         return db or open_database(address), resolved
     except BaseException:

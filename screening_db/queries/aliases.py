@@ -72,6 +72,18 @@ def find_stored_id(db: Database, kind: AliasKind, name: str) -> str:
     )
 
 
+def aliases_by_id(db: Database, kind: AliasKind, ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the other ids of what is stored under ``ids``; what has none is left out."""
+    found: dict[str, list[str]] = {}
+    query = select(AliasRow.id, AliasRow.alias).where(AliasRow.kind == kind)
+    with db.read() as session:
+        for some in batches(sorted(ids)):
+            rows = session.execute(query.where(AliasRow.id.in_(some)).order_by(AliasRow.alias))
+            for stored, alias in rows:
+                found.setdefault(stored, []).append(alias)
+    return found
+
+
 def _begins(
     column: InstrumentedAttribute[str], name: str
 ) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -48,7 +48,7 @@ class BulkRow(Base):
     __tablename__ = "bulk"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    formula: Mapped[str]  # reduced
+    formula: Mapped[str] = mapped_column(index=True)  # reduced
     source: Mapped[str]  # the file or prototype that it came from first
     structure: Mapped[str]
     note: Mapped[str] = mapped_column(default="")  # such as the tolerance of its symmetry
@@ -355,7 +355,7 @@ class AliasRow(Base):
 
     kind: Mapped[AliasKind] = mapped_column(Text, primary_key=True)
     alias: Mapped[str] = mapped_column(primary_key=True)
-    id: Mapped[str]
+    id: Mapped[str] = mapped_column(index=True)
 
 
 def key_of_campaign(name: str) -> ScalarSelect[int]:

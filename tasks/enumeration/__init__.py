@@ -20,6 +20,7 @@ from tasks.enumeration.bulks import (
     KnownBulks,
     MaterialsProjectSpec,
     alloy_specs,
+    no_known_bulks,
     resolve_bulks,
 )
 from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
@@ -74,6 +75,7 @@ __all__ = [
     "enumerate_placements",
     "enumerate_slabs",
     "enumerate_surfaces",
+    "no_known_bulks",
     "place_adsorbate",
     "resolve_bulks",
     "species_name",

@@ -207,9 +207,11 @@ class _Crystals:
             return replace(bulk, atoms=others[bulk.bulk_id].atoms)
         if bulk.parent is not None:  # a random alloy is its own draw
             return bulk
+        # a writing that was matched before stays with that crystal, whatever was stored since
+        named = {key: each for key, each in others.items() if bulk.bulk_id in each.other_ids}
         matches = [
             (match.displacement_ang, key, match)
-            for key, other in others.items()
+            for key, other in (named or others).items()
             if (match := self._match(bulk, other)) is not None
         ]
         if not matches:

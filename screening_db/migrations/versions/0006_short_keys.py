@@ -121,6 +121,7 @@ def _rebuild(table: str, columns: str, parts: Parts) -> None:
 
 def _add_columns() -> None:
     op.add_column("bulk", sa.Column("note", sa.Text(), nullable=False, server_default=""))
+    op.create_index("ix_bulk_formula", "bulk", ["formula"])
     if _on_sqlite():
         _rebuild("slab", SLAB, slab_parts(own=True))
         op.create_index("ix_slab_bulk_id", "slab", ["bulk_id"])
@@ -135,6 +136,7 @@ def _add_columns() -> None:
         check("alias", "names_another", "alias <> id"),
         sa.PrimaryKeyConstraint("kind", "alias", name=op.f("pk_alias")),
     )
+    op.create_index("ix_alias_id", "alias", ["id"])
 
 
 def _own_slabs_are_bulks() -> None:
@@ -146,6 +148,7 @@ def _own_slabs_are_bulks() -> None:
 
 
 def _drop_columns() -> None:
+    op.drop_index("ix_bulk_formula", "bulk")
     op.drop_column("bulk", "note")
     if _on_sqlite():
         _rebuild("slab", SLAB, slab_parts(own=False))
