@@ -27,7 +27,7 @@ from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database.engine import Database, open_database
 from screening_db.database.lock import campaign_lock
 from screening_db.queries.campaigns import find_campaign
-from tasks.reports.plan import plan_campaign
+from tasks.reports.plan import bulk_notes, plan_campaign
 
 if TYPE_CHECKING:
     from flows.screening.designs import GenerationRequest
@@ -50,6 +50,7 @@ def start_screening(file: Path, database: str | None) -> None:
     campaign = load_campaign(file)
     address = choose_database(settings, campaign.database, database)
     db, resolved = open_campaign(address, campaign, file.parent, settings)
+    _show_notes(resolved)
     with logged_run(db, f"screen {campaign.name}"):
         with campaign_lock(db, campaign.name):
             record_start(db, resolved)
@@ -84,10 +85,19 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
+    _show_notes(resolved)
     if earlier is not None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         show_lines(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+
+
+def _show_notes(resolved: ResolvedCampaign) -> None:
+    """Print what was read in another way than the files say word by word."""
+    notes = bulk_notes(resolved.bulks, resolved.campaign.surfaces.spec())
+    if notes:
+        more = [f"  and {len(notes) - _SHOWN} more"] if len(notes) > _SHOWN else []
+        show_lines(*(f"  {note}" for note in notes[:_SHOWN]), *more)
 
 
 def _read(file: Path, settings: Settings) -> tuple[Campaign, ResolvedCampaign]:

@@ -4,17 +4,22 @@ Campaigns are compared by the ids of bulks, adsorbates, slabs, pairs and placeme
 gone and unchanged. A placement that is refused counts like any other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.enumeration import (
     Adsorbate,
+    Bulk,
     BulkSurfaces,
     PlacementSpec,
     Slab,
+    SlabSpec,
     enumerate_placements,
     surface_sites,
 )
+from tasks.enumeration.lattice_planes import find_symmetry
+from tasks.enumeration.miller import miller_word
+from tasks.enumeration.slabs import stated_planes
 from tasks.errors import Refusal
 from tasks.structures.identity import pair_id
 
@@ -87,6 +92,30 @@ def plan_campaign(
         seconds=estimated_seconds(placements, model=model, workers=workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
     )
+
+
+def bulk_notes(bulks: Iterable[Bulk], spec: SlabSpec) -> list[str]:
+    """Return a line for each bulk or plane that is not what its file says word by word.
+
+    These are symmetries found within the tolerance alone, and Miller indices that are others in
+    the standard cell.
+    """
+    notes: list[str] = []
+    for bulk in bulks:
+        word = bulk.symmetry.word() if bulk.symmetry else ""
+        if word:
+            notes.append(f"{bulk.formula} of {bulk.source}: {word}")
+        if spec.millers is None or bulk.parent is not None:
+            continue
+        for plane in stated_planes(bulk, find_symmetry(bulk.atoms), spec)[0]:
+            stated, standard = miller_word(plane.stated), miller_word(plane.miller)
+            if stated != standard:
+                whose = "the file" if bulk.axes and spec.miller_axes == "file" else "the list"
+                notes.append(
+                    f"{bulk.formula} of {plane.source}: {stated} of {whose} = {standard} of the "
+                    "standard cell"
+                )
+    return notes
 
 
 @dataclass(frozen=True)

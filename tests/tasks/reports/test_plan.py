@@ -1,4 +1,7 @@
+import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk as ase_bulk
 
 from tasks.enumeration import (
     Bulk,
@@ -13,10 +16,12 @@ from tasks.enumeration import (
     resolve_bulks,
     surface_sites,
 )
+from tasks.enumeration.bulks import bulk_from_atoms
 from tasks.reports.plan import (
     START_S,
     CampaignContents,
     IdDifference,
+    bulk_notes,
     compare_plans,
     estimated_seconds,
     pair_ids,
@@ -100,3 +105,17 @@ def test_known_placements_take_less_time_than_new_ones() -> None:
     known = estimated_seconds(0, model="mini", workers=1, known=1000)
     assert START_S < known < new
     assert estimated_seconds(0, model="mini", workers=1) == pytest.approx(START_S)
+
+
+def test_a_plan_says_which_planes_and_symmetries_are_not_those_of_the_file() -> None:
+    cell = Atoms("CuPd", scaled_positions=[(0, 0, 0), (0.5,) * 3], cell=[6, 4, 3], pbc=True)
+    bulk = bulk_from_atoms(cell, "ortho.cif")
+    listed = SlabSpec(millers=((1, 0, 0), (0, 0, 1)))
+    assert bulk_notes([bulk], listed) == [
+        "CuPd of ortho.cif: (1 0 0) of the file = (0 0 1) of the standard cell",
+        "CuPd of ortho.cif: (0 0 1) of the file = (1 0 0) of the standard cell",
+    ]
+    noisy = ase_bulk("Cu", cubic=True)
+    noisy.positions += np.random.default_rng(1).normal(0, 0.01, (4, 3))
+    (note,) = bulk_notes([bulk_from_atoms(noisy, "relaxed.cif")], SlabSpec())
+    assert note.startswith("Cu of relaxed.cif: Fm-3m (225) within 0.05 Å, atoms moved by up to 0.0")
