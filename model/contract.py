@@ -6,7 +6,7 @@ Shapes  N atoms.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 SURFACE_TAG, ADSORBATE_TAG = 1, 2  # of atoms; 0 is the bulk below the surface
+
+# How the texts that a model learnt from were written: who touches whom, and in which order.
+BondRule = Literal["radii", "scaled"]
+BOND_RULES: tuple[BondRule, ...] = get_args(BondRule)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Predictor(Protocol):
 
     checkpoint_sha256: str
     domain: Domain
+    bond_rule: BondRule  # texts that it reads are written by this rule
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         """Return one prediction for each configuration."""

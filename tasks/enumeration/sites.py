@@ -11,6 +11,7 @@ Shapes  N slab atoms, M atoms of the landscape, K sites or surface atoms, S oper
 Units   Å, degrees.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
+from model.contract import BOND_RULES, BondRule
 from tasks.enumeration.landscape import (
     Landscape,
     cell_images,
@@ -33,7 +35,8 @@ from tasks.enumeration.landscape import (
 from tasks.enumeration.plane_symmetry import InPlaneSymmetry, in_plane_symmetry
 from tasks.enumeration.slabs import Slab
 from tasks.errors import UserError
-from tasks.structures.contacts import Neighbours, neighbours
+from tasks.structures.bond_rules import slab_neighbours
+from tasks.structures.contacts import Neighbours
 
 SiteKind = Literal["atop", "bridge", "hollow", "random"]
 ENUMERATED_KINDS: tuple[SiteKind, ...] = ("atop", "bridge", "hollow")
@@ -66,7 +69,7 @@ class SurfaceSites:
 
     slab_id: str
     sites: tuple[Site, ...]
-    neighbours: Neighbours  # bonded neighbours of each slab atom, in index order
+    neighbours: Mapping[BondRule, Neighbours]  # of each slab atom, by the rule of a bond
     landscape: Landscape
 
 
@@ -95,7 +98,8 @@ def surface_sites(slab: Slab) -> SurfaceSites:
     ground = landscape(slab)
     symmetry = in_plane_symmetry(slab)
     sites = _distinct(slab, _sketch(slab, ground, symmetry), symmetry)
-    return SurfaceSites(slab.slab_id, sites, neighbours(slab.atoms), ground)
+    neighbours = {rule: slab_neighbours(slab.atoms, rule) for rule in BOND_RULES}
+    return SurfaceSites(slab.slab_id, sites, neighbours, ground)
 
 
 @dataclass(frozen=True)
