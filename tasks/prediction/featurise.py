@@ -124,7 +124,7 @@ def adslab_text(
         The adsorbate, the surface, and a site for each adsorbate atom that is bonded to the slab.
     """
     symbols, n_slab = _symbols(adslab.atoms), len(slab.atoms)
-    contacts_A = _contacts(adslab.atoms, n_slab, ground, rule)
+    contacts_A = slab_contacts(adslab.atoms, n_slab, ground, rule)
     sites = _site_texts(symbols[:n_slab], symbols[n_slab:], contacts_A, neighbours, rule)
     return ConfigurationText(adslab.adsorbate, slab.bulk_formula, slab.miller, sites)
 
@@ -150,7 +150,7 @@ def check_site(adslab: Adslab, text: str, rule: BondRule) -> str:
 def site_name(adslab: Adslab, slab: Slab, ground: Landscape) -> str:
     """Return the name of an adslab's site by the rule ``scaled``, whichever its text follows."""
     symbols, n_slab = _symbols(adslab.atoms), len(slab.atoms)
-    contacts_A = _contacts(adslab.atoms, n_slab, ground, "scaled")
+    contacts_A = slab_contacts(adslab.atoms, n_slab, ground, "scaled")
     bare = [np.zeros(0, dtype=np.int64)] * n_slab
     return site_label(_site_texts(symbols[:n_slab], symbols[n_slab:], contacts_A, bare, "scaled"))
 
@@ -171,7 +171,7 @@ def _symbols(atoms: Atoms) -> list[str]:
     return symbols
 
 
-def _contacts(atoms: Atoms, n_slab: int, ground: Landscape, rule: BondRule) -> list[list[int]]:
+def slab_contacts(atoms: Atoms, n_slab: int, ground: Landscape, rule: BondRule) -> list[list[int]]:
     """Return the slab atoms that each adsorbate atom is bonded to, in index order."""
     positions_A3 = atoms.positions[n_slab:]
     home_A2 = to_cell(positions_A3[:, :2], atoms.cell.array[:2, :2])

@@ -43,6 +43,7 @@ _FARTHEST_ANG = 12.0  # an atom without a neighbour up to here has none
 _REACH_ANG = 0.35  # beyond the sum of radii: what the nearest slab atom may be away
 _SLACK_ANG = 0.15  # that others may be farther than the nearest, straight below
 _SIDE_SLACK_ANG = 0.7  # and so much more level with the adsorbate atom
+_POWER = 8
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
 
@@ -151,7 +152,9 @@ def touching(
         return np.asarray(distance_AM < radii_AM + 2.0 * BOND_MARGIN_ANG)
     beyond_AM = distance_AM - radii_AM
     nearest_A1 = beyond_AM.min(axis=1, keepdims=True)
-    # 1 level with the adsorbate atom or above it, 0 straight below
-    level_AM = 1.0 - np.clip(drop_AM / distance_AM, 0.0, 1.0)
-    slack_AM = _SLACK_ANG + _SIDE_SLACK_ANG * level_AM**2
+    down_AM = np.clip(drop_AM / distance_AM, 0.0, 1.0)  # 1 straight below, 0 level or above
+    close_AM = beyond_AM <= nearest_A1 + _SLACK_ANG
+    deepest_A1 = np.where(close_AM, down_AM, 0.0).max(axis=1, keepdims=True)
+    # The power leaves the side slack to atoms that rest on another one, down in a hollow.
+    slack_AM = _SLACK_ANG + _SIDE_SLACK_ANG * (1.0 - down_AM) ** 2 * deepest_A1**_POWER
     return np.asarray((nearest_A1 <= _REACH_ANG) & (beyond_AM <= nearest_A1 + slack_AM))
