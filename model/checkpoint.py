@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.contract import BOND_RULES, BondRule
 from model.errors import ModelError
 
 MANIFEST = "manifest.json"
@@ -17,6 +18,13 @@ MANIFEST = "manifest.json"
 QE_CATALYTIC, BASELINE = "qe-catalytic", "baseline"
 LEVEL_MEDIAN, ADSORBATE_MEDIAN = "median", "adsorbate-median"
 MODEL_KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
+MEDIANS_FILE = "medians.json"
+SETTINGS_FILES = {
+    QE_CATALYTIC: "qe-catalytic.json",
+    BASELINE: "baseline.json",
+    LEVEL_MEDIAN: MEDIANS_FILE,
+    ADSORBATE_MEDIAN: MEDIANS_FILE,
+}
 EMBEDDED_FOLDER = Path(__file__).parent / "checkpoints"  # what ships in the wheel
 
 
@@ -74,6 +82,22 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
 def embedded_names() -> list[str]:
     """Return the names of the checkpoints in the wheel."""
     return sorted(f.parent.name for f in EMBEDDED_FOLDER.glob(f"*/{MANIFEST}"))
+
+
+def stated_bond_rule(checkpoint: Checkpoint) -> BondRule:
+    """Return the rule of the texts that a checkpoint learnt from; ``radii`` where it states none.
+
+    Raises:
+        ModelError: this version does not know the rule.
+    """
+    stated = checkpoint.read_json(SETTINGS_FILES[checkpoint.kind]).get("bond_rule", "radii")
+    for rule in BOND_RULES:
+        if rule == stated:
+            return rule
+    raise ModelError(
+        f"the texts of a checkpoint follow the bond rule {' or '.join(BOND_RULES)}, "
+        f"{checkpoint.folder} states {stated!r}; a newer version wrote it"
+    )
 
 
 def _locate(name_or_path: str | Path) -> Path:

@@ -22,14 +22,21 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, reference_states
 
 from flows.learning.training import read_recipe, train, training_plan
-from model.contract import Configuration
+from model.contract import BondRule, Configuration
 from model.data.rows import TABLE_SCHEMA, UNRELAXED, Row
 from model.prediction.predictor import QECatalyticPredictor, load_predictor
 from model.text.configuration_text import parse_text
 from model.training.run import split_table
 from model.uncertainty.modes import TEXT_MODE
 from tasks.prediction.featurise import configuration_text
-from tasks.training_data.table import Label, text_row, write_table
+from tasks.training_data.table import (
+    BOND_RULE,
+    Label,
+    read_training_tables,
+    rewritten_texts,
+    text_row,
+    write_table,
+)
 
 RECIPE = Path(__file__).parent / "recipes" / "ablation.yaml"
 CHANGES = ("align=null",)
@@ -55,14 +62,18 @@ def _write_distilled(options: argparse.Namespace, file: Path) -> None:
     """Write the labelled rows and, as texts, what the teacher says of unlabelled placements."""
     settings = read_recipe(RECIPE, CHANGES)
     train_rows, _, _ = split_table(training_plan(settings, RECIPE, options.table, options.runs))
-    rng = np.random.default_rng(0)
-    found = list(_elsewhere([r for r in train_rows if r.kind in UNRELAXED], options.metals, rng))
-    predictions = load_predictor(options.teacher).predict(found)
+    teacher = load_predictor(options.teacher)
+    unrelaxed = [row for row in train_rows if row.kind in UNRELAXED]
+    # The teacher reads texts of its own rule, the student those of the table's.
+    asked, found = (
+        list(_elsewhere(unrelaxed, options.metals, np.random.default_rng(0), rule))
+        for rule in (teacher.bond_rule, BOND_RULE)
+    )
     extra = [
-        asdict(text_row(_label(c, p.energy_ev), c.text))
-        for c, p in zip(found, predictions, strict=True)
+        asdict(text_row(_label(c, p.energy_ev), c.text, BOND_RULE))
+        for c, p in zip(found, teacher.predict(asked), strict=True)
     ]
-    labelled = pq.read_table(options.table).select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)
+    labelled = rewritten_texts(read_training_tables([options.table]))
     write_table(
         file, pa.concat_tables([labelled, pa.Table.from_pylist(extra, schema=TABLE_SCHEMA)])
     )
@@ -84,7 +95,7 @@ def _label(configuration: Configuration, energy_ev: float) -> Label:
 
 
 def _elsewhere(
-    rows: Sequence[Row], metals: int, rng: np.random.Generator
+    rows: Sequence[Row], metals: int, rng: np.random.Generator, rule: BondRule
 ) -> Iterator[Configuration]:
     """Yield each placement on ``metals`` other metals of its lattice, taken by lot."""
     bulks = sorted({parse_text(row.text).bulk for row in rows})
@@ -92,10 +103,10 @@ def _elsewhere(
         text = parse_text(row.text)
         others = [m for m in bulks if m != text.bulk and _lattice(m)[0] == _lattice(text.bulk)[0]]
         for metal in rng.permutation(others)[:metals]:
-            yield _on_metal(row, text.bulk, str(metal))
+            yield _on_metal(row, text.bulk, str(metal), rule)
 
 
-def _on_metal(row: Row, old: str, new: str) -> Configuration:
+def _on_metal(row: Row, old: str, new: str, rule: BondRule) -> Configuration:
     stretch = _lattice(new)[1] / _lattice(old)[1]
     atoms = Atoms(row.numbers_N, row.positions_N3, cell=row.cell_33, pbc=True, tags=row.tags_N)
     is_slab_N = atoms.get_tags() < 2
@@ -112,7 +123,7 @@ def _on_metal(row: Row, old: str, new: str) -> Configuration:
         atoms,
         candidate_id=f"{row.pair}@{new}",
         level=row.level,
-        text=configuration_text(atoms, text.adsorbate, new, text.miller),
+        text=configuration_text(atoms, text.adsorbate, new, text.miller, rule),
     )
 
 

@@ -21,7 +21,7 @@ from tasks.enumeration import (
     resolve_bulks,
     surface_sites,
 )
-from tasks.prediction.featurise import featurise_all
+from tasks.prediction.featurise import featurise_all, site_name
 
 METALS = ("Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Rh", "Ir", "Al", "Fe", "W", "Ru")
 ADSORBATES = ("H", "O", "OH", "CO", "CH3", "CHO", "HCOO", "CH3CH2OH")
@@ -52,14 +52,20 @@ def enumerate_all() -> list[str]:
     sites, site_ms = timed(lambda: [surface_sites(slab) for slab in slabs])
     jobs = [(slab, seen, a) for slab, seen in zip(slabs, sites, strict=True) for a in species]
     placed, place_ms = timed(lambda: [enumerate_placements(*job, spec)[0] for job in jobs])
-    texts = [(p, slab, "emt", seen) for p, (slab, seen, _) in zip(placed, jobs, strict=True)]
+    texts = [
+        (p, slab, "emt", "scaled", seen) for p, (slab, seen, _) in zip(placed, jobs, strict=True)
+    ]
     _, text_ms = timed(lambda: [featurise_all(*each) for each in texts])
+    _, name_ms = timed(
+        lambda: [site_name(a, slab, seen.landscape) for p, slab, *_, seen in texts for a in p]
+    )
     n = sum(map(len, placed))
     atoms = sum(len(slab.atoms) for slab in slabs) / len(slabs)
     return [
         f"{len(slabs)} slabs of {atoms:.0f} atoms: {cut_ms / len(slabs):.2f} ms a slab",
         f"sites: {site_ms / len(slabs):.2f} ms a slab",
-        f"{n} placements: {place_ms / n:.3f} ms each, text and arrays {text_ms / n:.3f} ms",
+        f"{n} placements: {place_ms / n:.3f} ms each, text and arrays {text_ms / n:.3f} ms, "
+        f"name of the site {name_ms / n:.3f} ms",
     ]
 
 

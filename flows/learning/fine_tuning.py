@@ -20,7 +20,7 @@ from flows.records.checkpoints import (
 )
 from flows.records.from_rows import recorded_level
 from flows.records.to_rows import tuned_checkpoint_row
-from model.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoint import Checkpoint, open_checkpoint, stated_bond_rule
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
 from model.fine_tuning.fine_tune import fine_tune
@@ -169,8 +169,10 @@ def campaign_training_set(
     """Return every label of the campaign's level that may be trained on, of all campaigns."""
     level = recorded_level(db, campaign.verified_at)
     found = training_labels(db, level.name, level.level_hash)
-    held_out = held_out_pairs(open_checkpoint(parent.location))
-    return training_rows(found, level.level_hash, held_out=held_out)
+    checkpoint = open_checkpoint(parent.location)
+    held_out = held_out_pairs(checkpoint)
+    rule = stated_bond_rule(checkpoint)
+    return training_rows(found, level.level_hash, rule, held_out=held_out)
 
 
 def trained_on(parent: LocatedCheckpoint, labels: TrainingSet) -> bool:

@@ -274,7 +274,7 @@ def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
         The label as a row; a number that is infinite is stored as missing.
     """
     start = site_of_candidate(db, lease.candidate_id)
-    text = configuration_text(verified.atoms, start.adsorbate, start.bulk, start.miller)
+    text = configuration_text(verified.atoms, start.adsorbate, start.bulk, start.miller, "scaled")
     return LabelRow(
         candidate_id=lease.candidate_id,
         level=lease.level,
@@ -293,7 +293,7 @@ def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
             flag.name: [_finite(flag.value), _finite(flag.limit)] for flag in verified.flags
         },
         site_before=start.site,
-        site_after=site_label(parse_text(text)),
+        site_after=site_label(parse_text(text).sites),
         migrated=verified.site_changed,
         relaxed_text=text,
         two_start_ev=_finite(verified.two_start_ev),

@@ -40,7 +40,7 @@ from screening_db.records.screening import (
 )
 from tasks.design.generate import Design, DesignedAdslab
 from tasks.enumeration import Bulk, Slab, adsorbate
-from tasks.prediction.featurise import site_label
+from tasks.prediction.featurise import configuration_text, site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id, pair_id
@@ -97,13 +97,16 @@ def _scored(made: DesignedAdslab, design: Design, campaign: Campaign) -> ScoredC
     if design.prediction is None:
         raise ValueError(f"design {design.number} is valid and was not predicted")
     (name,) = campaign.adsorbate_names()
+    named = parse_text(made.text)
+    # Names of sites follow one rule, whichever the predictor reads.
+    text = configuration_text(made.atoms, named.adsorbate, named.bulk, named.miller, "scaled")
     return ScoredCandidate(
         candidate_id=made.candidate_id,
         pair_id=pair_id(made.slab_id, name),
         slab_id=made.slab_id,
         adsorbate=name,
         site_kind=SITE_KIND,
-        site=site_label(parse_text(made.text)),
+        site=site_label(parse_text(text).sites),
         # the stream builds the structure again, and the text is what a model reads of it
         recipe={"stream": " ".join(design.tokens), "text": made.text},
         text=made.text,

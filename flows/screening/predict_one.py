@@ -48,7 +48,9 @@ def predict_file(
     named = AdslabDescription(adsorbate, index, bulk)
     predictor = load_predictor(model)
     levels = _levels(predictor.domain, level, adsorbate)
-    configurations = [adslab_configuration(adslab, named, name, file.name) for name in levels]
+    configurations = [
+        adslab_configuration(adslab, named, name, file.name, predictor.bond_rule) for name in levels
+    ]
     return FilePredictions(configurations[0].text, note, predictor.predict(configurations))
 
 

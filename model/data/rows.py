@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from model.contract import Configuration
+from model.contract import BondRule, Configuration
 from model.errors import ModelError
 
 _STRING = pa.string()
@@ -27,7 +27,7 @@ TABLE_SCHEMA = pa.schema(
     [
         *_NAMES,
         *[("bulk", _STRING), ("miller", pa.list_(pa.int32()))],
-        *[("text", _STRING), ("kind", _STRING)],
+        *[("text", _STRING), ("bond_rule", _STRING), ("kind", _STRING)],
         *_LABEL,
         *[("numbers", pa.list_(pa.int32())), ("positions", pa.list_(pa.float64()))],
         *[("cell", pa.list_(pa.float64())), ("tags", pa.list_(pa.int32()))],
@@ -36,15 +36,16 @@ TABLE_SCHEMA = pa.schema(
 COMPACT_SCHEMA = pa.schema(
     [
         *_NAMES,
-        *[("text", _STRING), ("kind", _STRING), ("part", _STRING)],
+        *[("text", _STRING), ("bond_rule", _STRING), ("kind", _STRING), ("part", _STRING)],
         *_LABEL,
         *[("numbers", pa.list_(pa.int16())), ("positions", pa.list_(pa.float32()))],
         *[("cell", pa.list_(pa.float32())), ("tags", pa.list_(pa.int8()))],
     ]
 )
 _STRUCTURE = ("numbers", "positions", "cell", "tags")
-# Both have them; tables written before there were groups have none.
-_REQUIRED = [name for name in COMPACT_SCHEMA.names if name not in ("group", "part")]
+# Both have them; tables written before there were groups or bond rules have none.
+_LATER = ("group", "part", "bond_rule")
+_REQUIRED = [name for name in COMPACT_SCHEMA.names if name not in _LATER]
 # Kinds of row that a screening also sees: nothing in them knows the relaxed adslab.
 UNRELAXED = ("unrelaxed", "initial", "clean", "text")
 
@@ -55,6 +56,7 @@ class Row:
 
     ``group`` names the surface, so that a split can keep it on one side; empty where unknown.
     ``part`` says what a row that came later, or was held out, is for: ``model.data.splits``.
+    ``bond_rule`` is the rule that the text was written by.
     """
 
     uid: str
@@ -72,6 +74,7 @@ class Row:
     tags_N: NDArray[np.int64]
     group: str = ""
     part: str = ""
+    bond_rule: BondRule = "radii"
 
     def configuration(self) -> Configuration:
         """Return the row as a predictor reads it, without its energy."""
@@ -100,8 +103,8 @@ def read_rows(file: Path) -> list[Row]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
     # Tables written before there were groups: the bulk stands for the surface.
     group = next((name for name in ("group", "bulk") if name in table.column_names), "pair")
-    part = [name for name in ("part",) if name in table.column_names]
-    names = list(dict.fromkeys((*_REQUIRED, group, *part)))
+    later = [name for name in ("part", "bond_rule") if name in table.column_names]
+    names = list(dict.fromkeys((*_REQUIRED, group, *later)))
     rows = [_row(values, group) for values in table.select(names).to_pylist()]
     for row in rows:
         if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
@@ -118,7 +121,23 @@ def _row(values: dict[str, Any], group: str) -> Row:
         tags_N=np.asarray(values["tags"], dtype=np.int64),
         group=values[group],
         part=values.get("part", ""),
+        bond_rule=values.get("bond_rule", "radii"),
     )
+
+
+def bond_rule_of(rows: Sequence[Row]) -> BondRule:
+    """Return the rule that the texts of all rows follow.
+
+    Raises:
+        ModelError: there are rows of two rules, or none.
+    """
+    rules = sorted({row.bond_rule for row in rows})
+    if len(rules) != 1:
+        raise ModelError(
+            f"the texts that one checkpoint learns from follow one bond rule, got "
+            f"{' and '.join(rules) or 'no row'}; write the table again with this version"
+        )
+    return rules[0]
 
 
 def count_sets(rows: Sequence[Row]) -> dict[str, int]:

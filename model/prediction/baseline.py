@@ -16,8 +16,8 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint
-from model.contract import Configuration, Domain, Prediction
+from model.checkpoint import Checkpoint, stated_bond_rule
+from model.contract import BondRule, Configuration, Domain, Prediction
 from model.data.domain import level_index, read_domain
 from model.errors import ModelError
 from model.prediction.answers import single_head_predictions
@@ -55,6 +55,7 @@ class BaselinePredictor:
             )
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, values["domain"])
+        self.bond_rule: BondRule = stated_bond_rule(checkpoint)
         self.levels: tuple[str, ...] = tuple(values["levels"])
         calibrations = values["calibration"]
         self.calibration = {

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint
-from model.contract import Configuration, Domain, Prediction
+from model.checkpoint import MEDIANS_FILE, Checkpoint, stated_bond_rule
+from model.contract import BondRule, Configuration, Domain, Prediction
 from model.data.domain import level_index, read_domain
 from model.prediction.answers import single_head_predictions
 from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import Calibration, UncertaintySignal
-
-MEDIANS_FILE = "medians.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class MedianPredictor:
         values = checkpoint.read_json(MEDIANS_FILE)
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, values["domain"])
+        self.bond_rule: BondRule = stated_bond_rule(checkpoint)
         self.levels = {name: LevelMedians(**level) for name, level in values["levels"].items()}
         self.calibration = Calibration.from_json(values["calibration"])
 

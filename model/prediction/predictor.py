@@ -17,8 +17,9 @@ from model.checkpoint import (
     QE_CATALYTIC,
     Checkpoint,
     open_checkpoint,
+    stated_bond_rule,
 )
-from model.contract import Configuration, Domain, Prediction, Predictor
+from model.contract import BondRule, Configuration, Domain, Prediction, Predictor
 from model.data.domain import out_of_domain_reason, read_domain
 from model.errors import ModelError
 from model.network.batches import Reader
@@ -66,6 +67,7 @@ class QECatalyticPredictor:
         settings = checkpoint.read_json("qe-catalytic.json")
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, settings["domain"])
+        self.bond_rule: BondRule = stated_bond_rule(checkpoint)
         self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
         config = QECatalyticConfig.from_json(settings["network"])
         tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")

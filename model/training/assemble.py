@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from model.checkpoint import QE_CATALYTIC, Checkpoint, seal, write_json
 from model.data.domain import domain_of, domain_to_json
 from model.data.kept_rows import write_kept_rows
-from model.data.rows import Row, count_sets
+from model.data.rows import Row, bond_rule_of, count_sets
 from model.generation.design import DESIGNER_WEIGHTS, designer_settings, seen_levels
 from model.network.batches import Reader
 from model.network.ensemble import Ensemble, save_members
@@ -61,6 +61,7 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
         from_text=any(stage.text_share > 0 for stage in joint),
     )
     settings = {
+        "bond_rule": bond_rule_of([*train, *held_out]),
         "network": networks[0].config.to_json(),
         "domain": domain_to_json(domain_of([*train, *held_out])),
         "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},

@@ -15,10 +15,18 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import ADSORBATE_MEDIAN, BASELINE, LEVEL_MEDIAN, Checkpoint, seal, write_json
+from model.checkpoint import (
+    ADSORBATE_MEDIAN,
+    BASELINE,
+    LEVEL_MEDIAN,
+    MEDIANS_FILE,
+    Checkpoint,
+    seal,
+    write_json,
+)
 from model.contract import Domain
 from model.data.domain import domain_to_json
-from model.data.rows import Row
+from model.data.rows import Row, bond_rule_of
 from model.errors import ModelError
 from model.prediction.baseline import (
     BASELINE_FILE,
@@ -28,7 +36,7 @@ from model.prediction.baseline import (
     LevelModel,
     baseline_features,
 )
-from model.prediction.medians import MEDIANS_FILE, LevelMedians, median_energies, median_signal
+from model.prediction.medians import LevelMedians, median_energies, median_signal
 from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.calibration_fit import fit_calibration
 
@@ -99,6 +107,7 @@ def train_baseline(
         for level, fitted in calibration.to_json().items():
             calibrations[level][view] = fitted
     values = {
+        "bond_rule": bond_rule_of([*train, *held_out]),
         "levels": levels,
         "domain": domain_to_json(domain),
         "calibration": calibrations,
@@ -232,6 +241,7 @@ def train_medians(
         groups=[row.group or row.pair for row in held_out],
     )
     values = {
+        "bond_rule": bond_rule_of([*train, *held_out]),
         "domain": domain_to_json(domain),
         "levels": {level: asdict(medians) for level, medians in levels.items()},
         "calibration": calibration.to_json(),

@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from model.contract import ADSORBATE_TAG, Configuration, Prediction, Predictor
+from model.contract import ADSORBATE_TAG, BondRule, Configuration, Prediction, Predictor
 from model.generation.design import Designer
 from model.generation.stream_sampler import SampledStream, Sampling
 from model.generation.structure_stream import Structure
@@ -86,7 +86,7 @@ def generate_designs(
     if count < 1:
         raise UserError(f"the number of designs is 1 or more, got {count}")
     designs = [
-        _judged(number, written, request, designer.checkpoint_sha256, seed)
+        _judged(number, written, request, designer.checkpoint_sha256, seed, predictor.bond_rule)
         for number, written in enumerate(
             _written(designer, request, count, seed, sampling), start=1
         )
@@ -112,7 +112,12 @@ def _written(
 
 
 def _judged(
-    number: int, written: SampledStream, request: DesignRequest, designer: str, seed: int
+    number: int,
+    written: SampledStream,
+    request: DesignRequest,
+    designer: str,
+    seed: int,
+    rule: BondRule,
 ) -> Design:
     structure = written.structure
     if structure is None:
@@ -122,7 +127,7 @@ def _judged(
     judged = check_design(cif, request.requirements)
     adslab = None
     if judged.adslab is not None:
-        adslab = _adslab(judged.adslab, request, structure.miller)
+        adslab = _adslab(judged.adslab, request, structure.miller, rule)
     return Design(number, written.tokens, cif, judged.verdict, adslab)
 
 
@@ -142,7 +147,9 @@ def _notes(
     ]
 
 
-def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> DesignedAdslab:
+def _adslab(
+    framed: Atoms, request: DesignRequest, miller: Miller, rule: BondRule
+) -> DesignedAdslab:
     """Return a judged adslab with its ids and text."""
     atoms = framed.copy()
     in_slab_N = atoms.get_tags() != ADSORBATE_TAG
@@ -153,7 +160,7 @@ def _adslab(framed: Atoms, request: DesignRequest, miller: Miller) -> DesignedAd
     slab_key, formula = slab_id(slab), bulk_formula(slab)
     name = request.species or request.adsorbate
     candidate = candidate_id(atoms, slab_key, name)
-    text = configuration_text(atoms, request.adsorbate, formula, miller)
+    text = configuration_text(atoms, request.adsorbate, formula, miller, rule)
     return DesignedAdslab(candidate, slab_key, name, atoms, formula, miller, text)
 
 

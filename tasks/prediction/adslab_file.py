@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 
-from model.contract import ADSORBATE_TAG, Configuration
+from model.contract import ADSORBATE_TAG, BondRule, Configuration
 from tasks.enumeration.custom.clean_slab import tags_are_layers
 from tasks.enumeration.miller import Miller
 from tasks.enumeration.plane_of_slab import PlaneFit, plane_fits
@@ -24,6 +24,7 @@ from tasks.prediction.adslab_checks import (
     require_contact,
     require_species,
 )
+from tasks.prediction.atom_order import in_campaign_order
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.contacts import find_adsorbate
 from tasks.structures.files.structure_files import read_structure
@@ -42,7 +43,7 @@ class AdslabDescription:
 
 
 def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
-    """Return the adslab of a structure file in the standard frame.
+    """Return the adslab of a structure file in the standard frame, atoms in campaigns' order.
 
     Tags of 2 in the file say which atoms are the adsorbate; without any it is searched by formula,
     and so it is where the tags count layers, as ASE's slab builders write them.
@@ -66,7 +67,7 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
     tags_N = np.zeros(len(atoms), dtype=np.int64)
     tags_N[_adsorbate_atoms(atoms, adsorbate)] = ADSORBATE_TAG
     atoms.set_tags(tags_N)
-    adslab = standard_frame(atoms, ADSORBATE_TAG)
+    adslab = in_campaign_order(standard_frame(atoms, ADSORBATE_TAG), adsorbate)
     require_species(adslab, adsorbate)
     require_clean_slab(adslab, adsorbate)
     require_contact(adslab, adsorbate)
@@ -124,12 +125,12 @@ def _word(miller: Miller) -> str:
 
 
 def adslab_configuration(
-    adslab: Atoms, named: AdslabDescription, level: str, name: str
+    adslab: Atoms, named: AdslabDescription, level: str, name: str, rule: BondRule
 ) -> Configuration:
     """Return the configuration of a tagged adslab at one level of theory."""
     slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
-    text = configuration_text(adslab, named.adsorbate, bulk, named.miller)
+    text = configuration_text(adslab, named.adsorbate, bulk, named.miller, rule)
     return Configuration.from_atoms(adslab, candidate_id=name, level=level, text=text)
 
 

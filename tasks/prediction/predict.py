@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.contract import Configuration, Prediction, Predictor
+from model.contract import BondRule, Configuration, Prediction, Predictor
 from model.text.configuration_text import parse_text
 from tasks.enumeration import (
     Adsorbate,
@@ -24,7 +24,7 @@ from tasks.enumeration import (
     surface_sites,
 )
 from tasks.errors import Refusal, UserError
-from tasks.prediction.featurise import featurise, featurise_all, site_label
+from tasks.prediction.featurise import configuration_text, featurise, featurise_all, site_name
 from tasks.structures.formats import structure_from_text, structure_text
 from tasks.structures.identity import pair_id
 
@@ -86,6 +86,7 @@ def score_slabs(
     """
     refused: list[Refusal] = []
     adslabs: list[PlacedAdslab] = []
+    names: list[str] = []
     configurations: list[Configuration] = []
     for slab in slabs:
         sites = surface_sites(slab)  # once for all adsorbates
@@ -94,13 +95,17 @@ def score_slabs(
             made, not_made = enumerate_placements(slab, sites, adsorbate, spec)
             placed += made
             refused += not_made
-        read, not_read = featurise_all(placed, slab, level, sites)
+        read, not_read = featurise_all(placed, slab, level, predictor.bond_rule, sites)
         left_out = {r.item for r in not_read}
-        adslabs += [a for a in placed if a.candidate_id not in left_out]
+        kept_here = [a for a in placed if a.candidate_id not in left_out]
+        names += [site_name(a, slab, sites.landscape) for a in kept_here]
+        adslabs += kept_here
         configurations += read
         refused += not_read
     predictions = _answers(configurations, predictor, known or {})
-    scored = [_scored(*row) for row in zip(adslabs, configurations, predictions, strict=True)]
+    scored = [
+        _scored(*row) for row in zip(adslabs, names, configurations, predictions, strict=True)
+    ]
     kept = {c.candidate_id for c in _best_placements(scored, keep_per_pair)}
     structures = {
         a.candidate_id: structure_text(a.atoms) for a in adslabs if a.candidate_id in kept
@@ -154,7 +159,7 @@ def _best_placements(candidates: Iterable[ScoredCandidate], count: int) -> list[
 
 
 def _scored(
-    adslab: PlacedAdslab, configuration: Configuration, prediction: Prediction
+    adslab: PlacedAdslab, site: str, configuration: Configuration, prediction: Prediction
 ) -> ScoredCandidate:
     return ScoredCandidate(
         candidate_id=adslab.candidate_id,
@@ -162,7 +167,7 @@ def _scored(
         slab_id=adslab.slab_id,
         adsorbate=adslab.adsorbate,
         site_kind=adslab.placement.site.kind,
-        site=site_label(parse_text(configuration.text)),
+        site=site,
         recipe=adslab_recipe(adslab),
         text=configuration.text,
         prediction=prediction,
@@ -221,7 +226,8 @@ def predict_again(
     Raises:
         UserError: a recipe gives another structure here than the one it was made from.
     """
-    read = [one for slab in slabs for one in _read(slab, adsorbates, level)]
+    rule = predictor.bond_rule
+    read = [one for slab in slabs for one in _read(slab, adsorbates, level, rule)]
     configurations = [one.configuration for one in read]
     predictions = predictor.predict(configurations)
     require_predictions(configurations, predictions, predictor.checkpoint_sha256)
@@ -242,30 +248,36 @@ def predict_again(
     )
 
 
-def _read(on: StoredSlab, adsorbates: Mapping[str, Adsorbate], level: str) -> list[_Read]:
+def _read(
+    on: StoredSlab, adsorbates: Mapping[str, Adsorbate], level: str, rule: BondRule
+) -> list[_Read]:
     placed = [c for c in on.candidates if "placement" in c.recipe]
-    read = [_designed(c, on.slab, level) for c in on.candidates if "placement" not in c.recipe]
+    read = [
+        _designed(c, on.slab, level, rule) for c in on.candidates if "placement" not in c.recipe
+    ]
     if placed:
         sites = surface_sites(on.slab)  # once for all candidates
     for stored in placed:
         adsorbate = adsorbates[stored.adsorbate]
         adslab = adslab_from_recipe(stored.recipe, on.slab, adsorbate, sites.landscape)
-        configuration = featurise(adslab, on.slab, level, sites)
+        configuration = featurise(adslab, on.slab, level, rule, sites)
         text = stored.structure or structure_text(adslab.atoms)
         read.append(_Read(on.slab.slab_id, stored, configuration, text))
     return read
 
 
-def _designed(stored: StoredCandidate, slab: Slab, level: str) -> _Read:
+def _designed(stored: StoredCandidate, slab: Slab, level: str, rule: BondRule) -> _Read:
     """Read a design, which no site and no rotation makes, from its stored structure and text."""
-    text = stored.recipe.get("text")
-    if stored.structure is None or not isinstance(text, str):
+    written = stored.recipe.get("text")
+    if stored.structure is None or not isinstance(written, str):
         raise UserError(
             f"a design is predicted again from its structure and text, candidate "
             f"{stored.candidate_id[:12]} was stored without: an earlier release wrote it; "
             "generate it again into another campaign"
         )
     atoms = structure_from_text(stored.structure)
+    named = parse_text(written)  # by the rule of the checkpoint that designed it
+    text = configuration_text(atoms, named.adsorbate, named.bulk, named.miller, rule)
     configuration = Configuration.from_atoms(
         atoms, candidate_id=stored.candidate_id, level=level, text=text
     )

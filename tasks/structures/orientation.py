@@ -48,6 +48,18 @@ def is_same_species(one: Atoms, other: Atoms) -> bool:
     )
 
 
+def species_colours(atoms: Atoms) -> list[str]:
+    """Return, for each atom of a molecule, a hash of its element and its bonded surroundings.
+
+    Two rounds of refinement (Weisfeiler and Lehman 1968): atoms with equal colours are
+    interchangeable in small molecules.
+    """
+    hashes = networkx.weisfeiler_lehman_subgraph_hashes(
+        molecule_graph(atoms), node_attr="element", iterations=2
+    )
+    return [hashes[atom][-1] for atom in range(len(atoms))]
+
+
 def upright(
     atoms: Atoms, binding: tuple[int, ...], down_3: NDArray[np.float64] | None = None
 ) -> Atoms:

@@ -43,6 +43,7 @@ from tasks.training_data.table import (
     Label,
     TrainingRow,
     read_training_tables,
+    rewritten_texts,
     text_row,
     training_row,
     write_table,
@@ -145,7 +146,7 @@ def assemble_table(
         parts = sorted(emt.glob("part-*.parquet"))
         if not parts:
             raise UserError(f"{emt} holds no part-*.parquet; run tasks.training_data.emt_set first")
-        tables.append(read_training_tables(parts))
+        tables.append(rewritten_texts(read_training_tables(parts)))
         yield SetReport("emt", len(parts), tables[-1].num_rows, (), ())
     write_table(out, pa.concat_tables(tables))
 

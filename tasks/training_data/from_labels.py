@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from model.contract import BondRule
 from model.data.rows import Row
 from model.data.splits import LABEL_SHARES, TRAIN, assign_part, dataset_id
 from model.errors import ModelError
@@ -54,13 +55,14 @@ class TrainingSet:
 
 
 def training_rows(
-    labels: LabelSet, level_hash: str, *, held_out: Collection[str] = ()
+    labels: LabelSet, level_hash: str, rule: BondRule, *, held_out: Collection[str] = ()
 ) -> TrainingSet:
     """Return the rows of all labels that can be learnt from, in the order of their candidates.
 
     Args:
         labels: Verified energies (eV) of one level of theory.
         level_hash: The hash of that level's settings.
+        rule: The bond rule of the checkpoint that is to learn them.
         held_out: Pairs that the checkpoint is judged by (``model.data.kept_rows.held_out_pairs``):
             a campaign may well compute one of them, and must not teach it.
 
@@ -77,7 +79,7 @@ def training_rows(
         if reason := _exclusion(label, held_out):
             excluded.append(ExcludedLabel(label.candidate_id, reason))
         else:
-            rows += _rows(label)
+            rows += _rows(label, rule)
     if not rows:
         raise UserError(_nothing_left(labels.level, excluded))
     return TrainingSet(
@@ -112,22 +114,22 @@ def _exclusion(label: TrainingLabel, held_out: Collection[str]) -> str:
     return ""
 
 
-def _rows(label: TrainingLabel) -> list[Row]:
+def _rows(label: TrainingLabel, rule: BondRule) -> list[Row]:
     """Return the unrelaxed and the relaxed row of a label."""
     assert label.start is not None  # noqa: S101  excluded before
-    start = structure_from_text(label.start)
     try:
         named = parse_text(label.relaxed_text)
     except ModelError as error:
         raise UserError(f"the text of label {label.candidate_id} cannot be read: {error}") from None
-    text = configuration_text(start, label.adsorbate, named.bulk, named.miller)
-    return [
-        _row(label, "unrelaxed", text, start),
-        _row(label, "relaxed", label.relaxed_text, structure_from_text(label.relaxed)),
-    ]
+    rows = []
+    for kind, structure in (("unrelaxed", label.start), ("relaxed", label.relaxed)):
+        atoms = structure_from_text(structure)
+        text = configuration_text(atoms, label.adsorbate, named.bulk, named.miller, rule)
+        rows.append(_row(label, kind, text, rule, atoms))
+    return rows
 
 
-def _row(label: TrainingLabel, kind: str, text: str, atoms: Atoms) -> Row:
+def _row(label: TrainingLabel, kind: str, text: str, rule: BondRule, atoms: Atoms) -> Row:
     return Row(
         uid=f"{label.candidate_id}#{kind}",
         pair=label.candidate_id,
@@ -135,6 +137,7 @@ def _row(label: TrainingLabel, kind: str, text: str, atoms: Atoms) -> Row:
         level=label.level,
         adsorbate=label.adsorbate,
         text=text,
+        bond_rule=rule,
         kind=kind,
         fold=NO_FOLD,
         energy_ev=label.energy_ev,

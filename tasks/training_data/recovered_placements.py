@@ -11,7 +11,6 @@ Units   Å, degrees.
 
 from dataclasses import dataclass
 
-import networkx
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
@@ -34,7 +33,7 @@ from tasks.enumeration.placements import refusal_reason
 from tasks.enumeration.plane_symmetry import in_plane_symmetry
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
-from tasks.structures.orientation import molecule_graph
+from tasks.structures.orientation import species_colours
 from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
 from tasks.training_data.ideal_slab import ideal_slab
 from tasks.training_data.sources import LabelledStructure, SetSpec
@@ -103,18 +102,6 @@ class PlacementRecovery:
             slab = Slab(slab_id(atoms), "", bulk_formula(atoms), frame.miller, 0.0, "top", atoms)
             self._grounds[key] = _ground_of(slab)
         return self._grounds[key]
-
-
-def species_colours(atoms: Atoms) -> list[str]:
-    """Return, for each atom of a molecule, a hash of its element and its bonded surroundings.
-
-    Two rounds of refinement (Weisfeiler and Lehman 1968): atoms with equal colours are
-    interchangeable in small molecules.
-    """
-    hashes = networkx.weisfeiler_lehman_subgraph_hashes(
-        molecule_graph(atoms), node_attr="element", iterations=2
-    )
-    return [hashes[atom][-1] for atom in range(len(atoms))]
 
 
 def _matched(species: Adsorbate, relaxed: Atoms) -> tuple[NDArray[np.float64], list[str]]:

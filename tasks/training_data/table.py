@@ -12,15 +12,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
+from model.contract import BondRule
 from model.data.rows import TABLE_SCHEMA
 from model.text.configuration_text import ConfigurationText
 from tasks.enumeration import Miller
 from tasks.errors import UserError
 from tasks.prediction.featurise import configuration_text
+
+BOND_RULE: BondRule = "scaled"  # of the texts of new tables
 
 Kind = Literal["unrelaxed", "relaxed", "initial", "clean", "text"]
 
@@ -38,6 +42,7 @@ class TrainingRow:
     bulk: str
     miller: Miller
     text: str
+    bond_rule: BondRule
     kind: Kind
     fold: int
     energy_ev: float
@@ -63,15 +68,16 @@ class Label:
 
 
 def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
-    """Return the row of one structure; its text is written from its own atoms."""
+    """Return the row of one structure; its text is written from its own atoms, by ``BOND_RULE``."""
     if kind == "clean":
         text = ConfigurationText(label.adsorbate, label.bulk, label.miller, ()).format()
     else:
-        text = configuration_text(atoms, label.adsorbate, label.bulk, label.miller)
+        text = configuration_text(atoms, label.adsorbate, label.bulk, label.miller, BOND_RULE)
     return TrainingRow(
         uid=f"{label.pair}#{kind}",
         kind=kind,
         text=text,
+        bond_rule=BOND_RULE,
         numbers=tuple(atoms.numbers.tolist()),
         positions=tuple(atoms.positions.ravel().tolist()),
         cell=tuple(atoms.cell.array.ravel().tolist()),
@@ -80,12 +86,13 @@ def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
     )
 
 
-def text_row(label: Label, text: str) -> TrainingRow:
-    """Return the row of a text without a structure, the text as its set wrote it."""
+def text_row(label: Label, text: str, rule: BondRule = "radii") -> TrainingRow:
+    """Return the row of a text without a structure; published texts follow ``radii``."""
     return TrainingRow(
         uid=f"{label.pair}#text",
         kind="text",
         text=text,
+        bond_rule=rule,
         numbers=(),
         positions=(),
         cell=(),
@@ -121,11 +128,34 @@ def read_tables(paths: Sequence[Path]) -> pa.Table:
 
 
 def read_training_tables(paths: Sequence[Path]) -> pa.Table:
-    """Return training rows of several tables; one without groups takes bulks for them."""
+    """Return training rows of several tables; older ones lack groups and bond rules."""
     return pa.concat_tables([_in_schema(pq.read_table(path)) for path in sorted(paths)])
+
+
+def rewritten_texts(table: pa.Table) -> pa.Table:
+    """Return training rows with all texts of structures by ``BOND_RULE``."""
+    rows = table.to_pylist()
+    for row in rows:
+        if row["bond_rule"] != BOND_RULE and row["kind"] not in ("clean", "text"):
+            atoms = Atoms(
+                row["numbers"],
+                np.reshape(row["positions"], (-1, 3)),
+                cell=np.reshape(row["cell"], (3, 3)),
+                pbc=True,
+                tags=row["tags"],
+            )
+            miller = tuple(row["miller"])
+            row["text"] = configuration_text(
+                atoms, row["adsorbate"], row["bulk"], miller, BOND_RULE
+            )
+        if row["kind"] != "text":
+            row["bond_rule"] = BOND_RULE
+    return pa.Table.from_pylist(rows, schema=TABLE_SCHEMA)
 
 
 def _in_schema(table: pa.Table) -> pa.Table:
     if "group" not in table.column_names:
         table = table.append_column("group", table["bulk"])
+    if "bond_rule" not in table.column_names:
+        table = table.append_column("bond_rule", pa.array(["radii"] * len(table)))
     return table.select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import Qwen2Config, Qwen2Model
 
 from model.checkpoint import Checkpoint, seal
-from model.contract import Configuration, Domain, LevelDomain, Prediction
+from model.contract import BondRule, Configuration, Domain, LevelDomain, Prediction
 from model.generation.design import DESIGNER_WEIGHTS, SETTINGS, designer_settings, seen_levels
 from model.generation.stream_grammar import StreamConstraints
 from model.generation.stream_sampler import SampledStream, Sampling
@@ -74,6 +74,7 @@ class LayerPredictor:
     """Answers the height of the adsorbate above the slab, as an energy."""
 
     checkpoint_sha256: str = "0" * 64
+    bond_rule: BondRule = "radii"
     domain: Domain = field(default_factory=lambda: Domain({"emt": LevelDomain()}))
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:

@@ -17,7 +17,7 @@ from flows.screening.designs import (
     table_rows,
 )
 from flows.screening.start import start_generation
-from model.contract import Domain, LevelDomain, Prediction
+from model.contract import BondRule, Domain, LevelDomain, Prediction
 from model.errors import ModelError
 from tasks.design.checks import DesignVerdict
 from tasks.design.generate import Design, DesignedAdslab
@@ -29,6 +29,7 @@ class NothingToPredict:
     """A predictor for runs of an untrained designer, in which nothing is valid."""
 
     checkpoint_sha256 = "0" * 64
+    bond_rule: BondRule = "radii"
     domain = Domain({"emt": LevelDomain()})
 
     def predict(self, _configurations: object) -> list[Prediction]:

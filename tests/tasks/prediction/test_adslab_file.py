@@ -34,7 +34,7 @@ def test_a_cif_is_read_with_its_adsorbate_found(tmp_path: Path) -> None:
     assert sorted(read.get_chemical_symbols()[-2:]) == ["C", "O"]
     assert read.get_tags().tolist()[-2:] == [2, 2]
     assert (read.get_tags() == 1).sum() == 9
-    configuration = adslab_configuration(read, CO_ON_COPPER, "beef-vdw-ch4", "co.cif")
+    configuration = adslab_configuration(read, CO_ON_COPPER, "beef-vdw-ch4", "co.cif", "radii")
     text = parse_text(configuration.text)
     assert (text.adsorbate, text.bulk, text.miller) == ("CO", "Cu", (1, 1, 1))
     assert [site.kind for site in text.sites] == ["atop"]

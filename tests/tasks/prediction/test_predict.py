@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from support.surfaces import copper_slab
 
-from model.contract import Configuration, Domain, LevelDomain, Prediction
+from model.contract import BondRule, Configuration, Domain, LevelDomain, Prediction
 from tasks.enumeration import (
     PlacementSpec,
     Slab,
@@ -21,6 +21,7 @@ class Invented:
     """A predictor whose energies are the order of the configurations, disturbed on request."""
 
     checkpoint_sha256 = "c" * 64
+    bond_rule: BondRule = "radii"
     domain = Domain({"emt": LevelDomain(frozenset({"Cu"}), frozenset({"O"}), frozenset({"O"}))})
 
     def __init__(self, disturb: Disturb = list) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from support.surfaces import copper_slab
 
-from model.contract import Configuration, Domain, LevelDomain, Prediction
+from model.contract import BondRule, Configuration, Domain, LevelDomain, Prediction
 from tasks.enumeration import (
     PlacementSpec,
     Slab,
@@ -27,6 +27,7 @@ class Listener:
     """A predictor that keeps what it was asked."""
 
     checkpoint_sha256 = "c" * 64
+    bond_rule: BondRule = "radii"
     domain = Domain({"emt": LevelDomain(frozenset({"Cu"}), frozenset({"O"}), frozenset({"O"}))})
 
     def __init__(self) -> None:

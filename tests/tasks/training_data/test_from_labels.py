@@ -61,7 +61,9 @@ def label(adslab: PlacedAdslab, slab: Slab, energy_ev: float = -0.4) -> Training
         energy_ev=energy_ev,
         start=structure_text(adslab.atoms),
         relaxed=structure_text(end),
-        relaxed_text=configuration_text(end, adslab.adsorbate, slab.bulk_formula, slab.miller),
+        relaxed_text=configuration_text(
+            end, adslab.adsorbate, slab.bulk_formula, slab.miller, "scaled"
+        ),
     )
 
 
@@ -72,9 +74,9 @@ def label_set(labels: Sequence[TrainingLabel], *refused: RefusedLabel) -> LabelS
 def test_a_label_is_what_a_screening_saw_and_where_it_ended(
     slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
-    found = training_rows(label_set([label(adslabs[0], slab)]), HASH)
+    found = training_rows(label_set([label(adslabs[0], slab)]), HASH, "radii")
     start, end = found.rows
-    seen = featurise(adslabs[0], slab, "emt")
+    seen = featurise(adslabs[0], slab, "emt", "radii")
     assert (start.kind, end.kind) == ("unrelaxed", "relaxed")
     assert start.pair == end.pair == adslabs[0].candidate_id
     assert start.text == seen.text
@@ -90,7 +92,7 @@ def test_a_label_is_what_a_screening_saw_and_where_it_ended(
 def test_sites_of_one_adsorbate_on_one_slab_play_one_part(
     slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
-    found = training_rows(label_set([label(each, slab) for each in adslabs]), HASH)
+    found = training_rows(label_set([label(each, slab) for each in adslabs]), HASH, "radii")
     require_label_parts(found.rows)
     for name in ("CO", "H", "NO"):
         assert len({row.part for row in found.rows if row.adsorbate == name}) == 1
@@ -102,16 +104,19 @@ def test_parts_stay_and_the_data_set_is_another_when_labels_are_added(
     slab: Slab, adslabs: list[PlacedAdslab]
 ) -> None:
     labels = [label(each, slab) for each in adslabs]
-    few, all_ = training_rows(label_set(labels[:4]), HASH), training_rows(label_set(labels), HASH)
+    few, all_ = (
+        training_rows(label_set(labels[:4]), HASH, "radii"),
+        training_rows(label_set(labels), HASH, "radii"),
+    )
     parts = {row.uid: row.part for row in all_.rows}
     assert all(parts[row.uid] == row.part for row in few.rows)
     assert few.dataset_id != all_.dataset_id
-    assert training_rows(label_set(labels[::-1]), HASH).dataset_id == all_.dataset_id
+    assert training_rows(label_set(labels[::-1]), HASH, "radii").dataset_id == all_.dataset_id
 
 
 def test_another_energy_is_another_data_set(slab: Slab, adslabs: list[PlacedAdslab]) -> None:
     one, other = (
-        training_rows(label_set([label(adslabs[0], slab, energy)]), HASH)
+        training_rows(label_set([label(adslabs[0], slab, energy)]), HASH, "radii")
         for energy in (-0.4, -0.4001)
     )
     assert one.dataset_id != other.dataset_id
@@ -133,6 +138,7 @@ def test_what_cannot_be_learnt_from_is_set_aside_by_name(
             RefusedLabel("odd", "emt", "anomaly: desorbed"),
         ),
         HASH,
+        "radii",
         held_out={held.candidate_id},
     )
     assert found.n_labels == 1
@@ -149,7 +155,7 @@ def test_what_cannot_be_learnt_from_is_set_aside_by_name(
 def test_a_label_of_another_level_is_an_error(slab: Slab, adslabs: list[PlacedAdslab]) -> None:
     other = replace(label(adslabs[0], slab), level="gpaw-rpbe")
     with pytest.raises(UserError, match="two levels never meet in one target: the labels are of"):
-        training_rows(label_set([other]), HASH)
+        training_rows(label_set([other]), HASH, "radii")
 
 
 def test_nothing_left_says_why_and_how_many_are_needed(
@@ -158,9 +164,9 @@ def test_nothing_left_says_why_and_how_many_are_needed(
     with pytest.raises(
         UserError, match=rf"\(there is none\); fine-tuning needs about {LABELS_NEEDED}"
     ):
-        training_rows(label_set([]), HASH)
+        training_rows(label_set([]), HASH, "radii")
     refused = [RefusedLabel(str(i), "emt", "anomaly: desorbed") for i in range(3)]
     bare = replace(label(adslabs[0], slab), start=None)
     with pytest.raises(UserError, match=r"\(3 anomaly, 1 no placement\)"):
-        training_rows(label_set([bare], *refused), HASH)
+        training_rows(label_set([bare], *refused), HASH, "radii")
     assert LABELS_NEEDED * LABEL_SHARES[TRAIN] >= MIN_LABELS
