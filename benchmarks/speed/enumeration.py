@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import process_time
 from typing import TypeVar
 
+from model.contract import BOND_RULES
 from tasks.enumeration import (
     FormulaSpec,
     PlacementSpec,
@@ -52,20 +53,22 @@ def enumerate_all() -> list[str]:
     sites, site_ms = timed(lambda: [surface_sites(slab) for slab in slabs])
     jobs = [(slab, seen, a) for slab, seen in zip(slabs, sites, strict=True) for a in species]
     placed, place_ms = timed(lambda: [enumerate_placements(*job, spec)[0] for job in jobs])
-    texts = [
-        (p, slab, "emt", "scaled", seen) for p, (slab, seen, _) in zip(placed, jobs, strict=True)
-    ]
-    _, text_ms = timed(lambda: [featurise_all(*each) for each in texts])
+    texts = [(p, slab, seen) for p, (slab, seen, _) in zip(placed, jobs, strict=True)]
+    text_ms = {
+        rule: timed(lambda: [featurise_all(p, s, "emt", rule, seen) for p, s, seen in texts])[1]  # noqa: B023
+        for rule in BOND_RULES
+    }
     _, name_ms = timed(
-        lambda: [site_name(a, slab, seen.landscape) for p, slab, *_, seen in texts for a in p]
+        lambda: [site_name(a, slab, seen.landscape) for p, slab, seen in texts for a in p]
     )
     n = sum(map(len, placed))
     atoms = sum(len(slab.atoms) for slab in slabs) / len(slabs)
     return [
         f"{len(slabs)} slabs of {atoms:.0f} atoms: {cut_ms / len(slabs):.2f} ms a slab",
         f"sites: {site_ms / len(slabs):.2f} ms a slab",
-        f"{n} placements: {place_ms / n:.3f} ms each, text and arrays {text_ms / n:.3f} ms, "
-        f"name of the site {name_ms / n:.3f} ms",
+        f"{n} placements: {place_ms / n:.3f} ms each; text and arrays by the rule "
+        + ", ".join(f"{rule} {spent / n:.3f} ms" for rule, spent in text_ms.items())
+        + f"; name of the site where the rule is radii {name_ms / n:.3f} ms",
     ]
 
 

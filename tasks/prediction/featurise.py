@@ -23,7 +23,7 @@ from model.text.configuration_text import ConfigurationText, SiteText, parse_tex
 from tasks.enumeration import Adslab, Slab, SurfaceSites
 from tasks.enumeration.landscape import Landscape, landscape, to_cell
 from tasks.errors import Refusal, UserError
-from tasks.structures.bond_rules import slab_neighbours, touching
+from tasks.structures.bond_rules import FARTHEST_CONTACT_ANG, slab_neighbours, touching
 from tasks.structures.contacts import Neighbours
 
 # The nearest image in the plane and its eight neighbours; along c the vacuum lies between.
@@ -101,10 +101,9 @@ def configuration_text(
             "tags are 0 bulk, 1 surface and 2 adsorbate, with at least one slab and one adsorbate "
             f"atom; got {sorted(set(tags_N.tolist()))} (ASE's slab builders number layers instead)"
         )
-    slab, adsorbate = atoms[in_slab_N], atoms[~in_slab_N]
-    contacts_A = _contacts_by_brute_force(slab, adsorbate, rule)
-    neighbours = slab_neighbours(slab, rule)
-    sites = _site_texts(_symbols(slab), _symbols(adsorbate), contacts_A, neighbours, rule)
+    contacts_A = _contacts_by_brute_force(atoms, in_slab_N, rule)
+    neighbours = slab_neighbours(atoms[in_slab_N], rule)
+    sites = _site_texts(*_symbols(atoms, in_slab_N), contacts_A, neighbours, rule)
     return ConfigurationText(adsorbate_formula, bulk_formula, miller, sites).format()
 
 
@@ -123,7 +122,8 @@ def adslab_text(
     Returns:
         The adsorbate, the surface, and a site for each adsorbate atom that is bonded to the slab.
     """
-    symbols, n_slab = _symbols(adslab.atoms), len(slab.atoms)
+    n_slab = len(slab.atoms)
+    symbols: list[str] = adslab.atoms.get_chemical_symbols()
     contacts_A = slab_contacts(adslab.atoms, n_slab, ground, rule)
     sites = _site_texts(symbols[:n_slab], symbols[n_slab:], contacts_A, neighbours, rule)
     return ConfigurationText(adslab.adsorbate, slab.bulk_formula, slab.miller, sites)
@@ -133,10 +133,8 @@ def check_site(adslab: Adslab, text: str, rule: BondRule) -> str:
     """Return how ``text`` and the atoms disagree on who touches whom; empty where they agree."""
     named = [(site.atom, site.contacts, site.kind) for site in parse_text(text).sites]
     in_slab_N = adslab.atoms.get_tags() < 2
-    slab, adsorbate = adslab.atoms[in_slab_N], adslab.atoms[~in_slab_N]
-    contacts_A = _contacts_by_brute_force(slab, adsorbate, rule)
-    bare = [np.zeros(0, dtype=np.int64)] * len(slab)
-    sites = _site_texts(_symbols(slab), _symbols(adsorbate), contacts_A, bare, rule)
+    contacts_A = _contacts_by_brute_force(adslab.atoms, in_slab_N, rule)
+    sites = _site_texts(*_symbols(adslab.atoms, in_slab_N), contacts_A, None, rule)
     placed = [(site.atom, site.contacts, site.kind) for site in sites]
     # Equal atoms are sorted by their contacts' neighbours, which are left out here.
     if named == placed or (rule == "scaled" and sorted(named) == sorted(placed)):
@@ -149,10 +147,10 @@ def check_site(adslab: Adslab, text: str, rule: BondRule) -> str:
 
 def site_name(adslab: Adslab, slab: Slab, ground: Landscape) -> str:
     """Return the name of an adslab's site by the rule ``scaled``, whichever its text follows."""
-    symbols, n_slab = _symbols(adslab.atoms), len(slab.atoms)
+    n_slab = len(slab.atoms)
+    symbols: list[str] = adslab.atoms.get_chemical_symbols()
     contacts_A = slab_contacts(adslab.atoms, n_slab, ground, "scaled")
-    bare = [np.zeros(0, dtype=np.int64)] * n_slab
-    return site_label(_site_texts(symbols[:n_slab], symbols[n_slab:], contacts_A, bare, "scaled"))
+    return site_label(_site_texts(symbols[:n_slab], symbols[n_slab:], contacts_A, None, "scaled"))
 
 
 def site_label(sites: Sequence[SiteText]) -> str:
@@ -166,9 +164,12 @@ def site_label(sites: Sequence[SiteText]) -> str:
     return " + ".join(f"{s.atom} {label}" for s, label in zip(ordered, labels, strict=True))
 
 
-def _symbols(atoms: Atoms) -> list[str]:
-    symbols: list[str] = atoms.get_chemical_symbols()
-    return symbols
+def _symbols(atoms: Atoms, in_slab_N: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
+    """Return the symbols of the slab and of the adsorbate."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    for symbol, in_slab in zip(atoms.get_chemical_symbols(), in_slab_N.tolist(), strict=True):
+        parts[0 if in_slab else 1].append(symbol)
+    return parts
 
 
 def slab_contacts(atoms: Atoms, n_slab: int, ground: Landscape, rule: BondRule) -> list[list[int]]:
@@ -186,36 +187,49 @@ def slab_contacts(atoms: Atoms, n_slab: int, ground: Landscape, rule: BondRule) 
     return [sorted(ground.index_M[row].tolist()) for row in bonded_AM]
 
 
-def _contacts_by_brute_force(slab: Atoms, adsorbate: Atoms, rule: BondRule) -> list[list[int]]:
-    """Return the slab atoms each adsorbate atom is bonded to, once for each image.
+def _contacts_by_brute_force(
+    atoms: Atoms, in_slab_N: NDArray[np.bool_], rule: BondRule
+) -> list[list[int]]:
+    """Return the slab atoms (counted among themselves) that each adsorbate atom is bonded to.
 
-    ``ase.geometry.get_distances`` sees one image only and takes 3 to 5 times longer on 6 + 70
-    atoms; this runs for each placement.
+    Each is listed once for each image. ``ase.geometry.get_distances`` sees one image only and takes
+    3 to 5 times longer on 6 + 70 atoms; this runs for each placement.
     """
-    cell_33 = slab.cell.array
-    apart_AN3 = slab.positions[None] - adsorbate.positions[:, None]
-    scaled_AN3 = apart_AN3 @ np.linalg.inv(cell_33)
-    nearest_AN3 = (scaled_AN3 - np.rint(scaled_AN3)) @ cell_33
-    images_AM3 = np.concatenate([nearest_AN3 + shift for shift in _AROUND_I3 @ cell_33], axis=1)
-    radii_AN = covalent_radii[adsorbate.numbers][:, None] + covalent_radii[slab.numbers]
-    normal_3 = np.cross(cell_33[0], cell_33[1])
+    cell_33 = atoms.cell.array
+    radii_N = covalent_radii[atoms.numbers]
+    (ax, ay, az), (bx, by, bz) = cell_33[:2].tolist()
+    normal_3 = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    height_N = atoms.positions @ (normal_3 / np.sqrt(normal_3 @ normal_3))
+    # Images in the plane are as high as the atom itself; deeper ones cannot be reached.
+    low = height_N[~in_slab_N].min() - 2.0 * radii_N.max() - FARTHEST_CONTACT_ANG
+    slab_K = np.flatnonzero(in_slab_N & (height_N > low))
+    apart_AK3 = atoms.positions[slab_K] - atoms.positions[~in_slab_N][:, None]
+    scaled_AK3 = apart_AK3 @ np.linalg.inv(cell_33)
+    nearest_AK3 = (scaled_AK3 - np.rint(scaled_AK3)) @ cell_33
+    distance_AIK = np.sqrt(
+        ((nearest_AK3[:, None] + (_AROUND_I3 @ cell_33)[:, None]) ** 2).sum(axis=3)
+    )
     bonded_AM = touching(
-        np.sqrt((images_AM3**2).sum(axis=2)),
-        np.tile(radii_AN, len(_AROUND_I3)),
-        -(images_AM3 @ normal_3) / np.sqrt(normal_3 @ normal_3),
+        distance_AIK.reshape(len(apart_AK3), -1),
+        np.tile(radii_N[~in_slab_N][:, None] + radii_N[slab_K], len(_AROUND_I3)),
+        np.tile(height_N[~in_slab_N][:, None] - height_N[slab_K], len(_AROUND_I3)),
         rule,
     )
-    return [sorted((np.flatnonzero(row) % len(slab)).tolist()) for row in bonded_AM]
+    index_M = np.tile((np.cumsum(in_slab_N) - 1)[slab_K], len(_AROUND_I3))
+    return [sorted(index_M[row].tolist()) for row in bonded_AM]
 
 
 def _site_texts(
     slab_symbols: Sequence[str],
     adsorbate_symbols: Sequence[str],
     contacts_A: Sequence[Sequence[int]],
-    neighbours: Sequence[NDArray[np.int64]],
+    neighbours: Sequence[NDArray[np.int64]] | None,
     rule: BondRule,
 ) -> tuple[SiteText, ...]:
-    """Return a site for each adsorbate atom that touches the slab, in the order of the rule."""
+    """Return a site for each adsorbate atom that touches the slab, in the order of the rule.
+
+    Without ``neighbours`` the brackets hold the contacts and the adsorbate's atoms alone.
+    """
     in_order = sorted if rule == "scaled" else list
     adsorbed: dict[int, list[str]] = {}
     for symbol, contacts in zip(adsorbate_symbols, contacts_A, strict=True):
@@ -224,7 +238,7 @@ def _site_texts(
     brackets = {
         j: (
             slab_symbols[j],
-            *in_order([slab_symbols[k] for k in neighbours[j].tolist()]),
+            *in_order([slab_symbols[k] for k in neighbours[j].tolist()] if neighbours else []),
             *in_order(there),
         )
         for j, there in adsorbed.items()

@@ -24,7 +24,13 @@ from tasks.enumeration import (
     surface_sites,
 )
 from tasks.errors import Refusal, UserError
-from tasks.prediction.featurise import configuration_text, featurise, featurise_all, site_name
+from tasks.prediction.featurise import (
+    configuration_text,
+    featurise,
+    featurise_all,
+    site_label,
+    site_name,
+)
 from tasks.structures.formats import structure_from_text, structure_text
 from tasks.structures.identity import pair_id
 
@@ -98,7 +104,10 @@ def score_slabs(
         read, not_read = featurise_all(placed, slab, level, predictor.bond_rule, sites)
         left_out = {r.item for r in not_read}
         kept_here = [a for a in placed if a.candidate_id not in left_out]
-        names += [site_name(a, slab, sites.landscape) for a in kept_here]
+        if predictor.bond_rule == "scaled":
+            names += [site_label(parse_text(c.text).sites) for c in read]
+        else:
+            names += [site_name(a, slab, sites.landscape) for a in kept_here]
         adslabs += kept_here
         configurations += read
         refused += not_read

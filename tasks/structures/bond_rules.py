@@ -44,6 +44,7 @@ _REACH_ANG = 0.35  # beyond the sum of radii: what the nearest slab atom may be 
 _SLACK_ANG = 0.15  # that others may be farther than the nearest, straight below
 _SIDE_SLACK_ANG = 0.7  # and so much more level with the adsorbate atom
 _POWER = 8
+FARTHEST_CONTACT_ANG = _REACH_ANG + _SLACK_ANG + _SIDE_SLACK_ANG
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
 
@@ -151,8 +152,22 @@ def touching(
     if rule == "radii":
         return np.asarray(distance_AM < radii_AM + 2.0 * BOND_MARGIN_ANG)
     beyond_AM = distance_AM - radii_AM
+    near_M = (beyond_AM <= FARTHEST_CONTACT_ANG).any(axis=0)
+    touched_AM = np.zeros(distance_AM.shape, dtype=bool)
+    if near_M.any():  # a handful of some hundred images
+        down_AM = np.clip(drop_AM[:, near_M] / distance_AM[:, near_M], 0.0, 1.0)
+        touched_AM[:, near_M] = _touches_scaled(beyond_AM[:, near_M], down_AM)
+    return touched_AM
+
+
+def _touches_scaled(
+    beyond_AM: NDArray[np.float64], down_AM: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return who touches whom, from distances beyond the sum of radii and the cosine downwards.
+
+    ``down_AM`` is 1 straight below the adsorbate atom, 0 level with it or above.
+    """
     nearest_A1 = beyond_AM.min(axis=1, keepdims=True)
-    down_AM = np.clip(drop_AM / distance_AM, 0.0, 1.0)  # 1 straight below, 0 level or above
     close_AM = beyond_AM <= nearest_A1 + _SLACK_ANG
     deepest_A1 = np.where(close_AM, down_AM, 0.0).max(axis=1, keepdims=True)
     # The power leaves the side slack to atoms that rest on another one, down in a hollow.
