@@ -77,7 +77,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 600.
     # A rolled sphere, sites of compounds and mirror images: 500 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 16_600),
+    # The second bond rule and the order of atoms in files: 400 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 17_000),
     ("lines of model", lambda: lines_in("model"), 11_800),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     ("lines of screening_db", lambda: lines_in("screening_db"), 7_600),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.contract import BOND_RULES, BondRule
-from model.text.configuration_text import KINDS, site_kind
+from model.text.configuration_text import SITE_KINDS, site_kind
 from tasks.enumeration import (
     FormulaSpec,
     PlacementSpec,
@@ -92,9 +92,9 @@ def named_sites() -> Iterator[NamedSite]:
 def table(found: list[NamedSite], rule: BondRule) -> list[str]:
     """Return the rows of a Markdown table: aimed at, named."""
     counts = Counter((each.aimed, each.named[rule]) for each in found)
-    names = (*KINDS, NO_CONTACT)
+    names = (*SITE_KINDS, NO_CONTACT)
     lines = [f"| {rule}: aimed | {' | '.join(names)} | as aimed |", "|---" * (len(names) + 2) + "|"]
-    for aimed in KINDS:
+    for aimed in SITE_KINDS:
         row = [counts[aimed, name] for name in names]
         share = 100 * counts[aimed, aimed] / max(1, sum(row))
         lines.append(f"| {aimed} | {' | '.join(map(str, row))} | {share:.1f} % |")

@@ -74,7 +74,7 @@ def placed(metal: str) -> tuple[Row, Atoms]:
 
 def test_a_molecule_moves_to_another_metal_unbent_and_no_nearer() -> None:
     row, methanol = placed("Cu")
-    there = script("distillation")._on_metal(row, "Cu", "Pt")
+    there = script("distillation")._on_metal(row, "Cu", "Pt", "scaled")
     is_slab_N = there.tags_N < 2
     assert set(there.numbers_N[is_slab_N]) == {78}
     assert there.text.startswith("CH3OH</s>Pt (1 1 1)</s>")
