@@ -1,12 +1,48 @@
-"""Commands that look at a screening database, and the one that forgets a campaign."""
+"""Commands that look at a screening database or list names, and the one that forgets a campaign."""
 
 from typing import Annotated
 
 import typer
 
-from flows.cli.options import CampaignName, DatabaseOption, opened_database
+from flows.cli.options import CampaignName, DatabaseOption, PredictorOption, opened_database
 
 inspect_app = typer.Typer()
+
+
+@inspect_app.command()
+def adsorbates(
+    wanted: Annotated[str, typer.Argument(help="An element, or a part of a name.")] = "",
+    level: Annotated[str, typer.Option(help="Only what the model knows at this level.")] = "",
+    model: PredictorOption = "mini",
+) -> None:
+    """List adsorbates: elements, binding atoms, and the levels at which a model knows each."""
+    from flows.display.catalogue import show_adsorbates
+    from tasks.prediction.checkpoint_domain import checkpoint_domain
+    from tasks.reports.catalogue import adsorbate_entries
+
+    domain = checkpoint_domain(model).domain
+    show_adsorbates(adsorbate_entries(domain, wanted, level), model, level)
+
+
+@inspect_app.command()
+def levels(
+    wanted: Annotated[
+        str, typer.Argument(help="A part of a level's name, engine or functional.")
+    ] = "",
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint or a folder; else the embedded ones.")
+    ] = None,
+) -> None:
+    """List levels of theory: engine, references, whether computed here, which models know each."""
+    from flows.config.engines import read_engine_locations
+    from flows.display.catalogue import show_levels
+    from model.checkpoint import embedded_names
+    from tasks.prediction.checkpoint_domain import checkpoint_domain
+    from tasks.reports.catalogue import level_entries
+
+    names = embedded_names() if model is None else [model]
+    domains = {name: checkpoint_domain(name).domain for name in names}
+    show_levels(level_entries(domains, wanted, read_engine_locations()), domains)
 
 
 @inspect_app.command()

@@ -20,7 +20,7 @@ from tasks.enumeration import (
     no_known_bulks,
     resolve_bulks,
 )
-from tasks.errors import Refusal
+from tasks.errors import Refusal, nearest_names
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.prediction.checkpoint_domain import checkpoint_domain
@@ -228,8 +228,9 @@ def _adsorbates_of_domain(
             kept.append(found)
         else:
             reason = (
-                f"adsorbate outside the model: {found.name} at level {campaign.level}, which knows "
-                f"{', '.join(sorted(seen))}"
+                f"adsorbate not in the training set at {campaign.level}: {found.name}; "
+                f"{nearest_names(found.name, sorted(seen))}, all by sabatier adsorbates --level "
+                f"{campaign.level}"
             )
             refused.append(Refusal(found.name, "adsorbate", reason))
     return tuple(kept), refused

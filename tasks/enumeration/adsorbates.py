@@ -9,7 +9,6 @@ the origin, the rest towards +z. Units: Å.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from tasks.errors import UserError
+from tasks.errors import UserError, nearest_names
 from tasks.structures.distances import check_distances
 from tasks.structures.files.structure_files import read_structure
 from tasks.structures.formulas import formula_counts, structural_formula
@@ -67,11 +66,9 @@ def adsorbate(name: str) -> Adsorbate:
     """Return the adsorbate called ``name``, or the one it is another spelling of."""
     stored = _stored().get(ALIASES.get(name, name))
     if stored is None:
-        known = [*adsorbate_names(), *ALIASES]
-        near = get_close_matches(name, known, n=4, cutoff=0.5) or adsorbate_names()[:6]
         raise UserError(
-            f"no adsorbate is called {name!r}; the nearest names are {', '.join(near)}. "
-            "Give your own by file or SMILES"
+            f"no adsorbate is called {name!r}; {nearest_names(name, adsorbate_names())}. "
+            "sabatier adsorbates lists all; give your own by file or SMILES"
         )
     return stored
 

@@ -3,7 +3,6 @@
 A file may be ``based_on`` a shipped level and state only what differs.
 """
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.errors import UserError
+from tasks.errors import UserError, nearest_names
 from tasks.levels.theory import LevelOfTheory
 from tasks.yaml_text import YamlError, read_yaml
 
@@ -35,10 +34,9 @@ def level(name: str, folder: Path = Path()) -> LevelOfTheory:
         return read_level(folder / name)
     if name in _ORDER:
         return _shipped(name)
-    near = difflib.get_close_matches(name.lower(), _ORDER, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"a level of theory is one of {', '.join(_ORDER)}, or a YAML file; got {name!r}{hint}"
+        f"no level of theory is called {name!r}; {nearest_names(name, _ORDER)}. "
+        "sabatier levels lists all; a level of your own is a YAML file"
     )
 
 
@@ -113,7 +111,10 @@ def _merged(data: dict[str, Any], where: str) -> dict[str, Any]:
     if base is None:
         return data
     if base not in _ORDER:
-        raise UserError(f"{where}: based_on is one of {', '.join(_ORDER)}, got {base!r}")
+        raise UserError(
+            f"{where}: based_on is a shipped level, got {base!r}; "
+            f"{nearest_names(str(base), _ORDER)}"
+        )
     shipped = _shipped_data(base)
     del shipped["name"]  # another level has another name
     reference = data.get("reference")

@@ -47,3 +47,29 @@ def test_a_users_fault_is_one_line(
     message = capsys.readouterr().err
     assert message.startswith("sabatier: campaign file no-such.yaml does not exist")
     assert message.count("\n") == 1
+
+
+def test_adsorbates_are_listed_with_what_a_model_knows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "adsorbates", "SH", "--model", "baseline") == 0
+    out = capsys.readouterr().out
+    assert "baseline knows it at" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("│")] == ["H2S", "SH"]
+
+
+def test_levels_are_listed_and_one_says_what_models_know_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "levels", "ch4", "--model", "baseline") == 0
+    out = capsys.readouterr().out
+    assert "CH4, H2O, H2" in out
+    assert "adsorbates         C, CH, CH2, CH3, CO, H, O, OH\n" in out
+    assert "kinds of material  alloy, metal\n" in out
+
+
+def test_a_name_that_is_no_level_is_answered_by_near_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "levels", "emmt") == 2
+    assert "holds 'emmt'; the nearest of 9 names are emt" in capsys.readouterr().err

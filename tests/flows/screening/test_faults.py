@@ -42,7 +42,7 @@ def complaint(
 FAULTS = {
     "unknown key": ("budget: 4", "bugdet: 4", ["unknown key 'bugdet' in triage", "'budget'"]),
     "window": ("[-2.0, -1.2]", "[-1, -2]", ["low below high", "[-1.0, -2.0]", "swap"]),
-    "adsorbate": ("[H, O, CH]", "[H, O, CHx]", ["'CHx'", "nearest names", "CH"]),
+    "adsorbate": ("[H, O, CH]", "[H, O, CHx]", ["'CHx'", "the nearest of", "CH"]),
     "adsorbate twice": ("[H, O, CH]", "[O, CHO, HCO]", ["given once", "both CHO", "remove one"]),
     "level": ("level: emt", "level: emtt", ["emtt", "emt", "beef-vdw-ch4"]),
     "level of the model": ("level: emt", "level: beef-vdw-co", ["answers at", "emt", "choose one"]),

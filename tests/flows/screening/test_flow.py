@@ -109,7 +109,10 @@ def test_refused_items_are_counted_with_their_reason(screened: tuple[Any, Any]) 
     items = tables(screened[0].database)["campaign_item"]
     refused = items[items.state == "refused"].set_index("stage").reason
     assert set(refused["slab"]) == {"slab element not in the training set at emt: Fe"}
-    assert "adsorbate outside the model: CH at level emt" in refused["adsorbate"]
+    assert (
+        "adsorbate not in the training set at emt: CH; the nearest of 5 names are"
+        in refused["adsorbate"]
+    )
     assert sorted(reason.split(":")[0] for reason in refused["bulk"]) == [
         "a crystal has a cell and positions as fractions of it",
         "no slab is left",

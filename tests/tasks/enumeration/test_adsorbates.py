@@ -179,7 +179,9 @@ def test_other_spellings_mean_the_same_species(other: str) -> None:
 def test_an_unknown_name_is_answered_by_the_nearest() -> None:
     with pytest.raises(UserError, match=r"'CHOHH'.*CHOH"):
         adsorbate("CHOHH")
-    with pytest.raises(UserError, match="nearest names"):
+    with pytest.raises(
+        UserError, match=r"the nearest of \d+ names are .*sabatier adsorbates lists all"
+    ):
         adsorbate("unobtainium")
 
 
