@@ -33,6 +33,12 @@ class EarlierCampaign:
     other: str
     database: str | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Tell a file from the name of a stored campaign."""
+        path = Path(self.other)
+        return path.suffix in (".yaml", ".yml") or path.is_file()
+
 
 def show_comparison(
     earlier: EarlierCampaign,
@@ -51,7 +57,8 @@ def show_comparison(
         workers: How many processes would predict.
     """
     campaign = resolved.campaign
-    old = _of_file(earlier, resolved, settings) or _of_stored(earlier, resolved, settings)
+    read = _of_file if earlier.is_file else _of_stored
+    old = read(earlier, resolved, settings)
     found = compare_plans(campaign_contents(resolved, surfaces, answered=False), old)
     show_differences(found.lines, campaign.name, earlier.other)
     seconds = estimated_seconds(
@@ -89,11 +96,9 @@ def campaign_contents(
 
 def _of_file(
     earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
-) -> CampaignContents | None:
-    """Return the items of the other file, or None where a stored campaign is meant."""
+) -> CampaignContents:
+    """Return the items of the other file."""
     path = Path(earlier.other)
-    if path.suffix not in (".yaml", ".yml") and not path.is_file():
-        return None
     other = resolve_campaign(
         load_campaign(path), path.parent, settings.mp_api_key, read_engine_locations()
     )

@@ -73,7 +73,8 @@ def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
 def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
     """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
     settings = read_settings()
-    campaign, resolved = _read(file, settings)
+    campaign = load_campaign(file)
+    resolved = _resolve_since(campaign, file.parent, settings, earlier)
     workers = cluster_plan(campaign, settings).workers
     surfaces = cut_bulks_locally(resolved)
     planned = plan_campaign(
@@ -100,11 +101,25 @@ def _show_notes(resolved: ResolvedCampaign) -> None:
         show_lines(*(f"  {note}" for note in notes[:_SHOWN]), *more)
 
 
-def _read(file: Path, settings: Settings) -> tuple[Campaign, ResolvedCampaign]:
-    campaign = load_campaign(file)
-    return campaign, resolve_campaign(
-        campaign, file.parent, settings.mp_api_key, read_engine_locations()
-    )
+def _resolve_since(
+    campaign: Campaign, folder: Path, settings: Settings, earlier: EarlierCampaign | None
+) -> ResolvedCampaign:
+    """Resolve a campaign; crystals of an earlier, stored one keep the ids that they have there."""
+    db = None
+    if earlier is not None and not earlier.is_file:
+        address = choose_database(settings, campaign.database, earlier.database)
+        db = database_if_there(address)
+    try:
+        return resolve_campaign(
+            campaign,
+            folder,
+            settings.mp_api_key,
+            read_engine_locations(),
+            known=stored_bulks(db),
+        )
+    finally:
+        if db:
+            db.close()
 
 
 def open_campaign(
