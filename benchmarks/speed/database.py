@@ -43,7 +43,7 @@ from screening_db.tables.screening import (
 CAMPAIGN = "alloys-2026"
 LEVEL = "beef-vdw-ch4"
 CHECKPOINT = hashlib.sha256(b"checkpoint").hexdigest()
-CHUNK, PER_PAIR, PAIRS_PER_SLAB = 1_000, 25, 10
+CHUNK, PER_PAIR, PAIRS_PER_SLAB, SLABS_PER_BULK = 1_000, 25, 10, 20
 RECIPE = {
     "atoms": [41, 44, 47],
     "axis": [0.0, 0.0, 1.0],
@@ -120,10 +120,12 @@ def fill(db: Database, n: int) -> None:
 
 def start(db: Database, n: int) -> None:
     """Store what placements refer to."""
-    bulk = BulkRow(id=hashed("bulk"), formula="Cu3Pt", source="L1_2", structure="{}")
-    record_bulks(db, [bulk])
     planes = range(-(-n // (PER_PAIR * PAIRS_PER_SLAB)))
-    record_slabs(db, [slab(bulk.id, plane) for plane in planes])
+    slabs = [slab(plane) for plane in planes]
+    bulks = dict.fromkeys(str(row.bulk_id) for row in slabs)
+    crystal = {"formula": "Cu3Pt", "source": "L1_2", "structure": "{}"}
+    record_bulks(db, [BulkRow(id=bulk_id, **crystal) for bulk_id in bulks])
+    record_slabs(db, slabs)
     record_adsorbates(db, [AdsorbateRow(name="OH", formula="OH", structure="{}", binding=[0])])
     record_level(
         db,
@@ -150,11 +152,11 @@ def start(db: Database, n: int) -> None:
     )
 
 
-def slab(bulk_id: str, plane: int) -> SlabRow:
-    """Return one of many slabs of a bulk."""
+def slab(plane: int) -> SlabRow:
+    """Return one of the slabs of a bulk."""
     return SlabRow(
         id=hashed("slab", plane),
-        bulk_id=bulk_id,
+        bulk_id=hashed("bulk", plane // SLABS_PER_BULK),
         miller_h=plane,
         miller_k=1,
         miller_l=1,
