@@ -76,7 +76,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     ("lines of flows", lambda: lines_in("flows"), 10_500),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
-    # The standard form of a crystal and the axes of Miller indices: another 600.
+    # The standard form of a crystal and the axes of Miller indices: another 800.
     # A rolled sphere, sites of compounds and mirror images: 500 lines.
     # The second bond rule and the order of atoms in files: 400 lines.
     # Lists of adsorbates and levels, reference molecules for S, F and Cl: 200 lines.

@@ -21,8 +21,9 @@ from tasks.errors import UserError
 
 SYMMETRY_TOLERANCE_ANG = 0.05
 STRICT_TOLERANCE_ANG = 1e-3
-# Atoms that are off by the tolerance in opposite directions differ by twice as much.
-_SEARCHES = (2.0, 1.4, 1.0, 0.5, 0.2)
+# Atoms off by the tolerance in opposite directions differ by twice as much, and the origin that
+# spglib takes is off as well; what moves atoms too far is left for the next search.
+_SEARCHES = (3.0, 2.4, 2.0, 1.4, 1.0, 0.5, 0.2)
 _CENTRING_STEPS = 50
 IntegerRows = tuple[tuple[int, ...], ...]
 IDENTITY_ROWS: IntegerRows = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
