@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,13 +10,21 @@ from rich.table import Table
 from model.contract import Prediction
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import SelectResult
-from screening_db.queries.campaigns import funnel_counts
+from screening_db.queries.campaigns import funnel_counts, refused_slabs
 from screening_db.queries.ranking import top_candidates
-from tasks.reports.plan import CampaignPlan
-from tasks.reports.report import funnel_lines, stage_totals, surface_name
+from tasks.reports.plan import CampaignPlan, RefusedGroup
+from tasks.reports.report import (
+    FunnelLine,
+    crystals_by_reason,
+    funnel_lines,
+    stage_totals,
+    surface_name,
+)
 
 _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 _DESIGNS_SHOWN = 20
+_REASONS_SHOWN = 20  # of a plan's refusals
+_SOURCES_SHOWN = 5
 _Z90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 
 
@@ -56,6 +64,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
 def show_funnel(db: Database, campaign: str) -> None:
     """Print how many items of each stage are in which state, with the commonest reasons."""
     lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
+    crystals = crystals_by_reason(refused_slabs(db, campaign))
     totals = stage_totals(lines)
     table = new_table(
         f"{campaign}: funnel",
@@ -71,9 +80,19 @@ def show_funnel(db: Database, campaign: str) -> None:
             f"{totals[line.stage]:,}" if first else "",
             line.state.replace("_", " "),
             f"{line.count:,}",
-            "; ".join(f"{reason} ({count:,})" for reason, count in line.reasons[:3]),
+            "; ".join(
+                f"{reason} ({_counted(line, reason, count, crystals)})"
+                for reason, count in line.reasons[:3]
+            ),
         )
     print_table(table)
+
+
+def _counted(line: FunnelLine, reason: str, count: int, crystals: Mapping[str, int]) -> str:
+    """Return a count of a reason; of refused slabs with that of their crystals, where known."""
+    if (line.stage, line.state) != ("slab", "refused") or reason not in crystals:
+        return f"{count:,}"
+    return f"{_of(count, 'slab')} of {_of(crystals[reason], 'crystal')}"
 
 
 def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
@@ -82,15 +101,33 @@ def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
         f"{name}: {plan.bulks:,} bulks, {plan.slabs:,} slabs, {plan.pairs:,} pairs, "
         f"{plan.placements:,} placements"
     )
-    for refused in plan.refused[:20]:
-        print(f"  refused {refused.stage} {refused.item}: {refused.reason}")
-    if len(plan.refused) > 20:
-        print(f"  and {len(plan.refused) - 20} more")
+    for group in plan.refused[:_REASONS_SHOWN]:
+        print(f"  refused {_refused_items(group)}: {group.reason}")
+    if more := plan.refused[_REASONS_SHOWN:]:
+        count = sum(group.count for group in more)
+        print(f"  and {count:,} more, for {len(more):,} other reasons")
     print(
         f"about {duration(plan.seconds)} with {workers} workers at "
         f"{plan.rate_per_core_s:g} placements/s each, "
         f"{max(1.0, plan.disk_bytes / 1e6):.0f} MB on disk"
     )
+
+
+def _refused_items(group: RefusedGroup) -> str:
+    """Return how many were refused and which: ``40 slabs of 3 crystals (Cu3Pt, Fe, TiO2)``."""
+    names = ", ".join(group.sources[:_SOURCES_SHOWN])
+    more = len(group.sources) - _SOURCES_SHOWN
+    if more > 0:
+        names += f" and {more:,} more"
+    if group.stage == "slab":
+        return f"{_of(group.count, 'slab')} of {_of(len(group.sources), 'crystal')} ({names})"
+    if group.count == 1:
+        return f"{group.stage} {names}"
+    return f"{_of(group.count, group.stage)} ({names})"
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def show_selected(selected: SelectResult) -> None:

@@ -90,6 +90,17 @@ def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
     return [FunnelCount(**row) for row in rows]
 
 
+def refused_slabs(db: Database, campaign: str) -> list[tuple[str, str]]:
+    """Return the item and the reason of each refused slab of a campaign."""
+    query = select(CampaignItemRow.item_id, CampaignItemRow.reason).where(
+        CampaignItemRow.campaign == campaign,
+        CampaignItemRow.stage == "slab",
+        CampaignItemRow.state == "refused",
+    )
+    with db.read() as session:
+        return [(row.item_id, row.reason) for row in session.execute(query)]
+
+
 def stored_contents(
     db: Database, campaign: str, *, level: str, checkpoint_sha256: str
 ) -> StoredContents:

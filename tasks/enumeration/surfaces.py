@@ -18,6 +18,9 @@ from tasks.errors import Refusal
 NO_EDITS = SlabEdits()
 
 
+_CRYSTAL_DIGITS = 12  # of a bulk's id
+
+
 @dataclass(frozen=True)
 class CountedSlab:
     """A slab, and how many placements its adsorbates have on it before any is refused."""
@@ -71,7 +74,21 @@ def enumerate_surfaces(
         sites = surface_sites(slab)
         count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
         counted.append(CountedSlab(slab, count))
-    return BulkSurfaces(bulk, tuple(counted), tuple(refused))
+    # Two crystals of one formula have slabs of one name.
+    named = (replace(each, item=f"{crystal_word(bulk.bulk_id)} {each.item}") for each in refused)
+    return BulkSurfaces(bulk, tuple(counted), tuple(named))
+
+
+def crystal_word(bulk_id: str) -> str:
+    """Return the word that a refused slab's item starts with: its crystal."""
+    return bulk_id[:_CRYSTAL_DIGITS]
+
+
+def refused_crystal(item: str) -> str:
+    """Return the word of the crystal that a refused slab's item starts with; empty without one."""
+    word, _, rest = item.partition(" ")
+    is_crystal = rest and len(word) == _CRYSTAL_DIGITS and set(word) <= set("0123456789abcdef")
+    return word if is_crystal else ""
 
 
 def _slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:

@@ -4,6 +4,8 @@ Campaigns are compared by the ids of bulks, adsorbates, slabs, pairs and placeme
 gone and unchanged. A placement that is refused counts like any other.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +37,23 @@ BYTES_PER_PLACEMENT = 1_500  # candidate, prediction, state and their indexes, a
 BYTES_PER_STRUCTURE = 4_000
 
 
+_NUMBER = re.compile(r"(\([^)]*\)|(?<![\w.-])\d+(?:\.\d+)?(?![\w.]))")  # brackets stay whole
+
+
+@dataclass(frozen=True)
+class RefusedGroup:
+    """Items of one stage that were refused for one reason.
+
+    ``sources`` name the crystals of slabs, and the items themselves of other stages. Numbers that
+    differ within the group are written from the least to the greatest: ``264 to 512``.
+    """
+
+    stage: str
+    reason: str
+    count: int
+    sources: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class CampaignPlan:
     """Exact counts, and estimates that follow from the stated rates."""
@@ -43,7 +62,7 @@ class CampaignPlan:
     slabs: int
     pairs: int
     placements: int
-    refused: tuple[Refusal, ...]
+    refused: tuple[RefusedGroup, ...]
     rate_per_core_s: float  # placements
     seconds: float
     disk_bytes: int
@@ -87,7 +106,7 @@ def plan_campaign(
         slabs=len(slabs),
         pairs=pairs,
         placements=placements,
-        refused=(*refused, *(r for surface in surfaces for r in surface.refused)),
+        refused=grouped_refusals(refused, surfaces),
         rate_per_core_s=rate,
         seconds=estimated_seconds(placements, model=model, workers=workers),
         disk_bytes=placements * BYTES_PER_PLACEMENT + kept * BYTES_PER_STRUCTURE,
@@ -116,6 +135,44 @@ def bulk_notes(bulks: Iterable[Bulk], spec: SlabSpec) -> list[str]:
                     "standard cell"
                 )
     return notes
+
+
+def grouped_refusals(
+    refused: Sequence[Refusal], surfaces: Sequence[BulkSurfaces]
+) -> tuple[RefusedGroup, ...]:
+    """Return refusals by stage and reason, in order of first appearance.
+
+    Args:
+        refused: Refusals from before slabs were cut.
+        surfaces: The slabs of each bulk, with those that were refused.
+    """
+    groups: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
+    named = [
+        *((each, each.item, each.item) for each in refused),
+        *((r, cut.bulk.bulk_id, cut.bulk.formula) for cut in surfaces for r in cut.refused),
+    ]
+    for each, source, name in named:
+        pattern = _NUMBER.sub(lambda m: m[0] if m[0].startswith("(") else "#", each.reason)
+        groups[each.stage, pattern].append((source, name, each.reason))
+    return tuple(
+        RefusedGroup(
+            stage,
+            _ranged([reason for _, _, reason in found]),
+            len(found),
+            tuple({source: name for source, name, _ in found}.values()),
+        )
+        for (stage, _), found in groups.items()
+    )
+
+
+def _ranged(reasons: Sequence[str]) -> str:
+    """Return reasons that differ in numbers alone as one, with the range of each number."""
+    columns = zip(*(_NUMBER.split(reason) for reason in reasons), strict=True)
+    parts = []
+    for column in columns:
+        values = sorted(set(column), key=lambda v: float(v) if len(set(column)) > 1 else 0.0)
+        parts.append(values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}")
+    return "".join(parts)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tasks.enumeration.surfaces import refused_crystal
+
 NORMAL_90 = 1.6448536269514722  # standard deviations either side that hold 90 % of a normal
 
 
@@ -90,6 +92,17 @@ def funnel_lines(counts: Iterable[tuple[str, str, str, int]]) -> list[FunnelLine
     return sorted(
         lines, key=lambda line: (_place(line.stage, _STAGES), _place(line.state, _STATES))
     )
+
+
+def crystals_by_reason(refused: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return of how many crystals slabs were refused by each rule, from (item, reason).
+
+    A rule of which an item names no crystal is left out: older releases stored none.
+    """
+    crystals: dict[str, set[str]] = defaultdict(set)
+    for item, reason in refused:
+        crystals[reason.partition(":")[0]].add(refused_crystal(item))
+    return {rule: len(found) for rule, found in crystals.items() if "" not in found}
 
 
 def stage_totals(lines: Iterable[FunnelLine]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from ase.build import bulk as ase_bulk
 
 from tasks.enumeration import (
     Bulk,
+    BulkSurfaces,
     FormulaSpec,
     PlacementSpec,
     SlabSpec,
@@ -17,13 +18,16 @@ from tasks.enumeration import (
     surface_sites,
 )
 from tasks.enumeration.bulks import bulk_from_atoms
+from tasks.errors import Refusal
 from tasks.reports.plan import (
     START_S,
     CampaignContents,
     IdDifference,
+    RefusedGroup,
     bulk_notes,
     compare_plans,
     estimated_seconds,
+    grouped_refusals,
     pair_ids,
     placement_ids,
     plan_campaign,
@@ -119,3 +123,32 @@ def test_a_plan_says_which_planes_and_symmetries_are_not_those_of_the_file() -> 
     noisy.positions += np.random.default_rng(1).normal(0, 0.01, (4, 3))
     (note,) = bulk_notes([bulk_from_atoms(noisy, "relaxed.cif")], SlabSpec())
     assert note.startswith("Cu of relaxed.cif: Fm-3m (225) within 0.05 Å, atoms moved by up to 0.0")
+
+
+def test_refused_slabs_are_counted_by_reason_and_crystal() -> None:
+    copper, gold = Bulk("1" * 64, "Cu", "", Atoms()), Bulk("2" * 64, "Au", "", Atoms())
+    sizes = {"a": "too many atoms: 300, at most max_atoms = 250 allowed"}
+    sizes["b"] = sizes["a"].replace("300", "1200")
+    surfaces = [
+        BulkSurfaces(copper, (), tuple(Refusal(i, "slab", r) for i, r in sizes.items())),
+        BulkSurfaces(gold, (), (Refusal("c", "slab", sizes["a"]),)),
+    ]
+    lost = [Refusal("x.cif", "bulk", "cannot be read"), Refusal("y.cif", "bulk", "cannot be read")]
+    assert grouped_refusals(lost, surfaces) == (
+        RefusedGroup("bulk", "cannot be read", 2, ("x.cif", "y.cif")),
+        RefusedGroup(
+            "slab",
+            "too many atoms: 300 to 1200, at most max_atoms = 250 allowed",
+            3,
+            ("Cu", "Au"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("element: Fe", "element: Zr"), ("facet: (3 1 1)", "facet: (5 1 1)"), ("Cu3Pt", "Cu2Pt")],
+)
+def test_reasons_that_differ_in_more_than_numbers_stay_apart(one: str, other: str) -> None:
+    lost = [Refusal("x", "slab", one), Refusal("y", "slab", other)]
+    assert [group.reason for group in grouped_refusals(lost, ())] == [one, other]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tasks.reports.report import (
     LabelComparison,
     agreement,
+    crystals_by_reason,
     funnel_lines,
     stage_totals,
     surface_name,
@@ -68,3 +69,14 @@ def test_stages_come_in_the_order_of_the_work() -> None:
 )
 def test_the_funnel_adds_up(counts: list[tuple[str, str, str, int]]) -> None:
     assert sum(stage_totals(funnel_lines(counts)).values()) == sum(c[3] for c in counts)
+
+
+def test_crystals_of_refused_slabs_are_counted_by_rule() -> None:
+    one, other = "1" * 12, "2" * 12
+    refused = [
+        (f"{one} Cu (1, 1, 1)", "too many atoms: 300"),
+        (f"{one} Cu (1, 1, 0)", "too many atoms: 400"),
+        (f"{other} Au (1, 1, 1)", "too many atoms: 300"),
+        ("Cu (1, 1, 1) shift 0.000 top", "no symmetry: of an older release"),
+    ]
+    assert crystals_by_reason(refused) == {"too many atoms": 2}
