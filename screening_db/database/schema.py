@@ -52,10 +52,12 @@ def _tables_may_be_replaced(connection: Connection) -> Iterator[None]:
         return
     cursor = connection.connection.cursor()
     cursor.execute("PRAGMA foreign_keys=OFF")
+    cursor.execute("PRAGMA cache_size=-262144")  # KiB: copies of large tables look ids up
     try:
         yield
     finally:
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-2000")  # its default
         cursor.close()
 
 
