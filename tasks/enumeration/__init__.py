@@ -23,6 +23,7 @@ from tasks.enumeration.bulks import (
     no_known_bulks,
     resolve_bulks,
 )
+from tasks.enumeration.custom.own_slabs import OwnSlab, OwnSlabSpec, read_own_slabs
 from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
 from tasks.enumeration.custom.slab_edits import SlabEdits
 from tasks.enumeration.docking import Placement
@@ -39,7 +40,7 @@ from tasks.enumeration.placements import (
 )
 from tasks.enumeration.sites import Site, SurfaceSites, surface_sites
 from tasks.enumeration.slabs import MillerAxes, Slab, SlabSpec, enumerate_slabs
-from tasks.enumeration.surfaces import BulkSurfaces, CountedSlab, enumerate_surfaces
+from tasks.enumeration.surfaces import BulkSurfaces, CountedSlab, enumerate_surfaces, own_surfaces
 
 __all__ = [
     "Adslab",
@@ -54,6 +55,8 @@ __all__ = [
     "MaterialsProjectSpec",
     "Miller",
     "MillerAxes",
+    "OwnSlab",
+    "OwnSlabSpec",
     "PlacedAdslab",
     "Placement",
     "PlacementSpec",
@@ -76,7 +79,9 @@ __all__ = [
     "enumerate_slabs",
     "enumerate_surfaces",
     "no_known_bulks",
+    "own_surfaces",
     "place_adsorbate",
+    "read_own_slabs",
     "resolve_bulks",
     "species_name",
     "surface_sites",

@@ -68,7 +68,9 @@ def _paths(pattern: str) -> list[Path | Refusal]:
         return [expanded]  # whatever its name holds: an existing file is meant as it is written
     if expanded.is_dir():
         files = [p for p in sorted(expanded.iterdir()) if _is_structure(p)]
-        reason = f"a folder of bulks holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
+        reason = (
+            f"a folder of structures holds {', '.join(_SUFFIXES)} or POSCAR files, this has none"
+        )
     elif has_magic(pattern):
         folder, rest = _folder_and_glob(expanded)
         matches = sorted(glob(rest, root_dir=folder, recursive=True))  # noqa: PTH207

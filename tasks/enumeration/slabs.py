@@ -39,7 +39,7 @@ _LAYER_ANG = 0.3  # atoms nearer than this in height are one layer for tags and 
 _CUT_ANG = 0.05  # a wider gap in height is a cut; relaxation moves surface atoms by more than this
 _LEAST_CUT_ANG = 0.01  # noise in positions would be cut
 # Without a bond by covalent radii (alkali metals), neighbours count up to this factor of r_i + r_j.
-_LOOSE_FACTOR = 1.15
+LOOSE_FACTOR = 1.15
 MillerAxes = Literal["file", "conventional"]
 
 
@@ -211,7 +211,7 @@ def stated_planes(
 def _bulk_coordination(crystal: Crystal) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the bonds of each primitive atom and the radii they were counted with."""
     positions_A3 = crystal.scaled_A3 @ crystal.cell_33
-    for radii_A in (cutoffs(crystal.numbers_A), covalent_radii[crystal.numbers_A] * _LOOSE_FACTOR):
+    for radii_A in (cutoffs(crystal.numbers_A), covalent_radii[crystal.numbers_A] * LOOSE_FACTOR):
         bonds_A = coordination(crystal.numbers_A, positions_A3, crystal.cell_33, radii_A)
         if bonds_A.min() > 0:
             break
@@ -251,7 +251,7 @@ def _build(
     atoms.set_tags(
         _surface_mask(atoms, bulk_bonds_A[source_N], radii_A[source_N], spec).astype(int)
     )
-    fixed = _fixed(atoms, spec)
+    fixed = fixed_atoms(atoms, spec)
     if len(fixed):
         atoms.set_constraint(FixAtoms(indices=fixed))
     return atoms
@@ -318,7 +318,8 @@ def _surface_mask(
     return np.asarray(exposed_N | (z_N > z_N.max() - spec.layer_tolerance_ang))
 
 
-def _fixed(atoms: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
+def fixed_atoms(atoms: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
+    """Return the atoms that a slab holds: the lowest layers, or those of its lower part."""
     z_N = atoms.positions[:, 2]
     if spec.fixed_layers is None:
         limit = z_N.min() + spec.fixed_fraction * (z_N.max() - z_N.min())

@@ -31,9 +31,9 @@ class CountedSlab:
 
 @dataclass(frozen=True)
 class BulkSurfaces:
-    """The slabs of one bulk, and the refused ones."""
+    """The slabs of one bulk, or of one slab from a file, and the refused ones."""
 
-    bulk: Bulk
+    bulk: Bulk | None  # None for a slab from a file
     slabs: tuple[CountedSlab, ...]
     refused: tuple[Refusal, ...]
 
@@ -60,23 +60,61 @@ def enumerate_surfaces(
         The slabs with their counts, and the refusals.
     """
     slabs, refused = _slabs(bulk, slab_spec)
-    variants: dict[str, Slab] = {}
-    for slab in slabs:
-        made, impossible = edited_slabs(slab, edits, slab_spec.layer_tolerance_ang)
-        refused += impossible
-        for each in made:
-            variants.setdefault(each.slab_id, each)
-    counted = []
-    for slab in variants.values():
-        if refusal is not None and (reason := refusal(slab)):
-            refused.append(Refusal(slab.slab_id, "slab", reason))
-            continue
-        sites = surface_sites(slab)
-        count = sum(count_placements(slab, sites, a, placement_spec) for a in adsorbates)
-        counted.append(CountedSlab(slab, count))
-    # Two crystals of one formula have slabs of one name.
-    named = (replace(each, item=f"{crystal_word(bulk.bulk_id)} {each.item}") for each in refused)
-    return BulkSurfaces(bulk, tuple(counted), tuple(named))
+    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits)
+    return counting.surfaces(bulk, slabs, refused)
+
+
+def own_surfaces(
+    slab: Slab,
+    slab_spec: SlabSpec,
+    adsorbates: Sequence[Adsorbate],
+    placement_spec: PlacementSpec,
+    refusal: Callable[[Slab], str] | None = None,
+    edits: SlabEdits = NO_EDITS,
+) -> BulkSurfaces:
+    """Count the placements on a slab from a file and its variants.
+
+    Arguments are those of ``enumerate_surfaces``, with a slab in place of the bulk.
+    """
+    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits)
+    return counting.surfaces(None, [slab], [])
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """How slabs are varied, refused and counted."""
+
+    slab_spec: SlabSpec
+    adsorbates: Sequence[Adsorbate]
+    placement_spec: PlacementSpec
+    refusal: Callable[[Slab], str] | None
+    edits: SlabEdits
+
+    def surfaces(
+        self, bulk: Bulk | None, slabs: Sequence[Slab], refused: Sequence[Refusal]
+    ) -> BulkSurfaces:
+        """Return the variants of slabs with their counts, and the refusals."""
+        refusals = list(refused)
+        variants: dict[str, Slab] = {}
+        for slab in slabs:
+            made, impossible = edited_slabs(slab, self.edits, self.slab_spec.layer_tolerance_ang)
+            refusals += impossible
+            for each in made:
+                variants.setdefault(each.slab_id, each)
+        counted = []
+        for slab in variants.values():
+            if self.refusal is not None and (reason := self.refusal(slab)):
+                refusals.append(Refusal(slab.slab_id, "slab", reason))
+                continue
+            sites = surface_sites(slab)
+            count = sum(
+                count_placements(slab, sites, a, self.placement_spec) for a in self.adsorbates
+            )
+            counted.append(CountedSlab(slab, count))
+        # Two crystals of one formula have slabs of one name.
+        source = bulk.bulk_id if bulk is not None else slabs[0].slab_id
+        named = (replace(r, item=f"{crystal_word(source)} {r.item}") for r in refusals)
+        return BulkSurfaces(bulk, tuple(counted), tuple(named))
 
 
 def crystal_word(bulk_id: str) -> str:
