@@ -1,6 +1,7 @@
 """A campaign file: its sections as pydantic models, and how it is read. Units: Å, degrees, eV.
 
-The section ``triage`` stands in ``flows.config.triage``.
+The sections that say which slabs are screened stand in ``flows.config.surfaces``, ``triage`` in
+``flows.config.triage``.
 """
 
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Discriminator,
     Field,
-    StrictInt,
     Tag,
     field_validator,
     model_validator,
 )
 
+from flows.config.surfaces import Bulks, OwnSlabs, Surfaces
 from flows.config.triage import Triage
 from flows.config.yaml_model import (
     KeyPath,
@@ -26,188 +27,10 @@ from flows.config.yaml_model import (
 from tasks.acquisition.rank import Window
 from tasks.enumeration import (
     BulkSpec,
-    FileSpec,
-    FormulaSpec,
-    MaterialsProjectSpec,
-    MillerAxes,
+    OwnSlabSpec,
     PlacementSpec,
-    RandomAlloySpec,
-    SlabEdits,
-    SlabSpec,
-    alloy_specs,
-    cells_of,
 )
 from tasks.structures.symmetrise import SYMMETRY_TOLERANCE_ANG
-
-Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
-MillerIndices = Annotated[list[StrictInt], Field(min_length=3, max_length=4)]
-
-
-class Alloy(YamlModel):
-    """One alloy: its formula, and the crystal structure it is built in."""
-
-    formula: str
-    prototype: Prototype
-
-
-class Combination(YamlModel):
-    """Every ordered choice of two elements, in each of the prototypes."""
-
-    elements: list[str] = Field(min_length=2)
-    prototypes: list[Prototype] = Field(min_length=1)
-
-
-class RandomAlloys(YamlModel):
-    """Arrangements of a random alloy: shares of elements on the sites of a prototype.
-
-    Its size is given by ``cells``, conventional cells along each vector, or by ``atoms``. The
-    lattice constant follows Vegard's rule. Miller indices are those of the prototype's cell.
-    """
-
-    composition: dict[str, float] = Field(min_length=2)
-    prototype: Literal["fcc", "bcc", "hcp", "diamond"]
-    cells: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
-    atoms: int | None = Field(default=None, ge=2)
-    method: Literal["sqs", "seeded"] = "sqs"
-    seed: int = Field(default=0, ge=0)
-    number: int = Field(default=1, ge=1, le=100)
-
-    def specs(self) -> list[RandomAlloySpec]:
-        """Return a specification of each arrangement."""
-        shares = tuple(sorted(self.composition.items()))
-        a, b, c = self.cells or cells_of(self.prototype, self.atoms or 0)
-        return [
-            RandomAlloySpec(shares, self.prototype, (a, b, c), self.method, self.seed, number)
-            for number in range(self.number)
-        ]
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> "RandomAlloys":
-        if (self.cells is None) == (self.atoms is None):
-            raise ValueError(
-                "a random alloy's size is given by cells or by atoms, got "
-                f"{'neither' if self.cells is None else 'both'}; write cells: [2, 2, 2]"
-            )
-        raise_as_value_error(self.specs)
-        return self
-
-
-class Bulks(YamlModel):
-    """Where bulk crystals come from. Paths are relative to the campaign file.
-
-    ``symmetry_tolerance`` (Å) is how far atoms of a relaxed or rounded file may be off the
-    positions of its space group. Smaller distortions are not seen; those beyond it are kept.
-    """
-
-    elements: list[str] = Field(default=[])
-    alloys: list[Alloy] = Field(default=[])
-    combine: list[Combination] = Field(default=[])
-    random_alloys: list[RandomAlloys] = Field(default=[])
-    structures: list[str] = Field(default=[])
-    materials_project: list[str] = Field(default=[])
-    symmetry_tolerance: float = Field(default=SYMMETRY_TOLERANCE_ANG, ge=0.01, le=0.2)
-
-    def specs(self, folder: Path) -> list[BulkSpec]:
-        """Return the requested bulks in the order of the file; paths are relative to ``folder``."""
-        found: list[BulkSpec] = [FormulaSpec(symbol) for symbol in self.elements]
-        found += [FormulaSpec(alloy.formula, alloy.prototype) for alloy in self.alloys]
-        for choice in self.combine:
-            found += alloy_specs(choice.elements, choice.prototypes)
-        found += [spec for alloy in self.random_alloys for spec in alloy.specs()]
-        found += [FileSpec(str(folder / path)) for path in self.structures]
-        found += [MaterialsProjectSpec(name) for name in self.materials_project]
-        return found
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> "Bulks":
-        if not self.specs(Path()):
-            raise ValueError(
-                "a campaign needs at least one bulk, got none; "
-                "give elements, alloys, combine, random_alloys, structures or materials_project"
-            )
-        return self
-
-
-class Exchange(YamlModel):
-    """Elements that take the place of others; each of them makes slabs of its own."""
-
-    elements: list[str] = Field(min_length=1)
-
-
-class Skin(Exchange):
-    """Elements that replace the outermost layers."""
-
-    layers: int = 1
-
-
-class Surfaces(YamlModel):
-    """Which surfaces are cut, and how thick and wide the slabs are.
-
-    ``max_miller`` bounds the indices in the conventional cell, ``millers`` names planes
-    instead, in the axes of the cell in a structure file or in those of its conventional cell.
-    Without ``fixed_layers`` the lower half of each slab is fixed. A plane is cut in every gap
-    between atoms' heights that is wider than ``cut_tolerance`` (Å); of one plane the first
-    ``max_cuts`` are kept.
-
-    ``skin``, ``subsurface`` (the second layer), ``single_atom`` and ``strain`` make variants of
-    each slab, beside it or, with ``only_edited``, in its place. Strain is biaxial in the plane, of
-    slabs that are cut from bulks; heights are kept, or follow ``poisson_ratio``.
-    """
-
-    max_miller: int = Field(default=1, ge=1, le=4)
-    millers: list[MillerIndices] | None = None
-    miller_axes: MillerAxes = "file"
-    min_thickness: float = 7.0
-    vacuum: float = 15.0
-    min_in_plane: float = 8.0
-    fixed_layers: int | None = None
-    cut_tolerance: float = 0.05
-    max_atoms: int = 250
-    max_cuts: int | None = None
-    skin: Skin | None = None
-    subsurface: Exchange | None = None
-    single_atom: Exchange | None = None
-    strain: list[float] = Field(default=[])
-    poisson_ratio: float = 0.0
-    only_edited: bool = False
-
-    def edits(self) -> SlabEdits:
-        """Return the variants of slabs as they are made."""
-
-        def elements(exchange: Exchange | None) -> tuple[str, ...]:
-            return () if exchange is None else tuple(exchange.elements)
-
-        return SlabEdits(
-            skin=elements(self.skin),
-            skin_layers=1 if self.skin is None else self.skin.layers,
-            subsurface=elements(self.subsurface),
-            single_atom=elements(self.single_atom),
-            strain=tuple(self.strain),
-            poisson_ratio=self.poisson_ratio,
-            only_edited=self.only_edited,
-        )
-
-    def spec(self) -> SlabSpec:
-        """Return these values as the slab enumerator reads them."""
-        millers = None if self.millers is None else tuple(tuple(m) for m in self.millers)
-        return SlabSpec(
-            max_miller=self.max_miller,
-            millers=millers,
-            miller_axes=self.miller_axes,
-            min_thickness_ang=self.min_thickness,
-            vacuum_ang=self.vacuum,
-            min_in_plane_ang=self.min_in_plane,
-            fixed_layers=self.fixed_layers,
-            cut_tolerance_ang=self.cut_tolerance,
-            max_atoms=self.max_atoms,
-            max_cuts=self.max_cuts,
-        )
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> "Surfaces":
-        raise_as_value_error(self.spec)
-        raise_as_value_error(self.edits)
-        return self
 
 
 class FileAdsorbate(YamlModel):
@@ -343,7 +166,8 @@ class Campaign(YamlModel):
     """One screening campaign, as its file states it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
-    bulks: Bulks
+    bulks: Bulks | None = None
+    slabs: list[str | OwnSlabs] = Field(default=[])
     surfaces: Surfaces = Surfaces()
     adsorbates: list[AnyAdsorbate] = Field(min_length=1)
     placements: Placements = Placements()
@@ -356,6 +180,15 @@ class Campaign(YamlModel):
     cluster: Cluster = Cluster()
     database: str | None = None
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_surfaces(self) -> "Campaign":
+        if self.bulks is None and not self.slabs:
+            raise ValueError(
+                "a campaign needs bulks or slabs, got neither; write bulks: {elements: [Cu]}, or "
+                "slabs: [my-slab.cif]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _targets_are_screened(self) -> "Campaign":
@@ -373,6 +206,19 @@ class Campaign(YamlModel):
     def adsorbate_names(self) -> list[str]:
         """Return the adsorbates' names in the order of the file."""
         return [_adsorbate_name(a) for a in self.adsorbates]
+
+    def bulk_specs(self, folder: Path) -> list[BulkSpec]:
+        """Return the requested bulks; paths are relative to ``folder``."""
+        return [] if self.bulks is None else self.bulks.specs(folder)
+
+    def symmetry_tolerance(self) -> float:
+        """Return how far (Å) symmetrisation may move the atoms of bulks from files."""
+        return SYMMETRY_TOLERANCE_ANG if self.bulks is None else self.bulks.symmetry_tolerance
+
+    def own_slab_specs(self, folder: Path) -> list[OwnSlabSpec]:
+        """Return the files of one's own slabs; paths are relative to ``folder``."""
+        stated = [OwnSlabs(file=s) if isinstance(s, str) else s for s in self.slabs]
+        return [each.spec(folder) for each in stated]
 
     def windows(self) -> dict[str, Window]:
         """Return the target window of each adsorbate that has one."""

@@ -14,10 +14,12 @@ from tasks.enumeration import (
     Adsorbate,
     Bulk,
     KnownBulks,
+    OwnSlab,
     adsorbate,
     adsorbate_from_file,
     adsorbate_from_smiles,
     no_known_bulks,
+    read_own_slabs,
     resolve_bulks,
 )
 from tasks.errors import Refusal, nearest_names
@@ -46,6 +48,7 @@ class ResolvedCampaign:
     locations: EngineLocations = field(default_factory=dict)
     prices: Prices | None = None
     checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
+    own_slabs: tuple[OwnSlab, ...] = ()
 
     @property
     def scoring_id(self) -> str:
@@ -67,7 +70,9 @@ class ResolvedCampaign:
         """Return the hash of all that decides the campaign's results."""
         prices = (self.prices.content_id,) if self.prices else ()
         bulks = (b.bulk_id for b in self.bulks)
-        return content_id("campaign", self.config, self.scoring_id, *bulks, *prices)
+        slabs = (o.slab for o in self.own_slabs)
+        named = (part for s in slabs for part in (s.slab_id, s.bulk_formula, str(s.miller)))
+        return content_id("campaign", self.config, self.scoring_id, *bulks, *named, *prices)
 
     @property
     def config(self) -> str:
@@ -126,22 +131,26 @@ def resolve_campaign(
             f"{campaign.level!r}; choose one of these or train a model at that level"
         )
     bulks, refused_bulks = resolve_bulks(
-        campaign.bulks.specs(folder),
+        campaign.bulk_specs(folder),
         materials_project_key=materials_project_key,
-        symmetry_tolerance_ang=campaign.bulks.symmetry_tolerance,
+        symmetry_tolerance_ang=campaign.symmetry_tolerance(),
         known=known,
+    )
+    own_slabs, refused_slabs = read_own_slabs(
+        campaign.own_slab_specs(folder), campaign.surfaces.spec()
     )
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
     adsorbates, unverified = _verifiable_adsorbates(answered, verified_at, locations)
-    refused = (*refused_bulks, *unknown, *unverified)
-    if not bulks or not adsorbates:
-        kind = "adsorbates" if bulks else "bulks"
+    refused = (*refused_bulks, *refused_slabs, *unknown, *unverified)
+    if not (bulks or own_slabs) or not adsorbates:
+        surfaces = "slabs" if campaign.bulks is None else "bulks"
+        kind = "adsorbates" if bulks or own_slabs else surfaces
         raise CampaignError(
             f"a campaign needs {kind}, all of them were refused: "
             f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
         )
-    prices = _prices(campaign, folder, bulks)
+    prices = _prices(campaign, folder, [*bulks, *own_slabs])
     return ResolvedCampaign(
         _with_content(campaign, prices),
         tuple(sorted(bulks, key=lambda b: b.bulk_id)),
@@ -155,17 +164,21 @@ def resolve_campaign(
         locations or {},
         prices,
         source,
+        tuple(own_slabs),
     )
 
 
-def _prices(campaign: Campaign, folder: Path, bulks: Iterable[Bulk]) -> Prices | None:
+def _prices(campaign: Campaign, folder: Path, sources: Iterable[Bulk | OwnSlab]) -> Prices | None:
     """Return the prices that triage counts; the table must have every element."""
     stated = campaign.triage.prices
     if stated is None:
         return None
     prices = stated.read(folder)
     edits = campaign.surfaces.edits().elements
-    missing = prices.table.missing([*(b.formula for b in bulks), *edits])
+    formulas = (
+        each.formula if isinstance(each, Bulk) else str(each.slab.atoms.symbols) for each in sources
+    )
+    missing = prices.table.missing([*formulas, *edits])
     if missing:
         raise CampaignError(
             "triage.prices needs every element of the bulks, "

@@ -1,6 +1,7 @@
 """Store a campaign at its start: its parts, and the slabs that its bulks were cut into."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from flows.config.resolve import ResolvedCampaign
 from flows.records.to_rows import (
@@ -14,6 +15,8 @@ from flows.records.to_rows import (
     used_items,
 )
 from screening_db.database.engine import Database
+from screening_db.errors import DatabaseError
+from screening_db.queries.enumeration import slab_formulas, slabs_by_id
 from screening_db.records.aliases import record_aliases
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import (
@@ -25,7 +28,7 @@ from screening_db.records.screening import (
     record_slabs,
 )
 from screening_db.tables.screening import CampaignItemRow
-from tasks.enumeration import BulkSurfaces
+from tasks.enumeration import BulkSurfaces, Slab, miller_word
 from tasks.errors import Refusal
 
 
@@ -59,18 +62,56 @@ def record_start(db: Database, resolved: ResolvedCampaign) -> None:
     record_items(db, [*used, *refused_items(name, resolved.refused)])
 
 
-def record_surfaces(db: Database, campaign: str, surfaces: Sequence[BulkSurfaces]) -> None:
-    """Store the slabs and the one state of each bulk and slab."""
+def record_surfaces(
+    db: Database,
+    campaign: str,
+    surfaces: Sequence[BulkSurfaces],
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Store the slabs and the one state of each bulk and slab.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+        surfaces: The slabs, and the refused ones.
+        notes: What the funnel says of slabs that are used, by id.
+
+    Raises:
+        DatabaseError: a slab from a file is stored with another Miller index or formula.
+    """
     slabs = [counted.slab for cut in surfaces for counted in cut.slabs]
+    _require_same_texts(db, [slab for slab in slabs if not slab.bulk_id])
     record_slabs(db, [slab_row(slab) for slab in slabs])
     items = used_items(campaign, "slab", (slab.slab_id for slab in slabs))
+    for item in items:
+        item.reason = notes.get(item.item_id, "")
     for cut in surfaces:
         items += refused_items(campaign, cut.refused)
         items += _bulk_state(campaign, cut)
     record_items(db, items)
 
 
+def _require_same_texts(db: Database, slabs: Sequence[Slab]) -> None:
+    """Refuse a slab whose texts would differ from those that it was predicted with."""
+    stored = slabs_by_id(db, [slab.slab_id for slab in slabs])
+    formulas = slab_formulas(db, stored.values())
+    for slab in slabs:
+        row = stored.get(slab.slab_id)
+        if row is None:
+            continue
+        before = formulas[row.id], (row.miller_h, row.miller_k, row.miller_l)
+        if before != (slab.bulk_formula, slab.miller):
+            raise DatabaseError(
+                f"a slab has one formula and Miller index: {slab.slab_id[:12]} is stored as "
+                f"{before[0]} {miller_word(before[1])}, the campaign says {slab.bulk_formula} "
+                f"{miller_word(slab.miller)}; state miller and bulk as there, or use another "
+                "database"
+            )
+
+
 def _bulk_state(campaign: str, cut: BulkSurfaces) -> list[CampaignItemRow]:
+    if cut.bulk is None:
+        return []
     if cut.slabs:
         return used_items(campaign, "bulk", [cut.bulk.bulk_id])
     reasons = sorted({r.reason for r in cut.refused}) or ["no slab could be cut"]

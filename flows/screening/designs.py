@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from flows.config.campaign import Bulks, Campaign, Target
+from flows.config.campaign import Campaign, Target
+from flows.config.surfaces import Bulks
 from flows.errors import CampaignError
 from model.generation.design import load_designer
 from model.generation.stream_sampler import Sampling

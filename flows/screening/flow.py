@@ -24,7 +24,7 @@ from flows.screening.scoring import (
     make_chunks,
     score_chunk,
 )
-from flows.screening.surfaces import SlabRequest, cut_bulk
+from flows.screening.surfaces import SlabRequest, count_own_slab, cut_bulk
 from flows.screening.triage import ExpectedCounts, finish_campaign
 from screening_db.database.engine import Database
 from screening_db.records.screening import done_chunks
@@ -55,7 +55,8 @@ class Screening:
         """Cut the bulks, store the slabs and split them into chunks."""
         campaign = self.resolved.campaign
         self.surfaces = cut_bulks(self.client, self.resolved)
-        record_surfaces(self.store.database, campaign.name, self.surfaces)
+        notes = {own.slab.slab_id: own.note for own in self.resolved.own_slabs}
+        record_surfaces(self.store.database, campaign.name, self.surfaces, notes)
         self.chunks = make_chunks(
             [s for surface in self.surfaces for s in surface.slabs],
             size=campaign.cluster.chunk_placements,
@@ -94,18 +95,20 @@ def expected_items(
     bulks = {b.bulk_id for b in resolved.bulks}
     bulks |= {r.item for r in resolved.refused if r.stage == "bulk"}
     slabs = {s.slab.slab_id for surface in surfaces for s in surface.slabs}
+    slabs |= {r.item for r in resolved.refused if r.stage == "slab"}
     slabs |= {r.item for surface in surfaces for r in surface.refused if r.stage == "slab"}
     return ExpectedCounts(len(bulks), len(slabs), sum(chunk.placements for chunk in chunks))
 
 
 def cut_bulks(client: Client, resolved: ResolvedCampaign) -> list[BulkSurfaces]:
-    """Cut every bulk on the workers, one future each; the order is that of the bulks."""
+    """Cut every bulk and read every slab on the workers; the order is that of the campaign."""
     request = SlabRequest.of(resolved)
-    futures = [client.submit(cut_bulk, bulk, request, pure=False) for bulk in resolved.bulks]
-    done = {}
-    for _, surfaces in results_as_completed(client, futures):
-        done[surfaces.bulk.bulk_id] = surfaces
-    return [done[bulk.bulk_id] for bulk in resolved.bulks]
+    futures = [
+        *(client.submit(cut_bulk, bulk, request, pure=False) for bulk in resolved.bulks),
+        *(client.submit(count_own_slab, o.slab, request, pure=False) for o in resolved.own_slabs),
+    ]
+    done = {future.key: surfaces for future, surfaces in results_as_completed(client, futures)}
+    return [done[future.key] for future in futures]
 
 
 def run_screening(

@@ -53,11 +53,11 @@ def start_lattice(file: Path, level: str, out: Path) -> None:
     at, locations = named_level(level), read_engine_locations()
     engine = engine_for(at, locations=locations)
     require_crystals(engine)
-    stated = load_campaign(file).bulks
+    campaign = load_campaign(file)
     bulks, refused = resolve_bulks(
-        stated.specs(file.parent),
+        campaign.bulk_specs(file.parent),
         materials_project_key=read_settings().mp_api_key,
-        symmetry_tolerance_ang=stated.symmetry_tolerance,
+        symmetry_tolerance_ang=campaign.symmetry_tolerance(),
     )
     kept = {b.bulk_id: kept_stretch(crystal_file(b, out), b, at) for b in bulks}
     done = sum(stretch is not None for stretch in kept.values())

@@ -14,6 +14,7 @@ from tasks.enumeration import (
     SlabEdits,
     SlabSpec,
     enumerate_surfaces,
+    own_surfaces,
 )
 from tasks.verification.engines import computable_elements
 
@@ -63,7 +64,17 @@ def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     )
 
 
+def count_own_slab(slab: Slab, request: SlabRequest) -> BulkSurfaces:
+    """Count the placements on a slab from a file; this runs on a worker."""
+    return own_surfaces(
+        slab, request.slabs, request.adsorbates, request.placements, request.refusal, request.edits
+    )
+
+
 def cut_bulks_locally(resolved: ResolvedCampaign) -> list[BulkSurfaces]:
-    """Cut every bulk in this process."""
+    """Cut every bulk, and count on every slab from a file, in this process."""
     request = SlabRequest.of(resolved)
-    return [cut_bulk(bulk, request) for bulk in resolved.bulks]
+    return [
+        *(cut_bulk(bulk, request) for bulk in resolved.bulks),
+        *(count_own_slab(own.slab, request) for own in resolved.own_slabs),
+    ]

@@ -27,7 +27,7 @@ from tasks.enumeration.custom.own_slabs import OwnSlab, OwnSlabSpec, read_own_sl
 from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
 from tasks.enumeration.custom.slab_edits import SlabEdits
 from tasks.enumeration.docking import Placement
-from tasks.enumeration.miller import Miller
+from tasks.enumeration.miller import Miller, checked_miller, miller_word
 from tasks.enumeration.placements import (
     Adslab,
     PlacedAdslab,
@@ -74,10 +74,12 @@ __all__ = [
     "adsorbate_names",
     "alloy_specs",
     "cells_of",
+    "checked_miller",
     "count_placements",
     "enumerate_placements",
     "enumerate_slabs",
     "enumerate_surfaces",
+    "miller_word",
     "no_known_bulks",
     "own_surfaces",
     "place_adsorbate",

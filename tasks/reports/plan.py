@@ -96,13 +96,14 @@ def plan_campaign(
     Returns:
         Exact counts, seconds and bytes.
     """
-    slabs = [s for surface in surfaces for s in surface.slabs]
+    # An edit may make of one slab what another is: it is screened once.
+    slabs = {s.slab.slab_id: s for surface in surfaces for s in surface.slabs}.values()
     placements = sum(s.placements for s in slabs)
     pairs = len(slabs) * adsorbates
     rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     kept = min(pairs * keep_per_pair, placements)
     return CampaignPlan(
-        bulks=len(surfaces),
+        bulks=sum(surface.bulk is not None for surface in surfaces),
         slabs=len(slabs),
         pairs=pairs,
         placements=placements,

@@ -25,6 +25,7 @@ from pymatgen.core.structure import Structure
 
 from tasks.enumeration.bulk_files import FileCrystal, read_bulk_files
 from tasks.enumeration.custom.clean_slab import foreign_elements, tags_are_layers
+from tasks.enumeration.custom.slab_edits import layers_from_top
 from tasks.enumeration.custom.slab_form import SLAB_TOLERANCE_ANG, SlabForm, slab_form
 from tasks.enumeration.lattice_planes import SlabSide
 from tasks.enumeration.miller import Miller, checked_miller, miller_word
@@ -115,7 +116,7 @@ def _own_slab(
     source_N = slab.arrays.pop("source")
     _require_clean(slab)
     slab.set_tags(_found_tags(slab, slab_spec) if tags_N is None else tags_N[source_N])
-    fixed = np.flatnonzero(held_N[source_N]) if held_N.any() else fixed_atoms(slab, slab_spec)
+    fixed = np.flatnonzero(held_N[source_N]) if held_N.any() else _chosen_fixed(slab, slab_spec)
     if len(fixed):
         slab.set_constraint(FixAtoms(indices=fixed))
     _require_surface(slab, side)
@@ -180,9 +181,20 @@ def _found_tags(slab: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
             break
     most_N = np.array([bonds_N[slab.numbers == number].max() for number in slab.numbers])
     z_N = slab.positions[:, 2]
-    upper_N = z_N > 0.5 * (z_N.min() + z_N.max()) + 1e-6
+    upper_N = z_N > 0.5 * (z_N.min() + z_N.max()) + SLAB_TOLERANCE_ANG
     surface_N = (upper_N & (bonds_N < most_N)) | (z_N > z_N.max() - spec.layer_tolerance_ang)
     return np.asarray(surface_N, dtype=np.int64)
+
+
+def _chosen_fixed(slab: Atoms, spec: SlabSpec) -> NDArray[np.int64]:
+    """Return the atoms that a campaign fixes: whole layers, also where a file is noisy."""
+    if spec.fixed_layers is not None:
+        return fixed_atoms(slab, spec)
+    layer_N = layers_from_top(slab, spec.layer_tolerance_ang)
+    z_N = slab.positions[:, 2]
+    mean_N = np.array([z_N[layer_N == layer].mean() for layer in layer_N])
+    limit = mean_N.min() + spec.fixed_fraction * float(np.ptp(mean_N)) + SLAB_TOLERANCE_ANG
+    return np.flatnonzero((mean_N <= limit) & (spec.fixed_fraction > 0))
 
 
 def _require_surface(slab: Atoms, side: SlabSide) -> None:

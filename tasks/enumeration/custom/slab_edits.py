@@ -95,7 +95,7 @@ def edited_slabs(
     """
     slabs = {} if edits.only_edited else {slab.slab_id: slab}
     refused: list[Refusal] = []
-    for edit, made in _variants(slab, edits, _layers(slab.atoms, layer_tolerance_ang)):
+    for edit, made in _variants(slab, edits, layers_from_top(slab.atoms, layer_tolerance_ang)):
         if isinstance(made, str):
             surface = f"{slab.bulk_formula} {slab.miller} shift {slab.shift:.3f} {slab.side}"
             refused.append(Refusal(f"{surface} {edit}", "slab", made))
@@ -126,7 +126,7 @@ def _variants(
         yield name, _strained(slab.atoms, strain, heights)
 
 
-def _layers(atoms: Atoms, tolerance_ang: float) -> NDArray[np.int64]:
+def layers_from_top(atoms: Atoms, tolerance_ang: float) -> NDArray[np.int64]:
     """Return the layer of each atom, counted from the top: 0 is the outermost."""
     depth_N = atoms.positions[:, 2].max() - atoms.positions[:, 2]
     order = np.argsort(depth_N, kind="stable")

@@ -9,7 +9,7 @@ from flows.config.triage import PolicyName, ScoreName
 from flows.errors import CampaignError
 from tasks.acquisition import POLICIES, SCORES
 from tasks.acquisition.rank import Window
-from tasks.enumeration import RandomAlloySpec, SlabEdits
+from tasks.enumeration import OwnSlabSpec, RandomAlloySpec, SlabEdits
 
 GOOD = """\
 name: good
@@ -64,6 +64,18 @@ def test_edits_of_slabs_are_keys_of_surfaces() -> None:
     stated = "{skin: {elements: [Pt], layers: 2}, single_atom: {elements: [Pd]}, strain: [0.02]}"
     edits = parse(GOOD + f"surfaces: {stated}\n").surfaces.edits()
     assert edits == SlabEdits(skin=("Pt",), skin_layers=2, single_atom=("Pd",), strain=(0.02,))
+
+
+def test_slabs_of_ones_own_need_no_bulks() -> None:
+    text = GOOD[: GOOD.index("bulks:")] + GOOD[GOOD.index("adsorbates:") :]
+    campaign = parse(text + "slabs: [a.cif, {file: b.cif, miller: [1, 1, 1], side: both}]\n")
+    assert campaign.own_slab_specs(Path("here")) == [
+        OwnSlabSpec("here/a.cif"),
+        OwnSlabSpec("here/b.cif", (1, 1, 1), side="both"),
+    ]
+    assert campaign.bulk_specs(Path("here")) == []
+    with pytest.raises(CampaignError, match="needs bulks or slabs, got neither"):
+        parse(text)
 
 
 # what is replaced, by what, and what the error has to say
