@@ -17,7 +17,7 @@ from ase.neighborlist import neighbor_list
 from model.contract import ADSORBATE_TAG
 from tasks.enumeration import Adsorbate, Placement, Site, Slab, adsorbate, adsorbate_names
 from tasks.enumeration.adsorbates import ALIASES
-from tasks.enumeration.custom.clean_slab import foreign_elements
+from tasks.enumeration.custom.clean_slab import foreign_elements, require_no_overlap
 from tasks.enumeration.docking import OVERLAP_FACTOR, refusal_reasons
 from tasks.enumeration.landscape import landscape
 from tasks.errors import UserError
@@ -97,7 +97,7 @@ def require_contact(adslab: Atoms, name: str) -> None:
     """
     is_adsorbate_N = adslab.get_tags() == ADSORBATE_TAG
     slab = Slab("", "", "", (0, 0, 1), 0.0, "top", adslab[~is_adsorbate_N])
-    _require_no_overlap(slab.atoms)
+    require_no_overlap(slab.atoms)
     ground = landscape(slab)
     chosen = adslab[is_adsorbate_N]
     positions_A3 = joined_adsorbate(chosen)
@@ -109,19 +109,6 @@ def require_contact(adslab: Atoms, name: str) -> None:
     )
     if reason:
         raise UserError(reason)
-
-
-def _require_no_overlap(slab: Atoms) -> None:
-    radii_N = covalent_radii[slab.numbers]
-    i_B, j_B, length_B = neighbor_list("ijd", slab, OVERLAP_FACTOR * radii_N)
-    if len(length_B):
-        worst = int(np.argmin(length_B / (radii_N[i_B] + radii_N[j_B])))
-        ratio = float(length_B[worst] / (radii_N[i_B] + radii_N[j_B])[worst])
-        raise UserError(
-            f"atoms of the slab overlap: {slab.symbols[i_B[worst]]} and "
-            f"{slab.symbols[j_B[worst]]} at {ratio:.2f} of the sum of their radii, at least "
-            f"{OVERLAP_FACTOR:g} allowed"
-        )
 
 
 def require_clean_slab(adslab: Atoms, name: str) -> None:

@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
+from tasks.enumeration.docking import OVERLAP_FACTOR
+from tasks.errors import UserError
 from tasks.structures.vacuum import heights_over_vacuum
 
 _BOND_FACTOR = 1.25  # of r_i + r_j, as within molecules
@@ -59,6 +61,24 @@ def _is_of_crystal(slab: Atoms, symbol: str) -> bool:
         return False
     covered = len(set(j_B.tolist())) == int((~is_symbol_N).sum())
     return bool(inside_N.any()) or covered
+
+
+def require_no_overlap(slab: Atoms) -> None:
+    """Check that no two atoms of a slab are nearer than a placement's may be to it.
+
+    Raises:
+        UserError: two are.
+    """
+    radii_N = covalent_radii[slab.numbers]
+    i_B, j_B, length_B = neighbor_list("ijd", slab, OVERLAP_FACTOR * radii_N)
+    if len(length_B):
+        worst = int(np.argmin(length_B / (radii_N[i_B] + radii_N[j_B])))
+        ratio = float(length_B[worst] / (radii_N[i_B] + radii_N[j_B])[worst])
+        raise UserError(
+            f"atoms of the slab overlap: {slab.symbols[i_B[worst]]} and "
+            f"{slab.symbols[j_B[worst]]} at {ratio:.2f} of the sum of their radii, at least "
+            f"{OVERLAP_FACTOR:g} allowed"
+        )
 
 
 def tags_are_layers(atoms: Atoms) -> bool:

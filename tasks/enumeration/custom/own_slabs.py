@@ -24,7 +24,11 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 
 from tasks.enumeration.bulk_files import FileCrystal, read_bulk_files
-from tasks.enumeration.custom.clean_slab import foreign_elements, tags_are_layers
+from tasks.enumeration.custom.clean_slab import (
+    foreign_elements,
+    require_no_overlap,
+    tags_are_layers,
+)
 from tasks.enumeration.custom.slab_edits import layers_from_top
 from tasks.enumeration.custom.slab_form import SLAB_TOLERANCE_ANG, SlabForm, slab_form
 from tasks.enumeration.lattice_planes import SlabSide
@@ -114,6 +118,7 @@ def _own_slab(
     form = slab_form(atoms, labels_N, turned=side == "bottom")
     slab = _repeated(form, slab_spec)
     source_N = slab.arrays.pop("source")
+    require_no_overlap(slab)
     _require_clean(slab)
     slab.set_tags(_found_tags(slab, slab_spec) if tags_N is None else tags_N[source_N])
     fixed = np.flatnonzero(held_N[source_N]) if held_N.any() else _chosen_fixed(slab, slab_spec)

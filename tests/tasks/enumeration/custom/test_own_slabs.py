@@ -129,7 +129,7 @@ def test_both_sides_of_a_symmetric_slab_are_one(tmp_path: Path) -> None:
 
 def test_an_index_that_nobody_knows_is_none_and_noted(tmp_path: Path) -> None:
     odd = copper(3).repeat((2, 2, 1))
-    odd.rattle(0.3, seed=1)
+    odd.rattle(0.2, seed=3)
     (made,), _ = own(tmp_path, odd)
     assert made.slab.miller == (0, 0, 0)
     assert made.note.startswith("no Miller index, so texts say (0 0 0): ")
@@ -152,7 +152,7 @@ def with_oxygen() -> Atoms:
     [
         (bulk("Cu", cubic=True), {}, "at least 3 Å of vacuum along one cell vector"),
         (with_oxygen(), {}, "a slab is clean, its other side too: 1 O in Cu16O"),
-        (copper(a=2.0), {}, "two atoms are nearer than|no cell is as small"),
+        (copper(a=2.0), {}, "atoms of the slab overlap: Cu and Cu at 0.54"),
         (copper(), {"miller": (1, 0, 0)}, r"this slab is \(1 1 1\) of .*, got \(1 0 0\)"),
         (copper(), {"bulk": "Pt"}, "Pt has Pt, which Cu"),
     ],
