@@ -150,7 +150,11 @@ def grouped_refusals(
     groups: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     named = [
         *((each, each.item, each.item) for each in refused),
-        *((r, cut.bulk.bulk_id, cut.bulk.formula) for cut in surfaces for r in cut.refused),
+        *(
+            (r, cut.bulk.bulk_id, cut.bulk.formula) if cut.bulk else (r, r.item, r.item)
+            for cut in surfaces
+            for r in cut.refused
+        ),
     ]
     for each, source, name in named:
         pattern = _NUMBER.sub(lambda m: m[0] if m[0].startswith("(") else "#", each.reason)

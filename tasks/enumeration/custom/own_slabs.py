@@ -277,7 +277,9 @@ def _is_same(one: Slab, other: Slab) -> bool:
         return False
     kinds = list(dict.fromkeys(kinds_N.tolist()))
     matcher = StructureMatcher(primitive_cell=False, scale=False, ltol=0.02, angle_tol=1)
-    away = matcher.get_rms_dist(*(_by_kind(slab.atoms, kinds) for slab in (one, other)))
+    away = matcher.get_rms_dist(  # type: ignore[no-untyped-call]
+        _by_kind(one.atoms, kinds), _by_kind(other.atoms, kinds)
+    )
     # The matcher counts in the cube root of the volume per atom.
     unit_ang = float((one.atoms.cell.volume / len(one.atoms)) ** (1 / 3))
     return away is not None and bool(away[1] * unit_ang < SLAB_TOLERANCE_ANG)
