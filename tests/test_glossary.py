@@ -19,6 +19,8 @@ def code_names() -> set[str]:
             for node in ast.walk(ast.parse(source.read_text())):
                 if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                     names.add(node.name)
+                elif isinstance(node, ast.Assign):  # a type that has a name: ``Miller = tuple[...]``
+                    names |= {name.id for name in node.targets if isinstance(name, ast.Name)}
                 elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                     names.add(node.target.id)
     return names

@@ -127,7 +127,32 @@ def _word(miller: Miller) -> str:
 def adslab_configuration(
     adslab: Atoms, named: AdslabDescription, level: str, name: str, rule: BondRule
 ) -> Configuration:
-    """Return the configuration of a tagged adslab at one level of theory."""
+    """Return the configuration of a tagged adslab at one level of theory.
+
+    Args:
+        adslab: Positions in Å, tags 0 bulk, 1 surface and 2 adsorbate.
+        named: The adsorbate, the Miller index and, where it is not the slab's formula, the bulk.
+        level: The name of the level of theory.
+        name: The id that predictions carry.
+        rule: Who touches whom, as the checkpoint's texts have it.
+
+    Returns:
+        The text, the atoms and the level.
+
+    Example:
+        >>> from ase.build import add_adsorbate, fcc111
+        >>> from model.prediction.predictor import load_predictor
+        >>> adslab = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)
+        >>> add_adsorbate(adslab, "O", 1.2, "fcc")
+        >>> adslab.set_tags([0] * 8 + [1] * 4 + [2])
+        >>> oxygen = AdslabDescription("O", (1, 1, 1))
+        >>> baseline = load_predictor("baseline")
+        >>> name, rule = "O on Cu(111)", baseline.bond_rule
+        >>> configuration = adslab_configuration(adslab, oxygen, "emt", name, rule)
+        >>> (prediction,) = baseline.predict([configuration])
+        >>> prediction.candidate_id, prediction.in_domain, round(prediction.energy_ev, 1)
+        ('O on Cu(111)', True, -0.8)
+    """
     slab = adslab[adslab.get_tags() != ADSORBATE_TAG]
     bulk = named.bulk or str(Composition(slab.get_chemical_formula()).reduced_formula)
     text = configuration_text(adslab, named.adsorbate, bulk, named.miller, rule)

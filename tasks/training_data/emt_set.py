@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from model.data.rows import TABLE_SCHEMA
@@ -41,7 +42,7 @@ from tasks.enumeration import (
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.structures.identity import seed_from
-from tasks.training_data.table import Label, TrainingRow, read_tables, training_row, write_table
+from tasks.training_data.table import Label, TrainingRow, training_row, write_table
 from tasks.verification.engines import EngineError
 from tasks.verification.labels.energies import MemoryCache
 from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
@@ -185,7 +186,8 @@ def relax_all(jobs: Sequence[SlabJob], *, out: Path, seed: int, processes: int) 
 
 def outcome_lines(out: Path) -> list[str]:
     """Return lines on how the relaxations of a folder ended."""
-    table = read_tables(sorted(out.glob("outcomes-*.parquet"))).to_pandas()
+    parts = sorted(out.glob("outcomes-*.parquet"))
+    table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     flags = Counter(flag for flags in table["flags"] for flag in flags)
     clean = table[table["converged"] & (table["flags"].map(len) == 0)]
     lines = [

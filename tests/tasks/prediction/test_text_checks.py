@@ -6,6 +6,15 @@ from model.errors import SabatierError
 from tasks.prediction.text_checks import require_consistent_text
 
 
+def refusal(text: str) -> str:
+    """Return why a text is refused; nothing where it is taken."""
+    try:
+        require_consistent_text(text)
+    except SabatierError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -16,7 +25,7 @@ from tasks.prediction.text_checks import require_consistent_text
     ],
 )
 def test_the_published_format_is_taken(text: str) -> None:
-    require_consistent_text(text)
+    assert refusal(text) == ""
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,15 @@ def covered_slab() -> Atoms:
     return slab
 
 
+def refusal(atoms: Atoms) -> str:
+    """Return why a structure is refused; nothing where it passes."""
+    try:
+        check_distances(atoms)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 CRYSTALS = [
     bulk("Cu"),
     bulk("W"),
@@ -30,7 +39,7 @@ CRYSTALS = [
 
 @pytest.mark.parametrize("atoms", CRYSTALS, ids=lambda atoms: str(atoms.symbols))
 def test_lengths_in_ang_pass_and_others_are_named(atoms: Atoms) -> None:
-    check_distances(atoms)
+    assert refusal(atoms) == ""
     with pytest.raises(UserError, match="in nm"):
         check_distances(scaled(atoms, 0.1))
     with pytest.raises(UserError, match="in Bohr"):
@@ -39,16 +48,16 @@ def test_lengths_in_ang_pass_and_others_are_named(atoms: Atoms) -> None:
 
 @pytest.mark.parametrize("strain", [0.9, 1.1])
 def test_strained_crystals_are_no_other_unit(strain: float) -> None:
-    check_distances(scaled(bulk("Pb"), strain))
+    assert refusal(scaled(bulk("Pb"), strain)) == ""
 
 
 def test_noble_gases_are_held_by_no_bonds() -> None:
-    check_distances(bulk("Ar"))
+    assert refusal(bulk("Ar")) == ""
 
 
 def test_molecules_and_atoms_pass() -> None:
-    check_distances(molecule("H2"))
-    check_distances(Atoms("O"))
+    assert refusal(molecule("H2")) == ""
+    assert refusal(Atoms("O")) == ""
 
 
 def test_two_atoms_at_one_place_are_named() -> None:
