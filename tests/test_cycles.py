@@ -1,9 +1,11 @@
 """No module needs itself by way of others, imports within functions and for types included."""
 
 import ast
+from collections.abc import Collection
 from pathlib import Path
 
 import networkx as nx
+import pytest
 from support.paths import REPOSITORY
 
 PACKAGES = ("flows", "tasks", "model", "screening_db", "deployments")
@@ -22,14 +24,34 @@ def import_graph() -> nx.DiGraph:
     graph = nx.DiGraph()
     for module, file in modules.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or node.module is None:
-                continue
-            for name in node.names:
-                within = f"{node.module}.{name.name}"
-                target = within if within in modules else node.module
+            for target in imported(node, modules):
                 if target in modules and target != module:
                     graph.add_edge(module, target)
     return graph
+
+
+def imported(node: ast.AST, modules: Collection[str]) -> list[str]:
+    """Return the modules that a statement names: ``from a import b`` and ``import a.b`` alike."""
+    match node:
+        case ast.Import(names):
+            return [name.name for name in names]
+        case ast.ImportFrom(module=str(module), names=names):
+            within = [f"{module}.{name.name}" for name in names]
+            return [name if name in modules else module for name in within]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("line", "modules"),
+    [
+        ("import a.b", ["a.b"]),
+        ("import a.b as c, d", ["a.b", "d"]),
+        ("from a import b, function", ["a.b", "a"]),
+        ("a.b", []),
+    ],
+)
+def test_both_forms_of_import_are_read(line: str, modules: list[str]) -> None:
+    assert imported(ast.parse(line).body[0], {"a", "a.b", "d"}) == modules
 
 
 def test_no_module_needs_itself() -> None:

@@ -19,7 +19,7 @@ def code_names() -> set[str]:
             for node in ast.walk(ast.parse(source.read_text())):
                 if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                     names.add(node.name)
-                elif isinstance(node, ast.Assign):  # a type that has a name: ``Miller = tuple[...]``
+                elif isinstance(node, ast.Assign):  # ``Miller = tuple[...]``
                     names |= {name.id for name in node.targets if isinstance(name, ast.Name)}
                 elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                     names.add(node.target.id)

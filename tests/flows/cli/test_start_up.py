@@ -32,6 +32,7 @@ def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> No
     assert SLOW & set(found.stdout.split()) == set()
 
 
+@pytest.mark.medium
 def test_verification_does_not_load_the_model() -> None:
     code = "import sys, flows.verification.flow; print(*sys.modules)"
     found = subprocess.run(
