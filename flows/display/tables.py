@@ -14,9 +14,9 @@ from screening_db.queries.campaigns import funnel_counts, refused_slabs
 from screening_db.queries.ranking import top_candidates
 from tasks.reports.plan import CampaignPlan, RefusedGroup
 from tasks.reports.report import (
-    FunnelLine,
-    crystals_by_reason,
+    SlabRefusals,
     funnel_lines,
+    slab_refusals,
     stage_totals,
     surface_name,
 )
@@ -25,6 +25,7 @@ _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 _DESIGNS_SHOWN = 20
 _REASONS_SHOWN = 20  # of a plan's refusals
 _SOURCES_SHOWN = 5
+_VALUES_SHOWN = 3  # of a rule that slabs broke
 _Z90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 
 
@@ -64,7 +65,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
 def show_funnel(db: Database, campaign: str) -> None:
     """Print how many items of each stage are in which state, with the commonest reasons."""
     lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
-    crystals = crystals_by_reason(refused_slabs(db, campaign))
+    slabs = slab_refusals(refused_slabs(db, campaign))
     totals = stage_totals(lines)
     table = new_table(
         f"{campaign}: funnel",
@@ -81,18 +82,21 @@ def show_funnel(db: Database, campaign: str) -> None:
             line.state.replace("_", " "),
             f"{line.count:,}",
             "; ".join(
-                f"{reason} ({_counted(line, reason, count, crystals)})"
+                _why(reason, count, slabs if line.stage == "slab" else {})
                 for reason, count in line.reasons[:3]
             ),
         )
     print_table(table)
 
 
-def _counted(line: FunnelLine, reason: str, count: int, crystals: Mapping[str, int]) -> str:
-    """Return a count of a reason; of refused slabs with that of their crystals, where known."""
-    if (line.stage, line.state) != ("slab", "refused") or reason not in crystals:
-        return f"{count:,}"
-    return f"{_of(count, 'slab')} of {_of(crystals[reason], 'crystal')}"
+def _why(reason: str, count: int, slabs: Mapping[str, SlabRefusals]) -> str:
+    """Return a reason and how often; of refused slabs with few values these, and the crystals."""
+    refusals = slabs.get(reason, SlabRefusals(0, ()))
+    if refusals.values and len(refusals.values) <= _VALUES_SHOWN:
+        reason = f"{reason}: {', '.join(refusals.values)}"
+    if not refusals.crystals:
+        return f"{reason} ({count:,})"
+    return f"{reason} ({_of(count, 'slab')} of {_of(refusals.crystals, 'crystal')})"
 
 
 def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:

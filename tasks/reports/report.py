@@ -47,6 +47,17 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class SlabRefusals:
+    """Of how many crystals slabs were refused by one rule, and the values that broke it.
+
+    The crystals are 0 where an item names none: older releases stored none.
+    """
+
+    crystals: int
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FunnelLine:
     """How many items of one stage are in one state, and the commonest reasons."""
 
@@ -94,15 +105,18 @@ def funnel_lines(counts: Iterable[tuple[str, str, str, int]]) -> list[FunnelLine
     )
 
 
-def crystals_by_reason(refused: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Return of how many crystals slabs were refused by each rule, from (item, reason).
-
-    A rule of which an item names no crystal is left out: older releases stored none.
-    """
+def slab_refusals(refused: Iterable[tuple[str, str]]) -> dict[str, SlabRefusals]:
+    """Return the refusals of slabs by rule, from (item, reason)."""
     crystals: dict[str, set[str]] = defaultdict(set)
+    values: dict[str, set[str]] = defaultdict(set)
     for item, reason in refused:
-        crystals[reason.partition(":")[0]].add(refused_crystal(item))
-    return {rule: len(found) for rule, found in crystals.items() if "" not in found}
+        rule, _, value = reason.partition(": ")
+        crystals[rule].add(refused_crystal(item))
+        values[rule].add(value)
+    return {
+        rule: SlabRefusals(0 if "" in found else len(found), tuple(sorted(values[rule] - {""})))
+        for rule, found in crystals.items()
+    }
 
 
 def stage_totals(lines: Iterable[FunnelLine]) -> dict[str, int]:

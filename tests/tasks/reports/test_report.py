@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from tasks.reports.report import (
     LabelComparison,
+    SlabRefusals,
     agreement,
-    crystals_by_reason,
     funnel_lines,
+    slab_refusals,
     stage_totals,
     surface_name,
 )
@@ -71,7 +72,7 @@ def test_the_funnel_adds_up(counts: list[tuple[str, str, str, int]]) -> None:
     assert sum(stage_totals(funnel_lines(counts)).values()) == sum(c[3] for c in counts)
 
 
-def test_crystals_of_refused_slabs_are_counted_by_rule() -> None:
+def test_refused_slabs_are_counted_by_rule_with_crystals_and_values() -> None:
     one, other = "1" * 12, "2" * 12
     refused = [
         (f"{one} Cu (1, 1, 1)", "too many atoms: 300"),
@@ -79,4 +80,7 @@ def test_crystals_of_refused_slabs_are_counted_by_rule() -> None:
         (f"{other} Au (1, 1, 1)", "too many atoms: 300"),
         ("Cu (1, 1, 1) shift 0.000 top", "no symmetry: of an older release"),
     ]
-    assert crystals_by_reason(refused) == {"too many atoms": 2}
+    assert slab_refusals(refused) == {
+        "too many atoms": SlabRefusals(2, ("300", "400")),
+        "no symmetry": SlabRefusals(0, ("of an older release",)),
+    }
