@@ -44,7 +44,11 @@ FAULTS = {
     "window": ("[-2.0, -1.2]", "[-1, -2]", ["low below high", "[-1.0, -2.0]", "swap"]),
     "adsorbate": ("[H, O, CH]", "[H, O, CHx]", ["'CHx'", "the nearest of", "CH"]),
     "adsorbate twice": ("[H, O, CH]", "[O, CHO, HCO]", ["given once", "both CHO", "remove one"]),
-    "level": ("level: emt", "level: emtt", ["emtt", "emt", "beef-vdw-ch4"]),
+    "level": (
+        "level: emt",
+        "level: emtt",
+        ["emtt", "the nearest of 9 names are emt", "sabatier levels"],
+    ),
     "level of the model": ("level: emt", "level: beef-vdw-co", ["answers at", "emt", "choose one"]),
     "engine": (
         "budget: 4}",
