@@ -92,7 +92,7 @@ def test_a_level_states_thresholds_of_its_own() -> None:
 HOLLOW, BRIDGE, TOP = ("O", "fcc", 1.2), ("O", "bridge", 1.3), ("O", "ontop", 1.8)
 
 
-@pytest.mark.parametrize(("before", "after"), permutations((HOLLOW, BRIDGE, TOP), 2))
+@pytest.mark.parametrize(("before", "after"), list(permutations((HOLLOW, BRIDGE, TOP), 2)))
 def test_another_site_touches_other_atoms(
     before: tuple[str, str, float], after: tuple[str, str, float]
 ) -> None:
