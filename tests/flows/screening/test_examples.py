@@ -1,5 +1,7 @@
 """Every example campaign is valid, sized as it says, and knows only what the model knows."""
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 
 EXAMPLES = REPOSITORY / "examples"
-CAMPAIGNS = sorted(f for f in EXAMPLES.glob("*.yaml") if "\nbulks:" in f.read_text())
+CAMPAIGNS = sorted(
+    f
+    for f in EXAMPLES.glob("*.yaml")
+    if {"\nbulks:", "\nslabs:"} & set(re.findall(r"\n\w+:", f.read_text()))
+)
 
 
 def test_the_examples_are_there() -> None:
@@ -28,7 +34,12 @@ def test_an_example_is_named_as_its_file(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "bulks", "adsorbates", "placements"),
-    [("co-oh-beef", 24, 6, (3_000, 12_000)), ("laptop-emt", 8, 4, (500, 3_000))],
+    [
+        ("co-oh-beef", 24, 6, (3_000, 12_000)),
+        ("laptop-emt", 8, 4, (500, 3_000)),
+        ("own-slabs-emt", 2, 2, (20, 100)),
+        ("skins-emt", 3, 1, (500, 3_000)),
+    ],
 )
 def test_an_example_is_as_large_as_it_should_be(
     name: str, bulks: int, adsorbates: int, placements: tuple[int, int], checkpoint: Path
@@ -51,6 +62,53 @@ def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
     elements = {symbol for bulk in resolved.bulks for symbol in bulk.atoms.get_chemical_symbols()}
     assert resolved.refused == ()
     assert elements <= resolved.domain.levels[resolved.level.name].slab_elements
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes", "surfaces"),
+    [
+        ("own-slabs-emt", (), {"Ni3Pt", "Au"}),
+        (
+            "skins-emt",
+            (
+                ("elements: [Cu, Au]", "elements: [Cu]"),
+                ("cells: [2, 2, 1]", "cells: [2, 1, 1]"),
+            ),
+            {"Cu", "Cu3Pd"},
+        ),
+    ],
+)
+def test_own_and_edited_slabs_are_screened_to_a_queue_twice_alike(
+    name: str,
+    changes: tuple[tuple[str, str], ...],
+    surfaces: set[str],
+    new_workplace: Callable[[], Any],
+    checkpoint: Path,
+) -> None:
+    text = (EXAMPLES / f"{name}.yaml").read_text().replace("model: mini", f"model: {checkpoint}")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    answers = []
+    for _ in range(2):
+        workplace = new_workplace()
+        shutil.copytree(EXAMPLES / "slabs", workplace.folder / "slabs")
+        (workplace.folder / "mine.yaml").write_text(text)
+        screened = workplace.run("screen", "mine.yaml")
+        assert screened.status == 0, screened.err
+        again = workplace.run("screen", "mine.yaml")
+        assert "was finished before" in again.out
+        query = "select candidate_id, bulk, edit, energy_ev, queue_state from ranked_candidates"
+        answers.append(workplace.run("sql", f"{query} order by candidate_id").out)
+    assert answers[0] == answers[1]
+    rows = [line.split(",") for line in answers[0].splitlines()[1:]]
+    assert surfaces <= {row[1] for row in rows}
+    if name == "own-slabs-emt":
+        assert "queued" in {row[4] for row in rows}
+    else:
+        edits = {row[2] for row in rows}
+        assert {"", "skin Pt", "Ni in layer 2", "1 Pd for Cu", "strain +2 %"} <= edits
 
 
 @pytest.mark.full
