@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def seal(folder: Path, kind: str) -> Checkpoint:
-    """Write the manifest of what lies in ``folder`` and return the named checkpoint."""
+    """Write the manifest of the files in ``folder`` and return the named checkpoint."""
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != MANIFEST)
     manifest = {"kind": kind, "files": {file.name: _sha256(file) for file in files}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")

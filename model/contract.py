@@ -85,7 +85,7 @@ Facet = tuple[int, int, int]  # Miller index of the standard cell
 
 @dataclass(frozen=True)
 class LevelDomain:
-    """What a checkpoint was trained on at one level of theory, part by part.
+    """The training data of a checkpoint at one level of theory, part by part.
 
     An element of the slab is apart from the same element in an adsorbate. ``kinds`` are those of
     :func:`model.elements.material_kind`. ``facets`` are empty where none were recorded.
@@ -100,7 +100,7 @@ class LevelDomain:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a checkpoint was trained on, by level of theory; outside it guesses."""
+    """The training data of a checkpoint, by level of theory and part."""
 
     levels: Mapping[str, LevelDomain]
 

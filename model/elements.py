@@ -60,6 +60,12 @@ _TOKEN = re.compile(r"(\((?!\d)|\)|[A-Z][a-z]?)(\d{0,9})")  # counts are bounded
 def composition(formula: str) -> Counter[str]:
     """Return how many atoms of each element a formula names: ``Cu3Pt``, ``NH2N(CH3)2``.
 
+    Args:
+        formula: Symbols, counts and brackets.
+
+    Returns:
+        Counts by symbol.
+
     Raises:
         ModelError: it is empty, or holds anything but symbols, counts of up to nine digits and
             closed brackets.

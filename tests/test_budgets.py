@@ -82,7 +82,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # The second bond rule and the order of atoms in files: 400 lines.
     # Lists of adsorbates and levels, reference molecules for S, F and Cl: 200 lines.
     ("lines of tasks", lambda: lines_in("tasks"), 18_400),
-    ("lines of model", lambda: lines_in("model"), 11_800),
+    # Arguments and results of long functions are described.
+    ("lines of model", lambda: lines_in("model"), 11_900),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     ("lines of screening_db", lambda: lines_in("screening_db"), 7_600),
     ("direct dependencies of the default installation", direct_dependencies, 31),

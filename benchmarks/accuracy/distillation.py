@@ -65,13 +65,13 @@ def _write_distilled(options: argparse.Namespace, file: Path) -> None:
     teacher = load_predictor(options.teacher)
     unrelaxed = [row for row in train_rows if row.kind in UNRELAXED]
     # The teacher reads texts of its own rule, the student those of the table's.
-    asked, found = (
+    requested, found = (
         list(_elsewhere(unrelaxed, options.metals, np.random.default_rng(0), rule))
         for rule in (teacher.bond_rule, BOND_RULE)
     )
     extra = [
         asdict(text_row(_label(c, p.energy_ev), c.text, BOND_RULE))
-        for c, p in zip(found, teacher.predict(asked), strict=True)
+        for c, p in zip(found, teacher.predict(requested), strict=True)
     ]
     labelled = rewritten_texts(read_training_tables([options.table]))
     write_table(

@@ -14,7 +14,7 @@ its rows (its adsorption sites); how many rows stand behind the calls is counted
             line lies is not given; each round estimates it.
 ``window``  surfaces that hold N between -1.0 and -0.5 eV (of 1/2 N2) and H above -0.1 eV (of
             1/2 H2), lowest sites: nitrogen reduction without hydrogen on the surface. Both must be
-            asked; once one lies outside, the other is not computed. The rows have no CO; this is
+            requested; once one is outside, the other is not computed. The rows have no CO; this is
             the nearest pair with usable references.
 
 All contests of a seed begin with the same 1 % of the pairs, taken by lot, and ask for 15 % of what
@@ -44,7 +44,7 @@ from tasks.acquisition.scores import BestDistance
 
 SHARES = (0.5, 0.8, 0.95)
 SEEDS = 5
-MOST = {"lowest": 0.2, "window": 0.6}  # of the pairs that are asked at most, but by lot
+MOST = {"lowest": 0.2, "window": 0.6}  # of the pairs that are requested at most, but at random
 RANDOM = "random"
 DRAWN = {  # in the plot: colour and legend
     RANDOM: ("black", "by lot"),

@@ -39,7 +39,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Contest:
-    """One way to choose. Without a surrogate pairs are asked by lot."""
+    """One way to choose pairs; at random where there is no surrogate."""
 
     name: str
     surrogate: Surrogate | None = None
@@ -94,66 +94,68 @@ def run(
         Calls and finds after the first pairs and after each round.
     """
     lot_R = np.random.default_rng(seed).permutation(len(pool))
-    asked_R = np.zeros(len(pool), dtype=bool)
-    asked_R[lot_R[: max(20, round(SEEDED * len(pool)))]] = True
-    history = [_progress(answers, asked_R)]
+    requested_R = np.zeros(len(pool), dtype=bool)
+    requested_R[lot_R[: max(20, round(SEEDED * len(pool)))]] = True
+    history = [_progress(answers, requested_R)]
     end, goal = most or len(pool), share * answers.to_find
     shuffled = _shuffled(pool, seed)
     while history[-1].found < goal and history[-1].calls < end:
-        batch = min(contest.pace.batch(int(asked_R.sum())), end - int(asked_R.sum()))
+        batch = min(contest.pace.batch(int(requested_R.sum())), end - int(requested_R.sum()))
         if contest.surrogate is None or contest.score is None:
-            over_R = asked_R | lost(pool, asked_R, answers.energy_R)
+            over_R = requested_R | lost(pool, requested_R, answers.energy_R)
             rows = [row for row in lot_R if not over_R[row]][:batch]
         else:
             shares = contest.surrogate, contest.score
-            rows = _chosen(shuffled, answers, asked_R, *shares, batch, seed + len(history))
-        if asked_R[rows].any():
-            raise RuntimeError("a pair was asked twice")
+            rows = _chosen(shuffled, answers, requested_R, *shares, batch, seed + len(history))
+        if requested_R[rows].any():
+            raise RuntimeError("a pair was requested twice")
         if not rows:
             break  # what is left belongs to surfaces that failed
-        asked_R[rows] = True
-        history.append(_progress(answers, asked_R))
+        requested_R[rows] = True
+        history.append(_progress(answers, requested_R))
     return history
 
 
 def _shuffled(pool: Pool, seed: int) -> Pool:
     """Return the pool under ids by lot: ties go to the lower id, and names may tell something."""
     lot_R = np.random.default_rng([seed, 1]).permutation(len(pool))
-    return replace(pool, ids=tuple(f"{place:06d}" for place in lot_R))
+    return replace(pool, ids=tuple(f"{drawn:06d}" for drawn in lot_R))
 
 
 def _chosen(
     pool: Pool,
     answers: Answers,
-    asked_R: NDArray[np.bool_],
+    requested_R: NDArray[np.bool_],
     surrogate: Surrogate,
     score: Score,
     batch: int,
     seed: int,
 ) -> list[int]:
-    """Return the next batch; the energies of what was not asked stay behind ``asked``."""
-    asked = np.flatnonzero(asked_R)
-    answer_A = answers.energy_R[asked]
-    energy_R, sigma_R = surrogate(pool, asked, answer_A, seed=seed)
+    """Return the rows of the next batch; a surrogate sees energies of requested pairs alone."""
+    requested_A = np.flatnonzero(requested_R)
+    answer_A = answers.energy_R[requested_A]
+    energy_R, sigma_R = surrogate(pool, requested_A, answer_A, seed=seed)
     energy_R, sigma_R = energy_R.copy(), np.maximum(sigma_R, _SURE_EV)
-    energy_R[asked], sigma_R[asked] = answer_A, _SURE_EV
-    estimates, best_ev = _estimates(pool, energy_R, sigma_R, asked)
+    energy_R[requested_A], sigma_R[requested_A] = answer_A, _SURE_EV
+    estimates, best_ev = _estimates(pool, energy_R, sigma_R, requested_A)
     policy = Policy((Share(OnOneSlab(score, pool.partner_R)),))
-    taken = [pool.ids[row] for row in np.flatnonzero(asked_R | lost(pool, asked_R, energy_R))]
+    taken = [
+        pool.ids[row] for row in np.flatnonzero(requested_R | lost(pool, requested_R, energy_R))
+    ]
     chosen = select(
         estimates, policy, budget=batch, computed_slabs=(), seed=seed, best_ev=best_ev, taken=taken
     )
     return [one.row for one in chosen]
 
 
-def lost(pool: Pool, asked_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np.bool_]:
-    """Return True for pairs whose partner was asked and lies outside its window: asked in vain."""
-    outside_R = asked_R & ((energy_R < pool.low_R) | (energy_R > pool.high_R))
+def lost(pool: Pool, requested_R: NDArray[np.bool_], energy_R: Floats) -> NDArray[np.bool_]:
+    """Return True for pairs whose partner was requested and lies outside its window."""
+    outside_R = requested_R & ((energy_R < pool.low_R) | (energy_R > pool.high_R))
     return (pool.partner_R >= 0) & outside_R[pool.partner_R]
 
 
 def _estimates(
-    pool: Pool, energy_R: Floats, sigma_R: Floats, asked: NDArray[np.int64]
+    pool: Pool, energy_R: Floats, sigma_R: Floats, requested_A: NDArray[np.int64]
 ) -> tuple[PairEstimates, float | None]:
     """Return estimates with their windows, and the distance (eV) to improve on.
 
@@ -165,7 +167,7 @@ def _estimates(
         rows = (energy_R, sigma_R, pool.low_R, pool.high_R)
         best_ev = None
     else:
-        spread_R = Scale.of(pool, asked, energy_R[asked]).spread_R
+        spread_R = Scale.of(pool, requested_A, energy_R[requested_A]).spread_R
         line_R = lines(pool, energy_R, sigma_R)[pool.reaction_R]
         zero_R = np.zeros(len(pool))
         depth_R = np.maximum((energy_R - line_R) / spread_R, -_DEEP / 2)
@@ -200,9 +202,9 @@ def _line(energy_R: Floats, sigma_R: Floats) -> float:
     return high
 
 
-def _progress(answers: Answers, asked_R: NDArray[np.bool_]) -> Progress:
-    relaxations = int(answers.relaxations_R[asked_R].sum())
-    return Progress(int(asked_R.sum()), relaxations, answers.found(asked_R))
+def _progress(answers: Answers, requested_R: NDArray[np.bool_]) -> Progress:
+    relaxations = int(answers.relaxations_R[requested_R].sum())
+    return Progress(int(requested_R.sum()), relaxations, answers.found(requested_R))
 
 
 def calls_until(history: list[Progress], share: float, to_find: int) -> float:

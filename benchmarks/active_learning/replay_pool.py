@@ -56,16 +56,16 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a calculation would say: energies, how many rows it takes, and what is to be found."""
+    """Energies of calculations, the rows that each takes, and the pairs that count as finds."""
 
     energy_R: NDArray[np.float64]
     relaxations_R: NDArray[np.int64]
-    wanted_R: NDArray[np.bool_]  # a find counts once all members of its group are asked
+    wanted_R: NDArray[np.bool_]  # a find counts once all members of its group are requested
     group_R: NDArray[np.int64]
 
-    def found(self, asked_R: NDArray[np.bool_]) -> int:
+    def found(self, requested_R: NDArray[np.bool_]) -> int:
         """Return how many finds are complete."""
-        missing = set(self.group_R[self.wanted_R & ~asked_R].tolist())
+        missing = set(self.group_R[self.wanted_R & ~requested_R].tolist())
         return self.to_find - len(missing)
 
     @property

@@ -83,20 +83,20 @@ class FileCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._asked_s = cpu_s()
+        self._begun_s = cpu_s()
         self.spent_s = 0.0
 
     def get(self, key: EnergyKey) -> float | None:
         """Return the energy kept under a key, or None."""
         file = self._file(key)
-        self._asked_s = cpu_s()
+        self._begun_s = cpu_s()
         if not file.exists():
             return None
         return float(json.loads(file.read_text())["energy_ev"])
 
     def put(self, key: EnergyKey, energy_ev: float) -> None:
         """Keep one energy."""
-        seconds = cpu_s() - self._asked_s
+        seconds = cpu_s() - self._begun_s
         self.spent_s += seconds
         kept = {"kind": key.kind, "item": key.item, "energy_ev": energy_ev, "cpu_s": seconds}
         write(self._file(key), kept)
@@ -106,7 +106,7 @@ class FileCache:
 
 
 def main() -> None:
-    """Compute what is missing, then print the tables."""
+    """Compute the missing results, then print the tables."""
     options = parse()
     if options.alone:
         item = Item(options.levels[0], options.metals[0], options.adsorbates[0])
@@ -133,7 +133,7 @@ def parse() -> argparse.Namespace:
 
 
 def missing(options: argparse.Namespace) -> list[Item]:
-    """Return what has no result yet, level by level, in the order asked for."""
+    """Return the calculations without a result, level by level, in the requested order."""
     items = [
         Item(name, metal, species)
         for name in options.levels

@@ -22,7 +22,7 @@ Energies = dict[tuple[str, str], float]  # (adsorbate, metal) -> eV
 
 @dataclass(frozen=True)
 class Results:
-    """What was computed at each level, and what is published, by functional."""
+    """Computed energies of each level, and published ones, by functional."""
 
     found: dict[str, dict[tuple[str, str], dict[str, Any]]]
     published: dict[tuple[str, str], dict[str, list[float]]]

@@ -1,4 +1,4 @@
-"""Stop a run cleanly on Ctrl-C or SIGTERM, whatever the libraries in between make of it."""
+"""Stop a run cleanly on Ctrl-C or SIGTERM, even where libraries catch the signal."""
 
 import logging
 import signal

@@ -58,7 +58,7 @@ def rescore(
     campaign: CampaignName,
     database: DatabaseOption = None,
 ) -> None:
-    """Let the checkpoint that serves now predict again what matters, and rank by it."""
+    """Predict again with the serving checkpoint where ranks may change, and rank by it."""
     with exit_cleanly_on_signal(
         "stopped; finished predictions are stored, and the ranking is unchanged. Go on with: "
         f"sabatier rescore {campaign}"

@@ -131,7 +131,7 @@ def _change(numbers: Mapping[str, Any], before: str, after: str, form: str) -> s
 
 
 def _number(numbers: Mapping[str, Any], name: str) -> float | None:
-    """Return a number of a report: of its labels where it tells parts apart, else of all."""
+    """Return a number of a report: of its labels where parts are reported, else of all."""
     group, _, which = name.partition("_")
     nested = numbers.get("errors" if group == "mae" else group, {})
     if isinstance(nested, Mapping):

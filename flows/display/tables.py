@@ -63,7 +63,12 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
 
 
 def show_funnel(db: Database, campaign: str) -> None:
-    """Print how many items of each stage are in which state, with the commonest reasons."""
+    """Print how many items of each stage are in which state, with the commonest reasons.
+
+    Args:
+        db: The database.
+        campaign: The campaign's name.
+    """
     lines = funnel_lines((c.stage, c.state, c.reason, c.count) for c in funnel_counts(db, campaign))
     slabs = slab_refusals(refused_slabs(db, campaign))
     totals = stage_totals(lines)
@@ -168,7 +173,7 @@ def show_lines(*lines: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a time in the unit that fits: seconds, minutes, hours or days."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -100,7 +100,7 @@ def _named(db: Database, model: str, wanted: str) -> str:
 
 
 def _first(db: Database, model: str) -> str | None:
-    """Return what serves where nothing was promoted, recorded so that a rollback finds it."""
+    """Return the checkpoint that serves before any promotion, recorded for a rollback."""
     if model in embedded_names() or (Path(model) / MANIFEST).is_file():
         return _from_outside(db, model, model)
     return None

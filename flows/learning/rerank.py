@@ -62,7 +62,14 @@ def new_ranking(
 ) -> CampaignRanking:
     """Return the ranking of a campaign by one checkpoint; nothing is stored.
 
-    Arguments are those of ``rerank_campaign``.
+    Args:
+        db: The database.
+        row: The campaign as it is stored.
+        checkpoint_sha256: The checkpoint whose predictions are ranked.
+        calculations: The size of a round of its own; None for the rest of the campaign's budget.
+
+    Returns:
+        The ranks, the placements that are kept, and the items to verify.
     """
     campaign = recorded_campaign(row)
     requests = verification_requests(db, row.name)
@@ -100,7 +107,7 @@ def _budget(
 
 
 def _spent(db: Database, campaign: str, begun: frozenset[str], rule: CostRule) -> float:
-    """Return the cost of begun calculations with their clean slabs; others' work is free."""
+    """Return the cost of the campaign's own begun calculations with their clean slabs."""
     own = begun - attempted_candidates(db, campaign, except_own=True)
     slab_ids = [row.slab_id for row in candidates_by_id(db, sorted(own)).values()]
     paid = set(slab_ids) - slabs_with_energy(db, campaign, except_own=True)

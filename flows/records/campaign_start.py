@@ -37,6 +37,10 @@ def record_start(db: Database, resolved: ResolvedCampaign) -> None:
 
     Rows that may be refused come before the campaign, so that no campaign is left half begun.
 
+    Args:
+        db: The database.
+        resolved: The campaign with its levels, adsorbates, checkpoint and bulks.
+
     Raises:
         DatabaseError: the name of the campaign, its level or an adsorbate stands for something
             else in this database.

@@ -38,7 +38,7 @@ def serving_checkpoint(db: Database, model: str) -> LocatedCheckpoint:
 
 
 def locate_checkpoint(db: Database, sha256: str) -> LocatedCheckpoint:
-    """Return a checkpoint of the database, wherever it lies.
+    """Return a checkpoint that the database records, from the path of its model.
 
     Args:
         db: The database.
@@ -83,7 +83,7 @@ def checkpoint_location(db: Database, row: CheckpointRow) -> str:
 
 
 def serving_by_model(db: Database, model: str | None = None) -> dict[str, str | None]:
-    """Return the SHA-256 of what serves each recorded model, or ``model`` alone.
+    """Return the SHA-256 of the serving checkpoint of each recorded model, or of ``model`` alone.
 
     That is the promoted checkpoint, else the embedded one of the name, else the only one that no
     fine-tuning made; None where none of them is there.

@@ -94,7 +94,7 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
 
 
 def _show_notes(resolved: ResolvedCampaign) -> None:
-    """Print what was read in another way than the files say word by word."""
+    """Print where bulks and planes were read otherwise than their files write them."""
     notes = bulk_notes(resolved.bulks, resolved.campaign.surfaces.spec())
     if notes:
         more = [f"  and {len(notes) - _SHOWN} more"] if len(notes) > _SHOWN else []

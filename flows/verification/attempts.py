@@ -1,4 +1,4 @@
-"""One attempt at a work item on a worker: what it goes on from, and the record that it leaves."""
+"""One attempt at a work item on a worker: the state it resumes from, and the record it leaves."""
 
 import platform
 import socket
@@ -62,6 +62,9 @@ def provenance_of(
         began: When it began (s since the epoch).
         book: Its logbook; None where nothing could be begun. The structure that came out is the
             last geometry of the logbook where there is no other.
+
+    Returns:
+        Host, versions, structures, inputs, times (s), steps and rungs of the attempt.
     """
     start, *inputs = item.inputs.structures
     relaxed = structure_text(result.verified.atoms) if result.verified else ""

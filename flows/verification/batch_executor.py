@@ -214,7 +214,7 @@ def _require_system(system: BatchSystem) -> None:
 
 
 def _private(folder: Path) -> Path:
-    """Return the folder, made and closed to everybody else."""
+    """Return the folder, made with permissions for its owner alone."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()

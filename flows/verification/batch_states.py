@@ -1,4 +1,4 @@
-"""The state of a job of a batch system, and what its end says of the work item."""
+"""The state of a job of a batch system, and the outcome of its work item."""
 
 import subprocess
 import time

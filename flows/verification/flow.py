@@ -119,7 +119,7 @@ def run_verification(
 def _settings(
     level: LevelOfTheory, engine_locations: EngineLocations, where: DaskWorkers | BatchJobs
 ) -> CalculationSettings:
-    """Return what all calculations share; those on this machine share its cores as well."""
+    """Return the options that all calculations share; those on this machine divide its cores."""
     if isinstance(where, DaskWorkers):
         return CalculationSettings(
             level, engine_locations, ResourceLimits(max_cpus=_cores_each(where.cluster.workers))
@@ -156,7 +156,7 @@ def _executor(
 
 @dataclass(frozen=True)
 class VerificationRequest:
-    """Where a command computes; the settings say what it leaves out."""
+    """Where a command computes; the settings supply the fields that it leaves out."""
 
     on: Literal["dask", "local", "slurm"] | None = None
     workers: int | None = None

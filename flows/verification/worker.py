@@ -86,6 +86,9 @@ def reference_energy_ev(
         cache: The reference energies that are known; the new one is put into it.
         book: The logbook of the attempt.
 
+    Returns:
+        The energy, in eV, of the whole slab or molecule.
+
     Raises:
         UserError: the structure is not the one that was queued.
         EngineError: the calculation failed.

@@ -38,7 +38,7 @@ _PARTS = {
 
 
 def domain_of(rows: Sequence[Row]) -> Domain:
-    """Return what ``rows`` hold, by level and part."""
+    """Return the domain of ``rows``, by level and part."""
     found: dict[str, list[LevelDomain]] = defaultdict(list)
     for row in rows:
         found[row.level].append(_parts(row.numbers_N, row.tags_N, parse_text(row.text)))
@@ -46,7 +46,7 @@ def domain_of(rows: Sequence[Row]) -> Domain:
 
 
 def merge_domains(one: Domain, other: Domain) -> Domain:
-    """Return the domain that holds what either holds."""
+    """Return the union of two domains."""
     both = {**one.levels, **other.levels}
     for level in one.levels.keys() & other.levels.keys():
         both[level] = _union([one.levels[level], other.levels[level]])
@@ -110,7 +110,7 @@ def domain_to_json(domain: Domain) -> dict[str, Any]:
 
 
 def domain_from_json(values: Mapping[str, Any]) -> Domain:
-    """Rebuild what :func:`domain_to_json` wrote."""
+    """Rebuild a domain from the output of :func:`domain_to_json`."""
     return Domain(
         {
             level: LevelDomain(

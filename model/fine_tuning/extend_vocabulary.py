@@ -81,7 +81,7 @@ def _fit_names(network: QECatalytic, level: int, rows: Sequence[Row], seen: set[
 
 
 def _rest(scale: LevelScale, level: int, rows: Sequence[Row]) -> NDArray[np.float64]:
-    """Return (R,) what the level's offsets leave of the labels, in eV."""
+    """Return (R,) labels less the level's offsets, in eV."""
     counts_RZ = _counts([parse_text(row.text).adsorbate for row in rows])
     energy_R = np.array([row.energy_ev for row in rows])
     atom_Z = scale.atom_offset_LZ[level].double().numpy()

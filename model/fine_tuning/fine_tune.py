@@ -187,7 +187,7 @@ def _interpolated_members(job: TuningJob) -> tuple[list[QECatalytic], float]:
 
 
 def _modes(job: TuningJob, networks: Sequence[QECatalytic], folder: Path) -> dict[str, Any]:
-    """Fit sigma again on rows that nobody learnt from; the rows of the gate are left alone."""
+    """Fit sigma again on rows that no member was trained on; the rows of the gate are left out."""
     modes = fit_modes(
         Ensemble(networks, reader_for(job, networks[0]), torch.device(job.device)),
         [*read_replay(job.parent), *job.to_learn()],

@@ -136,7 +136,7 @@ def _compared(
 def _looks(
     rows: Sequence[Row], is_label_R: NDArray[np.bool_], level: str
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows each number is of; what has none is left out."""
+    """Return which rows each number is of; numbers without rows are left out."""
     level_R = np.array([row.level for row in rows])
     looks = {
         HOLD_OUT: ~is_label_R,

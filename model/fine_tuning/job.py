@@ -33,7 +33,7 @@ _SAME_ANG = 0.01  # rows that are kept are rounded to a tenth of it
 
 @dataclass(frozen=True)
 class TuningJob:
-    """One attempt to better a checkpoint; it travels to the processes that train a member each."""
+    """One fine-tuning of a checkpoint; it is sent to the processes that train a member each."""
 
     parent: Checkpoint
     labels: tuple[Row, ...]
@@ -60,7 +60,7 @@ class TuningJob:
         return rows_of_part(self.labels, TRAIN)
 
     def to_calibrate(self) -> list[Row]:
-        """Return rows that nobody learnt from: of the hold-out and of the labels."""
+        """Return rows that no member was trained on: of the hold-out and of the labels."""
         return rows_of_part([*read_hold_out(self.parent), *self.labels], CALIBRATE)
 
     def member_folder(self, member: int) -> Path:
@@ -157,7 +157,7 @@ def _require_not_held_out(new: Sequence[Row], held_out: Sequence[Row]) -> None:
 
 
 def _is_same_structure(one: Row, other: Row) -> bool:
-    """Return whether two rows are one structure, whatever they are called."""
+    """Return whether two rows are one structure, under any names."""
     return np.array_equal(one.numbers_N, other.numbers_N) and np.allclose(
         one.positions_N3, other.positions_N3, rtol=0.0, atol=_SAME_ANG
     )

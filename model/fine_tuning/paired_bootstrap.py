@@ -1,4 +1,4 @@
-"""Compare two predictors on the same rows: is one better, and how sure is that.
+"""Compare two predictors on the same rows: the difference of their errors, with its limits.
 
 Shapes  R rows, C clusters of rows that are not independent, B resamples. Units: eV.
 Source  paired bootstrap of whole clusters: Efron & Tibshirani 1993, chapter 8.
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95  # one-sided
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Mean absolute errors (eV) on the same rows, and between what limits they differ."""
+    """Mean absolute errors (eV) on the same rows, and the limits of their difference."""
 
     rows: int
     mae_before_ev: float

@@ -53,7 +53,7 @@ class TuneStage(JointStage):
 
 
 def prepare_for_tuning(network: QECatalytic, recipe: TuneRecipe) -> None:
-    """Free what learns at all, and put adapters where the method asks for them.
+    """Unfreeze the weights that are trained, and add adapters where the method has them.
 
     Raises:
         ModelError: the method asks for peft, which is not installed.

@@ -127,6 +127,14 @@ def bond_graph(
 ) -> BondedMolecule:
     """Return the graph of an adsorbate; bonds may cross the in-plane borders of ``cell_33``.
 
+    Args:
+        numbers_A: Atomic numbers.
+        positions_A3: Å.
+        cell_33: Cell vectors (Å) whose a and b repeat; None for a molecule in free space.
+
+    Returns:
+        The heavy atoms and their bonds, the hydrogens of each, and positions (Å) of one image.
+
     Raises:
         ModelError: the atoms do not hang together, or there are none.
     """

@@ -120,7 +120,7 @@ def _radius(symbol: str) -> float:
 
 
 class _WrittenAtoms:
-    """The heavy atoms of an adsorbate written so far, and what may come next."""
+    """The heavy atoms of an adsorbate written so far, and the tokens that may come next."""
 
     def __init__(self, graphs: Sequence[Skeleton] | None):
         self.match = None if graphs is None else SkeletonMatch(graphs)

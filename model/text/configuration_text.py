@@ -1,4 +1,4 @@
-"""Configuration text: what touches what in an adslab, in the words of CatBERTa.
+"""Configuration text: the contacts of an adslab, in the format of CatBERTa.
 
 ``CO</s>Cu3Pt (1 1 1)</s>[C Cu Pt bridge [Cu Cu Pt C] [Pt Cu Cu C]]``: adsorbate, bulk and Miller
 index, then one bracket for each adsorbate atom that touches the slab: the atom, the slab atoms it

@@ -34,7 +34,7 @@ class TextInputs:
 
 
 class TextFacts(nn.Module):
-    """Encode what a text names as one vector; strong dropout prevents learning rows by heart.
+    """Encode the facts of a text as one vector; strong dropout prevents learning rows by heart.
 
     Elements, adsorbate and level have weights of their own beside the properties that tell
     which elements are alike. A property that a text does not have (of contacts, where nothing

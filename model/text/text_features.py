@@ -64,7 +64,7 @@ def element_counts(text: str) -> NDArray[np.float32]:
 
 
 def description_names() -> list[str]:
-    """Return the names of what :func:`describe` says of a group of atoms."""
+    """Return the names of the numbers that :func:`describe` returns."""
     return [f"{statistic}_{name}" for statistic in ("mean", "min", "max") for name in DESCRIBED]
 
 

@@ -25,7 +25,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ReadRecipe(Recipe):
-    """The language model reads texts, labelled or not, and learns what comes next."""
+    """The language model reads texts, labelled or not, and learns to predict the next token."""
 
 
 @dataclass(frozen=True)

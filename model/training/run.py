@@ -160,7 +160,7 @@ def _train_to_disk(plan: TrainingPlan, member: int, until: str, report: Report) 
 
 
 def prepare_training(plan: TrainingPlan) -> None:
-    """Check what the plan takes over, and write the tokenizer, unless an earlier run did.
+    """Check the files that the plan takes over, and write the tokenizer, unless an earlier run did.
 
     Raises:
         ModelError: a base model or an encoder's weights are not there, or are of another kind.

@@ -146,7 +146,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
-        """Rebuild what :meth:`to_json` gave.
+        """Rebuild a calibration from the output of :meth:`to_json`.
 
         Raises:
             ModelError: a field is missing, as in checkpoints of older versions.
@@ -157,7 +157,7 @@ class Calibration:
 def log_ingredients(
     ingredient_RI: NDArray[np.float64], typical_I: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return (R, I) logarithms, 0 for a typical row; what is always 0 (one member) says nothing."""
+    """Return (R, I) logarithms, 0 for a typical row; ingredients that are always 0 stay 0."""
     known_I = typical_I > 0
     relative_RI = ingredient_RI / np.where(known_I, typical_I, 1.0)
     softened_RI = np.log((relative_RI + _SOFTENING) / (1 + _SOFTENING))

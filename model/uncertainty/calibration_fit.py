@@ -323,6 +323,15 @@ def interval_multipliers(
 ) -> dict[str, float]:
     """Return, for each bin, how many sigmas hold ``confidence`` of the errors of a new row.
 
+    Args:
+        error_R: Errors of held-out rows, eV.
+        sigma_R: Predicted standard deviations, eV.
+        bins: The bin of each row.
+        confidence: The share of errors that an interval holds, 0 to 1.
+
+    Returns:
+        The multiplier of sigma by bin.
+
     Raises:
         ModelError: a bin has too few rows for that confidence.
     """

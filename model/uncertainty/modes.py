@@ -47,7 +47,7 @@ def uncertainty_signal(answers: EnsembleOutput, reference: LatentReference) -> U
 
 
 def load_mode(checkpoint: Checkpoint, name: str) -> UncertaintyMode:
-    """Read what ``mode_fit.save_mode`` wrote."""
+    """Read a file of ``mode_fit.save_mode``."""
     values = checkpoint.read_json("qe-catalytic.json")["modes"][name]
     arrays = load_file(checkpoint.folder / f"reference-{name}.safetensors")
     return UncertaintyMode(

@@ -30,7 +30,7 @@ COPY_FROM_ROWS = 1000  # below it, a table to copy into costs more than it saves
 
 
 def upsert(session: Session, rows: Sequence[Base], *, overwrite: bool) -> None:
-    """Store rows of one table; where the key is there, overwrite or keep what is stored.
+    """Store rows of one table; where the key is there, overwrite or keep the stored row.
 
     Rows are written in the order of their keys: two processes that store the same slabs then
     wait for each other instead of locking each other out.
@@ -91,7 +91,7 @@ def batches(items: Sequence[T], size: int = 500) -> Iterator[list[T]]:
 
 
 def _identity(target: Table) -> list[Column[Any]]:
-    """Return the columns that say which row a row is."""
+    """Return the columns that identify a row."""
     names = target.info.get(IDENTITY)
     return [target.columns[name] for name in names] if names else list(target.primary_key)
 
@@ -103,14 +103,14 @@ def _stored(target: Table) -> list[Column[Any]]:
 
 
 def _attributes(column: Column[Any]) -> list[str]:
-    """Return the attributes of a row that say what is stored in a column."""
+    """Return the attributes of a row from which a column is filled."""
     return list(column.info[REFERS].values()) if REFERS in column.info else [column.key]
 
 
 def _value(
     column: Column[Any], given: Callable[[str, Column[Any]], ColumnElement[Any]]
 ) -> ColumnElement[Any]:
-    """Return what is stored in a column: what is given, or the key of the row that it names.
+    """Return the value of a column: the given one, or the key of the row that it names.
 
     There is no key of a row that is not there, and the rule that there is one refuses the row.
     """

@@ -43,7 +43,7 @@ def migrate(engine: Engine, where: str, revision: str = "head") -> None:
 
 @contextmanager
 def _tables_may_be_replaced(connection: Connection) -> Iterator[None]:
-    """Let SQLite drop a table that others refer to; what it refers to is checked at the end.
+    """Let SQLite drop a table that others refer to; foreign keys are checked at the end.
 
     By the driver's cursor, because the rule does not change inside a transaction.
     """

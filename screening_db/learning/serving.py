@@ -138,7 +138,7 @@ def roll_back(
 
 
 def _lock(session: Session, model: str) -> None:
-    """Let one at a time change what serves a model; on SQLite a write transaction does."""
+    """Let one process at a time promote; on SQLite a write transaction does."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(
             text("SELECT pg_advisory_xact_lock(:ours, :key)"),

@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: always on the connection that ``schema.migrate`` hands over."""
+"""The script that Alembic runs to migrate, on the connection that ``schema.migrate`` hands over."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The views that people query, since what they show is stored under short keys."""
+"""The views that people query: ids in the place of short keys."""
 
 VIEWS = (
     "ranked_candidates",

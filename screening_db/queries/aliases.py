@@ -1,4 +1,4 @@
-"""Find what is stored by its id, by another id of it, or by the beginning of one of them.
+"""Find stored rows by id, by alias, or by the beginning of either.
 
 A crystal, slab or candidate may have had another id: in an older release, or in another writing
 that comparison found to be the same. Files of the lake keep the ids that they were written with.
@@ -73,7 +73,7 @@ def find_stored_id(db: Database, kind: AliasKind, name: str) -> str:
 
 
 def aliases_by_id(db: Database, kind: AliasKind, ids: Collection[str]) -> dict[str, list[str]]:
-    """Return the other ids of what is stored under ``ids``; what has none is left out."""
+    """Return the aliases of ``ids``; an id without one is left out."""
     found: dict[str, list[str]] = {}
     query = select(AliasRow.id, AliasRow.alias).where(AliasRow.kind == kind)
     with db.read() as session:

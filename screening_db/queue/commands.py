@@ -88,7 +88,7 @@ def _is_converged(session: Session, row: QueueRow) -> bool:
 
 
 def hold(db: Database, keys: Sequence[ItemKey]) -> CommandResult:
-    """Keep items that nobody has begun from being claimed."""
+    """Keep items that are not begun from being claimed."""
     return _apply(db, keys, _HOLD, _set_held)
 
 

@@ -296,7 +296,7 @@ def _change(
     error_class: str = "",
     message: str = "",
 ) -> None:
-    """Give items that nobody holds another state; without an error the last one stays."""
+    """Give items without a lease another state; without an error the last one stays."""
     error = {"error_class": error_class, "error_message": message} if error_class else {}
     session.execute(
         update(QueueRow)

@@ -1,4 +1,4 @@
-"""Put calculations in the queue, and take back those that nobody has begun.
+"""Put calculations in the queue, and take back those that are not begun.
 
 An item that several campaigns queued is one item: each of them may claim it, and all of them see
 the label. It keeps the priority and the name of the campaign that queued it first.

@@ -86,7 +86,7 @@ def lease_from(row: Any) -> Lease:
 
 
 def unleased_columns(state: QueueState) -> dict[str, object]:
-    """Return the columns of an item that nobody holds any more."""
+    """Return the columns of an item whose lease has ended."""
     return {
         QueueRow.state.key: state,
         QueueRow.lease_token.key: None,
@@ -177,7 +177,7 @@ def jobs_running(db: Database, level: str, location: str) -> int:
 
 
 def lost_for_good(now: float) -> ColumnElement[bool]:
-    """Return the condition that nobody will report on a lease that ran out by ``now``."""
+    """Return the condition that a lease ran out by ``now`` and no worker can report on it."""
     has_job = _running_attempt().where(CalculationRow.job != "").exists()
     return ~has_job | (QueueRow.lease_until < now - JOB_GRACE_S)
 

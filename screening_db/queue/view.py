@@ -193,7 +193,7 @@ def _by_name(db: Database, name: str, level: str | None) -> list[QueueItem]:
 
 
 def _require_expression(condition: str) -> None:
-    """Refuse what would not stay inside the parentheses that the query puts around it."""
+    """Refuse a condition that would not stay inside the parentheses of the query."""
     depth = 0
     for symbol in _TOKENS.findall(condition):
         if symbol in _REFUSED:

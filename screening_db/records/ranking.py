@@ -154,7 +154,7 @@ def _replace_ranks(session: Session, campaign: str, ranks: Sequence[RankRow]) ->
 
 
 def _requeue(session: Session, campaign: CampaignRow, ranking: CampaignRanking) -> None:
-    """Let what waits follow the ranking: some leaves, some comes, all have their new priority."""
+    """Bring waiting items in line with the ranking: some leave, some come, priorities change."""
     level = campaign.verified_at
     queued_ids = {row.item for row in ranking.queued}
     waiting = _requests(session, campaign).waiting

@@ -40,7 +40,7 @@ class PromotionRow(Base):
 
 
 class FineTuningRow(Base):
-    """One attempt to better a checkpoint with labels, by the hash of what goes into it.
+    """One fine-tuning of a checkpoint with labels, by the hash of its inputs.
 
     ``campaign`` may be forgotten while the checkpoint stays.
     """

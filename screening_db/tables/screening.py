@@ -345,7 +345,7 @@ class ChunkRow(Base):
 
 
 class AliasRow(Base):
-    """Another id of what is stored as ``id``: of an older release, or of another writing of it."""
+    """Another id of the row stored as ``id``: of an older release, or of another writing of it."""
 
     __tablename__ = "alias"
     __table_args__ = (

@@ -189,7 +189,7 @@ class _Batch:
         return True
 
     def _worth(self, score_R: Floats) -> Floats:
-        """Return the scores times what speaks against each row."""
+        """Return the scores times the factors for cost, similarity and supply of each row."""
         policy = self._policy
         factor_R = np.exp(-self._estimates.penalty_R) * self._cost_R**-policy.cost_weight
         return score_R * factor_R * self._novelty.value_R**policy.diversity

@@ -1,4 +1,4 @@
-"""How different a pair is from those that are selected already, and the features that say so.
+"""How different a pair is from those selected already, and the features it is measured by.
 
 Features come in blocks (elements, surface, adsorbate, latent vector) of equal weight, so that no
 block outweighs another.

@@ -21,11 +21,11 @@ class AcquisitionError(UserError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class PairEstimates:
-    """R pairs as a policy sees them. ``plain`` leaves out what a policy may do without.
+    """Estimates of R pairs, from which a policy chooses; ``plain`` leaves out the optional ones.
 
     ``slab_cost_R`` is that of the row's clean slab, paid once for each slab, so that rows of one
     slab must agree on it. ``features_RF`` says where a pair lies (elements, text, latent) and may
-    have no column. ``penalty_R`` is the supply risk or price, 0 where none was asked for.
+    have no column. ``penalty_R`` is the supply risk or price, 0 where the campaign states neither.
     """
 
     candidate_ids: tuple[str, ...]
@@ -60,6 +60,18 @@ class PairEstimates:
         """Return estimates without features, penalties or slab costs; every adslab costs 1.
 
         A window may be given as two numbers for all rows. ``dataclasses.replace`` adds the rest.
+
+        Args:
+            candidate_ids: Of the R rows.
+            slab_ids: Of the clean slab of each row.
+            bulk_ids: Of the bulk of each row.
+            energy_R: Predicted energies, eV.
+            sigma_R: One standard deviation of each, eV.
+            low_R: The lower end of each row's window, eV.
+            high_R: The upper end, eV.
+
+        Returns:
+            The estimates; costs are relative to one adslab.
         """
         n = len(candidate_ids)
         rows = [_floats(v, n) for v in (energy_R, sigma_R, low_R, high_R)]

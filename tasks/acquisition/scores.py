@@ -88,7 +88,7 @@ class ConfidenceBound:
             )
 
     def __call__(self, estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
-        """Return what the most optimistic depth of each row is worth, without a unit."""
+        """Return the score of the most optimistic depth of each row, without a unit."""
         depth_R = np.minimum(
             estimates.energy_R - estimates.low_R, estimates.high_R - estimates.energy_R
         )
@@ -96,7 +96,7 @@ class ConfidenceBound:
 
 
 def uncertainty(estimates: PairEstimates, *, best_ev: BestDistance, seed: int) -> Floats:
-    """Return sigma, in eV: what the model knows least, wherever it lies."""
+    """Return sigma, in eV: the largest error is looked for, inside the target or not."""
     return estimates.sigma_R.copy()
 
 

@@ -38,7 +38,7 @@ class SlabFacts:
 
 @dataclass(frozen=True)
 class Budget:
-    """How many calculations, and what they may cost together with their clean slabs.
+    """How many calculations, and the most they may cost together with their clean slabs.
 
     Where either leaves part of the other unspent, it stays unspent.
     """
@@ -171,7 +171,7 @@ def pair_estimates(
 def _features(
     facts: Sequence[SlabFacts], adsorbates: Sequence[str], latent_RD: Floats | None
 ) -> Floats:
-    """Return elements, surface, adsorbate and latent place of each row, each of equal weight."""
+    """Return elements, surface, adsorbate and latent position of each row, each of equal weight."""
     parts = {f.formula: Composition(f.formula).fractional_composition for f in facts}
     shares = {name: {str(e): float(x) for e, x in parts[name].items()} for name in parts}
     surface = np.array([_direction(f) for f in facts]).reshape(len(facts), 4)

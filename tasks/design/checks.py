@@ -1,4 +1,4 @@
-"""Decide whether a generated adslab is one: asked composition, sound slab, whole adsorbate on it.
+"""Decide whether a generated adslab is one: requested composition, sound slab, whole adsorbate.
 
 The structure that is judged is parsed back from its CIF, which knows no tags. The checks come in
 a fixed order and the first that fails is the one cause by which a structure is counted. Nothing is
@@ -36,10 +36,10 @@ Cause = Literal[
 CAUSES: dict[Cause, str] = {
     "unfinished": "the stream did not end",
     "unreadable": "the CIF cannot be parsed",
-    "composition": "other elements or another formula than asked",
+    "composition": "other elements or another formula than requested",
     "distances": "atoms overlap, or the slab is in pieces",
     "volume": "slab too dense, too loose, or without vacuum",
-    "adsorbate": "its bonds are not those of the species asked for",
+    "adsorbate": "its bonds are not those of the requested species",
     "detached": "the adsorbate does not lie on the surface",
 }
 _LAYER_ANG = 0.3
@@ -78,7 +78,7 @@ class DesignRequirements:
 
 @dataclass(frozen=True)
 class DesignVerdict:
-    """Why a structure is not valid, with the number that says so; ``cause`` is None if it is."""
+    """Why a structure is not valid, with the number it fails by; ``cause`` is None if it is."""
 
     cause: Cause | None = None
     detail: str = ""
@@ -141,7 +141,7 @@ def check_atoms(
 
 
 def composition_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
-    """Return how the composition differs from the one asked for; empty where it does not."""
+    """Return how the composition differs from the requested one; empty where it does not."""
     counts = Counter(atoms.get_chemical_symbols())
     adsorbate = {symbol: counts[symbol] for symbol in requirements.formula}
     if adsorbate != requirements.formula:
@@ -211,7 +211,7 @@ def _volume_fault(atoms: Atoms, is_adsorbate_N: NDArray[np.bool_], limits: Desig
 
 
 def _adsorbate_fault(atoms: Atoms, requirements: DesignRequirements) -> str:
-    """Return how the adsorbate found in the structure differs from the species asked for."""
+    """Return how the adsorbate found in the structure differs from the requested species."""
     formula = str(Formula.from_dict(requirements.formula).convert("hill"))
     try:
         chosen = list(find_adsorbate(atoms, formula))

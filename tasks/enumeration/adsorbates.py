@@ -79,7 +79,7 @@ def adsorbate_names() -> list[str]:
 
 
 def species_name(molecule: Atoms) -> str:
-    """Return what texts call a molecule: the stored name of its species, or how it is bonded."""
+    """Return the name of a molecule in texts: that of its species, or a formula by bonds."""
     formula = structural_formula(molecule)
     stored = _stored()
     if formula in stored:
@@ -127,7 +127,7 @@ def adsorbate_from_atoms(molecule: Atoms, binding: tuple[int, ...], name: str) -
 
 
 def _require_name(name: str, molecule: Atoms) -> None:
-    """Refuse a name that says another species: a model that reads text goes by the name."""
+    """Refuse the name of another species: a model that reads text goes by the name."""
     stored = _stored().get(ALIASES.get(name, name))
     if stored is not None:
         fits = is_same_species(molecule, stored.atoms)

@@ -38,6 +38,9 @@ def read_bulk_files(pattern: str) -> list[FileCrystal | Refusal]:
 def check_crystal(atoms: Atoms) -> None:
     """Check that atoms are a crystal.
 
+    Args:
+        atoms: Atoms of a file, positions in Å.
+
     Raises:
         UserError: they overlap, lack a cell or an element, or have vacuum between them.
     """

@@ -175,7 +175,7 @@ class _Crystals:
         self._primitive: dict[str, PrimitiveCrystal] = {}
 
     def has(self, bulk: Bulk) -> bool:
-        """Take a bulk in, and tell whether its crystal was there already."""
+        """Add a bulk, and return whether its crystal was there already."""
         if bulk.formula not in self._of_formula:
             stored = self._known(bulk.formula)
             self._of_formula[bulk.formula] = {each.bulk_id: each for each in stored}

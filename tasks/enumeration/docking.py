@@ -1,4 +1,4 @@
-"""Lower an adsorbate onto a site, and say why an end position is refused.
+"""Lower an adsorbate onto a site, and refuse bad end positions with a reason.
 
 The binding atom is aimed at the point that is one sum of covalent radii from each atom of its
 bridge or threefold hollow, and lowered until it is that far from any slab atom or until another of

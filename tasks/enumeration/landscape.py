@@ -163,7 +163,7 @@ def lows_of_the_map(
 def _descended(
     ground: Landscape, start_2: NDArray[np.float64], radius_ang: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the height and place of the low that is reached from ``start_2``."""
+    """Return the height and position of the minimum that is reached from ``start_2``."""
     angles_P = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)
     ring_P2 = np.vstack([np.zeros(2), np.column_stack([np.cos(angles_P), np.sin(angles_P)])])
     point_2, height, step = start_2, np.inf, 0.5 * _STEP_ANG

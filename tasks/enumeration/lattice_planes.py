@@ -197,14 +197,14 @@ def _gaps(crystal: Crystal, plane: Miller, tolerance_ang: float) -> list[float]:
     height_A = np.sort((crystal.scaled_A3 @ np.array(plane)) % 1.0)
     width_A = np.diff(np.append(height_A, height_A[0] + 1.0))
     wide = np.flatnonzero(width_A * spacing_ang > tolerance_ang)
-    if len(wide) == 0:  # atoms at all heights: the widest gap is the one place to cut
+    if len(wide) == 0:  # atoms at all heights: the cut goes through the widest gap
         wide = np.array([int(np.argmax(width_A))])
     middles = (height_A[wide] + 0.5 * width_A[wide]) % 1.0
     return [float(round(middle, 6) % 1.0) for middle in np.sort(middles)]
 
 
 def _equivalent(crystal: Crystal, plane: Miller, heights: list[float], cut: Cut) -> set[int]:
-    """Return the indices, among all tops and then all bottoms, of what symmetry makes of a cut."""
+    """Return the indices, among all tops and then all bottoms, of the cuts equivalent to one."""
     normal_3 = np.array(plane)
     images_S3 = normal_3 @ crystal.rotations_S33
     shift_S = crystal.translations_S3 @ normal_3

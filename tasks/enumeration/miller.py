@@ -45,6 +45,9 @@ def checked_miller(indices: Sequence[int], *, hexagonal: bool = True) -> Miller:
         indices: h k l, or h k i l.
         hexagonal: Whether the cell that they count by is; four are refused where it is not.
 
+    Returns:
+        The three indices h k l.
+
     Raises:
         UserError: the indices name no plane, or one of ``HIGHEST_INDEX`` and beyond.
     """

@@ -149,7 +149,7 @@ def refusal_reason(
 
 
 def adslab_recipe(adslab: PlacedAdslab) -> dict[str, object]:
-    """Return what regenerates an adslab from its slab and adsorbate, as plain JSON values."""
+    """Return the recipe that makes the adslab from slab and adsorbate, as plain JSON values."""
     return {
         "candidate_id": adslab.candidate_id,
         "slab_id": adslab.slab_id,
@@ -230,7 +230,7 @@ def _placements(
 def _sites_for(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
 ) -> list[Site]:
-    """Return the sites asked for, without those whose aim is that of an earlier one."""
+    """Return the requested sites, without those whose aim is that of an earlier one."""
     plane_22 = slab.atoms.cell.array[:2, :2]
     kept: list[Site] = []
     aims: list[NDArray[np.float64]] = []

@@ -145,7 +145,7 @@ def _column(
     plane_22 = _primitive_plane(np.array(steps_T2), cell_33[:2, :2])
     if plane_22 is None:
         return None
-    numbers, places = [], []
+    numbers, means = [], []
     taken_N = np.zeros(len(numbers_N), dtype=bool)
     for atom in np.argsort(height_N, kind="stable").tolist():
         if taken_N[atom]:
@@ -155,10 +155,10 @@ def _column(
         if 2 * len(group) > len(steps_T2):  # fewer are an adatom or a defect
             vectors_G3 = _folded(positions_N3[group] - positions_N3[atom], plane_22)
             numbers.append(int(numbers_N[atom]))
-            places.append(positions_N3[atom] + np.median(vectors_G3, axis=0))
+            means.append(positions_N3[atom] + np.median(vectors_G3, axis=0))
     if not numbers:
         return None
-    return _Column(np.array(numbers), np.array(places), plane_22)
+    return _Column(np.array(numbers), np.array(means), plane_22)
 
 
 def _images_of(

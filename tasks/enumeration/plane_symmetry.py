@@ -1,4 +1,4 @@
-"""The symmetry of a slab seen from above: what turns, mirrors and shifts it onto itself.
+"""The symmetry of a slab seen from above: rotations, mirrors and shifts onto itself.
 
 Shapes  S operations.
 Units   Å; in-plane fractions x' = W x + w.
@@ -26,7 +26,7 @@ class InPlaneSymmetry:
     def images(
         self, point_2: NDArray[np.float64], plane_22: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return what the operations make of a point (Å)."""
+        """Return the images of a point (Å) under the operations."""
         scaled_2 = point_2 @ np.linalg.inv(plane_22)
         return np.asarray((self.rotations_S22 @ scaled_2 + self.translations_S2) @ plane_22)
 

@@ -187,7 +187,7 @@ class StatedPlane:
 def stated_planes(
     bulk: Bulk, crystal: Crystal, spec: SlabSpec
 ) -> tuple[list[StatedPlane], list[Refusal]]:
-    """Return what the indices of ``spec.millers`` are in the bulk's cell, and the refused ones.
+    """Return the planes of ``spec.millers`` in the bulk's cell, and the refused indices.
 
     Equivalent planes have one index. A bulk that several files hold has the planes of each.
     """

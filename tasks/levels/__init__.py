@@ -1,4 +1,4 @@
-"""Levels of theory: what two energies must share before they may be compared."""
+"""Levels of theory: two energies are compared only at the same one."""
 
 from tasks.levels.calculation import Calculation, CalculationMode, CheckLimits
 from tasks.levels.files import level, level_from_record, level_name, read_level, shipped_levels

@@ -1,4 +1,4 @@
-"""Levels of theory as YAML files: those that ship, and a user's own wherever a name is taken.
+"""Levels of theory as YAML files: those that ship, and a user's own by path.
 
 A file may be ``based_on`` a shipped level and state only what differs.
 """
@@ -41,7 +41,7 @@ def level(name: str, folder: Path = Path()) -> LevelOfTheory:
 
 
 def level_name(stated: str) -> str:
-    """Return the name that a level goes by: ``stated`` itself, or what its file says."""
+    """Return the name of a level: ``stated`` itself, or the name in its file."""
     return read_level(Path(stated)).name if stated.endswith(_SUFFIXES) else stated
 
 

@@ -1,4 +1,4 @@
-"""Gas references: what an adsorption energy is measured against.
+"""Gas references, from which adsorption energies are counted.
 
 Two kinds. *Reactions*: each element has a chemical potential, solved exactly from as many gas
 molecules as there are elements, so the reference of CHO is mu_C + mu_H + mu_O. *Molecule*: the

@@ -1,4 +1,4 @@
-"""Ask of an adslab that somebody else made what a campaign asks of its own placements.
+"""Check an adslab from a file by the rules that a campaign has for its own placements.
 
 The same overlap, depth, image, vacuum and contact rules hold, by the same code; a relaxed adsorbate
 may only be a little farther from the surface. Beyond them, lengths must be in Å, the adsorbate must
@@ -53,6 +53,10 @@ def require_angstrom(atoms: Atoms) -> None:
 
 def require_species(adslab: Atoms, name: str) -> None:
     """Check that the atoms of tag 2 are bonded as the adsorbate that they are called.
+
+    Args:
+        adslab: Positions in Å, tags 0 bulk, 1 surface and 2 adsorbate.
+        name: The name or formula of the adsorbate.
 
     Raises:
         UserError: they are other atoms, in pieces, too near each other, or another isomer.

@@ -1,4 +1,4 @@
-"""Read an adslab that somebody else made, check it, and write it as a model reads it.
+"""Read an adslab from a file, check it, and make the configuration that a model reads.
 
 Shapes  N atoms.
 Units   Å.

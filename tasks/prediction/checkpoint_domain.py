@@ -10,14 +10,14 @@ from model.data.domain import read_domain
 
 @dataclass(frozen=True)
 class CheckpointDomain:
-    """The hash of a checkpoint, and what it was trained on."""
+    """The hash of a checkpoint, and its domain."""
 
     sha256: str
     domain: Domain
 
 
 def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
-    """Return what the checkpoint of that name or folder states, every hash of it verified.
+    """Return the domain of the checkpoint of that name or folder, every hash of it verified.
 
     Raises:
         ModelError: there is none, a hash differs, or it is of a kind this version cannot read.

@@ -86,6 +86,19 @@ def configuration_text(
 ) -> str:
     """Return the text of any adslab with tag 2 on its adsorbate, the surface facing along a x b.
 
+    Args:
+        atoms: Positions in Å, tags 0 bulk, 1 surface and 2 adsorbate.
+        adsorbate_formula: The adsorbate as the text names it.
+        bulk_formula: The bulk as the text names it.
+        miller: The Miller index of the surface.
+        rule: The bond rule of the text.
+
+    Returns:
+        The text: adsorbate, surface, and a site for each adsorbate atom bonded to the slab.
+
+    Raises:
+        UserError: the tags are others, or one of slab and adsorbate has no atoms.
+
     Example:
         >>> from ase.build import add_adsorbate, fcc111
         >>> adslab = fcc111("Cu", (2, 2, 3), vacuum=8.0, periodic=True)

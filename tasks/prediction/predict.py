@@ -141,12 +141,12 @@ def require_predictions(
     configurations: Sequence[Configuration], predictions: Sequence[Prediction], checkpoint: str
 ) -> None:
     """Raise where an answer is for another candidate, level or checkpoint: the program's fault."""
-    asked = [(c.candidate_id, c.level, checkpoint) for c in configurations]
+    expected = [(c.candidate_id, c.level, checkpoint) for c in configurations]
     answered = [(p.candidate_id, p.level, p.checkpoint_sha256) for p in predictions]
-    if asked != answered:
+    if expected != answered:
         raise RuntimeError(
-            f"a predictor answers what it was asked, in that order; asked {len(asked)}, answered "
-            f"{len(answered)}, and candidates, levels or checkpoints differ"
+            f"a predictor answers each request, in order; {len(expected)} requests, "
+            f"{len(answered)} answers, and candidates, levels or checkpoints differ"
         )
 
 

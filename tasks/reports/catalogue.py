@@ -55,6 +55,9 @@ def adsorbate_entries(domain: Domain, wanted: str = "", level: str = "") -> list
         wanted: An element, or a part of a name or of another spelling; empty for all.
         level: Only adsorbates that ``domain`` knows at this level, stored or not.
 
+    Returns:
+        One entry for each adsorbate, by name.
+
     Raises:
         UserError: nothing is left, or ``domain`` knows no such level.
     """
@@ -83,6 +86,9 @@ def level_entries(
         domains: What each model has seen, by the model's name.
         wanted: A part of a level's name, engine or functional; empty for all.
         locations: Where engines are.
+
+    Returns:
+        One entry for each level, the shipped ones first.
 
     Raises:
         UserError: nothing is left.

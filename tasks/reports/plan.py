@@ -115,7 +115,7 @@ def plan_campaign(
 
 
 def bulk_notes(bulks: Iterable[Bulk], spec: SlabSpec) -> list[str]:
-    """Return a line for each bulk or plane that is not what its file says word by word.
+    """Return a line for each bulk or plane that was read otherwise than its file writes it.
 
     These are symmetries found within the tolerance alone, and Miller indices that are others in
     the standard cell.
@@ -146,6 +146,9 @@ def grouped_refusals(
     Args:
         refused: Refusals from before slabs were cut.
         surfaces: The slabs of each bulk, with those that were refused.
+
+    Returns:
+        One group for each stage and reason, its numbers given as ranges.
     """
     groups: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     named = [

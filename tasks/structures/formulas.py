@@ -1,4 +1,4 @@
-"""Formulas: the atoms that one counts, and one that tells isomers apart.
+"""Formulas: counts of their atoms, and a formula by bonds that differs between isomers.
 
 A structural formula names a molecule by its bonds: ``CH3CH2OH`` and ``CH3OCH3`` are both C2H6O.
 
@@ -67,7 +67,7 @@ def _words(molecule: Atoms) -> list[str]:
 
 
 def _ranks(bonds: networkx.Graph, words: Sequence[str]) -> dict[int, int]:
-    """Return the atoms' order by what surrounds them (Weisfeiler and Lehman 1968).
+    """Return the atoms' order by their neighbourhoods (Weisfeiler and Lehman 1968).
 
     The hashes that networkx has of the same refinement tell atoms apart and put them in no order.
     """

@@ -279,7 +279,7 @@ def primitive_crystal(atoms: Atoms) -> PrimitiveCrystal:
 
 @dataclass(frozen=True)
 class CrystalMatch:
-    """How one crystal lies on another: the furthest atom, and what becomes of Miller indices."""
+    """How one crystal lies on another: the furthest atom, and the matrix for Miller indices."""
 
     displacement_ang: float
     miller_33: NDArray[np.int64]
@@ -299,6 +299,9 @@ def match_crystals(
         one: A crystal in its primitive cell.
         other: Another one.
         tolerance_ang: The furthest that two atoms may be apart.
+
+    Returns:
+        The largest displacement (Å) and the matrix for Miller indices of the best match.
     """
     if one.space_group != other.space_group:
         return None

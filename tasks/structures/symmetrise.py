@@ -44,7 +44,7 @@ class FoundSymmetry:
     displacement_ang: float
 
     def word(self) -> str:
-        """Return what is to be said where the file itself is less symmetric, else nothing."""
+        """Return a note where the file itself is less symmetric, else an empty string."""
         if self.number == self.strict_number:
             return ""
         return (

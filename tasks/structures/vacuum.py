@@ -1,4 +1,4 @@
-"""Turn a slab's cell so that its vacuum lies along c, wherever its author put it.
+"""Turn a slab's cell so that its vacuum lies along c.
 
 The vacuum is the widest empty layer that the planes of two cell vectors bound. A direction that is
 not periodic is one of vacuum, whatever its vector in the file.

@@ -231,7 +231,7 @@ def _is_pure(slab: Slab) -> bool:
 
 
 def _counts(slab: Slab, share: float, seed: int) -> tuple[tuple[str, int], ...]:
-    """Return how many placements of which adsorbates: all equally, the rest by lot."""
+    """Return how many placements of which adsorbates: all equally, the rest at random."""
     rng = np.random.default_rng(seed_from("emt adsorbates", slab.slab_id, seed))
     total = int(share) + int(rng.random() < share % 1.0)
     counts = np.full(len(ADSORBATES), total // len(ADSORBATES))
@@ -243,7 +243,7 @@ def _counts(slab: Slab, share: float, seed: int) -> tuple[tuple[str, int], ...]:
 def _sampled(
     slab: Slab, sites: SurfaceSites, name: str, count: int, seed: int
 ) -> list[PlacedAdslab]:
-    """Return ``count`` placements of one pair by lot, or all where there are fewer."""
+    """Return ``count`` placements of one pair at random, or all where there are fewer."""
     adslabs, _ = enumerate_placements(slab, sites, adsorbate(name), PlacementSpec(seed=seed))
     rng = np.random.default_rng(seed_from("emt placements", slab.slab_id, name, seed))
     return [adslabs[index] for index in sorted(rng.permutation(len(adslabs))[:count])]

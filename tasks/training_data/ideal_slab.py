@@ -244,9 +244,9 @@ def _refined(
         on_held = held_N[nearest]
         if missed.max() > reach_ang or (on_held.any() and missed[on_held].max() > tolerance_ang):
             return None
-        asked = apart[np.arange(len(inside)), nearest]
-        asked = asked[on_held] if on_held.any() else asked
-        operation = _Operation(operation.turn_33, operation.shift_3 + np.median(asked, axis=0))
+        shift_F3 = apart[np.arange(len(inside)), nearest]
+        shift_F3 = shift_F3[on_held] if on_held.any() else shift_F3
+        operation = _Operation(operation.turn_33, operation.shift_3 + np.median(shift_F3, axis=0))
     return operation
 
 

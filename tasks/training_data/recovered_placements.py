@@ -68,7 +68,7 @@ class _Ground:
 
 
 class PlacementRecovery:
-    """Re-places relaxed frames; what frames on one slab share is computed once."""
+    """Re-places relaxed frames; the sites of a slab are computed once for all its frames."""
 
     def __init__(self, spec: SetSpec) -> None:
         self._spec = spec

@@ -102,14 +102,14 @@ def text_row(label: Label, text: str, rule: BondRule = "radii") -> TrainingRow:
 
 
 def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
-    """Write a table beside its place and move it there whole; return the number of rows."""
+    """Write a table under another name and rename it; return the number of rows."""
     return write_table(
         path, pa.Table.from_pylist([asdict(row) for row in rows], schema=TABLE_SCHEMA)
     )
 
 
 def write_table(path: Path, table: pa.Table) -> int:
-    """Write a Parquet table under another name and rename it; return its rows."""
+    """Write a Parquet table beside its path, rename it, and return its number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

@@ -181,6 +181,9 @@ def kept_stretch(file: Path, bulk: Bulk, level: LevelOfTheory) -> float | None:
         bulk: The crystal that the file must have started from.
         level: The level that it must have been computed at.
 
+    Returns:
+        The factor of all three cell vectors.
+
     Raises:
         UserError: the file is of another level or crystal, or of another making.
     """

@@ -48,7 +48,7 @@ cluster: {workers: 2, chunk_placements: 3}
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandOutput:
     """How a command ended and what it printed."""
 
     status: int
@@ -161,13 +161,13 @@ class Workplace:
             start_new_session=True,  # a terminal's Ctrl-C goes to the whole group: so can ours
         )
 
-    def run(self, *arguments: str, timeout_s: float = 300, **variables: str) -> Said:
+    def run(self, *arguments: str, timeout_s: float = 300, **variables: str) -> CommandOutput:
         process = self.start(*arguments, **variables)
         try:
             out, err = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
-        return Said(process.returncode, out, err)
+        return CommandOutput(process.returncode, out, err)
 
 
 @pytest.fixture(scope="session")
@@ -192,7 +192,7 @@ def workplace(new_workplace: Callable[[], Workplace]) -> Workplace:
 
 
 @pytest.fixture(scope="session")
-def screened(new_workplace: Callable[[], Workplace]) -> tuple[Workplace, Said]:
+def screened(new_workplace: Callable[[], Workplace]) -> tuple[Workplace, CommandOutput]:
     """Screen the tiny campaign undisturbed: where, and what was said."""
     workplace = new_workplace()
     said = workplace.run("screen", "tiny.yaml")

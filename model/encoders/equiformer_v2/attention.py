@@ -172,6 +172,15 @@ class GraphAttention(nn.Module):
 
         ``scalars_only`` returns the (N, 1, C) scalars. Gates never mix orders, so a gated layer
         then leaves out all orders but m = 0.
+
+        Args:
+            x_NKC: Coefficients K of each node, C channels.
+            edges: Invariants and frames of the E edges.
+            tables: Weights that embed the elements of sources and targets.
+            scalars_only: Whether the degree 0 alone is computed.
+
+        Returns:
+            (N, K, C), or (N, 1, C) scalars.
         """
         if self.source_embedding is not None and self.target_embedding is not None:
             tables = self.source_embedding.weight, self.target_embedding.weight

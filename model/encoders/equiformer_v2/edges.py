@@ -103,7 +103,7 @@ class RadialFunction(nn.Module):
 
 
 class EdgeDegreeEmbedding(nn.Module):
-    """The first node coefficients: a sum over neighbours of what lies along each edge."""
+    """The first node coefficients: a sum over neighbours of features along each edge."""
 
     def __init__(self, config: EquiformerV2Config) -> None:
         super().__init__()

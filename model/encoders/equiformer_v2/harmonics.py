@@ -103,7 +103,7 @@ def _tilt_table(lmax: int, mmax: int, dtype: torch.dtype, device: torch.device) 
 
 @torch.no_grad()
 def edge_rotations(vectors_E3: Tensor, lmax: int, mmax: int) -> Tensor:
-    """Return (E, R, K): what turns node coefficients into each edge's own frame, order-first.
+    """Return (E, R, K) rotations of node coefficients into each edge's own frame, order-first.
 
     The frame's y axis lies along the edge. The remaining turn about the edge is free; it is fixed
     by leaving out the third Euler angle. An edge along y keeps the frame it is in.

@@ -63,6 +63,12 @@ def _download(name: str) -> Path:
 def describe_base(folder: Path) -> BaseModel:
     """Return the description of a base model in a folder.
 
+    Args:
+        folder: A folder as Hugging Face writes it.
+
+    Returns:
+        The kind, the settings, the tokens it knows and the hashes of its files.
+
     Raises:
         ModelError: it is no Qwen2.5 model, or a file is missing or broken.
     """
@@ -173,7 +179,7 @@ def _heads(file: Path) -> list[str]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of what fixes the model, file by file."""
+    """Return the SHA-256 of each file that the model depends on."""
     files = [folder / "config.json", folder / INDEX, *sorted(folder.glob(WEIGHT_FILES))]
     return {
         file.name: _sha256(file, file.stat().st_size, file.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Ranked candidates say which termination of a surface they are on, where there are several."""
+"""The view of ranked candidates gains the termination, where a surface has several."""
 
 from alembic import op
 

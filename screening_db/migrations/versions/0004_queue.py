@@ -1,4 +1,4 @@
-"""The queue at work: what adslabs need, every try, what a person ordered, and a view of it all.
+"""The queue: dependencies of adslabs, attempts, commands of people, and a view of all of them.
 
 A campaign may have another level of theory to verify at than the one it predicts at.
 """
@@ -119,7 +119,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Go back; energies of slabs and molecules stay, what was held or waited is queued again."""
+    """Go back; energies of slabs and molecules stay, held and waiting items are queued again."""
     _drop_views(*VIEWS, "verification_queue")
     op.drop_column("campaign", "verification_level")
     for table in ("calculation_file", "calculation_step", "calculation", "queue_need"):
@@ -354,7 +354,7 @@ def _create_steps() -> None:
 
 
 def _label_columns() -> list[sa.Column[Any]]:
-    """Return what a label tells beside before; former labels did not tell it."""
+    """Return the columns that labels gain; rows stored before have no value there."""
     return [
         sa.Column("level_hash", sa.Text(), nullable=False, server_default=""),
         sa.Column("flag_numbers", sa.Text(), nullable=False, server_default="{}"),

@@ -1,4 +1,4 @@
-"""Short integer keys for what there are millions of, other names of ids, and slabs of one's own.
+"""Short integer keys for the largest tables, aliases of ids, and slabs of one's own.
 
 Candidates, predictions, ranks and states of placements refer to each other by short keys; ids are
 stored once. Views of the former names show the former columns, so that one queries as before.
@@ -160,7 +160,7 @@ def _drop_columns() -> None:
 
 
 def _count_campaigns() -> None:
-    """Give campaigns short keys; what refers to them by name goes on to do so."""
+    """Give campaigns short keys; tables that refer to them by name keep the name."""
     if _on_sqlite():
         name = sa.UniqueConstraint("name", name=op.f("uq_campaign_name"))
         _rebuild("campaign", CAMPAIGN, [*campaign_parts(), *key_parts("campaign"), name])

@@ -1,4 +1,4 @@
-"""Whether a slab that somebody else made is clean, and whether its tags count layers.
+"""Whether a slab from a file is clean, and whether its tags count layers.
 
 A non-metal or an alkali metal that only lies on the outside of a slab is an adsorbate, since an
 oxide, a nitride or a hydride has some of it inside.

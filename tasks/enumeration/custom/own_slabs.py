@@ -49,7 +49,7 @@ _MOST_FOREIGN_WORDS = 5
 
 @dataclass(frozen=True)
 class OwnSlabSpec:
-    """Files with slabs, and what they do not say: Miller index, bulk, and the side to work on.
+    """Files with slabs, and the facts that they lack: Miller index, bulk, and the side to place on.
 
     Without ``bulk`` texts name the slab's own composition.
     """

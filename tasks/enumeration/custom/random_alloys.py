@@ -63,7 +63,7 @@ class RandomAlloySpec:
 
     @property
     def name(self) -> str:
-        """Return what reports call the arrangement."""
+        """Return the name of the arrangement in reports."""
         shares = " ".join(f"{symbol} {share:g}" for symbol, share in self.shares)
         size = "x".join(str(count) for count in self.cells)
         return (
@@ -75,6 +75,12 @@ def random_alloy(spec: RandomAlloySpec) -> tuple[Atoms, str]:
     """Return a random alloy in its supercell, and the source of its size and arrangement.
 
     The lattice constant follows Vegard's rule on the volume per atom.
+
+    Args:
+        spec: Shares of the elements, parent lattice, size, method and seed.
+
+    Returns:
+        The atoms, positions in Å, and a line on size and arrangement.
 
     Raises:
         UserError: the shares are not whole numbers of the cell's atoms, or an element has no

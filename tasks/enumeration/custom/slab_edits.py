@@ -174,10 +174,10 @@ def _single_atoms(atoms: Atoms, symbol: str) -> Iterator[tuple[str, Atoms | str]
     if not kinds:
         yield f"1 {symbol}", f"the edit changes nothing: the surface is {symbol} already"
     hosts = [atoms.symbols[kind] for kind in kinds]
-    for place, kind in enumerate(kinds):
-        name = f"1 {symbol} for {hosts[place]}"
-        if hosts.count(hosts[place]) > 1:
-            name += f" {hosts[: place + 1].count(hosts[place])}"
+    for index, kind in enumerate(kinds):
+        name = f"1 {symbol} for {hosts[index]}"
+        if hosts.count(hosts[index]) > 1:
+            name += f" {hosts[: index + 1].count(hosts[index])}"
         yield name, _with_element(atoms, np.array([kind]), symbol)
 
 

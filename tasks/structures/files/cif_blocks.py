@@ -1,4 +1,4 @@
-"""The crystals of a CIF, block by block: each is read as it is written, or says why it is not.
+"""The crystals of a CIF, block by block: each is read as it is written, or refused with a reason.
 
 pymatgen parses the blocks and applies their symmetry. What it would guess, round, merge or drop
 without a word is decided here before: elements, occupancies, positions, operations. The composition

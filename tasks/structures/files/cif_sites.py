@@ -42,6 +42,9 @@ def cif_sites(data: CifData) -> list[CifSite]:
     Args:
         data: The block's values by their keys in small letters, dots as underscores.
 
+    Returns:
+        Elements, fractional positions and occupancies, in the order of the file.
+
     Raises:
         UserError: the cell, an element, a position or an occupancy is not stated or is odd, or
             there are more than ``MAX_ATOMS`` sites.

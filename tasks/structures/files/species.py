@@ -39,6 +39,9 @@ def label_element(label: str, stated: Collection[str], labels: Collection[str]) 
         stated: The elements of the composition that the file states; empty where it states none.
         labels: All labels of the block.
 
+    Returns:
+        The element's symbol.
+
     Raises:
         UserError: the label begins with no element, or with one of two.
     """

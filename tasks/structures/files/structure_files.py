@@ -128,7 +128,7 @@ def _content(file: Path) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    """Return the text of a file, whatever wrote it, with one kind of line end."""
+    """Return the text of a file in any encoding, with one kind of line end."""
     marked = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     try:
         text = data.decode(marked or "utf-8")

@@ -1,4 +1,4 @@
-"""The one protocol behind which every engine stands, and what engines share.
+"""The protocol of all engines, and the functions that they share.
 
 An engine turns a level of theory and a structure into an ASE calculator, and what goes wrong into a
 class of failure. It reads no environment: its ``location`` says where its program and potentials
@@ -109,7 +109,7 @@ class Engine(ABC):
         return {}
 
     def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
-        """Refuse potentials whose own header says that they are not of the level."""
+        """Refuse potentials whose own header names other ones than the level."""
         return  # most potential files do not state their functional
 
     def prepared(self, atoms: Atoms) -> Atoms:

@@ -44,7 +44,7 @@ class PluginEngine(Engine):
         return self.called
 
     def missing(self) -> str:
-        """Return the engine's own message of what is missing."""
+        """Return the engine's own message on missing programs or files."""
         return str(getattr(self.engine, "missing", ""))
 
     def version(self) -> str:

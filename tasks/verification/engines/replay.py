@@ -1,4 +1,4 @@
-"""Energies from a table instead of a program: a loop is judged on what was calculated long ago.
+"""Energies from a table instead of a program, to judge a loop on published calculations.
 
 A level of this engine is of single points and states which table it answers from, so that another
 table is another level:
@@ -152,7 +152,7 @@ class ReplayEngine(Engine):
         return self._table().elements
 
     def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse a level that relaxes, or that does not say which table it is."""
+        """Refuse a level that relaxes, or that names no table."""
         require_energy_key(self, level)
         if level.require_calculation().mode != "single_point":
             raise UserError(

@@ -1,4 +1,4 @@
-"""What an engine requires of a level of theory before it computes anything.
+"""The requirements that engines have of a level of theory.
 
 Each function refuses one kind of level and says how to change it. ``Engine.check_level`` calls
 those that apply; ``require_version`` needs the installed program, so the registry calls it.

@@ -86,6 +86,17 @@ def slab_energy(
     The slab's own constraints hold. The key is the content id of the slab as it was cut, so all
     adsorbates on one slab share one calculation.
 
+    Args:
+        slab: The slab as it was cut, positions in Å.
+        level: The level it is computed at.
+        engine: The engine of that level.
+        cache: The reference energies that are known; a new one is put into it.
+        book: The logbook of the attempt.
+        relaxed: The slab as the level of its geometry relaxed it, for levels of single points.
+
+    Returns:
+        The energy of the whole slab, eV.
+
     Raises:
         UserError: the level is of single points and no level relaxed the slab.
         EngineError: there is no energy, or the slab reconstructed: it is no reference of adslabs

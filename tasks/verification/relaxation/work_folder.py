@@ -49,6 +49,9 @@ class WorkFolder:
             atoms: The structure as the item states it.
             name: Of the relaxation, which names its checkpoint.
             own: Whether it is the item's own relaxation, and not a second start or a reference.
+
+        Returns:
+            The atoms to start from, and the steps (eV, eV/Å) with their checkpoint.
         """
         last = self.book.geometry(atoms) if own else None
         watch = partial(self.book.step, atoms) if own else None

@@ -165,21 +165,21 @@ def test_the_line_leaves_as_many_below_as_are_wanted(scripts: Scripts) -> None:
 
 def test_a_window_on_one_surface_is_found_when_both_were_asked(scripts: Scripts) -> None:
     _, answers = made_up(scripts, has_partners=True)
-    asked_R = answers.wanted_R.copy()
-    assert answers.found(asked_R) == answers.to_find > 0
-    asked_R[np.flatnonzero(asked_R)[0]] = False
-    assert answers.found(asked_R) == answers.to_find - 1
+    requested_R = answers.wanted_R.copy()
+    assert answers.found(requested_R) == answers.to_find > 0
+    requested_R[np.flatnonzero(requested_R)[0]] = False
+    assert answers.found(requested_R) == answers.to_find - 1
 
 
 def test_a_pair_whose_partner_failed_is_not_asked_any_more(scripts: Scripts) -> None:
     pool, answers = made_up(scripts, has_partners=True)
-    asked_R = pool.reaction_R == 0
-    lost_R = scripts.loop.lost(pool, asked_R, answers.energy_R)
+    requested_R = pool.reaction_R == 0
+    lost_R = scripts.loop.lost(pool, requested_R, answers.energy_R)
     failed_R = (answers.energy_R < pool.low_R) | (answers.energy_R > pool.high_R)
     assert np.array_equal(lost_R[1::2], failed_R[::2])
     assert not lost_R[::2].any()
     pool, answers = made_up(scripts)
-    assert not scripts.loop.lost(pool, asked_R, answers.energy_R).any()
+    assert not scripts.loop.lost(pool, requested_R, answers.energy_R).any()
 
 
 def test_a_run_that_is_stored_is_printed_again(scripts: Scripts, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A file is asked what a campaign asks of its own placements; what it breaks is named."""
+"""An adslab from a file passes the rules of a campaign's placements; a broken one is named."""
 
 from collections.abc import Callable
 from pathlib import Path

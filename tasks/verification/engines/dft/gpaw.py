@@ -120,7 +120,7 @@ class GpawEngine(Engine):
         return opened
 
     def failure(self, error: Exception, folder: Path) -> EngineError:
-        """Return GPAW's exceptions as failures; two of them say nothing or the wrong thing."""
+        """Return GPAW's exceptions as failures; the messages of two of them are replaced."""
         if any(kind.__name__ == "KohnShamConvergenceError" for kind in type(error).__mro__):
             return EngineError(
                 FailureKind.SCF_NOT_CONVERGED,
@@ -162,6 +162,9 @@ def gpaw_parameters(job: CalculationJob, width_ev: float | None = None) -> dict[
     Args:
         job: A structure at a level that the engine has checked; its rung changes mixing and steps.
         width_ev: Smearing width (eV) in place of the level's.
+
+    Returns:
+        Keywords by name, energies in eV.
 
     Raises:
         ValueError: the level leaves out what ``check_level`` requires.

@@ -62,7 +62,7 @@ class _FreshVasp(Vasp):
     """VASP that cannot be answered by the files of an earlier step."""
 
     def calculate(self, *args: Any, **kwargs: Any) -> None:
-        """Remove what was printed before, then compute."""
+        """Remove the output of an earlier run, then compute."""
         for name in (_OUTCAR, "vasprun.xml"):
             (Path(self.directory) / name).unlink(missing_ok=True)
         super().calculate(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -168,6 +168,9 @@ def vasp_parameters(job: CalculationJob, family: str) -> dict[str, Any]:
     Args:
         job: A structure at a level that the engine has checked; its rung changes mixing and steps.
         family: Folder that holds a folder with a POTCAR for each element.
+
+    Returns:
+        Keywords by name, energies in eV.
 
     Raises:
         ValueError: the level leaves out what ``check_level`` requires.
