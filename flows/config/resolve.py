@@ -130,6 +130,12 @@ def resolve_campaign(
             f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
             f"{campaign.level!r}; choose one of these or train a model at that level"
         )
+    if campaign.surfaces.strain and not found.reads_atoms:
+        raise CampaignError(
+            f"surfaces.strain is in the atoms of a slab alone, and model {campaign.model!r} reads "
+            "only texts: it would give a strained slab the energy of the unstrained one; choose a "
+            "model that reads atoms, such as mini, or leave strain out"
+        )
     bulks, refused_bulks = resolve_bulks(
         campaign.bulk_specs(folder),
         materials_project_key=materials_project_key,

@@ -93,3 +93,11 @@ def test_a_level_that_its_engine_cannot_compute_is_refused_before_screening(
     campaign = stated("level: emt", "level: own.yaml")
     with pytest.raises(UserError, match="gpaw computes dispersion none; level own states D3"):
         resolve_campaign(campaign, tmp_path, None)
+
+
+def test_a_model_that_reads_only_texts_is_refused_strained_slabs(tmp_path: Path) -> None:
+    strained = stated("min_in_plane: 4.0}", "min_in_plane: 4.0, strain: [0.02]}\nmodel: baseline")
+    with pytest.raises(
+        CampaignError, match=r"strain is in the atoms of.*'baseline' reads only texts"
+    ):
+        resolve_campaign(strained, tmp_path, None)
