@@ -10,7 +10,6 @@ blocks until the server answers (10 s that Dask's workers start in here), and it
 
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.cluster.workers import free_port
 from flows.errors import CampaignError
 
 START_TIMEOUT_S = 120.0
@@ -120,7 +120,7 @@ def scheduling_server(home: Path) -> Iterator[EmbeddedServer]:
 
 
 def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
-    port, log = _free_port(), home / "server.log"
+    port, log = free_port(), home / "server.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -132,13 +132,6 @@ def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
             start_new_session=True,  # Ctrl-C is for the run, which then stops its server
         )
     return EmbeddedServer(process, port, log)
-
-
-def _free_port() -> int:
-    """Return a port that was free a moment ago; uvicorn, given port 0, would not say which."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve(port: int) -> None:

@@ -1,4 +1,4 @@
-"""Which workers a run takes, what they compute on, and the variables they start with.
+"""Which workers a run takes, what they compute on, and the variables and ports they start with.
 
 Starts nothing and imports neither Dask nor, before it has to count GPUs, torch.
 """
@@ -6,6 +6,7 @@ Starts nothing and imports neither Dask nor, before it has to count GPUs, torch.
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ class ClusterPlan:
 def default_workers() -> int:
     """Return how many processes this machine has cores for."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago; uvicorn, given port 0, does not report its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def device_for(plan: ClusterPlan) -> Device:

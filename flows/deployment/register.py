@@ -3,11 +3,11 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -36,6 +36,9 @@ from flows.deployment.plan import (
 )
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
+
+_Found = TypeVar("_Found")
+_PAGE = 200  # the most that a server lists at once
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "local.yaml"
 TAG = "sabatier"
@@ -131,7 +134,7 @@ def register(
         client.upsert_global_concurrency_limit_by_name(
             VERIFICATIONS, stated.concurrency.verifications
         )
-        before = _registered_entrypoints(client)
+        before = registered_entrypoints(client)
         for deployment in made.values():
             deployment.apply()
     moved = {
@@ -142,12 +145,25 @@ def register(
     return RegisteredDeployments(tuple(planned), moved, tuple(sorted(before.keys() - made.keys())))
 
 
-def _registered_entrypoints(client: SyncPrefectClient) -> dict[str, str]:
+def registered_entrypoints(client: SyncPrefectClient) -> dict[str, str]:
     """Return the module path of the flow of each of our deployments, by the deployment's name."""
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    flows = {flow.id: flow.name for flow in client.read_flows(limit=200)}
-    found = client.read_deployments(deployment_filter=ours, limit=200)
+    flows = {
+        flow.id: flow.name
+        for flow in _all_pages(lambda offset: client.read_flows(limit=_PAGE, offset=offset))
+    }
+    found = _all_pages(
+        lambda offset: client.read_deployments(deployment_filter=ours, limit=_PAGE, offset=offset)
+    )
     return {f"{flows.get(row.flow_id, '?')}/{row.name}": row.entrypoint or "" for row in found}
+
+
+def _all_pages(read: Callable[[int], Sequence[_Found]]) -> Iterator[_Found]:
+    """Yield everything that a server lists, from the page at each offset until one is empty."""
+    offset = 0
+    while page := read(offset):
+        yield from page
+        offset += len(page)
 
 
 def _make_pool(client: SyncPrefectClient, pool: Pool) -> None:

@@ -26,7 +26,7 @@ import submitit
 from flows.cluster.workers import temporary_environment
 from flows.config.batch_profile import BatchProfile, BatchSystem
 from flows.errors import CampaignError
-from flows.verification.batch_job import run_job
+from flows.verification.batch_job import FORMAT, FORMAT_FILE, run_job
 from flows.verification.batch_states import WatchedJob
 from flows.verification.executor import SubmissionError, WorkItem, WorkResult
 from screening_db.queue.lease import Lease
@@ -69,6 +69,7 @@ class BatchExecutor:
         folder = self._folder / _name(item.lease)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
+        (folder / FORMAT_FILE).write_text(f"{FORMAT}\n")
         threads = thread_variables(item.resources.threads)
         try:
             with temporary_environment(threads), _signals_held_back():
@@ -192,12 +193,14 @@ def _name(lease: Lease) -> str:
 
 
 def _require_own_release(submitted: Path, number: str) -> None:
-    """Refuse a job whose pickle names another function than this release's ``run_job``.
+    """Refuse a job whose pickles are of another format, or name another function than ``run_job``.
 
     Pickles name functions by their module. The file is searched for that name and not unpickled:
     a module that is gone would fail only after the job has spent its hours.
     """
-    if run_job.__module__.encode() not in submitted.read_bytes():
+    stated = submitted.parent / FORMAT_FILE
+    found = stated.read_text().strip() if stated.exists() else ""
+    if found != str(FORMAT) or run_job.__module__.encode() not in submitted.read_bytes():
         raise CampaignError(
             f"job {number} was submitted by another release of sabatier, and this one cannot read "
             "its result; collect it with that release, or stop it, remove the folder "

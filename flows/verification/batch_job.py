@@ -15,6 +15,9 @@ from tasks.verification.engines import EngineError, FailureKind
 
 WARNING = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # of the wall limit, some time before it
 _SIGNALS = "signals"
+FORMAT_FILE = "format"
+# Of the pickles of WorkItem and WorkResult: raised where their fields change.
+FORMAT = 1
 
 
 def run_job(item: WorkItem, folder: Path) -> WorkResult:

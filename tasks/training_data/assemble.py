@@ -8,6 +8,7 @@ that ships is trained on this table, so a set without a licence is refused.
 """
 
 import argparse
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,8 @@ from tasks.training_data.table import (
     write_table,
 )
 
+logger = logging.getLogger(__name__)
+
 DEFAULT = tuple(spec.name for spec in SETS)
 
 
@@ -63,7 +66,7 @@ class SetReport:
     moved_ang: tuple[float, ...]
 
     def lines(self) -> list[str]:
-        """Return the report as lines to print."""
+        """Return the report as lines."""
         kept = self.frames - len(self.refused)
         lines = [f"{self.name}: {kept} of {self.frames} frames, {self.rows} rows"]
         if self.moved_ang:
@@ -210,22 +213,21 @@ def _label(frame: LabelledStructure, bulk_formula: str) -> Label:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the training table and print how each set went."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the training table and log how each set went."""
     parser = argparse.ArgumentParser(description="Write the training table.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--emt", type=Path, help="folder of tasks.training_data.emt_set")
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file to write")
     parser.add_argument("--sets", nargs="+", default=DEFAULT, help="published sets to take")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
         for report in assemble_table(options.data, options.emt, options.out, options.sets):
-            print("\n".join(report.lines()), flush=True)
+            logger.info("\n".join(report.lines()))
     except UserError as error:
-        print(f"sabatier: {error}", file=sys.stderr)
-        return 2
-    return 0
+        parser.exit(2, f"sabatier: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

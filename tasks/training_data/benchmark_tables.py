@@ -8,6 +8,7 @@ predicted for the same rows (columns ``uid``, ``model``, ``energy_ev``).
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tasks.errors import UserError
 from tasks.training_data.assemble import set_rows
 from tasks.training_data.sources import BENCHMARKS, SETS, SetSpec, read_records, sets_by_name
 from tasks.training_data.table import write_rows, write_table
+
+logger = logging.getLogger(__name__)
 
 PUBLISHED = "published.parquet"
 _PREDICTED = "pred_"
@@ -59,22 +62,21 @@ def _published(data: Path, spec: SetSpec) -> list[dict[str, object]]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tables and print how each set went."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the tables and log how each set went."""
     names = [spec.name for spec in BENCHMARKS]
     parser = argparse.ArgumentParser(description="Write one table for each benchmark set.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--sets", nargs="+", default=names, help="which sets")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
         for line in benchmark_tables(options.data, options.sets, options.out):
-            print(line, flush=True)
+            logger.info(line)
     except UserError as error:
-        print(f"sabatier: {error}", file=sys.stderr)
-        return 2
-    return 0
+        parser.exit(2, f"sabatier: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,7 @@ verification and training can be run on a laptop, under a level of theory of its
 """
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -46,6 +47,8 @@ from tasks.training_data.table import Label, TrainingRow, training_row, write_ta
 from tasks.verification.engines import EngineError
 from tasks.verification.labels.energies import MemoryCache
 from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
+
+logger = logging.getLogger(__name__)
 
 METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
 # EMT's toy H leaves C, N and O for the metal: OH, NH, CHO, CH3, H2O and the like dissociate in
@@ -293,26 +296,25 @@ def _failed(adslab: PlacedAdslab, slab: Slab, error: EngineError) -> EmtOutcome:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the set and print a summary."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the set and log a summary."""
     parser = argparse.ArgumentParser(description="Make the EMT training set.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the part files")
     parser.add_argument("--n", type=int, default=4000, help="placements to relax")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
         jobs = plan_emt_set(options.n, options.seed)
         parts = relax_all(jobs, out=options.out, seed=options.seed, processes=options.processes)
         for done, _ in enumerate(parts, 1):
             if done % 20 == 0 or done == len(jobs):
-                print(f"{done} of {len(jobs)} slabs", flush=True)
-        print("\n".join(outcome_lines(options.out)))
+                logger.info("%d of %d slabs", done, len(jobs))
+        logger.info("\n".join(outcome_lines(options.out)))
     except UserError as error:
-        print(f"sabatier: {error}", file=sys.stderr)
-        return 2
-    return 0
+        parser.exit(2, f"sabatier: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

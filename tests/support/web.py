@@ -1,7 +1,6 @@
 """A local server that records the messages posted to it."""
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,10 +53,3 @@ def listening(*statuses: int, is_silent: bool = False) -> Iterator[Listener]:
         noted.may_answer.set()
         server.shutdown()
         server.server_close()
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

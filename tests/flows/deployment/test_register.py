@@ -1,9 +1,12 @@
 """Lines about what was registered: schedules, deployments that moved, and those of other files."""
 
+from types import SimpleNamespace
+from typing import Any
+
 from flows.config.deployments import Pool
 from flows.deployment.flows import screen_campaign
 from flows.deployment.plan import PlannedDeployment
-from flows.deployment.register import RegisteredDeployments
+from flows.deployment.register import RegisteredDeployments, registered_entrypoints
 
 NIGHTLY = PlannedDeployment(screen_campaign, "tiny", {}, None, "0 2 * * * (UTC)")
 SERVER = "http://127.0.0.1:4200/api"
@@ -27,3 +30,26 @@ def test_a_flow_that_stood_in_another_module_is_said_to_be_registered_anew() -> 
 def test_a_deployment_of_another_file_is_named_with_how_to_remove_it() -> None:
     lines = RegisteredDeployments((NIGHTLY,), {}, ("loop-campaign/old",)).lines(Pool(), SERVER)
     assert lines[1].startswith("loop-campaign/old: not in this file, stays as it is; to remove it")
+
+
+class PagedClient:
+    """A server with 450 deployments that lists at most 200 at once."""
+
+    flow = SimpleNamespace(id=1, name="screen-campaign")
+
+    def read_flows(self, *, limit: int, offset: int) -> list[Any]:
+        return [self.flow][offset : offset + limit]
+
+    def read_deployments(self, *, limit: int, offset: int, **_: object) -> list[Any]:
+        assert limit <= 200
+        return [
+            SimpleNamespace(flow_id=1, name=f"c{number}", entrypoint="flows.screen")
+            for number in range(450)
+        ][offset : offset + limit]
+
+
+def test_deployments_are_listed_beyond_the_first_page() -> None:
+    client: Any = PagedClient()
+    found = registered_entrypoints(client)
+    assert len(found) == 450
+    assert found["screen-campaign/c449"] == "flows.screen"

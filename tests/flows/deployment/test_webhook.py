@@ -5,8 +5,9 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from support.web import free_port, listening
+from support.web import listening
 
+from flows.cluster.workers import free_port
 from flows.deployment.webhook import (
     REFUSED,
     RetryLimits,

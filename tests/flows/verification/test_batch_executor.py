@@ -1,9 +1,11 @@
 """Slurm's path with programs of Slurm's names that only pretend: what is asked, what comes back."""
 
+import hashlib
 import os
 import pickle
 import stat
 import sys
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +18,7 @@ from support.stored_rows import queue_rows
 from flows.config.batch_profile import BatchProfile, load_batch_profile
 from flows.errors import CampaignError
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
-from flows.verification.executor import SubmissionError
+from flows.verification.executor import SubmissionError, WorkItem, WorkResult
 from flows.verification.flow import BatchJobs, run_verification
 from flows.verification.work_items import CalculationSettings
 from screening_db.calculations.attempts import attempts_of
@@ -28,6 +30,7 @@ from tasks.verification.inputs.resources import ResourceLimits, Resources
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'sabatier[hpc]'")
 from flows.verification import batch_executor, batch_states
+from flows.verification.batch_job import FORMAT, FORMAT_FILE
 
 _HUNDREDS = count(100, 100)
 PROFILE = REPOSITORY / "deployments" / "slurm.yaml"
@@ -219,11 +222,14 @@ def test_a_folder_that_cannot_be_private_is_refused(tmp_path: Path) -> None:
 LEASE = Lease("H2", "emt", "gas", "tiny", 0.0, "needed", 1, 0, "", "", {}, "token")
 
 
-def submitted_by(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def submitted_by(
+    module: str, folder: Path, monkeypatch: pytest.MonkeyPatch, form: str = f"{FORMAT}\n"
+) -> Path:
     """Write the pickle of a job that calls ``run_job`` of a module, and return its folder."""
     folder.mkdir()
     job = folder / batch_executor._name(LEASE)
     job.mkdir()
+    (job / FORMAT_FILE).write_text(form)
     there = ModuleType(module)
     exec("def run_job(): pass", there.__dict__)
     monkeypatch.setitem(sys.modules, module, there)
@@ -241,6 +247,24 @@ def test_a_job_of_another_release_is_refused_with_the_way_out(
     job = submitted_by("flows.batch_job", tmp_path / "jobs", monkeypatch)
     with pytest.raises(CampaignError, match=f"job 4711 .* remove the folder {job} and go on"):
         collected(tmp_path / "jobs")
+
+
+def test_a_job_of_another_format_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "flows.verification.batch_job"
+    job = submitted_by(module, tmp_path / "jobs", monkeypatch, form="0\n")
+    with pytest.raises(CampaignError, match=f"job 4711 .* remove the folder {job} and go on"):
+        collected(tmp_path / "jobs")
+    (job / FORMAT_FILE).unlink()  # releases that numbered none
+    with pytest.raises(CampaignError, match="submitted by another release"):
+        collected(tmp_path / "jobs")
+
+
+def test_the_format_is_raised_with_the_fields_of_work_items() -> None:
+    names = [[field.name for field in fields(kind)] for kind in (WorkItem, WorkResult)]
+    digest = hashlib.sha256(repr(names).encode()).hexdigest()[:12]
+    assert (FORMAT, digest) == (1, "e851e660594b")
 
 
 def test_once_its_folder_is_removed_it_is_given_back(
