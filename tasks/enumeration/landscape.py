@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial import cKDTree
 
 from tasks.enumeration.slabs import Slab
@@ -75,12 +76,12 @@ def landscape(slab: Slab) -> Landscape:
     inside_K2 = to_cell(positions_N3[near, :2], plane_22)
     shifts_I2 = cell_images(plane_22, _MARGIN_ANG)
     points_M2 = (shifts_I2[:, None] + inside_K2[None]).reshape(-1, 2)
-    index_M = np.tile(near, len(shifts_I2))
     kept_M = near_cell(points_M2, plane_22, _MARGIN_ANG)
+    index_M = near[np.flatnonzero(kept_M) % len(near)]
     return Landscape(
-        np.column_stack([points_M2, z_N[index_M]])[kept_M],
-        index_M[kept_M],
-        covalent_radii[slab.atoms.numbers[index_M[kept_M]]],
+        np.column_stack([points_M2[kept_M], z_N[index_M]]),
+        index_M,
+        covalent_radii[slab.atoms.numbers[index_M]],
         float(z_N[slab.atoms.get_tags() == 1].min()),
         float(z_N.min()),
     )
@@ -100,13 +101,23 @@ def rolling_heights(
     return np.where(rise2_PM > 0.0, met_PM, -np.inf)
 
 
-def distances_to_sites(
-    points_P2: NDArray[np.float64], sites_K2: NDArray[np.float64], plane_22: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return how far each point of the cell is from the nearest site, its images among them."""
-    images_2 = cell_images(plane_22, 2.0)
-    tree = cKDTree((images_2[:, None] + to_cell(sites_K2, plane_22)).reshape(-1, 2))
-    return np.asarray(tree.query(to_cell(points_P2, plane_22))[0])
+class KnownSites:
+    """Points of a repeating plane, among which the nearest to any point is found."""
+
+    def __init__(self, points_K2: NDArray[np.float64], plane_22: NDArray[np.float64]) -> None:
+        self._plane_22 = plane_22
+        self._images_I2 = cell_images(plane_22, 2.0)  # farther is far enough
+        self._points_K2 = np.zeros((0, 2))
+        self.add(points_K2)
+
+    def add(self, points_K2: NDArray[np.float64]) -> None:
+        """Take more points (Å)."""
+        self._points_K2 = np.vstack([self._points_K2, to_cell(points_K2, self._plane_22)])
+        self._tree = cKDTree((self._images_I2[:, None] + self._points_K2).reshape(-1, 2))
+
+    def distances(self, points_P2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far (Å) each point is from the nearest known one, its images among them."""
+        return np.asarray(self._tree.query(to_cell(points_P2, self._plane_22))[0])
 
 
 def open_atoms(ground: Landscape, plane_22: NDArray[np.float64], radius_ang: float) -> list[int]:
@@ -122,7 +133,7 @@ def lows_of_the_map(
     ground: Landscape,
     plane_22: NDArray[np.float64],
     away_ang: float,
-    sites_K2: NDArray[np.float64],
+    sites: KnownSites,
     radius_ang: float,
 ) -> NDArray[np.float64]:
     """Return where a rolling sphere rests, among the points at least ``away_ang`` from all sites.
@@ -131,7 +142,7 @@ def lows_of_the_map(
         ground: The landscape of a slab.
         plane_22: In-plane vectors (Å) of the cell that is looked at; the slab repeats by them.
         away_ang: Nearer rests belong to a site that is there.
-        sites_K2: Sites that are there already (Å), all of the cell.
+        sites: Sites that are there already, all of the cell.
         radius_ang: Of the sphere; atoms of the slab have their covalent radii.
 
     Returns:
@@ -141,18 +152,17 @@ def lows_of_the_map(
     steps = np.meshgrid(*(np.arange(n) / n for n in counts_2), indexing="ij")
     grid_P2 = np.stack(steps, axis=-1).reshape(-1, 2) @ plane_22
     # The grid's point nearest to a rest is less than a step from it.
-    open_P = distances_to_sites(grid_P2, sites_K2, plane_22) > away_ang - _STEP_ANG
+    open_P = sites.distances(grid_P2) > away_ang - _STEP_ANG
     open_GG = open_P.reshape(counts_2)
-    around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    seen_P = np.logical_or.reduce([np.roll(open_GG, shift, (0, 1)) for shift in around]).ravel()
-    if not seen_P.any():
+    if not open_P.any():
         return np.zeros((0, 2))
+    seen_P = maximum_filter(open_GG, size=3, mode="wrap").ravel()
     near_M = near_cell(ground.points_M3[:, :2], plane_22, ground.radii_M.max() + radius_ang + 0.5)
     ground = replace(ground, points_M3=ground.points_M3[near_M], radii_M=ground.radii_M[near_M])
     height_P = np.full(len(grid_P2), np.inf)
     height_P[seen_P] = rolling_heights(ground, grid_P2[seen_P], radius_ang).max(axis=1)
     map_GG = height_P.reshape(counts_2)
-    lowest_GG = np.min([np.roll(map_GG, shift, (0, 1)) for shift in around], axis=0)
+    lowest_GG = minimum_filter(map_GG, size=3, mode="wrap")
     starts_P2 = grid_P2[(open_GG & (map_GG <= lowest_GG)).ravel()]
     found = [_descended(ground, start_2, radius_ang) for start_2 in starts_P2]
     rests = [low for low in found if low[0] > ground.floor_ang - _DEEPEST_ANG]

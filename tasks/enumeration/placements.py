@@ -22,9 +22,10 @@ from tasks.enumeration.sites import ENUMERATED_KINDS, Site, SiteKind, SurfaceSit
 from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from
-from tasks.structures.orientation import axis_fold
+from tasks.structures.orientation import axis_fold, mirror_line
 
 _SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above rounding
+_SAME_TURN_DEG = 0.5  # of mirror images: mirror planes of molecules in files are not exact
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class PlacementSpec:
     """Which placements to make of each adsorbate on each slab.
 
     ``rotations`` are equally spaced about the normal. Those that the adsorbate's own axis makes
-    equal come once; with ``drop_equivalent`` so do those that the site's axis makes equal.
+    equal come once; with ``drop_equivalent`` so do those that the site's axis makes equal, and
+    mirror images where site and adsorbate each have a mirror plane.
     """
 
     kinds: tuple[SiteKind, ...] = ENUMERATED_KINDS
@@ -120,9 +122,9 @@ def count_placements(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
 ) -> int:
     """Return how many placements ``enumerate_placements`` makes, placed and refused together."""
-    fold = axis_fold(adsorbate.atoms)
+    fold, line = axis_fold(adsorbate.atoms), mirror_line(adsorbate.atoms)
     chosen = _sites_for(slab, sites, adsorbate, spec)
-    return sum(len(_rotations(site, fold, spec)) for site in chosen) + spec.random
+    return sum(len(_rotations(site, fold, line, spec)) for site in chosen) + spec.random
 
 
 def place_adsorbate(
@@ -202,6 +204,7 @@ def placement_from(stored: object) -> Placement:
                 (x, y, z),
                 float(site["azimuth_deg"]),
                 int(site["fold"]),
+                None if site.get("mirror_deg") is None else float(site["mirror_deg"]),
             ),
             float(values["rotation_deg"]),
             None if values["seed"] is None else int(values["seed"]),
@@ -215,11 +218,11 @@ def placement_from(stored: object) -> Placement:
 def _placements(
     slab: Slab, sites: SurfaceSites, adsorbate: Adsorbate, spec: PlacementSpec
 ) -> list[Placement]:
-    fold = axis_fold(adsorbate.atoms)
+    fold, line = axis_fold(adsorbate.atoms), mirror_line(adsorbate.atoms)
     ordered = [
         Placement(site, rotation)
         for site in _sites_for(slab, sites, adsorbate, spec)
-        for rotation in _rotations(site, fold, spec)
+        for rotation in _rotations(site, fold, line, spec)
     ]
     seeds = [
         seed_from(slab.slab_id, adsorbate.name, spec.seed, number) for number in range(spec.random)
@@ -245,17 +248,43 @@ def _sites_for(
     return kept
 
 
-def _rotations(site: Site, fold: int, spec: PlacementSpec) -> list[float]:
-    """Return the distinct rotations at a site; ``fold`` is the adsorbate's axis, 0 if linear."""
+def _rotations(site: Site, fold: int, line: float | None, spec: PlacementSpec) -> list[float]:
+    """Return the distinct rotations at a site.
+
+    Args:
+        site: The site, with its axis and mirror plane.
+        fold: Order of the adsorbate's axis, 0 if linear.
+        line: Direction of a mirror plane of the adsorbate, if any.
+        spec: How many rotations, and whether equivalent ones are dropped.
+
+    Returns:
+        Rotations about the normal in degrees.
+    """
     if fold == 0:
         return [0.0]
     period = 360.0 / (lcm(fold, site.fold) if spec.drop_equivalent else fold)
+    mirrors = None
+    if spec.drop_equivalent and line is not None and site.mirror_deg is not None:
+        mirrors = (site.mirror_deg, line)
     kept: list[float] = []
     for k in range(spec.rotations):
-        turn = 360.0 * k / spec.rotations
-        if all(_apart(turn, other, period) > 1e-6 for other in kept):
-            kept.append(turn)
-    return [(site.azimuth_deg + turn) % 360.0 for turn in kept]
+        turn = site.azimuth_deg + 360.0 * k / spec.rotations
+        if any(_apart(turn, other, period) <= 1e-6 for other in kept):
+            continue
+        twin = mirror_twin(turn, *mirrors) if mirrors else None
+        if twin is not None and any(_apart(twin, each, period) < _SAME_TURN_DEG for each in kept):
+            continue
+        kept.append(turn)
+    return [turn % 360.0 for turn in kept]
+
+
+def mirror_twin(rotation_deg: float, site_deg: float, line_deg: float) -> float:
+    """Return the rotation whose adslab is the mirror image of that at ``rotation_deg``.
+
+    Mirrored in a plane of the site (along ``site_deg``) and in one of its own (``line_deg``), the
+    adsorbate is turned as a whole.
+    """
+    return 2.0 * (site_deg - line_deg) - rotation_deg
 
 
 def _apart(one: float, other: float, period: float) -> float:

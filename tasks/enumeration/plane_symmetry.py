@@ -30,6 +30,12 @@ class InPlaneSymmetry:
         scaled_2 = point_2 @ np.linalg.inv(plane_22)
         return np.asarray((self.rotations_S22 @ scaled_2 + self.translations_S2) @ plane_22)
 
+    def mirror_lines(self, plane_22: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the direction (degrees, 0 to 180) of each mirror; of a rotation, no meaning."""
+        turned_S22 = plane_22.T @ self.rotations_S22 @ np.linalg.inv(plane_22.T)
+        twice_S = np.degrees(np.arctan2(turned_S22[:, 1, 0], turned_S22[:, 0, 0]))
+        return np.asarray(np.round(twice_S / 2.0, 3) % 180.0)
+
     def repeats(self) -> tuple[int, int]:
         """Return how often the slab repeats within its cell along a and b."""
         pure_S = (self.rotations_S22 == np.eye(2)).all(axis=(1, 2))

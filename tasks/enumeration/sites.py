@@ -22,9 +22,9 @@ from scipy.spatial import Delaunay
 
 from model.contract import BOND_RULES, BondRule
 from tasks.enumeration.landscape import (
+    KnownSites,
     Landscape,
     cell_images,
-    distances_to_sites,
     landscape,
     lows_of_the_map,
     near_cell,
@@ -52,8 +52,9 @@ _PROBES_ANG = (0.76, 0.31)  # covalent radii of C and H, the largest and smalles
 class Site:
     """Where a binding atom goes: over which slab atoms, at which point (z is their mean height).
 
-    ``azimuth_deg`` is a direction that belongs to the site (along a bridge, to a neighbour) and
-    ``fold`` the order of the rotation axis there; both choose rotations and nothing else.
+    ``azimuth_deg`` is a direction that belongs to the site (along a bridge, to a neighbour),
+    ``fold`` the order of the rotation axis there and ``mirror_deg`` the direction of a mirror plane
+    through the site, if any; they choose rotations and nothing else.
     """
 
     kind: SiteKind
@@ -61,6 +62,7 @@ class Site:
     position_3: tuple[float, float, float]
     azimuth_deg: float = 0.0
     fold: int = 1
+    mirror_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _sketch(slab: Slab, ground: Landscape, symmetry: InPlaneSymmetry) -> _Sketch
     cloud_P2 = cloud_P2[near_P]
     triangulated = len(cloud_P2)
     edges, faces = _edges_and_faces(cloud_P2, len(exposed))
-    index_P = np.concatenate([np.tile(exposed, len(shifts_I2))[near_P], ground.index_M])
+    index_P = np.concatenate([exposed[np.flatnonzero(near_P) % len(exposed)], ground.index_M])
     short, long = _by_length(edges, cloud_P2, covalent_radii[slab.atoms.numbers[index_P]])
 
     def spots_of(kind: SiteKind, corners: list[list[int]]) -> list[_Spot]:
@@ -211,13 +213,12 @@ def _completed(
     patch_22 = cell_22 / np.array(symmetry.repeats())[:, None]
     found = list(spots)
     sites_K2 = to_cell(np.array([spot.point_2 for spot in spots]), patch_22)
-    sites_K2 = np.unique(np.round(sites_K2, 2), axis=0)  # repeats of the patch bring nothing new
+    # Repeats of the patch bring nothing new.
+    known = KnownSites(np.unique(np.round(sites_K2, 2), axis=0), patch_22)
 
     def add(kind: SiteKind | None, rows: list[int], point_2: NDArray[np.float64]) -> None:
-        nonlocal sites_K2
-        if distances_to_sites(point_2[None], sites_K2, patch_22)[0] > _RESOLUTION_ANG:
-            images_S2 = symmetry.images(point_2, cell_22)
-            sites_K2 = np.vstack([sites_K2, images_S2])
+        if known.distances(point_2[None])[0] > _RESOLUTION_ANG:
+            known.add(symmetry.images(point_2, cell_22))
             found.append(_Spot(kind or ENUMERATED_KINDS[min(len(rows), 3) - 1], rows, point_2))
 
     for row in open_atoms(ground, patch_22, _PROBES_ANG[0]):
@@ -225,7 +226,7 @@ def _completed(
     for spot in bridges:
         add("bridge", spot.corners, spot.point_2)
     for radius in _PROBES_ANG:
-        for low_2 in lows_of_the_map(ground, patch_22, _RESOLUTION_ANG, sites_K2, radius):
+        for low_2 in lows_of_the_map(ground, patch_22, _RESOLUTION_ANG, known, radius):
             point_2 = symmetry.symmetrised(low_2, cell_22)
             rows = [first_row + row for row in touched_atoms(ground, point_2, radius)]
             add(None, rows, point_2)
@@ -306,10 +307,10 @@ def _azimuth(sketch: _Sketch, spot: _Spot) -> float:
 
 
 def _distinct(slab: Slab, sketch: _Sketch, symmetry: InPlaneSymmetry) -> tuple[Site, ...]:
-    """Return the first site of each orbit of the slab's in-plane symmetry, with its fold."""
+    """Return the first site of each orbit of the in-plane symmetry, with its axis and mirror."""
     plane_22 = slab.atoms.cell.array[:2, :2]
     rotations_S22, translations_S2 = symmetry.rotations_S22, symmetry.translations_S2
-    proper_S = np.linalg.det(rotations_S22) > 0
+    proper_S, lines_S = np.linalg.det(rotations_S22) > 0, symmetry.mirror_lines(plane_22)
     scaled_K2 = sketch.points_K3[:, :2] @ np.linalg.inv(plane_22)
     height_K = sketch.points_K3[:, 2]
     kind_K = np.array([spot.kind for spot in sketch.spots])
@@ -326,14 +327,15 @@ def _distinct(slab: Slab, sketch: _Sketch, symmetry: InPlaneSymmetry) -> tuple[S
         apart_RS2 = (apart_RS2 - np.rint(apart_RS2)) @ plane_22
         met_RS = (apart_RS2**2).sum(axis=2) < _SAME_ANG**2
         taken_K[rivals] |= met_RS.any(axis=1)
-        fixed_S = met_RS[int(np.searchsorted(rivals, k))] & proper_S
-        turns = {tuple(turn) for turn in rotations_S22[fixed_S].reshape(-1, 4).tolist()}
-        found.append(_site(sketch, k, max(1, len(turns))))
+        fixed_S = met_RS[int(np.searchsorted(rivals, k))]
+        turns = {tuple(turn) for turn in rotations_S22[fixed_S & proper_S].reshape(-1, 4).tolist()}
+        mirror_deg = min(lines_S[fixed_S & ~proper_S].tolist(), default=None)
+        found.append(_site(sketch, k, max(1, len(turns)), mirror_deg))
     return tuple(found)
 
 
-def _site(sketch: _Sketch, k: int, fold: int) -> Site:
+def _site(sketch: _Sketch, k: int, fold: int, mirror_deg: float | None) -> Site:
     spot = sketch.spots[k]
     x, y, z = sketch.points_K3[k].tolist()
     slab_atoms = tuple(sorted(sketch.index_P[spot.corners].tolist()))
-    return Site(spot.kind, slab_atoms, (x, y, z), _azimuth(sketch, spot), fold)
+    return Site(spot.kind, slab_atoms, (x, y, z), _azimuth(sketch, spot), fold, mirror_deg)

@@ -129,8 +129,38 @@ def axis_fold(atoms: Atoms) -> int:
         angle = 2.0 * np.pi / fold
         cosine, sine = np.cos(angle), np.sin(angle)
         turned_A3 = atoms.positions @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
-        apart_AA = np.linalg.norm(turned_A3[:, None] - atoms.positions[None], axis=2)
-        same_AA = atoms.numbers[:, None] == atoms.numbers[None]
-        if ((apart_AA < _FLAT_ANG) & same_AA).any(axis=1).all():
+        if (_images(atoms, turned_A3) >= 0).all():
             return fold
     return 1
+
+
+def mirror_line(atoms: Atoms) -> float | None:
+    """Return where a mirror plane of the molecule through the z axis cuts the xy plane.
+
+    Args:
+        atoms: A molecule that stands upright on the origin.
+
+    Returns:
+        A direction in degrees, 0 to 180; None where no such plane is. ``axis_fold`` gives the
+        others, which are 180 degrees over its order apart.
+    """
+    flat_A = atoms.positions[:, 0] + 1j * atoms.positions[:, 1]
+    farthest = int(np.argmax(np.round(np.abs(flat_A), 2)))
+    for other in range(len(atoms)):
+        line = np.exp(1j * np.angle(flat_A[farthest] * flat_A[other]))  # turned by twice the angle
+        mirrored_A = line * flat_A.conj()
+        image_A = _images(
+            atoms, np.column_stack([mirrored_A.real, mirrored_A.imag, atoms.positions[:, 2]])
+        )
+        if (image_A >= 0).all():  # the best line of all pairs, by least squares
+            best = np.angle((flat_A * flat_A[image_A]).sum(), deg=True) / 2.0
+            return float(np.round(best, 3) % 180.0)
+    return None
+
+
+def _images(atoms: Atoms, moved_A3: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the atom of the same element that each moved atom lands on, -1 where none is."""
+    apart_AA = np.linalg.norm(moved_A3[:, None] - atoms.positions[None], axis=2)
+    apart_AA[atoms.numbers[:, None] != atoms.numbers[None]] = np.inf
+    nearest_A = apart_AA.argmin(axis=1)
+    return np.where(apart_AA.min(axis=1) < _FLAT_ANG, nearest_A, -1)

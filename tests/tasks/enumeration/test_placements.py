@@ -181,9 +181,60 @@ def test_rotations_that_change_nothing_come_once(copper: tuple[Slab, SurfaceSite
 
     assert count("H", 6) == count("CO", 6) == 4
     assert count("OH", 6, drop=False) == 24
-    assert count("OH", 6) == 2 + 6 + 2 + 2  # threefold sites make 120 degrees equal
+    # Threefold sites make 120 degrees equal, the mirror plane between two neighbours 0 and 60 atop,
+    # that across a bridge 0 and 180.
+    assert count("OH", 6) == 1 + 3 + 2 + 2
     assert count("NH3", 6, drop=False) == 4 * 2
-    assert count("HCOO", 6) == 1 + 3 + 1 + 1
+    assert count("HCOO", 6) == 1 + 2 + 1 + 1
+    assert count("CH2CH2OH", 6) == 2 + 6 + 2 + 2  # it has no mirror plane
+
+
+def distances(adslab: PlacedAdslab, n: int) -> list[float]:
+    """Return what a mirror image keeps: sorted distances of each element to those of the slab."""
+    atoms = adslab.atoms.repeat((5, 5, 1))
+    atoms.positions -= 2.0 * (adslab.atoms.cell[0] + adslab.atoms.cell[1])
+    kept = []
+    for one in sorted(set(adslab.atoms.numbers[n:])):
+        for other in sorted(set(adslab.atoms.numbers[:n])):
+            upper = adslab.atoms.positions[n:][adslab.atoms.numbers[n:] == one]
+            lower = atoms.positions[(atoms.get_tags() < 2) & (atoms.numbers == other)]
+            apart = np.linalg.norm(upper[:, None] - lower[None], axis=2)
+            kept += np.sort(apart.ravel())[:30].tolist()
+    return kept
+
+
+@pytest.mark.parametrize("name", ["OH", "CHO", "CH3", "HCOO"])
+@pytest.mark.parametrize(
+    ("formula", "prototype", "miller"),
+    [("Cu", None, (1, 1, 0)), ("Fe", None, (1, 1, 0)), ("Cu3Pt", "L1_2", (1, 1, 1))],
+)
+def test_what_symmetry_makes_equal_is_dropped_and_nothing_else(
+    name: str, formula: str, prototype: str | None, miller: tuple[int, int, int]
+) -> None:
+    slab = slab_of(formula, miller, prototype, min_in_plane_ang=5.0)
+    sites, n = surface_sites(slab), len(slab.atoms)
+    full = PlacementSpec(rotations=4, drop_equivalent=False)
+    for site in sites.sites:
+        alone = replace(sites, sites=(site,))
+        placed = enumerate_placements(slab, alone, adsorbate(name), full)[0]
+        unlike: list[list[float]] = []
+        for adslab in placed:
+            own = distances(adslab, n)
+            if not any(np.allclose(own, other, atol=0.02) for other in unlike):
+                unlike.append(own)
+        kept = enumerate_placements(slab, alone, adsorbate(name), PlacementSpec(rotations=4))[0]
+        assert len(kept) == len(unlike), site
+
+
+def test_a_recipe_of_before_mirror_planes_were_known_is_read(
+    copper: tuple[Slab, SurfaceSites],
+) -> None:
+    slab, sites = copper
+    (adslab, *_), _ = enumerate_placements(slab, sites, adsorbate("OH"), PlacementSpec())
+    stored = json.loads(json.dumps(adslab_recipe(adslab)))
+    del stored["placement"]["site"]["mirror_deg"]
+    found = adslab_from_recipe(stored, slab, adsorbate("OH"))
+    assert (found.candidate_id, found.placement.site.mirror_deg) == (adslab.candidate_id, None)
 
 
 def test_kinds_choose_sites(copper: tuple[Slab, SurfaceSites]) -> None:

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from tasks.enumeration import adsorbate, adsorbate_names
-from tasks.structures.orientation import is_connected, is_same_species, molecule_bonds
+from tasks.structures.orientation import is_connected, is_same_species, mirror_line, molecule_bonds
 
 
 @pytest.mark.parametrize("name", ["CH3CH2OH", "NNO", "HCOO", "H"])
@@ -53,3 +53,20 @@ def test_a_molecule_is_connected_where_bonds_join_all_its_atoms(
     atoms: Atoms, connected: bool
 ) -> None:
     assert is_connected(atoms) is connected
+
+
+@pytest.mark.parametrize(
+    ("name", "turned_deg", "line"),
+    [("OH", 0.0, 0.0), ("OH", 50.0, 50.0), ("CH3", 20.0, 20.0), ("OOH", 0.0, None)],
+)
+def test_a_mirror_plane_turns_with_the_molecule(
+    name: str, turned_deg: float, line: float | None
+) -> None:
+    atoms = adsorbate(name).atoms.copy()
+    atoms.rotate(turned_deg, "z")
+    found = mirror_line(atoms)
+    if line is None or found is None:
+        assert found is line
+    else:  # threefold: another plane each 60 degrees
+        step = 60.0 if name == "CH3" else 180.0
+        assert abs((found - line + step / 2) % step - step / 2) < 0.1
