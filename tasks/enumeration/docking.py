@@ -20,6 +20,7 @@ from tasks.enumeration.landscape import Landscape, highest_common_point, to_cell
 from tasks.enumeration.sites import Site
 from tasks.enumeration.slabs import Slab
 from tasks.structures.contacts import BOND_MARGIN_ANG
+from tasks.structures.standard_frame import in_plane_vectors
 
 _BINDING_FACTOR = 1.0  # of r_i + r_j: where a binding atom stops on its way down
 _CLEARANCE_FACTOR = 0.8  # of r_i + r_j: where any other atom stops it
@@ -84,9 +85,8 @@ def aim_point(slab: Slab, adsorbate: Adsorbate, site: Site) -> tuple[float, floa
     if len(corners) not in (2, 3):
         return x, y
     cell_33 = slab.atoms.cell.array
-    apart_C3 = slab.atoms.positions[corners] - np.array(site.position_3)
-    scaled_C2 = apart_C3[:, :2] @ np.linalg.inv(cell_33[:2, :2])
-    apart_C3[:, :2] -= np.rint(scaled_C2) @ cell_33[:2, :2]
+    middle_13 = np.array([site.position_3])
+    apart_C3 = in_plane_vectors(middle_13, slab.atoms.positions[corners], cell_33)[0][0]
     binding_radius = covalent_radii[adsorbate.atoms.numbers[adsorbate.binding[0]]]
     reach_C = binding_radius + covalent_radii[slab.atoms.numbers[corners]]
     found = highest_common_point(apart_C3, reach_C)

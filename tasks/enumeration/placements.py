@@ -23,6 +23,7 @@ from tasks.enumeration.slabs import Slab
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import candidate_ids, seed_from
 from tasks.structures.orientation import axis_fold, mirror_line
+from tasks.structures.standard_frame import folded_in_plane
 
 _SAME_AIM_ANG = 0.02  # far below any step of an energy surface, far above rounding
 _SAME_TURN_DEG = 0.5  # of mirror images: mirror planes of molecules in files are not exact
@@ -240,7 +241,7 @@ def _sites_for(
     for site in sites.sites:
         point_2 = np.array(aim_point(slab, adsorbate, site)) @ np.linalg.inv(plane_22)
         if site.kind in spec.kinds and all(
-            np.linalg.norm((point_2 - other - np.rint(point_2 - other)) @ plane_22) > _SAME_AIM_ANG
+            np.linalg.norm(folded_in_plane(point_2 - other, plane_22)) > _SAME_AIM_ANG
             for other in aims
         ):
             kept.append(site)

@@ -11,6 +11,7 @@ import spglib
 from numpy.typing import NDArray
 
 from tasks.enumeration.slabs import Slab
+from tasks.structures.standard_frame import folded_in_plane
 
 _SYMPREC_ANG = 0.01
 _NEXT_ANG = 0.35  # images of a point nearer than this are one point, found with some error
@@ -48,7 +49,7 @@ class InPlaneSymmetry:
     ) -> NDArray[np.float64]:
         """Return the mean of a point (Å) and those of its images that are next to it."""
         away_S2 = (self.images(point_2, plane_22) - point_2) @ np.linalg.inv(plane_22)
-        away_S2 = (away_S2 - np.rint(away_S2)) @ plane_22
+        away_S2 = folded_in_plane(away_S2, plane_22)
         next_S = np.linalg.norm(away_S2, axis=1) < _NEXT_ANG
         return np.asarray(point_2 + away_S2[next_S].mean(axis=0))
 

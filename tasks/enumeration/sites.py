@@ -37,6 +37,7 @@ from tasks.enumeration.slabs import Slab
 from tasks.errors import UserError
 from tasks.structures.bond_rules import slab_neighbours
 from tasks.structures.contacts import Neighbours
+from tasks.structures.standard_frame import folded_in_plane
 
 SiteKind = Literal["atop", "bridge", "hollow", "random"]
 ENUMERATED_KINDS: tuple[SiteKind, ...] = ("atop", "bridge", "hollow")
@@ -240,7 +241,7 @@ def _seen_from_above(slab: Slab) -> NDArray[np.int64]:
     plane_22 = atoms.cell.array[:2, :2]
     apart_KK2 = atoms.positions[surface][:, None, :2] - atoms.positions[surface][None, :, :2]
     scaled_KK2 = apart_KK2 @ np.linalg.inv(plane_22)
-    distance_KK = np.linalg.norm((scaled_KK2 - np.rint(scaled_KK2)) @ plane_22, axis=2)
+    distance_KK = np.linalg.norm(folded_in_plane(scaled_KK2, plane_22), axis=2)
     z_K = atoms.positions[surface, 2]
     hidden_K = ((distance_KK < _COVERED_ANG) & (z_K[None] > z_K[:, None] + _SAME_ANG)).any(axis=1)
     return np.asarray(surface[~hidden_K], dtype=np.int64)
@@ -323,8 +324,7 @@ def _distinct(slab: Slab, sketch: _Sketch, symmetry: InPlaneSymmetry) -> tuple[S
             (kind_K == kind_K[k]) & (np.abs(height_K - height_K[k]) < _SAME_ANG)
         )
         image_S2 = rotations_S22 @ scaled_K2[k] + translations_S2
-        apart_RS2 = scaled_K2[rivals][:, None] - image_S2[None]
-        apart_RS2 = (apart_RS2 - np.rint(apart_RS2)) @ plane_22
+        apart_RS2 = folded_in_plane(scaled_K2[rivals][:, None] - image_S2[None], plane_22)
         met_RS = (apart_RS2**2).sum(axis=2) < _SAME_ANG**2
         taken_K[rivals] |= met_RS.any(axis=1)
         fixed_S = met_RS[int(np.searchsorted(rivals, k))]

@@ -75,6 +75,23 @@ def bulk_formula(slab: Atoms) -> str:
     return str(Composition(slab.get_chemical_formula()).reduced_formula)
 
 
+def folded_in_plane(
+    scaled_X2: NDArray[np.float64], plane_22: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return in-plane vectors (Å) with fractions from -1/2 to 1/2 along both cell vectors.
+
+    An image that is shorter than half the smaller height of the cell is found in any cell; a longer
+    one need not be the shortest, so lengths are compared with small limits only: use
+    ``in_plane_vectors`` elsewhere. ``ase.geometry.find_mic`` reduces the cell and tries all images
+    on each call, which loops over sites and operations do not need.
+
+    Args:
+        scaled_X2: (..., 2) fractions of the cell vectors.
+        plane_22: Cell vectors a and b (Å) as rows.
+    """
+    return np.asarray((scaled_X2 - np.rint(scaled_X2)) @ plane_22)
+
+
 def in_plane_vectors(
     first_F3: NDArray[np.float64], second_S3: NDArray[np.float64], cell_33: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -34,7 +34,12 @@ from tasks.enumeration.plane_symmetry import in_plane_symmetry
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id
 from tasks.structures.orientation import species_colours
-from tasks.structures.standard_frame import bulk_formula, joined_adsorbate, standard_frame
+from tasks.structures.standard_frame import (
+    bulk_formula,
+    in_plane_vectors,
+    joined_adsorbate,
+    standard_frame,
+)
 from tasks.training_data.ideal_slab import ideal_slab
 from tasks.training_data.sources import LabelledStructure, SetSpec
 
@@ -140,10 +145,9 @@ def _image(
     plane_22 = slab.atoms.cell.array[:2, :2]
     inverse_22 = np.linalg.inv(plane_22)
     corners = slab.atoms.positions[list(site.slab_atoms)]
-    moved_C2 = (corners[:, :2] @ inverse_22) @ rotation_22.T + shift_2
-    apart_CN2 = moved_C2[:, None] - (slab.atoms.positions[:, :2] @ inverse_22)[None]
-    apart_CN2 = (apart_CN2 - np.rint(apart_CN2)) @ plane_22
-    apart_CN = (apart_CN2**2).sum(axis=2) + (corners[:, 2, None] - slab.atoms.positions[:, 2]) ** 2
+    moved_C2 = ((corners[:, :2] @ inverse_22) @ rotation_22.T + shift_2) @ plane_22
+    moved_C3 = np.column_stack([moved_C2, corners[:, 2]])
+    _, apart_CN = in_plane_vectors(moved_C3, slab.atoms.positions, slab.atoms.cell.array)
     atoms = tuple(sorted(apart_CN.argmin(axis=1).tolist()))
     flat_2 = (np.array(site.position_3[:2]) @ inverse_22) @ rotation_22.T + shift_2
     x, y = to_cell((flat_2 @ plane_22)[None], plane_22)[0].tolist()
