@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 from support import stored_rows
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from screening_db.database.engine import Database, open_database
 

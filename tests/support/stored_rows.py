@@ -1,4 +1,4 @@
-"""Rows of a small campaign that fit each other: a test says what is particular to its own.
+"""Rows of a small campaign that fit each other, and databases that hold them.
 
 Each builder takes the columns that a test changes as keywords. ``import stored_rows as make``, so
 that a test reads ``make.slab("other", n_atoms=9)``.
@@ -6,11 +6,14 @@ that a test reads ``make.slab("other", n_atoms=9)``.
 
 import time
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import select, update
 
-from screening_db.database.engine import Database
+from screening_db.database.engine import Database, open_database
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import (
     record_adsorbates,
@@ -193,3 +196,27 @@ def end_leases(db: Database, ago_s: float = 1.0) -> None:
             .where(QueueRow.state == "leased")
             .values(lease_until=time.time() - ago_s)
         )
+
+
+@cache
+def _new_file(*, is_filled: bool) -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "screening.db"
+        db = open_database(file)
+        if is_filled:
+            fill(db)
+        db.close()
+        return file.read_bytes()
+
+
+def new_database(file: Path, *, is_filled: bool = False) -> Database:
+    """Return a database in a new SQLite file: empty, or with what ``fill`` stores."""
+    file.write_bytes(_new_file(is_filled=is_filled))
+    return open_database(file)
+
+
+def labels(db: Database, level: str) -> list[LabelRow]:
+    """Return the labels of a level by candidate id."""
+    query = select(LabelRow).where(LabelRow.level == level).order_by(LabelRow.candidate_id)
+    with db.read() as session:
+        return list(session.scalars(query))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from flows.cli import app as cli
 from screening_db.calculations.attempts import Provenance, pack_files

@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.paths import REPOSITORY
-from support.waiting import wait_until
-from support.web import Listener, listening
+from support.processes import Listener, listening, wait_until
 
 from screening_db.database.engine import open_database
 from screening_db.errors import DatabaseError

@@ -5,7 +5,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from support.web import listening
+from support.processes import listening
 
 from flows.cluster.workers import free_port
 from flows.deployment.webhook import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from flows.config.campaign import Learning
 from flows.learning.fine_tuning import (

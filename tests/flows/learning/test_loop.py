@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import stored_rows as make
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from flows.errors import CampaignError
 from flows.learning.fine_tuning import FineTuningResult

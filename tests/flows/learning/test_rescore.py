@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lake import read_predictions
-from support.waiting import workers_of
+from support.campaigns import read_predictions
+from support.processes import workers_of
 
 pytestmark = pytest.mark.slow
 

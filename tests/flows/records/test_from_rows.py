@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from flows.records.from_rows import stored_bulks
 from flows.records.to_rows import bulk_row

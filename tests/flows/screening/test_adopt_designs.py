@@ -2,8 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import new_database
 from support.designer import LayerPredictor, ScriptedSampler
+from support.stored_rows import new_database
 from support.streams import adslab, reread
 
 from flows.errors import CampaignError

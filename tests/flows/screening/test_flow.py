@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from sqlalchemy import select
-from support.lake import read_predictions
-from support.waiting import workers_of
+from support.campaigns import read_predictions
+from support.processes import workers_of
 
 from screening_db.database.engine import open_database
 from screening_db.tables.base import Base

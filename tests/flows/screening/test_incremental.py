@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.lake import read_predictions
+from support.campaigns import read_predictions
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import stored_rows as make
 from support.campaigns import parse_campaign
-from support.databases import new_database
+from support.stored_rows import new_database
 
 from flows.config.campaign import load_campaign
 from flows.config.resolve import resolve_campaign

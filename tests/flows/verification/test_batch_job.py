@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.moody_queue import MoodyQueue, moody_queue
+from support.processes import wait_until
 from support.stored_rows import queue_rows
-from support.waiting import wait_until
 
 from screening_db.calculations.attempts import attempts_of
 

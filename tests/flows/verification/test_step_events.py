@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from dask.distributed import Client, LocalCluster
-from support.waiting import wait_until
+from support.processes import wait_until
 
 from flows.verification import step_events
 from flows.verification.step_events import StepListener, StepReporter, steps_recorded

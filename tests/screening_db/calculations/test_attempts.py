@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from support.databases import labels
+from support.stored_rows import labels
 
 from screening_db.calculations import attempts
 from screening_db.calculations.attempts import (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.paths import REPOSITORY
-from support.waiting import wait_until
+from support.processes import wait_until
 
 from screening_db.database.engine import open_database
 from screening_db.database.lock import campaign_lock

@@ -2,8 +2,7 @@
 
 import pytest
 from sqlalchemy import text
-from support.databases import labels
-from support.stored_rows import queue_rows
+from support.stored_rows import labels, queue_rows
 
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate

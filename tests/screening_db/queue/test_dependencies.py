@@ -6,9 +6,8 @@ from collections import Counter
 
 import pytest
 from sqlalchemy import text
-from support.databases import labels
 from support.paths import REPOSITORY
-from support.stored_rows import queue_rows
+from support.stored_rows import labels, queue_rows
 
 from screening_db.errors import DatabaseError
 from screening_db.queries.labels import reference_energies

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.lake import read_predictions
+from support.campaigns import read_predictions
 
 from screening_db.errors import DatabaseError
 from screening_db.records.lake import (

@@ -1,12 +1,34 @@
-"""A local server that records the messages posted to it."""
+"""Other processes and servers: wait for what they do, and listen to what they post."""
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import psutil
+
+
+def wait_until(condition: Callable[[], object], limit_s: float = 120.0) -> bool:
+    """Return whether ``condition`` came true before the limit, which only a fault should reach."""
+    until = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def workers_of(process: Any) -> int:
+    """Count the worker processes below a run, whatever `ps` would make of long paths."""
+    try:
+        children = psutil.Process(process.pid).children()
+        return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
+    except psutil.NoSuchProcess:  # a child may end between being listed and being read
+        return 0
 
 
 @dataclass
