@@ -1,19 +1,22 @@
 """The symmetry of a slab seen from above: rotations, mirrors and shifts onto itself.
 
-Shapes  S operations.
+Shapes  S operations, N atoms, T repeats of the smallest cell.
 Units   Å; in-plane fractions x' = W x + w.
 """
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 import spglib
+from ase import Atoms
 from numpy.typing import NDArray
 
 from tasks.enumeration.slabs import Slab
 from tasks.structures.standard_frame import folded_in_plane
 
 _SYMPREC_ANG = 0.01
+_SHORTEST_ANG = 1.5  # no lattice vector of a crystal is shorter
 _NEXT_ANG = 0.35  # images of a point nearer than this are one point, found with some error
 
 
@@ -21,7 +24,7 @@ _NEXT_ANG = 0.35  # images of a point nearer than this are one point, found with
 class InPlaneSymmetry:
     """Operations x' = W x + w (in-plane fractions) that keep a slab and its upper side."""
 
-    rotations_S22: NDArray[np.int64]
+    rotations_S22: NDArray[np.float64]
     translations_S2: NDArray[np.float64]
 
     def images(
@@ -55,16 +58,55 @@ class InPlaneSymmetry:
 
 
 def in_plane_symmetry(slab: Slab) -> InPlaneSymmetry:
-    """Return the operations that keep a slab and its upper side."""
+    """Return the operations that keep a slab and its upper side, however wide its cell is.
+
+    They are those of the smallest cell that repeats along a and b: a wide cell may have less
+    symmetry than the surface in it (three by two cells of a centred lattice have no mirror).
+    """
     atoms = slab.atoms
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    counts_2, patch_N = _patch(atoms)
+    widths_3 = np.array([*counts_2, 1.0])
+    cell = (
+        atoms.cell.array / widths_3[:, None],
+        atoms.get_scaled_positions()[patch_N] * widths_3,
+        atoms.numbers[patch_N],
+    )
+    steps_T2 = np.stack(np.meshgrid(*map(np.arange, counts_2), indexing="ij"), -1).reshape(-1, 2)
     symmetry = spglib.get_symmetry(cell, symprec=_SYMPREC_ANG)
     if symmetry is None:
-        return InPlaneSymmetry(np.eye(2, dtype=np.int64)[None], np.zeros((1, 2)))
+        return InPlaneSymmetry(np.tile(np.eye(2), (len(steps_T2), 1, 1)), steps_T2 / counts_2)
     rotations_S33, translations_S3 = symmetry["rotations"], symmetry["translations"]
     climbs_S = np.abs(translations_S3[:, 2] - np.rint(translations_S3[:, 2])) < 1e-3
     upright_S = (rotations_S33[:, 2, 2] == 1) & climbs_S
     upright_S &= (rotations_S33[:, 2, :2] == 0).all(axis=1)
     upright_S &= (rotations_S33[:, :2, 2] == 0).all(axis=1)
-    chosen = rotations_S33[upright_S][:, :2, :2].astype(np.int64)
-    return InPlaneSymmetry(chosen, np.asarray(translations_S3[upright_S][:, :2], dtype=np.float64))
+    rotations_S22 = rotations_S33[upright_S][:, :2, :2] * counts_2 / counts_2[:, None]
+    moved_ST2 = (translations_S3[upright_S][:, None, :2] + steps_T2) / counts_2
+    return InPlaneSymmetry(
+        np.repeat(rotations_S22, len(steps_T2), axis=0), moved_ST2.reshape(-1, 2)
+    )
+
+
+def _patch(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how often a slab repeats along a and b (2), and the atoms of one repeat."""
+    most = gcd(*np.unique(atoms.numbers, return_counts=True)[1].tolist())
+    counts_2 = np.ones(2, dtype=np.int64)
+    for axis in (0, 1):
+        for count in range(int(atoms.cell.lengths()[axis] / _SHORTEST_ANG), 1, -1):
+            tried_2 = np.ones(2, dtype=np.int64)
+            tried_2[axis] = count
+            if most % count == 0 and (_same(atoms, tried_2).sum(axis=1) == count).all():
+                counts_2[axis] = count
+                break
+    first_N = _same(atoms, counts_2).argmax(axis=1)
+    return counts_2, np.flatnonzero(first_N == np.arange(len(atoms)))
+
+
+def _same(atoms: Atoms, counts_2: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which atoms (N, N) are repeats of each other where the cell is divided."""
+    widths_3 = np.array([*counts_2, 1.0])
+    scaled_N3 = atoms.get_scaled_positions() * widths_3
+    apart_NN3 = scaled_N3[:, None] - scaled_N3
+    apart_NN3 = (apart_NN3 - np.rint(apart_NN3)) @ (atoms.cell.array / widths_3[:, None])
+    near_NN = (apart_NN3**2).sum(axis=2) < _SYMPREC_ANG**2
+    return np.asarray(near_NN & (atoms.numbers[:, None] == atoms.numbers))

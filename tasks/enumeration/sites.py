@@ -328,7 +328,8 @@ def _distinct(slab: Slab, sketch: _Sketch, symmetry: InPlaneSymmetry) -> tuple[S
         met_RS = (apart_RS2**2).sum(axis=2) < _SAME_ANG**2
         taken_K[rivals] |= met_RS.any(axis=1)
         fixed_S = met_RS[int(np.searchsorted(rivals, k))]
-        turns = {tuple(turn) for turn in rotations_S22[fixed_S & proper_S].reshape(-1, 4).tolist()}
+        turning_S4 = rotations_S22[fixed_S & proper_S].reshape(-1, 4)
+        turns = set(map(tuple, np.round(turning_S4, 3).tolist()))
         mirror_deg = min(lines_S[fixed_S & ~proper_S].tolist(), default=None)
         found.append(_site(sketch, k, max(1, len(turns)), mirror_deg))
     return tuple(found)
