@@ -24,9 +24,11 @@ from tasks.enumeration import (
     cells_of,
     checked_miller,
 )
+from tasks.enumeration.custom.random_alloys import MOST_ALLOY_ATOMS
 from tasks.structures.symmetrise import SYMMETRY_TOLERANCE_ANG
 
 Prototype = Literal["fcc", "bcc", "hcp", "L1_2", "B2", "L1_0"]
+AlloySize = Annotated[int, Field(ge=1, le=MOST_ALLOY_ATOMS)]
 MillerIndices = Annotated[list[StrictInt], Field(min_length=3, max_length=4)]
 
 
@@ -53,8 +55,8 @@ class RandomAlloys(YamlModel):
 
     composition: dict[str, float] = Field(min_length=2)
     prototype: Literal["fcc", "bcc", "hcp", "diamond"]
-    cells: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
-    atoms: int | None = Field(default=None, ge=2)
+    cells: Annotated[list[AlloySize], Field(min_length=3, max_length=3)] | None = None
+    atoms: AlloySize | None = None
     method: Literal["sqs", "seeded"] = "sqs"
     seed: int = Field(default=0, ge=0)
     number: int = Field(default=1, ge=1, le=100)
@@ -162,8 +164,8 @@ class Surfaces(YamlModel):
     ``max_cuts`` are kept.
 
     ``skin``, ``subsurface`` (the second layer), ``single_atom`` and ``strain`` make variants of
-    each slab, beside it or, with ``only_edited``, in its place. Strain is biaxial in the plane, of
-    slabs that are cut from bulks; heights are kept, or follow ``poisson_ratio``.
+    each slab, beside it or, with ``only_edited``, in its place. Strain is biaxial in the plane and
+    counts from the slab as it is cut or read; heights are kept, or follow ``poisson_ratio``.
     """
 
     max_miller: int = Field(default=1, ge=1, le=4)

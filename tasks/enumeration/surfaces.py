@@ -13,7 +13,7 @@ from tasks.enumeration.miller import checked_miller, reduced_miller
 from tasks.enumeration.placements import PlacementSpec, count_placements
 from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
-from tasks.errors import Refusal
+from tasks.errors import Refusal, UserError
 
 NO_EDITS = SlabEdits()
 
@@ -143,9 +143,14 @@ def _slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
     refused: list[Refusal] = []
     for miller in stated or distinct_millers(find_symmetry(bulk.parent), spec.max_miller):
         h, k, l = (cells_3 * np.array(miller)).tolist()  # noqa: E741  the names of Miller indices
-        found, left_out = enumerate_slabs(bulk, replace(spec, millers=(reduced_miller((h, k, l)),)))
+        name = f"{bulk.source.partition(':')[0]} {miller}"
+        try:
+            own = replace(spec, millers=(reduced_miller((h, k, l)),))
+        except UserError as error:
+            refused.append(Refusal(name, "slab", f"in its own cell {error}"))
+            continue
+        found, left_out = enumerate_slabs(bulk, own)
         for slab in found:
             slabs.setdefault(slab.slab_id, replace(slab, miller=miller))
-        name = f"{bulk.source.partition(':')[0]} {miller}"
         refused += [replace(r, item=f"{name}, in its own cell {r.item}") for r in left_out]
     return list(slabs.values()), refused

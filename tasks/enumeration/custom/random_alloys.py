@@ -26,6 +26,7 @@ from tasks.structures.identity import seed_from
 
 RandomMethod = Literal["sqs", "seeded"]
 MOST_ALLOY_ATOMS = 256
+_ATOMS_IN_CELL = {"fcc": 4, "bcc": 2, "hcp": 2, "diamond": 8}
 _SHELL_WEIGHTS = (1.0, 0.5, 0.25)  # near pairs decide on energies more than far ones
 _SAME_SHELL_ANG = 0.05
 _STEPS_PER_ATOM = 400  # 32 atoms end at their best arrangement within a fifth of it
@@ -49,6 +50,11 @@ class RandomAlloySpec:
     number: int = 0
 
     def __post_init__(self) -> None:
+        for symbol, share in self.shares:
+            if not 0 < share <= 1:
+                raise UserError(
+                    f"a share of a random alloy is above 0 and at most 1, got {symbol}: {share:g}"
+                )
         total = sum(share for _, share in self.shares)
         if abs(total - 1.0) > _SHARE_TOLERANCE or len(self.shares) < 2:
             raise UserError(
@@ -60,6 +66,7 @@ class RandomAlloySpec:
                 "a random alloy has its elements in order and 1 cell or more along each vector, "
                 f"got {dict(self.shares)} and {self.cells}"
             )
+        check_alloy_size(math.prod(self.cells) * _ATOMS_IN_CELL.get(self.prototype, 1))
 
     @property
     def name(self) -> str:
@@ -94,10 +101,6 @@ def random_alloy(spec: RandomAlloySpec) -> tuple[Atoms, str]:
     """
     parent = parent_crystal(spec)
     atoms = parent.repeat(spec.cells)
-    if len(atoms) > MOST_ALLOY_ATOMS:
-        raise UserError(
-            f"a random alloy has at most {MOST_ALLOY_ATOMS} atoms, {spec.name} has {len(atoms)}"
-        )
     kinds_N = _drawn(site_counts(spec.shares, len(atoms)), _generator(spec))
     if spec.method == "sqs":
         kinds_N = _annealed(atoms, kinds_N, _generator(spec))
@@ -105,6 +108,19 @@ def random_alloy(spec: RandomAlloySpec) -> tuple[Atoms, str]:
     a = float(parent.cell.lengths()[0])
     how = "special quasirandom structure" if spec.method == "sqs" else "drawn at random"
     return atoms, f"{spec.name}: {how}, a = {a:.3f} Å by Vegard's rule"
+
+
+def check_alloy_size(atoms: int) -> None:
+    """Refuse a random alloy of more atoms than slabs can be cut from, before it is built.
+
+    Raises:
+        UserError: there are more.
+    """
+    if atoms > MOST_ALLOY_ATOMS:
+        raise UserError(
+            f"a random alloy has at most {MOST_ALLOY_ATOMS} atoms, got {atoms:,}; give fewer cells "
+            "or atoms"
+        )
 
 
 def parent_crystal(spec: RandomAlloySpec) -> Atoms:
@@ -120,7 +136,8 @@ def parent_crystal(spec: RandomAlloySpec) -> Atoms:
 
 def cells_of(prototype: str, atoms: int) -> tuple[int, int, int]:
     """Return the most cube-like numbers of conventional cells that hold ``atoms`` atoms."""
-    in_cell = {"fcc": 4, "bcc": 2, "hcp": 2, "diamond": 8}.get(prototype, 1)
+    check_alloy_size(atoms)
+    in_cell = _ATOMS_IN_CELL.get(prototype, 1)
     count = atoms // in_cell
     fitting = [
         (count // (j * k), j, k)

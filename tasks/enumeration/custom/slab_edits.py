@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from tasks.enumeration.slabs import Slab
@@ -33,10 +33,10 @@ class SlabEdits:
     """Which variants of each slab are made; every element and strain is a variant of its own.
 
     ``skin`` replaces the outermost ``skin_layers``, ``subsurface`` the second layer,
-    ``single_atom`` one surface atom of each symmetry-distinct kind, and ``strain`` stretches slabs
-    that were cut from bulks along both in-plane vectors. Heights then change by
-    -2 v / (1 - v) times the strain, as those of a free isotropic film with ``poisson_ratio`` v; 0
-    keeps them. With ``only_edited`` the slab itself is left out.
+    ``single_atom`` one surface atom of each symmetry-distinct kind, and ``strain`` stretches a slab
+    along both in-plane vectors, from its own lattice. Heights then change by -2 v / (1 - v) times
+    the strain, as those of a free isotropic film with ``poisson_ratio`` v; 0 keeps them. With
+    ``only_edited`` the slab itself is left out.
     """
 
     skin: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class SlabEdits:
     only_edited: bool = False
 
     def __post_init__(self) -> None:
-        unknown = sorted(self.elements - set(atomic_numbers))
+        unknown = sorted(self.elements - set(chemical_symbols[1:]))
         if unknown:
             raise UserError(f"an edit names elements by symbol, got {', '.join(unknown)}")
         if self.skin_layers < 1:
@@ -118,7 +118,7 @@ def _variants(
         yield f"{symbol} in layer 2", _replaced(slab.atoms, layer_N == 1, symbol, layer_N, 2)
     for symbol in dict.fromkeys(edits.single_atom):
         yield from _single_atoms(slab.atoms, symbol)
-    for strain in dict.fromkeys(edits.strain if slab.bulk_id else ()):
+    for strain in dict.fromkeys(edits.strain):
         heights = -2.0 * edits.poisson_ratio / (1.0 - edits.poisson_ratio) * strain
         name = f"strain {100 * strain:+g} %"
         if heights:

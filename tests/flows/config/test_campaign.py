@@ -60,6 +60,17 @@ def test_random_alloys_are_bulks_of_their_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "size",
+    ["atoms: 100000000000", "cells: [1000000, 1000000, 1000000]", "cells: [8, 8, 8]"],
+)
+def test_a_random_alloy_too_large_to_build_is_refused_in_one_line(size: str) -> None:
+    stated = f"{{composition: {{Pt: 0.5, Ni: 0.5}}, prototype: fcc, {size}}}"
+    with pytest.raises(CampaignError, match="256") as refused:
+        parse(GOOD.replace("  elements: [Cu]", f"  random_alloys: [{stated}]"))
+    assert "\n" not in str(refused.value)
+
+
 def test_edits_of_slabs_are_keys_of_surfaces() -> None:
     stated = "{skin: {elements: [Pt], layers: 2}, single_atom: {elements: [Pd]}, strain: [0.02]}"
     edits = parse(GOOD + f"surfaces: {stated}\n").surfaces.edits()

@@ -91,3 +91,26 @@ def test_cuts_beyond_the_limit_are_refused_with_the_reason() -> None:
 def test_a_composition_sums_to_one() -> None:
     with pytest.raises(UserError, match="shares that sum to 1"):
         RandomAlloySpec((("Ni", 0.5), ("Pt", 0.6)), "fcc", (2, 2, 2))
+
+
+@pytest.mark.parametrize("shares", [(-0.5, 1.5), (0.0, 1.0), (float("nan"), 0.5)])
+def test_each_share_is_above_zero(shares: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match="a share of a random alloy is above 0 and at most 1"):
+        RandomAlloySpec((("Ni", shares[0]), ("Pt", shares[1])), "fcc", (2, 2, 2))
+
+
+def test_the_size_is_bounded_before_anything_is_built() -> None:
+    with pytest.raises(UserError, match="at most 256 atoms, got 4,000,000,000,000,000,000"):
+        RandomAlloySpec(HALVES, "fcc", (10**6, 10**6, 10**6))
+    with pytest.raises(UserError, match="at most 256 atoms, got 100,000,000,000"):
+        cells_of("fcc", 10**11)
+
+
+def test_a_plane_beyond_the_bound_of_miller_indices_is_refused_alone() -> None:
+    """In cells of 21 x 1 x 1 the plane (1 1 1) of the lattice is (21 1 1) of the cell."""
+    (bulk,), _ = resolve_bulks([RandomAlloySpec(HALVES, "fcc", (21, 1, 1), "seeded")])
+    spec = SlabSpec(millers=((1, 0, 0), (1, 1, 1)), min_thickness_ang=4.0, min_in_plane_ang=0.0)
+    cut = enumerate_surfaces(bulk, spec, [], PlacementSpec())
+    assert {counted.slab.miller for counted in cut.slabs} == {(1, 0, 0)}
+    assert len(cut.refused) == 1
+    assert "numbers from -20 to 20, got (21 1 1)" in cut.refused[0].reason

@@ -75,6 +75,19 @@ def test_strain_stretches_the_plane_and_keeps_the_heights(copper: Slab) -> None:
     assert made.cell.array[2, 2] == copper.atoms.cell.array[2, 2]
 
 
+def test_a_slab_from_a_file_is_strained_as_one_that_was_cut(copper: Slab) -> None:
+    own = replace(copper, bulk_id="")
+    made = edited(own, SlabEdits(strain=(0.02, -0.01), only_edited=True))
+    assert list(made) == ["strain +2 %", "strain -1 %"]
+    assert np.allclose(made["strain -1 %"].atoms.cell.array[:2], 0.99 * own.atoms.cell.array[:2])
+
+
+@pytest.mark.parametrize("edit", ["skin", "subsurface", "single_atom"])
+def test_the_dummy_atom_x_is_no_element(edit: str) -> None:
+    with pytest.raises(UserError, match="elements by symbol, got X"):
+        SlabEdits(**{edit: ("X",)})  # type: ignore[arg-type]
+
+
 def test_heights_follow_a_poisson_ratio(copper: Slab) -> None:
     """A free film of v = 1/3 under 2 % is 2 % thinner."""
     edits = SlabEdits(strain=(0.02,), poisson_ratio=1 / 3)
@@ -131,11 +144,6 @@ def test_an_edit_needs_layers_below_it() -> None:
     thin = copper_slab(thickness_ang=4.0)  # of two layers
     _, refused = edited_slabs(thin, SlabEdits(subsurface=("Ni",)), TOLERANCE_ANG)
     assert [r.reason for r in refused] == ["too few layers for the edit: 2, more than 2 needed"]
-
-
-def test_a_slab_from_a_file_is_not_strained(copper: Slab) -> None:
-    own = replace(copper, bulk_id="")
-    assert list(edited(own, SlabEdits(strain=(0.02,)))) == [""]
 
 
 @pytest.mark.parametrize(
