@@ -86,10 +86,13 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Arguments and results of long functions are described.
     ("lines of model", lambda: lines_in("model"), 11_900),
     # a migration to short keys creates the tables and views of both releases: 650 lines
-    ("lines of screening_db", lambda: lines_in("screening_db"), 7_600),
+    # four rooms list what they export: 150 lines
+    ("lines of screening_db", lambda: lines_in("screening_db"), 7_800),
     ("direct dependencies of the default installation", direct_dependencies, 31),
     ("code files in the largest folder", lambda: largest_folder(), 14),
-    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 36.5),
+    # Rooms of the database, levels, enumeration and engines are imported by their package. With all
+    # rooms it would be 27.8, and commands would load torch and pymatgen to print a table.
+    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 32.7),
     ("lines of the longest file", lambda: max(map(lines_of, code_files())), 400),
     ("lines of the longest test", lambda: max(map(lines_of, code_files(BESIDE))), 450),
 ]

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from flows.config.yaml_model import YamlModel, raise_as_value_error
 from tasks.acquisition import (
+    RADIUS,
     CostRule,
     Policy,
     Prices,
@@ -18,7 +19,6 @@ from tasks.acquisition import (
     named_policy,
     price_table,
 )
-from tasks.acquisition.diversity import RADIUS
 from tasks.acquisition.triage import Budget
 
 PolicyName = Literal[

@@ -24,10 +24,10 @@ from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.start import start_screening
 from flows.verification.flow import VerificationRequest, start_verification
-from screening_db.database.engine import open_database
+from screening_db.database import open_database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.labels import new_labels
-from screening_db.queries.campaigns import find_campaign
+from screening_db.queries import find_campaign
 
 VERIFICATIONS = "sabatier-verifications"  # the limit on verifications that go on at once
 

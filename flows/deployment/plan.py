@@ -16,7 +16,7 @@ from flows.config.deployments import DeployedCampaign, Deployments, Pool, Schedu
 from flows.config.settings import Settings
 from flows.deployment import flows as deployed
 from flows.errors import CampaignError
-from screening_db.database.engine import has_password
+from screening_db.database import has_password
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)  # so that deploying again moves no schedule
 _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}

@@ -15,10 +15,9 @@ from prefect.flows import Flow
 
 from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
-from screening_db.database.engine import open_database
+from screening_db.database import open_database
 from screening_db.learning.labels import new_labels
-from screening_db.queries.campaigns import funnel_counts
-from screening_db.queries.ranking import top_candidates
+from screening_db.queries import funnel_counts, top_candidates
 
 _WORTH_RETRYING = frozenset({408, 425, 429})  # timeouts and rate limits, beside faults of a server
 

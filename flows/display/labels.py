@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from flows.display.tables import new_table, print_table
-from screening_db.calculations.attempts import attempts_with_result
-from screening_db.database.engine import Database
-from screening_db.queries.labels import LabelledPrediction, labelled_predictions
+from screening_db.calculations import attempts_with_result
+from screening_db.database import Database
+from screening_db.queries import LabelledPrediction, labelled_predictions
 from screening_db.queue.view import queue_items
 from tasks.reports.report import LabelComparison, agreement, surface_name
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows.display.tables import new_table, print_table
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.rounds import rounds
-from screening_db.tables.learning import RoundRow
+from screening_db.tables import RoundRow
 
 _COLUMNS = (
     *("round", "calculated", "labels", "found", "new labels: MAE, 90 %", "held out before"),

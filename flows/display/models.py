@@ -7,13 +7,12 @@ from typing import Any
 
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.serving import promotions, recorded_checkpoints
 from screening_db.learning.stale import is_stale, model_of_campaign
-from screening_db.queries.campaigns import all_campaigns
-from screening_db.tables.learning import FineTuningRow, PromotionRow
-from screening_db.tables.screening import CheckpointRow
+from screening_db.queries import all_campaigns
+from screening_db.tables import CheckpointRow, FineTuningRow, PromotionRow
 
 _SHORT = 12
 

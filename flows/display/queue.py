@@ -9,13 +9,12 @@ from pathlib import Path
 from flows.display.labels import SHORT_ID
 from flows.display.tables import new_table, print_table
 from flows.errors import CampaignError
-from screening_db.calculations.attempts import StoredFile, attempts_of, stored_files
-from screening_db.calculations.steps import Step, steps_of
-from screening_db.database.engine import Database
-from screening_db.queries.labels import find_label
+from screening_db.calculations import Step, StoredFile, attempts_of, steps_of, stored_files
+from screening_db.database import Database
+from screening_db.queries import find_label
 from screening_db.queue.commands import CommandResult
 from screening_db.queue.view import ItemKey, QueueItem, queue_items
-from screening_db.tables.verification import CalculationRow, LabelRow
+from screening_db.tables import CalculationRow, LabelRow
 from tasks.reports.report import surface_name
 
 _UNCHANGED_SHOWN = 10

@@ -8,10 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from model.contract import Prediction
-from screening_db.database.engine import Database
-from screening_db.database.read_only_sql import SelectResult
-from screening_db.queries.campaigns import funnel_counts, refused_slabs
-from screening_db.queries.ranking import top_candidates
+from screening_db.database import Database, SelectResult
+from screening_db.queries import funnel_counts, refused_slabs, top_candidates
 from tasks.reports.plan import CampaignPlan, RefusedGroup
 from tasks.reports.report import (
     SlabRefusals,

@@ -26,7 +26,7 @@ from model.errors import ModelError
 from model.fine_tuning.fine_tune import fine_tune
 from model.fine_tuning.gate import GateVerdict, judge_candidate
 from model.training.recipes import TuneRecipe
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.fine_tunings import (
     FineTuningSpec,
     end_fine_tuning,
@@ -35,8 +35,7 @@ from screening_db.learning.fine_tunings import (
 )
 from screening_db.learning.labels import training_labels
 from screening_db.learning.serving import promote
-from screening_db.tables.learning import FineTuningRow
-from screening_db.tables.screening import CampaignRow
+from screening_db.tables import CampaignRow, FineTuningRow
 from tasks.errors import UserError
 from tasks.training_data.from_labels import TrainingSet, training_rows
 

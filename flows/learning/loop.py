@@ -25,11 +25,11 @@ from flows.learning.round_metrics import (
 from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import SabatierError
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
-from screening_db.queries.campaigns import find_campaign
+from screening_db.queries import find_campaign
 from screening_db.queue.view import waiting_adslabs
-from screening_db.tables.learning import RoundRow
+from screening_db.tables import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.triage import RoundOutcome, stop_reason
 from tasks.verification.engines import EngineLocations

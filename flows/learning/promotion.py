@@ -12,8 +12,7 @@ from flows.records.checkpoints import (
     record_outside_checkpoint,
 )
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
-from screening_db.database.engine import Database
-from screening_db.database.lock import campaign_lock
+from screening_db.database import Database, campaign_lock
 from screening_db.learning.serving import (
     find_checkpoint,
     previous_checkpoint,
@@ -22,8 +21,8 @@ from screening_db.learning.serving import (
     serving_sha256,
 )
 from screening_db.learning.stale import model_of_campaign, stale_predictions
-from screening_db.queries.campaigns import all_campaigns
-from screening_db.tables.screening import CampaignRow
+from screening_db.queries import all_campaigns
+from screening_db.tables import CampaignRow
 
 EMBEDDED = "embedded"
 

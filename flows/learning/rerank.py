@@ -10,17 +10,21 @@ from flows.config.campaign import Campaign
 from flows.records.from_rows import recorded_campaign, recorded_prices, recorded_windows
 from flows.records.to_rows import queue_row, rank_row
 from flows.screening.triage import choose_pairs, ranked_pairs
-from screening_db.database.engine import Database
-from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
-from screening_db.queries.labels import attempted_candidates, slabs_with_energy
-from screening_db.queries.ranking import lowest_placements
+from screening_db.database import Database
+from screening_db.queries import (
+    attempted_candidates,
+    candidates_by_id,
+    lowest_placements,
+    slabs_by_id,
+    slabs_with_energy,
+)
 from screening_db.records.ranking import (
     CampaignRanking,
     VerificationRequests,
     replace_ranking,
     verification_requests,
 )
-from screening_db.tables.screening import CampaignRow
+from screening_db.tables import CampaignRow
 from tasks.acquisition import CostRule
 from tasks.acquisition.rank import RankedPair
 from tasks.acquisition.triage import Budget, Selection

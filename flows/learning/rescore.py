@@ -35,10 +35,10 @@ from flows.screening.scoring import (
     run_on_workers,
     store_predictions,
 )
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.stale import model_of_campaign, require_finished, stale_predictions
-from screening_db.queries.campaigns import find_campaign
-from screening_db.tables.screening import CampaignRow
+from screening_db.queries import find_campaign
+from screening_db.tables import CampaignRow
 from tasks.enumeration import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.prediction.predict import ScoredCandidate, StoredSlab, predict_again

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from flows.learning.fine_tuning import FineTuningResult
 from model.fine_tuning.gate_rules import LABELS
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.rounds import RoundResult
-from screening_db.queries.labels import LabelledPrediction, labelled_predictions
+from screening_db.queries import LabelledPrediction, labelled_predictions
 from screening_db.queue.view import converged_since, queue_counts
-from screening_db.tables.learning import RoundRow
+from screening_db.tables import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.triage import RoundOutcome
 from tasks.reports.report import LabelComparison, agreement

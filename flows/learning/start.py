@@ -27,13 +27,11 @@ from flows.records.locations import (
 )
 from flows.screening.start import cluster_plan, open_campaign
 from flows.verification.flow import VerificationRequest, requested_workers
-from screening_db.database.engine import Database
-from screening_db.database.lock import campaign_lock
+from screening_db.database import Database, campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
 from screening_db.learning.stale import is_stale, model_of_campaign, require_finished
-from screening_db.queries.campaigns import find_campaign
-from screening_db.tables.learning import RoundRow
-from screening_db.tables.screening import CampaignRow
+from screening_db.queries import find_campaign
+from screening_db.tables import CampaignRow, RoundRow
 
 if TYPE_CHECKING:
     from flows.learning.fine_tuning import FineTuningResult

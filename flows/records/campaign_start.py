@@ -14,9 +14,9 @@ from flows.records.to_rows import (
     slab_row,
     used_items,
 )
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
-from screening_db.queries.enumeration import slab_formulas, slabs_by_id
+from screening_db.queries import slab_formulas, slabs_by_id
 from screening_db.records.aliases import record_aliases
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import (
@@ -27,7 +27,7 @@ from screening_db.records.screening import (
     record_level,
     record_slabs,
 )
-from screening_db.tables.screening import CampaignItemRow
+from screening_db.tables import CampaignItemRow
 from tasks.enumeration import BulkSurfaces, Slab, miller_word
 from tasks.errors import Refusal
 

@@ -8,11 +8,11 @@ from flows.errors import CampaignError
 from flows.records.locations import models_folder
 from flows.records.to_rows import checkpoint_row
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.learning.serving import find_checkpoint, recorded_checkpoints, serving_sha256
-from screening_db.queries.campaigns import first_checkpoint
+from screening_db.queries import first_checkpoint
 from screening_db.records.screening import record_checkpoint
-from screening_db.tables.screening import CheckpointRow
+from screening_db.tables import CheckpointRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 

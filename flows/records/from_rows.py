@@ -12,18 +12,19 @@ from pydantic import ValidationError
 from flows.config.campaign import Campaign, FileAdsorbate
 from flows.errors import CampaignError
 from model.contract import Prediction
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
-from screening_db.queries.aliases import aliases_by_id, bulks_of_formula
-from screening_db.queries.enumeration import (
+from screening_db.queries import (
     adsorbates_by_name,
+    aliases_by_id,
+    bulks_of_formula,
     candidates_by_id,
     find_level,
+    lowest_placements,
     slab_formulas,
     slabs_by_id,
 )
-from screening_db.queries.ranking import lowest_placements
-from screening_db.tables.screening import CampaignRow, CandidateRow, PredictionRow, SlabRow
+from screening_db.tables import CampaignRow, CandidateRow, PredictionRow, SlabRow
 from tasks.acquisition import Prices
 from tasks.acquisition.rank import LowestPlacement, Window
 from tasks.acquisition.triage import SlabFacts

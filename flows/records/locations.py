@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE, Settings
 from flows.display.run_log import run_log
-from screening_db.database.engine import Database, open_database
+from screening_db.database import Database, open_database
 from screening_db.errors import NoDatabaseError
 
 logger = logging.getLogger(__name__)

@@ -12,24 +12,27 @@ from flows.config.resolve import ResolvedCampaign
 from model.checkpoint import Checkpoint, embedded_names
 from model.contract import Domain, Prediction
 from model.text.configuration_text import parse_text
-from screening_db.database.engine import Database
-from screening_db.queries.enumeration import site_of_candidate
+from screening_db.database import Database
+from screening_db.queries import site_of_candidate
 from screening_db.queue.lease import Lease
 from screening_db.records.lake import SCHEMA
-from screening_db.tables.screening import (
+from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
     CampaignItemRow,
     CampaignRow,
     CandidateRow,
     CheckpointRow,
+    LabelRow,
     LevelOfTheoryRow,
     PredictionRow,
+    QueueRow,
     RankRow,
+    ReferenceEnergyRow,
+    ReferenceKind,
     SlabRow,
     Stage,
 )
-from screening_db.tables.verification import LabelRow, QueueRow, ReferenceEnergyRow, ReferenceKind
 from tasks.acquisition.rank import RankedPair
 from tasks.acquisition.triage import Selection
 from tasks.enumeration import Adsorbate, Bulk, Slab

@@ -26,9 +26,8 @@ from flows.screening.scoring import ResultStore, store_scores
 from flows.screening.triage import ExpectedCounts, finish_campaign
 from model.contract import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
-from screening_db.database.engine import Database
-from screening_db.database.lock import campaign_lock
-from screening_db.queries.campaigns import find_campaign
+from screening_db.database import Database, campaign_lock
+from screening_db.queries import find_campaign
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import (
     record_adsorbates,

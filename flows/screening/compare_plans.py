@@ -13,9 +13,9 @@ from flows.display.tables import duration, show_lines
 from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.surfaces import cut_bulks_locally
-from screening_db.database.engine import open_database
+from screening_db.database import open_database
 from screening_db.errors import DatabaseError
-from screening_db.queries.campaigns import find_campaign, stored_contents
+from screening_db.queries import find_campaign, stored_contents
 from tasks.enumeration import BulkSurfaces
 from tasks.reports.plan import (
     CampaignContents,

@@ -26,7 +26,7 @@ from flows.screening.scoring import (
 )
 from flows.screening.surfaces import SlabRequest, count_own_slab, cut_bulk
 from flows.screening.triage import ExpectedCounts, finish_campaign
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.records.screening import done_chunks
 from tasks.enumeration import BulkSurfaces
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from model.contract import Configuration, Domain, Prediction
 from model.prediction.predictor import load_predictor
 from model.text.configuration_text import parse_text
-from tasks.enumeration.miller import miller_from_text
+from tasks.enumeration import miller_from_text
 from tasks.levels import level_name
 from tasks.prediction.adslab_file import (
     AdslabDescription,

@@ -22,8 +22,8 @@ from flows.records.to_rows import (
     prediction_table,
 )
 from model.contract import Prediction
-from screening_db.database.engine import Database
-from screening_db.queries.enumeration import predictions_of_pairs
+from screening_db.database import Database
+from screening_db.queries import predictions_of_pairs
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_chunk, record_predictions, store_structures
 from tasks.enumeration import Adsorbate, CountedSlab, PlacementSpec, Slab

@@ -24,9 +24,8 @@ from flows.records.locations import (
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
-from screening_db.database.engine import Database, open_database
-from screening_db.database.lock import campaign_lock
-from screening_db.queries.campaigns import find_campaign
+from screening_db.database import Database, campaign_lock, open_database
+from screening_db.queries import find_campaign
 from tasks.reports.plan import bulk_notes, plan_campaign
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from flows.config.campaign import Campaign
 from flows.records.from_rows import stored_minima, stored_slab_facts
 from flows.records.to_rows import queue_row, rank_row
-from screening_db.database.engine import Database
-from screening_db.queries.campaigns import funnel_counts
-from screening_db.queries.labels import (
+from screening_db.database import Database
+from screening_db.queries import (
     attempted_candidates,
+    funnel_counts,
     labelled_predictions,
+    lowest_placements,
     slabs_with_energy,
 )
-from screening_db.queries.ranking import lowest_placements
 from screening_db.queue.enqueue import enqueue
 from screening_db.records.campaigns import set_campaign_status
 from screening_db.records.ranking import record_ranks, record_triage

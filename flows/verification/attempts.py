@@ -8,15 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 from flows.verification.executor import WorkItem, WorkResult
 from flows.verification.step_events import StepReporter
-from screening_db.calculations.attempts import (
+from screening_db.calculations import (
     Provenance,
+    Step,
     StoredGeometry,
     last_geometry,
     pack_files,
     sha256_of,
 )
-from screening_db.calculations.steps import Step
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.queue.lease import Lease
 from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.relaxation.checkpoint import RelaxationFrame

@@ -14,8 +14,7 @@ from flows.config.batch_profile import BatchSystem
 from flows.verification.batch_job import was_warned
 from flows.verification.executor import WorkResult
 from screening_db.queue.lease import Lease
-from tasks.verification.engines import FailureKind
-from tasks.verification.engines.failures import kind_in_output, kind_of_state, last_lines
+from tasks.verification.engines import FailureKind, kind_in_output, kind_of_state, last_lines
 
 LATE_FILES_S = 30.0  # a file that a node wrote is seen late on a network's file system
 SQUEUE_INTERVAL_S = 30.0  # between two questions to squeue about one job

@@ -14,8 +14,7 @@ from flows.cluster.workers import ClusterPlan
 from flows.verification.executor import WorkItem, WorkResult
 from flows.verification.worker import compute_work_item
 from screening_db.queue.lease import Lease
-from tasks.verification.engines import FailureKind
-from tasks.verification.engines.failures import kind_of
+from tasks.verification.engines import FailureKind, kind_of
 
 _MEMORY_TOPIC = "worker-restart-memory"  # as Dask's nannies call it
 

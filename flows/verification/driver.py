@@ -21,7 +21,7 @@ from flows.verification.recording import (
     record_result,
 )
 from flows.verification.work_items import CalculationSettings, plan_dependencies, prepare_work
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
 from screening_db.queue.lease import (
     Lease,

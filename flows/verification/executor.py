@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flows.errors import CampaignError
-from screening_db.calculations.attempts import Provenance, StoredGeometry
+from screening_db.calculations import Provenance, StoredGeometry
 from screening_db.queue.lease import Lease
 from tasks.enumeration import Adsorbate
 from tasks.levels import LevelOfTheory

@@ -29,11 +29,11 @@ from flows.verification.executor import Executor
 from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
 from flows.verification.work_items import CalculationSettings, plan_dependencies
-from screening_db.database.engine import Database
-from screening_db.queries.campaigns import find_campaign
+from screening_db.database import Database
+from screening_db.queries import find_campaign
 from screening_db.queue.view import waiting_adslabs
 from screening_db.records.screening import record_level
-from screening_db.tables.screening import CampaignRow
+from screening_db.tables import CampaignRow
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import (
     EngineLocations,

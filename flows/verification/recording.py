@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from flows.records.to_rows import label_row, reference_row
 from flows.verification.executor import WorkResult
-from screening_db.calculations.failure_policy import after_failure
-from screening_db.database.engine import Database
+from screening_db.calculations import after_failure
+from screening_db.database import Database
 from screening_db.queue.dependencies import record_references
 from screening_db.queue.lease import Lease
 from screening_db.queue.queue import complete, complete_reference, fail
-from screening_db.tables.verification import ReferenceKind
+from screening_db.tables import ReferenceKind
 from tasks.levels import LevelOfTheory
 from tasks.verification.engines import FailureKind
 from tasks.verification.labels.energies import EnergyKey

@@ -15,9 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from screening_db.calculations.attempts import sha256_of
-from screening_db.calculations.steps import ReportedStep, Step, record_reported_steps
-from screening_db.database.engine import Database
+from screening_db.calculations import ReportedStep, Step, record_reported_steps, sha256_of
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
 from screening_db.queue.lease import Lease
 

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from flows.records.from_rows import stored_adsorbates
 from flows.verification.attempts import stored_geometry
 from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
-from screening_db.calculations.attempts import relaxed_structures
-from screening_db.database.engine import Database
-from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
-from screening_db.queries.labels import labels_by_candidate, reference_energies
+from screening_db.calculations import relaxed_structures
+from screening_db.database import Database
+from screening_db.queries import (
+    candidates_by_id,
+    labels_by_candidate,
+    reference_energies,
+    slabs_by_id,
+)
 from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
-from screening_db.tables.screening import CandidateRow
+from screening_db.tables import CandidateRow
 from tasks.enumeration import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory

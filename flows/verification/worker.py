@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from flows.verification.attempts import open_logbook, provenance_of
 from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
 from flows.verification.step_events import StepReporter
-from screening_db.calculations.attempts import sha256_of
+from screening_db.calculations import sha256_of
 from screening_db.queue.lease import Lease
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory

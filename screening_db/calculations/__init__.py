@@ -1,1 +1,63 @@
 """Attempts at a calculation, their steps, and the policy on failures."""
+
+from screening_db.calculations.attempts import (
+    Provenance,
+    StoredFile,
+    StoredGeometry,
+    attempts_of,
+    attempts_with_result,
+    begin_attempts,
+    delete_attempts,
+    end_attempt,
+    last_geometry,
+    note_refused_report,
+    one_line,
+    pack_files,
+    relaxed_structures,
+    sha256_of,
+    stored_files,
+)
+from screening_db.calculations.failure_policy import (
+    DEPENDENCY_FAILED,
+    IONS_NOT_CONVERGED,
+    KILLED,
+    AfterFailure,
+    after_failure,
+    retry_rule,
+)
+from screening_db.calculations.steps import (
+    AttemptKey,
+    ReportedStep,
+    Step,
+    record_reported_steps,
+    steps_of,
+)
+
+__all__ = [
+    "DEPENDENCY_FAILED",
+    "IONS_NOT_CONVERGED",
+    "KILLED",
+    "AfterFailure",
+    "AttemptKey",
+    "Provenance",
+    "ReportedStep",
+    "Step",
+    "StoredFile",
+    "StoredGeometry",
+    "after_failure",
+    "attempts_of",
+    "attempts_with_result",
+    "begin_attempts",
+    "delete_attempts",
+    "end_attempt",
+    "last_geometry",
+    "note_refused_report",
+    "one_line",
+    "pack_files",
+    "record_reported_steps",
+    "relaxed_structures",
+    "retry_rule",
+    "sha256_of",
+    "steps_of",
+    "stored_files",
+]

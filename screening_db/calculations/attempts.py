@@ -14,10 +14,9 @@ from sqlalchemy import ColumnElement, case, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations.steps import AttemptKey, Step, delete_steps, first_fmax, store_steps
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database
+from screening_db.database import Database, batches, upsert
 from screening_db.errors import DatabaseError
-from screening_db.tables.verification import AttemptState, CalculationFileRow, CalculationRow
+from screening_db.tables import AttemptState, CalculationFileRow, CalculationRow
 
 FILES_LIMIT_BYTES = 4_000_000  # compressed, of one attempt
 MESSAGE_LIMIT = 2000

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database
-from screening_db.tables.verification import CalculationRow, CalculationStepRow
+from screening_db.database import Database, batches, upsert
+from screening_db.tables import CalculationRow, CalculationStepRow
 
 AttemptKey = tuple[str, str, str]  # item, level, token
 

@@ -1,1 +1,20 @@
 """Connections, schema, bulk loading, locks and error messages."""
+
+from screening_db.database.bulk import add_new, batches, upsert
+from screening_db.database.engine import Database, database_time, has_password, open_database
+from screening_db.database.lock import campaign_lock, lock_key
+from screening_db.database.read_only_sql import SelectResult, run_select
+
+__all__ = [
+    "Database",
+    "SelectResult",
+    "add_new",
+    "batches",
+    "campaign_lock",
+    "database_time",
+    "has_password",
+    "lock_key",
+    "open_database",
+    "run_select",
+    "upsert",
+]

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from screening_db.tables.base import IDENTITY, REFERS, Base
+from screening_db.tables import IDENTITY, REFERS, Base
 
 T = TypeVar("T")
 Insert = postgresql.Insert | sqlite.Insert

@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.engine import Database, database_time
+from screening_db.database import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.records.screening import record_checkpoint_in
-from screening_db.tables.learning import FineTuningRow, FineTuningState
-from screening_db.tables.screening import CheckpointRow
+from screening_db.tables import CheckpointRow, FineTuningRow, FineTuningState
 
 _SHORT = 12
 

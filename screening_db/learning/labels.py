@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import (
+from screening_db.tables import (
+    CalculationRow,
     CampaignRow,
     CandidateRow,
+    LabelRow,
     LevelOfTheoryRow,
     PlacementRow,
 )
-from screening_db.tables.verification import CalculationRow, LabelRow
 
 
 @dataclass(frozen=True)

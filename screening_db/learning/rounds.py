@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.engine import Database, database_time
+from screening_db.database import Database, database_time
 from screening_db.errors import DatabaseError
-from screening_db.tables.learning import RoundRow, Verdict
+from screening_db.tables import RoundRow, Verdict
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, select, text
 from sqlalchemy.orm import Session
 
-from screening_db.database.engine import Database, database_time
-from screening_db.database.lock import lock_key
+from screening_db.database import Database, database_time, lock_key
 from screening_db.errors import DatabaseError
 from screening_db.records.ranking import CampaignRanking, replace_ranking_in
-from screening_db.tables.learning import FineTuningRow, PromotionReason, PromotionRow
-from screening_db.tables.screening import CampaignRow, CheckpointRow
+from screening_db.tables import (
+    CampaignRow,
+    CheckpointRow,
+    FineTuningRow,
+    PromotionReason,
+    PromotionRow,
+)
 
 _OURS = 8_253_320  # any number that is ours: the first half of PostgreSQL's key
 _SHORT = 12

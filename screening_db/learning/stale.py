@@ -1,11 +1,11 @@
 """Find the predictions of a campaign that a superseded checkpoint made and that matter."""
 
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
 from screening_db.learning.serving import serving_sha256
-from screening_db.queries.campaigns import find_campaign
+from screening_db.queries import find_campaign
 from screening_db.records.ranking import unpredicted_contenders
-from screening_db.tables.screening import CampaignRow, CheckpointRow
+from screening_db.tables import CampaignRow, CheckpointRow
 
 
 def model_of_campaign(db: Database, campaign: str) -> str:

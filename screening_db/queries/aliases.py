@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
-from screening_db.database.bulk import batches
-from screening_db.database.engine import Database
+from screening_db.database import Database, batches
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import AliasKind, AliasRow, BulkRow, CandidateRow, SlabRow
+from screening_db.tables import AliasKind, AliasRow, BulkRow, CandidateRow, SlabRow
 
 _STORED: dict[AliasKind, InstrumentedAttribute[str]] = {
     "bulk": BulkRow.id,

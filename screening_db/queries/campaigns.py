@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from screening_db.database.engine import Database
+from screening_db.database import Database
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import (
+from screening_db.tables import (
     BulkRow,
     CampaignItemRow,
     CampaignRow,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from screening_db.database.bulk import batches
-from screening_db.database.engine import Database
-from screening_db.tables.screening import (
+from screening_db.database import Database, batches
+from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
     CandidateRow,

@@ -5,24 +5,21 @@ from dataclasses import dataclass
 
 from sqlalchemy import Text, cast, column, exists, func, literal, select, table
 
-from screening_db.database.bulk import batches
-from screening_db.database.engine import Database
-from screening_db.tables.screening import (
+from screening_db.database import Database, batches
+from screening_db.tables import (
     BulkRow,
+    CalculationRow,
     CampaignRow,
     CandidateRow,
+    LabelRow,
     PairRow,
     PlacementRow,
     PredictionRow,
     PredictorRow,
-    SlabRow,
-)
-from screening_db.tables.verification import (
-    CalculationRow,
-    LabelRow,
     QueueRow,
     ReferenceEnergyRow,
     ReferenceKind,
+    SlabRow,
 )
 
 # as the view ``ranked_candidates`` writes it: (1 -1 0)

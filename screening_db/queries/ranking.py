@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from screening_db.database.engine import Database
+from screening_db.database import Database
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations.attempts import end_attempt
-from screening_db.calculations.failure_policy import DEPENDENCY_FAILED, IONS_NOT_CONVERGED
-from screening_db.database.engine import Database, database_time
+from screening_db.calculations import DEPENDENCY_FAILED, IONS_NOT_CONVERGED, end_attempt
+from screening_db.database import Database, database_time
 from screening_db.errors import DatabaseError
 from screening_db.queue.dependencies import (
     delete_dependencies,
@@ -23,7 +22,7 @@ from screening_db.queue.dependencies import (
 )
 from screening_db.queue.lease import unleased_columns
 from screening_db.queue.view import ItemKey
-from screening_db.tables.verification import LabelRow, QueueDependencyRow, QueueRow, QueueState
+from screening_db.tables import LabelRow, QueueDependencyRow, QueueRow, QueueState
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from sqlalchemy import Select, delete, exists, func, literal_column, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from screening_db.calculations.attempts import sha256_of
-from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
-from screening_db.database.bulk import add_new, batches, upsert
-from screening_db.database.engine import Database
-from screening_db.tables.screening import CandidateRow, SlabRow
-from screening_db.tables.verification import (
+from screening_db.calculations import DEPENDENCY_FAILED, sha256_of
+from screening_db.database import Database, add_new, batches, upsert
+from screening_db.tables import (
+    CandidateRow,
     QueueDependencyRow,
     QueueRow,
     QueueState,
     ReferenceEnergyRow,
     ReferenceKind,
+    SlabRow,
 )
 
 _NOT_BEGUN = ("queued", "held")

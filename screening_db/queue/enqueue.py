@@ -9,17 +9,10 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations.attempts import (
-    sha256_of,
-)
-from screening_db.database.bulk import add_new, batches
-from screening_db.database.engine import Database
+from screening_db.calculations import sha256_of
+from screening_db.database import Database, add_new, batches
 from screening_db.queue.dependencies import delete_dependencies
-from screening_db.tables.screening import CampaignRow, CandidateRow, PlacementRow
-from screening_db.tables.verification import (
-    LabelRow,
-    QueueRow,
-)
+from screening_db.tables import CampaignRow, CandidateRow, LabelRow, PlacementRow, QueueRow
 
 WAITING = ("queued", "waiting", "held")
 

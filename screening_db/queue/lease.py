@@ -14,12 +14,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.calculations.attempts import one_line
-from screening_db.calculations.failure_policy import AfterFailure, retry_rule
-from screening_db.calculations.steps import AttemptKey
-from screening_db.database.engine import Database, database_time
+from screening_db.calculations import AfterFailure, AttemptKey, one_line, retry_rule
+from screening_db.database import Database, database_time
 from screening_db.errors import DatabaseError
-from screening_db.tables.verification import CalculationRow, ItemKind, QueueRow, QueueState
+from screening_db.tables import CalculationRow, ItemKind, QueueRow, QueueState
 
 # A literal, not a bound value: PostgreSQL then sees that the partial index applies.
 LEASED = QueueRow.state == literal_column("'leased'")

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Select, exists, literal_column, select, update
 from sqlalchemy.orm import Session, aliased
 
-from screening_db.calculations.attempts import (
+from screening_db.calculations import (
+    KILLED,
     Provenance,
+    after_failure,
     begin_attempts,
     delete_attempts,
     end_attempt,
     note_refused_report,
     one_line,
 )
-from screening_db.calculations.failure_policy import KILLED, after_failure
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database, database_time
+from screening_db.database import Database, batches, database_time, upsert
 from screening_db.errors import DatabaseError
 from screening_db.queue.dependencies import resolve_waiting
 from screening_db.queue.lease import (
@@ -36,14 +36,16 @@ from screening_db.queue.lease import (
     unleased_columns,
     update_leased,
 )
-from screening_db.tables.screening import CandidateRow, PlacementRow, key_of_campaign
-from screening_db.tables.verification import (
+from screening_db.tables import (
     CalculationRow,
+    CandidateRow,
     LabelRow,
+    PlacementRow,
     QueueDependencyRow,
     QueueRow,
     QueueState,
     ReferenceEnergyRow,
+    key_of_campaign,
 )
 
 _QUEUED = QueueRow.state == literal_column("'queued'")  # a literal, as in ``lease.LEASED``

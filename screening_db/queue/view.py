@@ -6,12 +6,10 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import select, text
 
-from screening_db.calculations.failure_policy import DEPENDENCY_FAILED
-from screening_db.database.engine import Database
-from screening_db.database.read_only_sql import run_select
+from screening_db.calculations import DEPENDENCY_FAILED
+from screening_db.database import Database, run_select
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import CampaignRow, CandidateRow, PlacementRow
-from screening_db.tables.verification import CalculationRow
+from screening_db.tables import CalculationRow, CampaignRow, CandidateRow, PlacementRow
 
 ItemKey = tuple[str, str]  # item, level
 # A string, a quoted name, or one other character: what a condition is read by.

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import select, update
 
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database
+from screening_db.database import Database, batches, upsert
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import AliasKind, AliasRow
+from screening_db.tables import AliasKind, AliasRow
 
 
 def record_aliases(db: Database, kind: AliasKind, aliases: Mapping[str, str]) -> None:

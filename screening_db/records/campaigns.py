@@ -5,22 +5,21 @@ import difflib
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.bulk import upsert
-from screening_db.database.engine import Database
+from screening_db.database import Database, upsert
 from screening_db.errors import DatabaseError
-from screening_db.queries.campaigns import find_campaign
+from screening_db.queries import find_campaign
 from screening_db.queue.enqueue import WAITING, withdraw
-from screening_db.tables.learning import RoundRow
-from screening_db.tables.screening import (
+from screening_db.tables import (
     CampaignItemRow,
     CampaignRow,
     CampaignStatus,
     ChunkRow,
     PlacementRow,
+    QueueRow,
     RankRow,
+    RoundRow,
     key_of_campaign,
 )
-from screening_db.tables.verification import QueueRow
 
 
 def record_campaign(db: Database, campaign: CampaignRow) -> None:

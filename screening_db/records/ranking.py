@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database
+from screening_db.database import Database, batches, upsert
 from screening_db.errors import DatabaseError
-from screening_db.queries.campaigns import find_campaign
+from screening_db.queries import find_campaign
 from screening_db.queue.dependencies import lock_planning, raise_priorities, resolve_waiting
 from screening_db.queue.enqueue import WAITING, enqueue_in, withdraw
-from screening_db.tables.screening import (
+from screening_db.tables import (
     CampaignRow,
     CandidateRow,
+    LabelRow,
     PlacementRow,
     PredictionRow,
+    QueueRow,
     RankRow,
     key_of_campaign,
     key_of_predictor,
 )
-from screening_db.tables.verification import LabelRow, QueueRow
 
 _WHY = "outside the model's domain"  # where a predictor gave no reason
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database.bulk import batches, upsert
-from screening_db.database.engine import Database
+from screening_db.database import Database, batches, upsert
 from screening_db.errors import DatabaseError
-from screening_db.tables.screening import (
+from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
     CampaignItemRow,

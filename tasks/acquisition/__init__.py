@@ -6,7 +6,7 @@
 
 from tasks.acquisition.batch import Policy, SelectedRow, SelectionReason, Share, select
 from tasks.acquisition.costs import PRICE_TABLES, CostRule, Prices, PriceTable, price_table
-from tasks.acquisition.diversity import element_shares, feature_matrix, one_hot
+from tasks.acquisition.diversity import RADIUS, element_shares, feature_matrix, one_hot
 from tasks.acquisition.estimates import AcquisitionError, PairEstimates
 from tasks.acquisition.policies import POLICIES, SelectionLimits, named_policy
 from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
@@ -14,6 +14,7 @@ from tasks.acquisition.scores import SCORES, ConfidenceBound, Score
 __all__ = [
     "POLICIES",
     "PRICE_TABLES",
+    "RADIUS",
     "SCORES",
     "AcquisitionError",
     "ConfidenceBound",

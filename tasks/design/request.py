@@ -17,8 +17,7 @@ from model.generation.prompts import design_prompt
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_grammar import MOST_SLAB_ATOMS, StreamConstraints
 from tasks.design.checks import DesignLimits, DesignRequirements
-from tasks.enumeration import adsorbate, adsorbate_names
-from tasks.enumeration.adsorbates import ALIASES
+from tasks.enumeration import ALIASES, adsorbate, adsorbate_names
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 

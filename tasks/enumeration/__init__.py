@@ -5,6 +5,7 @@ module, and what other packages need of them is imported from here.
 """
 
 from tasks.enumeration.adsorbates import (
+    ALIASES,
     Adsorbate,
     adsorbate,
     adsorbate_from_file,
@@ -21,13 +22,14 @@ from tasks.enumeration.bulks import (
     MaterialsProjectSpec,
     alloy_specs,
     no_known_bulks,
+    primitive_cell,
     resolve_bulks,
 )
 from tasks.enumeration.custom.own_slabs import OwnSlab, OwnSlabSpec, read_own_slabs
 from tasks.enumeration.custom.random_alloys import RandomAlloySpec, cells_of
 from tasks.enumeration.custom.slab_edits import SlabEdits
-from tasks.enumeration.docking import Placement
-from tasks.enumeration.miller import Miller, checked_miller, miller_word
+from tasks.enumeration.docking import OVERLAP_FACTOR, Placement, aim_point, refusal_reasons
+from tasks.enumeration.miller import Miller, checked_miller, miller_from_text, miller_word
 from tasks.enumeration.placements import (
     Adslab,
     PlacedAdslab,
@@ -37,12 +39,21 @@ from tasks.enumeration.placements import (
     count_placements,
     enumerate_placements,
     place_adsorbate,
+    refusal_reason,
 )
 from tasks.enumeration.sites import Site, SurfaceSites, surface_sites
-from tasks.enumeration.slabs import MillerAxes, Slab, SlabSpec, enumerate_slabs
-from tasks.enumeration.surfaces import BulkSurfaces, CountedSlab, enumerate_surfaces, own_surfaces
+from tasks.enumeration.slabs import MillerAxes, Slab, SlabSpec, enumerate_slabs, stated_planes
+from tasks.enumeration.surfaces import (
+    BulkSurfaces,
+    CountedSlab,
+    enumerate_surfaces,
+    own_surfaces,
+    refused_crystal,
+)
 
 __all__ = [
+    "ALIASES",
+    "OVERLAP_FACTOR",
     "Adslab",
     "Adsorbate",
     "Bulk",
@@ -72,6 +83,7 @@ __all__ = [
     "adsorbate_from_file",
     "adsorbate_from_smiles",
     "adsorbate_names",
+    "aim_point",
     "alloy_specs",
     "cells_of",
     "checked_miller",
@@ -79,12 +91,18 @@ __all__ = [
     "enumerate_placements",
     "enumerate_slabs",
     "enumerate_surfaces",
+    "miller_from_text",
     "miller_word",
     "no_known_bulks",
     "own_surfaces",
     "place_adsorbate",
+    "primitive_cell",
     "read_own_slabs",
+    "refusal_reason",
+    "refusal_reasons",
+    "refused_crystal",
     "resolve_bulks",
     "species_name",
+    "stated_planes",
     "surface_sites",
 ]

@@ -15,10 +15,18 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from model.contract import ADSORBATE_TAG
-from tasks.enumeration import Adsorbate, Placement, Site, Slab, adsorbate, adsorbate_names
-from tasks.enumeration.adsorbates import ALIASES
+from tasks.enumeration import (
+    ALIASES,
+    OVERLAP_FACTOR,
+    Adsorbate,
+    Placement,
+    Site,
+    Slab,
+    adsorbate,
+    adsorbate_names,
+    refusal_reasons,
+)
 from tasks.enumeration.custom.clean_slab import foreign_elements, require_no_overlap
-from tasks.enumeration.docking import OVERLAP_FACTOR, refusal_reasons
 from tasks.enumeration.landscape import landscape
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts

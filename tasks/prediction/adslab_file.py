@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 
 from model.contract import ADSORBATE_TAG, BondRule, Configuration
+from tasks.enumeration import Miller
 from tasks.enumeration.custom.clean_slab import tags_are_layers
-from tasks.enumeration.miller import Miller
 from tasks.enumeration.plane_of_slab import PlaneFit, plane_fits
 from tasks.errors import UserError
 from tasks.prediction.adslab_checks import (

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 from model.elements import MAX_ATOMIC_NUMBER
 from model.text.configuration_text import ConfigurationText, parse_text
-from tasks.enumeration.miller import checked_miller
+from tasks.enumeration import checked_miller
 from tasks.errors import UserError
 from tasks.structures.formulas import formula_counts
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from ase.data import atomic_numbers
 
 from model.contract import Domain
-from tasks.enumeration import adsorbate, adsorbate_names
-from tasks.enumeration.adsorbates import ALIASES
+from tasks.enumeration import ALIASES, adsorbate, adsorbate_names
 from tasks.errors import UserError, nearest_names
 from tasks.levels import LevelOfTheory, shipped_levels
 from tasks.structures.formulas import formula_counts
-from tasks.verification.engines import EngineLocations
-from tasks.verification.engines.registry import located_engine
+from tasks.verification.engines import EngineLocations, located_engine
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from tasks.enumeration import (
     Slab,
     SlabSpec,
     enumerate_placements,
+    miller_word,
+    stated_planes,
     surface_sites,
 )
 from tasks.enumeration.lattice_planes import find_symmetry
-from tasks.enumeration.miller import miller_word
-from tasks.enumeration.slabs import stated_planes
 from tasks.errors import Refusal
 from tasks.structures.identity import pair_id
 

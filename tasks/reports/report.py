@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.enumeration.surfaces import refused_crystal
+from tasks.enumeration import refused_crystal
 
 NORMAL_90 = 1.6448536269514722  # standard deviations either side that hold 90 % of a normal
 

@@ -24,12 +24,12 @@ from tasks.enumeration import (
     Slab,
     SurfaceSites,
     adsorbate,
+    aim_point,
     place_adsorbate,
+    refusal_reason,
     surface_sites,
 )
-from tasks.enumeration.docking import aim_point
 from tasks.enumeration.landscape import to_cell
-from tasks.enumeration.placements import refusal_reason
 from tasks.enumeration.plane_symmetry import in_plane_symmetry
 from tasks.errors import Refusal, UserError
 from tasks.structures.identity import content_id, slab_id

@@ -18,10 +18,9 @@ from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
 from ase.io import read, write
 
-from tasks.enumeration import Bulk
-from tasks.enumeration.bulks import primitive_cell
+from tasks.enumeration import Bulk, primitive_cell
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines import Engine
 from tasks.verification.inputs.sampling import as_crystal
 from tasks.verification.relaxation.compute import compute

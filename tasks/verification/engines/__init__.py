@@ -5,7 +5,16 @@ holds the classes of what goes wrong. Nothing is imported of a program before it
 """
 
 from tasks.verification.engines.base import CalculationJob, Engine, EngineLocation
-from tasks.verification.engines.failures import EngineError, FailureKind, Rung, ScfTry
+from tasks.verification.engines.failures import (
+    EngineError,
+    FailureKind,
+    Rung,
+    ScfTry,
+    kind_in_output,
+    kind_of,
+    kind_of_state,
+    last_lines,
+)
 from tasks.verification.engines.registry import (
     EngineLocations,
     check_level,
@@ -14,6 +23,7 @@ from tasks.verification.engines.registry import (
     engine_for,
     engine_location,
     engine_names,
+    located_engine,
 )
 
 __all__ = [
@@ -31,4 +41,9 @@ __all__ = [
     "engine_for",
     "engine_location",
     "engine_names",
+    "kind_in_output",
+    "kind_of",
+    "kind_of_state",
+    "last_lines",
+    "located_engine",
 ]

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines.base import EngineLocation
 from tasks.verification.engines.registry import EngineLocations, located_engine
 

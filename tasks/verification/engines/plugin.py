@@ -22,7 +22,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines.base import CalculationJob, Engine, EngineLocation
 from tasks.verification.engines.failures import Rung
 

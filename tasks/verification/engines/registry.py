@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ase.data import chemical_symbols
 
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines.base import Engine, EngineLocation
 from tasks.verification.engines.dft.cp2k import Cp2kEngine
 from tasks.verification.engines.dft.espresso import EspressoEngine

@@ -40,7 +40,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tasks.errors import UserError
-from tasks.levels.theory import REPLAY, LevelOfTheory
+from tasks.levels import REPLAY, LevelOfTheory
 from tasks.structures.formulas import formula_counts
 from tasks.structures.identity import content_id, structure_bytes
 from tasks.verification.engines.base import CalculationJob, Engine, content_sha256

@@ -34,8 +34,7 @@ from ase import Atoms
 from ase.formula import Formula
 from pydantic import Field
 
-from tasks.levels.calculation import CalculationMode, Positive, StrictSettings
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import CalculationMode, LevelOfTheory, Positive, StrictSettings
 from tasks.verification.inputs.sampling import is_gas, kpoint_mesh, start_moments
 
 _CASE_ATOMS, _CASE_KPOINTS = 12, 5

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tasks.levels.calculation import Calculation, KPoints, Spin
+from tasks.levels import Calculation, KPoints, Spin
 
 _SAME_HEIGHT_ANG = 0.15  # two ends of a slab that agree this well are alike
 _EMPTY_ANG = 5.0  # a gap as wide as this is vacuum, not a crystal's

@@ -12,8 +12,8 @@ from ase.data import covalent_radii
 from ase.geometry import get_distances
 from numpy.typing import NDArray
 
+from tasks.levels import LevelOfTheory
 from tasks.levels.calculation import CheckLimits as CheckLimits
-from tasks.levels.theory import LevelOfTheory
 
 _CONTACT_SLACK_ANG = 0.1  # the text's bonds: r_i + r_j with 0.05 Å for each atom
 _NO_CONTACT_SLACK_ANG = 0.3  # from here on; the third atom beside a bridge is 0.4 Å out or more

@@ -9,8 +9,7 @@ from ase.geometry import get_distances
 
 from model.contract import ADSORBATE_TAG
 from tasks.errors import UserError
-from tasks.levels.calculation import ONE_FILE
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import ONE_FILE, LevelOfTheory
 from tasks.structures.formulas import formula_counts
 from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang

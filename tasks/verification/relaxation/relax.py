@@ -10,10 +10,10 @@ from ase.calculators.calculator import Calculator
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
-from tasks.levels.calculation import EnergyKeyName
+from tasks.levels import EnergyKeyName
 from tasks.levels.calculation import RelaxSettings as RelaxSettings
 from tasks.structures.identity import fixed_mask
-from tasks.verification.engines.failures import EngineError, FailureKind, ScfTry
+from tasks.verification.engines import EngineError, FailureKind, ScfTry
 from tasks.verification.relaxation.checkpoint import RelaxationFrame, Track
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}

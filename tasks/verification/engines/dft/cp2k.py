@@ -18,8 +18,7 @@ from ase.data import atomic_numbers
 from ase.units import Hartree, kB
 
 from tasks.errors import UserError
-from tasks.levels.calculation import Calculation
-from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.levels import Calculation, LevelOfTheory, added_by
 from tasks.verification.engines.base import (
     CalculationJob,
     Engine,

@@ -26,7 +26,7 @@ from ase.data import atomic_numbers
 from ase.units import Ry
 from numpy.typing import NDArray
 
-from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.levels import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
     CalculationJob,
     Engine,

@@ -15,8 +15,7 @@ from typing import Any, ClassVar, cast
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tasks.levels.calculation import Smearing
-from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.levels import LevelOfTheory, Smearing, added_by
 from tasks.verification.engines.base import CalculationJob, Engine, content_sha256, failure_of
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung, last_lines
 from tasks.verification.engines.requirements import (

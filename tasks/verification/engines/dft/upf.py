@@ -7,7 +7,7 @@ both as names of the program, such as ``SLA PW PBX PBC`` for PBE.
 import re
 from pathlib import Path
 
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines.failures import EngineError, FailureKind
 
 _WRITTEN = {

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.vasp import Vasp
 
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.levels import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
     CalculationJob,
     Engine,

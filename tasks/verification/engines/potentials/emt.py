@@ -7,7 +7,7 @@ import ase
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
-from tasks.levels.theory import LevelOfTheory
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines.base import CalculationJob, Engine
 from tasks.verification.engines.failures import Rung
 from tasks.verification.engines.requirements import require_all_read, require_functional

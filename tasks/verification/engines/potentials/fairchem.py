@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from tasks.errors import UserError
-from tasks.levels.theory import LevelOfTheory, added_by
+from tasks.levels import LevelOfTheory, added_by
 from tasks.verification.engines.base import CalculationJob, Engine, content_sha256
 from tasks.verification.engines.failures import Rung
 from tasks.verification.engines.requirements import require_all_read, require_functional
