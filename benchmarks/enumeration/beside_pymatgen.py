@@ -16,8 +16,8 @@ from ase import Atoms
 from ase.build import bulk as ase_bulk
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
-from support.beside_pymatgen import sites_of, terminations
-from support.crystals import CRYSTALS
+from support.enumeration.beside_pymatgen import sites_of, terminations
+from support.enumeration.crystals import CRYSTALS
 
 from tasks.enumeration import Bulk, FormulaSpec, SlabSpec, enumerate_slabs, resolve_bulks
 from tasks.enumeration.bulks import bulk_from_atoms

@@ -16,7 +16,7 @@ from time import process_time
 import numpy as np
 from ase import Atoms
 from ase.io import write
-from support.crystals import CRYSTALS, random_writing
+from support.enumeration.crystals import CRYSTALS, random_writing
 
 from tasks.enumeration import FileSpec, resolve_bulks
 from tasks.enumeration.bulks import Bulk, bulk_from_atoms

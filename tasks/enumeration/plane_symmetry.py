@@ -89,24 +89,25 @@ def in_plane_symmetry(slab: Slab) -> InPlaneSymmetry:
 
 def _patch(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how often a slab repeats along a and b (2), and the atoms of one repeat."""
+    scaled_N3 = atoms.get_scaled_positions()
+    apart_NN3 = scaled_N3[:, None] - scaled_N3
+    same_NN = atoms.numbers[:, None] == atoms.numbers
+
+    def repeated(counts_2: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which atoms (N, N) are repeats of each other where the cell is divided."""
+        widths_3 = np.array([*counts_2, 1.0])
+        steps_NN3 = apart_NN3 * widths_3
+        steps_NN3 = (steps_NN3 - np.rint(steps_NN3)) @ (atoms.cell.array / widths_3[:, None])
+        return np.asarray(same_NN & ((steps_NN3**2).sum(axis=2) < _SYMPREC_ANG**2))
+
     most = gcd(*np.unique(atoms.numbers, return_counts=True)[1].tolist())
     counts_2 = np.ones(2, dtype=np.int64)
     for axis in (0, 1):
         for count in range(int(atoms.cell.lengths()[axis] / _SHORTEST_ANG), 1, -1):
             tried_2 = np.ones(2, dtype=np.int64)
             tried_2[axis] = count
-            if most % count == 0 and (_same(atoms, tried_2).sum(axis=1) == count).all():
+            if most % count == 0 and (repeated(tried_2).sum(axis=1) == count).all():
                 counts_2[axis] = count
                 break
-    first_N = _same(atoms, counts_2).argmax(axis=1)
+    first_N = repeated(counts_2).argmax(axis=1)
     return counts_2, np.flatnonzero(first_N == np.arange(len(atoms)))
-
-
-def _same(atoms: Atoms, counts_2: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which atoms (N, N) are repeats of each other where the cell is divided."""
-    widths_3 = np.array([*counts_2, 1.0])
-    scaled_N3 = atoms.get_scaled_positions() * widths_3
-    apart_NN3 = scaled_N3[:, None] - scaled_N3
-    apart_NN3 = (apart_NN3 - np.rint(apart_NN3)) @ (atoms.cell.array / widths_3[:, None])
-    near_NN = (apart_NN3**2).sum(axis=2) < _SYMPREC_ANG**2
-    return np.asarray(near_NN & (atoms.numbers[:, None] == atoms.numbers))

@@ -13,6 +13,7 @@ Units   Å, degrees.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal
 
 import numpy as np
@@ -222,10 +223,13 @@ def _completed(
             known.add(symmetry.images(point_2, cell_22))
             found.append(_Spot(kind or ENUMERATED_KINDS[min(len(rows), 3) - 1], rows, point_2))
 
-    for row in open_atoms(ground, patch_22, _PROBES_ANG[0]):
-        add("atop", [first_row + row], ground.points_M3[row, :2])
-    for spot in bridges:
-        add("bridge", spot.corners, spot.point_2)
+    candidates = [
+        _Spot("atop", [first_row + row], ground.points_M3[row, :2])
+        for row in open_atoms(ground, patch_22, _PROBES_ANG[0])
+    ] + bridges
+    far_K = known.distances(np.array([spot.point_2 for spot in candidates])) > _RESOLUTION_ANG
+    for spot in compress(candidates, far_K):
+        add(spot.kind, spot.corners, spot.point_2)
     for radius in _PROBES_ANG:
         for low_2 in lows_of_the_map(ground, patch_22, _RESOLUTION_ANG, known, radius):
             point_2 = symmetry.symmetrised(low_2, cell_22)

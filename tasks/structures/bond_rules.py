@@ -23,6 +23,8 @@ Shapes  N atoms, B bonds (each listed from both ends), A adsorbate atoms, M slab
 Units   Å.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
@@ -56,8 +58,8 @@ def slab_neighbours(slab: Atoms, rule: BondRule) -> Neighbours:
     if rule == "radii":
         return neighbours(slab)
     i_B, j_B = shell_bonds(slab.numbers, slab.positions, slab.cell.array)
-    starts = np.searchsorted(i_B, np.arange(1, len(slab)))
-    return tuple(np.split(j_B, starts))
+    borders = np.searchsorted(i_B, np.arange(len(slab) + 1)).tolist()
+    return tuple(j_B[start:end] for start, end in pairwise(borders))
 
 
 def shell_bonds(

@@ -12,6 +12,8 @@ Shapes  N atoms, B bonds (each listed from both ends), C candidates: the atoms o
 Units   Å.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
@@ -62,8 +64,8 @@ def bonds(
 def neighbours(atoms: Atoms) -> Neighbours:
     """Return the indices of each atom's bonded neighbours, in index order."""
     i_B, j_B = bonds(atoms.numbers, atoms.positions, atoms.cell.array)
-    starts = np.searchsorted(i_B, np.arange(1, len(atoms)))
-    return tuple(np.split(j_B, starts))
+    borders = np.searchsorted(i_B, np.arange(len(atoms) + 1)).tolist()
+    return tuple(j_B[start:end] for start, end in pairwise(borders))
 
 
 def coordination(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from ase.build import bulk as ase_bulk
-from support.beside_pymatgen import sites_of, terminations
-from support.crystals import CRYSTALS
+from support.enumeration.beside_pymatgen import sites_of, terminations
+from support.enumeration.crystals import CRYSTALS
 
 from tasks.enumeration import (
     Bulk,

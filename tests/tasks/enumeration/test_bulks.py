@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk as ase_bulk
 from ase.build import fcc111
 from ase.io import write
-from support.crystals import CRYSTALS, random_writing
+from support.enumeration.crystals import CRYSTALS, random_writing
 
 from tasks.enumeration import (
     Bulk,

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.spacegroup import crystal as spacegroup_crystal
 from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
 from pymatgen.io.ase import AseAtomsAdaptor
-from support.crystals import CRYSTALS, random_writing
+from support.enumeration.crystals import CRYSTALS, random_writing
 
 from tasks.enumeration import (
     Bulk,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from support.crystals import CRYSTALS, random_writing
+from support.enumeration.crystals import CRYSTALS, random_writing
 
 from tasks.structures.identity import bulk_id
 from tasks.structures.standard_crystal import (

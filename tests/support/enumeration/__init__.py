@@ -1,0 +1,1 @@
+"""Crystals that tests enumerate, and what pymatgen finds on them."""
