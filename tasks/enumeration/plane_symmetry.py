@@ -62,6 +62,12 @@ def in_plane_symmetry(slab: Slab) -> InPlaneSymmetry:
 
     They are those of the smallest cell that repeats along a and b: a wide cell may have less
     symmetry than the surface in it (three by two cells of a centred lattice have no mirror).
+
+    Args:
+        slab: A slab in the standard frame.
+
+    Returns:
+        Rotations and translations as fractions of the slab's own cell.
     """
     atoms = slab.atoms
     counts_2, patch_N = _patch(atoms)

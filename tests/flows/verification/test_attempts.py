@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ase import Atoms
 from ase.io import read
+from support.crystals import metal_slab
 from support.paths import PYTHONPATH
 from support.processes import wait_until
 from support.stored_rows import new_database
-from support.surfaces import metal_slab
 
 from flows.display import queue
 from flows.records.to_rows import adsorbate_row, label_row, level_row

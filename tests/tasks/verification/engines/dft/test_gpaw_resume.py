@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate
+from support.crystals import metal_slab
 from support.paths import PYTHONPATH
-from support.surfaces import metal_slab
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, RelaxSettings, Scf
