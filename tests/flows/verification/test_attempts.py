@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ase import Atoms
 from ase.io import read
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 from support.paths import PYTHONPATH
 from support.processes import wait_until
 from support.stored_rows import new_database

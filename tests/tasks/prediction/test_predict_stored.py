@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from support.crystals import copper_slab
+from support.enumeration.crystals import copper_slab
 
 from model.contract import BondRule, Configuration, Domain, LevelDomain, Prediction
 from tasks.enumeration import (

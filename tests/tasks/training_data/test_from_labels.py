@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from support.crystals import copper_slab
+from support.enumeration.crystals import copper_slab
 
 from model.data.splits import LABEL_SHARES, TRAIN, count_pairs, require_label_parts
 from model.fine_tuning.tune import MIN_LABELS

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from support.crystals import copper_slab
+from support.enumeration.crystals import copper_slab
 
 from tasks.enumeration import FormulaSpec, Slab, SlabSpec, enumerate_slabs, resolve_bulks
 from tasks.enumeration.custom.slab_edits import SlabEdits, edited_slabs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, molecule
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError

@@ -6,7 +6,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate
 from ase.constraints import FixAtoms
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError

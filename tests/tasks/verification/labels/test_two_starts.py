@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError

@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, molecule
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, KPoints, Scf, Smearing

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 
 from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level

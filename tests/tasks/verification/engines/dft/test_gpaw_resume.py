@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate
-from support.crystals import metal_slab
+from support.enumeration.crystals import metal_slab
 from support.paths import PYTHONPATH
 
 from tasks.levels import LevelOfTheory, level
