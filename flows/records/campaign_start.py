@@ -81,10 +81,12 @@ def record_surfaces(
         notes: What the funnel says of slabs that are used, by id.
 
     Raises:
-        DatabaseError: a slab from a file is stored with another Miller index or formula.
+        DatabaseError: a slab from a file or of a random alloy, whose Miller index is not that of
+            its own cell, is stored with another one or another formula.
     """
     slabs = [counted.slab for cut in surfaces for counted in cut.slabs]
-    _require_same_texts(db, [slab for slab in slabs if not slab.bulk_id])
+    stated = [cut for cut in surfaces if cut.bulk is None or cut.bulk.parent is not None]
+    _require_same_texts(db, [counted.slab for cut in stated for counted in cut.slabs])
     record_slabs(db, [slab_row(slab) for slab in slabs])
     items = used_items(campaign, "slab", (slab.slab_id for slab in slabs))
     for item in items:

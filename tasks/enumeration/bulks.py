@@ -7,6 +7,7 @@ noise leaves different is found by comparison with crystals of the same formula.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from ase import Atoms
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
@@ -57,7 +58,8 @@ class Bulk:
     ``axes`` are those of the files that hold it; where there are none, Miller indices count by the
     bulk's own cell. ``symmetry`` is what was found in the file. ``other_ids`` are ids that other
     writings of the crystal would have, had it not been known under ``bulk_id``.
-    ``parent`` is the cell whose sites a random alloy fills; Miller indices count by it.
+    ``parent`` is the cell whose sites a random alloy fills; Miller indices count by it, and the
+    first of ``axes`` is its.
     """
 
     bulk_id: str
@@ -205,8 +207,8 @@ class _Crystals:
         others = self._of_formula[bulk.formula]
         if bulk.bulk_id in others:
             return replace(bulk, atoms=others[bulk.bulk_id].atoms)
-        if bulk.parent is not None:  # a random alloy is its own draw
-            return bulk
+        if bulk.parent is not None:  # equal draws on one lattice are equal ids already
+            others = {key: each for key, each in others.items() if each.parent is None}
         # a writing that was matched before stays with that crystal, whatever was stored since
         named = {key: each for key, each in others.items() if bulk.bulk_id in each.other_ids}
         matches = [
@@ -299,9 +301,13 @@ def _resolve(spec: BulkSpec, key: str | None, tolerance_ang: float) -> list[Bulk
 
 def _from_random_alloy(spec: RandomAlloySpec) -> Bulk | Refusal:
     try:
-        return replace(_bulk(*random_alloy(spec)), parent=parent_crystal(spec))
+        bulk, parent = bulk_from_atoms(*random_alloy(spec)), parent_crystal(spec)
     except UserError as error:
         return Refusal(spec.name, "bulk", str(error))
+    # an index of the parent's cell, times the cells along each vector, is one of the supercell
+    miller_33 = integer_rows(np.array(bulk.axes[0].miller_33) @ np.diag(spec.cells))
+    axes = FileAxes(bulk.source, miller_33, is_hexagonal(parent.cell.array))
+    return replace(bulk, parent=parent, axes=(axes,), symmetry=None)
 
 
 def _from_file(read: FileCrystal | Refusal, tolerance_ang: float) -> Bulk | Refusal:

@@ -9,7 +9,7 @@ from tasks.enumeration.adsorbates import Adsorbate
 from tasks.enumeration.bulks import Bulk
 from tasks.enumeration.custom.slab_edits import SlabEdits, edited_slabs
 from tasks.enumeration.lattice_planes import distinct_millers, find_symmetry
-from tasks.enumeration.miller import checked_miller, reduced_miller
+from tasks.enumeration.miller import checked_miller, miller_word, reduced_miller
 from tasks.enumeration.placements import PlacementSpec, count_placements
 from tasks.enumeration.sites import surface_sites
 from tasks.enumeration.slabs import Slab, SlabSpec, enumerate_slabs
@@ -137,15 +137,15 @@ def _slabs(bulk: Bulk, spec: SlabSpec) -> tuple[list[Slab], list[Refusal]]:
     """
     if bulk.parent is None:
         return enumerate_slabs(bulk, spec)
-    stated = [checked_miller(indices) for indices in spec.millers or ()]
-    cells_3 = np.rint(bulk.atoms.cell.lengths() / bulk.parent.cell.lengths()).astype(int)
+    axes = bulk.axes[0]
     slabs: dict[str, Slab] = {}
     refused: list[Refusal] = []
-    for miller in stated or distinct_millers(find_symmetry(bulk.parent), spec.max_miller):
-        h, k, l = (cells_3 * np.array(miller)).tolist()  # noqa: E741  the names of Miller indices
-        name = f"{bulk.source.partition(':')[0]} {miller}"
+    for indices in spec.millers or distinct_millers(find_symmetry(bulk.parent), spec.max_miller):
+        name = f"{bulk.source.partition(':')[0]} {miller_word(indices)}"
         try:
-            own = replace(spec, millers=(reduced_miller((h, k, l)),))
+            miller = checked_miller(indices, hexagonal=axes.hexagonal)
+            h, k, l = (np.array(axes.miller_33) @ miller).tolist()  # noqa: E741
+            own = replace(spec, millers=(reduced_miller((h, k, l)),), miller_axes="conventional")
         except UserError as error:
             refused.append(Refusal(name, "slab", f"in its own cell {error}"))
             continue

@@ -38,6 +38,7 @@ from tasks.structures.symmetrise import (
 # A cell that differs by more is strained: 0.0025 Å are a thousandth of a copper-copper distance.
 _SAME_CELL = 1 / 20  # of the symmetry tolerance
 _SEARCHED_ANG = 0.01
+_FEW = 8  # atoms that are compared before all others
 _DECIMALS = 9  # equal crystals are equal floats: what is cut from them later has equal ids
 _FIRST_TETRAGONAL = 75  # of the space groups
 _L1_0 = 123
@@ -309,7 +310,7 @@ def match_crystals(
         return None
     best: CrystalMatch | None = None
     for turn_33 in isometries(one.cell_33, other.cell_33, tolerance_ang * _SAME_CELL):
-        away_ang = _displacement(one, other, turn_33)
+        away_ang = _displacement(one, other, turn_33, tolerance_ang)
         if away_ang <= min(tolerance_ang, best.displacement_ang - 1e-6 if best else np.inf):
             miller_33 = other.conventional_33 @ turn_33 @ inverse_direction(one.conventional_33)
             best = CrystalMatch(away_ang, miller_33)
@@ -317,17 +318,29 @@ def match_crystals(
 
 
 def _displacement(
-    one: PrimitiveCrystal, other: PrimitiveCrystal, turn_33: NDArray[np.int64]
+    one: PrimitiveCrystal,
+    other: PrimitiveCrystal,
+    turn_33: NDArray[np.int64],
+    tolerance_ang: float,
 ) -> float:
-    """Return the least furthest distance (Å) of atoms from those they come to lie on."""
+    """Return the least furthest distance (Å) of atoms from those they come to lie on.
+
+    It is infinite where one is beyond the tolerance.
+    """
     turned_A3 = one.scaled_A3 @ np.linalg.inv(turn_33)
     ranks_A, ranks_B = _ranks(one.numbers_A), _ranks(other.numbers_A)
     anchor_3 = other.scaled_A3[ranks_B == 0][0]
     strange_AB = one.numbers_A[:, None] != other.numbers_A[None]
     best_ang = np.inf
     for origin_3 in turned_A3[ranks_A == 0]:
-        off_AB3 = other.scaled_A3[None] - (turned_A3 - origin_3 + anchor_3)[:, None]
-        off_AB3 = (off_AB3 - np.rint(off_AB3)) @ other.cell_33
+        shifted_A3 = turned_A3 - origin_3 + anchor_3
+        # In large disordered cells a few atoms tell most origins apart. Off is the origin by up to
+        # the tolerance, and an atom by as much again.
+        few_AB3 = _nearest_images(shifted_A3[:_FEW], other)
+        few_AB = np.linalg.norm(few_AB3, axis=2) + 1e3 * strange_AB[:_FEW]
+        if few_AB.min(axis=1).max() > 2.0 * tolerance_ang + 1e-6:
+            continue
+        off_AB3 = _nearest_images(shifted_A3, other)
         distance_AB = np.linalg.norm(off_AB3, axis=2) + 1e3 * strange_AB
         nearest_A = distance_AB.argmin(axis=1)
         if len(set(nearest_A.tolist())) == len(nearest_A):
@@ -335,3 +348,9 @@ def _displacement(
             away_A = np.linalg.norm(off_A3 - off_A3.mean(axis=0), axis=1)
             best_ang = min(best_ang, float(away_A.max()))
     return best_ang
+
+
+def _nearest_images(scaled_A3: NDArray[np.float64], other: PrimitiveCrystal) -> NDArray[np.float64]:
+    """Return the vectors (Å) from positions to the nearest images of another crystal's atoms."""
+    off_AB3 = other.scaled_A3[None] - scaled_A3[:, None]
+    return np.asarray((off_AB3 - np.rint(off_AB3)) @ other.cell_33)

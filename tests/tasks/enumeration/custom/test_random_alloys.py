@@ -1,9 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import write
 
 from tasks.enumeration import (
+    FileSpec,
+    FormulaSpec,
     PlacementSpec,
     RandomAlloySpec,
     SlabSpec,
@@ -109,8 +113,35 @@ def test_the_size_is_bounded_before_anything_is_built() -> None:
 def test_a_plane_beyond_the_bound_of_miller_indices_is_refused_alone() -> None:
     """In cells of 21 x 1 x 1 the plane (1 1 1) of the lattice is (21 1 1) of the cell."""
     (bulk,), _ = resolve_bulks([RandomAlloySpec(HALVES, "fcc", (21, 1, 1), "seeded")])
-    spec = SlabSpec(millers=((1, 0, 0), (1, 1, 1)), min_thickness_ang=4.0, min_in_plane_ang=0.0)
+    spec = SlabSpec(millers=((0, 0, 1), (1, 1, 1)), min_thickness_ang=4.0, min_in_plane_ang=0.0)
     cut = enumerate_surfaces(bulk, spec, [], PlacementSpec())
-    assert {counted.slab.miller for counted in cut.slabs} == {(1, 0, 0)}
+    assert {counted.slab.miller for counted in cut.slabs} == {(0, 0, 1)}
     assert len(cut.refused) == 1
-    assert "numbers from -20 to 20, got (21 1 1)" in cut.refused[0].reason
+    assert "in its own cell a Miller index has numbers from -20 to 20" in cut.refused[0].reason
+
+
+def test_draws_that_are_one_crystal_are_one_bulk() -> None:
+    """Two and two atoms on the four sites of fcc are L1_0, whichever they are."""
+    draws = [RandomAlloySpec(HALVES, "fcc", (1, 1, 1), number=number) for number in range(20)]
+    bulks, refused = resolve_bulks([FormulaSpec("NiPt", "L1_0"), *draws])
+    assert [bulk.formula for bulk in bulks] == ["NiPt"]
+    assert len(refused) == 20
+    assert all(r.reason.startswith("the same crystal as L1_0 NiPt") for r in refused)
+
+
+@pytest.mark.parametrize("noise_ang", [0.0, 0.005])
+@pytest.mark.parametrize("file_first", [True, False])
+def test_a_random_alloy_and_its_file_are_one_bulk(
+    file_first: bool, noise_ang: float, tmp_path: Path
+) -> None:
+    atoms, _ = random_alloy(NI_PT)
+    atoms.rattle(noise_ang, seed=1)
+    file = FileSpec(str(tmp_path / "alloy.cif"))
+    write(file.path, atoms)
+    bulks, refused = resolve_bulks([file, NI_PT] if file_first else [NI_PT, file])
+    assert [bulk.formula for bulk in bulks] == ["NiPt3"]
+    assert refused[0].reason.startswith("the same crystal as ")
+    spec = SlabSpec(millers=((1, 1, 1),), min_thickness_ang=4.0, min_in_plane_ang=4.0)
+    cut = enumerate_surfaces(bulks[0], spec, [], PlacementSpec())
+    steps = np.diff(np.sort(cut.slabs[0].slab.atoms.positions[:, 2]))
+    assert np.allclose(steps[steps > 0.5], 3.828 / np.sqrt(3.0), atol=0.05)
