@@ -23,7 +23,7 @@ CAMPAIGN = """\
 name: case
 level: beef-vdw-ch4
 bulks: {{structures: [{file}]}}
-surfaces: {{millers: [{miller}], min_thickness: 5.0, min_in_plane: 5.0, vacuum: 12.0}}
+surfaces: {{miller_axes: conventional, millers: [{miller}], min_thickness: 5.0, min_in_plane: 5.0, vacuum: 12.0}}
 adsorbates: [O]
 placements: {{rotations: 1}}
 target: {{O: {{window: [-9, 9]}}}}
@@ -210,7 +210,7 @@ def cases() -> Iterator[Case]:
         "39 noise",
         ("plan", "39-noisy/c.yaml"),
         "6 slabs, symmetry found within a tolerance",
-        says("6 slabs", "symmetr"),
+        says("6 slabs", r"within 0\.05 Å"),
     )
     yield Case("39 ideal", ("plan", "39-noisy/c2.yaml"), "6 slabs", says("6 slabs"))
     yield Case(

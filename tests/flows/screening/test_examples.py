@@ -23,6 +23,12 @@ CAMPAIGNS = sorted(
 )
 
 
+def of_texts(name: str, checkpoint: Path) -> str:
+    """Return an example for a checkpoint of the tests, which reads texts and so takes no strain."""
+    text = (EXAMPLES / f"{name}.yaml").read_text().replace("model: mini", f"model: {checkpoint}")
+    return re.sub(r"\n +strain: .*", "", text)
+
+
 def test_the_examples_are_there() -> None:
     assert {"co-oh-beef.yaml", "laptop-emt.yaml"} <= {file.name for file in CAMPAIGNS}
 
@@ -44,8 +50,7 @@ def test_an_example_is_named_as_its_file(file: Path) -> None:
 def test_an_example_is_as_large_as_it_should_be(
     name: str, bulks: int, adsorbates: int, placements: tuple[int, int], checkpoint: Path
 ) -> None:
-    text = (EXAMPLES / f"{name}.yaml").read_text()
-    campaign = parse_campaign(text.replace("model: mini", f"model: {checkpoint}"), Path(name))
+    campaign = parse_campaign(of_texts(name, checkpoint), Path(name))
     resolved = resolve_campaign(campaign, EXAMPLES, None)
     surfaces = cut_bulks_locally(resolved)
     assert len(surfaces) >= bulks
@@ -86,7 +91,7 @@ def test_own_and_edited_slabs_are_screened_to_a_queue_twice_alike(
     new_workplace: Callable[[], Any],
     checkpoint: Path,
 ) -> None:
-    text = (EXAMPLES / f"{name}.yaml").read_text().replace("model: mini", f"model: {checkpoint}")
+    text = of_texts(name, checkpoint)
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -108,7 +113,7 @@ def test_own_and_edited_slabs_are_screened_to_a_queue_twice_alike(
         assert "queued" in {row[4] for row in rows}
     else:
         edits = {row[2] for row in rows}
-        assert {"", "skin Pt", "Ni in layer 2", "1 Pd for Cu", "strain +2 %"} <= edits
+        assert {"", "skin Pt", "Ni in layer 2", "1 Pd for Cu"} <= edits
 
 
 @pytest.mark.full
