@@ -24,7 +24,7 @@ name: case
 level: beef-vdw-ch4
 bulks: {{structures: [{file}]}}
 surfaces:
-  {{miller_axes: conventional, millers: [{miller}], min_thickness: 5.0, min_in_plane: 5.0, vacuum: 12}}
+  {{miller_axes: conventional, millers: [{miller}], min_thickness: 5.0, min_in_plane: 5.0}}
 adsorbates: [O]
 placements: {{rotations: 1}}
 target: {{O: {{window: [-9, 9]}}}}
