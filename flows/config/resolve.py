@@ -1,7 +1,7 @@
 """Turn a campaign file into bulks, adsorbates, a level of theory and a checked predictor."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tasks.errors import Refusal, nearest_names
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 from tasks.prediction.checkpoint_domain import checkpoint_domain
+from tasks.reports.plan import grouped_refusals
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id
 from tasks.verification.engines import EngineLocations, check_level, computable_elements
@@ -153,8 +154,7 @@ def resolve_campaign(
         surfaces = "slabs" if campaign.bulks is None else "bulks"
         kind = "adsorbates" if bulks or own_slabs else surfaces
         raise CampaignError(
-            f"a campaign needs {kind}, all of them were refused: "
-            f"{'; '.join(f'{r.item}: {r.reason}' for r in refused[:3])}"
+            f"a campaign needs {kind}, all of them were refused: {_first_reasons(refused)}"
         )
     prices = _prices(campaign, folder, [*bulks, *own_slabs])
     return ResolvedCampaign(
@@ -172,6 +172,15 @@ def resolve_campaign(
         source,
         tuple(own_slabs),
     )
+
+
+def _first_reasons(refused: Sequence[Refusal]) -> str:
+    """Return the first reasons, each with the first item that it refuses and how many others."""
+    words = []
+    for group in grouped_refusals(refused, ())[:3]:
+        more = f" and {len(group.sources) - 1} more" if len(group.sources) > 1 else ""
+        words.append(f"{group.sources[0]}{more}: {group.reason}")
+    return "; ".join(words)
 
 
 def _prices(campaign: Campaign, folder: Path, sources: Iterable[Bulk | OwnSlab]) -> Prices | None:

@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,7 @@ _UNKNOWN_WIDTH = 120  # columns of a table that is not printed to a terminal
 _DESIGNS_SHOWN = 20
 _REASONS_SHOWN = 20  # of a plan's refusals
 _SOURCES_SHOWN = 5
+_SOURCES_LENGTH = 100  # characters of their names, of which long ones are left out
 _VALUES_SHOWN = 3  # of a rule that slabs broke
 _Z90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 
@@ -103,7 +105,7 @@ def _why(reason: str, count: int, slabs: Mapping[str, SlabRefusals]) -> str:
 
 
 def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
-    """Print exact counts, and estimates with the rates they rest on."""
+    """Print exact counts, and estimates with the rates they rest on where a slab is left."""
     print(
         f"{name}: {plan.bulks:,} bulks, {plan.slabs:,} slabs, {plan.pairs:,} pairs, "
         f"{plan.placements:,} placements"
@@ -113,6 +115,8 @@ def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
     if more := plan.refused[_REASONS_SHOWN:]:
         count = sum(group.count for group in more)
         print(f"  and {count:,} more, for {len(more):,} other reasons")
+    if not plan.slabs:
+        return
     print(
         f"about {duration(plan.seconds)} with {workers} workers at "
         f"{plan.rate_per_core_s:g} placements/s each, "
@@ -122,8 +126,10 @@ def show_plan(name: str, plan: CampaignPlan, workers: int) -> None:
 
 def _refused_items(group: RefusedGroup) -> str:
     """Return how many were refused and which: ``40 slabs of 3 crystals (Cu3Pt, Fe, TiO2)``."""
-    names = ", ".join(group.sources[:_SOURCES_SHOWN])
-    more = len(group.sources) - _SOURCES_SHOWN
+    lengths = accumulate(len(source) for source in group.sources[:_SOURCES_SHOWN])
+    shown = max(1, sum(length <= _SOURCES_LENGTH for length in lengths))
+    names = ", ".join(group.sources[:shown])
+    more = len(group.sources) - shown
     if more > 0:
         names += f" and {more:,} more"
     if group.stage == "slab":

@@ -13,6 +13,7 @@ from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
 from flows.display.tables import show_candidates, show_designs, show_funnel, show_lines, show_plan
+from flows.errors import CampaignError
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
 from flows.records.from_rows import stored_bulks
@@ -25,13 +26,18 @@ from flows.records.locations import (
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database import Database, campaign_lock, open_database
-from screening_db.queries import find_campaign
+from screening_db.queries import find_campaign, funnel_counts
 from tasks.reports.plan import bulk_notes, plan_campaign
 
 if TYPE_CHECKING:
     from flows.screening.designs import GenerationRequest
 
 _SHOWN = 20
+_SLAB_USED = ("slab", "used")
+_NO_SLAB = (
+    "a campaign needs slabs, none is left to screen: all were refused, with the reasons above; "
+    "change surfaces, bulks or slabs in the file"
+)
 
 
 def start_screening(file: Path, database: str | None) -> None:
@@ -42,7 +48,8 @@ def start_screening(file: Path, database: str | None) -> None:
         database: Path or URL, before what file and settings say.
 
     Raises:
-        CampaignError: the file breaks a rule, or the model cannot serve its level.
+        CampaignError: the file breaks a rule, the model cannot serve its level, or no slab is left
+            to screen; rows and reasons are stored then.
         DatabaseError: the name of the campaign stands for another one in the database.
     """
     settings = read_settings()
@@ -60,6 +67,9 @@ def start_screening(file: Path, database: str | None) -> None:
         show_candidates(db, campaign.name, _SHOWN)
         show_funnel(db, campaign.name)
         show_lines(f"database     {db.where}", f"predictions  {lake_folder(db) / 'predictions'}")
+        used = [c for c in funnel_counts(db, campaign.name) if (c.stage, c.state) == _SLAB_USED]
+    if not used:
+        raise CampaignError(_NO_SLAB)
 
 
 def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
@@ -70,7 +80,11 @@ def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
 
 
 def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
-    """Count what the campaign in ``file`` would do, all or since another; nothing is stored."""
+    """Count what the campaign in ``file`` would do, all or since another; nothing is stored.
+
+    Raises:
+        CampaignError: the file breaks a rule, or no slab is left to screen.
+    """
     settings = read_settings()
     campaign = load_campaign(file)
     resolved = _resolve_since(campaign, file.parent, settings, earlier)
@@ -90,11 +104,14 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         show_lines(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+    if not planned.slabs:
+        raise CampaignError(_NO_SLAB)
 
 
 def _show_notes(resolved: ResolvedCampaign) -> None:
-    """Print where bulks and planes were read otherwise than their files write them."""
+    """Print where bulks, planes and slabs were read otherwise than their files write them."""
     notes = bulk_notes(resolved.bulks, resolved.campaign.surfaces.spec())
+    notes += [f"{own.source}: {own.note}" for own in resolved.own_slabs if own.note]
     if notes:
         more = [f"  and {len(notes) - _SHOWN} more"] if len(notes) > _SHOWN else []
         show_lines(*(f"  {note}" for note in notes[:_SHOWN]), *more)

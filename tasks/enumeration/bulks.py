@@ -161,7 +161,7 @@ def resolve_bulks(
     return list(crystals.bulks.values()), [
         item
         if isinstance(item, Refusal)
-        else Refusal(item.source, "bulk", f"the same crystal as {crystals.first_source(item)}")
+        else Refusal(_name(item), "bulk", f"the same crystal as {crystals.first_name(item)}")
         for item in refused
     ]
 
@@ -194,10 +194,10 @@ class _Crystals:
         )
         return True
 
-    def first_source(self, bulk: Bulk) -> str:
-        """Return where the crystal of a bulk that was taken in came from first."""
+    def first_name(self, bulk: Bulk) -> str:
+        """Return the name under which the crystal of a bulk was taken in first."""
         return next(
-            each.source
+            _name(each)
             for each in self.bulks.values()
             if bulk.bulk_id in (each.bulk_id, *each.other_ids)
         )
@@ -233,6 +233,11 @@ class _Crystals:
                 self._primitive[each.bulk_id] = primitive_crystal(each.atoms)
         one, two = self._primitive[bulk.bulk_id], self._primitive[other.bulk_id]
         return match_crystals(one, two, self._tolerance_ang)
+
+
+def _name(bulk: Bulk) -> str:
+    """Return where a bulk comes from; of a random alloy without what its source tells besides."""
+    return bulk.source if bulk.parent is None else bulk.source.partition(":")[0]
 
 
 def bulk_axes(bulk: Bulk) -> tuple[FileAxes, ...]:

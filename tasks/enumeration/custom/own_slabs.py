@@ -62,7 +62,7 @@ class OwnSlabSpec:
 
 @dataclass(frozen=True)
 class OwnSlab:
-    """A slab from a file, the file, and a note on its Miller index where it was not checked."""
+    """A slab from a file, the file, and notes on its tags and an unchecked Miller index."""
 
     slab: Slab
     source: str
@@ -119,13 +119,15 @@ def _own_slab(
     slab = _repeated(form, slab_spec)
     source_N = slab.arrays.pop("source")
     require_no_overlap(slab)
-    _require_clean(slab)
+    _require_clean(slab, found.atoms)
     slab.set_tags(_found_tags(slab, slab_spec) if tags_N is None else tags_N[source_N])
     fixed = np.flatnonzero(held_N[source_N]) if held_N.any() else _chosen_fixed(slab, slab_spec)
     if len(fixed):
         slab.set_constraint(FixAtoms(indices=fixed))
     _require_surface(slab, side)
     miller, note = _plane(slab, spec)
+    layers = int(layers_from_top(slab, slab_spec.layer_tolerance_ang).max()) + 1
+    note = "; ".join(filter(None, [note, _tags_note(found.atoms, layers)]))
     formula = _bulk(slab, spec.bulk)
     return OwnSlab(Slab(slab_id(slab), "", formula, miller, 0.0, side, slab), found.source, note)
 
@@ -143,6 +145,17 @@ def _stated_tags(atoms: Atoms) -> NDArray[np.int64] | None:
     raise UserError(
         "tags of a slab are 0 below and 1 at the surface, or all 0 to have them found; got: "
         f"{sorted(values)[:6]}" + (", and 2 is an adsorbate" if 2 in values else "")
+    )
+
+
+def _tags_note(written: Atoms, layers: int) -> str:
+    """Return a note where tags from 1 up, which are not believed, do not number the layers."""
+    tags = sorted(set(written.get_tags().tolist()))
+    if len(tags) in (1, layers) or tags == [0, 1]:
+        return ""
+    return (
+        f"tags {tags[0]} to {tags[-1]} of the file are not believed: they follow the height, as "
+        "layer numbers do, so 0 below and 1 at the surface were found"
     )
 
 
@@ -167,14 +180,16 @@ def _repeated(form: SlabForm, spec: SlabSpec) -> Atoms:
     return wide[np.lexsort((depth_N, rank_N))]
 
 
-def _require_clean(slab: Atoms) -> None:
+def _require_clean(slab: Atoms, written: Atoms) -> None:
+    """Refuse a slab with an adsorbate, which is counted as the file writes it."""
     foreign = foreign_elements(slab)
     if foreign:
-        counts = slab.symbols.formula.count()
+        counts = written.symbols.formula.count()
         others = ", ".join(f"{counts[symbol]} {symbol}" for symbol in foreign[:_MOST_FOREIGN_WORDS])
         raise UserError(
-            f"a slab is clean, its other side too: {others} in {slab.get_chemical_formula()} lie "
-            "outside only, as an adsorbate does; remove them, adsorbates are placed by the campaign"
+            f"a slab is clean, its other side too: {others} in {written.get_chemical_formula()} "
+            "lie outside only, as an adsorbate does; remove them, adsorbates are placed by the "
+            "campaign"
         )
 
 

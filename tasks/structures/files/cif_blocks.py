@@ -84,19 +84,19 @@ def read_cif_blocks(text: str, *, keep_order: bool) -> list[FileStructure | Unre
     found: list[FileStructure | UnreadStructure] = []
     for name, block in _blocks(text):
         try:
-            atoms = _read_block(block, keep_order)
+            atoms = _read_block(name, block, keep_order)
         except Exception as error:  # pymatgen raises anything on a damaged block
-            found.append(UnreadStructure(name, _reason(error)))
+            found.append(UnreadStructure(name, _reason(name, error)))
         else:
             found += [FileStructure(name, atoms)] if atoms else []
     return found
 
 
-def _reason(error: Exception) -> str:
+def _reason(name: str, error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"the block is no valid CIF: {lines[-1]}"  # pymatgen says why on the last line
+    return f"block {name} is no valid CIF: {lines[-1]}"  # pymatgen says why on the last line
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -126,14 +126,14 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
         yield (f"{name}.{before + 1}" if before else name), "\n".join(lines)
 
 
-def _read_block(block: str, keep_order: bool) -> Atoms | None:
+def _read_block(name: str, block: str, keep_order: bool) -> Atoms | None:
     if len(block) > _MAX_BLOCK_CHARACTERS:
         raise UserError(f"a block has at most {_MAX_BLOCK_CHARACTERS:,} characters")
     if max(map(len, block.split("\n"))) > _MAX_LINE_CHARACTERS:
         raise UserError(f"a line of a CIF has at most {_MAX_LINE_CHARACTERS:,} characters")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        raw = _parsed_block(block)
+        raw = _parsed_block(name, block)
     data = {key.lower().replace(".", "_"): value for key, value in raw.items()}
     if not any(key.startswith(("_atom_site_", "_cell_length_")) for key in data):
         return None
@@ -151,11 +151,13 @@ def _read_block(block: str, keep_order: bool) -> Atoms | None:
     return Atoms(numbers, positions, cell=structure.lattice.matrix, pbc=True)
 
 
-def _parsed_block(block: str) -> dict[str, str | list[str]]:
+def _parsed_block(name: str, block: str) -> dict[str, str | list[str]]:
     try:
         data: dict[str, str | list[str]] = CifBlock.from_str(block).data
     except (ValueError, ZeroDivisionError) as error:
-        raise UserError("a loop has a value for each of its columns in each row") from error
+        raise UserError(
+            f"a loop has a value for each of its columns in each row, one of block {name} has not"
+        ) from error
     return data
 
 

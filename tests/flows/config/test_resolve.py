@@ -101,3 +101,12 @@ def test_a_model_that_reads_only_texts_is_refused_strained_slabs(tmp_path: Path)
         CampaignError, match=r"strain is in the atoms of.*'baseline' reads only texts"
     ):
         resolve_campaign(strained, tmp_path, None)
+
+
+def test_bulks_that_are_refused_for_one_reason_are_named_once(tmp_path: Path) -> None:
+    draws = "{composition: {Cu: 0.3, Pt: 0.7}, prototype: fcc, atoms: 32, number: 4}"
+    campaign = stated("elements: [Cu]", f"random_alloys: [{draws}]")
+    rule = r"all of them were refused: random alloy Cu 0.3 .* 0.0 and 3 more: shares are whole"
+    with pytest.raises(CampaignError, match=rule) as caught:
+        resolve_campaign(campaign, tmp_path, None)
+    assert str(caught.value).count("shares are") == 1

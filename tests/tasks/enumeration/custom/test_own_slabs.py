@@ -102,6 +102,22 @@ def test_layer_tags_of_ase_are_not_believed(tmp_path: Path) -> None:
     assert set(made.slab.atoms.get_tags()) == {0, 1}
 
 
+def test_tags_that_follow_the_height_but_number_no_layers_are_noted(tmp_path: Path) -> None:
+    """Tag 2 on the lowest of four layers may be meant as an adsorbate's."""
+    slab = copper()
+    slab.set_tags([2, 1, 1, 1])
+    (made,), _ = own(tmp_path, slab)
+    assert made.note.startswith("tags 1 to 2 of the file are not believed")
+
+
+def test_an_adsorbate_is_counted_as_the_file_writes_it(tmp_path: Path) -> None:
+    """The slab is repeated to the width of the campaign; the file has one atom."""
+    slab = copper()
+    add_adsorbate(slab, "H", 1.5, "ontop")
+    _, (refusal,) = own(tmp_path, slab)
+    assert "1 H in HCu4 lie outside only" in refusal.reason
+
+
 def test_stated_tags_and_fixed_atoms_are_kept(tmp_path: Path) -> None:
     slab = copper()
     slab.set_tags([0, 0, 1, 1])

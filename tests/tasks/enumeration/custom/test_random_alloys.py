@@ -127,6 +127,7 @@ def test_draws_that_are_one_crystal_are_one_bulk() -> None:
     assert [bulk.formula for bulk in bulks] == ["NiPt"]
     assert len(refused) == 20
     assert all(r.reason.startswith("the same crystal as L1_0 NiPt") for r in refused)
+    assert refused[0].item == "random alloy Ni 0.5 Pt 0.5 fcc 1x1x1 sqs 0.0"
 
 
 @pytest.mark.parametrize("noise_ang", [0.0, 0.005])

@@ -290,3 +290,8 @@ def test_sizes_are_bounded_before_symmetry_is_applied() -> None:
 def test_magnetic_operations_are_those_of_the_cell() -> None:
     magnetic = "loop_\n_space_group_symop_magn_operation.xyz\n'x,y,z,+1'\n'x+1/2,y+1/2,z+1/2,-1'\n"
     assert len(read(cif("Fe1 Fe 0 0 0 1", before=magnetic))) == 2
+
+
+def test_a_file_that_was_cut_off_is_refused_with_its_block() -> None:
+    whole = cif(*FCC, name="copper")
+    assert "one of block copper has not" in reason(whole[: whole.rindex(" 0.5 0.5")])
