@@ -97,9 +97,9 @@ def either(*checks: Check) -> Check:
 
 
 def says(*patterns: str) -> Check:
-    """Ended well, and each of the patterns is printed."""
+    """Each of the patterns is printed, whether or not the level knows the slabs."""
     return lambda answer: (
-        answer.status == 0 and all(re.search(p, answer.text, re.MULTILINE) for p in patterns)
+        answer.status in (0, 2) and all(re.search(p, answer.text, re.MULTILINE) for p in patterns)
     )
 
 
@@ -136,7 +136,7 @@ def cases() -> Iterator[Case]:
         "08 mixed valence",
         ("plan", "08-mixed-valence/c.yaml"),
         "2 slabs, as the neutral file",
-        says("1 bulk", "2 slabs"),
+        says("1 bulk", "2 slabs of 1 crystal"),
     )
     yield Case(
         "09 Latin-1 bulk", ("plan", "09-latin1/c.yaml"), "read", says("1 bulk", r"[1-9]\d* slabs")
