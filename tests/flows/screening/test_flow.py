@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from support.campaigns import read_predictions
 from support.processes import workers_of
 
 from screening_db.database.engine import open_database
+from screening_db.migrations.id_views import ID_VIEWS
 from screening_db.tables.base import Base
 
 pytestmark = pytest.mark.slow
@@ -27,13 +28,23 @@ OF_ONE_RUN = {"token", "started_at", "ended_at", "at", "content", "size_bytes"} 
 
 
 def tables(address: Path | str) -> Tables:
-    """Return every table as Python sees it, whichever database it lies in, rows in order."""
+    """Return every table by ids, as Python sees it, rows in order.
+
+    Views show what is stored under keys, which count in the order that rows came.
+    """
     db = open_database(address)
+    stated = {name: select(table) for name, table in Base.metadata.tables.items()}
+    shown = {name: text(f"select * from {name}") for name in ID_VIEWS}
+    frames = {}
     with db.engine.connect() as connection:
-        frames = {
-            name: pd.DataFrame(list(connection.execute(select(table)).mappings()), dtype=object)
-            for name, table in Base.metadata.tables.items()
-        }
+        for name, statement in (stated | shown).items():
+            if name in {"pair", "predictor"} or name.startswith("stored_"):
+                continue
+            rows = connection.execute(statement).mappings()
+            plain = [
+                {c: int(v) if v is True or v is False else v for c, v in r.items()} for r in rows
+            ]
+            frames[name] = pd.DataFrame(plain, dtype=object)
     db.close()
     kept = {n: f.drop(columns=OF_ONE_RUN & set(f.columns)) for n, f in frames.items()}
     return {
