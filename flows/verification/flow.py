@@ -24,7 +24,7 @@ from flows.errors import CampaignError
 from flows.records.from_rows import recorded_level
 from flows.records.locations import engine_work_folder, existing_database, lake_folder, logged_run
 from flows.records.to_rows import level_row
-from flows.verification.driver import Driver, WorkFilter
+from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
 from flows.verification.recording import VerificationCounts
 from flows.verification.step_events import StepListener, steps_recorded
@@ -76,6 +76,7 @@ def run_verification(
     engine: str | None,
     where: DaskWorkers | BatchJobs,
     engine_locations: EngineLocations | None = None,
+    intervals: DriverIntervals | None = None,
 ) -> VerificationCounts:
     """Verify up to ``limit`` queued candidates, the first in line first.
 
@@ -86,6 +87,7 @@ def run_verification(
         engine: The engine that the caller expects; another one is refused.
         where: The workers or jobs that compute.
         engine_locations: Where programs, potentials and work folders are, by engine.
+        intervals: How often the queue and the leases are looked after; tests wait less long.
 
     Returns:
         How many adslabs ended in which state.
@@ -113,7 +115,8 @@ def run_verification(
         _executor(where, settings, listener) as executor,
         progress_bar(f"verify {campaign.name}", total, 0, "adslabs") as advance,
     ):
-        return Driver(db, settings, executor, work_filter).run(advance)
+        timing = intervals or DriverIntervals()
+        return Driver(db, settings, executor, work_filter, timing).run(advance)
 
 
 def _settings(
