@@ -82,6 +82,10 @@ def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
 def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
     """Count what the campaign in ``file`` would do, all or since another; nothing is stored.
 
+    Args:
+        file: The campaign file.
+        earlier: The campaign to compare with; None counts all.
+
     Raises:
         CampaignError: the file breaks a rule, or no slab is left to screen.
     """
