@@ -50,7 +50,7 @@ def rows(level: str) -> list[Row]:
                 numbers_N=np.array(numbers),
                 positions_N3=np.zeros((5, 3)),
                 cell_33=np.eye(3) * 10,
-                tags_N=np.zeros(5, dtype=np.int64),
+                tags_N=np.array([0, 0, 0, 0, 2]),
             )
             for copy in range(5)
         ]
