@@ -152,7 +152,8 @@ def touching(
         (A, M) True where they touch.
     """
     if rule == "radii":
-        return np.asarray(distance_AM < radii_AM + 2.0 * BOND_MARGIN_ANG)
+        # Less by a hair: at the limit itself the last bit of a position would decide.
+        return np.asarray(distance_AM < radii_AM + 2.0 * BOND_MARGIN_ANG - 1e-6)
     beyond_AM = distance_AM - radii_AM
     near_M = (beyond_AM <= FARTHEST_CONTACT_ANG).any(axis=0)
     touched_AM = np.zeros(distance_AM.shape, dtype=bool)

@@ -122,3 +122,11 @@ def test_over_a_long_bridge_the_next_row_does_not_count() -> None:
     drop_AM = np.full((1, 4), 1.506)
     found = touching(distance_AM, np.full((1, 4), 2.08), drop_AM, "scaled")
     assert found.tolist() == [[True, True, False, False]]
+
+
+def test_the_last_bit_of_a_distance_decides_no_contact() -> None:
+    sums_AM = np.full((1, 2), 2.0)
+    limit = 2.0 + 0.1
+    distance_AM = np.array([[limit - 1e-15, limit + 1e-15]])
+    met_AM = touching(distance_AM, sums_AM, np.zeros((1, 2)), "radii")
+    assert met_AM.tolist() == [[False, False]]
