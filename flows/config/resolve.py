@@ -25,7 +25,7 @@ from tasks.enumeration import (
 from tasks.errors import Refusal, nearest_names
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.prediction.checkpoint_domain import checkpoint_domain
+from tasks.prediction.checkpoint_domain import CheckpointDomain, checkpoint_domain
 from tasks.reports.plan import grouped_refusals
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id
@@ -131,12 +131,7 @@ def resolve_campaign(
             f"model {campaign.model!r} answers at {', '.join(sorted(domain.levels))}; got level "
             f"{campaign.level!r}; choose one of these or train a model at that level"
         )
-    if campaign.surfaces.strain and not found.reads_atoms:
-        raise CampaignError(
-            f"surfaces.strain is in the atoms of a slab alone, and model {campaign.model!r} reads "
-            "only texts: it would give a strained slab the energy of the unstrained one; choose a "
-            "model that reads atoms, such as mini, or leave strain out"
-        )
+    _check_strain(campaign, found)
     bulks, refused_bulks = resolve_bulks(
         campaign.bulk_specs(folder),
         materials_project_key=materials_project_key,
@@ -218,6 +213,16 @@ def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheor
     own = None if verified_at.name == level.name else verified_at.name
     verification = campaign.verification.model_copy(update={"level": own})
     return campaign.model_copy(update={"level": level.name, "verification": verification})
+
+
+def _check_strain(campaign: Campaign, checkpoint: CheckpointDomain) -> None:
+    """Refuse strained slabs where the model sees no atoms: their texts are those without strain."""
+    if campaign.surfaces.strain and not checkpoint.reads_atoms:
+        raise CampaignError(
+            f"surfaces.strain is in the atoms of a slab alone, and model {campaign.model!r} reads "
+            "only texts: it would give a strained slab the energy of the unstrained one; choose a "
+            "model that reads atoms, such as mini, or leave strain out"
+        )
 
 
 def _check_engine(campaign: Campaign, level: LevelOfTheory) -> None:
