@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,125 +108,136 @@ def predict(file: str, *options: str, miller: str = "1 1 1") -> tuple[str, ...]:
     return ("predict", file, "--adsorbate", "CO", "--miller", miller, "--level", LEVEL, *options)
 
 
+def predicted(answer: Answer) -> bool:
+    """An energy is printed, whatever it is."""
+    return answer.energy_ev is not None
+
+
 def screen(file: str, miller: str) -> tuple[str, ...]:
     """Return the command that screens a campaign of one file, which is written beside it."""
     return ("screen", f"{file}:{miller}")
 
 
-def cases() -> Iterator[Case]:
-    """Yield the cases in order of their numbers."""
-    good = energy(GOOD_EV)
-    yield Case("01 no tags", predict("01-ase-layer-tags/untagged.cif"), "+2.23 eV", good)
-    yield Case("01 no tags", predict("01-ase-layer-tags/untagged.extxyz"), "+2.23 eV", good)
-    yield Case(
+GOOD = energy(GOOD_EV)
+FLAGGED = either(
+    refused(), lambda answer: "out of" in answer.text or "not in the training" in answer.text
+)
+
+
+# In order of their numbers.
+CASES = (
+    Case("01 no tags", predict("01-ase-layer-tags/untagged.cif"), "+2.23 eV", GOOD),
+    Case("01 no tags", predict("01-ase-layer-tags/untagged.extxyz"), "+2.23 eV", GOOD),
+    Case(
         "01 ASE's layer tags",
         predict("01-ase-layer-tags/tagged.extxyz"),
         "+2.23 eV or refused",
-        either(good, refused("tag")),
-    )
-    yield Case("01 OC20's tags", predict("01-ase-layer-tags/oc20tags.extxyz"), "+2.23 eV", good)
-    for name in ("vac_c.cif", "vac_a.cif", "vac_a.extxyz", "POSCAR"):
-        yield Case(f"02 {name}", predict(f"02-vacuum-along-a/{name}"), "+2.23 eV", good)
-    flagged = either(
-        refused(), lambda answer: "out of" in answer.text or "not in the training" in answer.text
-    )
-    for name in ("co_h.extxyz", "two_tagged.extxyz"):
-        yield Case(f"06 {name}", predict(f"06-coadsorbed/{name}"), "refused or flagged", flagged)
-    yield Case(
+        either(GOOD, refused("tag")),
+    ),
+    Case("01 OC20's tags", predict("01-ase-layer-tags/oc20tags.extxyz"), "+2.23 eV", GOOD),
+    *(
+        Case(f"02 {name}", predict(f"02-vacuum-along-a/{name}"), "+2.23 eV", GOOD)
+        for name in ("vac_c.cif", "vac_a.cif", "vac_a.extxyz", "POSCAR")
+    ),
+    *(
+        Case(f"06 {name}", predict(f"06-coadsorbed/{name}"), "refused or flagged", FLAGGED)
+        for name in ("co_h.extxyz", "two_tagged.extxyz")
+    ),
+    Case(
         "08 mixed valence",
         ("plan", "08-mixed-valence/c.yaml"),
         "2 slabs, as the neutral file",
         says("1 bulk", "2 slabs of 1 crystal"),
-    )
-    yield Case(
+    ),
+    Case(
         "09 Latin-1 bulk", ("plan", "09-latin1/c.yaml"), "read", says("1 bulk", r"[1-9]\d* slabs")
-    )
-    yield Case(
+    ),
+    Case(
         "09 Latin-1 adslab",
         predict("09-latin1/latin1.cif"),
         "read",
-        lambda answer: answer.energy_ev is not None,
-    )
-    yield Case("10 brackets", ("plan", "10-glob-brackets/c.yaml"), "read", says("1 bulk"))
-    yield Case(
+        predicted,
+    ),
+    Case("10 brackets", ("plan", "10-glob-brackets/c.yaml"), "read", says("1 bulk")),
+    Case(
         "11 NiO twice",
         ("plan", "11-same-crystal-twice/s.yaml"),
         "one bulk",
         says("1 bulk", "same crystal"),
-    )
-    yield Case(
+    ),
+    Case(
         "12 orthorhombic (100)",
         ("plan", "12-file-own-axes/c.yaml"),
         "the file's (100), its index in the standard cell beside it",
         says(r"\(?1 0 0\)?.*=|\(100\).*="),
-    )
-    yield Case(
+    ),
+    Case(
         "12 monoclinic (001)",
         ("plan", "12-file-own-axes/c_mono.yaml"),
         "the file's (001), its index in the standard cell beside it",
         says(r"\(?0 0 1\)?.*=|\(001\).*="),
-    )
-    yield Case(
-        "14 occupancy .", ("plan", "14-occupancy-unknown/c.yaml"), "1 bulk of Cu", says("1 bulk")
-    )
-    yield Case(
+    ),
+    Case("14 occupancy .", ("plan", "14-occupancy-unknown/c.yaml"), "1 bulk of Cu", says("1 bulk")),
+    Case(
         "17 deuterium",
         ("plan", "17-deuterium/c_d2o.yaml"),
         "hydrogen, or one line",
         either(says("1 bulk"), refused("deuterium", "D")),
-    )
-    yield Case(
+    ),
+    Case(
         "30 partial occupancy in an adslab",
         predict("30-partial-adslab/half_O.cif"),
         "one line",
         refused("occupancy", "disorder"),
-    )
-    for name in ("c.yaml", "c2.yaml"):
-        yield Case(
+    ),
+    *(
+        Case(
             f"36 units, {name}",
             ("plan", f"36-units/{name}"),
             "refused with a word on units",
             refused("nm", "Bohr"),
         )
-    yield Case("37 four indices", ("plan", "37-wrong-miller/c_4index.yaml"), "read", says("1 bulk"))
-    yield Case(
+        for name in ("c.yaml", "c2.yaml")
+    ),
+    Case("37 four indices", ("plan", "37-wrong-miller/c_4index.yaml"), "read", says("1 bulk")),
+    Case(
         "37 (100) slab as (111)",
         predict("37-wrong-miller/co_100.extxyz"),
         "refused",
         refused("miller"),
-    )
-    yield Case(
+    ),
+    Case(
         "37 (111) slab as (111)",
         predict("37-wrong-miller/co_111.extxyz"),
         "predicted",
-        lambda answer: answer.energy_ev is not None,
-    )
-    yield Case(
+        predicted,
+    ),
+    Case(
         "37 0 0 0",
         predict("37-wrong-miller/co_111.extxyz", miller="0 0 0"),
         "refused",
         refused("miller"),
-    )
-    yield Case(
+    ),
+    Case(
         "39 noise",
         ("plan", "39-noisy/c.yaml"),
         "6 slabs, symmetry found within a tolerance",
         says("6 slabs", r"within 0\.05 Å"),
-    )
-    yield Case("39 ideal", ("plan", "39-noisy/c2.yaml"), "6 slabs", says("6 slabs"))
-    yield Case(
+    ),
+    Case("39 ideal", ("plan", "39-noisy/c2.yaml"), "6 slabs", says("6 slabs")),
+    Case(
         "45 NiO at a level without a magnetic order",
         ("screen", "45-magnetic-start/c.yaml"),
         "see tests/tasks/verification: refused when computed",
         lambda answer: answer.status == 0,
-    )
-    yield Case(
+    ),
+    Case(
         "49 four blocks",
         ("plan", "49-block-dropped/c.yaml"),
         "2 bulks, 2 refused by name",
         says("2 bulks", "2 .*refused|refused.*2"),
-    )
-    yield Case(
+    ),
+    Case(
         "60 IrO2",
         screen("60-oxide-in-domain/IrO2.cif", "[1, 1, 0]"),
         "no placement in domain",
@@ -234,23 +245,22 @@ def cases() -> Iterator[Case]:
             not re.search(r",[1-9]\d*$", answer.text, re.MULTILINE)
             and re.search("element|placements", answer.text) is not None
         ),
-    )
-    yield Case(
+    ),
+    Case(
         "61 bcc(100)",
         screen("61-bcc-hollow/Fe.cif", "[1, 0, 0]"),
         "a hollow of four",
         says(r"^hollow Fe-Fe-Fe-Fe", r"^atop Fe,1,"),
-    )
-    yield Case(
-        "62 near", predict("62-impossible-adslab/CO_close.extxyz"), "refused", refused("overlap")
-    )
-    yield Case("62 far", predict("62-impossible-adslab/CO_far.extxyz"), "refused", refused("touch"))
-    yield Case(
+    ),
+    Case("62 near", predict("62-impossible-adslab/CO_close.extxyz"), "refused", refused("overlap")),
+    Case("62 far", predict("62-impossible-adslab/CO_far.extxyz"), "refused", refused("touch")),
+    Case(
         "62 good",
         predict("62-impossible-adslab/CO_good.extxyz"),
         "predicted",
-        lambda answer: answer.energy_ev is not None,
-    )
+        predicted,
+    ),
+)
 
 
 def answer_of(case: Case, folder: Path) -> Answer:
@@ -288,7 +298,7 @@ def main() -> None:
     chosen = parser.parse_args()
     wrong = 0
     print("| case | right | now | |\n|---|---|---|---|")
-    for case in cases():
+    for case in CASES:
         if not case.name.startswith(chosen.only):
             continue
         answer = answer_of(case, chosen.cases.resolve())

@@ -118,6 +118,7 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert curve[-1] < 0.8 * curve[0]
 
 
+@pytest.mark.medium
 def test_a_learned_energy_is_spelt_and_read_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
@@ -140,6 +141,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_row(tmp_path: Path
         broken.run()
 
 
+@pytest.mark.medium
 def test_alignment_leaves_the_language_model_and_finds_texts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
