@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from flows.cluster.workers import free_port
+from support.processes import free_port
 
 # Before NumPy and torch are imported. One thread each: threads that wait for each other on a busy
 # machine make tiny networks ten times slower, and sums would depend on the number of cores.

@@ -15,13 +15,18 @@ from dask.distributed import (
     WorkerPlugin,
     as_completed,
 )
+from distributed.security import Security
 from distributed.utils import LoopRunner
 
+from flows.cluster.scheduler_address import check_handshake, security_of
 from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
 from tasks.verification.engines.launch import thread_variables
 
 SCHEDULER_TIMEOUT_S = 20
+# Beside its own port each scheduler and worker answers HTTP, which asks for no certificate: its
+# pages show logs, call stacks and the names of tasks to everybody on this machine. None is served.
+_NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 
 
 @contextmanager
@@ -34,6 +39,9 @@ def dask_client(
 ) -> Iterator[Client]:
     """Yield a Dask client; workers that were started for it are stopped after.
 
+    Dask exchanges pickles: whoever may connect runs code. What is started here listens on this
+    machine alone, and talks only to those who hold the certificate that is made for this run.
+
     Args:
         plan: A scheduler to connect to, or how many workers are started.
         device: Where workers are started: on CPU cores, or one on each GPU.
@@ -44,30 +52,36 @@ def dask_client(
         The client.
 
     Raises:
-        CampaignError: no scheduler answers, or there is no dask-cuda for GPUs.
+        CampaignError: no scheduler answers, or not one that may be used; or there is no dask-cuda
+            for GPUs.
     """
     for name in ("distributed", "distributed.nanny", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if plan.address is not None:
-        with _connect(plan.address) as client:
+        with _connect(plan) as client:
             yield _prepared(client, plugin)
         return
     with (
         _event_loop() as loop,
         _threads_each(threads),
+        dask.config.set(_NO_PAGES),
         closing_cluster(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield _prepared(client, plugin)
 
 
-def _connect(address: str) -> Client:
+def _connect(plan: ClusterPlan) -> Client:
+    security = security_of(plan)
+    check_handshake(plan, security)
     try:
-        return Client(address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
+        return Client(
+            plan.address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False, security=security
+        )
     except (OSError, TimeoutError):
         raise CampaignError(
-            f"no Dask scheduler answers at {address} within {SCHEDULER_TIMEOUT_S} s; start one "
-            "there or leave the address out to start workers on this machine"
+            f"no Dask scheduler answers at {plan.address} within {SCHEDULER_TIMEOUT_S} s; start "
+            "one there or leave the address out to start workers on this machine"
         ) from None
 
 
@@ -152,6 +166,10 @@ def closing_cluster(cluster: Any) -> Iterator[Any]:
 def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
     stated = {
         "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "protocol": "tls://",
+        "security": Security.temporary(),  # of this run alone; workers get it by a pipe
+        "scheduler_kwargs": {"dashboard": False},
         "dashboard_address": "127.0.0.1:0",  # None still asks for port 8787 and warns if taken
         "silence_logs": logging.CRITICAL,  # else each worker reports the end of the run as a fault
         "loop": loop,

@@ -1,4 +1,4 @@
-"""Which workers a run takes, what they compute on, and the variables and ports they start with.
+"""Which workers a run takes, what they compute on, and the variables they start with.
 
 Starts nothing and imports neither Dask nor, before it has to count GPUs, torch.
 """
@@ -6,10 +6,10 @@ Starts nothing and imports neither Dask nor, before it has to count GPUs, torch.
 import importlib.util
 import logging
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from flows.errors import CampaignError
@@ -22,27 +22,35 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class TlsFiles:
+    """Certificates for a scheduler at a tls:// address; without a key it is in ``certificate``.
+
+    Where none is given, Dask's own configuration names them.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
 class ClusterPlan:
     """Which workers a run takes: those at ``address``, or processes that it starts.
 
-    ``workers`` counts processes on CPU cores; with GPUs there is one for each GPU.
+    ``workers`` counts processes on CPU cores; with GPUs there is one for each GPU. ``insecure`` is
+    the consent to an address without certificates.
     """
 
     workers: int
     address: str | None = None
     cuda: Cuda = "auto"
+    tls: TlsFiles = TlsFiles()
+    insecure: bool = False
 
 
 def default_workers() -> int:
     """Return how many processes this machine has cores for."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago; uvicorn, given port 0, does not report its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def device_for(plan: ClusterPlan) -> Device:

@@ -143,11 +143,16 @@ class Cluster(YamlModel):
     """Where predictions are computed.
 
     ``cuda: auto`` takes one worker for each GPU where there are any, ``false`` never, and ``true``
-    refuses to run without one.
+    refuses to run without one. ``ca``, ``certificate`` and ``key`` are PEM files for a scheduler at
+    a tls:// address; ``insecure: true`` consents to one without certificates.
     """
 
     workers: int | None = Field(default=None, ge=1)
     address: str | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    insecure: bool = False
     cuda: Literal["auto"] | bool = "auto"
     chunk_placements: int = Field(default=1000, ge=1)
 
@@ -156,7 +161,7 @@ class Cluster(YamlModel):
     def _is_an_address(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("tcp://", "tls://", "ucx://")):
             raise ValueError(
-                f"a scheduler's address starts with tcp://, tls:// or ucx://, got {value!r}; "
+                f"a scheduler's address starts with tls://, tcp:// or ucx://, got {value!r}; "
                 "leave it out to start workers on this machine"
             )
         return value

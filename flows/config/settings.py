@@ -19,7 +19,11 @@ class Settings(BaseSettings):
     database: str | None = None  # path or URL; without it runs/screening.db
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
     webhook: str | None = None  # notified of the ends of deployed runs; a secret one stays here
-    cluster: str | None = None  # tcp:// address of a running Dask scheduler
+    cluster: str | None = None  # tls:// address of a running Dask scheduler
+    cluster_ca: Path | None = None  # of its authority; these three are PEM files
+    cluster_certificate: Path | None = None
+    cluster_key: Path | None = None
+    cluster_insecure: bool = False  # consents to a scheduler without certificates
     workers: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] = "dask"  # where verification computes
     jobs: int | None = Field(default=None, ge=1)  # in flight at once, of a batch system

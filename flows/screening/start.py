@@ -7,7 +7,7 @@ nothing to do should answer at once.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cluster.workers import ClusterPlan, default_workers
+from flows.cluster.workers import ClusterPlan, TlsFiles, default_workers
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
 from flows.config.resolve import ResolvedCampaign, resolve_campaign
@@ -175,6 +175,12 @@ def cluster_plan(campaign: Campaign, settings: Settings) -> ClusterPlan:
         workers=stated.workers or settings.workers or default_workers(),
         address=stated.address or settings.cluster,
         cuda=False if hidden and stated.cuda == "auto" else stated.cuda,
+        tls=TlsFiles(
+            stated.ca or settings.cluster_ca,
+            stated.certificate or settings.cluster_certificate,
+            stated.key or settings.cluster_key,
+        ),
+        insecure=stated.insecure or settings.cluster_insecure,
     )
 
 

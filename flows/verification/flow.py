@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from flows.cluster.workers import ClusterPlan, default_workers
+from flows.cluster.workers import ClusterPlan, TlsFiles, default_workers
 from flows.config.batch_profile import BatchProfile, BatchSystem, load_batch_profile
 from flows.config.engines import read_engine_locations
 from flows.config.settings import Settings, read_settings
@@ -217,7 +217,9 @@ def requested_workers(
     on = request.on or settings.on
     if on == "dask":
         workers = request.workers or settings.workers or default_workers()
-        return DaskWorkers(ClusterPlan(workers, settings.cluster), settings.memory_class)
+        tls = TlsFiles(settings.cluster_ca, settings.cluster_certificate, settings.cluster_key)
+        plan = ClusterPlan(workers, settings.cluster, tls=tls, insecure=settings.cluster_insecure)
+        return DaskWorkers(plan, settings.memory_class)
     stated = request.profile or settings.profile
     profile = load_batch_profile(stated)
     jobs = request.jobs or settings.jobs

@@ -1,6 +1,7 @@
 """Other processes and servers: wait for what they do, and listen to what they post."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,13 @@ def wait_until(condition: Callable[[], object], limit_s: float = 120.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago, for programs that cannot choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def workers_of(process: Any) -> int:

@@ -198,7 +198,7 @@ BAD = {
     "no key": ("level: emt", "level: emt\n? [a]\n: b", "not valid YAML"),
     "no YAML": ("budget: 5", "budget: [5", "not valid YAML"),
     "tabs": ("  budget: 5", "\tbudget: 5", "line 15: not valid YAML"),
-    "address": ("level: emt", "level: emt\ncluster: {address: 'here:1'}", "starts with tcp://"),
+    "address": ("level: emt", "level: emt\ncluster: {address: 'here:1'}", "starts with tls://"),
 }  # fmt: skip
 
 

@@ -5,9 +5,8 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from support.processes import listening
+from support.processes import free_port, listening
 
-from flows.cluster.workers import free_port
 from flows.deployment.webhook import (
     REFUSED,
     RetryLimits,
