@@ -12,3 +12,7 @@ class SabatierError(Exception):
 
 class ModelError(SabatierError):
     """Input or files that the model cannot use."""
+
+
+class FolderError(SabatierError):
+    """A folder that is to be this user's alone, and is not."""

@@ -3,37 +3,53 @@
 Prefect is the control plane and never the record: the embedded server keeps its data in a folder
 that is thrown away, so that the user's own Prefect is left as it was.
 
+Whoever may use a server's API can have a worker of it start any command. So each server that is
+started here wants a secret, which travels in environments and files of this user alone: arguments
+of processes are shown to everybody.
+
 Prefect's own ``SubprocessASGIServer`` does less. It outlives a parent that is killed, it takes
 Ctrl-C together with the run, it writes into the user's PREFECT_HOME with the user's settings, it
 blocks until the server answers (10 s that Dask's workers start in here), and it keeps no schedules.
 """
 
+import base64
 import logging
 import os
+import re
+import secrets
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     PREFECT_API_URL,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOGGING_TO_API_ENABLED,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
 
-from flows.cluster.workers import free_port
 from flows.errors import CampaignError
+from model.folder_owner import private_folder
 
 START_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 20
+SECRET_FILE = "secret"  # noqa: S105  its name in the home of a server that keeps schedules
 # Batches cut the server's work five-fold and keep its SQLite file from locking.
 _RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_"
 SERVER_ENVIRONMENT: Mapping[str, str] = {
@@ -61,11 +77,22 @@ class EmbeddedServer:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    secret: str = field(repr=False)
 
     @property
     def api_url(self) -> str:
         """Return the address for Prefect's client."""
         return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def client_settings(self) -> dict[Any, Any]:
+        """Return the settings of Prefect's client: the address, and this server's secret alone."""
+        return {
+            PREFECT_API_URL: self.api_url,
+            PREFECT_API_AUTH_STRING: self.secret,
+            PREFECT_API_KEY: None,
+            PREFECT_CLIENT_CUSTOM_HEADERS: {},
+        }
 
     def wait(self, timeout_s: float = START_TIMEOUT_S) -> str:
         """Return the address once the server answers.
@@ -101,7 +128,7 @@ def embedded_server() -> Iterator[EmbeddedServer]:
     with tempfile.TemporaryDirectory(
         prefix="sabatier-prefect-", ignore_cleanup_errors=True
     ) as home:
-        server = _start(Path(home), _ONE_RUN)
+        server = _start(Path(home), _new_secret(), _ONE_RUN)
         try:
             yield server
         finally:
@@ -110,43 +137,84 @@ def embedded_server() -> Iterator[EmbeddedServer]:
 
 @contextmanager
 def scheduling_server(home: Path) -> Iterator[EmbeddedServer]:
-    """Yield a server that is starting and keeps schedules and history in ``home``."""
-    home.mkdir(parents=True, exist_ok=True)
-    server = _start(home.absolute(), {})
+    """Yield a server that is starting and keeps schedules and history in ``home``.
+
+    Its secret stays in ``home`` too, so that runs that it has scheduled and commands of Prefect
+    find it again.
+    """
+    private_folder(home, "schedules", "start --serve in another folder, or remove that one")
+    server = _start(home.absolute(), kept_secret(home), {})
     try:
         yield server
     finally:
         server.stop()
 
 
-def _start(home: Path, variables: Mapping[str, str]) -> EmbeddedServer:
-    port, log = free_port(), home / "server.log"
+def kept_secret(home: Path) -> str:
+    """Return the secret in the home of a server, made where there is none."""
+    file = home / SECRET_FILE
+    with suppress(FileNotFoundError):
+        file.chmod(0o600)
+        if found := file.read_text(encoding="ascii").strip():
+            return found
+        file.unlink()
+    made = _new_secret()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(f"{made}\n")
+    return made
+
+
+def _new_secret() -> str:
+    return f"sabatier:{secrets.token_urlsafe(32)}"  # Prefect calls it user:password
+
+
+def _start(home: Path, secret: str, variables: Mapping[str, str]) -> EmbeddedServer:
+    log = home / "server.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    with log.open("wb") as out:
+    own = {"PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret}
+    # The server inherits a socket that listens: nobody can take its port between here and there.
+    with _listener() as listener, log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cluster.prefect_server", str(port)],
-            env={**inherited, **SERVER_ENVIRONMENT, **variables, "PREFECT_HOME": str(home)},
+            [sys.executable, "-m", "flows.cluster.prefect_server", str(listener.fileno())],
+            env={**inherited, **SERVER_ENVIRONMENT, **variables, **own},
             stdin=subprocess.PIPE,  # it closes when this process dies, however it dies
             stdout=out,
             stderr=out,
+            pass_fds=(listener.fileno(),),
             start_new_session=True,  # Ctrl-C is for the run, which then stops its server
         )
-    return EmbeddedServer(process, port, log)
+        port = int(listener.getsockname()[1])
+    return EmbeddedServer(process, port, log, secret)
 
 
-def serve(port: int) -> None:
-    """Serve Prefect's API until the process that started this one is gone."""
+def _listener() -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", 0))
+    except OSError as fault:
+        raise ServerError(
+            f"the Prefect server needs a free port on 127.0.0.1, there is none ({fault.strerror}); "
+            "end programs that hold many connections, and run the same command again"
+        ) from None
+
+
+def serve(listener: int) -> None:
+    """Serve Prefect's API until the process that started this one is gone.
+
+    Args:
+        listener: File descriptor of a socket that listens.
+    """
     import uvicorn  # only this process needs it, and the command line should start at once
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    uvicorn.run(
-        "prefect.server.api.server:create_app",
-        factory=True,
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        lifespan="on",
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "prefect.server.api.server:create_app",
+            factory=True,
+            log_level="error",
+            lifespan="on",
+        )
     )
+    server.run(sockets=[socket.socket(fileno=listener)])
 
 
 def _end_with_parent() -> None:
@@ -172,14 +240,11 @@ class ControlPlane:
         # A failure is raised to the caller, who prints it once; Prefect would log it three times.
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        if self.embedded is None:
-            require_answer(
-                str(self.address),
-                "start it, or unset SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one "
-                "started for the run",
-            )
-        settings = {
-            PREFECT_API_URL: self.embedded.wait() if self.embedded else self.address,
+        server: dict[Any, Any] = {PREFECT_API_URL: self.address}
+        if self.embedded is not None:
+            self.embedded.wait()
+            server = self.embedded.client_settings
+        settings = server | {
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
             PREFECT_LOGGING_TO_API_ENABLED: self.embedded is None,
             PREFECT_SERVER_ANALYTICS_ENABLED: False,
@@ -189,17 +254,51 @@ class ControlPlane:
 
 
 def require_answer(address: str, way_out: str) -> None:
-    """Check that a server answers at ``address``; ``way_out`` ends the message if none does.
+    """Check that a server answers at ``address`` and takes the secret of Prefect's settings.
+
+    Args:
+        address: The address of its API.
+        way_out: Ends the message if none answers.
 
     Raises:
-        CampaignError: none answers.
+        CampaignError: none answers, or the secret is wrong or missing.
     """
+    shown = re.sub(r"//[^/]*@", "//", address)  # without a password
+    headers = _client_headers()
     try:
-        httpx.get(f"{address}/health", timeout=_ANSWER_TIMEOUT_S)  # any status is an answer
+        answer = httpx.get(
+            f"{address}/admin/version",  # costs nothing, and /health would answer without a secret
+            headers=headers,
+            timeout=_ANSWER_TIMEOUT_S,
+            verify=_server_certificates(),
+        )
     except (httpx.TransportError, httpx.InvalidURL) as fault:
+        raise CampaignError(f"no Prefect server answers at {shown} ({fault}); {way_out}") from None
+    if answer.status_code in (401, 403):
+        fault = "the one given is not it" if "Authorization" in headers else "none is given"
         raise CampaignError(
-            f"no Prefect server answers at {address} ({fault}); {way_out}"
-        ) from None
+            f"the Prefect server at {shown} wants its secret, {fault}; set PREFECT_API_AUTH_STRING "
+            "to the PREFECT_SERVER_API_AUTH_STRING of that server (Prefect Cloud: PREFECT_API_KEY)"
+        )
+
+
+def _client_headers() -> dict[str, str]:
+    """Return the headers by which Prefect's client would be known to a server."""
+    headers = dict(PREFECT_CLIENT_CUSTOM_HEADERS.value() or {})
+    if secret := PREFECT_API_AUTH_STRING.value():
+        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+    elif key := PREFECT_API_KEY.value():
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+def _server_certificates() -> ssl.SSLContext:
+    """Return the authorities that Prefect's client believes."""
+    context = ssl.create_default_context(cafile=PREFECT_API_SSL_CERT_FILE.value())
+    if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @contextmanager
@@ -217,6 +316,11 @@ def control_plane(configured: str | None) -> Iterator[ControlPlane]:
     """
     address = configured or PREFECT_API_URL.value()
     if address:
+        require_answer(
+            address,
+            "start it, or unset SABATIER_PREFECT_API_URL and PREFECT_API_URL to have one started "
+            "for the run",
+        )
         yield ControlPlane(address=address)
         return
     with embedded_server() as server:

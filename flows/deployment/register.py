@@ -1,6 +1,8 @@
 """Register the deployments of a file on a Prefect server; doing it again changes nothing."""
 
 import asyncio
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
@@ -23,8 +26,7 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-from flows.cluster.prefect_server import require_answer, scheduling_server
-from flows.cluster.workers import temporary_environment
+from flows.cluster.prefect_server import SECRET_FILE, require_answer, scheduling_server
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import DEFAULT_DATABASE, Settings, read_settings
 from flows.deployment.flows import VERIFICATIONS
@@ -57,8 +59,8 @@ class RegisteredDeployments:
     moved: dict[str, str]
     others: tuple[str, ...]
 
-    def lines(self, pool: Pool, server: str) -> list[str]:
-        """Return one line for each deployment, and how its worker is started."""
+    def lines(self, pool: Pool, server: "ScheduleServer") -> list[str]:
+        """Return one line for each deployment, and how its worker and Prefect are started."""
         return [
             *(f"{each.name}: {each.when}" for each in self.planned),
             *(
@@ -70,9 +72,26 @@ class RegisteredDeployments:
                 f"delete {name}"
                 for name in self.others
             ),
-            f"{len(self.planned)} deployments in pool {pool.name} on {server}",
-            f"worker  PREFECT_API_URL={server} {_worker_line(pool)}",
+            f"{len(self.planned)} deployments in pool {pool.name} on {server.address}",
+            f"worker  {server.variables} {_worker_line(pool)}",
+            f"look    {server.variables} {sys.executable} -m prefect deployment ls",
         ]
+
+
+@dataclass(frozen=True)
+class ScheduleServer:
+    """The Prefect server that keeps the schedules, and the file with its secret, if it is ours."""
+
+    address: str
+    secret_file: Path | None = None
+
+    @property
+    def variables(self) -> str:
+        """Return what comes before a command of Prefect, for a shell; the secret is not in it."""
+        stated = f"PREFECT_API_URL={self.address}"
+        if self.secret_file is None:
+            return stated
+        return f'{stated} PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(self.secret_file))})"'
 
 
 def start_deploy(file: Path | None, *, serve: bool) -> None:
@@ -99,7 +118,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
     with _server(settings, serve=serve) as server:
         show_lines(*register(stated, planned, context.here).lines(stated.pool, server))
         if serve:
-            _serve(stated.pool, server)
+            _serve(stated.pool, server.address)
 
 
 def _shipped() -> Path:
@@ -209,13 +228,13 @@ def _deployment(planned: PlannedDeployment, pool: Pool, here: Path) -> RunnerDep
 
 
 @contextmanager
-def _server(settings: Settings, *, serve: bool) -> Iterator[str]:
+def _server(settings: Settings, *, serve: bool) -> Iterator[ScheduleServer]:
     """Let Prefect's client use the configured server for the block.
 
     With ``serve`` one is started where none is configured; it keeps its schedules for next time.
 
     Raises:
-        CampaignError: none is configured, or it does not answer.
+        CampaignError: none is configured, or it does not answer or wants another secret.
     """
     address = settings.prefect_api_url or PREFECT_API_URL.value()
     if not address and not serve:
@@ -229,11 +248,13 @@ def _server(settings: Settings, *, serve: bool) -> Iterator[str]:
                 address,
                 "start it or correct SABATIER_PREFECT_API_URL; without it --serve starts one here",
             )
+            used, found = {PREFECT_API_URL: address}, ScheduleServer(address)
         else:
-            address = stack.enter_context(scheduling_server(SERVER_HOME)).wait()
-        settings_here = {PREFECT_API_URL: address, PREFECT_SERVER_ANALYTICS_ENABLED: False}
-        stack.enter_context(temporary_settings(settings_here))
-        yield address
+            started = stack.enter_context(scheduling_server(SERVER_HOME))
+            used = started.client_settings
+            found = ScheduleServer(started.wait(), SERVER_HOME.absolute() / SECRET_FILE)
+        stack.enter_context(temporary_settings(used | {PREFECT_SERVER_ANALYTICS_ENABLED: False}))
+        yield found
 
 
 def _worker_line(pool: Pool) -> str:
@@ -245,8 +266,10 @@ def _serve(pool: Pool, server: str) -> None:
     command = [sys.executable, "-m", "prefect", "worker", "start"]
     command += ["--pool", pool.name, "--type", pool.type]
     variables = {"PREFECT_API_URL": server, "DO_NOT_TRACK": "1"}
-    with temporary_environment(variables | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}):
-        worker: subprocess.Popen[Any] = subprocess.Popen(command)
+    variables["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    if secret := PREFECT_API_AUTH_STRING.value():
+        variables["PREFECT_API_AUTH_STRING"] = secret  # in the environment, never in the command
+    worker: subprocess.Popen[Any] = subprocess.Popen(command, env=os.environ | variables)
     try:
         status = worker.wait()
     except BaseException:
