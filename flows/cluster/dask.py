@@ -26,7 +26,10 @@ from tasks.verification.engines.launch import thread_variables
 SCHEDULER_TIMEOUT_S = 20
 # Beside its own port each scheduler and worker answers HTTP, which asks for no certificate: its
 # pages show logs, call stacks and the names of tasks to everybody on this machine. None is served.
-_NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+_NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 
 
 @contextmanager

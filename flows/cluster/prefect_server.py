@@ -275,9 +275,9 @@ def require_answer(address: str, way_out: str) -> None:
     except (httpx.TransportError, httpx.InvalidURL) as fault:
         raise CampaignError(f"no Prefect server answers at {shown} ({fault}); {way_out}") from None
     if answer.status_code in (401, 403):
-        fault = "the one given is not it" if "Authorization" in headers else "none is given"
+        why = "the one given is not it" if "Authorization" in headers else "none is given"
         raise CampaignError(
-            f"the Prefect server at {shown} wants its secret, {fault}; set PREFECT_API_AUTH_STRING "
+            f"the Prefect server at {shown} wants its secret, {why}; set PREFECT_API_AUTH_STRING "
             "to the PREFECT_SERVER_API_AUTH_STRING of that server (Prefect Cloud: PREFECT_API_KEY)"
         )
 

@@ -101,13 +101,14 @@ def _with_certificates(plan: ClusterPlan) -> Security:
     }
     files = {name: str(path.expanduser()) for name, path in given.items() if path is not None}
     security = Security(require_encryption=True, **files)
-    if not security.tls_ca_file or not security.tls_client_cert:
+    used = security.get_tls_config_for_role("client")
+    if not used["ca_file"] or not used["cert"]:
         raise CampaignError(
             f"{plan.address} is used with the certificate of its authority and one of this client, "
             "not both are given; give cluster.ca, certificate and key (SABATIER_CLUSTER_CA, "
             "SABATIER_CLUSTER_CERTIFICATE and SABATIER_CLUSTER_KEY)"
         )
-    for file in (security.tls_ca_file, security.tls_client_cert):
+    for file in (used["ca_file"], used["cert"]):
         if "\n" not in file:  # Dask's configuration may hold the text of a certificate itself
             _require_valid_now(Path(file))
     try:
@@ -115,7 +116,7 @@ def _with_certificates(plan: ClusterPlan) -> Security:
     except OSError as fault:  # ssl.SSLError is one
         why = getattr(fault, "reason", None) or fault.strerror or str(fault)
         raise CampaignError(
-            f"certificate {security.tls_client_cert} and its key cannot be used "
+            f"certificate {used['cert']} and its key cannot be used "
             f"({why.lower().replace('_', ' ')}); give a key that belongs to it and can be read, as "
             "cluster.key or in the same file"
         ) from None
