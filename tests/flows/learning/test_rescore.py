@@ -210,6 +210,7 @@ def test_the_list_marks_the_one_that_serves_and_show_tells_all_of_it(
     assert "ranks       tiny" in shown.out
 
 
+@pytest.mark.full
 def test_a_new_campaign_is_screened_with_the_serving_checkpoint(rescored: tuple[Any, Any]) -> None:
     workplace, _ = rescored
     file = workplace.folder / "tiny.yaml"
@@ -243,6 +244,7 @@ def test_a_checkpoint_that_is_gone_is_one_line_with_the_way_out(
         assert "sabatier model rollback" in said.err
 
 
+@pytest.mark.full
 def test_a_candidate_that_falls_out_of_the_domain_leaves_the_queue_and_is_counted(
     copies: Callable[[], Any], checkpoint: Path, narrow_checkpoint: Path, screened: tuple[Any, Any]
 ) -> None:

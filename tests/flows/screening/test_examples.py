@@ -69,6 +69,7 @@ def test_the_shipped_model_knows_all_that_an_example_names(file: Path) -> None:
     assert elements <= resolved.domain.levels[resolved.level.name].slab_elements
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "surfaces"),

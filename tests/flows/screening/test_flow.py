@@ -246,6 +246,7 @@ def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
     assert_same(tables(workplace.database), tables(screened[0].database))
 
 
+@pytest.mark.full
 def test_postgresql_holds_the_same_rows_as_sqlite(
     screened: tuple[Any, Any], new_workplace: Callable[[], Any], own_postgres: str
 ) -> None:

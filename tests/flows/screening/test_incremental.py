@@ -58,6 +58,7 @@ def first(screened: tuple[Any, Any], workplace: Any) -> Any:
     return workplace
 
 
+@pytest.mark.full
 def test_a_second_campaign_ends_as_in_an_empty_database(
     first: Any, new_workplace: Callable[[], Any]
 ) -> None:
@@ -93,6 +94,7 @@ def test_only_new_combinations_are_predicted(first: Any) -> None:
     assert f"{(~known).sum() + (~refused.isin(old)).sum()} placements to predict" in plan
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "change",
     [
@@ -110,6 +112,7 @@ def test_other_placements_or_another_level_share_nothing(
     assert "used again" not in run(first, "screen", "second.yaml")
 
 
+@pytest.mark.full
 def test_another_checkpoint_shares_nothing(first: Any) -> None:
     other = "d" * 64
     with sqlite3.connect(first.database) as connection:

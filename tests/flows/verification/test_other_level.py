@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 def read(workplace: Any, query: str) -> pd.DataFrame:

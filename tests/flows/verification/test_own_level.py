@@ -15,7 +15,7 @@ from model.data.domain import domain_of
 from model.data.rows import Row
 from model.training import baseline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 OWN_EMT = """\
 name: own-emt

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 POINTS = """\
 name: points
