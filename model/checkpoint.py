@@ -12,6 +12,7 @@ from typing import Any
 
 from model.contract import BOND_RULES, BondRule
 from model.errors import ModelError
+from model.folder_owner import require_trusted_folder
 
 MANIFEST = "manifest.json"
 # Which predictor reads a folder.
@@ -60,9 +61,12 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
         The checkpoint, its SHA-256 being that of its manifest.
 
     Raises:
+        FolderError: the folder is another user's, or others may write to it.
         ModelError: there is no such checkpoint, or a file is missing or differs.
     """
     folder = _locate(name_or_path)
+    if EMBEDDED_FOLDER not in folder.parents:  # which is as safe as the code beside it
+        require_trusted_folder(folder, "checkpoints", f"copy it to one: cp -r {folder} .")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         files, kind = manifest["files"], manifest["kind"]

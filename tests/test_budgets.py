@@ -74,7 +74,8 @@ def direct_dependencies() -> int:
 # imported by way of others is declared.
 BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Commands that list adsorbates and levels, and refusals by crystal, came to flows.
-    ("lines of flows", lambda: lines_in("flows"), 10_500),
+    # Certificates of schedulers, secrets of servers, addresses of webhooks: 450 lines.
+    ("lines of flows", lambda: lines_in("flows"), 10_960),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -84,7 +85,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Lists of adsorbates and levels, reference molecules for S, F and Cl: 200 lines.
     ("lines of tasks", lambda: lines_in("tasks"), 18_400),
     # Arguments and results of long functions are described.
-    ("lines of model", lambda: lines_in("model"), 11_900),
+    # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
+    ("lines of model", lambda: lines_in("model"), 12_000),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     ("lines of screening_db", lambda: lines_in("screening_db"), 7_800),

@@ -1,10 +1,13 @@
 """Dask workers for a run: processes here, one for each GPU, or a cluster that is already there."""
 
 import logging
+import os
 import signal
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -21,6 +24,7 @@ from distributed.utils import LoopRunner
 from flows.cluster.scheduler_address import check_handshake, security_of
 from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
+from model.folder_owner import private_folder
 from tasks.verification.engines.launch import thread_variables
 
 SCHEDULER_TIMEOUT_S = 20
@@ -172,6 +176,7 @@ def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
         "host": "127.0.0.1",
         "protocol": "tls://",
         "security": Security.temporary(),  # of this run alone; workers get it by a pipe
+        "local_directory": str(_scratch_folder()),
         "scheduler_kwargs": {"dashboard": False},
         "dashboard_address": "127.0.0.1:0",  # None still asks for port 8787 and warns if taken
         "silence_logs": logging.CRITICAL,  # else each worker reports the end of the run as a fault
@@ -188,6 +193,17 @@ def _local_cluster(plan: ClusterPlan, device: Device, loop: Any) -> Any:
             ) from fault
         return LocalCUDACluster(**stated)
     return LocalCluster(n_workers=plan.workers, processes=True, **stated)
+
+
+def _scratch_folder() -> Path:
+    """Return the folder in which workers put what does not fit into memory: pickles."""
+    user = os.geteuid() if hasattr(os, "geteuid") else "own"
+    parent = Path(dask.config.get("temporary-directory") or tempfile.gettempdir())
+    return private_folder(
+        parent / f"sabatier-dask-{user}",
+        "spilled results of workers",
+        "set TMPDIR to a folder of your own",
+    )
 
 
 def results_as_completed(

@@ -69,6 +69,10 @@ def check_handshake(plan: ClusterPlan, security: Security) -> None:
 
     One that does not answer at all may still be starting, and Dask waits for it.
 
+    Args:
+        plan: The address.
+        security: How it is talked to.
+
     Raises:
         CampaignError: scheduler and client do not accept each other's certificates.
     """

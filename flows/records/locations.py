@@ -1,12 +1,14 @@
 """Which database a command means, where the files beside it lie, and the log of its runs."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE, Settings
 from flows.display.run_log import run_log
+from model.folder_owner import private_folder
 from screening_db.database import Database, open_database
 from screening_db.errors import NoDatabaseError
 
@@ -51,11 +53,38 @@ def models_folder(database: Database) -> Path:
 
 
 @contextmanager
+def closed_folders(database: Database) -> Iterator[None]:
+    """Keep what the block writes beside a database to this user alone.
+
+    Raises:
+        FolderError: a folder beside the database is another user's, or others may write to it.
+    """
+    for folder, holds in (
+        (lake_folder(database), "predictions"),
+        (engine_work_folder(database), "steps of calculations"),
+        (models_folder(database), "fine-tuned checkpoints"),
+    ):
+        if folder.exists():
+            private_folder(folder, holds, "give another database with --database")
+    before = os.umask(0o077)  # for processes that are started in the block as well
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
 def logged_run(database: Database, title: str) -> Iterator[None]:
-    """Log the block to ``<database>.log``, from its start to its end, and close the database."""
+    """Log the block to ``<database>.log``, from its start to its end, and close the database.
+
+    What it writes there is this user's alone.
+
+    Raises:
+        FolderError: a folder beside the database is another user's, or others may write to it.
+    """
     lake = lake_folder(database)
     try:
-        with run_log(lake.with_name(f"{lake.name}.log")):
+        with closed_folders(database), run_log(lake.with_name(f"{lake.name}.log")):
             logger.info("%s: started on %s", title, database.where)
             try:
                 yield

@@ -7,12 +7,10 @@ not find it ends at once.
 """
 
 import hashlib
-import os
 import shlex
 import shutil
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +27,7 @@ from flows.errors import CampaignError
 from flows.verification.batch_job import FORMAT, FORMAT_FILE, run_job
 from flows.verification.batch_states import WatchedJob
 from flows.verification.executor import SubmissionError, WorkItem, WorkResult
+from model.folder_owner import private_folder
 from screening_db.queue.lease import Lease
 from tasks.verification.engines.launch import thread_variables
 from tasks.verification.inputs.resources import Resources
@@ -46,7 +45,9 @@ class BatchExecutor:
     def __init__(self, system: BatchSystem, profile: BatchProfile, folder: Path, jobs: int) -> None:
         _require_system(system)
         self._system, self._profile, self._jobs = system, profile, jobs
-        self._folder = _private(folder.resolve())
+        self._folder = private_folder(
+            folder.resolve(), "what jobs hand over", "give another folder in the profile"
+        )
         at = f"{system}:{socket.gethostname()}" if system == "local" else system
         self.location = f"{at}:{self._folder}"
         self._watched: dict[str, WatchedJob] = {}
@@ -214,23 +215,6 @@ def _require_system(system: BatchSystem) -> None:
             "jobs are submitted to Slurm by sbatch, which is not found here; run this on a login "
             "node of the cluster, or take --on local for processes on this machine"
         )
-
-
-def _private(folder: Path) -> Path:
-    """Return the folder, made with permissions for its owner alone."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-        if found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode):
-            folder.chmod(0o700)
-            return folder
-        why = "it is another user's"
-    except OSError as fault:
-        why = str(fault)
-    raise CampaignError(
-        f"jobs hand their results over in a folder of this user's own; {folder} cannot be it "
-        f"({why}); give another folder in the profile"
-    )
 
 
 @contextmanager

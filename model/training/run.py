@@ -25,6 +25,7 @@ from model.encoders.cache import EncoderCache, FrozenEncoder
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
+from model.folder_owner import require_trusted_folder
 from model.network.batches import Reader, adsorbate_counts
 from model.network.config import QECatalyticConfig, differences
 from model.network.language.base_model import base_tokenizer, describe_base, find_base
@@ -168,7 +169,8 @@ def prepare_training(plan: TrainingPlan) -> None:
     _pretrained_encoder(plan)
     if plan.language.pretrained:
         describe_base(find_base(plan.language.pretrained))
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    require_trusted_folder(plan.folder, "states of a training", "give another folder with --out")
     tokenizer_file = plan.folder / "tokenizer.json"
     if not tokenizer_file.exists():
         train, _, _ = split_table(plan)

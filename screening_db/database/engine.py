@@ -222,7 +222,7 @@ def _prepare_folder(path: Path) -> None:
     if path.is_dir():
         raise DatabaseError(f"a database is a file, {path} is a folder; give a file in it")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is there stays as it is
     except OSError as fault:
         raise DatabaseError(
             f"the folder of database {path} cannot be made ({fault.strerror}); give another path"

@@ -17,6 +17,7 @@ from pathlib import Path
 from ase import Atoms
 from filelock import FileLock, Timeout
 
+from model.folder_owner import private_folder
 from tasks.errors import UserError
 from tasks.verification.relaxation.checkpoint import (
     CheckpointContents,
@@ -144,15 +145,18 @@ def remove_work_folder(path: str) -> None:
 
 
 def require_work_folder(work: str) -> None:
-    """Refuse a location of work folders that cannot be made or written; empty is none.
+    """Refuse a location of work folders that is not this user's alone; empty is none.
 
     Raises:
-        UserError: it lies under a file, or this user may not write there.
+        FolderError: it is another user's, or others may write to it.
+        UserError: it lies under a file, or nothing can be written there.
     """
     if not work:
         return
+    private_folder(
+        Path(work), "steps of calculations", "set SABATIER_ENGINE_WORK to a folder of your own"
+    )
     try:
-        Path(work).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=work):
             return
     except OSError as fault:

@@ -1,22 +1,35 @@
 """Lines about what was registered: schedules, deployments that moved, and those of other files."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from flows.config.deployments import Pool
 from flows.deployment.flows import screen_campaign
 from flows.deployment.plan import PlannedDeployment
-from flows.deployment.register import RegisteredDeployments, registered_entrypoints
+from flows.deployment.register import (
+    RegisteredDeployments,
+    ScheduleServer,
+    registered_entrypoints,
+)
 
 NIGHTLY = PlannedDeployment(screen_campaign, "tiny", {}, None, "0 2 * * * (UTC)")
-SERVER = "http://127.0.0.1:4200/api"
+ADDRESS = "http://127.0.0.1:4200/api"
+SERVER = ScheduleServer(ADDRESS)
 
 
 def test_a_deployment_is_listed_with_its_schedule_and_its_worker() -> None:
-    schedule, count, worker = RegisteredDeployments((NIGHTLY,), {}, ()).lines(Pool(), SERVER)
+    schedule, count, worker, _ = RegisteredDeployments((NIGHTLY,), {}, ()).lines(Pool(), SERVER)
     assert schedule == "screen-campaign/tiny: 0 2 * * * (UTC)"
-    assert count == f"1 deployments in pool sabatier on {SERVER}"
+    assert count == f"1 deployments in pool sabatier on {ADDRESS}"
     assert worker.endswith("worker start --pool 'sabatier' --type process")
+
+
+def test_commands_of_prefect_read_the_secret_of_a_server_that_is_started_here() -> None:
+    server = ScheduleServer(ADDRESS, Path("/home/me/my runs/prefect/secret"))
+    *_, look = RegisteredDeployments((NIGHTLY,), {}, ()).lines(Pool(), server)
+    read = "PREFECT_API_AUTH_STRING=\"$(cat '/home/me/my runs/prefect/secret')\""
+    assert look.startswith(f"look    PREFECT_API_URL={ADDRESS} {read} ")
 
 
 def test_a_flow_that_stood_in_another_module_is_said_to_be_registered_anew() -> None:

@@ -135,7 +135,7 @@ def test_no_scheduler_at_the_address(
     workplace: Any, complaint: Complain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.cluster.dask.SCHEDULER_TIMEOUT_S", 1)
-    workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9'")
+    workplace.edit("workers: 2", "address: 'tcp://127.0.0.1:9', insecure: true")
     line = complaint("screen", "tiny.yaml")
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in line
 

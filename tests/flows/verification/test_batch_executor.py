@@ -21,6 +21,7 @@ from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError, WorkItem, WorkResult
 from flows.verification.flow import BatchJobs, run_verification
 from flows.verification.work_items import CalculationSettings
+from model.errors import FolderError
 from screening_db.calculations.attempts import attempts_of
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queue.lease import Lease
@@ -215,7 +216,7 @@ def test_without_sbatch_the_message_names_the_way_out(
 
 def test_a_folder_that_cannot_be_private_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("a file")
-    with pytest.raises(CampaignError, match="a folder of this user's own"):
+    with pytest.raises(FolderError, match="a folder of this user's own"):
         batch_executor.BatchExecutor("local", BatchProfile(), tmp_path / "jobs", 1)
 
 
