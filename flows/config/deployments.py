@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from flows.config.yaml_model import YamlFileKind, YamlModel, load_yaml_model
 
@@ -137,6 +137,7 @@ class Deployments(YamlModel):
     pool: Pool = Pool()
     timezone: str = "UTC"
     concurrency: Concurrency = Concurrency()
+    webhook_insecure: bool = False  # consents to http:// and to addresses of private networks
     webhook: str | None = None
     notify: list[Event] = Field(default=list(EVENTS))
     campaigns: list[DeployedCampaign] = Field(min_length=1)
@@ -153,25 +154,19 @@ class Deployments(YamlModel):
             ) from None
         return value
 
-    @field_validator("webhook")
+    @field_validator("webhook", mode="before")
     @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        return None if value is None else checked_webhook(value)
-
-
-def checked_webhook(value: str) -> str:
-    """Return the address of a webhook.
-
-    Raises:
-        ValueError: it is no address that JSON can be sent to.
-    """
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    def _is_an_address(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what nothing can be sent to; its path may be a secret and is not shown."""
+        schemes = {"https", "http"} if info.data.get("webhook_insecure") else {"https"}
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if value is None or (parts and parts.scheme in schemes and parts.hostname):
+            return value
+        what = f"{parts.scheme}://" if parts and parts.scheme else "something else"
         raise ValueError(
-            f"a webhook is an http:// or https:// address, got {value!r}; correct it or leave it "
-            "out"
+            f"a webhook is an https:// address, got {what}; correct it or leave it out (http://, "
+            "and addresses of a private network, need webhook_insecure: true)"
         )
-    return value
 
 
 DEPLOYMENTS_FILE = YamlFileKind(Deployments, "deployments", "deployments/local.yaml")

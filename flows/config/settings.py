@@ -18,7 +18,8 @@ class Settings(BaseSettings):
 
     database: str | None = None  # path or URL; without it runs/screening.db
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
-    webhook: str | None = None  # notified of the ends of deployed runs; a secret one stays here
+    webhook: str | None = None  # notified of the ends of deployed runs
+    webhook_insecure: bool = False  # consents to http:// and to addresses of private networks
     cluster: str | None = None  # tls:// address of a running Dask scheduler
     cluster_ca: Path | None = None  # of its authority; these three are PEM files
     cluster_certificate: Path | None = None

@@ -2,10 +2,11 @@
 
 They take a campaign file and simple values, so that a server can store them. Where a run computes
 is decided inside it, as on the command line; a task runner bound to a deployed flow would be lost.
-Each ends with one line about its results, which the server shows and the webhook gets.
+Each ends with one line about its results, which the server shows and the webhook gets that the
+deployments file names.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -17,7 +18,6 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed
 
 from flows.config.campaign import Campaign, load_campaign
-from flows.config.deployments import EVENTS, Event
 from flows.config.settings import read_settings
 from flows.deployment.webhook import REFUSED, label_summary, notify_webhook, screening_summary
 from flows.errors import CampaignError
@@ -51,8 +51,7 @@ def screen_campaign(
     file: Path,
     campaign: str,
     database: str | None = None,
-    webhook: str | None = None,
-    notify: Sequence[Event] = EVENTS,
+    deployments: Path | None = None,
 ) -> State[None]:
     """Run a campaign, or go on with one that was stopped: ``sabatier screen FILE``."""
     stated = _require_name(file, campaign)
@@ -70,8 +69,7 @@ def verify_campaign(
     workers: int | None = None,
     jobs: int | None = None,
     profile: Path | None = None,
-    webhook: str | None = None,
-    notify: Sequence[Event] = EVENTS,
+    deployments: Path | None = None,
 ) -> State[None]:
     """Drain the queue of a campaign: ``sabatier verify CAMPAIGN``.
 
@@ -91,8 +89,7 @@ def loop_campaign(
     rounds: int = 3,
     budget: int | None = None,
     database: str | None = None,
-    webhook: str | None = None,
-    notify: Sequence[Event] = EVENTS,
+    deployments: Path | None = None,
 ) -> State[None]:
     """Screen, verify, learn and re-score in rounds: ``sabatier loop FILE``."""
     from flows.learning.start import start_loop  # torch takes seconds, and registering should not
@@ -109,8 +106,7 @@ def fine_tune_campaign(
     file: Path,
     campaign: str,
     database: str | None = None,
-    webhook: str | None = None,
-    notify: Sequence[Event] = EVENTS,
+    deployments: Path | None = None,
 ) -> State[None]:
     """Fine-tune on a campaign's labels: ``sabatier fine-tune CAMPAIGN``."""
     from flows.learning.start import start_fine_tuning  # torch takes seconds
@@ -133,8 +129,7 @@ def count_labels_campaign(
     after: int,
     start: str,
     database: str | None = None,
-    webhook: str | None = None,
-    notify: Sequence[Event] = EVENTS,
+    deployments: Path | None = None,
 ) -> State[None]:
     """Run the deployment ``start`` once ``after`` labels are new since the last fine-tuning."""
     where = _database(_require_name(file, campaign), database)

@@ -40,9 +40,10 @@ class PlannedDeployment:
 
 @dataclass(frozen=True)
 class DeploymentContext:
-    """Where a deployments file is used: its folder, the working folder, the settings."""
+    """Where a deployments file is used: its folder, its name there, working folder, settings."""
 
     folder: Path
+    file: str
     here: Path
     settings: Settings
 
@@ -122,8 +123,7 @@ def _common(
         "file": _path_in_runs(section.file, stated.pool, context),
         "campaign": campaign.name,
         "database": _database(section, campaign, stated.pool, context),
-        "webhook": stated.webhook,
-        "notify": stated.notify,
+        "deployments": _path_in_runs(context.file, stated.pool, context),
     }
     return {name: value for name, value in given.items() if value is not None}
 

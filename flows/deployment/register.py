@@ -108,7 +108,7 @@ def start_deploy(file: Path | None, *, serve: bool) -> None:
     path = file or _shipped()
     settings = read_settings()
     stated = load_deployments(path)
-    context = DeploymentContext(path.parent, Path.cwd(), settings)
+    context = DeploymentContext(path.parent, path.name, Path.cwd(), settings)
     planned = plan_deployments(stated, context)
     if serve and stated.pool.type != "process":
         raise CampaignError(

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 
-from flows.config.deployments import EVENTS, Event
+from flows.config.deployments import EVENTS, Event, load_deployments
 from flows.config.settings import read_settings
+from flows.deployment.webhook_address import Webhook, post_json
 from screening_db.database import open_database
 from screening_db.learning.labels import new_labels
 from screening_db.queries import funnel_counts, top_candidates
-
-_WORTH_RETRYING = frozenset({408, 425, 429})  # timeouts and rate limits, beside faults of a server
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,16 @@ class WebhookMessage:
         }
 
 
-def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None = None) -> str:
+def send_message(
+    webhook: Webhook, message: WebhookMessage, limits: RetryLimits | None = None
+) -> str:
     """Send a message and return why it did not arrive, or an empty string if it did.
 
     The sender is a thread that is left behind at the deadline: a server that answers one byte at a
     time cannot hold a run.
 
     Args:
-        url: The webhook's address.
+        webhook: Where to.
         message: The content, sent as JSON.
         limits: How long and how often to try; None for the defaults.
 
@@ -79,7 +80,7 @@ def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None =
     outcome = [f"no answer within {limits.deadline_s:g} s"]
 
     def send() -> None:
-        outcome[0] = _send_with_retries(url, message.payload(), limits)
+        outcome[0] = _send_with_retries(webhook, message.payload(), limits)
 
     sender = threading.Thread(target=send, name="webhook", daemon=True)
     sender.start()
@@ -87,29 +88,15 @@ def send_message(url: str, message: WebhookMessage, limits: RetryLimits | None =
     return outcome[0]
 
 
-def _send_with_retries(url: str, payload: Mapping[str, Any], limits: RetryLimits) -> str:
+def _send_with_retries(webhook: Webhook, payload: Mapping[str, Any], limits: RetryLimits) -> str:
     fault = ""
     for number in range(limits.tries):
         if number:
             time.sleep(limits.pause_s * 2 ** (number - 1))
-        fault, again = _post(url, payload, limits.try_s)
+        fault, again = post_json(webhook, payload, limits.try_s)
         if not again:
             break
     return fault
-
-
-def _post(url: str, payload: Mapping[str, Any], timeout_s: float) -> tuple[str, bool]:
-    """Return the fault of one attempt, and whether another attempt may help."""
-    try:
-        with httpx.stream("POST", url, json=payload, timeout=timeout_s) as answer:
-            status = answer.status_code  # the body is not read: it may never end
-    except httpx.InvalidURL as fault:
-        return f"{type(fault).__name__}: {fault}", False
-    except (httpx.HTTPError, OSError, ValueError) as fault:
-        return f"{type(fault).__name__}: {fault}", True
-    if 200 <= status < 300:
-        return "", False
-    return f"status {status}", status >= 500 or status in _WORTH_RETRYING
 
 
 logger = logging.getLogger(__name__)
@@ -118,18 +105,27 @@ REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothin
 
 
 def notify_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Send the end of a run to its webhook, where it has one; a fault is only logged."""
-    given = flow_run.parameters
+    """Send the end of a run to its webhook, where it has one; a fault is only logged.
+
+    Prefect shows the parameters of a run to everybody who may use its server. So the file of the
+    deployments is one of them, and the webhook in it is not.
+    """
+    file = flow_run.parameters.get("deployments")
     try:
-        url = given.get("webhook") or read_settings().webhook
+        stated = load_deployments(Path(file)) if file else None
+        settings = read_settings()
+        url = (stated and stated.webhook) or settings.webhook
+        insecure = settings.webhook_insecure or (stated is not None and stated.webhook_insecure)
+        events = stated.notify if stated else EVENTS
         event: Event = "finished"
         if not state.is_completed():
             event = "failed"
         elif state.name == REFUSED:
             event = "refused"
-        if not url or event not in given.get("notify", EVENTS):
+        if not url or event not in events:
             return
-        fault = send_message(url, _message(flow.name, event, flow_run, state))
+        message = _message(flow.name, event, flow_run, state)
+        fault = send_message(Webhook(url, insecure), message)
     except Exception as error:  # whatever it is, the run has ended and is not harmed
         fault = f"{type(error).__name__}: {error}"
     if fault:

@@ -43,13 +43,16 @@ def workers_of(process: Any) -> int:
 class Listener:
     """Messages posted to ``url``; ``statuses`` are answered in turn, then 200.
 
-    Until ``may_answer`` is set, nothing is answered.
+    Until ``may_answer`` is set, nothing is answered; ``location`` is where answers point to, and
+    ``hosts`` are the names under which it was called.
     """
 
     statuses: list[int] = field(default_factory=list)
     may_answer: threading.Event = field(default_factory=threading.Event)
     url: str = ""
+    location: str = ""
     got: list[dict[str, Any]] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
 
     def named(self, event: str) -> list[dict[str, Any]]:
         return [message for message in self.got if message["event"] == event]
@@ -66,8 +69,11 @@ def listening(*statuses: int, is_silent: bool = False) -> Iterator[Listener]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             noted.got.append(json.loads(body))
+            noted.hosts.append(self.headers["Host"])
             noted.may_answer.wait()
             self.send_response(noted.statuses.pop(0) if noted.statuses else 200)
+            if noted.location:
+                self.send_header("Location", noted.location)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

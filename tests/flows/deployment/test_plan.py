@@ -41,7 +41,7 @@ def stated(folder: Path, text: str) -> Deployments:
 
 
 def planned(folder: Path, text: str, **settings: Any) -> list[PlannedDeployment]:
-    site = DeploymentContext(folder, folder, Settings(**settings))
+    site = DeploymentContext(folder, "deployments.yaml", folder, Settings(**settings))
     return plan_deployments(stated(folder, text), site)
 
 
@@ -55,7 +55,7 @@ def test_every_file_that_ships_is_read_by_a_test() -> None:
 def test_a_shipped_file_deploys_its_entries(name: str) -> None:
     file = FOLDER / f"{name}.yaml"
     found = load_deployments(file)
-    made = plan_deployments(found, DeploymentContext(FOLDER, REPOSITORY, Settings()))
+    made = plan_deployments(found, DeploymentContext(FOLDER, "local.yaml", REPOSITORY, Settings()))
     assert made
     for entry in made:
         entry.flow.validate_parameters(entry.parameters)
@@ -69,7 +69,7 @@ def test_prefects_own_file_agrees_with_the_local_one(monkeypatch: pytest.MonkeyP
         prefect_file=FOLDER / "prefect.yaml", console=Console(quiet=True)
     )
     ours = plan_deployments(
-        load_deployments(SHIPPED), DeploymentContext(FOLDER, REPOSITORY, Settings())
+        load_deployments(SHIPPED), DeploymentContext(FOLDER, "local.yaml", REPOSITORY, Settings())
     )
     assert len(configs) == len(ours)
     for config, entry in zip(configs, ours, strict=True):
@@ -77,7 +77,7 @@ def test_prefects_own_file_agrees_with_the_local_one(monkeypatch: pytest.MonkeyP
         assert f"{flow.name}/{config['name']}" == entry.name
         flow.validate_parameters(config["parameters"])
         here = {**config["parameters"], "file": str(REPOSITORY / config["parameters"]["file"])}
-        assert here == {k: v for k, v in entry.parameters.items() if k != "notify"}
+        assert here == {k: v for k, v in entry.parameters.items() if k != "deployments"}
         schedules = config.get("schedules") or [None]
         assert bool(schedules[0]) == (entry.schedule is not None)
 
@@ -107,7 +107,7 @@ def test_steps_become_deployments_named_after_the_campaign(folder: Path) -> None
         ("campaigns: [{file: laptop-emt.yaml}]", "does nothing; give screen"),
         ("campaigns: []", "at least 1 item"),
         ("timezone: Mars/Base\n" + CAMPAIGN, "IANA database, got 'Mars/Base'"),
-        ("webhook: ftp://x\n" + CAMPAIGN, "http:// or https:// address, got 'ftp://x'"),
+        ("webhook: ftp://x\n" + CAMPAIGN, "https:// address, got ftp://"),
         ("pool: {type: docker}\n" + CAMPAIGN, "image and folder is missing"),
         ("pool: {type: slurm}\n" + CAMPAIGN, "got 'slurm'"),
         ("campaigns: [{file: laptop-emt.yaml, fine_tune_after: 0}]", "greater than or equal to 1"),
@@ -122,6 +122,27 @@ def test_a_bad_file_is_one_line_that_names_the_key(folder: Path, text: str, line
         stated(folder, text)
     assert "\n" not in str(refused.value)
     assert "deployments.yaml, line 1" in str(refused.value)
+
+
+def test_no_deployment_shows_the_address_of_its_webhook(folder: Path) -> None:
+    address = "https://hooks.example.org/T0/B0/secret"
+    (entry,) = planned(folder, f"webhook: {address}\n{CAMPAIGN}")
+    assert "hooks" not in str(entry.parameters)
+    assert load_deployments(Path(entry.parameters["deployments"])).webhook == address
+
+
+@pytest.mark.parametrize(
+    "webhook", ["http://hooks.example.org/T0/secret", "[https://x.org/secret]", "x/secret"]
+)
+def test_a_bad_webhook_is_refused_without_its_address(folder: Path, webhook: str) -> None:
+    with pytest.raises(CampaignError, match="a webhook is an https:// address") as refused:
+        stated(folder, f"webhook: {webhook}\n{CAMPAIGN}")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_webhook_without_certificate_is_consented_to(folder: Path) -> None:
+    found = stated(folder, f"webhook_insecure: true\nwebhook: http://localhost/x\n{CAMPAIGN}")
+    assert found.webhook == "http://localhost/x"
 
 
 def test_a_campaign_file_that_is_missing_is_named(folder: Path) -> None:

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 DEPLOYMENTS = """\
 pool: {name: test}
+webhook_insecure: true
 webhook: WEBHOOK
 campaigns:
   - {file: tiny.yaml, screen: {every_s: 5}, verify: {limit: 1}}
