@@ -56,8 +56,8 @@ def check(table: str, name: str, rule: str) -> sa.CheckConstraint:
 
 
 def new_slab_columns() -> list[sa.Column[Any]]:
-    """Return the columns that slabs of one's own, edits and files need."""
-    names = ("formula", "edit", "file_miller")
+    """Return the columns that slabs of one's own and edits need."""
+    names = ("formula", "edit")
     return [sa.Column(name, sa.Text(), nullable=False, server_default="") for name in names]
 
 

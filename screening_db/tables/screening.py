@@ -78,7 +78,6 @@ class SlabRow(Base):
     structure: Mapped[str]
     formula: Mapped[str] = mapped_column(default="")  # reduced, where it is not the bulk's
     edit: Mapped[str] = mapped_column(default="")  # what was changed after it was cut
-    file_miller: Mapped[str] = mapped_column(default="")  # in the axes of the bulk's file
 
 
 class AdsorbateRow(Base):
