@@ -20,7 +20,7 @@ from screening_db.calculations.attempts import (
 from screening_db.calculations.failure_policy import (
     DEPENDENCY_FAILED,
     IONS_NOT_CONVERGED,
-    KILLED,
+    RUN_STOPPED,
     AfterFailure,
     after_failure,
     retry_rule,
@@ -36,7 +36,7 @@ from screening_db.calculations.steps import (
 __all__ = [
     "DEPENDENCY_FAILED",
     "IONS_NOT_CONVERGED",
-    "KILLED",
+    "RUN_STOPPED",
     "AfterFailure",
     "AttemptKey",
     "Provenance",

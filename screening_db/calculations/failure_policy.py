@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-KILLED = "killed"  # a lease ran out without a report
+KILLED = "killed"  # a worker ended without a report to its run
+RUN_STOPPED = "run_stopped"  # a lease ran out: the run that held it was killed
 IONS_NOT_CONVERGED = "ions_not_converged"  # a step limit
 # not computed: the clean slab or the gas molecule that it needs has failed
 DEPENDENCY_FAILED = "need_failed"
@@ -41,6 +42,8 @@ POLICY: Mapping[str, RetryRule] = MappingProxyType(
         "wall_limit": RetryRule(attempts=20, resumes=True),  # progress, so it may happen often
         "numerical": RetryRule(attempts=2),
         KILLED: RetryRule(attempts=5, resumes=True),
+        # No fault of the item. It ends all the same: an item may take its whole machine down.
+        RUN_STOPPED: RetryRule(attempts=100, resumes=True),
         "engine": RetryRule(attempts=3),
     }
 )

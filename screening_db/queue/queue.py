@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, exists, literal_column, select, up
 from sqlalchemy.orm import Session, aliased
 
 from screening_db.calculations import (
-    KILLED,
+    RUN_STOPPED,
     Provenance,
     after_failure,
     begin_attempts,
@@ -334,8 +334,8 @@ def _begun(lease: Lease, now: float) -> CalculationRow:
 
 
 def _take_back(session: Session, now: float) -> None:
-    """End the leases that ran out; fail the items that have cost too many workers."""
-    message = "the worker did not report before its lease ran out"
+    """End the leases that ran out; their items are tried again, as a run that ended is no fault."""
+    message = "the run that held it ended without a report"
     expired = (
         select(QueueRow)
         .where(LEASED, QueueRow.lease_until < now, lost_for_good(now))
@@ -344,11 +344,11 @@ def _take_back(session: Session, now: float) -> None:
     )
     for row in session.scalars(expired).all():
         key = (row.item, row.level, row.lease_token or "")
-        after = after_failure(KILLED, row.failures, row.memory_class)
+        after = after_failure(RUN_STOPPED, row.failures, row.memory_class)
         session.execute(
             update(QueueRow)
             .where(QueueRow.item == row.item, QueueRow.level == row.level)
-            .values(failed_columns(after, KILLED, message))
+            .values(failed_columns(after, RUN_STOPPED, message))
             .execution_options(synchronize_session=False)
         )
-        end_attempt(session, key, "failed", now, failure=(KILLED, message))
+        end_attempt(session, key, "failed", now, failure=(RUN_STOPPED, message))

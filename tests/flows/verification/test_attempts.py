@@ -247,7 +247,7 @@ def test_a_worker_that_is_killed_loses_one_step_at_most(db: Database, tmp_path: 
     assert len(seen) + len(provenance_of(done).steps) >= len(provenance_of(whole).steps) - 1
     assert complete(db, again, label_row(db, again, _verified(done)), provenance_of(done))
     first, second = attempts_of(db, CANDIDATE, "emt")
-    assert (first.state, first.error_class, second.state) == ("failed", "killed", "converged")
+    assert (first.state, first.error_class, second.state) == ("failed", "run_stopped", "converged")
     assert "goes on after step" in second.note
 
 

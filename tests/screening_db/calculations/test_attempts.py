@@ -121,7 +121,7 @@ def test_a_result_after_the_lease_was_lost_is_refused_and_noted(queued, make):
     lease_of(queued)
     assert not complete(queued, late, make.label("a1"), PROVENANCE)
     lost, running = sorted(attempts_of(queued, "a1", "emt"), key=lambda found: found.attempt)
-    assert (lost.state, lost.error_class, lost.refused) == ("failed", "killed", 1)
+    assert (lost.state, lost.error_class, lost.refused) == ("failed", "run_stopped", 1)
     assert (running.state, running.refused) == ("running", 0)
     assert stored_files(queued, lost) == []
 

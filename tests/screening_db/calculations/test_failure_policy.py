@@ -20,6 +20,7 @@ ENDS = {
     "wall_limit": (20, 0),
     "numerical": (2, 0),
     "killed": (5, 0),
+    "run_stopped": (100, 0),
     "engine": (3, 0),
 }
 
@@ -37,7 +38,7 @@ def row(db):
     return found
 
 
-def fail_until_the_end(db, failure, *, limit=50):
+def fail_until_the_end(db, failure, *, limit=150):
     """Fail the one item in the same way until nothing is left to claim; return the tries."""
     for done in range(limit):
         leases = claim(db, "emt", batch=1, lease_s=60)
@@ -64,16 +65,20 @@ def test_a_failure_ends_in_its_state_after_its_attempts(queued, failure):
     assert enqueue(queued, [item]) == 0
 
 
-def test_a_worker_that_never_reports_is_killed_five_times(queued):
-    for attempt in range(1, 6):
+def test_runs_that_are_killed_use_up_none_of_the_attempts_at_an_item(queued):
+    for attempt in range(1, 11):
         (lease,) = claim(queued, "emt", batch=1, lease_s=60)
         assert lease.attempt == attempt
         end_leases(queued)
-    assert claim(queued, "emt", batch=1, lease_s=60) == []
-    assert (row(queued).state, row(queued).error_class) == ("failed", "killed")
     recorded = attempts_of(queued, "a1", "emt")
-    assert [tried.error_class for tried in recorded] == ["killed"] * 5
-    assert all(tried.ended_at >= tried.started_at for tried in recorded)
+    assert [tried.error_class for tried in recorded[:9]] == ["run_stopped"] * 9
+    assert all(tried.ended_at >= tried.started_at for tried in recorded[:9])
+    (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert lease.resumes  # where the run was killed
+    for _ in range(4):
+        assert fail(queued, lease, "killed", "m") == "queued"
+        (lease,) = claim(queued, "emt", batch=1, lease_s=60)
+    assert fail(queued, lease, "killed", "m") == "failed"  # its own five deaths end it
 
 
 def test_an_engine_that_climbed_its_ladder_by_itself_has_used_its_attempts(queued):

@@ -38,7 +38,7 @@ def test_a_lease_with_a_job_is_not_claimed_when_it_runs_out(leased):
     db, (with_job, without) = leased
     (claimed,) = claim(db, "emt", batch=9, lease_s=60)
     assert claimed.item == without.item
-    assert claimed.failures == {"killed": 1}
+    assert claimed.failures == {"run_stopped": 1}
     states = {row.item: (row.state, row.lease_token) for row in queue_rows(db)}
     assert states[with_job.item] == ("leased", with_job.token)
 
@@ -74,7 +74,7 @@ def test_a_job_that_nobody_asks_about_for_long_is_given_up(leased):
     db, (with_job, _) = leased
     end_leases(db, JOB_GRACE_S + 60)
     claimed = {lease.item: lease.failures for lease in claim(db, "emt", batch=9, lease_s=60)}
-    assert claimed[with_job.item] == {"killed": 1}
+    assert claimed[with_job.item] == {"run_stopped": 1}
 
 
 def test_of_two_that_take_over_at_once_each_lease_goes_to_one(leased):
