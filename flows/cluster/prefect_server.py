@@ -38,12 +38,14 @@ from prefect.settings import (
     PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     PREFECT_API_URL,
     PREFECT_CLIENT_CUSTOM_HEADERS,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOGGING_TO_API_ENABLED,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
 
+from flows.cluster.prefect_record import PrefectRecord
 from flows.errors import CampaignError
 from model.folder_owner import private_folder
 
@@ -64,6 +66,17 @@ SERVER_ENVIRONMENT: Mapping[str, str] = {
 }
 # A server for one run needs no scheduler and none of the other services.
 _ONE_RUN: Mapping[str, str] = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+
+_CLIENT: Mapping[Any, Any] = {
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
+    PREFECT_SERVER_ANALYTICS_ENABLED: False,
+}
+# A server on this machine that is lost is not waited for.
+_EMBEDDED: Mapping[Any, Any] = {
+    PREFECT_LOGGING_TO_API_ENABLED: False,
+    PREFECT_CLIENT_MAX_RETRIES: 1,
+}
 
 
 class ServerError(CampaignError):
@@ -101,16 +114,20 @@ class EmbeddedServer:
             ServerError: it ended, or did not answer in time; its last lines are in the message.
         """
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and not self.has_ended():
             try:
                 if httpx.get(f"{self.api_url}/health", timeout=5).is_success:
                     return self.api_url
             except httpx.TransportError:
                 time.sleep(0.1)
+        ended = "ended" if self.has_ended() else f"did not answer within {timeout_s:.0f} s"
         raise ServerError(
-            f"the embedded Prefect server did not answer within {timeout_s:.0f} s:\n"
-            + self.log.read_text(errors="replace")[-2000:]
+            f"the embedded Prefect server {ended}:\n" + self.log.read_text(errors="replace")[-2000:]
         )
+
+    def has_ended(self) -> bool:
+        """Return whether the process is there no more."""
+        return self.process.poll() is not None
 
     def stop(self) -> None:
         """End the process, at once if it will not end by itself."""
@@ -222,35 +239,51 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ControlPlane:
     """A Prefect server: a running one by its address, or an embedded one that is starting."""
 
     address: str | None = None
     embedded: EmbeddedServer | None = None
-
-    @property
-    def api_url(self) -> str | None:
-        """Return the address of the server, which may still be starting."""
-        return self.embedded.api_url if self.embedded else self.address
+    _record: PrefectRecord | None = None  # while it is connected
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Wait for the server, then let Prefect's client use it."""
+    def connected(self) -> Iterator[PrefectRecord]:
+        """Wait for the server, then let Prefect's client use it.
+
+        An embedded one that does not come up is no fault of the run, which goes on without it.
+
+        Yields:
+            The record that Prefect keeps; the same one to a run within a run.
+        """
+        if self._record is not None:
+            yield self._record
+            return
+        with self._connection() as self._record:
+            try:
+                yield self._record
+            finally:
+                self._record = None
+
+    @contextmanager
+    def _connection(self) -> Iterator[PrefectRecord]:
         # A failure is raised to the caller, who prints it once; Prefect would log it three times.
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        server: dict[Any, Any] = {PREFECT_API_URL: self.address}
-        if self.embedded is not None:
+        if self.embedded is None:
+            record = PrefectRecord(f"the Prefect server at {self.address}")
+            with temporary_settings({**_CLIENT, PREFECT_API_URL: self.address}):
+                yield record
+            return
+        record = PrefectRecord("the embedded Prefect server", self.embedded.has_ended)
+        try:
             self.embedded.wait()
-            server = self.embedded.client_settings
-        settings = server | {
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # it costs 1.1 s at the end of each flow
-            PREFECT_LOGGING_TO_API_ENABLED: self.embedded is None,
-            PREFECT_SERVER_ANALYTICS_ENABLED: False,
-        }
-        with temporary_settings(settings):
-            yield
+        except ServerError as fault:
+            record.lose(str(fault).splitlines()[0])
+            yield record
+            return
+        with temporary_settings({**_CLIENT, **_EMBEDDED, **self.embedded.client_settings}):
+            yield record
 
 
 def require_answer(address: str, way_out: str) -> None:
@@ -302,18 +335,21 @@ def _server_certificates() -> ssl.SSLContext:
 
 
 @contextmanager
-def control_plane(configured: str | None) -> Iterator[ControlPlane]:
+def control_plane(configured: str | ControlPlane | None) -> Iterator[ControlPlane]:
     """Yield the Prefect server of a run.
 
     Without a configured one a server is started here, and stopped at the end.
 
     Args:
         configured: The address in Sabatier's settings; None for that of Prefect's own settings
-            (environment or profile).
+            (environment or profile). The server of a run that this one is part of is used again.
 
     Yields:
         The server, which may still be starting: ``connected`` waits for it.
     """
+    if isinstance(configured, ControlPlane):
+        yield configured
+        return
     address = configured or PREFECT_API_URL.value()
     if address:
         require_answer(

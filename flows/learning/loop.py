@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-
+from flows.cluster.prefect_record import PrefectRecord
 from flows.config.resolve import ResolvedCampaign
 from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
 from flows.learning.rescore import rescore
@@ -24,7 +22,7 @@ from flows.learning.round_metrics import (
 )
 from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
-from model.errors import SabatierError
+from model.errors import MachineError, SabatierError
 from screening_db.database import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
 from screening_db.queries import find_campaign
@@ -117,7 +115,7 @@ def _calculations(ends: Sequence[RoundOutcome]) -> int:
 
 @dataclass(frozen=True)
 class CampaignLoopSteps:
-    """The parts of one campaign's loop as Prefect tasks, and where they run."""
+    """The parts of one campaign's loop as tasks in Prefect's record, and where they run."""
 
     db: Database
     resolved: ResolvedCampaign
@@ -125,6 +123,7 @@ class CampaignLoopSteps:
     where: DaskWorkers | BatchJobs
     engine_locations: EngineLocations
     models: Path
+    record: PrefectRecord
 
     @property
     def name(self) -> str:
@@ -134,8 +133,7 @@ class CampaignLoopSteps:
     def verify(self, limit: int) -> None:
         """Verify up to ``limit`` queued candidates."""
 
-        @task(name="verify", cache_policy=NO_CACHE)
-        def verify_task(limit: int) -> str:
+        def verify(limit: int) -> str:
             campaign = find_campaign(self.db, self.name)
             counts = run_verification(
                 self.db,
@@ -148,39 +146,38 @@ class CampaignLoopSteps:
             return str(counts)
 
         if limit > 0:
-            verify_task(limit)
+            self.record.task(verify, name="verify")(limit)
 
     def fine_tune(self) -> FineTuningResult:
         """Fine-tune and judge; where there is too little to learn from, say so and go on."""
 
-        @task(name="fine-tune", cache_policy=NO_CACHE, persist_result=False)
-        def fine_tune_task() -> FineTuningResult:
+        def fine_tune() -> FineTuningResult:
             stated = self.resolved.campaign
             campaign = find_campaign(self.db, self.name)
             try:
                 return fine_tune_on_labels(
                     self.db, campaign, stated.model, stated.learning, self.models
                 )
+            except MachineError:  # it holds for the next round as well
+                raise
             except SabatierError as fault:
                 return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
 
-        return fine_tune_task()
+        return self.record.task(fine_tune, name="fine-tune")()
 
     def rerank(self, calculations: int) -> None:
         """Predict stale candidates again, rank, and queue up to so many for the next round."""
 
-        @task(name="rank again", cache_policy=NO_CACHE)
-        def rerank_task(calculations: int) -> int:
+        def rerank(calculations: int) -> int:
             return rescore(self.db, self.name, self.runtime, calculations=calculations).predicted
 
-        rerank_task(calculations)
+        self.record.task(rerank, name="rank again")(calculations)
 
 
 def loop_flow(loop: Loop, steps: CampaignLoopSteps) -> Callable[[str, int], str]:
-    """Return a campaign's loop as a Prefect flow; the database knows what is done."""
+    """Return a campaign's loop as a flow in Prefect's record; the database knows what is done."""
 
-    @flow(name="loop", flow_run_name="{campaign}")
     def run(campaign: str, rounds: int) -> str:  # noqa: ARG001  what Prefect shows of the run
         return loop.run(steps)
 
-    return run
+    return steps.record.flow(run, name="loop", run_name="{campaign}")

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dask.distributed import Client
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
 from flows.cluster.dask import dask_client
 from flows.cluster.predictor_plugin import PredictorPlugin, worker_predictor
+from flows.cluster.prefect_record import PrefectRecord
 from flows.cluster.prefect_server import control_plane
 from flows.cluster.workers import device_for
 from flows.display.progress import progress_bar
@@ -103,19 +102,22 @@ def predict_on_cluster(run: Rescoring, runtime: Runtime) -> None:
     device = device_for(runtime.cluster)
     plugin = PredictorPlugin(run.checkpoint.location, run.checkpoint.sha256, device)
     with (
-        control_plane(runtime.prefect_api_url) as plane,  # starts while the workers do
+        control_plane(runtime.prefect) as plane,  # starts while the workers do
         dask_client(runtime.cluster, device, plugin) as client,
-        plane.connected(),
+        plane.connected() as record,
     ):
-        rescoring_flow(run, client)(run.campaign.name, run.checkpoint.sha256)
+        rescoring_flow(run, client, record)(run.campaign.name, run.checkpoint.sha256)
 
 
-def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]:
-    """Return the predictions of ``run`` as a Prefect flow, one task run for each chunk.
+def rescoring_flow(
+    run: Rescoring, client: Client, record: PrefectRecord
+) -> Callable[[str, str], None]:
+    """Return the predictions of ``run`` as a flow in Prefect's record, a task run for each chunk.
 
     Args:
         run: The chunks, the checkpoint and where predictions go.
-        client: Workers that have loaded the checkpoint.
+        client: Workers that load the checkpoint.
+        record: Prefect's record of the run.
 
     Returns:
         A flow that takes the names of the campaign and the checkpoint, for Prefect to show.
@@ -126,21 +128,22 @@ def rescoring_flow(run: Rescoring, client: Client) -> Callable[[str, str], None]
     )
     request = RescoringRequest(adsorbates, run.campaign.level)
 
-    @flow(name="rescore", flow_run_name="{campaign} again")
     def predict_stale(campaign: str, checkpoint: str) -> None:  # noqa: ARG001  Prefect shows it
         with progress_bar(campaign, run.placements, 0, "placements") as advance:
 
-            @task(name="predict again", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
-            def chunk_task(chunk_id: str) -> None:
+            def predict_chunk(chunk_id: str) -> None:
                 groups = fill_groups(run.chunks[chunk_id], GROUP_PLACEMENTS, _placements)
                 calls = [(group, request) for group in groups]
                 parts = run_on_workers(client, predict_on_worker, calls, len, advance)
                 store_predictions(run.store, chunk_id, [one for part in parts for one in part])
 
+            predict_task = record.task(
+                predict_chunk, name="predict again", run_name="chunk {chunk_id:.12}"
+            )
             for chunk_id in run.chunks:
-                chunk_task(chunk_id)
+                predict_task(chunk_id)
 
-    return predict_stale
+    return record.flow(predict_stale, name="rescore", run_name="{campaign} again")
 
 
 def predict_on_worker(

@@ -136,8 +136,8 @@ def _run_loop(
         patience=campaign.learning.patience,
         on_round_end=show_round,
     )
-    with control_plane(settings.prefect_api_url) as plane, plane.connected():
-        runtime = Runtime(cluster_plan(campaign, settings), plane.api_url)
+    with control_plane(settings.prefect_api_url) as plane, plane.connected() as record:
+        runtime = Runtime(cluster_plan(campaign, settings), plane)
         if find_campaign(db, campaign.name).status != "finished":
             run_screening(resolved, db, lake_folder(db), runtime)
         steps = CampaignLoopSteps(
@@ -147,6 +147,7 @@ def _run_loop(
             where=requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs"),
             engine_locations=read_engine_locations(engine_work_folder(db)),
             models=models_folder(db),
+            record=record,
         )
         return loop_flow(loop, steps)(campaign.name, rounds)
 

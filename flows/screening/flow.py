@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dask.distributed import Client
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
 from flows.cluster.dask import dask_client, results_as_completed
 from flows.cluster.predictor_plugin import PredictorPlugin
-from flows.cluster.prefect_server import control_plane
+from flows.cluster.prefect_record import PrefectRecord
+from flows.cluster.prefect_server import ControlPlane, control_plane
 from flows.cluster.workers import ClusterPlan, device_for
 from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
@@ -38,7 +37,9 @@ class Runtime:
     """Where a run's control plane and workers are."""
 
     cluster: ClusterPlan
-    prefect_api_url: str | None = None
+    prefect: str | ControlPlane | None = (
+        None  # an address, or the server of the run around this one
+    )
 
 
 @dataclass
@@ -127,41 +128,37 @@ def run_screening(
     device = device_for(runtime.cluster)
     plugin = PredictorPlugin(resolved.checkpoint, resolved.checkpoint_sha256, device)
     with (
-        control_plane(runtime.prefect_api_url) as plane,  # starts while the workers do
+        control_plane(runtime.prefect) as plane,  # starts while the workers do
         dask_client(runtime.cluster, device, plugin) as client,
-        plane.connected(),
+        plane.connected() as record,
     ):
-        screening_flow(Screening(resolved, store, client))(
+        screening_flow(Screening(resolved, store, client), record)(
             name, resolved.level.name, resolved.checkpoint_sha256
         )
 
 
-def screening_flow(screening: Screening) -> Callable[[str, str, str], None]:
-    """Return ``screening`` as a Prefect flow.
+def screening_flow(screening: Screening, record: PrefectRecord) -> Callable[[str, str, str], None]:
+    """Return ``screening`` as a flow in Prefect's record.
 
     Prefect sees names and hashes; structures, the client and the database stay here. The chunk
     table says which chunks are done, so Prefect caches nothing and may lose its history.
     """
 
-    @task(name="cut surfaces", cache_policy=NO_CACHE)
-    def cut_task() -> int:
+    def cut() -> None:
         screening.cut()
-        return len(screening.chunks)
 
-    @task(name="finish", cache_policy=NO_CACHE)
-    def finish_task() -> None:
+    def finish() -> None:
         screening.finish()
 
-    @flow(name="screen", flow_run_name="{campaign}")
     def screen(campaign: str, level: str, checkpoint: str) -> None:  # noqa: ARG001  Prefect shows them
-        cut_task()
-        _score_missing(screening)
-        finish_task()
+        record.task(cut, name="cut surfaces")()
+        _score_missing(screening, record)
+        record.task(finish, name="finish")()
 
-    return screen
+    return record.flow(screen, name="screen", run_name="{campaign}")
 
 
-def _score_missing(screening: Screening) -> None:
+def _score_missing(screening: Screening, record: PrefectRecord) -> None:
     missing = {chunk.chunk_id: chunk for chunk in screening.missing()}
     request = screening.request()
     total = sum(chunk.placements for chunk in screening.chunks)
@@ -169,13 +166,13 @@ def _score_missing(screening: Screening) -> None:
     logger.info("%d placements in %d chunks are left of %d", left, len(missing), total)
     with progress_bar(screening.store.campaign, total, total - left, "placements") as advance:
 
-        @task(name="score chunk", task_run_name="chunk {chunk_id:.12}", cache_policy=NO_CACHE)
-        def chunk_task(chunk_id: str) -> int:
+        def score(chunk_id: str) -> int:
             chunk = missing[chunk_id]
             known = score_chunk(screening.client, chunk, request, screening.store, advance)
             logger.info("chunk %.12s: %d placements", chunk_id, chunk.placements)
             return known
 
-        known = sum(chunk_task(chunk_id) for chunk_id in missing)
+        score_task = record.task(score, name="score chunk", run_name="chunk {chunk_id:.12}")
+        known = sum(map(score_task, missing))
     if known:
         show_lines(f"{known:,} placements were predicted before: these predictions are used again")
