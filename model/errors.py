@@ -16,3 +16,7 @@ class ModelError(SabatierError):
 
 class FolderError(SabatierError):
     """A folder that is to be this user's alone, and is not."""
+
+
+class MachineError(SabatierError):
+    """What this machine lacks: memory, processes, or a folder that is free to write to."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import multiprocessing
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from dask.distributed import (
     WorkerPlugin,
     as_completed,
 )
+from distributed.scheduler import KilledWorker, NoWorkerError
 from distributed.security import Security
 from distributed.utils import LoopRunner
 
@@ -25,9 +27,12 @@ from flows.cluster.scheduler_address import check_handshake, security_of
 from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
 from model.folder_owner import private_folder
+from model.errors import MachineError
+from model.processes import end_with_parent
 from tasks.verification.engines.launch import thread_variables
 
 SCHEDULER_TIMEOUT_S = 20
+NO_WORKERS_S = 60
 # Beside its own port each scheduler and worker answers HTTP, which asks for no certificate: its
 # pages show logs, call stacks and the names of tasks to everybody on this machine. None is served.
 _NO_PAGES: dict[str, list[str]] = {
@@ -62,8 +67,9 @@ def dask_client(
         CampaignError: no scheduler answers, or not one that may be used; or there is no dask-cuda
             for GPUs.
     """
-    for name in ("distributed", "distributed.nanny", "distributed.worker"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # The run says in one line what is lost, and Dask would log each worker's end with a traceback.
+    for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if plan.address is not None:
         with _connect(plan) as client:
             yield _prepared(client, plugin)
@@ -75,7 +81,23 @@ def dask_client(
         closing_cluster(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        client.register_plugin(EndWithRun())
         yield _prepared(client, plugin)
+
+
+class EndWithRun(WorkerPlugin):
+    """Let a worker end when the process that started it does.
+
+    Dask's own watch for that is a thread, which has to wait while a library computes.
+    """
+
+    name = "sabatier-end-with-run"
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002  Dask's signature
+        """Tell the system; Dask calls this in the thread that lives as long as the worker."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid is not None:
+            end_with_parent(parent.pid)
 
 
 def _connect(plan: ClusterPlan) -> Client:
@@ -144,14 +166,29 @@ def _threads_each(threads: int | None) -> Iterator[None]:
 
 
 def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
-    try:
-        return _local_cluster(plan, device, loop)
-    except BaseException:
-        # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit. Workers
-        # end by themselves when this process does.
-        for cluster in list(LocalCluster._instances):
-            cluster.shutdown_on_close = False
-        raise
+    # Without a limit, work would wait for ever where no worker can be started again.
+    with dask.config.set({"distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_S} s"}):
+        try:
+            return _local_cluster(plan, device, loop)
+        except BaseException as fault:
+            # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit.
+            # Workers end by themselves when this process does.
+            for cluster in list(LocalCluster._instances):
+                cluster.shutdown_on_close = False
+            if isinstance(fault, OSError | RuntimeError | ImportError | TimeoutError):
+                raise MachineError(
+                    f"a run starts {plan.workers} worker processes, and this machine does not "
+                    f"({_cause(fault)}); free memory and /dev/shm, which holds their semaphores, "
+                    "or start fewer workers"
+                ) from fault
+            raise
+
+
+def _cause(fault: BaseException) -> str:
+    """Return the first fault of a chain in one line: those after it only say that one was."""
+    while (before := fault.__cause__ or fault.__context__) is not None:
+        fault = before
+    return f"{type(fault).__name__}: {fault}".splitlines()[0]
 
 
 @contextmanager
@@ -211,9 +248,28 @@ def results_as_completed(
 ) -> Iterator[tuple["Future[Any]", Any]]:
     """Yield each future with its result as it is done, then release the result.
 
-    If a worker is lost, Dask repeats only its unfinished work: results that were handed over are
-    not computed again.
+    If a worker is lost, Dask starts another and repeats only its unfinished work, three times:
+    results that were handed over are not computed again.
+
+    Raises:
+        MachineError: the same work lost its worker again, or no worker could be started.
     """
-    for future, result in as_completed(futures, loop=client.loop, with_results=True):
-        yield future, result
-        future.release()
+    try:
+        for future, result in as_completed(futures, loop=client.loop, with_results=True):
+            yield future, result
+            future.release()
+    except (KilledWorker, NoWorkerError) as fault:
+        raise lost_worker(fault) from fault
+
+
+def lost_worker(fault: KilledWorker | NoWorkerError) -> MachineError:
+    """Return the fault of workers that ended without a word, in one line."""
+    if isinstance(fault, KilledWorker):
+        times = fault.allowed_failures + 1
+        lost = f"worker processes ended {times} times at the same work without a word"
+    else:
+        lost = f"no worker process could be started again within {NO_WORKERS_S} s"
+    return MachineError(
+        f"{lost}, perhaps because memory ran out; start fewer workers or free memory, and run the "
+        "same command again: it goes on from there"
+    )

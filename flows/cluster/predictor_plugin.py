@@ -1,5 +1,7 @@
 """The predictor on each Dask worker, loaded once."""
 
+import threading
+
 import torch
 from dask.distributed import Worker, WorkerPlugin, get_worker
 
@@ -12,10 +14,14 @@ _ATTRIBUTE = "sabatier_predictor"
 
 
 class PredictorPlugin(WorkerPlugin):
-    """Load the predictor once on each worker, and again on a worker that was restarted.
+    """Tell each worker which predictor it has, and tell it again after it was restarted.
 
     The name or folder of a checkpoint travels, not its weights; a worker that finds another
     checkpoint under that name refuses to work.
+
+    The predictor is loaded by the first prediction, not as the worker connects: a worker that dies
+    of it takes a task with it, which Dask repeats a few times and then gives up. One that died as
+    it connected would be missing without a word.
     """
 
     name = "sabatier-predictor"
@@ -26,15 +32,42 @@ class PredictorPlugin(WorkerPlugin):
         self._device = device
 
     def setup(self, worker: Worker) -> None:
-        """Load the predictor into ``worker``; Dask calls this."""
-        torch.set_num_threads(1)  # one process for each core: more threads would fight for it
+        """Give ``worker`` its predictor, which is not loaded yet; Dask calls this."""
+        predictor = WorkerPredictor(self._model, self._sha256, self._device, str(worker.name))
+        setattr(worker, _ATTRIBUTE, predictor)
+
+
+class WorkerPredictor:
+    """The predictor of one worker, loaded when it is first needed."""
+
+    def __init__(self, model: str, checkpoint_sha256: str, device: Device, worker: str) -> None:
+        self._model = model
+        self._sha256 = checkpoint_sha256
+        self._device = device
+        self._worker = worker
+        self._lock = threading.Lock()  # workers of another's cluster may have several threads
+        self._loaded: Predictor | None = None
+
+    def load(self) -> Predictor:
+        """Return the predictor.
+
+        Raises:
+            CampaignError: the checkpoint found here is not that of the run.
+        """
+        with self._lock:
+            if self._loaded is None:
+                torch.set_num_threads(1)  # one process for each core: more would fight for it
+                self._loaded = self._found()
+            return self._loaded
+
+    def _found(self) -> Predictor:
         predictor = load_predictor(self._model, self._device_here())
         if predictor.checkpoint_sha256 != self._sha256:
             raise CampaignError(
-                f"worker {worker.name} finds checkpoint {predictor.checkpoint_sha256[:12]} under "
+                f"worker {self._worker} finds checkpoint {predictor.checkpoint_sha256[:12]} under "
                 f"{self._model!r}, the run uses {self._sha256[:12]}; install the same model there"
             )
-        setattr(worker, _ATTRIBUTE, predictor)
+        return predictor
 
     def _device_here(self) -> str:
         if self._device == "auto":
@@ -44,5 +77,5 @@ class PredictorPlugin(WorkerPlugin):
 
 def worker_predictor() -> Predictor:
     """Return the predictor of the worker that runs this."""
-    predictor: Predictor = getattr(get_worker(), _ATTRIBUTE)
-    return predictor
+    predictor: WorkerPredictor = getattr(get_worker(), _ATTRIBUTE)
+    return predictor.load()

@@ -1,12 +1,18 @@
 """The predictor on a Dask worker: on its device, and of the checkpoint of the run."""
 
-from types import ModuleType
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flows.cluster import predictor_plugin as predictor
 from flows.cluster.workers import Device
 from flows.errors import CampaignError
+
+
+def named_worker() -> Any:
+    """Return what setup needs of a Dask worker."""
+    return SimpleNamespace(name="w1")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,10 @@ def test_a_worker_loads_the_predictor_on_its_device(
 
     monkeypatch.setattr(predictor, "load_predictor", load)
     monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: gpu_here)
-    predictor.PredictorPlugin("mini", "c" * 64, device).setup(ModuleType("worker"))
+    worker = named_worker()
+    predictor.PredictorPlugin("mini", "c" * 64, device).setup(worker)
+    assert loaded == []  # a worker that died of it would be missing without a word
+    assert worker.sabatier_predictor.load() is worker.sabatier_predictor.load()
     assert loaded == [loaded_on]
 
 
@@ -43,7 +52,7 @@ def test_a_worker_that_finds_another_checkpoint_refuses_to_work(
         checkpoint_sha256 = "d" * 64
 
     monkeypatch.setattr(predictor, "load_predictor", lambda *_: Predictor())
-    worker = ModuleType("worker")
-    worker.name = "w1"  # type: ignore[attr-defined]
+    worker = named_worker()
+    predictor.PredictorPlugin("mini", "c" * 64).setup(worker)
     with pytest.raises(CampaignError, match=r"worker w1 finds checkpoint dddd.* under 'mini'"):
-        predictor.PredictorPlugin("mini", "c" * 64).setup(worker)
+        worker.sabatier_predictor.load()
