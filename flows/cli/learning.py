@@ -33,9 +33,12 @@ def train(
     ] = None,
 ) -> None:
     """Train QE-Catalytic, stage by stage, and the baseline; ends with two checkpoint folders."""
-    from flows.learning.training import train as run
+    with exit_cleanly_on_signal("stopped; every epoch so far is kept. Go on with the same command"):
+        from flows.learning.training import train as run
 
-    checkpoints = run(recipe, table, out, until=until, changes=changes or [], report=_print_epoch)
+        checkpoints = run(
+            recipe, table, out, until=until, changes=changes or [], report=_print_epoch
+        )
     for checkpoint in checkpoints:
         print(f"{checkpoint.kind} {checkpoint.sha256[:12]} {checkpoint.folder}")
 

@@ -1,8 +1,8 @@
 """Dask workers for a run: processes here, one for each GPU, or a cluster that is already there."""
 
 import logging
-import os
 import multiprocessing
+import os
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,8 +26,8 @@ from distributed.utils import LoopRunner
 from flows.cluster.scheduler_address import check_handshake, security_of
 from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
-from model.folder_owner import private_folder
 from model.errors import MachineError
+from model.folder_owner import private_folder
 from model.processes import end_with_parent
 from tasks.verification.engines.launch import thread_variables
 

@@ -271,8 +271,9 @@ class ControlPlane:
         for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.embedded is None:
-            record = PrefectRecord(f"the Prefect server at {self.address}")
-            with temporary_settings({**_CLIENT, PREFECT_API_URL: self.address}):
+            record = PrefectRecord(f"the Prefect server at {_shown(str(self.address))}")
+            configured = {PREFECT_API_URL: self.address, PREFECT_LOGGING_TO_API_ENABLED: True}
+            with temporary_settings({**_CLIENT, **configured}):
                 yield record
             return
         record = PrefectRecord("the embedded Prefect server", self.embedded.has_ended)
@@ -296,7 +297,7 @@ def require_answer(address: str, way_out: str) -> None:
     Raises:
         CampaignError: none answers, or the secret is wrong or missing.
     """
-    shown = re.sub(r"//[^/]*@", "//", address)  # without a password
+    shown = _shown(address)
     headers = _client_headers()
     try:
         answer = httpx.get(
@@ -313,6 +314,11 @@ def require_answer(address: str, way_out: str) -> None:
             f"the Prefect server at {shown} wants its secret, {why}; set PREFECT_API_AUTH_STRING "
             "to the PREFECT_SERVER_API_AUTH_STRING of that server (Prefect Cloud: PREFECT_API_KEY)"
         )
+
+
+def _shown(address: str) -> str:
+    """Return an address without a password."""
+    return re.sub(r"//[^/]*@", "//", address)
 
 
 def _client_headers() -> dict[str, str]:

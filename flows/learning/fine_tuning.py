@@ -23,6 +23,7 @@ from flows.records.to_rows import tuned_checkpoint_row
 from model.checkpoint import Checkpoint, open_checkpoint, stated_bond_rule
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
+from model.files import lock_folder
 from model.fine_tuning.fine_tune import fine_tune
 from model.fine_tuning.gate import GateVerdict, judge_candidate
 from model.training.recipes import TuneRecipe
@@ -134,9 +135,21 @@ def run_fine_tuning(
 
     Raises:
         ModelError: the training failed; it is recorded so and may be tried again.
+        MachineError: another process trains in the folder, or a process of the training was killed.
     """
     if trained_on(inputs.parent, inputs.labels):
         return _earlier_result(db, inputs)
+    with lock_folder(folder, "a fine-tuning"):  # another campaign may learn the same labels
+        return _recorded_and_promoted(db, inputs, folder, train, judge)
+
+
+def _recorded_and_promoted(
+    db: Database,
+    inputs: FineTuningInputs,
+    folder: Path,
+    train: Callable[..., Checkpoint],
+    judge: Callable[..., GateVerdict],
+) -> FineTuningResult:
     row = record_fine_tuning(db, inputs.tuning, n_labels=inputs.labels.n_labels, folder=str(folder))
     if row.state == "running":
         row = _train_and_judge(db, inputs, row, folder, train, judge)

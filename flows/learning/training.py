@@ -17,6 +17,7 @@ from model.checkpoint import Checkpoint
 from model.data.domain import domain_of
 from model.encoders.registry import encoder_from_json
 from model.errors import ModelError
+from model.files import lock_folder
 from model.network.language.configuration import LanguageConfig
 from model.training.assemble import assemble_checkpoint
 from model.training.baseline import train_baseline
@@ -85,17 +86,25 @@ def train(
     Raises:
         CampaignError: the recipe is not valid, or has no stage ``until``.
         ModelError: the table cannot be trained on.
+        MachineError: another process trains in the folder, or a process of the training was killed.
     """
     recipe_file = find_recipe(recipe)
     settings = read_recipe(recipe_file, changes)
     plan = training_plan(settings, recipe_file, table, folder)
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
         raise CampaignError(f"{recipe_file} has the stages {', '.join(names)}, got {until!r}")
+    with lock_folder(folder, "a training"):
+        return _trained(plan, settings, until, report)
+
+
+def _trained(
+    plan: TrainingPlan, settings: TrainingFile, until: str, report: Report
+) -> list[Checkpoint]:
     prepare_training(plan)
     seen, held_out, _ = split_table(plan)
     domain = domain_of([*seen, *held_out])
     seed = plan.stages[0].seed
-    baseline = train_baseline(seen, held_out, domain, folder / "baseline", seed=seed)
+    baseline = train_baseline(seen, held_out, domain, plan.folder / "baseline", seed=seed)
     train_members(
         plan,
         members=settings.members,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from flows.config.campaign import Campaign, Target
 from flows.config.surfaces import Bulks
 from flows.errors import CampaignError
+from model.files import lock_folder, new_file
 from model.generation.design import load_designer
 from model.generation.stream_sampler import Sampling
 from model.prediction.predictor import load_predictor
@@ -85,11 +86,13 @@ def table_rows(generated: GeneratedDesigns) -> list[tuple[str, ...]]:
 
 def write_generated(generated: GeneratedDesigns) -> None:
     """Write the CIFs of valid designs and one table of all."""
-    generated.folder.mkdir(parents=True, exist_ok=True)
     for design in generated.valid:
         name = cif_name(design, generated.request)
         (generated.folder / name).write_text(design.cif or "", encoding="utf-8")
-    with (generated.folder / SUMMARY).open("w", encoding="utf-8", newline="") as file:
+    with (
+        new_file(generated.folder / SUMMARY) as fresh,
+        fresh.open("w", encoding="utf-8", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(_COLUMNS)
         table.writerows(_line(design, generated.request) for design in generated.designs)
@@ -175,23 +178,25 @@ def run_generation(generation: GenerationRequest) -> GeneratedDesigns:
     )
     if generation.campaign is not None:
         generation_campaign(generation, request)
-    designs = write_designs(
-        designer,
-        load_predictor(generation.model),
-        request,
-        count=generation.count,
-        seed=generation.seed,
-        sampling=generation.sampling,
-    )
-    generated = GeneratedDesigns(
-        request, tuple(designs), generation.out, designer.checkpoint_sha256
-    )
-    write_generated(generated)
+    with lock_folder(generation.out, "a generation"):
+        _require_empty(generation.out)  # another run may just have ended there
+        designs = write_designs(
+            designer,
+            load_predictor(generation.model),
+            request,
+            count=generation.count,
+            seed=generation.seed,
+            sampling=generation.sampling,
+        )
+        generated = GeneratedDesigns(
+            request, tuple(designs), generation.out, designer.checkpoint_sha256
+        )
+        write_generated(generated)
     return generated
 
 
 def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(f.name[0] != "." for f in folder.iterdir())):
         raise UserError(f"designs go to a folder that is new or empty, got {folder}")
 
 

@@ -22,6 +22,7 @@ from model.data.graph import Graph, GraphBatch, collate
 from model.encoders.equiformer_v2.encoder import EquiformerV2
 from model.encoders.fairchem import FairchemEncoder
 from model.encoders.painn.encoder import Painn
+from model.files import new_file
 
 MEMORY_BYTES = 4 * 2**30
 FOLDER_BYTES = 50 * 2**30
@@ -93,9 +94,8 @@ class EncoderCache:
         if file is None or file.exists():
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(f".{os.getpid()}")
-        save_file({_FEATURES: features}, fresh)
-        fresh.replace(file)
+        with new_file(file) as fresh:
+            save_file({_FEATURES: features}, fresh)
         self._folder_left -= file.stat().st_size
         if self._folder_left < 0:
             self._make_room()

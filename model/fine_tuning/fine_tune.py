@@ -10,10 +10,8 @@ Units: eV.
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from model.data.domain import domain_of, domain_to_json, merge_domains, read_dom
 from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
 from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
+from model.files import new_folder
 from model.fine_tuning.extend_vocabulary import fit_new_offsets, with_new_adsorbates
 from model.fine_tuning.job import TuningJob, require_same, tuning_job
 from model.fine_tuning.tune import (
@@ -39,6 +38,7 @@ from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
 from model.network.ensemble import Ensemble, load_members, save_members
 from model.network.qe_catalytic import QECatalytic
+from model.processes import map_in_processes
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
 from model.training.recipes import TuneRecipe
 from model.training.samples import make_samples
@@ -94,8 +94,8 @@ def _train_side_by_side(job: TuningJob, processes: int) -> None:
         for member in members:
             fine_tune_member(job, member)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_train_quietly, [job] * job.members, members))
+    jobs = [job] * job.members
+    list(map_in_processes(_train_quietly, jobs, members, processes=processes, work="a fine-tuning"))
 
 
 def _train_quietly(job: TuningJob, member: int) -> None:
@@ -146,9 +146,11 @@ def reader_for(job: TuningJob, network: QECatalytic) -> Reader:
 
 def _assemble(job: TuningJob) -> None:
     """Write the candidate beside its final folder, seal it and move it there whole."""
-    folder = job.folder / "checkpoint.partial"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    with new_folder(job.done) as folder:
+        _write_candidate(job, folder)
+
+
+def _write_candidate(job: TuningJob, folder: Path) -> None:
     networks, share = _interpolated_members(job)
     save_members(networks, folder)
     shutil.copyfile(job.parent.folder / "tokenizer.json", folder / "tokenizer.json")
@@ -165,8 +167,6 @@ def _assemble(job: TuningJob) -> None:
     write_json(folder / "qe-catalytic.json", settings)
     write_json(folder / "card.json", _card(job, share))
     seal(folder, QE_CATALYTIC)
-    shutil.rmtree(job.done, ignore_errors=True)  # nothing, or one without a manifest
-    folder.replace(job.done)
 
 
 def _interpolated_members(job: TuningJob) -> tuple[list[QECatalytic], float]:

@@ -24,6 +24,7 @@ from model.data.splits import (
     rows_of_part,
 )
 from model.errors import ModelError
+from model.files import new_file
 from model.fine_tuning.tune import resolve_recipe
 from model.network.ensemble import MEMBER
 from model.training.recipes import TuneRecipe
@@ -114,9 +115,8 @@ def require_same(job: TuningJob) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     file = job.folder / "tuning.json"
     if not file.exists():
-        fresh = file.with_suffix(".new")
-        write_json(fresh, values)
-        fresh.replace(file)
+        with new_file(file) as fresh:
+            write_json(fresh, values)
     earlier = json.loads(file.read_text())
     if odd := [name for name in values if earlier.get(name) != values[name]]:
         raise ModelError(

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoint import QE_CATALYTIC, Checkpoint, seal, write_json
+from model.checkpoint import QE_CATALYTIC, Checkpoint, open_checkpoint, seal, write_json
 from model.data.domain import domain_of, domain_to_json
 from model.data.kept_rows import write_kept_rows
 from model.data.rows import Row, bond_rule_of, count_sets
+from model.files import new_folder
 from model.generation.design import DESIGNER_WEIGHTS, designer_settings, seen_levels
 from model.network.batches import Reader
 from model.network.ensemble import Ensemble, save_members
@@ -48,34 +49,35 @@ def assemble_checkpoint(plan: TrainingPlan, *, members: int) -> Checkpoint:
     networks = [train_member(plan, member) for member in range(members)]
     device = torch.device(plan.device)
     reader = Reader(networks[0].config, tokenizer)
-    folder = plan.folder / "checkpoint"
-    folder.mkdir(exist_ok=True)
-    save_members(networks, folder)
-    save_tokenizer(tokenizer, folder / "tokenizer.json")
-    joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
-    modes = fit_modes(
-        Ensemble(networks, reader, device),
-        train,
-        held_out,
-        seed=plan.stages[0].seed,
-        from_text=any(stage.text_share > 0 for stage in joint),
-    )
-    settings = {
-        "bond_rule": bond_rule_of([*train, *held_out]),
-        "network": networks[0].config.to_json(),
-        "domain": domain_to_json(domain_of([*train, *held_out])),
-        "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
-    }
-    if plan.designs:
-        language = train_designer(plan).language
-        # Half precision: what is written is sampled, and the wheel stays small.
-        halves = {name: value.half() for name, value in language.state_dict().items()}
-        save_file(halves, folder / DESIGNER_WEIGHTS)
-        settings["designer"] = designer_settings(language.config, seen_levels(train))
-    write_json(folder / "qe-catalytic.json", settings)
-    write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
-    write_kept_rows(folder, train, held_out)
-    return seal(folder, QE_CATALYTIC)
+    done = plan.folder / "checkpoint"
+    with new_folder(done) as folder:
+        save_members(networks, folder)
+        save_tokenizer(tokenizer, folder / "tokenizer.json")
+        joint = [stage for stage in plan.stages if isinstance(stage, JointRecipe)]
+        modes = fit_modes(
+            Ensemble(networks, reader, device),
+            train,
+            held_out,
+            seed=plan.stages[0].seed,
+            from_text=any(stage.text_share > 0 for stage in joint),
+        )
+        settings = {
+            "bond_rule": bond_rule_of([*train, *held_out]),
+            "network": networks[0].config.to_json(),
+            "domain": domain_to_json(domain_of([*train, *held_out])),
+            "modes": {name: save_mode(mode, name, folder) for name, mode in modes.items()},
+        }
+        if plan.designs:
+            language = train_designer(plan).language
+            # Half precision: what is written is sampled, and the wheel stays small.
+            halves = {name: value.half() for name, value in language.state_dict().items()}
+            save_file(halves, folder / DESIGNER_WEIGHTS)
+            settings["designer"] = designer_settings(language.config, seen_levels(train))
+        write_json(folder / "qe-catalytic.json", settings)
+        write_json(folder / "card.json", _card(plan, members, train, held_out, reported))
+        write_kept_rows(folder, train, held_out)
+        seal(folder, QE_CATALYTIC)
+    return open_checkpoint(done)
 
 
 def _seconds(plan: TrainingPlan, members: int) -> dict[str, list[float]]:

@@ -21,6 +21,7 @@ from model.checkpoint import (
     LEVEL_MEDIAN,
     MEDIANS_FILE,
     Checkpoint,
+    open_checkpoint,
     seal,
     write_json,
 )
@@ -28,6 +29,7 @@ from model.contract import Domain
 from model.data.domain import domain_to_json
 from model.data.rows import Row, bond_rule_of
 from model.errors import ModelError
+from model.files import new_folder
 from model.prediction.baseline import (
     BASELINE_FILE,
     SLAB,
@@ -82,25 +84,19 @@ def train_baseline(
         train: Labelled rows (eV) to fit.
         held_out: Labelled rows to calibrate sigma on; none is in ``train``.
         domain: Levels, elements and adsorbates that the checkpoint answers for.
-        folder: Where the checkpoint is written; models of an earlier run in it are replaced.
+        folder: Where the checkpoint is written; that of an earlier run is replaced whole.
         seed: Seed of folds and trees.
 
     Returns:
         The sealed checkpoint.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*-*.txt"):  # an earlier run may have had more levels or views
-        file.unlink()
     levels: dict[str, Any] = {}
     models: dict[tuple[str, str], LevelModel] = {}
-    for index, level in enumerate(sorted(domain.levels)):
+    for level in sorted(domain.levels):
         rows = [row for row in train if row.level == level]
         base = level_means(rows)
         views = _fitted_views(rows, base, seed)
-        for view, model in views.items():
-            models[level, view] = model
-            model.energy.save_model(folder / f"{view}-{index}.txt")
-            model.error.save_model(folder / f"{view}-{index}-error.txt")
+        models |= {(level, view): model for view, model in views.items()}
         levels[level] = {"base": asdict(base), "views": sorted(views)}
     calibrations: dict[str, dict[str, Any]] = {level: {} for level in levels}
     for view, calibration in _calibrated(models, held_out, seed).items():
@@ -112,8 +108,14 @@ def train_baseline(
         "domain": domain_to_json(domain),
         "calibration": calibrations,
     }
-    write_json(folder / BASELINE_FILE, values)
-    return seal(folder, BASELINE)
+    with new_folder(folder) as fresh:
+        for (level, view), model in models.items():
+            name = f"{view}-{list(levels).index(level)}"
+            model.energy.save_model(fresh / f"{name}.txt")
+            model.error.save_model(fresh / f"{name}-error.txt")
+        write_json(fresh / BASELINE_FILE, values)
+        seal(fresh, BASELINE)
+    return open_checkpoint(folder)
 
 
 def level_means(rows: Sequence[Row]) -> LevelMeans:
@@ -217,14 +219,13 @@ def train_medians(
         train: Labelled rows (eV) to take medians of.
         held_out: Labelled rows to calibrate sigma on; none is in ``train``.
         domain: Levels, elements and adsorbates that the checkpoint answers for.
-        folder: Where the checkpoint is written.
+        folder: Where the checkpoint is written; that of an earlier run is replaced whole.
         by_adsorbate: Whether each adsorbate has a median of its own.
         seed: Seed of the calibration's folds.
 
     Returns:
         The sealed checkpoint.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     levels = {
         level: level_medians([row for row in train if row.level == level], by_adsorbate)
         for level in sorted(domain.levels)
@@ -246,8 +247,10 @@ def train_medians(
         "levels": {level: asdict(medians) for level, medians in levels.items()},
         "calibration": calibration.to_json(),
     }
-    write_json(folder / MEDIANS_FILE, values)
-    return seal(folder, ADSORBATE_MEDIAN if by_adsorbate else LEVEL_MEDIAN)
+    with new_folder(folder) as fresh:
+        write_json(fresh / MEDIANS_FILE, values)
+        seal(fresh, ADSORBATE_MEDIAN if by_adsorbate else LEVEL_MEDIAN)
+    return open_checkpoint(folder)
 
 
 def level_medians(rows: Sequence[Row], by_adsorbate: bool) -> LevelMedians:

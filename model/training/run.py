@@ -5,12 +5,9 @@ Units: eV.
 
 import json
 import logging
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,6 +22,7 @@ from model.encoders.cache import EncoderCache, FrozenEncoder
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import EncoderConfig, build_encoder, load_encoder
 from model.errors import ModelError
+from model.files import new_file
 from model.folder_owner import require_trusted_folder
 from model.network.batches import Reader, adsorbate_counts
 from model.network.config import QECatalyticConfig, differences
@@ -36,6 +34,7 @@ from model.network.language.build import (
 )
 from model.network.language.configuration import LanguageConfig
 from model.network.qe_catalytic import EncoderModule, QECatalytic
+from model.processes import map_in_processes
 from model.text.configuration_text import parse_text
 from model.text.stream_tokens import stream_tokens
 from model.text.text_features import text_features
@@ -149,8 +148,7 @@ def train_members(
     if members == 1 or processes == 1:
         list(map(_train_to_disk, *rest))
     else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            list(pool.map(_train_to_disk, *rest))
+        list(map_in_processes(_train_to_disk, *rest, processes=processes, work="a training"))
     if plan.designs and until in ("", InstructStage.name):
         train_designer(plan, report=report)
 
@@ -177,7 +175,8 @@ def prepare_training(plan: TrainingPlan) -> None:
         texts = [model_text(row.level, row.text) for row in train]
         base = plan.language.pretrained
         tokenizer = base_tokenizer(find_base(base)) if base else _own_tokenizer(plan, texts)
-        save_tokenizer(tokenizer, tokenizer_file)
+        with new_file(tokenizer_file) as fresh:
+            save_tokenizer(tokenizer, fresh)
 
 
 def _own_tokenizer(plan: TrainingPlan, texts: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -366,9 +365,8 @@ def _check_begun(folder: Path, config: QECatalyticConfig) -> None:
     file = folder / "network.json"
     values = config.to_json()
     if not file.exists():
-        fresh = file.with_suffix(f".{os.getpid()}")  # members begin side by side
-        write_json(fresh, values)
-        fresh.replace(file)
+        with new_file(file) as fresh:  # members begin side by side
+            write_json(fresh, values)
         return
     earlier = json.loads(file.read_text())
     odd = [each for each in differences(earlier, values) if not each.startswith(_FREE)]

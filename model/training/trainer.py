@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import ModelError
+from model.files import new_file
 from model.network.qe_catalytic import QECatalytic
 from model.training.recipes import Recipe
 
@@ -237,9 +238,8 @@ class Trainer:
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
         }
-        fresh = self.folder / f"{STATE}.new"
-        torch.save(state, fresh)
-        fresh.replace(self.folder / STATE)
+        with new_file(self.folder / STATE) as fresh:
+            torch.save(state, fresh)
 
     def _resume(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,9 @@ import pandas as pd
 import pyarrow as pa
 
 from model.data.rows import TABLE_SCHEMA
+from model.errors import SabatierError
+from model.files import lock_folder
+from model.processes import map_in_processes
 from tasks.enumeration import (
     Bulk,
     BulkSpec,
@@ -183,8 +185,7 @@ def relax_all(jobs: Sequence[SlabJob], *, out: Path, seed: int, processes: int) 
     if processes == 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(work, jobs)
+    yield from map_in_processes(work, jobs, processes=processes, work="the EMT set")
 
 
 def outcome_lines(out: Path) -> list[str]:
@@ -307,12 +308,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
         jobs = plan_emt_set(options.n, options.seed)
-        parts = relax_all(jobs, out=options.out, seed=options.seed, processes=options.processes)
-        for done, _ in enumerate(parts, 1):
-            if done % 20 == 0 or done == len(jobs):
-                logger.info("%d of %d slabs", done, len(jobs))
+        with lock_folder(options.out, "the EMT set"):
+            parts = relax_all(jobs, out=options.out, seed=options.seed, processes=options.processes)
+            for done, _ in enumerate(parts, 1):
+                if done % 20 == 0 or done == len(jobs):
+                    logger.info("%d of %d slabs", done, len(jobs))
         logger.info("\n".join(outcome_lines(options.out)))
-    except UserError as error:
+    except SabatierError as error:
         parser.exit(2, f"sabatier: {error}\n")
 
 

@@ -6,7 +6,6 @@ Units   energy_ev in eV, positions and cell in Å. ``cell`` is 3 x 3 row vectors
 adsorbate atom, one of kind ``text`` no atom at all: its lists are empty.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ase import Atoms
 
 from model.contract import BondRule
 from model.data.rows import TABLE_SCHEMA
+from model.files import new_file
 from model.text.configuration_text import ConfigurationText
 from tasks.enumeration import Miller
 from tasks.errors import UserError
@@ -111,14 +111,11 @@ def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
 def write_table(path: Path, table: pa.Table) -> int:
     """Write a Parquet table beside its path, rename it, and return its number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
+        with new_file(path) as fresh:
+            pq.write_table(table, fresh, compression="zstd")
     except OSError as error:
         raise UserError(f"the training table {path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return int(table.num_rows)
 
 

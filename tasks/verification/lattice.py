@@ -18,6 +18,7 @@ from ase.constraints import FixAtoms
 from ase.eos import EquationOfState
 from ase.io import read, write
 
+from model.files import new_file
 from tasks.enumeration import Bulk, primitive_cell
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
@@ -167,9 +168,8 @@ def write_crystal(
         "stretch": found.stretch,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    write(part, crystal, format="extxyz")
-    part.replace(file)
+    with new_file(file) as fresh:
+        write(fresh, crystal, format="extxyz")
 
 
 def kept_stretch(file: Path, bulk: Bulk, level: LevelOfTheory) -> float | None:

@@ -26,6 +26,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from model.files import new_file
 from tasks.errors import UserError
 
 _FORMAT = 1
@@ -98,9 +99,8 @@ class RelaxationCheckpoint:
         header = {"format": _FORMAT, "key": self.key, "attempt": self.attempt}
         lines = [self._line(header | {"start": start_N3.tolist()})]
         lines += [self._line(self._written(frame)) for frame in frames]
-        draft = self.path.with_name(f".{self.path.name}.draft")
-        draft.write_bytes(b"".join(lines))
-        draft.replace(self.path)
+        with new_file(self.path) as fresh:
+            fresh.write_bytes(b"".join(lines))
 
     def append(self, frame: RelaxationFrame) -> None:
         """Write one step more."""

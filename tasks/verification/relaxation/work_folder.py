@@ -9,14 +9,15 @@ WORK/LEVEL/ITEM/run-*/rung1/    the engine's files, of this process alone
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ase import Atoms
-from filelock import FileLock, Timeout
 
+from model.errors import MachineError
+from model.files import LOCK, lock_folder
 from model.folder_owner import private_folder
 from tasks.errors import UserError
 from tasks.verification.relaxation.checkpoint import (
@@ -27,7 +28,6 @@ from tasks.verification.relaxation.checkpoint import (
 )
 from tasks.verification.relaxation.logbook import Logbook
 
-_LOCK = ".lock"
 _RUN = "run-"
 _STUCK = ".stuck"
 
@@ -140,7 +140,7 @@ def remove_work_folder(path: str) -> None:
     """Remove the folder of an item that has ended well; any other folder stays."""
     folder = Path(path)
     with suppress(OSError):  # a folder that may not be looked into
-        if path and (folder / _LOCK).is_file():
+        if path and (folder / LOCK).is_file():
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -172,22 +172,14 @@ def _held(folder: Path, book: Logbook, *, work: str) -> Iterator[Path | None]:
     if not work or not book.folder:
         yield None
         return
-    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        book.note(f"no checkpoint is kept: {folder} is held by another process")
-        yield None
-        return
-    except OSError as fault:
-        book.note(f"no checkpoint is kept: {folder} cannot be written ({fault.strerror})")
-        yield None
-        return
-    try:
-        yield folder
-    finally:  # the end of the process, however it dies, lets go too
-        lock.release()
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_folder(folder, "a calculation"))
+        except MachineError as fault:
+            book.note(f"no checkpoint is kept: {fault}")
+            yield None
+        else:
+            yield folder
 
 
 def _fits(found: CheckpointContents, atoms: int) -> bool:

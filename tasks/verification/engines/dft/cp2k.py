@@ -17,6 +17,7 @@ from ase.calculators.cp2k import CP2K
 from ase.data import atomic_numbers
 from ase.units import Hartree, kB
 
+from model.processes import ending_with_parent
 from tasks.errors import UserError
 from tasks.levels import Calculation, LevelOfTheory, added_by
 from tasks.verification.engines.base import (
@@ -163,7 +164,7 @@ class Cp2kEngine(Engine):
     ) -> CP2K:
         data = Path(self.location.potentials).resolve()
         return CP2K(
-            command=self.command,
+            command=ending_with_parent(self.command),
             label=str(job.folder / _PROJECT),
             potential_file=str(data / _POTENTIALS_FILE),
             basis_set_file=str(data / _BASIS_FILE),

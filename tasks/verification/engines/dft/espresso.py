@@ -26,6 +26,7 @@ from ase.data import atomic_numbers
 from ase.units import Ry
 from numpy.typing import NDArray
 
+from model.processes import ending_with_parent
 from tasks.levels import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
     CalculationJob,
@@ -174,7 +175,7 @@ class EspressoEngine(Engine):
         folder = Path(self.location.potentials).resolve()
         made = _Espresso(
             self._valences(job),
-            profile=EspressoProfile(self.command, folder),
+            profile=EspressoProfile(ending_with_parent(self.command), folder),
             directory=job.folder,
             pseudopotentials=self._files(job.level),
             **espresso_parameters(job, changes),

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from ase.calculators.calculator import Calculator
 from ase.calculators.vasp import Vasp
 
+from model.processes import ending_with_parent
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, added_by
 from tasks.verification.engines.base import (
@@ -140,7 +141,7 @@ class VaspEngine(Engine):
 
     def _vasp(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         made: Calculator = _FreshVasp(
-            command=self.location.command or None,
+            command=ending_with_parent(self.location.command) or None,
             directory=str(job.folder),
             txt=_OUTPUT,
             **vasp_parameters(job, str(self._family(job.level))) | changes,

@@ -1,0 +1,130 @@
+"""Processes that a run starts: they end when it ends, however it ends.
+
+Linux ends a child whose parent is gone (``PR_SET_PDEATHSIG``), even in the middle of a library's
+computation. On other systems a Python child looks once a second whether it still has its parent,
+and programs that are no Python (pw.x, mpirun) go on to their own end.
+
+The system asks the thread that started a child: start one only in a thread that lives until then.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from model.errors import MachineError
+
+R = TypeVar("R")
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LOOK_S = 1.0
+# SIGTERM: a launcher of ranks, such as mpirun, ends them before it ends itself.
+_PROGRAM = (
+    "import ctypes, os, sys; "
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGTERM)}); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process at once when its parent, of process id ``parent``, is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    else:
+        threading.Thread(target=_look_for_parent, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before the system was told
+        os._exit(1)
+
+
+def _look_for_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def ending_with_parent(command: str) -> str:
+    """Return a command that starts the same program, which gets SIGTERM when this process ends.
+
+    Args:
+        command: A program with its arguments, before which variables may be set (``A=1 pw.x``).
+
+    Returns:
+        The command, to be split like a shell does; unchanged where the system has no such signal.
+    """
+    if sys.platform != "linux" or not command.strip():
+        return command
+    # -I -S: nothing but the interpreter is loaded; env reads the variables, as a shell would.
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, "env"]
+    return f"{shlex.join(words)} {command}"
+
+
+def map_in_processes(
+    function: Callable[..., R], *arguments: Iterable[Any], processes: int, work: str
+) -> Iterator[R]:
+    """Call a function in processes of their own, which end with this one.
+
+    Args:
+        function: A function of a module, which new processes can import.
+        *arguments: The arguments of the calls, as for ``map``.
+        processes: How many calls are computed side by side.
+        work: What is computed, for messages.
+
+    Yields:
+        The results in the order of the calls.
+
+    Raises:
+        MachineError: no process can be started here, or one was killed.
+    """
+    with _pool(processes, work) as pool:
+        try:
+            results = pool.map(function, *arguments)
+        except OSError as fault:
+            raise _cannot_start(work, fault) from fault
+        try:
+            yield from results
+        except BrokenProcessPool as fault:
+            raise MachineError(
+                f"a process of {work} was killed, perhaps because memory ran out; run the same "
+                "command again, it goes on from there, or let fewer processes run side by side"
+            ) from fault
+
+
+@contextmanager
+def _pool(processes: int, work: str) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool; its processes are ended at once when the block is left by an exception."""
+    others = set(multiprocessing.active_children())
+    try:
+        pool = ProcessPoolExecutor(
+            processes,
+            # Threads and locks of this process are not copied, as they would be by a fork.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=end_with_parent,
+            initargs=(os.getpid(),),
+        )
+    except (OSError, ImportError, NotImplementedError) as fault:
+        raise _cannot_start(work, fault) from fault
+    try:
+        yield pool
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - others:
+            child.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _cannot_start(work: str, fault: Exception) -> MachineError:
+    return MachineError(
+        f"{work} needs processes side by side, and this machine does not start them "
+        f"({getattr(fault, 'strerror', None) or fault}); free memory and /dev/shm, which holds "
+        "their semaphores, and raise the limit on processes (ulimit -u)"
+    )
