@@ -38,8 +38,7 @@ class PrefectRecord:
         if not self.is_lost:
             self.is_lost = True
             logger.warning(
-                "%s does not answer any more (%s); the run goes on without it, and its results are "
-                "complete",
+                "%s is lost (%s); the run goes on without it, and loses nothing by that",
                 self._where,
                 why,
             )

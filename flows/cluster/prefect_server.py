@@ -280,7 +280,7 @@ class ControlPlane:
         try:
             self.embedded.wait()
         except ServerError as fault:
-            record.lose(str(fault).splitlines()[0])
+            record.lose(str(fault).splitlines()[0].partition("server ")[2].rstrip(":"))
             yield record
             return
         with temporary_settings({**_CLIENT, **_EMBEDDED, **self.embedded.client_settings}):
