@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test test-fast test-all budgets same-results lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
+.PHONY: screen test test-fast test-all budgets same-results chaos lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
@@ -45,6 +45,12 @@ budgets: $(VENV)/ready-dev
 # Run three examples and compare candidates, energies, ranks and labels with those that are stored.
 same-results: $(VENV)/ready
 	$(BIN)/python benchmarks/reference/results.py check
+
+# Disturb a campaign at random moments, by seeds; those that the tally has are not run again.
+SEEDS ?= 0-49
+BACKEND ?= sqlite
+chaos: $(VENV)/ready-dev
+	PYTHONPATH=.:tests $(BIN)/python benchmarks/faults/chaos.py --seeds $(SEEDS) --backend $(BACKEND)
 
 # Build the wheel, install it into an empty environment, start it in another folder.
 wheel-smoke: $(VENV)/ready-dev

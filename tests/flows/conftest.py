@@ -4,31 +4,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from ase import Atoms
-from ase.data import atomic_numbers
+from support.invented import METALS, train_invented
 from support.paths import REPOSITORY
-
-from model.data.domain import domain_of
-from model.data.rows import Row
-from model.training import baseline
-
-METALS = {
-    **{"Ag": -0.1, "Al": -0.8, "Au": 0.2, "Co": -0.6, "Cu": -0.3, "Ir": -0.7, "Ni": -0.6},
-    **{"Pd": -0.5, "Pt": -0.7, "Rh": -0.6, "Ru": -0.7},
-}
-EMT = {
-    **{"H": ("H", -0.2), "O": ("O", -1.0), "OH": ("O", -0.6), "CO": ("C", -0.9)},
-    "N": ("N", -0.4),
-}
-CARBON = {"C": ("C", 1.9), "CH": ("C", 1.2), "CH2": ("C", 1.0), "CH3": ("C", 0.6)}
-BINDING = {"emt": EMT, "beef-vdw-ch4": EMT | CARBON}  # level -> adsorbate -> atom, energy (eV)
-SITES = {"atop": 1, "bridge": 2, "hollow": 3}
 
 TINY = """\
 name: tiny
@@ -56,41 +38,6 @@ class CommandOutput:
     err: str
 
 
-def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
-    atom, binding_ev = BINDING[level][adsorbate]
-    contacts = " ".join([metal] * SITES[kind])
-    around = " ".join([f"[{metal} {metal} {metal} {atom}]"] * SITES[kind])
-    numbers = [atomic_numbers[metal]] * 4 + Atoms(adsorbate).numbers.tolist()
-    return Row(
-        uid=str(number),
-        pair=str(number),
-        set="synthetic",
-        level=level,
-        adsorbate=adsorbate,
-        text=f"{adsorbate}</s>{metal} (1 1 1)</s>[{atom} {contacts} {kind} {around}]",
-        kind="unrelaxed",
-        fold=number % 5,
-        energy_ev=binding_ev + METALS[metal] - 0.05 * SITES[kind],
-        numbers_N=np.array(numbers),
-        positions_N3=np.zeros((len(numbers), 3)),
-        cell_33=np.eye(3) * 10,
-        tags_N=np.array([0] * 4 + [2] * (len(numbers) - 4)),
-    )
-
-
-def _train(folder: Path, metals: Collection[str], seed: int) -> Path:
-    cases = [
-        (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in metals for k in SITES
-    ]
-    rows = [_row(number, *case) for number, case in enumerate(cases)]
-    alloys = [replace(row, text=row.text.replace("Cu (", "Cu3Ag (")) for row in rows]
-    quick = {"n_estimators": 60, "learning_rate": 0.2, "num_threads": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | quick)
-        baseline.train_baseline(rows, rows[::3], domain_of([*rows, *alloys]), folder, seed=seed)
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def loggers_as_before() -> Iterator[None]:
     """Give the packages' loggers back as they were: the command line sets handlers of its own."""
@@ -105,20 +52,20 @@ def loggers_as_before() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the baseline on invented energies; it is a checkpoint like any other."""
-    return _train(tmp_path_factory.mktemp("model") / "invented", METALS, seed=0)
+    return train_invented(tmp_path_factory.mktemp("model") / "invented", seed=0)
 
 
 @pytest.fixture(scope="session")
 def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the baseline on the same energies with another seed: it predicts others."""
-    return _train(tmp_path_factory.mktemp("model") / "other", METALS, seed=7)
+    return train_invented(tmp_path_factory.mktemp("model") / "other", seed=7)
 
 
 @pytest.fixture(scope="session")
 def narrow_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the baseline without platinum: what the campaign has of it is outside its domain."""
     metals = [metal for metal in METALS if metal != "Pt"]
-    return _train(tmp_path_factory.mktemp("model") / "narrow", metals, seed=0)
+    return train_invented(tmp_path_factory.mktemp("model") / "narrow", metals, seed=0)
 
 
 def _environment(home: Path, variables: dict[str, str]) -> dict[str, str]:

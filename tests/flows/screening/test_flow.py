@@ -13,44 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import select, text
 from support.campaigns import read_predictions
+from support.faults.stored_tables import Tables, stored_tables
 from support.processes import workers_of
 
-from screening_db.database.engine import open_database
-from screening_db.migrations.id_views import ID_VIEWS
-from screening_db.tables.base import Base
-
 pytestmark = pytest.mark.slow
-
-Tables = dict[str, pd.DataFrame]
-OF_ONE_RUN = {"token", "started_at", "ended_at", "at", "content", "size_bytes"}  # of a calculation
-
-
-def tables(address: Path | str) -> Tables:
-    """Return every table by ids, as Python sees it, rows in order.
-
-    Views show what is stored under keys, which count in the order that rows came.
-    """
-    db = open_database(address)
-    stated = {name: select(table) for name, table in Base.metadata.tables.items()}
-    shown = {name: text(f"select * from {name}") for name in ID_VIEWS}
-    frames = {}
-    with db.engine.connect() as connection:
-        for name, statement in (stated | shown).items():
-            if name in {"pair", "predictor"} or name.startswith("stored_"):
-                continue
-            rows = connection.execute(statement).mappings()
-            plain = [
-                {c: int(v) if v is True or v is False else v for c, v in r.items()} for r in rows
-            ]
-            frames[name] = pd.DataFrame(plain, dtype=object)
-    db.close()
-    kept = {n: f.drop(columns=OF_ONE_RUN & set(f.columns)) for n, f in frames.items()}
-    return {
-        name: frame.sort_values(list(frame.columns), ignore_index=True, key=lambda c: c.astype(str))
-        for name, frame in kept.items()
-    }
 
 
 def assert_same(found: Tables, wanted: Tables) -> None:
@@ -105,7 +72,7 @@ def test_a_screening_is_logged_beside_its_database(screened: tuple[Any, Any]) ->
 
 
 def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> None:
-    found = tables(screened[0].database)
+    found = stored_tables(screened[0].database)
     items = found["campaign_item"]
     placements = items[items.stage == "placement"]
     assert placements.item_id.is_unique
@@ -117,7 +84,7 @@ def test_every_placement_is_in_one_terminal_state(screened: tuple[Any, Any]) -> 
 
 
 def test_refused_items_are_counted_with_their_reason(screened: tuple[Any, Any]) -> None:
-    items = tables(screened[0].database)["campaign_item"]
+    items = stored_tables(screened[0].database)["campaign_item"]
     refused = items[items.state == "refused"].set_index("stage").reason
     assert set(refused["slab"]) == {"slab element not in the training set at emt: Fe"}
     assert (
@@ -138,7 +105,7 @@ def test_an_element_that_the_engine_of_the_level_lacks_is_refused(workplace: Any
 
 
 def test_queued_candidates_have_a_structure(screened: tuple[Any, Any]) -> None:
-    found = tables(screened[0].database)
+    found = stored_tables(screened[0].database)
     candidates = found["candidate"].set_index("id")
     assert candidates.loc[found["queue"].candidate_id].structure.notna().all()
 
@@ -146,20 +113,20 @@ def test_queued_candidates_have_a_structure(screened: tuple[Any, Any]) -> None:
 def test_the_lake_holds_every_prediction(screened: tuple[Any, Any]) -> None:
     workplace, _ = screened
     lake = read_predictions(workplace.database.with_suffix(""), "tiny")
-    stored = tables(workplace.database)["prediction"].sort_values("candidate_id")
+    stored = stored_tables(workplace.database)["prediction"].sort_values("candidate_id")
     assert list(lake.candidate_id) == list(stored.candidate_id)
     assert list(lake.energy_ev) == list(stored.energy_ev)
 
 
 def test_only_targets_are_ranked(screened: tuple[Any, Any]) -> None:
-    rank = tables(screened[0].database)["rank"]
+    rank = stored_tables(screened[0].database)["rank"]
     assert set(rank.adsorbate) == {"O"}
     assert list(rank["rank"]) == list(range(1, len(rank) + 1))
 
 
 def test_plan_counts_agree_with_the_run(screened: tuple[Any, Any]) -> None:
     workplace, _ = screened
-    found = tables(workplace.database)
+    found = stored_tables(workplace.database)
     placements = (found["campaign_item"].stage == "placement").sum()
     said = workplace.run("plan", "tiny.yaml")
     assert f"{len(found['slab'])} slabs" in said.out
@@ -168,11 +135,11 @@ def test_plan_counts_agree_with_the_run(screened: tuple[Any, Any]) -> None:
 
 def test_a_second_run_adds_no_row_and_starts_nothing(screened: tuple[Any, Any]) -> None:
     workplace, _ = screened
-    before = tables(workplace.database)
+    before = stored_tables(workplace.database)
     said = workplace.run("screen", "tiny.yaml", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert said.status == 0
     assert "nothing is left to run" in said.out
-    assert_same(tables(workplace.database), before)
+    assert_same(stored_tables(workplace.database), before)
 
 
 def test_sql_answers_a_program_with_comma_separated_values(screened: tuple[Any, Any]) -> None:
@@ -202,7 +169,7 @@ def test_kill_9_then_the_same_command_equals_an_undisturbed_run(
     assert 0 < chunks_done(workplace.database) < chunks_done(screened[0].database)
     said = workplace.run("screen", "tiny.yaml")
     assert said.status == 0, said.err
-    assert_same(tables(workplace.database), tables(screened[0].database))
+    assert_same(stored_tables(workplace.database), stored_tables(screened[0].database))
     lakes = [read_predictions(w.database.with_suffix(""), "tiny") for w in (workplace, screened[0])]
     pd.testing.assert_frame_equal(*lakes)
 
@@ -243,7 +210,7 @@ def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
         assert "campaign tiny is being screened" in refused.err
         assert refused.err.count("\n") == 1
     assert first.returncode == 0
-    assert_same(tables(workplace.database), tables(screened[0].database))
+    assert_same(stored_tables(workplace.database), stored_tables(screened[0].database))
 
 
 @pytest.mark.full
@@ -256,17 +223,17 @@ def test_postgresql_holds_the_same_rows_as_sqlite(
     address = {"SABATIER_DATABASE": own_postgres}
     said = workplace.run("screen", "tiny.yaml", **address)
     assert said.status == 0, said.err
-    found = tables(own_postgres)
-    assert_same(found, tables(copy.database))
+    found = stored_tables(own_postgres)
+    assert_same(found, stored_tables(copy.database))
     assert "nothing is left to run" in workplace.run("screen", "tiny.yaml", **address).out
-    assert_same(tables(own_postgres), found)
+    assert_same(stored_tables(own_postgres), found)
     lakes = [workplace.folder / "runs" / "tiny_campaign", copy.database.with_suffix("")]
     pd.testing.assert_frame_equal(*(read_predictions(lake, "tiny") for lake in lakes))
     for folder, variables in ((copy, {}), (workplace, address)):
         verified = folder.run("verify", "tiny", "--limit", "2", "--workers", "1", **variables)
         assert verified.status == 0, verified.err
         assert "2 converged" in verified.out
-    assert_same(tables(own_postgres), tables(copy.database))
+    assert_same(stored_tables(own_postgres), stored_tables(copy.database))
     for command in (("candidates", "tiny"), ("funnel", "tiny"), ("queue", "tiny")):
         assert workplace.run(*command, **address).out == copy.run(*command).out
     answer = workplace.run("sql", "select count(*) from label", **address)

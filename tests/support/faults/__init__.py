@@ -1,0 +1,1 @@
+"""Runs that are killed: commands to kill, moments to kill them at, and what they leave."""
