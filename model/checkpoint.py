@@ -1,17 +1,21 @@
 """A checkpoint is a folder whose files are named, with their hashes, in its manifest.
 
 The hash of the manifest is the checkpoint's name everywhere: in the database, in the lake and in
-every prediction. Nothing in it is unpickled.
+every prediction. A folder with another file, without a listed one or with one that differs is
+refused before anything of it is parsed. Nothing in it is unpickled.
 """
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model.contract import BOND_RULES, BondRule
-from model.errors import ModelError
+from model.errors import ModelError, SabatierError, shortened
 from model.folder_owner import require_trusted_folder
 
 MANIFEST = "manifest.json"
@@ -27,6 +31,7 @@ SETTINGS_FILES = {
     ADSORBATE_MEDIAN: MEDIANS_FILE,
 }
 EMBEDDED_FOLDER = Path(__file__).parent / "checkpoints"  # what ships in the wheel
+_MOST_JSON_BYTES = 16 * 2**20  # two hundred times the largest that ships
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,23 @@ class Checkpoint:
     sha256: str
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return the content of one of its JSON files."""
-        content: dict[str, Any] = json.loads((self.folder / name).read_text())
-        return content
+        """Return the content of one of its JSON files.
+
+        Raises:
+            ModelError: it cannot be read, or is no mapping.
+        """
+        return _read_json(self.folder / name)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that its predictor reads.
+
+        Raises:
+            ModelError: this version does not know its kind, or the file cannot be read.
+        """
+        if self.kind not in SETTINGS_FILES:
+            kinds = ", ".join(MODEL_KINDS)
+            raise ModelError(f"this version reads {kinds}, got kind {shortened(repr(self.kind))}")
+        return self.read_json(SETTINGS_FILES[self.kind])
 
 
 def seal(folder: Path, kind: str) -> Checkpoint:
@@ -62,16 +81,14 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
 
     Raises:
         FolderError: the folder is another user's, or others may write to it.
-        ModelError: there is no such checkpoint, or a file is missing or differs.
+        ModelError: there is no such checkpoint, a file is missing or differs, or the folder holds
+            what the manifest does not list, or a link out of it.
     """
     folder = _locate(name_or_path)
     if EMBEDDED_FOLDER not in folder.parents:  # which is as safe as the code beside it
         require_trusted_folder(folder, "checkpoints", f"copy it to one: cp -r {folder} .")
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        files, kind = manifest["files"], manifest["kind"]
-    except (ValueError, KeyError, TypeError) as cause:
-        raise ModelError(f"{folder / MANIFEST} is not a checkpoint manifest: {cause}") from cause
+    kind, files = _read_manifest(folder / MANIFEST)
+    _require_only_listed(folder, files)
     for name, expected in files.items():
         file = folder / name
         found = _sha256(file) if file.is_file() else "missing"
@@ -94,28 +111,121 @@ def stated_bond_rule(checkpoint: Checkpoint) -> BondRule:
     Raises:
         ModelError: this version does not know the rule.
     """
-    stated = checkpoint.read_json(SETTINGS_FILES[checkpoint.kind]).get("bond_rule", "radii")
+    stated = checkpoint.settings().get("bond_rule", "radii")
     for rule in BOND_RULES:
         if rule == stated:
             return rule
     raise ModelError(
         f"the texts of a checkpoint follow the bond rule {' or '.join(BOND_RULES)}, "
-        f"{checkpoint.folder} states {stated!r}; a newer version wrote it"
+        f"{checkpoint.folder} states {shortened(repr(stated))}; a newer version wrote it"
     )
+
+
+@contextmanager
+def reading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn whatever a parser raises on a damaged file of ``checkpoint`` into one line.
+
+    The hashes say that files are those that were sealed, not that they were whole by then.
+    """
+    try:
+        yield
+    except SabatierError:
+        raise
+    except MemoryError:
+        raise ModelError(
+            f"checkpoint {checkpoint.folder} does not fit into the memory that is free: free some, "
+            "or restore the folder if it should"
+        ) from None
+    except Exception as error:  # libraries raise anything on a damaged file
+        first = " ".join(str(error).split())
+        raise ModelError(
+            f"checkpoint {checkpoint.folder} is damaged ({type(error).__name__}: "
+            f"{shortened(first, 200)}); restore the folder or train it again"
+        ) from error
 
 
 def _locate(name_or_path: str | Path) -> Path:
     for folder in (EMBEDDED_FOLDER / str(name_or_path), Path(name_or_path)):
-        if (folder / MANIFEST).is_file():
-            return folder
+        try:
+            if (folder / MANIFEST).is_file():
+                return folder
+        except (OSError, ValueError):  # too long for a name, or not for us to look into
+            continue
     raise ModelError(
-        f"no checkpoint {str(name_or_path)!r}: name one of {', '.join(embedded_names())} "
-        f"or a folder that holds {MANIFEST}"
+        f"no checkpoint {shortened(repr(str(name_or_path)), 200)}: name one of "
+        f"{', '.join(embedded_names())} or a folder that holds {MANIFEST}"
     )
 
 
+def _read_manifest(file: Path) -> tuple[str, Mapping[str, str]]:
+    """Return the kind of a checkpoint and the hashes of its files by name."""
+    manifest = _read_json(file)
+    kind, files = manifest.get("kind"), manifest.get("files")
+    if not isinstance(kind, str) or not isinstance(files, dict):
+        raise ModelError(
+            f"{file} is not a checkpoint manifest: it states a kind and files with their SHA-256; "
+            "restore the folder or train it again"
+        )
+    for name, sha256 in files.items():
+        # A name with a path in it would be of a file elsewhere.
+        is_name = name == Path(name).name and name not in ("", "..", MANIFEST)
+        if not is_name or not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ModelError(
+                f"{file} is not a checkpoint manifest: {shortened(repr(name))} must be the name of "
+                "a file beside it, with its SHA-256; restore the folder or train it again"
+            )
+    return kind, files
+
+
+def _require_only_listed(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse a folder that holds what its manifest does not list, or a link to elsewhere."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise ModelError(f"checkpoint {folder} cannot be read: {error.strerror}") from None
+    if strange := [e.name for e in entries if e.name not in files and e.name != MANIFEST]:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise ModelError(
+            f"a checkpoint folder holds the files that its {MANIFEST} lists and no other, {folder} "
+            f"holds {shortened(repr(strange[0]))}{more}; move that elsewhere"
+        )
+    home = folder.resolve()
+    for entry in entries:
+        if entry.is_symlink() and entry.resolve().parent != home:
+            raise ModelError(
+                f"files of a checkpoint lie in its folder, {entry} is a link to elsewhere; put "
+                "the file in its place"
+            )
+
+
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"checkpoint file {file} cannot be read: {error.strerror}") from None
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        size = file.stat().st_size
+        if size > _MOST_JSON_BYTES:
+            raise ModelError(
+                f"a JSON file of a checkpoint has at most {_MOST_JSON_BYTES:,} bytes, {file} has "
+                f"{size:,}; restore the folder or train it again"
+            )
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(
+            f"{file} cannot be read as JSON: {reason}; restore the folder or train it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise ModelError(
+            f"{file} must hold fields by name, got a {type(content).__name__}; restore the folder "
+            "or train it again"
+        )
+    return content
 
 
 def write_json(file: Path, values: dict[str, Any]) -> None:

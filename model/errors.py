@@ -20,3 +20,8 @@ class FolderError(SabatierError):
 
 class MachineError(SabatierError):
     """What this machine lacks: memory, processes, or a folder that is free to write to."""
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text that came from outside for a message, cut where it is long."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."

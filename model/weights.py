@@ -1,16 +1,17 @@
 """Read weights from files: nothing is unpickled, and every name and shape must agree."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from model.errors import ModelError
 
+Shapes = Mapping[str, tuple[int, ...]]
 _NAMED = 5  # differences that a message names
 
 
@@ -37,29 +38,60 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_exactly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Load weights whose every name and shape is the module's.
+def require_fitting(build: Callable[[], nn.Module], file: Path) -> None:
+    """Compare names and shapes of a file with those of a module before any of it is allocated.
+
+    Args:
+        build: Makes the module; it is called where tensors have shapes and no memory.
+        file: A .safetensors file.
 
     Raises:
         ModelError: some differ; the first are named.
     """
-    if odd := _differences(module.state_dict(), state):
+    with torch.device("meta"):
+        expected = _shapes(build().state_dict())
+    with safe_open(file, framework="pt") as stored:
+        found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    _require_same(expected, found, file.name)
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load weights whose every name and shape is the module's, and which are numbers.
+
+    Raises:
+        ModelError: some differ, and the first are named, or one is not finite.
+    """
+    _require_same(_shapes(module.state_dict()), _shapes(state), what)
+    for name, values in state.items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise ModelError(
+                f"weights are finite numbers, {name} of {what} holds others; restore the file or "
+                "train it again"
+            )
+    module.load_state_dict(state)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(values.shape) for name, values in state.items()}
+
+
+def _require_same(expected: Shapes, found: Shapes, what: str) -> None:
+    if odd := _differences(expected, found):
         named = ", ".join(odd[:_NAMED])
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         raise ModelError(
             f"{what} must have the configuration's weights, {len(odd)} differ, first {named}"
             f"{more}; set the configuration to that of the weights"
         )
-    module.load_state_dict(state)
 
 
-def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def _differences(own: Shapes, given: Shapes) -> list[str]:
     odd = []
     for name in sorted(own.keys() | given.keys()):
         if name not in given:
             odd.append(f"{name} is missing")
         elif name not in own:
             odd.append(f"{name} is unexpected")
-        elif (shape := tuple(given[name].shape)) != (expected := tuple(own[name].shape)):
-            odd.append(f"{name} has shape {shape}, not {expected}")
+        elif given[name] != own[name]:
+            odd.append(f"{name} has shape {given[name]}, not {own[name]}")
     return odd

@@ -12,8 +12,9 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml.nodes import Node
 
 from flows.errors import CampaignError
+from model.errors import shortened
 from tasks.errors import UserError
-from tasks.yaml_text import YamlError, line_of, read_yaml
+from tasks.yaml_text import YamlError, line_of, read_yaml, read_yaml_text
 
 KeyPath = tuple[int | str, ...]
 ModelType = TypeVar("ModelType", bound=BaseModel)
@@ -56,12 +57,14 @@ def load_yaml_model(path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
         CampaignError: it cannot be read, or the model refuses its content.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_yaml_text(path)
     except FileNotFoundError:
         raise CampaignError(
             f"{kind.name} file {path} does not exist; check the path, or start from an example, "
             f"such as {kind.example}"
         ) from None
+    except YamlError as error:
+        raise CampaignError(error.at(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(
             f"{kind.name} file {path} cannot be read ({error}); it must be a YAML text file"
@@ -116,12 +119,7 @@ def _explain(error: ErrorDetails, root: Node, path: Path, kind: YamlFileKind[Mod
     if error["type"] == "value_error":  # one of ours: it states rule, value and way out itself
         return f"{where}: {named}: {error['ctx']['error']}"
     rule = error["msg"].replace("Input should", "value should").replace("valid ", "")
-    return f"{where}: {named}: {rule}, got {_short(error['input'])}; change it there"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return f"{where}: {named}: {rule}, got {shortened(repr(error['input']))}; change it there"
 
 
 def _dotted(path: KeyPath) -> str:

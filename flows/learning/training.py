@@ -23,7 +23,7 @@ from model.training.assemble import assemble_checkpoint
 from model.training.baseline import train_baseline
 from model.training.run import STAGES, TrainingPlan, prepare_training, split_table, train_members
 from model.training.trainer import Report
-from tasks.yaml_text import YamlError, read_yaml
+from tasks.yaml_text import YamlError, read_yaml, read_yaml_text
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ def read_values(file: Path, changes: Sequence[str] = ()) -> Any:
         CampaignError: the file cannot be read, or a change is none.
     """
     try:
-        _, values = read_yaml(file.read_text(encoding="utf-8"))
+        _, values = read_yaml(read_yaml_text(file))
     except YamlError as error:
         raise CampaignError(error.at(file)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import Any
@@ -25,6 +26,7 @@ from model.data.kept_rows import HOLD_OUT, REPLAY
 from model.data.rows import Row
 from model.elements import material_kind
 from model.errors import ModelError
+from model.stored_values import checked_values
 from model.text.configuration_text import SEPARATOR, ConfigurationText, parse_text
 
 FACET_REACH = 2
@@ -35,6 +37,15 @@ _PARTS = {
     "adsorbates": "adsorbate",
     "kinds": "kind of material",
 }
+
+
+@dataclass(frozen=True)
+class _FormerDomain:
+    """A domain as checkpoints state it that were written before there were parts."""
+
+    levels: tuple[str, ...]
+    elements: Mapping[str, frozenset[str]]
+    adsorbates: Mapping[str, frozenset[str]]
 
 
 def domain_of(rows: Sequence[Row]) -> Domain:
@@ -110,16 +121,12 @@ def domain_to_json(domain: Domain) -> dict[str, Any]:
 
 
 def domain_from_json(values: Mapping[str, Any]) -> Domain:
-    """Rebuild a domain from the output of :func:`domain_to_json`."""
-    return Domain(
-        {
-            level: LevelDomain(
-                **{part: frozenset(parts[part]) for part in _PARTS},
-                facets=frozenset((h, k, l) for h, k, l in parts["facets"]),  # noqa: E741
-            )
-            for level, parts in values["levels"].items()
-        }
-    )
+    """Rebuild a domain from the output of :func:`domain_to_json`.
+
+    Raises:
+        ModelError: a part is of another type.
+    """
+    return Domain(checked_values(dict[str, LevelDomain], values.get("levels"), "the domain"))
 
 
 def read_domain(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Domain:
@@ -139,8 +146,9 @@ def read_domain(checkpoint: Checkpoint, values: Mapping[str, Any]) -> Domain:
     """
     if "elements" not in values:
         return domain_from_json(values)
+    stated = checked_values(_FormerDomain, values, "the domain")
     kept = _domain_of_kept_texts(checkpoint).levels
-    return Domain({level: _derived(values, level, kept.get(level)) for level in values["levels"]})
+    return Domain({level: _derived(stated, level, kept.get(level)) for level in stated.levels})
 
 
 @lru_cache(maxsize=8)  # a checkpoint's files are named by their hashes
@@ -160,10 +168,10 @@ def _domain_of_kept_texts(checkpoint: Checkpoint) -> Domain:
     return Domain({level: _union(parts) for level, parts in found.items()})
 
 
-def _derived(values: Mapping[str, Any], level: str, kept: LevelDomain | None) -> LevelDomain:
-    adsorbates = frozenset(values["adsorbates"][level])
+def _derived(stated: "_FormerDomain", level: str, kept: LevelDomain | None) -> LevelDomain:
+    adsorbates = stated.adsorbates[level]
     adsorbed = frozenset(_SYMBOL.findall(" ".join(adsorbates)))
-    slab = frozenset(values["elements"][level]) - adsorbed
+    slab = stated.elements[level] - adsorbed
     if kept is None:
         kinds = {material_kind(two) for two in combinations_with_replacement(sorted(slab), 2)}
         return LevelDomain(slab, adsorbed, adsorbates, frozenset(kinds))

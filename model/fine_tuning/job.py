@@ -54,7 +54,7 @@ class TuningJob:
 
     def settings(self) -> dict[str, Any]:
         """Return the parent's settings."""
-        return self.parent.read_json("qe-catalytic.json")
+        return self.parent.settings()
 
     def to_learn(self) -> list[Row]:
         """Return the labels to learn from."""

@@ -11,34 +11,50 @@ Units   energies in eV.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ase.data import chemical_symbols
+from pydantic import Field
 from safetensors.torch import load_file
 from transformers import Qwen2Config, Qwen2Model
 
-from model.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoint import Checkpoint, open_checkpoint, reading
 from model.contract import ADSORBATE_TAG
 from model.data.rows import UNRELAXED, Row
 from model.errors import ModelError
 from model.generation.prompts import structure_of
 from model.generation.skeleton import Skeleton, bond_graph
 from model.generation.stream_sampler import StreamSampler
+from model.network.language.configuration import MOST_LAYERS, MOST_TOKENS
+from model.stored_values import StoredValues, checked_values
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import load_tokenizer
+from model.weights import load_exactly, require_fitting
 
 DESIGNER_WEIGHTS = "designer.safetensors"
 SETTINGS = "qe-catalytic.json"
-_LANGUAGE = (
-    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
-    *("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "rope_parameters"),
-)
+Size = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
 
 
 @dataclass(frozen=True)
-class SeenAdsorbate:
+class _LanguageSizes(StoredValues):
+    """The settings of ``Qwen2Config`` that a checkpoint stores."""
+
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Layers
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    max_position_embeddings: Size
+    rope_parameters: dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class SeenAdsorbate(StoredValues):
     """The structures that training rows of one level have under one adsorbate's name.
 
     A name that is a formula may stand for several isomers: bond graphs as ``Skeleton.to_text``.
@@ -51,7 +67,7 @@ class SeenAdsorbate:
 
 
 @dataclass(frozen=True)
-class SeenLevel:
+class SeenLevel(StoredValues):
     """The elements and adsorbates of the designer's training rows at one level of theory."""
 
     lowest_ev: float
@@ -106,7 +122,7 @@ def _seen_adsorbate(found: Sequence[tuple[Row, Skeleton]]) -> SeenAdsorbate:
 def designer_settings(language: Qwen2Config, levels: Mapping[str, SeenLevel]) -> dict[str, Any]:
     """Return the section ``designer`` of a checkpoint's settings, as plain JSON values."""
     return {
-        "language": {name: getattr(language, name) for name in _LANGUAGE},
+        "language": {f.name: getattr(language, f.name) for f in fields(_LanguageSizes)},
         "levels": {level: asdict(seen) for level, seen in levels.items()},
     }
 
@@ -133,17 +149,29 @@ def load_designer(name_or_path: str | Path) -> Designer:
         ModelError: there is no such checkpoint, it has no designer, or its files do not fit.
     """
     checkpoint = open_checkpoint(name_or_path)
+    with reading(checkpoint):
+        return _designer(checkpoint)
+
+
+def _designer(checkpoint: Checkpoint) -> Designer:
     settings = _settings(checkpoint)
-    tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+    stated = checked_values(_LanguageSizes, settings["language"], "the designer's language")
+    tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json", stated.vocab_size)
     lacking = [t for t in stream_tokens() if t not in tokenizer.get_vocab()]
     if lacking:
         raise ModelError(
             f"the tokenizer of {checkpoint.folder} lacks {len(lacking)} tokens of streams, such as "
             f"{lacking[0]}: it was trained by another version; train stage 3 again"
         )
-    language = Qwen2Model(Qwen2Config(**settings["language"]))
-    _load(language, checkpoint.folder / DESIGNER_WEIGHTS)
-    levels = {level: _read_level(values) for level, values in settings["levels"].items()}
+    levels = checked_values(dict[str, SeenLevel], settings["levels"], "the designer's levels")
+
+    def build() -> Qwen2Model:
+        return Qwen2Model(Qwen2Config(**asdict(stated)))
+
+    file = checkpoint.folder / DESIGNER_WEIGHTS
+    require_fitting(build, file)
+    language = build()
+    load_exactly(language, {n: v.float() for n, v in load_file(file).items()}, file.name)
     return Designer(checkpoint.sha256, levels, StreamSampler(language, tokenizer))
 
 
@@ -156,26 +184,3 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
             "ended before stage 3; name a checkpoint that has one, or train that stage"
         )
     return dict(stated)
-
-
-def _load(language: Qwen2Model, file: Path) -> None:
-    try:
-        stored = {name: value.float() for name, value in load_file(file).items()}
-        missing, unexpected = language.load_state_dict(stored, strict=False)
-    except RuntimeError as shapes:
-        differs = " ".join(str(shapes).splitlines()[-1].split())
-        raise ModelError(f"{file} is of another architecture: {differs}") from None
-    if missing or unexpected:
-        raise ModelError(
-            f"{file} is of another architecture: lacks {', '.join(missing[:3]) or 'nothing'}, has "
-            f"{', '.join(unexpected[:3]) or 'nothing'} beyond it"
-        )
-
-
-def _read_level(values: Mapping[str, Any]) -> SeenLevel:
-    adsorbates = {
-        name: SeenAdsorbate(**{**seen, "skeletons": tuple(seen["skeletons"])})
-        for name, seen in values["adsorbates"].items()
-    }
-    elements = tuple(values["elements"])
-    return SeenLevel(**{**values, "elements": elements, "adsorbates": adsorbates})

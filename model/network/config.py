@@ -2,14 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from model.encoders.fairchem import FairchemConfig
 from model.encoders.registry import EncoderConfig, encoder_from_json, encoder_to_json
 from model.errors import ModelError
-from model.network.language.configuration import BaseModel, LanguageConfig
+from model.network.language.configuration import (
+    MOST_LAYERS,
+    MOST_TOKENS,
+    BaseModel,
+    LanguageConfig,
+)
+from model.stored_values import checked_values
 
 FUSIONS = ("pooled", "atoms")
+_ENCODER = "the encoder's configuration"
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,15 @@ class QECatalyticConfig:
     encoder_frozen: bool = False  # it never learns, and runs once for each structure
     base: BaseModel | None = None
 
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "allow_inf_nan": False}
+
     def __post_init__(self) -> None:
+        if not 1 <= self.vocabulary <= MOST_TOKENS:
+            raise ModelError(f"vocabulary is 1 to {MOST_TOKENS:,} tokens, got {self.vocabulary}")
+        if self.base is not None:
+            layers = self.base.settings.get("num_hidden_layers")
+            if not isinstance(layers, int) or not 1 <= layers <= MOST_LAYERS:
+                raise ModelError(f"a base model has 1 to {MOST_LAYERS} layers, got {layers!r}")
         if self.fusion not in FUSIONS:
             raise ModelError(f"fusion is one of {', '.join(FUSIONS)}, got {self.fusion!r}")
         if isinstance(self.encoder, FairchemConfig) and not self.encoder_frozen:
@@ -53,23 +70,8 @@ class QECatalyticConfig:
         Raises:
             ModelError: it holds what this version does not know.
         """
-        base = values.get("base")
-        try:
-            return cls(
-                **{
-                    **values,
-                    "encoder": encoder_from_json(values["encoder"]),
-                    "language": LanguageConfig(**values["language"]),
-                    "levels": tuple(values["levels"]),
-                    "adsorbates": tuple(values["adsorbates"]),
-                    "base": None if base is None else BaseModel(**base),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise ModelError(
-                f"this version cannot read the network's configuration: {error}; install the "
-                "version that wrote the checkpoint"
-            ) from None
+        encoder = encoder_from_json(checked_values(dict[str, Any], values.get("encoder"), _ENCODER))
+        return checked_values(cls, {**values, "encoder": encoder}, "the network's configuration")
 
 
 def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:

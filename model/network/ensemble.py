@@ -20,13 +20,14 @@ from torch import Tensor
 from model.contract import Configuration
 from model.encoders.cache import FrozenEncoder
 from model.encoders.fairchem import FairchemConfig
-from model.encoders.registry import load_encoder
+from model.encoders.registry import build_encoder, load_encoder
+from model.errors import ModelError
 from model.network.batches import Batch, Example, Reader, by_budget, make_batch
 from model.network.config import QECatalyticConfig
 from model.network.energy_decoder import EnergyDecoder
 from model.network.language.build import build_language
 from model.network.qe_catalytic import QECatalytic
-from model.weights import load_exactly
+from model.weights import load_exactly, require_fitting
 
 Columns = tuple[NDArray[np.float64], NDArray[np.float32]]
 # Edges and tokens of one forward pass. On one CPU core 24,000 was up to a third slower than 8,000:
@@ -131,7 +132,14 @@ def load_members(
     Raises:
         ModelError: weights are of another architecture, or shared ones are missing or differ.
     """
+    files = sorted(folder.glob(MEMBER.format("*")))
+    if not files:
+        raise ModelError(
+            f"a checkpoint has a network, {folder} has no {MEMBER.format(0)}; restore it or train "
+            "it again"
+        )
     stored = config.encoder_frozen and not isinstance(config.encoder, FairchemConfig)
+    _require_sizes(config, graph_token, files[0], folder / ENCODER if stored else None)
     first = QECatalytic(
         config,
         graph_token=graph_token,
@@ -139,8 +147,27 @@ def load_members(
         language=build_language(config, device),
     )
     members: list[QECatalytic] = []
-    for file in sorted(folder.glob(MEMBER.format("*"))):
+    for file in files:
         member = first.clone() if members else first
         load_exactly(member, load_file(file), file.name)
         members.append(member)
     return members
+
+
+def _require_sizes(
+    config: QECatalyticConfig, graph_token: int, member: Path, encoder: Path | None
+) -> None:
+    """Compare the configuration with the files before a network of its sizes takes any memory.
+
+    What lies outside the checkpoint has the size of its own files.
+    """
+    if isinstance(config.encoder, FairchemConfig) or config.has_adapters:
+        return
+    if encoder is not None:
+        require_fitting(lambda: build_encoder(config.encoder), encoder)
+
+    def build() -> QECatalytic:
+        frozen = None if encoder is None else FrozenEncoder(build_encoder(config.encoder))
+        return QECatalytic(config, graph_token=graph_token, encoder=frozen)
+
+    require_fitting(build, member)

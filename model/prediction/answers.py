@@ -36,12 +36,13 @@ def make_prediction(
         The prediction.
 
     Raises:
-        ModelError: the energy is not a number.
+        ModelError: the energy or its sigma is not a number.
     """
-    if not math.isfinite(energy_ev):
-        raise ModelError(
-            f"energy of {configuration.candidate_id} must be a number, got {energy_ev}"
-        )
+    for name, value in (("energy", energy_ev), ("sigma", sigma_ev)):
+        if not math.isfinite(value):
+            raise ModelError(
+                f"{name} of {configuration.candidate_id} must be a number, got {value}"
+            )
     return Prediction(
         candidate_id=configuration.candidate_id,
         level=configuration.level,

@@ -11,6 +11,7 @@ Shapes  R rows, F features. Units: eV.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import lightgbm as lgb
 import numpy as np
@@ -21,9 +22,11 @@ from model.contract import BondRule, Configuration, Domain, Prediction
 from model.data.domain import level_index, read_domain
 from model.errors import ModelError
 from model.prediction.answers import single_head_predictions
-from model.prediction.slab_features import slab_features
+from model.prediction.booster_text import read_booster
+from model.prediction.slab_features import slab_feature_names, slab_features
+from model.stored_values import StoredValues, checked_values
 from model.text.configuration_text import parse_text
-from model.text.text_features import text_features
+from model.text.text_features import feature_names, text_features
 from model.uncertainty.calibration import Calibration, UncertaintySignal
 
 TEXT, SLAB = "text", "slab"  # what a model reads: the text, or the slab's layers as well
@@ -31,7 +34,7 @@ BASELINE_FILE = "baseline.json"
 
 
 @dataclass(frozen=True)
-class LevelMeans:
+class LevelMeans(StoredValues):
     """Mean energies of the adsorbates at one level, shrunk to its median, and the spread."""
 
     median_ev: float
@@ -44,33 +47,45 @@ class LevelMeans:
         return np.array([self.means_ev.get(name, self.median_ev) for name in names])
 
 
+@dataclass(frozen=True)
+class _StoredLevel:
+    """A level as the checkpoint's settings state it."""
+
+    base: LevelMeans
+    views: tuple[Literal["text", "slab"], ...]
+
+
 class BaselinePredictor:
     """Answers in microseconds, from text alone or with the slab beside it."""
 
     def __init__(self, checkpoint: Checkpoint):
-        values = checkpoint.read_json(BASELINE_FILE)
-        if not isinstance(values["levels"], dict):
+        values = checkpoint.settings()
+        if isinstance(values["levels"], list):
             raise ModelError(
                 f"the baseline in {checkpoint.folder} is of an older version; train it again"
             )
+        stored = checked_values(dict[str, _StoredLevel], values["levels"], "the levels")
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, values["domain"])
         self.bond_rule: BondRule = stated_bond_rule(checkpoint)
-        self.levels: tuple[str, ...] = tuple(values["levels"])
-        calibrations = values["calibration"]
+        self.levels: tuple[str, ...] = tuple(stored)
+        calibrations = checked_values(
+            dict[str, dict[str, dict[str, Any]]], values["calibration"], "the calibration"
+        )
         self.calibration = {
             view: Calibration.from_json({k: v[view] for k, v in calibrations.items() if view in v})
             for view in (TEXT, SLAB)
         }
-        self.models = {
+        features = {view: _features(view) for view in (TEXT, SLAB)}
+        self.models: dict[tuple[str, str], LevelModel] = {
             (level, view): LevelModel(
-                LevelMeans(**content["base"]),
+                content.base,
                 view,
-                lgb.Booster(model_file=checkpoint.folder / f"{view}-{index}.txt"),
-                lgb.Booster(model_file=checkpoint.folder / f"{view}-{index}-error.txt"),
+                read_booster(checkpoint.folder / f"{view}-{index}.txt", features[view]),
+                read_booster(checkpoint.folder / f"{view}-{index}-error.txt", features[view]),
             )
-            for index, (level, content) in enumerate(values["levels"].items())
-            for view in content["views"]
+            for index, (level, content) in enumerate(stored.items())
+            for view in content.views
         }
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
@@ -123,6 +138,11 @@ class LevelModel:
         nothing_R = np.zeros(len(error_R))
         signal = UncertaintySignal(error_R * self.base.scale_ev, nothing_R, nothing_R, nothing_R)
         return self.base.energies(configurations) + rest_R * self.base.scale_ev, signal
+
+
+def _features(view: str) -> int:
+    """Return how many features the boosters of a view read."""
+    return len(feature_names()) + 1 + (len(slab_feature_names()) if view == SLAB else 0)
 
 
 def baseline_features(

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import MEDIANS_FILE, Checkpoint, stated_bond_rule
+from model.checkpoint import Checkpoint, stated_bond_rule
 from model.contract import BondRule, Configuration, Domain, Prediction
 from model.data.domain import level_index, read_domain
 from model.prediction.answers import single_head_predictions
+from model.stored_values import StoredValues, checked_values
 from model.text.configuration_text import parse_text
 from model.uncertainty.calibration import Calibration, UncertaintySignal
 
 
 @dataclass(frozen=True)
-class LevelMedians:
+class LevelMedians(StoredValues):
     """Medians of one level's labels; ``spread_ev`` is the mean absolute error on training rows."""
 
     energy_ev: float
@@ -40,11 +41,11 @@ class MedianPredictor:
     """Answers with a median, of the level or of the adsorbate on it."""
 
     def __init__(self, checkpoint: Checkpoint):
-        values = checkpoint.read_json(MEDIANS_FILE)
+        values = checkpoint.settings()
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, values["domain"])
         self.bond_rule: BondRule = stated_bond_rule(checkpoint)
-        self.levels = {name: LevelMedians(**level) for name, level in values["levels"].items()}
+        self.levels = checked_values(dict[str, LevelMedians], values["levels"], "the medians")
         self.calibration = Calibration.from_json(values["calibration"])
 
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:

@@ -10,13 +10,11 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import (
-    ADSORBATE_MEDIAN,
     BASELINE,
-    LEVEL_MEDIAN,
-    MODEL_KINDS,
     QE_CATALYTIC,
     Checkpoint,
     open_checkpoint,
+    reading,
     stated_bond_rule,
 )
 from model.contract import BondRule, Configuration, Domain, Prediction, Predictor
@@ -28,7 +26,7 @@ from model.network.ensemble import Ensemble, load_members
 from model.prediction.answers import make_prediction
 from model.text.configuration_text import parse_text
 from model.text.tokenizer import GRAPH, load_tokenizer, token_ids
-from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, UncertaintyMode, load_mode, mode_of
+from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE, UncertaintyMode, load_modes, mode_of
 
 
 def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
@@ -42,9 +40,14 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
         A predictor; it keeps the checkpoint's SHA-256 and domain.
 
     Raises:
-        ModelError: there is none, a hash differs, or it is of a kind this version cannot read.
+        ModelError: there is none, its manifest does not fit, or its content cannot be read.
     """
     checkpoint = open_checkpoint(name_or_path)
+    with reading(checkpoint):
+        return _predictor(checkpoint, device)
+
+
+def _predictor(checkpoint: Checkpoint, device: str) -> Predictor:
     if checkpoint.kind == QE_CATALYTIC:
         return QECatalyticPredictor(checkpoint, torch.device(device))
     # The libraries of the baselines take a second to import: only their users wait for it.
@@ -52,25 +55,22 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
         from model.prediction.baseline import BaselinePredictor
 
         return BaselinePredictor(checkpoint)
-    if checkpoint.kind in (LEVEL_MEDIAN, ADSORBATE_MEDIAN):
-        from model.prediction.medians import MedianPredictor
+    from model.prediction.medians import MedianPredictor
 
-        return MedianPredictor(checkpoint)
-    kinds = ", ".join(MODEL_KINDS)
-    raise ModelError(f"this version reads {kinds}, got kind {checkpoint.kind!r}")
+    return MedianPredictor(checkpoint)
 
 
 class QECatalyticPredictor:
     """An ensemble of QE-Catalytic networks that share tokenizer, graphs and calibration."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
-        settings = checkpoint.read_json("qe-catalytic.json")
+        settings = checkpoint.settings()
         self.checkpoint_sha256 = checkpoint.sha256
         self.domain: Domain = read_domain(checkpoint, settings["domain"])
         self.bond_rule: BondRule = stated_bond_rule(checkpoint)
-        self.modes = {name: load_mode(checkpoint, name) for name in settings["modes"]}
+        self.modes = load_modes(checkpoint, settings["modes"])
         config = QECatalyticConfig.from_json(settings["network"])
-        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
+        tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json", config.vocabulary)
         graph_token = token_ids(tokenizer, [GRAPH])[0]
         members = load_members(config, graph_token, checkpoint.folder, device)
         self.ensemble = Ensemble(members, Reader(config, tokenizer), device)

@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from model.errors import ModelError
+from model.errors import ModelError, shortened
 from model.text.configuration_text import SEPARATOR
 
 PAD, END, GRAPH, ANSWER = "<pad>", "<end>", "<graph>", "<energy>"
@@ -61,9 +61,30 @@ def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     )
 
 
-def load_tokenizer(file: Path) -> PreTrainedTokenizerFast:
-    """Read a ``tokenizer.json``."""
-    return _wrap(Tokenizer.from_file(str(file)))
+def load_tokenizer(file: Path, vocabulary: int | None = None) -> PreTrainedTokenizerFast:
+    """Read a ``tokenizer.json``.
+
+    Args:
+        file: The file.
+        vocabulary: How many tokens the network knows that reads its ids; None where none does.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ModelError: it is no tokenizer, or has tokens that the network does not know.
+    """
+    try:
+        tokenizer = _wrap(Tokenizer.from_file(str(file)))
+    except Exception as error:  # the library raises bare exceptions
+        raise ModelError(f"{file} is not a tokenizer: {shortened(str(error), 200)}") from None
+    last = max(tokenizer.get_vocab().values(), default=-1)
+    if vocabulary is not None and last >= vocabulary:
+        raise ModelError(
+            f"{file} has a token of number {last}, its network knows {vocabulary:,} tokens; "
+            "restore the folder or train it again"
+        )
+    return tokenizer
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
@@ -72,9 +93,19 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
 
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, tokens: Iterable[str]) -> list[int]:
-    """Return the ids of tokens, one by one."""
+    """Return the ids of tokens, one by one.
+
+    Raises:
+        ModelError: the tokenizer has no such token.
+    """
     vocabulary = tokenizer.get_vocab()
-    return [vocabulary[token] for token in tokens]
+    try:
+        return [vocabulary[token] for token in tokens]
+    except KeyError as missing:
+        raise ModelError(
+            f"a tokenizer of this model has the token {missing.args[0]!r}, this one has none; "
+            "restore the checkpoint or train it again"
+        ) from None
 
 
 def model_text(level: str, text: str) -> str:

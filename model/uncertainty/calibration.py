@@ -10,19 +10,22 @@ Units   eV; distances have the unit of ``latent``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from model.errors import ModelError
+from model.errors import ModelError, shortened
+from model.stored_values import StoredValues, checked_values
 from model.uncertainty.metrics import IntervalLaw
 
 INGREDIENTS = ("head", "disagreement", "gap", "distance")
 SIGMA_FLOOR_EV = 0.001  # labels themselves are not more certain
 ANY_SIZE = "any"
+_STEEPEST = 20  # exponent, ten times what fits give: beyond it a sigma overflows
 # Keeps an ingredient that happens to vanish (members agree by chance) from making an answer sure.
 _SOFTENING = 0.3
 
@@ -81,7 +84,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class LevelSigma:
+class LevelSigma(StoredValues):
     """sigma = factor * product over ingredients of ((x / typical + 0.3) / 1.3) ** exponent."""
 
     typical: tuple[float, ...]  # median of each ingredient on held-out rows
@@ -149,7 +152,7 @@ class Calibration:
         """Rebuild a calibration from the output of :meth:`to_json`.
 
         Raises:
-            ModelError: a field is missing, as in checkpoints of older versions.
+            ModelError: a field is missing, as in checkpoints of older versions, or is damaged.
         """
         return cls({name: _level_from_json(name, level) for name, level in values.items()})
 
@@ -191,19 +194,25 @@ def head_weight(
     return float(min(shares, key=mae))
 
 
-def _level_from_json(name: str, values: Mapping[str, Any]) -> LevelSigma:
-    if missing := [f.name for f in fields(LevelSigma) if f.name not in values]:
-        raise ModelError(
-            f"the calibration of {name} lacks {', '.join(missing)}: the checkpoint is of another "
-            "version; calibrate it again"
-        )
-    law = values["law"]
-    return LevelSigma(
-        typical=tuple(values["typical"]),
-        exponents=tuple(values["exponents"]),
-        factors=dict(values["factors"]),
-        law=IntervalLaw(tuple(law["confidences"]), tuple(law["multipliers"])),
-        distance_limit=values["distance_limit"],
-        rows=values["rows"],
-        evidence={key: Evidence(**numbers) for key, numbers in values["evidence"].items()},
-    )
+def _level_from_json(name: str, values: object) -> LevelSigma:
+    what = f"the calibration of {shortened(name)}"
+    level = checked_values(LevelSigma, values, what)
+    numbers = len(INGREDIENTS)
+    rising = [0.0, *level.law.confidences, 1.0]
+    rules = {
+        f"typical has {numbers} numbers of at least 0": len(level.typical) == numbers
+        and min(level.typical) >= 0,
+        f"exponents has {numbers} numbers up to {_STEEPEST}": len(level.exponents) == numbers
+        and max(map(abs, level.exponents)) <= _STEEPEST,
+        f"factors are at least 0, {ANY_SIZE} among them": ANY_SIZE in level.factors
+        and min(level.factors.values()) >= 0,
+        "law has a multiplier of at least 0 for each of its confidences, which rise from 0 to 1": (
+            len(level.law.confidences) == len(level.law.multipliers) >= 1
+            and all(a < b for a, b in pairwise(rising))
+            and min(level.law.multipliers) >= 0
+        ),
+    }
+    for rule, is_kept in rules.items():
+        if not is_kept:
+            raise ModelError(f"{what}: {rule}; restore the folder or train it again")
+    return level

@@ -64,15 +64,25 @@ class LatentReference:
         """Rebuild the reference that :meth:`arrays` gave.
 
         Raises:
-            ModelError: an array is missing.
+            ModelError: an array is missing, of another shape than the others, or holds no numbers.
         """
         if missing := sorted({"mean", "axes", "rows"} - set(arrays)):
             raise ModelError(f"a latent reference lacks {', '.join(missing)}")
-        return cls(
-            arrays["mean"].astype(np.float32),
-            arrays["axes"].astype(np.float32),
-            arrays["rows"].astype(np.float16),
-        )
+        mean_D, axes_DP = arrays["mean"].astype(np.float32), arrays["axes"].astype(np.float32)
+        rows_QP = arrays["rows"].astype(np.float16)
+        shapes = [mean_D.shape, axes_DP.shape, rows_QP.shape]
+        flat = [len(shape) for shape in shapes] != [1, 2, 2]
+        if flat or not rows_QP.size or axes_DP.shape != (len(mean_D), rows_QP.shape[1]):
+            raise ModelError(
+                f"a latent reference has a mean (D), axes (D, P) and rows (Q, P), got {shapes}; "
+                "restore the folder or train it again"
+            )
+        if not all(np.isfinite(values).all() for values in (mean_D, axes_DP, rows_QP)):
+            raise ModelError(
+                "a latent reference holds finite numbers alone, this one others; restore the "
+                "folder or train it again"
+            )
+        return cls(mean_D, axes_DP, rows_QP)
 
     @cached_property
     def _tree(self) -> cKDTree:

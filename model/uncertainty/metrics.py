@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
+from model.stored_values import StoredValues
+
 Z90 = float(norm.ppf(0.95))  # half-width of the central 90 % interval, in sigmas
 EXPECTED_L = np.arange(0.01, 1.0, 0.01)
 
 
 @dataclass(frozen=True)
-class IntervalLaw:
+class IntervalLaw(StoredValues):
     """How many sigmas a central interval reaches to either side, by confidence.
 
     Errors have heavier tails than a normal law: an interval of 90 % is 1.645 sigma by definition

@@ -4,13 +4,16 @@ Shapes  R rows. Units: eV.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
 from model.checkpoint import Checkpoint
 from model.contract import Configuration
+from model.errors import ModelError, shortened
 from model.network.ensemble import EnsembleOutput
+from model.stored_values import StoredValues, checked_values
 from model.uncertainty.calibration import Calibration, UncertaintySignal
 from model.uncertainty.latent import LatentReference
 
@@ -46,12 +49,44 @@ def uncertainty_signal(answers: EnsembleOutput, reference: LatentReference) -> U
     )
 
 
-def load_mode(checkpoint: Checkpoint, name: str) -> UncertaintyMode:
-    """Read a file of ``mode_fit.save_mode``."""
-    values = checkpoint.read_json("qe-catalytic.json")["modes"][name]
-    arrays = load_file(checkpoint.folder / f"reference-{name}.safetensors")
-    return UncertaintyMode(
-        values["regression_share"],
-        Calibration.from_json(values["calibration"]),
-        LatentReference.from_arrays(arrays),
-    )
+@dataclass(frozen=True)
+class _StoredMode(StoredValues):
+    """A mode as ``mode_fit.save_mode`` returns it."""
+
+    regression_share: float
+    calibration: dict[str, Any]
+
+
+def load_modes(checkpoint: Checkpoint, values: object) -> dict[str, UncertaintyMode]:
+    """Return the modes of a checkpoint, with the files that ``mode_fit.save_mode`` wrote.
+
+    Args:
+        checkpoint: Where the files are.
+        values: The modes in the checkpoint's settings.
+
+    Returns:
+        A mode for graphs, for texts alone, or both.
+
+    Raises:
+        ModelError: they are of other names, or damaged.
+    """
+    stored = checked_values(dict[str, _StoredMode], values, "the modes")
+    if not stored or not stored.keys() <= {GRAPH_MODE, TEXT_MODE}:
+        raise ModelError(
+            f"a checkpoint reads as {GRAPH_MODE}, as {TEXT_MODE} or as both, got "
+            f"{shortened(' and '.join(stored) or 'neither')}; restore its folder or train it again"
+        )
+    modes = {}
+    for name, mode in stored.items():
+        if not 0 <= mode.regression_share <= 1:
+            raise ModelError(
+                f"regression_share of mode {name} is between 0 and 1, got {mode.regression_share}; "
+                "restore the folder or train it again"
+            )
+        arrays = load_file(checkpoint.folder / f"reference-{name}.safetensors")
+        modes[name] = UncertaintyMode(
+            mode.regression_share,
+            Calibration.from_json(mode.calibration),
+            LatentReference.from_arrays(arrays),
+        )
+    return modes

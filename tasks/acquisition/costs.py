@@ -23,7 +23,7 @@ from pymatgen.core.composition import Composition
 
 from tasks.acquisition.estimates import AcquisitionError, Floats
 from tasks.structures.identity import content_id
-from tasks.yaml_text import YamlError, read_yaml
+from tasks.yaml_text import YamlError, read_yaml, read_yaml_text
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def price_table(stated: str, folder: Path = Path()) -> PriceTable:
         return PriceTable.model_validate_json(shipped.read_text(encoding="utf-8"))
     path = folder / stated
     try:
-        return PriceTable.model_validate(read_yaml(path.read_text(encoding="utf-8"))[1])
+        return PriceTable.model_validate(read_yaml(read_yaml_text(path))[1])
     except FileNotFoundError:
         raise AcquisitionError(
             f"a table of prices is one of {', '.join(PRICE_TABLES)} or a file; {path} does not "

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from model.errors import shortened
 from tasks.errors import UserError, nearest_names
 from tasks.levels.theory import LevelOfTheory
-from tasks.yaml_text import YamlError, read_yaml
+from tasks.yaml_text import YamlError, read_yaml, read_yaml_text
 
 _ORDER = (  # of the shipped levels, in messages
     *("emt", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
@@ -53,7 +54,9 @@ def shipped_levels() -> tuple[LevelOfTheory, ...]:
 def read_level(path: Path) -> LevelOfTheory:
     """Return the level that a user's file states; its name must not be a shipped one's."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_yaml_text(path)
+    except YamlError as error:
+        raise UserError(error.at(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"level file {path} cannot be read ({error}); check the path") from None
     found = _validated(_merged(_mapping(text, str(path)), str(path)), str(path))
@@ -155,4 +158,4 @@ def _explained(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{key} is required and missing; add it"
     rule = error["msg"].replace("Input should", "value should")
-    return f"{key}: {rule}, got {error['input']!r}; change it there"
+    return f"{key}: {rule}, got {shortened(repr(error['input']))}; change it there"

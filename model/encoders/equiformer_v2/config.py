@@ -6,10 +6,15 @@ Source  Liao et al. 2023, arXiv:2306.12059, and its OC20 configuration with 31M 
 
 from dataclasses import dataclass
 
+from model.encoders.limits import require_between, require_graph_limits
 from model.errors import ModelError
 
 NORM_TYPES = ("layer_norm", "layer_norm_sh", "rms_norm_sh")
 ACTIVATIONS = ("silu", "scaled_silu")
+_WIDTHS = (
+    *("sphere_channels", "attn_hidden_channels", "attn_alpha_channels", "attn_value_channels"),
+    *("ffn_hidden_channels", "edge_channels"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,17 @@ class EquiformerV2Config:
             raise ModelError(
                 f"1 <= mmax <= lmax must hold, got mmax {self.mmax} and lmax {self.lmax}"
             )
+        require_between(self, 1, 20, "lmax")
+        if self.grid_resolution is not None:
+            require_between(self, 2, 200, "grid_resolution")
         resolution = self.grid_resolution
         if resolution is not None and (resolution % 2 or resolution < 2 * (self.lmax + 1)):
             raise ModelError(
                 f"grid_resolution must be even and at least {2 * (self.lmax + 1)} for lmax "
                 f"{self.lmax}, got {resolution}"
             )
-        for name in ("num_layers", "sphere_channels", "num_heads", "max_neighbors"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_distance_basis < 2 or self.max_radius <= 0 or self.avg_degree <= 0:
-            raise ModelError(
-                "num_distance_basis must be at least 2, max_radius and avg_degree positive"
-            )
+        require_between(self, 1, 100, "num_layers")
+        require_between(self, 1, 10_000, *_WIDTHS, "num_heads", "max_neighbors", "max_num_elements")
+        require_between(self, 2, 10_000, "num_distance_basis")
+        require_between(self, 0, 1, "alpha_drop", "drop_path_rate", "proj_drop")
+        require_graph_limits(self.max_radius, self.avg_degree)

@@ -6,7 +6,7 @@ Source  Schütt, Unke and Gastegger 2021, arXiv:2102.03150.
 
 from dataclasses import dataclass
 
-from model.errors import ModelError
+from model.encoders.limits import require_between, require_graph_limits
 
 ORDER = 3  # of the splines that filters are made of
 
@@ -29,13 +29,7 @@ class PainnConfig:
     avg_degree: float = 14.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "layers", "max_neighbors", "max_num_elements"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.radial_functions <= ORDER:
-            raise ModelError(
-                f"radial_functions must be at least {ORDER + 1}, got {self.radial_functions}"
-            )
-        for name in ("max_radius", "avg_degree"):
-            if getattr(self, name) <= 0:
-                raise ModelError(f"{name} must be positive, got {getattr(self, name)}")
+        require_between(self, 1, 100, "layers")
+        require_between(self, 1, 10_000, "channels", "max_neighbors", "max_num_elements")
+        require_between(self, ORDER + 1, 10_000, "radial_functions")
+        require_graph_limits(self.max_radius, self.avg_degree)

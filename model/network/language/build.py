@@ -93,6 +93,7 @@ def _load(base: BaseModel, folder: Path, dtype: torch.dtype) -> Any:
                 config=settings(**base.settings),
                 dtype=dtype,
                 local_files_only=True,
+                use_safetensors=True,  # never a pickle that lies beside them
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
