@@ -16,14 +16,13 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint
 from model.contract import ADSORBATE_TAG, Configuration, Domain, Facet, LevelDomain
 from model.data.kept_rows import HOLD_OUT, REPLAY
-from model.data.rows import Row
+from model.data.rows import Row, read_table
 from model.elements import material_kind
 from model.errors import ModelError
 from model.stored_values import checked_values
@@ -157,7 +156,7 @@ def _domain_of_kept_texts(checkpoint: Checkpoint) -> Domain:
     heads: set[tuple[str, str]] = set()
     for name in (HOLD_OUT, REPLAY):
         if (file := checkpoint.folder / name).is_file():
-            columns = pq.ParquetFile(file).read(["level", "text"]).to_pydict()
+            columns = read_table(file, ["level", "text"]).to_pydict()
             for level, text in zip(columns["level"], columns["text"], strict=True):
                 heads.add((level, text.split(SEPARATOR)[1]))
     nothing = np.zeros(0, dtype=np.int64)

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 from support.paths import REPOSITORY
 
-from tasks.yaml_text import YamlError, line_of, read_yaml
+from tasks.yaml_text import YamlError, line_of, read_yaml, read_yaml_text
 
 FILES = [
     file
@@ -22,6 +22,16 @@ bulks:
      label: on}
 target: {CO: [-1, 0]}
 """
+# Each line repeats the one before it nine times, so that 254 bytes stand for billions of values.
+LAUGHS = "\n".join(
+    ["a0: &a0 [1,1,1,1,1,1,1,1,1]"]
+    + [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+)
+MERGES = "\n".join(
+    ["a0: &a0 {a: 1, b: 2, c: 3, d: 4, e: 5}"]
+    + [f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9)]
+)
+CHAIN = "\n".join(["- &a0 [1]", *(f"- &a{i} [*a{i - 1}]" for i in range(1, 60))])
 
 
 @pytest.mark.parametrize(
@@ -73,14 +83,37 @@ def test_a_text_without_a_document_is_none(text: str) -> None:
         ("a: 1\n? [b]\n: 2", 2, "a key is a word or a number"),
         ("a: 1\nb: &b [*b]", 2, "a part of itself"),
         ("a: !!python/object:os.system x", 1, "not valid YAML"),
-        ("[" * 5000, 0, "nested too deep"),
+        ("a: 1\nb: !!timestamp 2026-01-31", 2, "got one of type tag:yaml.org,2002:timestamp"),
+        ("[" * 5000, 1, "at most 30 lists and mappings may stand within one another"),
+        (CHAIN, 29, "at most 30 lists"),
+        (f"a: 1\nb: {10**400}", 2, r"at most 9.2e\+18 in size, got '10000"),
+        ("a: 0xffffffffffffffffff", 1, "in size, got '0xffff"),
+        (f"a: {'9' * 5000}", 1, r"'9{56}\.\.\. cannot be read as int"),
+        (f"a: {'x' * 10_001}", 1, "at most 10,000 characters, got 10,001 that begin with 'xxx"),
+        ('a: "\\e[2J"', 1, r"no control characters, got '\\x1b'"),
+        ('a: "\\ud800"', 1, "no control characters"),
+        ("a: 1\n" + "#" * 500_000, 0, "at most 500,000 characters"),
+        ("a: [" + "1," * 20_000 + "1]", 1, "at most 20,000 values"),
+        (LAUGHS, 5, "an alias counts as all that it repeats"),
+        (MERGES, 5, "an alias counts as all that it repeats"),
     ],
-    ids=["key", "inner key", "bracket", "tab", "number", "list as key", "loop", "object", "depth"],
+    ids=lambda value: value[:20] if isinstance(value, str) else None,
 )
 def test_a_fault_names_its_line(text: str, line: int, message: str) -> None:
     with pytest.raises(YamlError, match=message) as refused:
         read_yaml(text)
     assert refused.value.line == line
+
+
+def test_aliases_and_merged_keys_that_repeat_little_are_read() -> None:
+    text = "base: &base {a: 1, b: [2]}\nmine: {<<: *base, a: 3}\nsame: *base\n"
+    assert read_yaml(text)[1]["mine"] == {"a": 3, "b": [2]}
+    assert read_yaml(text)[1]["same"] == {"a": 1, "b": [2]}
+
+
+def test_a_file_is_not_read_further_than_it_may_be_long() -> None:
+    with pytest.raises(YamlError, match="at most 500,000 characters"):
+        read_yaml_text(Path("/dev/zero"))
 
 
 def test_a_message_begins_with_file_and_line() -> None:

@@ -103,11 +103,11 @@ def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
     weights.pop("norm.weight")
     save_file(weights, folder / DESIGNER_WEIGHTS)
     seal(folder, "qe-catalytic")
-    with pytest.raises(ModelError, match=r"another architecture: lacks norm\.weight, has nothing"):
+    with pytest.raises(ModelError, match=r"1 differ, first norm\.weight is missing"):
         load_designer(folder)
     settings = json.loads((folder / SETTINGS).read_text())
     settings["designer"]["language"]["hidden_size"] = 32
     (folder / SETTINGS).write_text(json.dumps(settings))
     seal(folder, "qe-catalytic")
-    with pytest.raises(ModelError, match="another architecture: size mismatch"):
+    with pytest.raises(ModelError, match="has shape .*, not"):
         load_designer(folder)
