@@ -23,6 +23,7 @@ from flows.cli.screening import screening_app
 from flows.display.log import log_to_terminal
 from model.errors import SabatierError
 
+_LONGEST_FAULT = 2_000  # characters
 USER_FAULT_STATUS = 2  # of a process that ends with what its user can mend
 
 app = typer.Typer(
@@ -97,6 +98,9 @@ def _leave_home_alone() -> None:
 
 
 def _print_fault(message: str) -> None:
+    """Print one line; of what came from outside, nothing moves the terminal's cursor."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message[:_LONGEST_FAULT])
+    message = plain if len(message) <= _LONGEST_FAULT else f"{plain}..."
     print(f"sabatier: {message}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """A checkpoint is what its hashes say, or it is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,51 @@ def test_a_missing_file_is_refused(folder: Path) -> None:
 
 def test_a_broken_manifest_is_refused(folder: Path) -> None:
     (folder / "manifest.json").write_text("[")
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "{}",
+        '{"kind": 1, "files": {}}',
+        '{"kind": "test", "files": ["weights"]}',
+        '{"kind": "test", "files": {"../weights": "%s"}}' % ("0" * 64),
+        '{"kind": "test", "files": {"..": "%s"}}' % ("0" * 64),
+        '{"kind": "test", "files": {"weights": "0"}}',
+    ],
+)
+def test_a_manifest_names_files_beside_it_with_their_hashes(folder: Path, manifest: str) -> None:
+    (folder / "manifest.json").write_text(manifest)
     with pytest.raises(ModelError, match="is not a checkpoint manifest"):
         open_checkpoint(folder)
+
+
+def test_a_file_that_is_not_listed_is_refused(folder: Path) -> None:
+    (folder / "more.pkl").write_bytes(b"")
+    (folder / "other").mkdir()
+    with pytest.raises(ModelError, match=r"holds 'more\.pkl' and 1 more; move that elsewhere"):
+        open_checkpoint(folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: Any) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "weights"
+    (folder / "weights").rename(elsewhere)
+    (folder / "weights").symlink_to(elsewhere)
+    with pytest.raises(ModelError, match="weights is a link to elsewhere; put the file in its"):
+        open_checkpoint(folder)
+
+
+def test_a_folder_without_a_manifest_is_none(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ModelError, match=r"no checkpoint .* a folder that holds manifest\.json"):
+        open_checkpoint(folder)
+
+
+def test_a_name_too_long_for_a_folder_is_none() -> None:
+    with pytest.raises(ModelError, match="no checkpoint 'xxx"):
+        open_checkpoint("x" * 5000)
 
 
 def test_an_unknown_name_offers_the_embedded_ones() -> None:

@@ -109,5 +109,5 @@ def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
     settings["designer"]["language"]["hidden_size"] = 32
     (folder / SETTINGS).write_text(json.dumps(settings))
     seal(folder, "qe-catalytic")
-    with pytest.raises(ModelError, match="has shape .*, not"):
+    with pytest.raises(ModelError, match=r"has shape .*, not"):
         load_designer(folder)
