@@ -30,8 +30,9 @@ def checked_values(kind: type[T], values: object, what: str) -> T:
     Raises:
         ModelError: a field is missing or has another type.
     """
+    stated: Any = kind
     try:
-        value: T = _adapter(kind).validate_python(values)
+        value: T = _adapter(stated).validate_python(values)
     except ValidationError as invalid:
         errors = invalid.errors()
         if missing := [_key(error["loc"]) for error in errors if error["type"] == "missing"]:
