@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,31 +105,35 @@ REFUSED = "Refused"  # the name of a completed state: a gate said no, and nothin
 
 
 def notify_webhook(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Send the end of a run to its webhook, where it has one; a fault is only logged.
-
-    Prefect shows the parameters of a run to everybody who may use its server. So the file of the
-    deployments is one of them, and the webhook in it is not.
-    """
-    file = flow_run.parameters.get("deployments")
+    """Send the end of a run to its webhook, where it has one; a fault is only logged."""
     try:
-        stated = load_deployments(Path(file)) if file else None
-        settings = read_settings()
-        url = (stated and stated.webhook) or settings.webhook
-        insecure = settings.webhook_insecure or (stated is not None and stated.webhook_insecure)
-        events = stated.notify if stated else EVENTS
+        webhook, events = _webhook_of(flow_run.parameters.get("deployments"))
         event: Event = "finished"
         if not state.is_completed():
             event = "failed"
         elif state.name == REFUSED:
             event = "refused"
-        if not url or event not in events:
+        if webhook is None or event not in events:
             return
-        message = _message(flow.name, event, flow_run, state)
-        fault = send_message(Webhook(url, insecure), message)
+        fault = send_message(webhook, _message(flow.name, event, flow_run, state))
     except Exception as error:  # whatever it is, the run has ended and is not harmed
         fault = f"{type(error).__name__}: {error}"
     if fault:
         logger.warning("the webhook was not notified: %s", fault)
+
+
+def _webhook_of(file: str | None) -> tuple[Webhook | None, Sequence[Event]]:
+    """Return the webhook of a deployments file, or of the environment, and its events.
+
+    Prefect shows the parameters of a run to everybody who may use its server. So the file is one of
+    them, and the webhook that it names is not.
+    """
+    settings = read_settings()
+    stated = load_deployments(Path(file)) if file else None
+    url, insecure = settings.webhook, settings.webhook_insecure
+    if stated is not None:
+        url, insecure = stated.webhook or url, stated.webhook_insecure or insecure
+    return Webhook(url, insecure) if url else None, stated.notify if stated else EVENTS
 
 
 def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> WebhookMessage:

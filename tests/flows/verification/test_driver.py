@@ -21,13 +21,13 @@ from flows.verification.flow import DaskWorkers, run_verification
 from flows.verification.recording import VerificationCounts
 from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import compute_work_item
+from model.errors import FolderError
 from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queries.labels import find_label
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease, take_over_jobs
-from tasks.errors import UserError
 from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
 from tasks.verification.inputs.resources import ResourceLimits
@@ -293,7 +293,7 @@ def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
 ) -> None:
     queue = make()
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/x cannot \(Not a directory\); set SABATIER_ENGINE"):
+    with pytest.raises(FolderError, match=r"file/x .* \(Not a directory\); set SABATIER_ENGINE"):
         run_verification(
             queue.db,
             find_campaign(queue.db, CAMPAIGN),
