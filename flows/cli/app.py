@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -85,6 +86,9 @@ def main() -> None:
             f"the disk of {fault.filename or 'the run'} is full; free some space and run the same "
             "command again, it goes on from there"
         )
+    except KeyboardInterrupt:  # while commands are looked up: those that run end by themselves
+        print("sabatier: stopped before anything was begun", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     sys.exit(USER_FAULT_STATUS)
 
 

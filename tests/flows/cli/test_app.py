@@ -73,3 +73,14 @@ def test_a_name_that_is_no_level_is_answered_by_near_ones(
 ) -> None:
     assert run(monkeypatch, "levels", "emmt") == 2
     assert "holds 'emmt'; the nearest of 9 names are emt" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_a_command_has_begun_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    assert run(monkeypatch, "model", "list") == 130
+    assert capsys.readouterr().err == "sabatier: stopped before anything was begun\n"

@@ -20,10 +20,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from model.processes import end_with_parent
 
 _COMMAND_LINE = "flows.cli.app"
 _IMPORTED = (
@@ -167,8 +170,11 @@ def _run(argv: list[str]) -> None:
     sys.modules["__main__"] = module  # which workers are told to import
     sys.argv = argv
     status, interrupted = 0, False
-    try:
+    try:  # a signal that came before is one that came while a command imports
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+    except KeyboardInterrupt:
+        os._exit(128 + signal.SIGINT)
+    try:
         module.main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -191,7 +197,7 @@ def _run(argv: list[str]) -> None:
 
 def _fork_workers_from_here() -> None:
     """Fork the process that multiprocessing would else start to fork workers from."""
-    begin = multiprocessing.util.spawnv_passfds
+    begin, command = multiprocessing.util.spawnv_passfds, os.getpid()
 
     def fork(path: Any, arguments: list[Any], descriptors: list[int]) -> int:
         code = str(arguments[-1])
@@ -204,6 +210,8 @@ def _fork_workers_from_here() -> None:
             _close_all_but(descriptors)
             # as ``flows.cluster.dask``, whose workers leave Ctrl-C to the run
             signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
+            end_with_parent(command)  # and the workers with it, as if the command had forked them
+            _take_for_parent()
             listener, alive = descriptors
             forkserver.main(listener, alive, [])
         finally:
@@ -216,6 +224,17 @@ def _fork_workers_from_here() -> None:
         forkserver.ensure_running()
     finally:
         multiprocessing.util.spawnv_passfds = begin
+
+
+def _take_for_parent() -> None:
+    """Let workers that are forked from this process take it, not the command, for their parent."""
+    bootstrap = BaseProcess._bootstrap  # type: ignore[attr-defined]
+
+    def in_worker(process: Any, *arguments: Any, **named: Any) -> Any:
+        process._parent_pid = os.getppid()
+        return bootstrap(process, *arguments, **named)
+
+    BaseProcess._bootstrap = in_worker  # type: ignore[attr-defined]
 
 
 def _close_all_but(descriptors: Sequence[int]) -> None:
