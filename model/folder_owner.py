@@ -73,14 +73,23 @@ def _refuse_others(folder: Path, holds: str, way_out: str, owners: frozenset[int
         why = f"may be written by {writers}"
         way_out = f"look whether all in it is yours, then: chmod -R go-w {folder}"
     else:
-        for parent in folder.resolve().parents:
-            mode = parent.stat().st_mode
-            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                why = f"may be replaced by everybody, who may write in {parent}"
-                way_out = f"chmod o-w {parent}"
-                break
+        why = _replaceable(folder)
     if why and _keeps_modes(folder):
         raise FolderError(f"{holds} lie in a folder of this user's own, {folder} {why}; {way_out}")
+
+
+def _replaceable(folder: Path) -> str:
+    """Return how another user could put another folder in its stead, or nothing."""
+    way = folder.absolute()
+    for each in (way, *way.parents):
+        owner = each.lstat().st_uid
+        if each.is_symlink() and owner not in {os.geteuid(), _ROOT}:
+            return f"is reached by a link of {_user_name(owner)}, {each}"
+    for parent in {*way.parents, *way.resolve().parents}:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return f"may be replaced by everybody, who may write in {parent}"
+    return ""
 
 
 def _other_writers(found: os.stat_result) -> str:

@@ -129,7 +129,7 @@ def _webhook_of(file: str | None) -> tuple[Webhook | None, Sequence[Event]]:
     them, and the webhook that it names is not.
     """
     settings = read_settings()
-    stated = load_deployments(Path(file)) if file else None
+    stated = load_deployments(Path(file)) if file and Path(file).is_file() else None
     url, insecure = settings.webhook, settings.webhook_insecure
     if stated is not None:
         url, insecure = stated.webhook or url, stated.webhook_insecure or insecure

@@ -51,10 +51,24 @@ def test_a_folder_that_others_may_write_is_refused_and_stays_as_it_is(
 def test_a_folder_below_one_that_everybody_may_write_could_be_replaced(tmp_path: Path) -> None:
     folder = private_folder(tmp_path / "open" / "ours", *OURS)
     folder.parent.chmod(0o777)
-    with pytest.raises(FolderError, match=f"replaced by everybody.*; chmod o-w {folder.parent}$"):
+    with pytest.raises(FolderError, match=f"who may write in {folder.parent}; give another"):
         private_folder(folder, *OURS)
     folder.parent.chmod(0o1777)  # as /tmp is: nobody renames what is another's
     private_folder(folder, *OURS)
+
+
+def test_a_link_of_another_user_could_lead_elsewhere_tomorrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private_folder(tmp_path / "ours", *OURS)
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    private_folder(tmp_path / "link", *OURS)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "link", 65534, 65534, follow_symlinks=False)
+    else:
+        pytest.skip("only root gives a link to another user")
+    with pytest.raises(FolderError, match=f"by a link of .*, {tmp_path}/link; give another"):
+        private_folder(tmp_path / "link", *OURS)
 
 
 def test_a_group_of_one_is_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,10 @@ def test_the_device_decides_which_cluster_is_started(
     with pytest.raises(Started) as started, cluster.dask_client(HERE, device):
         pass
     assert started.value.args[0] == kind
-    assert started.value.args[1].get("n_workers") == (2 if device == "cpu" else None)
+    stated = started.value.args[1]
+    assert (stated["protocol"], stated["host"]) == ("tls://", "127.0.0.1")
+    assert stated["security"].require_encryption
+    assert stated.get("n_workers") == (2 if device == "cpu" else None)
 
 
 def test_two_runs_at_once_say_nothing_about_ports(recwarn: pytest.WarningsRecorder) -> None:
