@@ -13,6 +13,7 @@ from ruamel.yaml.nodes import Node
 
 from flows.errors import CampaignError
 from model.errors import shortened
+from screening_db.database.address import hide_passwords
 from tasks.errors import UserError
 from tasks.yaml_text import YamlError, line_of, read_yaml, read_yaml_text
 
@@ -119,7 +120,8 @@ def _explain(error: ErrorDetails, root: Node, path: Path, kind: YamlFileKind[Mod
     if error["type"] == "value_error":  # one of ours: it states rule, value and way out itself
         return f"{where}: {named}: {error['ctx']['error']}"
     rule = error["msg"].replace("Input should", "value should").replace("valid ", "")
-    return f"{where}: {named}: {rule}, got {shortened(repr(error['input']))}; change it there"
+    value = hide_passwords(repr(error["input"]))  # the address of a database, at a wrong key
+    return f"{where}: {named}: {rule}, got {shortened(value)}; change it there"
 
 
 def _dotted(path: KeyPath) -> str:

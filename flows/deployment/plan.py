@@ -16,7 +16,7 @@ from flows.config.deployments import DeployedCampaign, Deployments, Pool, Schedu
 from flows.config.settings import Settings
 from flows.deployment import flows as deployed
 from flows.errors import CampaignError
-from screening_db.database import has_password
+from screening_db.database import has_password, hide_passwords
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)  # so that deploying again moves no schedule
 _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -76,6 +76,12 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
     command is stated, because Prefect would start ``uv run`` in a folder with a pyproject.toml.
     """
     env = _QUIET | dict(pool.variables.get("env") or {})
+    for name, value in env.items():
+        if hide_passwords(str(value)) != str(value):
+            raise CampaignError(
+                f"variable {name} of the pool has a password, which everyone who sees the Prefect "
+                "server would read; set it where the workers run instead"
+            )
     if pool.type == "process":
         own: dict[str, Any] = {
             "working_dir": str(here),

@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.config.settings import DEFAULT_DATABASE, Settings
 from flows.display.run_log import run_log
 from model.folder_owner import private_folder
-from screening_db.database import Database, open_database
+from screening_db.database import Database, has_password, open_database
 from screening_db.errors import NoDatabaseError
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 def choose_database(settings: Settings, stated: str | None, option: str | None) -> str:
     """Return the first that is given: option, campaign file, environment, the default."""
+    if option is not None and has_password(option):
+        logger.warning(
+            "the database was given with its password, which others read in the list of processes "
+            "and in Prefect; set SABATIER_DATABASE or PGPASSWORD instead, or write ~/.pgpass"
+        )
     return option or stated or settings.database or str(DEFAULT_DATABASE)
 
 

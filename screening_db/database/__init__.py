@@ -1,7 +1,8 @@
 """Connections, schema, bulk loading, locks and error messages."""
 
+from screening_db.database.address import has_password, hide_passwords
 from screening_db.database.bulk import add_new, batches, upsert
-from screening_db.database.engine import Database, database_time, has_password, open_database
+from screening_db.database.engine import Database, database_time, open_database
 from screening_db.database.lock import campaign_lock, lock_key
 from screening_db.database.read_only_sql import SelectResult, run_select
 
@@ -13,6 +14,7 @@ __all__ = [
     "campaign_lock",
     "database_time",
     "has_password",
+    "hide_passwords",
     "lock_key",
     "open_database",
     "run_select",

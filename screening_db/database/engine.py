@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from screening_db.database.address import database_url, holds_secret, where
 from screening_db.database.schema import current_revision, migrate
 from screening_db.errors import DatabaseError, NoDatabaseError
 
@@ -37,8 +38,16 @@ _CAUSES = (
     ("could not translate host", "its host is unknown", "correct the host in the URL"),
     ("failed to resolve host", "its host is unknown", "correct the host in the URL"),
     ("timeout expired", "no server answers there", "start it, or correct the URL"),
-    ("authentication failed", "the server refused the password", "correct it in the URL"),
-    ("no password supplied", "the server wants a password", "give it in the URL"),
+    (
+        "authentication failed",
+        "the server refused the password",
+        "correct it in SABATIER_DATABASE, PGPASSWORD or ~/.pgpass",
+    ),
+    (
+        "no password supplied",
+        "the server wants a password",
+        "give it in SABATIER_DATABASE, PGPASSWORD or ~/.pgpass",
+    ),
     ("does not exist", "something is missing", "create it, or correct the URL"),
     ("connection", "the connection was lost", "run the same command again"),
 )
@@ -50,6 +59,10 @@ class Database:
 
     url: URL
     engine: Engine
+
+    def __repr__(self) -> str:
+        """Return it without the password, which URL and engine show where it is in the query."""
+        return f"Database({self.where})"
 
     @property
     def where(self) -> str:
@@ -77,7 +90,7 @@ class Database:
         engine = self.engine
         if not self.is_sqlite:  # SQLite sees one state in every transaction
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        with one_line_faults(self.where), Session(engine, expire_on_commit=False) as session:
+        with one_line_faults(self.url), Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -85,7 +98,7 @@ class Database:
         """Give a session that is stored in full at the end, or not at all on any exception."""
         engine = self.engine.execution_options(writes=True)
         with (
-            one_line_faults(self.where),
+            one_line_faults(self.url),
             Session(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -118,7 +131,7 @@ def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
     url = database_url(url_or_path)
     database = Database(url, _engine(url))
     try:
-        with one_line_faults(database.where):
+        with one_line_faults(url):
             if not create:
                 _demand(database)
             elif database.path is not None:
@@ -132,40 +145,6 @@ def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
     return database
 
 
-def database_url(url_or_path: str | Path) -> URL:
-    """Return the SQLAlchemy URL of a path, ``sqlite:///...`` or ``postgresql://...``."""
-    text = str(url_or_path)
-    if "://" not in text:
-        return _file_url(text)
-    try:
-        url = make_url(text)
-    except ArgumentError as fault:
-        raise DatabaseError(
-            "a database is a file path or postgresql://user@host/name; this URL cannot be read"
-        ) from fault
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        return _file_url(url.database or "")
-    if backend in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    raise DatabaseError(
-        f"a database is an SQLite file or a PostgreSQL server, got {backend}; give a path or "
-        "postgresql://user@host/name"
-    )
-
-
-def has_password(address: str | Path) -> bool:
-    """Tell whether a path or URL of a database holds a password."""
-    return database_url(address).password is not None
-
-
-def where(url: URL) -> str:
-    """Return how messages name a database: its path, or its URL without the password."""
-    if url.get_backend_name() == "sqlite":
-        return str(url.database)
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
-
-
 def database_time(session: Session) -> float:
     """Return the seconds since 1970, UTC: the server's, or this computer's on SQLite."""
     if session.get_bind().dialect.name == "postgresql":
@@ -173,15 +152,6 @@ def database_time(session: Session) -> float:
             session.execute(text("SELECT extract(epoch from clock_timestamp())")).scalar_one()
         )
     return time.time()
-
-
-def _file_url(path: str) -> URL:
-    if path in ("", ":memory:"):
-        raise DatabaseError(
-            "a database needs a file, because several processes share it; give a path such as "
-            "runs/screening.db"
-        )
-    return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
 
 
 def _engine(url: URL) -> Engine:
@@ -257,27 +227,32 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def describe_fault(fault: Exception, where: str) -> DatabaseError:
-    """Return the one-line error for a fault met in the database ``where``."""
+def describe_fault(fault: Exception, url: URL) -> DatabaseError:
+    """Return the one-line error for a fault met in a database, without any secret of its URL."""
     cause = getattr(fault, "orig", None) or fault
-    detail = " ".join(str(cause).split())[:300]
+    detail = " ".join(str(cause).split())[:300] or type(cause).__name__
+    shown = "" if holds_secret(str(cause), url) else detail
+    name = where(url)
     if isinstance(fault, IntegrityError):
         return DatabaseError(
-            f"database {where} refused a row that breaks its rules, and nothing of this step was "
-            f"stored: {detail}"
+            f"database {name} refused a row that breaks its rules, and nothing of this step was "
+            f"stored: {shown}"
         )
     for sign, wrong, way_out in _CAUSES:
         if sign in detail.lower():
-            return DatabaseError(f"database {where}: {wrong} ({detail}); {way_out}")
-    return DatabaseError(f"database {where}: {detail or type(cause).__name__}")
+            said = f" ({shown})" if shown else ""
+            return DatabaseError(f"database {name}: {wrong}{said}; {way_out}")
+    return DatabaseError(f"database {name}: {shown or type(cause).__name__}")
 
 
 @contextmanager
-def one_line_faults(where: str) -> Iterator[None]:
+def one_line_faults(url: URL) -> Iterator[None]:
     """Raise ``DatabaseError`` for whatever SQLAlchemy raises inside."""
     try:
         yield
     except DatabaseError:
         raise
     except (SQLAlchemyError, sqlite3.Error) as fault:
-        raise describe_fault(fault, where) from fault
+        # A traceback prints the cause too, in Prefect for instance.
+        cause = None if holds_secret(str(fault), url) else fault
+        raise describe_fault(fault, url) from cause

@@ -58,7 +58,7 @@ def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
 def _server_lock(db: Database, campaign: str) -> Iterator[None]:
     """Lock by a session of the server, which ends when its process does."""
     engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with one_line_faults(db.where), engine.connect() as session:
+    with one_line_faults(db.url), engine.connect() as session:
         query = text("SELECT pg_try_advisory_lock(:ours, :key)")
         values = {"ours": _OURS, "key": lock_key(campaign)}
         if not session.execute(query, values).scalar_one():

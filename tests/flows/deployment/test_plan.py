@@ -192,3 +192,10 @@ def test_without_a_server_the_command_says_how_to_have_one(
     assert said.status == 2
     assert said.err.startswith("sabatier: schedules are kept by a Prefect server")
     assert "--serve" in said.err
+
+
+def test_a_password_in_a_variable_of_the_pool_is_refused() -> None:
+    pool = Pool(variables={"env": {"SABATIER_DATABASE": "postgresql://me:secret@host/x"}})
+    with pytest.raises(CampaignError, match=r"variable SABATIER_DATABASE .* password") as refused:
+        job_variables(pool, Path())
+    assert "secret" not in str(refused.value)

@@ -10,7 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from screening_db.database.engine import database_url, open_database
+from screening_db.database.address import database_url
+from screening_db.database.engine import open_database
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.errors import DatabaseError
 from screening_db.records.screening import record_chunk, record_items, record_predictions
