@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.interrupt import exit_cleanly_on_signal
 from flows.cli.options import CampaignName, DatabaseOption, PredictorOption, opened_database
 
 inspect_app = typer.Typer()
@@ -75,14 +76,15 @@ def funnel(campaign: CampaignName, database: DatabaseOption = None) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="One reading statement.")],
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows.")] = 1000,
+    timeout: Annotated[float, typer.Option(help="Stop the query after this many seconds.")] = 60,
     database: DatabaseOption = None,
 ) -> None:
-    """Answer one SELECT; nothing can be changed by it."""
+    """Answer one SELECT; nothing can be changed by it, and Ctrl-C ends it."""
     from flows.display.tables import show_selected
     from screening_db.database.read_only_sql import run_select
 
-    with opened_database(database) as db:
-        show_selected(run_select(db, query, limit))
+    with exit_cleanly_on_signal("the query was stopped"), opened_database(database) as db:
+        show_selected(run_select(db, query, limit, timeout_s=timeout))
 
 
 @inspect_app.command()

@@ -96,9 +96,8 @@ def _is_mistyped(text: str) -> bool:
 
 
 def _require_one_reading(text: str, url: URL) -> None:
-    """Refuse a URL with an @ that is not written %40: host and name would hold half a password."""
-    elsewhere = (url.host or "") + (url.database or "")
-    if text.count("@") > 1 or "@" in elsewhere:
+    """Refuse an @ that ends no user: what is host, name or query may then be half a password."""
+    if text.count("@") > (url.username is not None):
         raise DatabaseError(_UNREADABLE)
 
 

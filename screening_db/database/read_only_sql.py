@@ -1,17 +1,29 @@
-"""Run one query that a person typed, without a way to change anything."""
+"""Run one query that a person typed: it changes nothing, and ends in bounded time and memory.
 
-import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+It runs in a thread of its own. Within one call into C, such as instr on long texts, a database
+looks at no clock and no signal; the main thread waits beside it, stops it, and ends without it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, Protocol
 
 from screening_db.database.engine import Database
+from screening_db.database.sql_text import first_word
 from screening_db.errors import DatabaseError
 
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+SQL_TIMEOUT_S = 60.0
+MAX_SQL_LENGTH = 100_000  # characters; longer ones cost time before a database begins
+MAX_ANSWER_BYTES = 64 * 2**20
+MAX_MEMORY_BYTES = 512 * 2**20  # what the process may take for an answer, beyond what it has
+# Addresses that a thread reserves. Where it gets none, each allocation tries again, and is slow.
+_RESERVED_BYTES = 256 * 2**20
+_LONGEST_S = 86_400.0
+_STOP_S = 2.0  # how long a query that is told to stop may take for it
+_ROW_BYTES, _VALUE_BYTES = 64, 32  # what a row and a value cost in Python, roughly
 _READS = ("select", "with", "values", "explain")
 
 
@@ -24,27 +36,63 @@ class SelectResult:
     more: bool
 
 
-def run_select(db: Database, sql: str, limit: int | None = None) -> SelectResult:
-    """Return the result of one SELECT, at most ``limit`` rows of it.
+class Reader(Protocol):
+    """A connection for one query, on which the database refuses everything but reading."""
+
+    def rows(self, sql: str) -> Iterable[tuple[Any, ...]]:
+        """Run the query, and give its rows as they are fetched."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns, once a row or the end was fetched."""
+
+    def stop(self) -> None:
+        """End the query from another thread."""
+
+    def close(self) -> None:
+        """Let go of the connection, from the thread that ran the query."""
+
+
+def run_select(
+    db: Database,
+    sql: str,
+    limit: int | None = None,
+    *,
+    timeout_s: float = SQL_TIMEOUT_S,
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> SelectResult:
+    """Return the result of one SELECT.
+
+    Args:
+        db: The database; a standby server or a folder without the right to write will do.
+        sql: One reading statement.
+        limit: The most rows that are returned; None returns all.
+        timeout_s: The seconds after which the query is stopped.
+        max_bytes: The most that all values may have together.
+
+    Returns:
+        The names of the columns, and the rows.
 
     Raises:
-        DatabaseError: it is not one reading statement, or the database does not understand it.
+        DatabaseError: it is not one reading statement, calls what does more than read, takes too
+            long or too much memory, or the database does not understand it.
     """
     _refuse_writes(sql)
-    with _read_only(db) as cursor:
-        try:
-            _execute(cursor, sql)
-            rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit + 1)
-        except Exception as fault:  # each driver has its own classes
-            raise DatabaseError(f"the query was not answered: {_reason(fault)}") from fault
-        columns = tuple(column[0] for column in cursor.description or ())
-    kept = rows if limit is None else rows[:limit]
-    return SelectResult(columns, tuple(tuple(row) for row in kept), more=len(kept) < len(rows))
+    if not 0 < timeout_s <= _LONGEST_S:
+        raise DatabaseError(
+            f"a query gets between 0 and {_LONGEST_S:.0f} seconds, got {timeout_s}; change "
+            "--timeout"
+        )
+    with _memory_bounded():
+        reader = _reader(db, timeout_s)
+        return _within(timeout_s, reader, lambda: _collect(reader, sql, limit, max_bytes))
 
 
 def _refuse_writes(sql: str) -> None:
-    words = _COMMENTS.sub(" ", sql).split()
-    first = words[0].strip("(").lower() if words else "nothing"
+    if len(sql) > MAX_SQL_LENGTH:
+        raise DatabaseError(
+            f"a query has at most {MAX_SQL_LENGTH} characters, got {len(sql)}; shorten it"
+        )
+    first = first_word(sql) or "nothing"
     if first not in _READS:
         raise DatabaseError(
             f"only reading statements run here ({', '.join(_READS)}), got {first}; write, for "
@@ -52,36 +100,91 @@ def _refuse_writes(sql: str) -> None:
         )
 
 
-@contextmanager
-def _read_only(db: Database) -> Iterator[Any]:
-    """Give a cursor of a connection of its own, on which the database refuses every write."""
+def _reader(db: Database, timeout_s: float) -> Reader:
     if db.path is not None:
-        with closing(_open_read_only(db.path)) as connection:
-            yield connection.cursor()
-        return
-    import psycopg  # only a PostgreSQL user has it
+        from screening_db.database.sqlite_reader import SqliteReader
 
-    parts = db.url.translate_connect_args(username="user", database="dbname")
-    with closing(psycopg.connect(**parts)) as server:
-        server.read_only = True
-        yield server.cursor()
+        return SqliteReader(db.path, MAX_MEMORY_BYTES)
+    from screening_db.database.postgres_reader import PostgresReader  # needs psycopg
+
+    return PostgresReader(db, timeout_s + _STOP_S)
 
 
-def _open_read_only(path: Path) -> sqlite3.Connection:
+def _within(timeout_s: float, reader: Reader, collect: Callable[[], SelectResult]) -> SelectResult:
+    """Run a query in another thread; stop it at its time limit, or where this thread is stopped."""
+    found: list[SelectResult] = []
+    faults: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(collect())
+        except Exception as fault:  # each driver has its own classes
+            faults.append(fault)
+        finally:
+            reader.close()
+
+    # a daemon, because the process does not wait for it at its end
+    thread = Thread(target=run, name="sql", daemon=True)
+    thread.start()
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-        connection.execute("PRAGMA query_only=ON")
-    except sqlite3.Error as fault:
-        raise DatabaseError(f"database {path} cannot be read ({fault}); check its path") from fault
-    return connection
+        thread.join(timeout_s)
+    finally:  # the time is over, or Ctrl-C came
+        if late := thread.is_alive():
+            reader.stop()
+            thread.join(_STOP_S)
+    if late:
+        raise DatabaseError(
+            f"the query took more than {timeout_s:g} s and was stopped; ask for less, or give it "
+            "more with --timeout"
+        )
+    if faults:
+        raise _in_one_line(faults[0]) from faults[0]
+    return found[0]
 
 
-def _execute(cursor: Any, sql: str) -> None:
-    if isinstance(cursor, sqlite3.Cursor):
-        cursor.execute(sql)  # one statement or an error
-    else:
-        cursor.execute(sql, prepare=True)  # a prepared statement is one statement or an error
+def _collect(reader: Reader, sql: str, limit: int | None, max_bytes: int) -> SelectResult:
+    """Fetch rows one by one, as many as the limits of rows and bytes let pass."""
+    kept: list[tuple[Any, ...]] = []
+    size = 0
+    for row in reader.rows(sql):
+        if len(kept) == limit:
+            return SelectResult(reader.columns(), tuple(kept), more=True)
+        long = sum(len(value) for value in row if isinstance(value, str | bytes))
+        size += _ROW_BYTES + _VALUE_BYTES * len(row) + long
+        if size > max_bytes:
+            raise DatabaseError(
+                f"an answer has at most {max_bytes // 2**20} MiB, this one has more after "
+                f"{len(kept)} rows; name fewer columns, or lower --limit"
+            )
+        kept.append(tuple(row))
+    return SelectResult(reader.columns(), tuple(kept), more=False)
 
 
-def _reason(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:300] or type(fault).__name__
+def _in_one_line(fault: Exception) -> DatabaseError:
+    if isinstance(fault, DatabaseError):
+        return fault
+    reason = " ".join(str(fault).split())[:300] or type(fault).__name__
+    # the second is what libpq says of rows that do not fit into memory
+    if isinstance(fault, MemoryError) or "cannot allocate memory" in reason:
+        reason = f"it needs more than {MAX_MEMORY_BYTES // 2**20} MiB of memory; ask for less"
+    return DatabaseError(f"the query was not answered: {reason}")
+
+
+@contextmanager
+def _memory_bounded() -> Iterator[None]:
+    """Bound what this process may take beyond what it has, where Linux counts it."""
+    try:
+        import resource  # not on Windows
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    most = pages * resource.getpagesize() + _RESERVED_BYTES + MAX_MEMORY_BYTES
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or most < soft:
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -24,6 +24,8 @@ _REFUSED = {"--": "a comment", "/*": "a comment", ";": "a semicolon", "'": "an o
     "]": "a bracket",
     "\0": "a NUL",
 }
+_MAX_LENGTH = 4000  # characters of a condition
+_MAX_BYTES = 2**29  # some 400,000 items
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def count_failed_dependencies(db: Database, campaign: str) -> int:
 def queue_items_where(db: Database, condition: str) -> list[QueueItem]:
     """Return the items for which an SQL condition over ``verification_queue`` holds.
 
-    The condition runs on a connection that the database lets read and nothing else.
+    The condition runs on a connection that the database lets read and nothing else, for a limited
+    time.
 
     Raises:
         DatabaseError: it is not one expression, or the database does not understand it.
@@ -127,7 +130,9 @@ def queue_items_where(db: Database, condition: str) -> list[QueueItem]:
     _require_expression(condition)
     try:
         found = run_select(
-            db, f"SELECT {_COLUMNS} FROM verification_queue WHERE (\n{condition}\n) {_ORDER}"
+            db,
+            f"SELECT {_COLUMNS} FROM verification_queue WHERE (\n{condition}\n) {_ORDER}",
+            max_bytes=_MAX_BYTES,
         )
     except DatabaseError as fault:
         raise DatabaseError(
@@ -192,6 +197,10 @@ def _by_name(db: Database, name: str, level: str | None) -> list[QueueItem]:
 
 def _require_expression(condition: str) -> None:
     """Refuse a condition that would not stay inside the parentheses of the query."""
+    if len(condition) > _MAX_LENGTH:
+        raise _no_expression(
+            f"{condition[:40]}...", f"it has {len(condition)} characters, {_MAX_LENGTH} are allowed"
+        )
     depth = 0
     for symbol in _TOKENS.findall(condition):
         if symbol in _REFUSED:

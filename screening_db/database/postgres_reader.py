@@ -1,0 +1,131 @@
+"""Run one query that a person typed on PostgreSQL: as the reader role where there is one.
+
+A transaction that only reads still lets a function end other sessions, take locks, sleep or send
+notifications. So a statement may call only functions that PostgreSQL itself declares to change
+nothing, which its catalogue tells; the reader role holds the same for sessions of its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql as composed
+
+from screening_db.database.engine import Database, one_line_faults
+from screening_db.database.sql_text import called_names, first_word
+from screening_db.errors import DatabaseError
+
+_CANCEL_S = 2.0
+_ROWS_AT_ONCE = 100
+# Of the functions that it declares volatile, those that only tell something.
+_HARMLESS = (
+    "clock_timestamp",
+    "pg_column_size",
+    "pg_database_size",
+    "pg_indexes_size",
+    "pg_is_in_recovery",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_total_relation_size",
+    "random",
+    "timeofday",
+)
+_REFUSED_FUNCTIONS = """
+    SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.proname = ANY(%(names)s) AND p.proname <> ALL(%(harmless)s)
+    AND (p.provolatile = 'v' OR n.nspname <> 'pg_catalog')
+    ORDER BY p.proname
+"""
+_MAY_BE = """
+    SELECT 1 FROM pg_catalog.pg_roles
+    WHERE rolname = %s AND pg_catalog.pg_has_role(oid, 'MEMBER')
+"""
+
+
+def reader_role(database: str) -> str:
+    """Return the name of the role that may read a database of this name and nothing else."""
+    return f"{database}_reader"
+
+
+class PostgresReader:
+    """One query on a server: a transaction that only reads, as the reader role where it may."""
+
+    def __init__(self, db: Database, timeout_s: float) -> None:
+        """Connect, with the address that the database was opened with.
+
+        Raises:
+            DatabaseError: the server cannot be reached.
+        """
+        self._timeout_ms = round(timeout_s * 1000)
+        with one_line_faults(db.url):
+            self._pooled = db.engine.raw_connection()
+        self._pooled.detach()  # closed at the end, so that nothing of its session lives on
+        connection = self._pooled.dbapi_connection
+        self._connection: psycopg.Connection[Any] = connection  # type: ignore[assignment]
+        self._connection.read_only = True
+        self._cursor: psycopg.Cursor[Any] | psycopg.ServerCursor[Any] = self._connection.cursor()
+
+    def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Run the query, and give its rows as they come from the server."""
+        self._set_limits()
+        self._refuse_functions(sql)
+        self._take_role()
+        # Prepared or declared, more than one statement is an error. Without values a % is one.
+        if first_word(sql) == "explain":
+            self._cursor.execute(sql.encode(), prepare=True)
+        else:
+            self._cursor = declared = self._connection.cursor(name="answer")
+            declared.itersize = _ROWS_AT_ONCE
+            declared.execute(sql.encode())
+        yield from self._cursor
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return tuple(column.name for column in self._cursor.description or ())
+
+    def stop(self) -> None:
+        """End the query from another thread."""
+        try:
+            self._connection.cancel_safe(timeout=_CANCEL_S)
+        except psycopg.Error:
+            return  # the server is gone, or ends it at its own time limit
+
+    def close(self) -> None:
+        """Close the connection, which rolls its transaction back."""
+        self._pooled.close()
+
+    def _set_limits(self) -> None:
+        self._set("statement_timeout", self._timeout_ms)  # ms
+        self._set("work_mem", "64MB")
+        self._set("client_encoding", "UTF8")
+        self._set("standard_conforming_strings", "on")  # so that we read texts as the server does
+        is_super = self._cursor.execute(
+            "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        if is_super and is_super[0]:  # others may not set it
+            self._set("temp_file_limit", "4GB")
+
+    def _set(self, name: str, value: str | int) -> None:
+        self._cursor.execute(
+            composed.SQL("SET LOCAL {} = {}").format(
+                composed.Identifier(name), composed.Literal(value)
+            )
+        )
+
+    def _refuse_functions(self, sql: str) -> None:
+        values = {"names": sorted(called_names(sql)), "harmless": list(_HARMLESS)}
+        found = self._cursor.execute(_REFUSED_FUNCTIONS, values).fetchall()
+        if found:
+            names = ", ".join(row[0] for row in found)
+            raise DatabaseError(
+                f"the query was not answered: function {names} may do more than read, and a query "
+                "calls only PostgreSQL's own functions that change nothing"
+            )
+
+    def _take_role(self) -> None:
+        role = reader_role(self._connection.info.dbname)
+        if self._cursor.execute(_MAY_BE, [role]).fetchone():
+            self._cursor.execute(
+                composed.SQL("SET LOCAL ROLE {}").format(composed.Identifier(role))
+            )
