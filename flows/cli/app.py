@@ -8,6 +8,7 @@ import atexit
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -25,6 +26,8 @@ from flows.display.log import log_to_terminal
 from model.errors import SabatierError
 
 _LONGEST_FAULT = 2_000  # characters
+# What torch and Python raise as RuntimeError where the system gives no memory, or no thread.
+_NO_MEMORY = re.compile(r"allocate memory|out of memory|start new thread", re.IGNORECASE)
 USER_FAULT_STATUS = 2  # of a process that ends with what its user can mend
 
 app = typer.Typer(
@@ -79,6 +82,13 @@ def main() -> None:
         app()
     except SabatierError as fault:
         _print_fault(" ".join(str(fault).split()))
+    except (MemoryError, RuntimeError) as fault:
+        if not (isinstance(fault, MemoryError) or _NO_MEMORY.search(str(fault))):
+            raise
+        _print_fault(
+            "memory ran out; start fewer workers or free some, and run the same command again, it "
+            "goes on from there"
+        )
     except OSError as fault:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

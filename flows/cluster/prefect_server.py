@@ -268,7 +268,7 @@ class ControlPlane:
     @contextmanager
     def _connection(self) -> Iterator[PrefectRecord]:
         # A failure is raised to the caller, who prints it once; Prefect would log it three times.
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect._internal"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.embedded is None:
             record = PrefectRecord(f"the Prefect server at {_shown(str(self.address))}")

@@ -1,5 +1,8 @@
 """Dask workers of a run: which cluster is started, and how it ends."""
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -10,6 +13,7 @@ import pytest
 from flows.cluster import dask as cluster
 from flows.cluster.workers import ClusterPlan, Device
 from flows.errors import CampaignError
+from model.errors import MachineError
 
 HERE = ClusterPlan(workers=2)
 
@@ -19,6 +23,53 @@ def test_a_dask_cuda_that_does_not_import_is_one_line(monkeypatch: pytest.Monkey
     with (
         pytest.raises(CampaignError, match=r"dask-cuda does not import .*'sabatier\[gpu\]'"),
         cluster.dask_client(HERE, "cuda"),
+    ):
+        pass
+
+
+def end_own_process(_: int = 0) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_as_it_loads_the_model_is_started_again_three_times() -> None:
+    with cluster.dask_client(ClusterPlan(workers=1)) as client:
+        before = set(client.run(os.getpid).values())
+        futures = [client.submit(end_own_process, pure=False)]
+        with pytest.raises(MachineError, match=r"ended 4 times at the same work .* memory ran out"):
+            list(cluster.results_as_completed(client, futures))
+        client.wait_for_workers(1, timeout=60)
+        assert not before & set(client.run(os.getpid).values())
+
+
+@pytest.mark.medium
+def test_workers_that_cannot_be_started_again_are_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "NO_WORKERS_S", 1)
+    with cluster.dask_client(ClusterPlan(workers=1)) as client:
+        name = next(iter(client.scheduler_info()["workers"]))
+        client.retire_workers([name])
+        futures = [client.submit(len, "abc", pure=False)]
+        with pytest.raises(MachineError, match="no worker process could be started again within 1"):
+            list(cluster.results_as_completed(client, futures))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [OSError(errno.ENOSYS, "no semaphores"), ImportError("no semaphores"), MemoryError()],
+)
+def test_a_machine_that_starts_no_workers_is_one_line(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(**_: Any) -> None:
+        raise RuntimeError("Cluster failed to start") from fault
+
+    start._instances = ()  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster, "LocalCluster", start)
+    with (
+        pytest.raises(MachineError, match=rf"starts 2 worker processes.*{type(fault).__name__}: "),
+        cluster.dask_client(HERE),
     ):
         pass
 

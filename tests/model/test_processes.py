@@ -1,0 +1,118 @@
+"""Processes end with the one that started them, and one that cannot be started is one line."""
+
+import errno
+import multiprocessing
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.paths import REPOSITORY
+from support.processes import wait_until
+
+from model import processes
+from model.errors import MachineError
+from model.processes import ending_with_parent, map_in_processes
+
+PARENT = """
+import sys, subprocess, shlex
+from pathlib import Path
+from model.processes import ending_with_parent, map_in_processes
+
+def note_and_wait(folder):
+    import os, time
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    program = ending_with_parent(shlex.join([sys.executable, "-c", sys.argv[2], str(folder)]))
+    subprocess.Popen(shlex.split(program))
+    list(map_in_processes(note_and_wait, [folder, folder], processes=2, work="a test"))
+"""
+NOTE = (
+    "import os, sys, time, pathlib;"
+    "(pathlib.Path(sys.argv[1]) / str(os.getpid())).touch(); time.sleep(600)"
+)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(number: int) -> None:
+    raise KeyError(number)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.medium
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave programs alone")
+def test_children_and_programs_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    noted = tmp_path / "pids"
+    noted.mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(noted), NOTE],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    try:
+        assert wait_until(lambda: len(list(noted.iterdir())) == 3 or parent.poll() is not None)
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [int(file.name) for file in noted.iterdir()]
+    assert len(pids) == 3
+    assert wait_until(lambda: not any(map(is_running, pids)), 30.0)
+
+
+def test_a_program_gets_its_variables_and_arguments_and_keeps_its_status() -> None:
+    code = "import os, sys; print(os.environ['WORD'], sys.argv[1]); sys.exit(7)"
+    command = ending_with_parent(f"WORD=spoken {shlex.join([sys.executable, '-c', code, 'a b'])}")
+    ended = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (7, "spoken a b\n")
+    assert ending_with_parent("") == ""  # an engine that runs in this process has no command
+
+
+@pytest.mark.medium
+def test_results_come_in_the_order_of_the_calls() -> None:
+    assert list(map_in_processes(double, range(5), processes=2, work="a test")) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.medium
+def test_a_process_that_is_killed_is_one_line_and_leaves_none() -> None:
+    with pytest.raises(MachineError, match="a process of a test was killed, perhaps because mem"):
+        list(map_in_processes(die, range(4), processes=2, work="a test"))
+    assert wait_until(lambda: not multiprocessing.active_children())
+
+
+@pytest.mark.medium
+def test_a_fault_of_the_work_is_that_fault() -> None:
+    with pytest.raises(KeyError):
+        list(map_in_processes(fail, [1], processes=1, work="a test"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EACCES, errno.ENOSPC])
+def test_a_machine_without_semaphores_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refused)
+    with pytest.raises(MachineError, match=rf"a test needs .*{os.strerror(number)}.*/dev/shm"):
+        list(map_in_processes(double, [1], processes=2, work="a test"))
