@@ -122,6 +122,27 @@ def _pool(processes: int, work: str) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
+def require_semaphores(work: str, processes: int) -> None:
+    """Refuse a machine that has no semaphores for so many processes.
+
+    Who starts processes by another library asks before: Dask would wait for them for ever.
+
+    Args:
+        work: What is computed, for messages.
+        processes: How many processes are started.
+
+    Raises:
+        MachineError: /dev/shm is closed or full, or the system has no semaphores.
+    """
+    try:
+        spawn = multiprocessing.get_context("spawn")
+        queues = [spawn.Queue() for _ in range(2 * processes)]
+    except (OSError, ImportError, NotImplementedError) as fault:
+        raise _cannot_start(work, fault) from fault
+    for queue in queues:
+        queue.close()
+
+
 def _cannot_start(work: str, fault: Exception) -> MachineError:
     return MachineError(
         f"{work} needs processes side by side, and this machine does not start them "

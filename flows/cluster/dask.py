@@ -28,7 +28,7 @@ from flows.cluster.workers import ClusterPlan, Device, temporary_environment
 from flows.errors import CampaignError
 from model.errors import MachineError
 from model.folder_owner import private_folder
-from model.processes import end_with_parent
+from model.processes import end_with_parent, require_semaphores
 from tasks.verification.engines.launch import thread_variables
 
 SCHEDULER_TIMEOUT_S = 20
@@ -166,6 +166,7 @@ def _threads_each(threads: int | None) -> Iterator[None]:
 
 
 def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    require_semaphores("a run", plan.workers)
     # Without a limit, work would wait for ever where no worker can be started again.
     with dask.config.set({"distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_S} s"}):
         try:

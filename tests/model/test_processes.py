@@ -15,9 +15,8 @@ import pytest
 from support.paths import REPOSITORY
 from support.processes import wait_until
 
-from model import processes
 from model.errors import MachineError
-from model.processes import ending_with_parent, map_in_processes
+from model.processes import ending_with_parent, map_in_processes, require_semaphores
 
 PARENT = """
 import sys, subprocess, shlex
@@ -113,6 +112,9 @@ def test_a_machine_without_semaphores_is_one_line(
     def refused(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", refused)
-    with pytest.raises(MachineError, match=rf"a test needs .*{os.strerror(number)}.*/dev/shm"):
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
+    line = rf"a test needs .*{os.strerror(number)}.*/dev/shm"
+    with pytest.raises(MachineError, match=line):
         list(map_in_processes(double, [1], processes=2, work="a test"))
+    with pytest.raises(MachineError, match=line):
+        require_semaphores("a test", 2)
