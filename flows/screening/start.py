@@ -28,6 +28,7 @@ from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database import Database, campaign_lock, open_database
 from screening_db.queries import find_campaign, funnel_counts
 from tasks.reports.plan import bulk_notes, plan_campaign
+from tasks.verification.engines import why_not_computed
 
 if TYPE_CHECKING:
     from flows.screening.designs import GenerationRequest
@@ -67,6 +68,7 @@ def start_screening(file: Path, database: str | None) -> None:
         show_candidates(db, campaign.name, _SHOWN)
         show_funnel(db, campaign.name)
         show_lines(f"database     {db.where}", f"predictions  {lake_folder(db) / 'predictions'}")
+        _show_unverifiable(resolved)
         used = [c for c in funnel_counts(db, campaign.name) if (c.stage, c.state) == _SLAB_USED]
     if not used:
         raise CampaignError(_NO_SLAB)
@@ -108,6 +110,7 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
     if resolved.verified_at != resolved.level:
         show_lines(f"predicted at {resolved.level.name}, verified at {resolved.verified_at.name}")
+    _show_unverifiable(resolved)
     if not planned.slabs:
         raise CampaignError(_NO_SLAB)
 
@@ -119,6 +122,12 @@ def _show_notes(resolved: ResolvedCampaign) -> None:
     if notes:
         more = [f"  and {len(notes) - _SHOWN} more"] if len(notes) > _SHOWN else []
         show_lines(*(f"  {note}" for note in notes[:_SHOWN]), *more)
+
+
+def _show_unverifiable(resolved: ResolvedCampaign) -> None:
+    """Print why the queue cannot be verified on this machine, where it cannot."""
+    if reason := why_not_computed(resolved.verified_at, resolved.locations):
+        show_lines(f"nothing here verifies the queue of {resolved.campaign.name}: {reason}")
 
 
 def _resolve_since(

@@ -41,6 +41,7 @@ from tasks.verification.engines import (
     engine_for,
     engine_location,
 )
+from tasks.verification.engines.launch import missing_launcher
 from tasks.verification.inputs.resources import ResourceLimits
 from tasks.verification.relaxation.work_folder import require_work_folder
 
@@ -124,13 +125,27 @@ def _settings(
 ) -> CalculationSettings:
     """Return the options that all calculations share; those on this machine divide its cores."""
     if isinstance(where, DaskWorkers):
-        return CalculationSettings(
-            level, engine_locations, ResourceLimits(max_cpus=_cores_each(where.cluster.workers))
-        )
-    limits = where.profile.limits
-    if where.system == "local":
-        limits = replace(limits, max_cpus=min(limits.max_cpus, _cores_each(where.jobs)))
-    return CalculationSettings(level, engine_locations, limits, where.profile.launcher)
+        limits = ResourceLimits(max_cpus=_cores_each(where.cluster.workers))
+        settings = CalculationSettings(level, engine_locations, limits)
+        return settings if where.cluster.address else with_launcher(settings)
+    limits, launcher = where.profile.limits, where.profile.launcher
+    if where.system != "local":
+        return CalculationSettings(level, engine_locations, limits, launcher)
+    limits = replace(limits, max_cpus=min(limits.max_cpus, _cores_each(where.jobs)))
+    return with_launcher(CalculationSettings(level, engine_locations, limits, launcher))
+
+
+def with_launcher(settings: CalculationSettings) -> CalculationSettings:
+    """Return settings by which each calculation runs on one core where none starts several."""
+    level, limits = settings.level, settings.limits
+    program = missing_launcher(level, settings.engine_locations, settings.launcher)
+    if not program or min(limits.max_cpus, limits.cost(level.engine).max_ranks) == 1:
+        return settings
+    show_lines(
+        f"{program} is not found, which starts {level.engine} on several cores: each calculation "
+        "runs on one; apt-get install openmpi-bin, or name another launcher in a profile"
+    )
+    return replace(settings, limits=replace(limits, max_cpus=1))
 
 
 def _cores_each(workers: int) -> int:

@@ -65,8 +65,8 @@ class LevelOfTheory:
         if self.calculation is None:
             raise UserError(
                 f"level {self.name} ({self.functional} of {self.engine}) holds published labels "
-                "and states no settings to compute it with; leave the queue filled, or choose a "
-                "level that states them, such as gpaw-rpbe"
+                "and states no settings to compute it with; verify at a level that does, such as "
+                "verification: {level: gpaw-rpbe} in the campaign"
             )
         return self.calculation
 

@@ -24,6 +24,7 @@ from tasks.verification.engines.registry import (
     engine_location,
     engine_names,
     located_engine,
+    why_not_computed,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "kind_of_state",
     "last_lines",
     "located_engine",
+    "why_not_computed",
 ]

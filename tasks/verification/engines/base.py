@@ -28,6 +28,12 @@ LADDER = (Rung.AS_STATED, Rung.GENTLE_MIXING, Rung.SMEARED_START)
 _MESSAGE_LIMIT = 400
 _HEAD_CHARACTERS = 20_000  # of an output: where programs say their names
 _LAUNCHERS = frozenset({"mpirun", "mpiexec", "srun", "env", "nice"})
+_WITHOUT = "or take it out of the command, which then runs on one core"
+_LAUNCHERS_FROM = {
+    "mpirun": f"apt-get install openmpi-bin, {_WITHOUT}",
+    "mpiexec": f"apt-get install openmpi-bin, {_WITHOUT}",
+    "srun": f"it comes with Slurm: run the command on that cluster, {_WITHOUT}",
+}
 
 
 @dataclass(frozen=True)
@@ -133,10 +139,10 @@ def failure_of(engine: Engine, error: Exception, output: str = "") -> EngineErro
 
 
 def program_missing(command: str, install: str) -> str:
-    """Return ``install`` with a reason where a command's program or launcher is not found."""
+    """Return how to come by a command's program or its launcher, where one is not found."""
     first, *others = shlex.split(command) or ["its program"]
     if shutil.which(first) is None:
-        return f"{first} is not found: {install}"
+        return f"{first} is not found: {_LAUNCHERS_FROM.get(Path(first).name, install)}"
     if Path(first).name in _LAUNCHERS and not any(map(shutil.which, others)):
         return f"{others[-1] if others else 'its program'} is not found: {install}"
     return ""

@@ -4,6 +4,7 @@ An engine that runs inside the worker's own process has no command and is not ch
 """
 
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def with_ranks(
         return locations
     location = locations.get(level.engine, EngineLocation())
     return {**locations, level.engine: replace(location, command=command)}
+
+
+def missing_launcher(
+    level: LevelOfTheory, locations: EngineLocations | None, launcher: str = LAUNCHER
+) -> str:
+    """Return the program by which ``with_ranks`` starts several ranks, where it is not found here.
+
+    That is nothing for an engine inside the worker's process, and for a command that names a
+    launcher of its own, which the engine itself looks for.
+    """
+    words = shlex.split(located_engine(level, locations).command)
+    own = any(Path(word).name in _MPI or "{ranks}" in word for word in words)
+    program, *_ = shlex.split(launcher)
+    return program if words and not own and shutil.which(program) is None else ""
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -73,6 +73,16 @@ def checked_engine(
     return found
 
 
+def why_not_computed(level: LevelOfTheory, locations: EngineLocations | None = None) -> str:
+    """Return why no calculation at a level can be made on this machine, or an empty text."""
+    try:
+        engine = checked_engine(level, None, locations)
+    except UserError as fault:
+        return str(fault)
+    missing = engine.missing()
+    return f"level {level.name} needs {engine.name}; {missing}" if missing else ""
+
+
 def computable_elements(
     level: LevelOfTheory, locations: EngineLocations | None = None
 ) -> frozenset[str]:

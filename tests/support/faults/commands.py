@@ -134,7 +134,7 @@ def start_command(
 
     Call ``import_everything`` before; no connection to a database may be open here.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    before, here = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK), os.getpid()
     pid = os.fork()
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -143,6 +143,7 @@ def start_command(
         return Command(pid, output)
     try:
         os.setpgid(0, 0)
+        end_with_parent(here)
         _redirect(output)
         os.chdir(folder)
         os.environ.update(variables)

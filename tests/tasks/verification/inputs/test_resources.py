@@ -1,12 +1,15 @@
 """What a calculation asks for grows with atoms, k-points and spins, and stays within limits."""
 
+from pathlib import Path
+
 import pytest
 from ase import Atoms
 from ase.build import fcc111, molecule
 
 from tasks.levels import level
 from tasks.verification.engines import EngineLocation
-from tasks.verification.engines.launch import thread_variables, with_ranks
+from tasks.verification.engines.base import program_missing
+from tasks.verification.engines.launch import missing_launcher, thread_variables, with_ranks
 from tasks.verification.inputs.resources import (
     COSTS,
     EngineCost,
@@ -136,6 +139,51 @@ def test_the_program_is_started_on_its_ranks(command: str, ranks: int, started: 
 def test_a_program_inside_the_worker_is_not_launched() -> None:
     assert with_ranks({}, GPAW, 4) == {}
     assert with_ranks({}, QE, 3, "srun -n {ranks}")["quantum-espresso"].command == "srun -n 3 pw.x"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``pw.x`` be the one program that is found, beside those of the system."""
+    program = tmp_path / "pw.x"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "env").symlink_to("/usr/bin/env")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(
+    ("command", "launcher", "missing"),
+    [
+        ("", "mpirun -n {ranks}", "mpirun"),
+        ("pw.x -nk 2", "srun -n {ranks}", "srun"),
+        ("pw.x", "env", ""),
+        ("mpirun -n 2 pw.x", "mpirun -n {ranks}", ""),  # the engine itself looks for it
+        ("srun -n {ranks} pw.x", "mpirun -n {ranks}", ""),
+    ],
+)
+def test_a_launcher_that_is_not_found_is_named(command: str, launcher: str, missing: str) -> None:
+    locations = {"quantum-espresso": EngineLocation(command)}
+    assert missing_launcher(QE, locations, launcher) == missing
+    assert missing_launcher(GPAW, {}, launcher) == ""
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("pw.x", ""),
+        ("mpirun -n 2 pw.x", "mpirun is not found: apt-get install openmpi-bin, or take it out"),
+        ("mpiexec -n 2 pw.x", "mpiexec is not found: apt-get install openmpi-bin, or take"),
+        ("srun pw.x", "srun is not found: it comes with Slurm: run the command on that cluster"),
+        ("cp2k_shell", "cp2k_shell is not found: apt-get install it"),
+        ("env A=1 cp2k_shell", "cp2k_shell is not found: apt-get install it"),
+    ],
+)
+def test_what_a_command_lacks_is_named_with_a_way_out(command: str, said: str) -> None:
+    found = program_missing(command, "apt-get install it")
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 def test_every_library_gets_the_same_number_of_threads() -> None:
