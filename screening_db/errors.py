@@ -12,3 +12,7 @@ class DatabaseError(SabatierError):
 
 class NoDatabaseError(DatabaseError):
     """There is no screening database to open, and none may be created."""
+
+
+class DatabaseAwayError(DatabaseError):
+    """The server does not answer, and may come back: what was not stored may be tried again."""

@@ -75,7 +75,9 @@ def direct_dependencies() -> int:
 BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Commands that list adsorbates and levels, and refusals by crystal, came to flows.
     # Certificates of schedulers, secrets of servers, addresses of webhooks: 450 lines.
-    ("lines of flows", lambda: lines_in("flows"), 10_960),
+    # Runs that outlive their helpers and hold their folders: 260 lines.
+    # Folders that are recorded in the database, and commands that look after it: 320 lines.
+    ("lines of flows", lambda: lines_in("flows"), 11_650),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -89,7 +91,9 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     ("lines of model", lambda: lines_in("model"), 12_000),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
-    ("lines of screening_db", lambda: lines_in("screening_db"), 7_800),
+    # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
+    # Limits of typed queries, and addresses without passwords: 500 lines.
+    ("lines of screening_db", lambda: lines_in("screening_db"), 9_150),
     # cryptography, by which each run's Dask cluster gets certificates of its own
     ("direct dependencies of the default installation", direct_dependencies, 32),
     ("code files in the largest folder", lambda: largest_folder(), 14),

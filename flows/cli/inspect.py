@@ -90,7 +90,7 @@ def sql(
 @inspect_app.command()
 def forget(campaign: CampaignName, database: DatabaseOption = None) -> None:
     """Delete a campaign's states, ranks and waiting calculations; labels stay."""
-    from flows.records.locations import lake_folder
+    from flows.records.folders import lake_folder
     from screening_db.database.lock import campaign_lock
     from screening_db.records.campaigns import forget_campaign
     from screening_db.records.lake import delete_lake

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import CampaignError
+from screening_db.database import DATABASE_WAIT_S
 
 DEFAULT_DATABASE = Path("runs") / "screening.db"
 
@@ -17,6 +18,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SABATIER_", extra="ignore", frozen=True)
 
     database: str | None = None  # path or URL; without it runs/screening.db
+    database_wait_s: float = Field(default=DATABASE_WAIT_S, ge=0)  # for a server that went away
     prefect_api_url: str | None = None  # a running Prefect server; without it one is embedded
     webhook: str | None = None  # notified of the ends of deployed runs
     webhook_insecure: bool = False  # consents to http:// and to addresses of private networks

@@ -18,6 +18,7 @@ from flows.records.checkpoints import (
     record_outside_checkpoint,
     serving_checkpoint,
 )
+from flows.records.folders import models_folder
 from flows.records.from_rows import recorded_level
 from flows.records.to_rows import tuned_checkpoint_row
 from model.checkpoint import Checkpoint, open_checkpoint, stated_bond_rule
@@ -237,7 +238,9 @@ def _train_and_judge(
         db,
         row.id,
         "accepted" if verdict.accepted else "rejected",
-        checkpoint=tuned_checkpoint_row(candidate, inputs.model, inputs.parent.sha256),
+        checkpoint=tuned_checkpoint_row(
+            candidate, inputs.model, inputs.parent.sha256, models_folder(db)
+        ),
         report=verdict.to_json(),
     )
     return next(ended for ended in fine_tunings(db, model=inputs.model) if ended.id == row.id)

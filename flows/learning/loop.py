@@ -22,7 +22,7 @@ from flows.learning.round_metrics import (
 )
 from flows.screening.flow import Runtime
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
-from model.errors import MachineError, SabatierError
+from model.errors import ModelError
 from screening_db.database import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
 from screening_db.queries import find_campaign
@@ -30,6 +30,7 @@ from screening_db.queue.view import waiting_adslabs
 from screening_db.tables import RoundRow
 from tasks.acquisition.rank import Window
 from tasks.acquisition.triage import RoundOutcome, stop_reason
+from tasks.errors import UserError
 from tasks.verification.engines import EngineLocations
 
 
@@ -158,9 +159,8 @@ class CampaignLoopSteps:
                 return fine_tune_on_labels(
                     self.db, campaign, stated.model, stated.learning, self.models
                 )
-            except MachineError:  # it holds for the next round as well
-                raise
-            except SabatierError as fault:
+            # faults of the machine and of the database end the loop: they hold for the next round
+            except (UserError, ModelError) as fault:
                 return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))
 
         return self.record.task(fine_tune, name="fine-tune")()

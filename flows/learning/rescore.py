@@ -24,8 +24,8 @@ from flows.records.checkpoints import (
     record_outside_checkpoint,
     serving_checkpoint,
 )
+from flows.records.folders import lake_folder
 from flows.records.from_rows import stored_adsorbates, stored_slabs
-from flows.records.locations import lake_folder
 from flows.screening.flow import Runtime
 from flows.screening.scoring import (
     GROUP_PLACEMENTS,

@@ -16,14 +16,12 @@ from flows.display.tables import show_candidates, show_funnel, show_lines
 from flows.errors import CampaignError
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import serving_checkpoint
+from flows.records.folders import lake_folder, make_folder
 from flows.records.from_rows import recorded_campaign
 from flows.records.locations import (
     choose_database,
-    engine_work_folder,
     existing_database,
-    lake_folder,
     logged_run,
-    models_folder,
 )
 from flows.screening.start import cluster_plan, open_campaign
 from flows.verification.flow import VerificationRequest, requested_workers
@@ -62,7 +60,8 @@ def start_fine_tuning(
         row = find_campaign(db, campaign)
         model = model_of_campaign(db, campaign)
         with campaign_lock(db, campaign):
-            result = fine_tune_on_labels(db, row, model, learning or Learning(), models_folder(db))
+            models = make_folder(db, "models")
+            result = fine_tune_on_labels(db, row, model, learning or Learning(), models)
         _show_result(result, model)
         if result.accepted:
             show_lines(f"rank by it with: sabatier rescore {campaign}")
@@ -145,8 +144,8 @@ def _run_loop(
             resolved=resolved,
             runtime=runtime,
             where=requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs"),
-            engine_locations=read_engine_locations(engine_work_folder(db)),
-            models=models_folder(db),
+            engine_locations=read_engine_locations(make_folder(db, "work")),
+            models=make_folder(db, "models"),
             record=record,
         )
         return loop_flow(loop, steps)(campaign.name, rounds)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
-from flows.records.locations import models_folder
+from flows.records.folders import models_folder
 from flows.records.to_rows import checkpoint_row
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database import Database

@@ -1,13 +1,14 @@
-"""Which database a command means, where the files beside it lie, and the log of its runs."""
+"""Which database a command means, and the log of its runs."""
 
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE, Settings
 from flows.display.run_log import run_log
+from flows.records.folders import FOLDER_HOLDS, FOLDER_KINDS, found_folder, make_folder
 from model.folder_owner import private_folder
 from screening_db.database import Database, has_password, open_database
 from screening_db.errors import NoDatabaseError
@@ -27,34 +28,16 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
 
 def existing_database(settings: Settings, option: str | None) -> Database:
     """Open a database to look at; one that is not there is refused, not made."""
-    return open_database(choose_database(settings, None, option), create=False)
+    address = choose_database(settings, None, option)
+    return open_database(address, create=False, wait_s=settings.database_wait_s)
 
 
-def database_if_there(address: str) -> Database | None:
+def database_if_there(address: str, settings: Settings) -> Database | None:
     """Open a database, or return None where no campaign has made it yet."""
     try:
-        return open_database(address, create=False)
+        return open_database(address, create=False, wait_s=settings.database_wait_s)
     except NoDatabaseError:
         return None
-
-
-def lake_folder(database: Database) -> Path:
-    """Return the folder beside a database that holds its Parquet files."""
-    if database.path is not None:
-        return database.path.with_suffix("")
-    return DEFAULT_DATABASE.parent / (database.url.database or "postgresql")
-
-
-def engine_work_folder(database: Database) -> Path:
-    """Return the folder beside a database in which its verifications keep their steps."""
-    lake = lake_folder(database)
-    return lake.with_name(f"{lake.name}.work")
-
-
-def models_folder(database: Database) -> Path:
-    """Return the folder beside a database in which its fine-tuned checkpoints lie."""
-    lake = lake_folder(database)
-    return lake.with_name(f"{lake.name}.models")
 
 
 @contextmanager
@@ -64,18 +47,19 @@ def closed_folders(database: Database) -> Iterator[None]:
     Raises:
         FolderError: a folder beside the database is another user's, or others may write to it.
     """
-    for folder, holds in (
-        (lake_folder(database), "predictions"),
-        (engine_work_folder(database), "steps of calculations"),
-        (models_folder(database), "fine-tuned checkpoints"),
-    ):
+    for kind in FOLDER_KINDS:
+        folder = found_folder(database, kind)
         if folder.exists():
-            private_folder(folder, holds, "give another database with --database")
+            private_folder(folder, FOLDER_HOLDS[kind], "give another database with --database")
     before = os.umask(0o077)  # for processes that are started in the block as well
     try:
         yield
     finally:
         os.umask(before)
+
+
+def _run_log_beside(lake: Path) -> AbstractContextManager[None]:
+    return run_log(lake.with_name(f"{lake.name}.log"))
 
 
 @contextmanager
@@ -85,11 +69,11 @@ def logged_run(database: Database, title: str) -> Iterator[None]:
     What it writes there is this user's alone.
 
     Raises:
+        CampaignError: the folder of predictions is not where it was, or of another database.
         FolderError: a folder beside the database is another user's, or others may write to it.
     """
-    lake = lake_folder(database)
     try:
-        with closed_folders(database), run_log(lake.with_name(f"{lake.name}.log")):
+        with closed_folders(database), _run_log_beside(make_folder(database, "lake")):
             logger.info("%s: started on %s", title, database.where)
             try:
                 yield

@@ -111,15 +111,21 @@ def checkpoint_row(sha256: str, model: str, location: str, domain: Domain) -> Ch
     )
 
 
-def tuned_checkpoint_row(candidate: Checkpoint, model: str, parent_sha256: str) -> CheckpointRow:
-    """Return a checkpoint that was fine-tuned from another one as a row."""
+def tuned_checkpoint_row(
+    candidate: Checkpoint, model: str, parent_sha256: str, models: Path
+) -> CheckpointRow:
+    """Return a checkpoint that was fine-tuned from another one as a row.
+
+    One that lies in the folder ``models`` of its database is found from there, wherever that moves.
+    """
+    folder = candidate.folder.absolute()
     return CheckpointRow(
         sha256=candidate.sha256,
         name=model,
         kind=candidate.kind,
         card=candidate.read_json("card.json"),
         model=model,
-        folder=str(candidate.folder.absolute()),
+        folder=str(folder.relative_to(models) if folder.is_relative_to(models) else folder),
         parent_sha256=parent_sha256,
     )
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
+from flows.records.folders import lake_folder
 from flows.records.from_rows import recorded_level
-from flows.records.locations import lake_folder
 from flows.records.to_rows import (
     adsorbate_row,
     bulk_row,

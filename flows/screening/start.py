@@ -16,11 +16,11 @@ from flows.display.tables import show_candidates, show_designs, show_funnel, sho
 from flows.errors import CampaignError
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
+from flows.records.folders import lake_folder
 from flows.records.from_rows import stored_bulks
 from flows.records.locations import (
     choose_database,
     database_if_there,
-    lake_folder,
     logged_run,
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
@@ -137,7 +137,7 @@ def _resolve_since(
     db = None
     if earlier is not None and not earlier.is_file:
         address = choose_database(settings, campaign.database, earlier.database)
-        db = database_if_there(address)
+        db = database_if_there(address, settings)
     try:
         return resolve_campaign(
             campaign,
@@ -158,7 +158,7 @@ def open_campaign(
 
     A database is made once nothing of the campaign is refused.
     """
-    db = database_if_there(address)
+    db = database_if_there(address, settings)
     try:
         checkpoint = screening_checkpoint(db, campaign) if db else None
         resolved = resolve_campaign(
@@ -169,7 +169,7 @@ def open_campaign(
             checkpoint,
             stored_bulks(db),
         )
-        return db or open_database(address), resolved
+        return db or open_database(address, wait_s=settings.database_wait_s), resolved
     except BaseException:
         if db:
             db.close()
@@ -219,7 +219,9 @@ def start_generation(generation: "GenerationRequest", database: str | None = Non
     if generation.campaign is None:
         return
     campaign = generation_campaign(generation, wanted)
-    db = open_database(choose_database(read_settings(), None, database))
+    settings = read_settings()
+    address = choose_database(settings, None, database)
+    db = open_database(address, wait_s=settings.database_wait_s)
     with logged_run(db, f"generate for {campaign.name}"):
         entered = adopt_designs(made, campaign, db)
         show_lines(f"campaign     {campaign.name}: {entered} candidates in {db.where}")

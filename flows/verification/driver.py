@@ -25,6 +25,7 @@ from screening_db.database import Database
 from screening_db.errors import DatabaseError
 from screening_db.queue.lease import (
     Lease,
+    SeenLeases,
     hand_over_jobs,
     jobs_running,
     record_jobs,
@@ -35,6 +36,8 @@ from screening_db.queue.view import count_failed_dependencies, waits_for_depende
 from tasks.verification.engines import FailureKind
 
 logger = logging.getLogger(__name__)
+
+STALLED_S = 3600.0  # one turn of the loop takes seconds, or minutes where much work is prepared
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,13 @@ class Driver:
     counts: VerificationCounts = field(default_factory=VerificationCounts)
     _in_flight: dict[str, Lease] = field(default_factory=dict)
     _lost: "queue.SimpleQueue[Lease]" = field(default_factory=queue.SimpleQueue)
+    _seen: SeenLeases = field(default_factory=SeenLeases)
     _not_installed: str = ""  # where an engine is missing, and why
     _next_queue_check: float = 0.0
     _next_take_over: float = 0.0
+    _is_away: bool = False  # since the last heartbeat
+    _claims_from: float = 0.0
+    _turned: float = field(default_factory=time.monotonic)  # when the loop last came round
 
     def run(self, advance: Callable[[int], None]) -> VerificationCounts:
         """Work until nothing is left that this run can do.
@@ -86,10 +93,11 @@ class Driver:
         before, reported = count_failed_dependencies(self.db, self.work_filter.campaign), 0
         with self._renewed_leases(), self._returned_leases():
             while self.counts.ended < self.work_filter.adslabs or self._in_flight:
+                self._turned = time.monotonic()
                 self._take_over()
                 self._require_engine()
                 self._refill()
-                if not self._in_flight and not self._others_work():
+                if not (self._in_flight or self._lets_others_renew() or self._others_work()):
                     break
                 for result in self.executor.wait_for_results(self.intervals.poll_s):
                     self._record(result)
@@ -113,17 +121,23 @@ class Driver:
 
     def _take_over(self) -> None:
         """Go on with jobs that another driver submitted and does not watch any more."""
-        if not self.executor.location or time.monotonic() < self._next_take_over:
+        if not self.executor.location or self._lets_others_renew():
+            return
+        if time.monotonic() < self._next_take_over:
             return
         self._next_take_over = time.monotonic() + self.intervals.queue_check_s
         level = self.settings.level.name
-        leases = take_over_jobs(self.db, level, self.executor.location, self.intervals.lease_s)
+        leases = take_over_jobs(
+            self.db, level, self.executor.location, self.intervals.lease_s, self._seen
+        )
         self._in_flight |= {lease.item: lease for lease in leases}
         self._give_back(self.executor.collect(leases))
 
     def _refill(self) -> None:
         """Claim as much as there is room for, and begin it."""
-        if self._not_installed or time.monotonic() < self._next_queue_check:
+        if self._not_installed or self._lets_others_renew():
+            return
+        if time.monotonic() < self._next_queue_check:
             return
         room = self.executor.capacity - len(self._in_flight)
         leases = self._claim(room) if room > 0 else []
@@ -138,6 +152,13 @@ class Driver:
         for result in unreadable:
             self._record(result)
         self._submit(items)
+
+    def _lets_others_renew(self) -> bool:
+        """Return whether the database was away just now: leases that ran out may be in use.
+
+        Every driver that was waiting for it, this one too, renews its own before any is claimed.
+        """
+        return self._is_away or time.monotonic() < self._claims_from
 
     def _claim(self, room: int) -> list[Lease]:
         plan_dependencies(
@@ -155,6 +176,7 @@ class Driver:
             campaign=self.work_filter.campaign,
             adslabs=adslabs,
             memory_class=self.work_filter.memory_class,
+            seen=self._seen,
         )
 
     def _submit(self, items: list[WorkItem]) -> None:
@@ -215,18 +237,26 @@ class Driver:
     @contextmanager
     def _renewed_leases(self) -> Iterator[None]:
         """Renew the leases of items in flight until the block ends."""
-        ended = threading.Event()
+        ended, length_s = threading.Event(), self.intervals.lease_s
+        at_once = self.db.without_waiting()
 
         def beat() -> None:
-            while not ended.wait(self.intervals.lease_s / 3):
+            while not ended.wait(length_s / 3):
+                if time.monotonic() - self._turned > STALLED_S + self.db.wait_s:
+                    continue  # the work hangs: its items are for others once the leases run out
                 leases = list(self._in_flight.values())
-                with suppress(DatabaseError):  # busy: two more beats come before the leases end
-                    held = {
-                        lease.key for lease in heartbeat(self.db, leases, self.intervals.lease_s)
-                    }
-                    for lease in leases:
-                        if lease.key not in held:
-                            self._lost.put(lease)
+                try:
+                    held = {lease.key for lease in heartbeat(at_once, leases, length_s)}
+                except DatabaseError:
+                    # Busy or away: two more beats come before the leases end, and a lease that ran
+                    # out meanwhile is renewed as long as nobody else has the item.
+                    self._is_away = True
+                    continue
+                if self._is_away:
+                    self._claims_from, self._is_away = time.monotonic() + length_s / 2, False
+                for lease in leases:
+                    if lease.key not in held:
+                        self._lost.put(lease)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -245,8 +275,9 @@ class Driver:
         try:
             yield
         finally:
-            leases = list(self._in_flight.values())
-            if self.executor.location:
-                hand_over_jobs(self.db, leases)
-            else:
-                release(self.db, leases, "given back: the run was stopped")
+            leases, at_once = list(self._in_flight.values()), self.db.without_waiting()
+            with suppress(DatabaseError):  # away: leases that are not given back run out
+                if self.executor.location:
+                    hand_over_jobs(at_once, leases)
+                else:
+                    release(at_once, leases, "given back: the run was stopped")

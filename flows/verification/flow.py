@@ -21,8 +21,9 @@ from flows.display.labels import show_verified
 from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
+from flows.records.folders import lake_folder, make_folder
 from flows.records.from_rows import recorded_level
-from flows.records.locations import engine_work_folder, existing_database, lake_folder, logged_run
+from flows.records.locations import existing_database, logged_run
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
@@ -211,7 +212,7 @@ def start_verification(
             limit=limit,
             engine=engine,
             where=requested_workers(request, settings, lake_folder(db) / "jobs"),
-            engine_locations=read_engine_locations(engine_work_folder(db)),
+            engine_locations=read_engine_locations(make_folder(db, "work")),
         )
         seconds = time.monotonic() - began
         show_verified(db, campaign)

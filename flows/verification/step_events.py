@@ -94,11 +94,11 @@ class StepListener:
 @contextmanager
 def steps_recorded(db: Database, work: str) -> Iterator[StepListener]:
     """Store steps as workers report them, until the block ends; ``work`` is their work folder."""
-    listener, ended = StepListener(db, work), threading.Event()
+    listener, ended = StepListener(db.without_waiting(), work), threading.Event()
 
     def store() -> None:
         while not ended.wait(POLL_S):
-            with suppress(DatabaseError):  # busy: the steps come with the result
+            with suppress(DatabaseError):  # busy or away: the steps come with the result
                 listener.store()
 
     thread = threading.Thread(target=store, daemon=True)

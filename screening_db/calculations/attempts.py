@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, case, delete, literal, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations.steps import AttemptKey, Step, delete_steps, first_fmax, store_steps
-from screening_db.database import Database, batches, upsert
+from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.tables import AttemptState, CalculationFileRow, CalculationRow
 
@@ -104,17 +104,20 @@ def pack_files(
     return tuple(kept)
 
 
+@repeated_after_outage
 def attempts_of(db: Database, item: str, level: str) -> list[CalculationRow]:
     """Return every attempt at an item, the first one first."""
     query = (
         select(CalculationRow)
         .where(CalculationRow.item == item, CalculationRow.level == level)
-        .order_by(CalculationRow.started_at, CalculationRow.attempt, CalculationRow.token)
+        # not by time alone: that may be of the clocks of several hosts
+        .order_by(CalculationRow.attempt, CalculationRow.started_at, CalculationRow.token)
     )
     with db.read() as session:
         return list(session.scalars(query))
 
 
+@repeated_after_outage
 def stored_files(db: Database, attempt: CalculationRow) -> list[StoredFile]:
     """Return the files of one attempt by name, compressed as they are kept."""
     query = (
@@ -148,6 +151,7 @@ def relaxed_structures(db: Database, level: str, items: Sequence[str]) -> dict[s
     }
 
 
+@repeated_after_outage
 def attempts_with_result(db: Database, level: str, items: Sequence[str]) -> list[CalculationRow]:
     """Return the attempts at a level that ended with a result, by item and time."""
     found: list[CalculationRow] = []
@@ -158,7 +162,9 @@ def attempts_with_result(db: Database, level: str, items: Sequence[str]) -> list
                 CalculationRow.item.in_(ids),
                 CalculationRow.state.in_(("converged", "anomalous")),
             )
-            found += session.scalars(query.order_by(CalculationRow.item, CalculationRow.ended_at))
+            found += session.scalars(
+                query.order_by(CalculationRow.item, CalculationRow.reported_at)
+            )
     return found
 
 
@@ -190,6 +196,7 @@ def end_attempt(
     values: dict[str, object] = {
         "state": state,
         "ended_at": now,
+        "reported_at": now,
         "error_class": failure[0],
         "error_message": failure[1],
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, batches, upsert
+from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.tables import CalculationRow, CalculationStepRow
 
 AttemptKey = tuple[str, str, str]  # item, level, token
@@ -42,6 +42,7 @@ class ReportedStep:
         return self.item, self.level, self.token
 
 
+@repeated_after_outage
 def record_reported_steps(db: Database, reported: Sequence[ReportedStep]) -> set[AttemptKey]:
     """Store steps and the last geometry of running attempts; return which of them are running.
 
@@ -84,6 +85,7 @@ def delete_steps(session: Session, key: AttemptKey) -> None:
     session.execute(delete(CalculationStepRow).where(_of(key)))
 
 
+@repeated_after_outage
 def steps_of(db: Database, key: AttemptKey) -> list[Step]:
     """Return the steps of one attempt in their order."""
     query = select(CalculationStepRow).where(_of(key)).order_by(CalculationStepRow.step)
@@ -91,6 +93,7 @@ def steps_of(db: Database, key: AttemptKey) -> list[Step]:
         return [_step(row) for row in session.scalars(query)]
 
 
+@repeated_after_outage
 def running_steps(db: Database) -> dict[tuple[str, str], Step]:
     """Return the last step of each running attempt.
 
@@ -122,6 +125,7 @@ def running_steps(db: Database) -> dict[tuple[str, str], Step]:
         return {(row.item, row.level): _step(row) for row in rows}
 
 
+@repeated_after_outage
 def first_fmax(db: Database, item: str, level: str) -> float:
     """Return the largest force (eV/Å) at the start of an item's attempts, 0 without a record."""
     query = select(func.max(CalculationStepRow.fmax)).where(

@@ -2,63 +2,67 @@
 
 A write transaction on SQLite begins with BEGIN IMMEDIATE: it waits for the lock at its start,
 where waiting is safe, and never fails half-way because another process wrote in between. What
-SQLAlchemy and its drivers raise becomes one line that says the way out.
+SQLAlchemy and its drivers raise becomes one line that says the way out (``faults``). A PostgreSQL
+server that goes away in mid-run is waited for (``outage``).
 """
 
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from screening_db.database.address import database_url, holds_secret, where
-from screening_db.database.schema import current_revision, migrate
-from screening_db.errors import DatabaseError, NoDatabaseError
+from screening_db.database.address import database_url, where
+from screening_db.database.faults import is_outage, one_line_faults
+from screening_db.database.outage import DATABASE_WAIT_S, repeated_after_outage
+from screening_db.database.schema import current_revision, migrate, newest_revision
+from screening_db.database.upgrade import upgrade_rules
+from screening_db.errors import DatabaseAwayError, DatabaseError, NoDatabaseError
 
 BUSY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10
+# A host or network that falls silent is found out in half a minute, not in a quarter of an hour.
+_NOTICE_SILENCE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 OLDEST_SQLITE = (3, 35)  # the first with RETURNING
-# Part of a driver's message, the cause, the way out. The first match counts.
-_CAUSES = (
-    ("disk is full", "its disk is full", "free some space and run the same command again"),
-    ("no space left", "its disk is full", "free some space and run the same command again"),
-    ("disk i/o error", "its disk does not answer", "check the disk and its free space"),
-    ("file is not a database", "it is not an SQLite database", "give another path"),
-    ("database disk image is malformed", "the file is damaged", "restore it from a copy"),
-    ("database is locked", "another process holds it", "wait for that process or stop it"),
-    ("readonly database", "it may not be written", "change its permissions or give another path"),
-    ("unable to open database file", "it cannot be opened", "check its folder and permissions"),
-    ("connection refused", "no server answers there", "start it, or give the path of a file"),
-    ("could not translate host", "its host is unknown", "correct the host in the URL"),
-    ("failed to resolve host", "its host is unknown", "correct the host in the URL"),
-    ("timeout expired", "no server answers there", "start it, or correct the URL"),
-    (
-        "authentication failed",
-        "the server refused the password",
-        "correct it in SABATIER_DATABASE, PGPASSWORD or ~/.pgpass",
-    ),
-    (
-        "no password supplied",
-        "the server wants a password",
-        "give it in SABATIER_DATABASE, PGPASSWORD or ~/.pgpass",
-    ),
-    ("does not exist", "something is missing", "create it, or correct the URL"),
-    ("connection", "the connection was lost", "run the same command again"),
-)
+
+
+class Hold(Protocol):
+    """A campaign that this process holds by a lock of the server."""
+
+    @property
+    def token(self) -> str:
+        """Return the token that the campaign was taken with."""
+        ...
+
+    def take_again(self) -> None:
+        """Take the lock again where its session has died."""
+        ...
 
 
 @dataclass(frozen=True)
 class Database:
-    """A screening database at the newest schema."""
+    """A screening database at the newest schema.
+
+    ``wait_s`` is how long a server that went away is waited for; ``holds`` are the campaigns that
+    this process holds by locks of the server, by name.
+    """
 
     url: URL
     engine: Engine
+    wait_s: float = DATABASE_WAIT_S
+    revision: str = field(default_factory=newest_revision)
+    holds: dict[str, Hold] = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """Return it without the password, which URL and engine show where it is in the query."""
@@ -95,48 +99,120 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session that is stored in full at the end, or not at all on any exception."""
-        engine = self.engine.execution_options(writes=True)
-        with (
-            one_line_faults(self.url),
-            Session(engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        """Give a session that is stored in full at the end, or not at all on any exception.
 
-    def query(self, sql: str, **values: object) -> list[dict[str, Any]]:
+        Where the answer to the commit is lost, the server is asked whether it was stored.
+        """
+        engine = self.engine.execution_options(writes=True)
+        with one_line_faults(self.url), Session(engine, expire_on_commit=False) as session:
+            number = self._begin(session)
+            yield session
+            session.flush()
+            try:
+                session.commit()
+            except DBAPIError as fault:
+                if number is None or not is_outage(fault) or not _was_stored(self, number):
+                    raise
+
+    def _begin(self, session: Session) -> int | None:
+        """Begin a write: refuse it where another process took over; return PostgreSQL's number.
+
+        Both are read inside the transaction: a migration locks the table of the revision first, and
+        who takes a campaign over changes its row, so that each waits for this write or stops it.
+        """
+        column = "NULL" if self.is_sqlite else "txid_current()"
+        row = session.execute(text(f"SELECT version_num, {column} FROM alembic_version")).first()
+        revision, number = row or ("none", None)
+        if revision != self.revision:
+            raise DatabaseError(
+                f"database {self.where} was brought to schema {revision} while this process, which "
+                f"works with {self.revision}, ran; nothing of this step was stored: run the same "
+                "command again with the release of that schema"
+            )
+        for campaign, hold in self.holds.items():
+            holder = session.execute(
+                text("SELECT token FROM campaign_holder WHERE campaign = :campaign FOR SHARE"),
+                {"campaign": campaign},
+            ).scalar()
+            if holder != hold.token:
+                raise DatabaseError(
+                    f"campaign {campaign} in {self.where} was taken over by another process while "
+                    "the connection of this one was lost; nothing of this step was stored: run the "
+                    "same command again when the other one has ended"
+                )
+        return number
+
+    def take_locks_again(self) -> None:
+        """Take the locks of the server again that died with their sessions."""
+        with one_line_faults(self.url):
+            for hold in self.holds.values():
+                hold.take_again()
+
+    @repeated_after_outage
+    def query(self, sql: str, /, **values: object) -> list[dict[str, Any]]:
         """Return the rows that an SQL query of ours gives, each by column name."""
         with self.read() as session:
             return [dict(row) for row in session.execute(text(sql), values).mappings()]
+
+    def without_waiting(self) -> "Database":
+        """Return the same database for what is of no use later: it waits for no server."""
+        return replace(self, wait_s=0.0)
 
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
 
 
-def open_database(url_or_path: str | Path, *, create: bool = True) -> Database:
+@repeated_after_outage
+def _was_stored(db: Database, number: int) -> bool:
+    """Return whether the transaction of this number was stored, once the server can say it."""
+    with db.read() as session:
+        query = text("SELECT txid_status(:number)")
+        state = session.execute(query, {"number": number}).scalar_one()
+    if state == "in progress":
+        raise DatabaseAwayError(f"database {db.where}: it still ends a transaction")
+    if state is None:
+        raise DatabaseError(
+            f"database {db.where} was away for so long that it cannot say whether the last step "
+            "was stored; run the same command again, which looks and goes on from there"
+        )
+    return bool(state == "committed")
+
+
+def open_database(
+    url_or_path: str | Path,
+    *,
+    create: bool = True,
+    wait_s: float = DATABASE_WAIT_S,
+    upgrade: bool = False,
+) -> Database:
     """Open a database and bring its schema to the newest.
 
     Args:
         url_or_path: The path of an SQLite file, or ``postgresql://user@host/name``.
         create: Create the database where there is none.
+        wait_s: How long a server that goes away later on is waited for; one that does not answer
+            now is not.
+        upgrade: Bring an older database on a server to this release's schema; without it such a
+            one is refused. An SQLite file is backed up and brought to it in any case.
 
     Returns:
         The database; ``close`` it at the end.
 
     Raises:
-        DatabaseError: it is no database of ours, has a newer schema, or does not answer; or there
-            is none and ``create`` is False.
+        DatabaseError: it is no database of ours, has a newer schema, or does not answer; it has an
+            older one and may not be changed now; or there is none and ``create`` is False.
     """
     url = database_url(url_or_path)
-    database = Database(url, _engine(url))
+    database = Database(url, _engine(url), wait_s)
     try:
         with one_line_faults(url):
             if not create:
                 _demand(database)
             elif database.path is not None:
                 _prepare_folder(database.path)
-            migrate(database.engine, database.where)
+            rules = upgrade_rules(database.path, database.where, consent=upgrade)
+            migrate(database.engine, database.where, prepare=rules)
             if database.is_sqlite:
                 _let_readers_go_on(database)
     except BaseException:
@@ -167,7 +243,9 @@ def _engine(url: URL) -> Engine:
         return engine
     try:
         return create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, **_NOTICE_SILENCE},
         )
     except ModuleNotFoundError as fault:
         raise DatabaseError(
@@ -225,34 +303,3 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def describe_fault(fault: Exception, url: URL) -> DatabaseError:
-    """Return the one-line error for a fault met in a database, without any secret of its URL."""
-    cause = getattr(fault, "orig", None) or fault
-    detail = " ".join(str(cause).split())[:300] or type(cause).__name__
-    shown = "" if holds_secret(str(cause), url) else detail
-    name = where(url)
-    if isinstance(fault, IntegrityError):
-        return DatabaseError(
-            f"database {name} refused a row that breaks its rules, and nothing of this step was "
-            f"stored: {shown}"
-        )
-    for sign, wrong, way_out in _CAUSES:
-        if sign in detail.lower():
-            said = f" ({shown})" if shown else ""
-            return DatabaseError(f"database {name}: {wrong}{said}; {way_out}")
-    return DatabaseError(f"database {name}: {shown or type(cause).__name__}")
-
-
-@contextmanager
-def one_line_faults(url: URL) -> Iterator[None]:
-    """Raise ``DatabaseError`` for whatever SQLAlchemy raises inside."""
-    try:
-        yield
-    except DatabaseError:
-        raise
-    except (SQLAlchemyError, sqlite3.Error) as fault:
-        # A traceback prints the cause too, in Prefect for instance.
-        cause = None if holds_secret(str(fault), url) else fault
-        raise describe_fault(fault, url) from cause

@@ -1,18 +1,30 @@
-"""Let one process at a time screen a campaign. The lock dies with its process, however it dies."""
+"""Let one process at a time screen a campaign. The lock dies with its process, however it dies.
 
+On a server it dies with its session as well, which the server may end while the process lives on.
+Then the lock is taken again. Because another process may have come in between, whoever takes a
+campaign writes a token of its own beside it, and every write of the holder compares that token in
+its own transaction (``Database.write``): who was passed over stores nothing any more.
+"""
+
+import socket
+import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from screening_db.database.engine import Database, one_line_faults
+from screening_db.database.bulk import upsert
+from screening_db.database.engine import Database, database_time
+from screening_db.database.faults import one_line_faults
+from screening_db.database.outage import repeated_after_outage
+from screening_db.database.schema import CAMPAIGN_LOCKS
 from screening_db.errors import DatabaseError
-
-_OURS = 8_253_318  # any number that is ours: the first half of PostgreSQL's key
+from screening_db.tables import CampaignHolderRow
 
 
 def lock_key(name: str) -> int:
@@ -54,20 +66,79 @@ def _file_lock(db: Database, campaign: str, path: Path) -> Iterator[None]:
         lock.release()
 
 
+class ServerLock:
+    """A campaign held by a session of the server, which ends when its process does."""
+
+    def __init__(self, engine: Engine, campaign: str) -> None:
+        self.token = uuid.uuid4().hex
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._values = {"ours": CAMPAIGN_LOCKS, "key": lock_key(campaign)}
+        self._session: Connection | None = None
+
+    def take(self) -> bool:
+        """Take the lock with a new session, and return whether it was free."""
+        session = self._engine.connect()
+        try:
+            query = text("SELECT pg_try_advisory_lock(:ours, :key)")
+            taken = bool(session.execute(query, self._values).scalar_one())
+        except BaseException:
+            session.close()
+            raise
+        if taken:
+            self._session = session
+        else:
+            session.close()
+        return taken
+
+    def take_again(self) -> None:
+        """Take the lock again where its session has died.
+
+        Where it is not free, that is the server's own memory of the dead session, or another
+        process, whose token then stops every write of this one.
+        """
+        if self._session is not None:
+            try:
+                self._session.execute(text("SELECT 1"))
+            except SQLAlchemyError:
+                self._session.close()
+                self._session = None
+        if self._session is None:
+            self.take()
+
+    def release(self) -> None:
+        """Let go; the lock of a session that has died is free already."""
+        if self._session is None:
+            return
+        # the connection goes back to the pool, where the lock would live on
+        with suppress(SQLAlchemyError):
+            query = text("SELECT pg_advisory_unlock(:ours, :key)")
+            self._session.execute(query, self._values)
+        self._session.close()
+
+
 @contextmanager
 def _server_lock(db: Database, campaign: str) -> Iterator[None]:
-    """Lock by a session of the server, which ends when its process does."""
-    engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with one_line_faults(db.url), engine.connect() as session:
-        query = text("SELECT pg_try_advisory_lock(:ours, :key)")
-        values = {"ours": _OURS, "key": lock_key(campaign)}
-        if not session.execute(query, values).scalar_one():
+    lock = ServerLock(db.engine, campaign)
+    with one_line_faults(db.url):
+        if not lock.take():
             raise _held(db, campaign)
-        try:
-            yield
-        finally:
-            # The connection goes back to the pool, where the lock would live on.
-            session.execute(text("SELECT pg_advisory_unlock(:ours, :key)"), values)
+    try:
+        _record_holder(db, campaign, lock.token)
+        db.holds[campaign] = lock
+        yield
+    finally:
+        db.holds.pop(campaign, None)
+        lock.release()
+
+
+@repeated_after_outage
+def _record_holder(db: Database, campaign: str, token: str) -> None:
+    """Store who holds a campaign; the write of a former holder that is still open ends first."""
+    with db.write() as session:
+        row = CampaignHolderRow(
+            campaign=campaign, token=token, host=socket.gethostname(), at=database_time(session)
+        )
+        upsert(session, [row], overwrite=True)
 
 
 def _held(db: Database, campaign: str) -> DatabaseError:

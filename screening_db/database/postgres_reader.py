@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql as composed
 
-from screening_db.database.engine import Database, one_line_faults
+from screening_db.database.engine import Database
+from screening_db.database.faults import one_line_faults
 from screening_db.database.sql_text import called_names, first_word
 from screening_db.errors import DatabaseError
 

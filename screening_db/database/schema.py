@@ -1,7 +1,8 @@
 """Bring a database's schema up or down, by Alembic and without a configuration file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -14,10 +15,23 @@ from screening_db.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _LOCK = 8_253_317  # any number that is ours: one PostgreSQL session migrates at a time
+CAMPAIGN_LOCKS = 8_253_318  # and another: the first half of PostgreSQL's key of a held campaign
 
 
-def migrate(engine: Engine, where: str, revision: str = "head") -> None:
+def migrate(
+    engine: Engine,
+    where: str,
+    revision: str = "head",
+    prepare: Callable[[Connection, str], None] | None = None,
+) -> None:
     """Bring the schema to ``revision``, in one transaction.
+
+    Args:
+        engine: The database.
+        where: How messages name it.
+        revision: The revision that it has afterwards.
+        prepare: Called in the transaction with the present revision, where there is one and
+            another one is wanted; it may refuse.
 
     Raises:
         DatabaseError: the database has a revision that this release does not know, or tables of
@@ -33,12 +47,22 @@ def migrate(engine: Engine, where: str, revision: str = "head") -> None:
     ):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            _wait_for_writers(connection)
         _refuse_foreign(connection, where)
+        present = current_revision(connection)
+        if prepare is not None and present not in (None, newest_revision()):
+            prepare(connection, str(present))
         config = _config()
         config.attributes["connection"] = connection
         down = revision != "head"
         (command.downgrade if down else command.upgrade)(config, revision)
         _refuse_dangling(connection, where)
+
+
+def _wait_for_writers(connection: Connection) -> None:
+    """Lock the table that every write reads first: those that are open end, new ones wait."""
+    if current_revision(connection) is not None:
+        connection.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
 
 
 @contextmanager
@@ -78,9 +102,10 @@ def current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def newest_revision() -> str | None:
+@cache
+def newest_revision() -> str:
     """Return the revision that this release works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def _config() -> Config:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, database_time
+from screening_db.database import Database, database_time, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.records.screening import record_checkpoint_in
 from screening_db.tables import CheckpointRow, FineTuningRow, FineTuningState
@@ -34,6 +34,7 @@ class FineTuningSpec:
         return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()
 
 
+@repeated_after_outage
 def record_fine_tuning(
     db: Database, tuning: FineTuningSpec, *, n_labels: int, folder: str = ""
 ) -> FineTuningRow:
@@ -53,6 +54,7 @@ def record_fine_tuning(
     return row
 
 
+@repeated_after_outage
 def end_fine_tuning(
     db: Database,
     tuning_id: str,
@@ -100,6 +102,7 @@ def end_fine_tuning(
         )
 
 
+@repeated_after_outage
 def fine_tunings(
     db: Database, *, campaign: str | None = None, model: str | None = None
 ) -> list[FineTuningRow]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from screening_db.database import Database
+from screening_db.database import Database, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.tables import (
     CalculationRow,
@@ -86,6 +86,7 @@ def training_labels(db: Database, level: str, level_hash: str) -> LabelSet:
     return LabelSet(level, tuple(taken), tuple(refused))
 
 
+@repeated_after_outage
 def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLabels:
     """Count a campaign's labels that may be trained on and were verified after ``since``.
 
@@ -95,13 +96,13 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
     Args:
         db: The database.
         campaign: The campaign's name.
-        since: Seconds since 1970, UTC; None counts all. A label without a recorded calculation is
-            older than any time.
+        since: Seconds since 1970, UTC, of the database's clock; None counts all. A label without
+            a recorded calculation is older than any time.
 
     Returns:
         The count, and the time of the newest label.
     """
-    ended = func.max(CalculationRow.ended_at).label("ended")
+    ended = func.max(CalculationRow.reported_at).label("ended")
     of_label = (
         select(ended)
         .select_from(LabelRow)
@@ -140,6 +141,7 @@ def new_labels(db: Database, campaign: str, since: float | None = None) -> NewLa
     return NewLabels(count, newest)
 
 
+@repeated_after_outage
 def _require_level(db: Database, level: str, level_hash: str) -> None:
     with db.read() as session:
         recorded = session.get(LevelOfTheoryRow, level)
@@ -153,6 +155,7 @@ def _require_level(db: Database, level: str, level_hash: str) -> None:
         )
 
 
+@repeated_after_outage
 def _found(db: Database, level: str) -> list[tuple[LabelRow, CandidateRow]]:
     query = (
         select(LabelRow, CandidateRow)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, database_time
+from screening_db.database import Database, database_time, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.tables import RoundRow, Verdict
 
@@ -35,6 +35,7 @@ class RoundResult:
     note: str = ""
 
 
+@repeated_after_outage
 def begin_round(
     db: Database, campaign: str, *, budget: float, checkpoint_before: str | None = None
 ) -> RoundRow:
@@ -57,6 +58,7 @@ def begin_round(
     return row
 
 
+@repeated_after_outage
 def update_round(db: Database, campaign: str, number: int, numbers: RoundResult) -> None:
     """Store the result of a running round so far.
 
@@ -68,6 +70,7 @@ def update_round(db: Database, campaign: str, number: int, numbers: RoundResult)
             raise _not_running(db, campaign, number)
 
 
+@repeated_after_outage
 def end_round(
     db: Database, campaign: str, number: int, numbers: RoundResult, *, stopped: str = ""
 ) -> None:
@@ -90,6 +93,7 @@ def end_round(
             raise _not_running(db, campaign, number)
 
 
+@repeated_after_outage
 def rounds(db: Database, campaign: str) -> list[RoundRow]:
     """Return the rounds of a campaign, the first one first."""
     query = select(RoundRow).where(RoundRow.campaign == campaign).order_by(RoundRow.number)

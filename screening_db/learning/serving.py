@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, select, text
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, database_time, lock_key
+from screening_db.database import Database, database_time, lock_key, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.records.ranking import CampaignRanking, replace_ranking_in
 from screening_db.tables import (
@@ -25,18 +25,21 @@ _OURS = 8_253_320  # any number that is ours: the first half of PostgreSQL's key
 _SHORT = 12
 
 
+@repeated_after_outage
 def serving_sha256(db: Database, model: str) -> str | None:
     """Return the hash of the checkpoint that was promoted last, None where none ever was."""
     with db.read() as session:
         return _serving(session, model)
 
 
+@repeated_after_outage
 def promotions(db: Database, model: str) -> list[PromotionRow]:
     """Return the log of a model, the first promotion first."""
     with db.read() as session:
         return _log(session, model)
 
 
+@repeated_after_outage
 def recorded_checkpoints(db: Database, model: str | None = None) -> list[CheckpointRow]:
     """Return the checkpoints recorded for a model or for all, parents before their children."""
     query = select(CheckpointRow).order_by(CheckpointRow.model, CheckpointRow.sha256)
@@ -46,6 +49,7 @@ def recorded_checkpoints(db: Database, model: str | None = None) -> list[Checkpo
         return _parents_first(list(session.scalars(query)))
 
 
+@repeated_after_outage
 def find_checkpoint(db: Database, sha256: str) -> CheckpointRow:
     """Return one checkpoint by its hash or the beginning of it.
 
@@ -63,6 +67,7 @@ def find_checkpoint(db: Database, sha256: str) -> CheckpointRow:
     return found[0]
 
 
+@repeated_after_outage
 def promote(
     db: Database,
     model: str,
@@ -98,6 +103,7 @@ def promote(
         _append(session, model, checkpoint_sha256, previous, why, report)
 
 
+@repeated_after_outage
 def previous_checkpoint(db: Database, model: str) -> str:
     """Return the hash of the checkpoint that ``roll_back`` would let serve.
 
@@ -108,6 +114,7 @@ def previous_checkpoint(db: Database, model: str) -> str:
         return _before(session, model)
 
 
+@repeated_after_outage
 def roll_back(
     db: Database,
     model: str,

@@ -1,6 +1,6 @@
 """Find the predictions of a campaign that a superseded checkpoint made and that matter."""
 
-from screening_db.database import Database
+from screening_db.database import Database, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.learning.serving import serving_sha256
 from screening_db.queries import find_campaign
@@ -8,6 +8,7 @@ from screening_db.records.ranking import unpredicted_contenders
 from screening_db.tables import CampaignRow, CheckpointRow
 
 
+@repeated_after_outage
 def model_of_campaign(db: Database, campaign: str) -> str:
     """Return the model that a campaign uses: that of the checkpoint it was screened with."""
     row = find_campaign(db, campaign)
@@ -15,6 +16,7 @@ def model_of_campaign(db: Database, campaign: str) -> str:
         return session.get_one(CheckpointRow, row.screened_with).model
 
 
+@repeated_after_outage
 def stale_predictions(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, select, union
 from sqlalchemy.orm import InstrumentedAttribute
 
-from screening_db.database import Database, batches
+from screening_db.database import Database, batches, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.tables import AliasKind, AliasRow, BulkRow, CandidateRow, SlabRow
 
@@ -20,6 +20,7 @@ _STORED: dict[AliasKind, InstrumentedAttribute[str]] = {
 }
 
 
+@repeated_after_outage
 def stored_ids(db: Database, kind: AliasKind, ids: Collection[str]) -> dict[str, str]:
     """Return by each id the one that it is stored by: itself where it is not an alias."""
     found = {name: name for name in ids}
@@ -33,6 +34,7 @@ def stored_ids(db: Database, kind: AliasKind, ids: Collection[str]) -> dict[str,
     return found
 
 
+@repeated_after_outage
 def find_stored_id(db: Database, kind: AliasKind, name: str) -> str:
     """Return the id of the one bulk, slab or candidate that a name means.
 
@@ -71,6 +73,7 @@ def find_stored_id(db: Database, kind: AliasKind, name: str) -> str:
     )
 
 
+@repeated_after_outage
 def aliases_by_id(db: Database, kind: AliasKind, ids: Collection[str]) -> dict[str, list[str]]:
     """Return the aliases of ``ids``; an id without one is left out."""
     found: dict[str, list[str]] = {}
@@ -90,6 +93,7 @@ def _begins(
     return column.between(name, f"{name}zz"), column.startswith(name, autoescape=True)
 
 
+@repeated_after_outage
 def bulks_of_formula(db: Database, formula: str) -> Sequence[BulkRow]:
     """Return the stored bulks of a reduced formula, by id."""
     query = select(BulkRow).where(BulkRow.formula == formula).order_by(BulkRow.id)

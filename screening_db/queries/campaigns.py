@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database
+from screening_db.database import Database, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.tables import (
     BulkRow,
@@ -50,6 +50,7 @@ class StoredContents:
     processed: frozenset[str]
 
 
+@repeated_after_outage
 def find_campaign(db: Database, name: str) -> CampaignRow:
     """Return one campaign.
 
@@ -66,6 +67,7 @@ def find_campaign(db: Database, name: str) -> CampaignRow:
     return found
 
 
+@repeated_after_outage
 def first_checkpoint(db: Database, campaign: str) -> CheckpointRow | None:
     """Return the checkpoint that a campaign was screened with, None where it was not begun."""
     query = select(CheckpointRow).join(
@@ -75,6 +77,7 @@ def first_checkpoint(db: Database, campaign: str) -> CheckpointRow | None:
         return session.scalar(query.where(CampaignRow.name == campaign))
 
 
+@repeated_after_outage
 def all_campaigns(db: Database) -> list[CampaignRow]:
     """Return every campaign, by name."""
     with db.read() as session:
@@ -90,6 +93,7 @@ def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
     return [FunnelCount(**row) for row in rows]
 
 
+@repeated_after_outage
 def refused_slabs(db: Database, campaign: str) -> list[tuple[str, str]]:
     """Return the item and the reason of each refused slab of a campaign."""
     query = select(CampaignItemRow.item_id, CampaignItemRow.reason).where(
@@ -101,6 +105,7 @@ def refused_slabs(db: Database, campaign: str) -> list[tuple[str, str]]:
         return [(row.item_id, row.reason) for row in session.execute(query)]
 
 
+@repeated_after_outage
 def stored_contents(
     db: Database, campaign: str, *, level: str, checkpoint_sha256: str
 ) -> StoredContents:

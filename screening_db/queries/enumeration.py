@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from screening_db.database import Database, batches
+from screening_db.database import Database, batches, repeated_after_outage
 from screening_db.tables import (
     AdsorbateRow,
     BulkRow,
@@ -28,6 +28,7 @@ class CandidateSite:
     miller: tuple[int, int, int]
 
 
+@repeated_after_outage
 def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
     """Return candidates by id; ids that are not there are left out."""
     found: dict[str, CandidateRow] = {}
@@ -38,6 +39,7 @@ def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, Ca
     return found
 
 
+@repeated_after_outage
 def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
     """Return slabs by id; ids that are not there are left out."""
     found: dict[str, SlabRow] = {}
@@ -48,6 +50,7 @@ def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
     return found
 
 
+@repeated_after_outage
 def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, AdsorbateRow]:
     """Return adsorbates by name; names that are not there are left out."""
     found: dict[str, AdsorbateRow] = {}
@@ -58,12 +61,14 @@ def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, Adsorb
     return found
 
 
+@repeated_after_outage
 def find_level(db: Database, name: str) -> LevelOfTheoryRow | None:
     """Return a level of theory by its name, if it is recorded."""
     with db.read() as session:
         return session.get(LevelOfTheoryRow, name)
 
 
+@repeated_after_outage
 def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
     """Return where a stored candidate's adsorbate sits."""
     query = (
@@ -86,6 +91,7 @@ def site_of_candidate(db: Database, candidate_id: str) -> CandidateSite:
     return CandidateSite(adsorbate, site, formula, (miller[0], miller[1], miller[2]))
 
 
+@repeated_after_outage
 def slab_formulas(db: Database, slabs: Collection[SlabRow]) -> dict[str, str]:
     """Return the reduced formula of each slab, by its id: its own, or else that of its bulk."""
     bulks: dict[str | None, str] = {}
@@ -96,6 +102,7 @@ def slab_formulas(db: Database, slabs: Collection[SlabRow]) -> dict[str, str]:
     return {row.id: row.formula or bulks[row.bulk_id] for row in slabs}
 
 
+@repeated_after_outage
 def predictions_of_pairs(
     db: Database, pair_ids: Collection[str], *, level: str, checkpoint_sha256: str
 ) -> list[PredictionRow]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Text, cast, column, exists, func, literal, select, table
 
-from screening_db.database import Database, batches
+from screening_db.database import Database, batches, repeated_after_outage
 from screening_db.tables import (
     BulkRow,
     CalculationRow,
@@ -57,6 +57,7 @@ class LabelledPrediction:
     edit: str = ""  # of the slab after it was cut
 
 
+@repeated_after_outage
 def labelled_predictions(
     db: Database, campaign: str, checkpoint_sha256: str | None = None
 ) -> list[LabelledPrediction]:
@@ -121,12 +122,14 @@ def labelled_predictions(
         return [LabelledPrediction(**row) for row in session.execute(query).mappings()]
 
 
+@repeated_after_outage
 def find_label(db: Database, candidate_id: str, level: str) -> LabelRow | None:
     """Return the label of one candidate at one level, if there is one."""
     with db.read() as session:
         return session.get(LabelRow, (candidate_id, level))
 
 
+@repeated_after_outage
 def labels_by_candidate(
     db: Database, level: str, candidate_ids: Sequence[str]
 ) -> dict[str, LabelRow]:
@@ -141,6 +144,7 @@ def labels_by_candidate(
         }
 
 
+@repeated_after_outage
 def reference_energies(
     db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:
@@ -154,6 +158,7 @@ def reference_energies(
         return {row.item: row for row in session.scalars(query)}
 
 
+@repeated_after_outage
 def attempted_candidates(
     db: Database, campaign: str, *, except_own: bool = False
 ) -> frozenset[str]:
@@ -190,6 +195,7 @@ def attempted_candidates(
         return frozenset(session.scalars(query))
 
 
+@repeated_after_outage
 def slabs_with_energy(db: Database, campaign: str, *, except_own: bool = False) -> frozenset[str]:
     """Return the slabs whose clean energy at the campaign's label level is recorded.
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations import DEPENDENCY_FAILED, IONS_NOT_CONVERGED, end_attempt
-from screening_db.database import Database, database_time
+from screening_db.database import Database, database_time, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.queue.dependencies import (
     delete_dependencies,
@@ -126,6 +126,7 @@ def set_priority(db: Database, keys: Sequence[ItemKey], priority: float) -> Comm
     return _apply(db, keys, _PRIORITY, change)
 
 
+@repeated_after_outage
 def _apply(
     db: Database,
     keys: Sequence[ItemKey],

@@ -12,7 +12,7 @@ from sqlalchemy import Select, delete, exists, func, literal_column, select, tex
 from sqlalchemy.orm import Session, aliased
 
 from screening_db.calculations import DEPENDENCY_FAILED, sha256_of
-from screening_db.database import Database, add_new, batches, upsert
+from screening_db.database import Database, add_new, batches, repeated_after_outage, upsert
 from screening_db.tables import (
     CandidateRow,
     QueueDependencyRow,
@@ -36,6 +36,7 @@ class Dependency:
     item: str
 
 
+@repeated_after_outage
 def without_dependencies(db: Database, level: str) -> list[CandidateRow]:
     """Return the queued candidates, by id, whose needs are not recorded."""
     query = (
@@ -54,6 +55,7 @@ def without_dependencies(db: Database, level: str) -> list[CandidateRow]:
         return list(session.scalars(query))
 
 
+@repeated_after_outage
 def record_dependencies(
     db: Database, level: str, needs: Mapping[str, Collection[Dependency]]
 ) -> int:
@@ -83,6 +85,7 @@ def record_dependencies(
     return new
 
 
+@repeated_after_outage
 def record_references(db: Database, references: Sequence[ReferenceEnergyRow]) -> None:
     """Store reference energies; the first calculation of each stays.
 

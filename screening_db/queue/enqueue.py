@@ -10,13 +10,14 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations import sha256_of
-from screening_db.database import Database, add_new, batches
+from screening_db.database import Database, add_new, batches, repeated_after_outage
 from screening_db.queue.dependencies import delete_dependencies
 from screening_db.tables import CampaignRow, CandidateRow, LabelRow, PlacementRow, QueueRow
 
 WAITING = ("queued", "waiting", "held")
 
 
+@repeated_after_outage
 def enqueue(db: Database, items: Sequence[QueueRow]) -> int:
     """Put calculations in the queue and return how many are new.
 

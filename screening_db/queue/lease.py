@@ -5,9 +5,14 @@ is recorded before it is submitted. When the lease runs out because that process
 not free: the next process with the same location takes the lease over, with its token, and
 collects the job's result. A job counts as killed only when no process collected it for
 ``JOB_GRACE_S`` after its lease ran out.
+
+Leases run out by the database's clock. That clock may have been wrong when one was given: who waits
+remembers when it first saw each lease unrenewed (``SeenLeases``), and waits for none longer than
+the lease's length.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +20,7 @@ from sqlalchemy import ColumnElement, Select, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from screening_db.calculations import AfterFailure, AttemptKey, one_line, retry_rule
-from screening_db.database import Database, database_time
+from screening_db.database import Database, database_time, repeated_after_outage
 from screening_db.errors import DatabaseError
 from screening_db.tables import CalculationRow, ItemKind, QueueRow, QueueState
 
@@ -89,6 +94,7 @@ def unleased_columns(state: QueueState) -> dict[str, object]:
         QueueRow.state.key: state,
         QueueRow.lease_token.key: None,
         QueueRow.lease_until.key: None,
+        QueueRow.lease_s.key: None,
     }
 
 
@@ -123,6 +129,39 @@ def update_leased(session: Session, lease: Lease, values: Mapping[str, object]) 
     return session.execute(statement).first() is not None
 
 
+class SeenLeases:
+    """When a process first saw each lease as it is, by its own clock, which never jumps."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: dict[tuple[str, str, str | None, float | None], float] = {}
+
+    def end_overdue(self, session: Session, now: float, lease_s: float) -> None:
+        """Let leases run out that were not renewed for their length since they were first seen.
+
+        Args:
+            session: Session of the caller's transaction.
+            now: Time of the database in seconds since 1970.
+            lease_s: The length of leases that record none, in seconds.
+        """
+        columns = (QueueRow.item, QueueRow.level, QueueRow.lease_token, QueueRow.lease_until)
+        held = session.execute(
+            select(*columns, QueueRow.lease_s).where(LEASED, QueueRow.lease_until >= now)
+        ).all()
+        clock, before = self._clock(), self._first
+        self._first = {tuple(row[:4]): before.get(tuple(row[:4]), clock) for row in held}
+        for *key, length_s in held:
+            if clock - self._first[tuple(key)] >= (length_s or lease_s):
+                unrenewed = (column == value for column, value in zip(columns, key, strict=True))
+                session.execute(
+                    update(QueueRow)
+                    .where(LEASED, *unrenewed)
+                    .values(lease_until=now - 1.0)
+                    .execution_options(synchronize_session=False)
+                )
+
+
+@repeated_after_outage
 def record_jobs(db: Database, jobs: Mapping[Lease, str]) -> None:
     """Record where the job of each lease runs: ``location#name``, as its own system understands it.
 
@@ -136,13 +175,18 @@ def record_jobs(db: Database, jobs: Mapping[Lease, str]) -> None:
             session.execute(update(CalculationRow).where(*_is(lease)).values(job=job))
 
 
-def take_over_jobs(db: Database, level: str, location: str, lease_s: float) -> list[Lease]:
+@repeated_after_outage
+def take_over_jobs(
+    db: Database, level: str, location: str, lease_s: float, seen: SeenLeases | None = None
+) -> list[Lease]:
     """Renew the leases that ran out and have jobs at ``location``, for the caller, and return them.
 
-    Of two that ask at once each lease goes to one.
+    Of two that ask at once each lease goes to one. ``seen`` is what the caller remembers of leases.
     """
     with db.write() as session:
         now = database_time(session)
+        if seen is not None:
+            seen.end_overdue(session, now, lease_s)
         expired = (
             select(QueueRow.item)
             .where(LEASED, QueueRow.level == level, QueueRow.lease_until < now, _job_at(location))
@@ -153,12 +197,13 @@ def take_over_jobs(db: Database, level: str, location: str, lease_s: float) -> l
             session.execute(
                 update(QueueRow)
                 .where(QueueRow.level == level, QueueRow.item == item)
-                .values(lease_until=now + lease_s)
+                .values(lease_until=now + lease_s, lease_s=lease_s)
                 .execution_options(synchronize_session=False)
             )
         return _leases(session, level, items)
 
 
+@repeated_after_outage
 def hand_over_jobs(db: Database, leases: Sequence[Lease]) -> None:
     """Let leases run out at once, so that the next process need not wait to take them over."""
     with db.write() as session:
@@ -167,6 +212,7 @@ def hand_over_jobs(db: Database, leases: Sequence[Lease]) -> None:
             update_leased(session, lease, {QueueRow.lease_until.key: now - 1.0})
 
 
+@repeated_after_outage
 def jobs_running(db: Database, level: str, location: str) -> int:
     """Return how many leased items of a level have jobs at ``location``, whoever watches them."""
     with db.read() as session:

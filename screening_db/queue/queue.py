@@ -22,13 +22,14 @@ from screening_db.calculations import (
     note_refused_report,
     one_line,
 )
-from screening_db.database import Database, batches, database_time, upsert
+from screening_db.database import Database, batches, database_time, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.queue.dependencies import resolve_waiting
 from screening_db.queue.lease import (
     LEASE_COLUMNS,
     LEASED,
     Lease,
+    SeenLeases,
     ended_columns,
     failed_columns,
     lease_from,
@@ -51,6 +52,7 @@ from screening_db.tables import (
 _QUEUED = QueueRow.state == literal_column("'queued'")  # a literal, as in ``lease.LEASED``
 
 
+@repeated_after_outage
 def claim(
     db: Database,
     level: str,
@@ -60,6 +62,7 @@ def claim(
     campaign: str | None = None,
     adslabs: int | None = None,
     memory_class: int | None = None,
+    seen: SeenLeases | None = None,
 ) -> list[Lease]:
     """Lease calculations of a level, the larger priority first.
 
@@ -74,6 +77,7 @@ def claim(
         campaign: Claim only what this campaign queued, alone or with others, and its dependencies.
         adslabs: Claim only the first so many adslabs in line and their dependencies.
         memory_class: Claim nothing that needs a larger one.
+        seen: What the caller remembers of leases that others hold, from one claim to the next.
 
     Returns:
         The leases, in the order of their priorities.
@@ -88,6 +92,8 @@ def claim(
         )
     with db.write() as session:
         now = database_time(session)
+        if seen is not None:
+            seen.end_overdue(session, now, lease_s)
         _take_back(session, now)
         resolve_waiting(session, level)
         ready = (
@@ -106,21 +112,20 @@ def claim(
         return [
             lease
             for items in batches(claimed)
-            for lease in _lease(session, level, items, now, until=now + lease_s)
+            for lease in _lease(session, level, items, now, lease_s)
         ]
 
 
+@repeated_after_outage
 def heartbeat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
     """Make leases last another ``lease_s`` from now, and return those that are still held."""
     with db.write() as session:
         until = database_time(session) + lease_s
-        return [
-            lease
-            for lease in leases
-            if update_leased(session, lease, {QueueRow.lease_until.key: until})
-        ]
+        renewed = {QueueRow.lease_until.key: until, QueueRow.lease_s.key: lease_s}
+        return [lease for lease in leases if update_leased(session, lease, renewed)]
 
 
+@repeated_after_outage
 def complete(
     db: Database, lease: Lease, label: LabelRow, provenance: Provenance | None = None
 ) -> bool:
@@ -161,6 +166,7 @@ def complete(
         return True
 
 
+@repeated_after_outage
 def complete_reference(
     db: Database,
     lease: Lease,
@@ -198,6 +204,7 @@ def complete_reference(
         return True
 
 
+@repeated_after_outage
 def fail(
     db: Database,
     lease: Lease,
@@ -240,6 +247,7 @@ def fail(
         return after.state
 
 
+@repeated_after_outage
 def release(
     db: Database, leases: Sequence[Lease], why: str = "", provenance: Provenance | None = None
 ) -> int:
@@ -301,7 +309,7 @@ def _in_line(level: str, campaign: str | None, adslabs: int | None) -> list[Colu
 
 
 def _lease(
-    session: Session, level: str, items: Sequence[str], now: float, *, until: float
+    session: Session, level: str, items: Sequence[str], now: float, lease_s: float
 ) -> list[Lease]:
     """Mark items as leased under one new token, and return them in the order of ``items``."""
     token = uuid.uuid4().hex
@@ -312,7 +320,8 @@ def _lease(
             state="leased",
             attempts=QueueRow.attempts + 1,
             lease_token=token,
-            lease_until=until,
+            lease_until=now + lease_s,
+            lease_s=lease_s,
         )
         .returning(*LEASE_COLUMNS)
         .execution_options(synchronize_session=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import select, text
 
 from screening_db.calculations import DEPENDENCY_FAILED
-from screening_db.database import Database, run_select
+from screening_db.database import Database, repeated_after_outage, run_select
 from screening_db.errors import DatabaseError
 from screening_db.tables import CalculationRow, CampaignRow, CandidateRow, PlacementRow
 
@@ -97,6 +97,7 @@ _BY_ALIAS = """
 """
 
 
+@repeated_after_outage
 def queue_items(db: Database, campaign: str | None = None) -> list[QueueItem]:
     """Return the queue of one campaign, or of all, in the order in which it is claimed."""
     query = f"SELECT {_COLUMNS} FROM verification_queue"
@@ -156,6 +157,7 @@ def queue_items_by_id(
     return list(found.values())
 
 
+@repeated_after_outage
 def _count(db: Database, campaign: str, condition: str) -> int:
     query = text(
         f"SELECT count(*) FROM queue WHERE {condition} AND (item, level) IN ({_OF_CAMPAIGN})"
@@ -164,6 +166,7 @@ def _count(db: Database, campaign: str, condition: str) -> int:
         return int(session.execute(query, {"campaign": campaign}).scalar_one())
 
 
+@repeated_after_outage
 def _by_name(db: Database, name: str, level: str | None) -> list[QueueItem]:
     query = text(
         f"SELECT {_COLUMNS} FROM verification_queue "
@@ -241,10 +244,11 @@ def waiting_adslabs(db: Database, campaign: str) -> int:
     )
 
 
+@repeated_after_outage
 def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]:
     """Return the campaign's candidates whose calculation converged after ``since``.
 
-    Times are seconds since 1970, UTC, as workers reported them.
+    Times are seconds since 1970, UTC, of the database's clock.
     """
     query = (
         select(CandidateRow.id)
@@ -258,7 +262,7 @@ def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]
         .where(
             CampaignRow.name == campaign,
             CalculationRow.state == "converged",
-            CalculationRow.ended_at > since,
+            CalculationRow.reported_at > since,
         )
     )
     with db.read() as session:

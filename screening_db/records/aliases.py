@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import select, update
 
-from screening_db.database import Database, batches, upsert
+from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.tables import AliasKind, AliasRow
 
 
+@repeated_after_outage
 def record_aliases(db: Database, kind: AliasKind, aliases: Mapping[str, str]) -> None:
     """Store the aliases of bulks, slabs or candidates; those that are there stay.
 

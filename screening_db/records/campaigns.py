@@ -5,7 +5,7 @@ import difflib
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, upsert
+from screening_db.database import Database, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.queries import find_campaign
 from screening_db.queue.enqueue import WAITING, withdraw
@@ -22,6 +22,7 @@ from screening_db.tables import (
 )
 
 
+@repeated_after_outage
 def record_campaign(db: Database, campaign: CampaignRow) -> None:
     """Store a campaign, or continue the one of the same name and the same configuration.
 
@@ -41,6 +42,7 @@ def record_campaign(db: Database, campaign: CampaignRow) -> None:
             )
 
 
+@repeated_after_outage
 def set_campaign_status(db: Database, campaign: str, status: CampaignStatus) -> None:
     """Say whether a campaign is running or finished."""
     with db.write() as session:
@@ -49,6 +51,7 @@ def set_campaign_status(db: Database, campaign: str, status: CampaignStatus) -> 
         )
 
 
+@repeated_after_outage
 def forget_campaign(db: Database, campaign: str) -> None:
     """Delete a campaign: its states, ranks, chunks, rounds and waiting calculations.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from screening_db.database import Database, batches, upsert
+from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.queries import find_campaign
 from screening_db.queue.dependencies import lock_planning, raise_priorities, resolve_waiting
@@ -54,6 +54,7 @@ class CampaignRanking:
     queued: Sequence[QueueRow] = field(repr=False)  # what is to wait, with its new priority
 
 
+@repeated_after_outage
 def record_ranks(db: Database, campaign: str, ranks: Sequence[RankRow]) -> None:
     """Replace the ranks of a campaign; readers see the old ones or the new ones, never a mix."""
     strangers = {row.campaign for row in ranks} - {campaign}
@@ -66,6 +67,7 @@ def record_ranks(db: Database, campaign: str, ranks: Sequence[RankRow]) -> None:
         _replace_ranks(session, campaign, ranks)
 
 
+@repeated_after_outage
 def record_triage(
     db: Database, campaign: str, *, queued: Collection[str], kept: Collection[str]
 ) -> None:
@@ -103,6 +105,7 @@ def set_terminal_states(
     )
 
 
+@repeated_after_outage
 def verification_requests(db: Database, campaign: str) -> VerificationRequests:
     """Return the verifications that a campaign has requested so far."""
     find_campaign(db, campaign)
@@ -110,6 +113,7 @@ def verification_requests(db: Database, campaign: str) -> VerificationRequests:
         return _requests(session, session.get_one(CampaignRow, campaign))
 
 
+@repeated_after_outage
 def replace_ranking(db: Database, ranking: CampaignRanking) -> None:
     """Rank a campaign anew, in one transaction; readers see it before or after, never between."""
     with db.write() as session:

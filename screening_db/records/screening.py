@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from screening_db.database import Database, batches, upsert
+from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.tables import (
     AdsorbateRow,
@@ -26,18 +26,21 @@ from screening_db.tables import (
 )
 
 
+@repeated_after_outage
 def record_bulks(db: Database, bulks: Sequence[BulkRow]) -> None:
     """Store bulks; one that is there keeps its first source."""
     with db.write() as session:
         upsert(session, bulks, overwrite=False)
 
 
+@repeated_after_outage
 def record_slabs(db: Database, slabs: Sequence[SlabRow]) -> None:
     """Store slabs; their bulks are there already."""
     with db.write() as session:
         upsert(session, slabs, overwrite=False)
 
 
+@repeated_after_outage
 def record_adsorbates(db: Database, adsorbates: Sequence[AdsorbateRow]) -> None:
     """Store adsorbates; a name always means one structure, because pairs are named by it.
 
@@ -59,6 +62,7 @@ def record_adsorbates(db: Database, adsorbates: Sequence[AdsorbateRow]) -> None:
         upsert(session, adsorbates, overwrite=False)
 
 
+@repeated_after_outage
 def record_level(db: Database, level: LevelOfTheoryRow) -> None:
     """Store a level of theory; a name always means one hash.
 
@@ -83,6 +87,7 @@ def record_level(db: Database, level: LevelOfTheoryRow) -> None:
         upsert(session, [level], overwrite=True)  # what is no part of the hash may have changed
 
 
+@repeated_after_outage
 def record_items(db: Database, items: Sequence[CampaignItemRow]) -> None:
     """Store the states of bulks, slabs, adsorbates and other items that have no prediction."""
     with db.write() as session:
@@ -123,6 +128,7 @@ def _store_items(session: Session, items: Sequence[CampaignItemRow]) -> None:
             )
 
 
+@repeated_after_outage
 def store_structures(db: Database, structures: Mapping[str, str]) -> None:
     """Store the structures (JSON text) of candidates that are kept or queued, by candidate id."""
     if not structures:
@@ -137,6 +143,7 @@ def store_structures(db: Database, structures: Mapping[str, str]) -> None:
         session.connection().execute(statement, values)
 
 
+@repeated_after_outage
 def record_checkpoint(db: Database, checkpoint: CheckpointRow) -> None:
     """Store a checkpoint; one that is there keeps its name, model, parent and folder."""
     with db.write() as session:
@@ -153,6 +160,7 @@ def record_checkpoint_in(session: Session, checkpoint: CheckpointRow) -> None:
     stored.card = stored.card or checkpoint.card
 
 
+@repeated_after_outage
 def record_chunk(
     db: Database,
     campaign: str,
@@ -181,6 +189,7 @@ def record_chunk(
         upsert(session, [done], overwrite=True)
 
 
+@repeated_after_outage
 def record_predictions(db: Database, predictions: Sequence[PredictionRow]) -> None:
     """Store another checkpoint's predictions of candidates that are stored already."""
     with db.write() as session:
@@ -193,6 +202,7 @@ def _store_predictions(session: Session, predictions: Sequence[PredictionRow]) -
     upsert(session, predictions, overwrite=True)
 
 
+@repeated_after_outage
 def done_chunks(db: Database, campaign: str) -> frozenset[str]:
     """Return the ids of the chunks that need not run again."""
     with db.read() as session:

@@ -1,7 +1,13 @@
 """The tables, as SQLAlchemy classes; all of them are in the metadata."""
 
-from screening_db.tables import learning, screening, verification
+from screening_db.tables import database, learning, screening, verification
 from screening_db.tables.base import IDENTITY, REFERS, Base
+from screening_db.tables.database import (
+    CampaignHolderRow,
+    FolderKind,
+    FolderRow,
+    IdentityRow,
+)
 from screening_db.tables.learning import (
     FineTuningRow,
     FineTuningState,
@@ -58,6 +64,7 @@ __all__ = [
     "CalculationFileRow",
     "CalculationRow",
     "CalculationStepRow",
+    "CampaignHolderRow",
     "CampaignItemRow",
     "CampaignRow",
     "CampaignStatus",
@@ -66,6 +73,9 @@ __all__ = [
     "ChunkRow",
     "FineTuningRow",
     "FineTuningState",
+    "FolderKind",
+    "FolderRow",
+    "IdentityRow",
     "ItemKind",
     "LabelRow",
     "LevelOfTheoryRow",
@@ -85,6 +95,7 @@ __all__ = [
     "SlabRow",
     "Stage",
     "Verdict",
+    "database",
     "key_of_campaign",
     "key_of_predictor",
     "learning",

@@ -70,6 +70,7 @@ class QueueRow(Base, kw_only=True):
     lease_until: Mapped[float | None] = mapped_column(default=None)  # seconds since 1970, UTC
     error_class: Mapped[str] = mapped_column(default="")  # of the last failure
     error_message: Mapped[str] = mapped_column(default="")
+    lease_s: Mapped[float | None] = mapped_column(default=None)  # its length from each renewal
 
     def __post_init__(self) -> None:
         self.item = self.item or self.candidate_id or ""
@@ -123,6 +124,7 @@ class CalculationRow(Base):
     """One attempt at one item, from its lease to its end; never deleted once it has begun.
 
     Times are seconds since 1970, UTC: of the worker where it reported them, else of the queue.
+    Only ``reported_at`` is of the database's clock for certain, and is compared with its times.
     """
 
     __tablename__ = "calculation"
@@ -151,6 +153,7 @@ class CalculationRow(Base):
     error_message: Mapped[str] = mapped_column(default="")
     refused: Mapped[int] = mapped_column(default=0)  # results that came twice or too late
     note: Mapped[str] = mapped_column(default="")
+    reported_at: Mapped[float | None] = mapped_column(default=None)  # when its end was stored
 
 
 class CalculationStepRow(Base):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from dask.distributed import Client, LocalCluster
@@ -95,7 +96,7 @@ def test_a_worker_of_dask_tells_by_an_event(
     with (
         cluster,
         Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
-        steps_recorded(Any, "") as listener,  # type: ignore[arg-type]
+        steps_recorded(MagicMock(), "") as listener,
     ):
         listener.listen(client)
         client.submit(_tells, LEASE, pure=False).result()

@@ -17,7 +17,8 @@ from screening_db.database.address import (
     holds_secret,
     where,
 )
-from screening_db.database.engine import describe_fault, open_database
+from screening_db.database.engine import open_database
+from screening_db.database.faults import describe_fault
 from screening_db.errors import DatabaseError
 
 # Long enough that they stand nowhere by chance; all that URLs, shells and regexes treat apart.

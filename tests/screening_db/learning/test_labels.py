@@ -89,6 +89,7 @@ def calculation(item, ended_at, state="converged"):
         memory_class=0,
         started_at=0.0,
         ended_at=ended_at,
+        reported_at=ended_at,
         state=state,
     )
 

@@ -210,7 +210,7 @@ def test_a_rollback_restores_the_ranking_in_its_own_transaction(ranked, make):
 
 def test_a_former_campaign_knows_its_contenders_and_its_checkpoint_after_the_upgrade(ranked):
     migrate(ranked.engine, ranked.where, "0004")
-    db = open_database(ranked.address)
+    db = open_database(ranked.address, upgrade=True)
     assert find_campaign(db, "first").screened_with == FIRST
     assert stale_predictions(db, "first", SECOND) == ["a2", "a3", "b1", "b2", "e1"]
     with db.read() as session:

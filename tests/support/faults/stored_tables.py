@@ -18,7 +18,10 @@ from screening_db.migrations.id_views import ID_VIEWS
 from screening_db.tables import Base
 
 Tables = dict[str, pd.DataFrame]
-OF_ONE_RUN = {"token", "started_at", "ended_at", "at", "content", "size_bytes"}  # of a calculation
+OF_ONE_RUN = {  # of a calculation
+    *("token", "started_at", "ended_at", "reported_at", "at", "content", "size_bytes")
+}
+OF_ONE_DATABASE = {"database_identity", "database_folder", "campaign_holder"}
 _LAKE = "lake"
 # What tells a row from others; all else may differ.
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -83,7 +86,7 @@ def stored_tables(address: Path | str) -> Tables:
     frames = {}
     with db.engine.connect() as connection:
         for name, statement in (stated | shown).items():
-            if name in {"pair", "predictor"} or name.startswith("stored_"):
+            if name in {"pair", "predictor", *OF_ONE_DATABASE} or name.startswith("stored_"):
                 continue
             rows = connection.execute(statement).mappings()
             plain = [

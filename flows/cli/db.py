@@ -1,0 +1,91 @@
+"""Commands for the database itself: where its parts lie, moving them, backups, a new schema."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import DatabaseOption, opened_database
+
+db_app = typer.Typer(help="Look after the database: where its parts lie, backups, its schema.")
+
+
+@db_app.command()
+def where(database: DatabaseOption = None) -> None:
+    """Print where the database and the folders that belong to it lie."""
+    from flows.records.folders import FOLDER_KINDS, described_folder
+    from screening_db.records.folders import database_id
+
+    with opened_database(database) as db:
+        print(f"database  {db.where}")
+        print(f"id        {database_id(db)}")
+        print(f"schema    {db.revision}")
+        for kind in FOLDER_KINDS:
+            print(f"{kind:<8}  {described_folder(db, kind)}")
+
+
+@db_app.command()
+def move(
+    lake: Annotated[Path | None, typer.Option(help="Where the predictions lie now.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Where steps of calculations lie now.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Where checkpoints lie now.")] = None,
+    *,
+    unmarked: Annotated[
+        bool, typer.Option("--unmarked", help="Take folders of a former release, without marks.")
+    ] = False,
+    database: DatabaseOption = None,
+) -> None:
+    """State where folders lie that were moved; an empty folder begins anew."""
+    from flows.errors import CampaignError
+    from flows.records.folders import FOLDER_KINDS, moved_folder, set_folder
+
+    stated = dict(zip(FOLDER_KINDS, (lake, work, models), strict=True))
+    if not any(stated.values()):
+        raise CampaignError("name the folder that was moved, with --lake, --work or --models")
+    with opened_database(database) as db:
+        for kind, folder in stated.items():
+            if folder is not None:
+                path = moved_folder(db, kind, folder, unmarked=unmarked)
+                set_folder(db, kind, path)
+                print(f"{kind:<8}  {path}")
+
+
+@db_app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; one that is there is replaced.")],
+    database: DatabaseOption = None,
+) -> None:
+    """Copy an SQLite database as of now, while others may go on with it."""
+    from flows.errors import CampaignError
+    from flows.records.folders import lake_folder
+    from screening_db.database import back_up
+
+    with opened_database(database) as db:
+        if db.path is None:
+            raise CampaignError(
+                f"a server is backed up by its own program: pg_dump --format=custom --file={file} "
+                f"{db.where}"
+            )
+        print(f"{back_up(db.path, file.absolute())} holds the database; copy {lake_folder(db)} too")
+
+
+@db_app.command()
+def upgrade(
+    database: DatabaseOption = None,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="There is a backup: do not ask for it.")
+    ] = False,
+) -> None:
+    """Bring a database of a former release to the schema of this one; nobody may work with it."""
+    from contextlib import closing
+
+    from flows.config.settings import read_settings
+    from flows.records.locations import choose_database
+    from screening_db.database import open_database
+
+    address = choose_database(read_settings(), None, database)
+    if not yes:
+        typer.confirm("Is there a backup of the database that was tried?", abort=True)
+    with closing(open_database(address, create=False, upgrade=True)) as db:
+        print(f"{db.where} has schema {db.revision}")

@@ -1,0 +1,120 @@
+"""PostgreSQL goes away in the middle of a campaign; its rows are those of an undisturbed run.
+
+``SABATIER_TEST_AWAY_S=60`` keeps the server away for a minute each time instead of some seconds.
+"""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.faults.postgres import PostgresServer, running_postgres, why_no_postgres
+from support.faults.stored_tables import Difference, Tables, compare, results
+from support.processes import wait_until
+
+pytestmark = pytest.mark.full
+AWAY_S = float(os.environ.get("SABATIER_TEST_AWAY_S", "4"))
+STEPS = (
+    ("screen", "tiny.yaml"),
+    ("verify", "tiny", "--limit", "4"),
+    ("loop", "tiny.yaml", "--rounds", "2"),
+)
+# a query that is true in the middle of each step
+MIDDLE = {
+    "screen": "SELECT count(*) > 0 FROM chunk",
+    "verify": "SELECT count(*) > 0 FROM calculation",
+    "loop": "SELECT count(*) > 0 FROM round",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if reason := why_no_postgres():
+        pytest.skip(reason)
+    with running_postgres() as running:
+        yield running
+
+
+def new_database(server: PostgresServer, name: str) -> str:
+    import psycopg
+
+    with psycopg.connect(f"{server.url}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    return f"{server.url}/{name}"
+
+
+def holds(address: str, query: str) -> bool:
+    import psycopg
+
+    with suppress(psycopg.Error), psycopg.connect(address) as connection:
+        row = connection.execute(query).fetchone()
+        return bool(row and row[0])
+    return False
+
+
+def disturb(server: PostgresServer, how: str) -> None:
+    """Take the server away for a while, or end all its sessions."""
+    import psycopg
+
+    if how == "terminate":
+        with psycopg.connect(f"{server.url}/postgres", autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+        return
+    server.stop(how)
+    time.sleep(AWAY_S)
+    server.start()
+
+
+def run_steps(place: Any, address: str, server: PostgresServer | None, how: str = "") -> list[str]:
+    """Run the campaign to its end, disturbed in each step where ``how`` says so; return stderr."""
+    said = []
+    for step in STEPS:
+        process = place.start(*step, SABATIER_DATABASE=address)
+        output: list[tuple[str, str]] = []
+        reader = threading.Thread(target=lambda p=process, o=output: o.append(p.communicate()))
+        reader.start()
+        if server is not None and wait_until(
+            lambda p=process, s=step: p.poll() is not None or holds(address, MIDDLE[s[0]])
+        ):
+            disturb(server, how)
+        reader.join(timeout=600)
+        process.kill()
+        assert process.returncode == 0, output
+        said.append(output[0][1])
+    return said
+
+
+def stored(place: Any, address: str) -> Tables:
+    lake = next(Path(place.folder / "runs").glob("*/predictions"))
+    return results(address, lake)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: PostgresServer, new_workplace: Any) -> Tables:
+    place, address = new_workplace(), new_database(server, "undisturbed")
+    run_steps(place, address, None)
+    return stored(place, address)
+
+
+@pytest.mark.parametrize("how", ["immediate", "fast", "terminate"])
+def test_nothing_is_lost_or_doubled(
+    server: PostgresServer, new_workplace: Any, undisturbed: Tables, how: str
+) -> None:
+    place, address = new_workplace(), new_database(server, f"disturbed_{how}")
+    said = run_steps(place, address, server, how)
+    found = compare(stored(place, address), undisturbed)
+    assert (found.lost, found.doubled, found.different) == (0, 0, 0), found.first
+    assert found == Difference()
+    assert "Traceback" not in "".join(said)
+    away = [len(re.findall("it is waited for, up to 600 s", errors)) for errors in said]
+    assert away == [len(re.findall("answers again, after", errors)) for errors in said]
+    assert any(away)
