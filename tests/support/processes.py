@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import psutil
+
+from flows.cluster.workers import TlsFiles
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = 120.0) -> bool:
@@ -59,7 +62,9 @@ class Listener:
 
 
 @contextmanager
-def listening(*statuses: int, is_silent: bool = False) -> Iterator[Listener]:
+def listening(
+    *statuses: int, is_silent: bool = False, certificate: TlsFiles | None = None
+) -> Iterator[Listener]:
     """Listen on a free port until the block ends; one that is silent answers nobody till then."""
     noted = Listener(list(statuses))
     if not is_silent:
@@ -81,7 +86,12 @@ def listening(*statuses: int, is_silent: bool = False) -> Iterator[Listener]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    noted.url = f"http://127.0.0.1:{server.server_address[1]}/webhook"
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(str(certificate.certificate), certificate.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    noted.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/webhook"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield noted

@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from support.certificates import Authority
 from support.processes import free_port, listening
 
 from flows.deployment import webhook_address
@@ -165,6 +166,22 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
         )
         assert sent(f"http://hooks.test:{port}/webhook") == ""
     assert listener.hosts == [f"hooks.test:{port}"]
+
+
+@pytest.mark.parametrize(("name", "fault"), [("hooks.test", ""), ("other.test", "CERTIFICATE")])
+def test_the_certificate_is_that_of_the_name_and_not_of_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, fault: str
+) -> None:
+    files = Authority.make(tmp_path).issue(name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
+    with listening(certificate=files) as listener:
+        port = int(listener.url.split(":")[2].split("/")[0])
+        answers = [[(0, 0, 0, "", ("127.0.0.1", port))] for _ in range(QUICK.tries)]
+        look_up = _first_for("hooks.test", answers)
+        monkeypatch.setattr(webhook_address.socket, "getaddrinfo", look_up)
+        assert fault in (said := sent(f"https://hooks.test:{port}/webhook"))
+    assert bool(said) == bool(fault)
+    assert len(listener.got) == (not fault)
 
 
 def _first_for(name: str, answers: list[Any]) -> Any:
