@@ -138,12 +138,16 @@ def load_members(
             f"a checkpoint has a network, {folder} has no {MEMBER.format(0)}; restore it or train "
             "it again"
         )
-    stored = config.encoder_frozen and not isinstance(config.encoder, FairchemConfig)
-    _require_sizes(config, graph_token, files[0], folder / ENCODER if stored else None)
+    encoder = _frozen_encoder(config, folder / ENCODER)
+    # What lies outside the checkpoint has the size of its own files.
+    if not (isinstance(config.encoder, FairchemConfig) or config.has_adapters):
+        require_fitting(
+            lambda: QECatalytic(config, graph_token=graph_token, encoder=encoder), files[0]
+        )
     first = QECatalytic(
         config,
         graph_token=graph_token,
-        encoder=FrozenEncoder(load_encoder(config.encoder, folder / ENCODER)) if stored else None,
+        encoder=encoder,
         language=build_language(config, device),
     )
     members: list[QECatalytic] = []
@@ -154,20 +158,9 @@ def load_members(
     return members
 
 
-def _require_sizes(
-    config: QECatalyticConfig, graph_token: int, member: Path, encoder: Path | None
-) -> None:
-    """Compare the configuration with the files before a network of its sizes takes any memory.
-
-    What lies outside the checkpoint has the size of its own files.
-    """
-    if isinstance(config.encoder, FairchemConfig) or config.has_adapters:
-        return
-    if encoder is not None:
-        require_fitting(lambda: build_encoder(config.encoder), encoder)
-
-    def build() -> QECatalytic:
-        frozen = None if encoder is None else FrozenEncoder(build_encoder(config.encoder))
-        return QECatalytic(config, graph_token=graph_token, encoder=frozen)
-
-    require_fitting(build, member)
+def _frozen_encoder(config: QECatalyticConfig, weights: Path) -> FrozenEncoder | None:
+    """Return the encoder that a checkpoint stores beside its members; None where it stores none."""
+    if not config.encoder_frozen or isinstance(config.encoder, FairchemConfig):
+        return None
+    require_fitting(lambda: build_encoder(config.encoder), weights)
+    return FrozenEncoder(load_encoder(config.encoder, weights))
