@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH  := 2.13.0
 
-.PHONY: screen test test-fast test-all budgets same-results chaos lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
+.PHONY: screen test test-fast test-all budgets same-results chaos fuzz lint types contracts wheel-smoke requirements checkpoint bench-accuracy clean
 
 screen: $(VENV)/ready
 	$(BIN)/sabatier screen examples/co-oh-beef.yaml
@@ -27,6 +27,12 @@ test-fast: $(VENV)/ready-dev
 # (pyproject.toml); what their children run is not counted.
 test-all: $(VENV)/ready-dev
 	$(PYTEST) $(foreach package,flows tasks model screening_db,--cov=$(package))
+
+# Bad inputs of every kind, and some of them as commands; each part is a row of benchmarks/faults/fuzz.csv.
+# It goes on where it was stopped: another SEED is another ten thousand.
+SEED ?= 0
+fuzz: $(VENV)/ready-dev
+	$(BIN)/python -W ignore -m benchmarks.faults.fuzz --inputs 10000 --commands 200 --seed $(SEED)
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

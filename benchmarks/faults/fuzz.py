@@ -1,0 +1,124 @@
+"""Give the product ten thousand bad inputs, and some of them as real commands.
+
+    python -m benchmarks.faults.fuzz --inputs 10000 --commands 200 --seed 0
+
+Each part (a kind of input, a few hundred of them) is drawn by hypothesis from its own seed, so that
+it can be repeated alone; what a part came to is one row of ``fuzz.csv``, and a run that was stopped
+goes on with the parts that have none. A part fails where an input gives anything but an error of
+one line or an answer that is right, takes more than ten seconds, or more than 500 MB above its
+start. Inputs that failed are written to ``--failures``.
+"""
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.faults.fuzz_commands import drawn, run_commands
+from benchmarks.faults.fuzz_targets import FuzzTargets
+from benchmarks.faults.fuzz_watch import Tally, try_input
+
+TALLY = Path(__file__).with_name("fuzz.csv")
+FIELDS = ("kind", "seed", "part", "inputs", "refused", "answered", "failed", "slowest_s", "most_mb")
+PART = 250
+_WHOLE = 10_000
+COMMANDS = "commands"
+
+
+def parts(kinds: dict[str, int], inputs: int) -> Iterator[tuple[str, int, int]]:
+    """Yield kind, number and size of each part of a run of so many inputs."""
+    for kind, share in kinds.items():
+        left, part = round(share * inputs / _WHOLE), 0
+        while left > 0:
+            yield kind, part, min(PART, left)
+            left, part = left - PART, part + 1
+
+
+def run_part(targets: FuzzTargets, kind: str, seed: int, size: int) -> Tally:
+    """Return what the inputs of one part came to."""
+    tally, chosen = Tally(), targets.kinds[kind]
+    own = zlib.crc32(f"{kind} {seed}".encode())
+    while tally.inputs < size:  # a strategy with few values gives each once
+        for content in drawn(chosen.inputs, size - tally.inputs, own):
+            try_input(tally, lambda content=content: chosen.act(content), repr(content))  # type: ignore[misc]
+        own += 1
+    return tally
+
+
+def done_parts(file: Path) -> set[tuple[str, str, str, str]]:
+    """Return kind, seed, number and size of the parts that a file of tallies has."""
+    if not file.exists():
+        return set()
+    with file.open(newline="") as opened:
+        return {(r["kind"], r["seed"], r["part"], r["inputs"]) for r in csv.DictReader(opened)}
+
+
+def append(file: Path, kind: str, seed: int, part: int, tally: Tally) -> None:
+    """Add the row of one part."""
+    is_new = not file.exists()
+    with file.open("a", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        if is_new:
+            writer.writerow(FIELDS)
+        counts = (tally.inputs, tally.refused, tally.answered, len(tally.failures))
+        writer.writerow(
+            (kind, seed, part, *counts, f"{tally.slowest_s:.1f}", f"{tally.most_mb:.0f}")
+        )
+
+
+def main() -> None:
+    """Run what has no row yet, and print what all rows of the seed say."""
+    read = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    read.add_argument("--inputs", type=int, default=_WHOLE)
+    read.add_argument("--commands", type=int, default=200)
+    read.add_argument("--seed", type=int, default=0)
+    read.add_argument("--kinds", nargs="*", help="these kinds alone")
+    read.add_argument("--tally", type=Path, default=TALLY)
+    read.add_argument("--failures", type=Path, default=Path("runs/fuzz-failures.txt"))
+    options = read.parse_args()
+    tally_file, failures = options.tally.absolute(), options.failures.absolute()
+    failures.parent.mkdir(parents=True, exist_ok=True)
+    done, failed = done_parts(tally_file), 0
+    with tempfile.TemporaryDirectory(prefix="sabatier-fuzz-") as name:
+        os.chdir(name)  # what an input makes a reader write lands here
+        os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"  # odd hosts are looked up for a second
+        targets = FuzzTargets(Path(name))
+        shares = {
+            kind: each.share
+            for kind, each in targets.kinds.items()
+            if not options.kinds or kind in options.kinds
+        }
+        for kind, part, size in parts(shares, options.inputs):
+            if (kind, str(options.seed), str(part), str(size)) not in done:
+                tally = run_part(targets, kind, options.seed * 1000 + part, size)
+                failed += _report(kind, options.seed, part, tally, tally_file, failures)
+        key = (COMMANDS, str(options.seed), "0", str(options.commands))
+        wanted = not options.kinds or COMMANDS in options.kinds
+        if wanted and options.commands and key not in done:
+            found = run_commands(options.commands, options.seed, Path(name), print)
+            failed += _report(COMMANDS, options.seed, 0, found, tally_file, failures)
+        os.chdir("/")
+    sys.exit(1 if failed else 0)
+
+
+def _report(kind: str, seed: int, part: int, tally: Tally, file: Path, failures: Path) -> int:
+    """Print and store the tally of one part; return how many of it failed."""
+    print(
+        f"{kind} {part}: {tally.inputs} inputs, {tally.refused} refused, "
+        f"{tally.answered} answered, {len(tally.failures)} failed, "
+        f"slowest {tally.slowest_s:.1f} s, {tally.most_mb:.0f} MB",
+        flush=True,
+    )
+    append(file, kind, seed, part, tally)
+    with failures.open("a") as opened:
+        for shown, failure in tally.failures:
+            opened.write(f"{kind} {failure}\n    {ascii(shown)[:3000]}\n")
+    return len(tally.failures)
+
+
+if __name__ == "__main__":
+    main()
