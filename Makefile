@@ -32,7 +32,7 @@ test-all: $(VENV)/ready-dev
 # It goes on where it was stopped: another SEED is another ten thousand.
 SEED ?= 0
 fuzz: $(VENV)/ready-dev
-	$(BIN)/python -W ignore -m benchmarks.faults.fuzz --inputs 10000 --commands 200 --seed $(SEED)
+	PYTHONPATH=.:tests $(BIN)/python -W ignore benchmarks/faults/fuzz.py --inputs 10000 --commands 200 --seed $(SEED)
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Give the product ten thousand bad inputs, and some of them as real commands.
 
-    python -m benchmarks.faults.fuzz --inputs 10000 --commands 200 --seed 0
+    PYTHONPATH=.:tests python benchmarks/faults/fuzz.py --inputs 10000 --commands 200 --seed 0
 
 Each part (a kind of input, a few hundred of them) is drawn by hypothesis from its own seed, so that
 it can be repeated alone; what a part came to is one row of ``fuzz.csv``, and a run that was stopped
@@ -10,70 +10,24 @@ start. Inputs that failed are written to ``--failures``.
 """
 
 import argparse
-import csv
 import os
 import sys
 import tempfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.faults.fuzz_commands import drawn, run_commands
-from benchmarks.faults.fuzz_targets import FuzzTargets
-from benchmarks.faults.fuzz_watch import Tally, try_input
+from support.fuzz.commands import run_commands
+from support.fuzz.parts import WHOLE, append, done_parts, parts, run_part
+from support.fuzz.targets import FuzzTargets
+from support.fuzz.watch import Tally
 
 TALLY = Path(__file__).with_name("fuzz.csv")
-FIELDS = ("kind", "seed", "part", "inputs", "refused", "answered", "failed", "slowest_s", "most_mb")
-PART = 250
-_WHOLE = 10_000
 COMMANDS = "commands"
-
-
-def parts(kinds: dict[str, int], inputs: int) -> Iterator[tuple[str, int, int]]:
-    """Yield kind, number and size of each part of a run of so many inputs."""
-    for kind, share in kinds.items():
-        left, part = round(share * inputs / _WHOLE), 0
-        while left > 0:
-            yield kind, part, min(PART, left)
-            left, part = left - PART, part + 1
-
-
-def run_part(targets: FuzzTargets, kind: str, seed: int, size: int) -> Tally:
-    """Return what the inputs of one part came to."""
-    tally, chosen = Tally(), targets.kinds[kind]
-    own = zlib.crc32(f"{kind} {seed}".encode())
-    while tally.inputs < size:  # a strategy with few values gives each once
-        for content in drawn(chosen.inputs, size - tally.inputs, own):
-            try_input(tally, lambda content=content: chosen.act(content), repr(content))  # type: ignore[misc]
-        own += 1
-    return tally
-
-
-def done_parts(file: Path) -> set[tuple[str, str, str, str]]:
-    """Return kind, seed, number and size of the parts that a file of tallies has."""
-    if not file.exists():
-        return set()
-    with file.open(newline="") as opened:
-        return {(r["kind"], r["seed"], r["part"], r["inputs"]) for r in csv.DictReader(opened)}
-
-
-def append(file: Path, kind: str, seed: int, part: int, tally: Tally) -> None:
-    """Add the row of one part."""
-    is_new = not file.exists()
-    with file.open("a", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        if is_new:
-            writer.writerow(FIELDS)
-        counts = (tally.inputs, tally.refused, tally.answered, len(tally.failures))
-        writer.writerow(
-            (kind, seed, part, *counts, f"{tally.slowest_s:.1f}", f"{tally.most_mb:.0f}")
-        )
 
 
 def main() -> None:
     """Run what has no row yet, and print what all rows of the seed say."""
     read = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    read.add_argument("--inputs", type=int, default=_WHOLE)
+    read.add_argument("--inputs", type=int, default=WHOLE)
     read.add_argument("--commands", type=int, default=200)
     read.add_argument("--seed", type=int, default=0)
     read.add_argument("--kinds", nargs="*", help="these kinds alone")

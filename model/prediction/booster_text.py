@@ -8,6 +8,7 @@ Shapes  T trees, S splits of all trees, L leaves of all trees.
 Source  the text format v4 of LightGBM (Ke et al. 2017).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ _HEAD_FIELDS = {
     *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx"),
     *("objective", "feature_names", "feature_infos", "tree_sizes", "monotone_constraints"),
 }
+_PLAIN = re.compile(r"[\n\x20-\x7e]*")
 _CATEGORICAL = 1  # the bit of a decision that compares with a set, as none of ours does
 
 
@@ -44,7 +46,9 @@ def read_booster(file: Path, features: int) -> lgb.Booster:
     """
     if file.stat().st_size > _MOST_BYTES:
         raise ModelError(f"a booster has at most {_MOST_BYTES // 2**20} MiB, {file} has more")
-    text, end, _ = file.read_text(encoding="ascii").partition("\nend of trees\n")
+    text, end, _ = file.read_bytes().decode("latin-1").partition("\nend of trees\n")
+    if not _PLAIN.fullmatch(text):  # what else ends a line depends on who reads it
+        raise _damaged(file, "it holds other than printable ASCII")
     head, *trees = text.split("\nTree=")
     if not end or not trees:
         raise _damaged(file, "it has no trees, or no end of them")
@@ -63,7 +67,7 @@ def _damaged(file: Path, reason: str) -> ModelError:
 
 
 def _fields(block: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in block.splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in block.split("\n") if "=" in line)
     return {name: value for name, _, value in pairs}
 
 

@@ -10,14 +10,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from model.errors import ModelError
+from model.errors import ModelError, shortened
 
 SEPARATOR = "</s>"  # CatBERTa's, between the parts of a text
 EXAMPLE = "H</s>Cu (1 1 1)</s>[H Cu atop [Cu Cu Cu H]]"
 SITE_KINDS = ("atop", "bridge", "hollow")
 
 _SYMBOL = re.compile(r"[A-Z][a-z]?\Z")
-_HEAD = re.compile(r"(?P<bulk>\S+) \((?P<miller>-?\d+ -?\d+ -?\d+)\)\Z")
+_HEAD = re.compile(r"(?P<bulk>\S+) \((?P<miller>-?\d{1,9} -?\d{1,9} -?\d{1,9})\)\Z")
 _SITE = re.compile(
     r"\[(?P<words>[A-Za-z ]+) (?P<kind>atop|bridge|hollow)(?P<rest>( \[[A-Za-z ]+\])+)\]"
 )
@@ -76,7 +76,8 @@ class ConfigurationText:
         for name, value in (("adsorbate", self.adsorbate), ("bulk", self.bulk)):
             if not value or SEPARATOR in value or any(c.isspace() for c in value):
                 raise ModelError(
-                    f"the {name} of a text is one word, as in {EXAMPLE}, got {value!r}"
+                    f"the {name} of a text is one word, as in {EXAMPLE}, got "
+                    f"{shortened(repr(value))}"
                 )
 
     def format(self) -> str:
@@ -93,19 +94,20 @@ def parse_text(text: str) -> ConfigurationText:
     if len(sections) != 3:
         raise ModelError(
             f"a configuration text has 3 sections separated by {SEPARATOR}, as in {EXAMPLE}; "
-            f"got {len(sections)} in {text!r}"
+            f"got {len(sections)} in {shortened(repr(text), 200)}"
         )
     head = _HEAD.match(sections[1])
     if head is None:
         raise ModelError(
             f"the second section is a bulk and its Miller index, as in 'Cu (1 1 1)'; "
-            f"got {sections[1]!r}"
+            f"got {shortened(repr(sections[1]), 200)}"
         )
     h, k, l = (int(index) for index in head["miller"].split())  # noqa: E741
     parsed = ConfigurationText(sections[0], head["bulk"], (h, k, l), _parse_body(sections[2]))
     if parsed.format() != text:
         raise ModelError(
-            f"expected single spaces and plain integers, as in {EXAMPLE}; got {text!r}"
+            f"expected single spaces and plain integers, as in {EXAMPLE}; got "
+            f"{shortened(repr(text), 200)}"
         )
     return parsed
 
@@ -138,4 +140,6 @@ def _parse_site(match: re.Match[str]) -> SiteText:
 def _check_symbols(symbols: list[str]) -> None:
     for symbol in symbols:
         if not _SYMBOL.match(symbol):
-            raise ModelError(f"expected an element symbol such as Cu, got {symbol!r}")
+            raise ModelError(
+                f"expected an element symbol such as Cu, got {shortened(repr(symbol))}"
+            )

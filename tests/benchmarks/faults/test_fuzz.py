@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.fuzz.commands import SHARES, run_commands
+from support.fuzz.parts import append, done_parts, parts, run_part
+from support.fuzz.targets import FuzzTargets
+from support.fuzz.watch import Tally, try_input
 
-from benchmarks.faults.fuzz import append, done_parts, parts, run_part
-from benchmarks.faults.fuzz_commands import SHARES, run_commands
-from benchmarks.faults.fuzz_targets import FuzzTargets
-from benchmarks.faults.fuzz_watch import Tally, try_input
 from model.errors import ModelError
 
 KINDS = (

@@ -88,6 +88,7 @@ def test_parts_are_what_the_text_says() -> None:
         ("CO</s>Cu (1 1 1)</s>[C Cu atop [Cu cu]]", "element symbol"),
         ("CO</s>Cu (1 1 1)</s>[C  Cu atop [Cu C]]", "single spaces"),
         ("CO</s>Cu (1 01 1)</s>[]", "plain integers"),
+        (f"CO</s>Cu ({'9' * 5000} 1 1)</s>[]", r"Miller index.*9\.\.\.$"),
     ],
 )
 def test_anything_else_is_refused_with_what_was_expected(text: str, expected: str) -> None:

@@ -4,7 +4,6 @@ import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -12,9 +11,9 @@ from ase.build import add_adsorbate, bulk, fcc111
 from ase.io import write
 from hypothesis import strategies as st
 
+from support.paths import REPOSITORY
 from tasks.yaml_text import read_yaml
 
-_ROOT = Path(__file__).parents[2]
 CAMPAIGN = """\
 name: fuzz
 level: emt
@@ -112,7 +111,7 @@ URLS = (
 
 def recipes() -> list[str]:
     """Return the recipes that ship."""
-    return [file.read_text() for file in sorted((_ROOT / "model" / "presets").glob("*.yaml"))]
+    return [file.read_text() for file in sorted((REPOSITORY / "model" / "presets").glob("*.yaml"))]
 
 
 def values_of(text: str) -> object:
@@ -179,7 +178,7 @@ def _shuffled_atoms(kind: str, text: str, seed: int) -> str:
     else:
         return text  # a POSCAR counts atoms by their order
     rows = lines[head:]
-    random.Random(seed).shuffle(rows)  # noqa: S311  no secret
+    random.Random(seed).shuffle(rows)
     return "\n".join([*lines[:head], *rows, ""])
 
 

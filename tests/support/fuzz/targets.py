@@ -13,14 +13,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from benchmarks.faults import fuzz_files as files
-from benchmarks.faults.fuzz_checkpoints import (
-    DAMAGES,
-    Damage,
-    damaged_copy,
-    write_small_checkpoints,
-)
-from benchmarks.faults.fuzz_inputs import changed_files, damaged, damaged_files
 from flows.config.batch_profile import load_batch_profile
 from flows.config.campaign import load_campaign
 from flows.config.deployments import load_deployments
@@ -34,6 +26,14 @@ from model.text.configuration_text import parse_text
 from screening_db.database import Database, open_database
 from screening_db.database.read_only_sql import run_select
 from screening_db.queue.view import queue_items_where
+from support.fuzz import files
+from support.fuzz.checkpoints import (
+    DAMAGES,
+    Damage,
+    damaged_copy,
+    write_small_checkpoints,
+)
+from support.fuzz.inputs import changed_files, damaged, damaged_files
 from tasks.acquisition import price_table
 from tasks.enumeration import miller_from_text
 from tasks.levels import level
@@ -161,7 +161,7 @@ class FuzzTargets:
         return open_database(str(self.folder / "fuzz.db"))
 
     def _sql(self, query: str) -> object:
-        return run_select(self._database, query, 100)
+        return run_select(self._database, query, 100, timeout_s=5)
 
     def _where(self, condition: str) -> object:
         return queue_items_where(self._database, condition)

@@ -11,12 +11,12 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
-from benchmarks.faults.fuzz_checkpoints import damaged_copy, write_small_checkpoints
-from benchmarks.faults.fuzz_files import adslab, written
-from benchmarks.faults.fuzz_targets import FuzzTargets
-from benchmarks.faults.fuzz_watch import LONGEST_S, Tally
+from support.fuzz.checkpoints import damaged_copy, write_small_checkpoints
+from support.fuzz.files import adslab, written
+from support.fuzz.targets import FuzzTargets
+from support.fuzz.watch import LONGEST_S, Tally
+from support.paths import REPOSITORY
 
-_ROOT = Path(__file__).parents[2]
 _NOTICES = ("note: ", "Note: ")  # that a command may print beside its one line
 # How many of two hundred commands are of each kind.
 SHARES = {
@@ -70,7 +70,7 @@ class _Commands:
         self.whole = write_small_checkpoints(folder / "whole-for-commands")
         (folder / "adslab.xyz").write_text(written(adslab(), "extxyz"))
         self.environment = os.environ | {
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(REPOSITORY),
             "RES_OPTIONS": "timeout:1 attempts:1",
         }
         self.seconds(["sql", "select 1", "--database=fuzz.db"])

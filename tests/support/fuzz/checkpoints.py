@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from benchmarks.faults.fuzz_inputs import ODD, paths_of
 from model.checkpoint import (
     BASELINE,
     EMBEDDED_FOLDER,
@@ -20,6 +19,7 @@ from model.checkpoint import (
     QE_CATALYTIC,
     seal,
 )
+from support.fuzz.inputs import ODD, paths_of
 
 LEVEL = "beef-vdw-ch4"
 KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN)
