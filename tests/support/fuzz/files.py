@@ -121,7 +121,7 @@ def values_of(text: str) -> object:
 
 def adslab() -> Atoms:
     """Return oxygen on copper, the adsorbate tagged."""
-    slab = fcc111("Cu", (2, 2, 3), vacuum=7.0, periodic=True)
+    slab: Atoms = fcc111("Cu", (2, 2, 3), vacuum=7.0, periodic=True)
     add_adsorbate(slab, "O", 1.2, "fcc")
     slab.set_tags([0] * 8 + [1] * 4 + [2])
     slab.info.clear()  # where the builder keeps its sites
@@ -209,7 +209,7 @@ def rewritten_files() -> st.SearchStrategy[Rewritten]:
     bases = [(kind, text) for kind in ("cif", "vasp", "extxyz") for text in structure_texts(kind)]
     ways = st.frozensets(st.sampled_from(WAYS), min_size=1)
     return st.builds(
-        lambda base, ways, seed: _rewritten(*base, ways, seed),
+        lambda base, ways, seed: _rewritten(base[0], base[1], ways, seed),
         st.sampled_from(bases),
         ways,
         st.integers(0, 1000),
