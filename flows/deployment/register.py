@@ -38,6 +38,7 @@ from flows.deployment.plan import (
 )
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
+from model.processes import ending_with_parent
 
 _Found = TypeVar("_Found")
 _PAGE = 200  # the most that a server lists at once
@@ -269,7 +270,8 @@ def _serve(pool: Pool, server: str) -> None:
     variables["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     if secret := PREFECT_API_AUTH_STRING.value():
         variables["PREFECT_API_AUTH_STRING"] = secret  # in the environment, never in the command
-    worker: subprocess.Popen[Any] = subprocess.Popen(command, env=os.environ | variables)
+    tied = shlex.split(ending_with_parent(shlex.join(command)))  # a kill of this process ends it
+    worker: subprocess.Popen[Any] = subprocess.Popen(tied, env=os.environ | variables)
     try:
         status = worker.wait()
     except BaseException:

@@ -1,0 +1,148 @@
+"""A loop that is killed in each of its phases leaves no process, and goes on to the same end."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support import learning
+from support.paths import REPOSITORY
+from support.processes import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.full]
+
+CAMPAIGN = """\
+name: killed
+level: emt
+model: MODEL
+bulks: {combine: [{elements: [Ag, Cu, Ni, Pd], prototypes: [B2]}]}
+surfaces: {millers: [[1, 1, 0], [2, 1, 0]], min_thickness: 4.0, min_in_plane: 4.0, vacuum: 8.0}
+adsorbates: [O, H, CO]
+placements: {rotations: 1}
+target:
+  O: {window: [-3.0, 3.0]}
+  H: {window: [-3.0, 3.0]}
+  CO: {window: [-3.0, 3.0]}
+triage: {budget: 48, per_slab: 3, per_bulk: 12, min_probability: 0.0}
+learning: {method: heads}
+cluster: {workers: 2, chunk_placements: 40}
+"""
+# The gate lets each candidate serve, so that each round scores again.
+COMMAND = """
+from dataclasses import replace
+from flows.cli.app import main
+from flows.learning import fine_tuning
+from model.fine_tuning.gate import judge_candidate
+
+def accepted(*inputs, **named):
+    return replace(judge_candidate(*inputs, **named), accepted=True)
+
+if __name__ == "__main__":
+    fine_tuning.run_fine_tuning.__kwdefaults__["judge"] = accepted
+    main()
+"""
+# Each phase has begun once the query counts as many rows.
+PHASES = {
+    "screening": ("select count(*) from chunk", 1),
+    "verification": ("select count(*) from label", 5),
+    "fine-tuning": ("select count(*) from fine_tuning where state = 'running'", 1),
+    "re-scoring": ("select count(*) from promotion", 1),
+}
+LABELS = "select candidate_id, level, round(energy_ev, 6), trainable from label order by 1, 2"
+RANKS = "select pair_id, rank from rank order by 1"
+ROUNDS = "select number, state, labels, verdict from round order by 1"
+TWICE = (
+    "select count(*) from (select item, level from calculation where state in ('converged', "
+    "'anomalous') group by item, level having count(*) > 1)"
+)
+FAILURES = "select failures from queue where failures not in ('{}', '{\"run_stopped\": 1}')"
+
+
+@dataclass(frozen=True)
+class LoopFolder:
+    """A folder with the campaign, in which the loop is run."""
+
+    folder: Path
+
+    def start(self) -> subprocess.Popen[str]:
+        home = {"HOME": str(self.folder), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, "loop.py", "loop", "loop.yaml", "--rounds", "1"],
+            cwd=self.folder,
+            env=os.environ | home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        try:
+            file = self.folder / "runs" / "screening.db"
+            with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
+                return connection.execute(query).fetchall()
+        except sqlite3.OperationalError:  # not made yet
+            return [(0,)]
+
+    def end(self) -> None:
+        process = self.start()
+        _, err = process.communicate(timeout=1800)
+        assert process.returncode == 0, err
+
+
+@pytest.fixture(scope="module")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], LoopFolder]:
+    model = tmp_path_factory.mktemp("model") / "tiny"
+    learning.checkpoint(model, level="emt")
+
+    def make() -> LoopFolder:
+        folder = tmp_path_factory.mktemp("loop")
+        (folder / "loop.yaml").write_text(CAMPAIGN.replace("MODEL", str(model)))
+        (folder / "loop.py").write_text(COMMAND)
+        return LoopFolder(folder)
+
+    return make
+
+
+def is_running(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def kill_once(loop: LoopFolder, phase: str) -> list[psutil.Process]:
+    """Kill the loop in a phase; return the processes below it."""
+    query, rows = PHASES[phase]
+    process = loop.start()
+    assert wait_until(
+        lambda: loop.ask(query)[0][0] >= rows or process.poll() is not None, limit_s=900
+    )
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    _, err = process.communicate()
+    assert process.returncode == -9, err  # and it had not ended before
+    return below
+
+
+def test_a_loop_killed_in_each_phase_ends_as_an_undisturbed_one(
+    new_folder: Callable[[], LoopFolder],
+) -> None:
+    whole, killed = new_folder(), new_folder()
+    whole.end()
+    for phase in PHASES:
+        below = kill_once(killed, phase)
+        assert below, phase
+        wait_until(lambda left=below: not any(map(is_running, left)), 5.0)
+        left = [process.cmdline() for process in below if is_running(process)]
+        assert left == [], phase
+    killed.end()
+    for query in (LABELS, RANKS, ROUNDS):
+        assert killed.ask(query) == whole.ask(query)
+    assert len(whole.ask(LABELS)) >= 36
+    assert killed.ask(TWICE) == [(0,)]
+    assert killed.ask(FAILURES) == []
+    killed.end()  # once more adds nothing
+    assert killed.ask(ROUNDS) == whole.ask(ROUNDS)
