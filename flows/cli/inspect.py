@@ -5,7 +5,13 @@ from typing import Annotated
 import typer
 
 from flows.cli.interrupt import exit_cleanly_on_signal
-from flows.cli.options import CampaignName, DatabaseOption, PredictorOption, opened_database
+from flows.cli.options import (
+    CampaignName,
+    DatabaseOption,
+    PredictorOption,
+    database_to_read,
+    opened_database,
+)
 
 inspect_app = typer.Typer()
 
@@ -56,7 +62,7 @@ def candidates(
     from flows.display.tables import show_candidates
     from screening_db.queries.campaigns import find_campaign
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         find_campaign(db, campaign)
         show_candidates(db, campaign, number)
 
@@ -67,7 +73,7 @@ def funnel(campaign: CampaignName, database: DatabaseOption = None) -> None:
     from flows.display.tables import show_funnel
     from screening_db.queries.campaigns import find_campaign
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         find_campaign(db, campaign)
         show_funnel(db, campaign)
 
@@ -83,7 +89,7 @@ def sql(
     from flows.display.tables import show_selected
     from screening_db.database.read_only_sql import run_select
 
-    with exit_cleanly_on_signal("the query was stopped"), opened_database(database) as db:
+    with exit_cleanly_on_signal("the query was stopped"), database_to_read(database) as db:
         show_selected(run_select(db, query, limit, timeout_s=timeout))
 
 

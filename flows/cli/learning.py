@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from flows.cli.interrupt import exit_cleanly_on_signal
-from flows.cli.options import CampaignFile, CampaignName, DatabaseOption, opened_database
+from flows.cli.options import (
+    CampaignFile,
+    CampaignName,
+    DatabaseOption,
+    database_to_read,
+    opened_database,
+)
 
 learning_app = typer.Typer()
 model_app = typer.Typer(
@@ -97,7 +103,7 @@ def list_models(
     from flows.display.models import show_models
     from flows.records.checkpoints import serving_by_model
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         show_models(db, model, serving_by_model(db, model))
 
 
@@ -111,7 +117,7 @@ def show(
     from flows.records.checkpoints import checkpoint_location, serving_by_model
     from screening_db.learning.serving import find_checkpoint
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         row = find_checkpoint(db, checkpoint)
         serving = serving_by_model(db, row.model)[row.model]
         show_checkpoint(db, row, serving, checkpoint_location(db, row))

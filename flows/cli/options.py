@@ -19,7 +19,7 @@ DatabaseOption = Annotated[
 
 
 def opened_database(option: str | None) -> "AbstractContextManager[Database]":
-    """Open the database that the option or the environment names, which must exist; then close it.
+    """Open the database that the option or the environment names, to change it; then close it.
 
     Raises:
         NoDatabaseError: it does not exist.
@@ -28,3 +28,15 @@ def opened_database(option: str | None) -> "AbstractContextManager[Database]":
     from flows.records.locations import existing_database
 
     return closing(existing_database(read_settings(), option))
+
+
+def database_to_read(option: str | None) -> "AbstractContextManager[Database]":
+    """Open the database that the option or the environment names, to look at it; then close it.
+
+    Raises:
+        NoDatabaseError: it does not exist.
+    """
+    from flows.config.settings import read_settings
+    from flows.records.locations import readable_database
+
+    return closing(readable_database(read_settings(), option))

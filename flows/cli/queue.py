@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flows.cli.options import DatabaseOption, opened_database
+from flows.cli.options import DatabaseOption, database_to_read, opened_database
 
 if TYPE_CHECKING:
     from screening_db.database.engine import Database
@@ -56,7 +56,7 @@ def list_items(
     from screening_db.queries.campaigns import find_campaign
     from screening_db.queue.view import queue_items, queue_items_where
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         if campaign is not None:
             find_campaign(db, campaign)
         items = queue_items(db, campaign)
@@ -79,7 +79,7 @@ def show(
     from flows.display.queue import show_queue_item, write_attempts
     from screening_db.queue.view import queue_items_by_id
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         for found in queue_items_by_id(db, [item], level):
             show_queue_item(db, found)
             if out is not None:

@@ -10,7 +10,7 @@ from flows.config.settings import DEFAULT_DATABASE, Settings
 from flows.display.run_log import run_log
 from flows.records.folders import FOLDER_HOLDS, FOLDER_KINDS, found_folder, make_folder
 from model.folder_owner import private_folder
-from screening_db.database import Database, has_password, open_database
+from screening_db.database import Database, has_password, open_database, open_to_read
 from screening_db.errors import NoDatabaseError
 
 logger = logging.getLogger(__name__)
@@ -27,9 +27,14 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
 
 
 def existing_database(settings: Settings, option: str | None) -> Database:
-    """Open a database to look at; one that is not there is refused, not made."""
+    """Open a database to work with; one that is not there is refused, not made."""
     address = choose_database(settings, None, option)
     return open_database(address, create=False, wait_s=settings.database_wait_s)
+
+
+def readable_database(settings: Settings, option: str | None) -> Database:
+    """Open a database to look at: nothing is written to it, and it may be on a standby server."""
+    return open_to_read(choose_database(settings, None, option))
 
 
 def database_if_there(address: str, settings: Settings) -> Database | None:

@@ -204,7 +204,7 @@ def open_database(
             older one and may not be changed now; or there is none and ``create`` is False.
     """
     url = database_url(url_or_path)
-    database = Database(url, _engine(url), wait_s)
+    database = Database(url, new_engine(url), wait_s)
     try:
         with one_line_faults(url):
             if not create:
@@ -230,7 +230,8 @@ def database_time(session: Session) -> float:
     return time.time()
 
 
-def _engine(url: URL) -> Engine:
+def new_engine(url: URL) -> Engine:
+    """Return the engine that a database is read and written with."""
     if url.get_backend_name() == "sqlite":
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise DatabaseError(

@@ -48,7 +48,7 @@ def migrate(
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             _wait_for_writers(connection)
-        _refuse_foreign(connection, where)
+        require_known(connection, where)
         present = current_revision(connection)
         if prepare is not None and present not in (None, newest_revision()):
             prepare(connection, str(present))
@@ -115,7 +115,12 @@ def _config() -> Config:
     return config
 
 
-def _refuse_foreign(connection: Connection, where: str) -> None:
+def require_known(connection: Connection, where: str) -> None:
+    """Refuse a database with a schema that this release does not know, or of something else.
+
+    Raises:
+        DatabaseError: it is such a one.
+    """
     revision = current_revision(connection)
     if revision is None:
         tables = inspect(connection).get_table_names()

@@ -4,6 +4,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,17 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
                 f"in {waiting[0]}; copy both files into a folder of yours and read them there"
             ) from None
     connection = _connect(path, "immutable=1")
+    _say_once(path)
+    return connection
+
+
+@cache
+def _say_once(path: Path) -> None:
     logger.warning(
         "the folder of %s may not be written: the file is read as it stands, without what other "
         "processes store meanwhile",
         path,
     )
-    return connection
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

@@ -55,6 +55,21 @@ def why_no_postgres() -> str:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Yield a server that runs and has no databases of ours; it goes when the block ends."""
+    made = ["-A", "trust", "-U", "postgres", "--no-sync"]
+    with _running("initdb", made) as server:
+        yield server
+
+
+@contextmanager
+def running_standby(primary: str) -> Iterator[PostgresServer]:
+    """Yield a server that follows the one at the URL ``primary``, and lets nobody write."""
+    copied = ["-d", primary, "-c", "fast", "--write-recovery-conf", "--no-sync"]
+    with _running("pg_basebackup", copied) as server:
+        yield server
+
+
+@contextmanager
+def _running(program: str, arguments: list[str]) -> Iterator[PostgresServer]:
     programs = _programs()
     if programs is None:
         raise FileNotFoundError(why_no_postgres())
@@ -62,9 +77,8 @@ def running_postgres() -> Iterator[PostgresServer]:
     if os.geteuid() == 0:
         shutil.chown(home, "postgres")
     server = PostgresServer(programs, home, free_port())
-    made = ["-D", str(home / "data"), "-A", "trust", "-U", "postgres", "--no-sync"]
     try:
-        as_server_user([str(programs / "initdb"), *made])
+        as_server_user([str(programs / program), "-D", str(home / "data"), *arguments])
         server.start()
         yield server
     finally:

@@ -1,0 +1,83 @@
+"""Open a database to read it and nothing else: also a standby server, or a folder without rights.
+
+Nothing is written, not even the schema of this release: an older one is named instead.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from screening_db.database.address import database_url, where
+from screening_db.database.engine import Database, new_engine, one_line_faults
+from screening_db.database.schema import current_revision, newest_revision, require_known
+from screening_db.database.sqlite_reader import connect_read_only
+from screening_db.errors import DatabaseError, NoDatabaseError
+
+
+def open_to_read(url_or_path: str | Path) -> Database:
+    """Open a database without a way to write to it.
+
+    Args:
+        url_or_path: The path of an SQLite file, or ``postgresql://user@host/name``.
+
+    Returns:
+        The database, whose ``write`` is refused; ``close`` it at the end.
+
+    Raises:
+        NoDatabaseError: it does not exist.
+        DatabaseError: it is no database of ours, has another schema, or does not answer.
+    """
+    url = database_url(url_or_path)
+    if url.get_backend_name() == "sqlite":
+        path = Path(str(url.database))
+        if not _may_be_there(path):
+            raise _no_database(where(url))
+        engine = _sqlite_engine(path)
+    else:
+        engine = new_engine(url).execution_options(postgresql_readonly=True)
+    database = Database(url, engine)
+    try:
+        with one_line_faults(url):
+            _require_newest(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        "sqlite://", creator=partial(connect_read_only, path), poolclass=NullPool
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # its folder may not be read, which SQLite says
+        return True
+
+
+def _require_newest(database: Database) -> None:
+    with database.engine.connect() as connection:
+        revision = current_revision(connection)
+        if revision is None:
+            raise _no_database(database.where)
+        require_known(connection, database.where)
+    if revision != newest_revision():
+        raise DatabaseError(
+            f"database {database.where} has schema {revision} of a former release, this one reads "
+            f"{newest_revision()}, and a command that only reads changes nothing; run: sabatier db "
+            f"upgrade --database {database.where}, or read it with that release"
+        )
+
+
+def _no_database(name: str) -> NoDatabaseError:
+    return NoDatabaseError(
+        f"there is no screening database at {name}; run a campaign first, with: sabatier screen "
+        "FILE, or give another path"
+    )
