@@ -10,7 +10,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from screening_db.database.address import database_url, where
-from screening_db.database.engine import Database, new_engine, one_line_faults
+from screening_db.database.engine import Database, new_engine
+from screening_db.database.faults import one_line_faults
 from screening_db.database.schema import current_revision, newest_revision, require_known
 from screening_db.database.sqlite_reader import connect_read_only
 from screening_db.errors import DatabaseError, NoDatabaseError
