@@ -4,7 +4,7 @@ import os
 
 import httpx
 import pytest
-from support.neighbour import attack_dask, listening_ports
+from support.doors.neighbour import attack_dask, listening_ports
 
 from flows.cluster.dask import dask_client
 from flows.cluster.workers import ClusterPlan

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dask.distributed import LocalCluster
-from support.certificates import Authority, cluster_security
+from support.doors.certificates import Authority, cluster_security
 
 from flows.cluster.dask import dask_client
 from flows.cluster.scheduler_address import check_handshake, security_of

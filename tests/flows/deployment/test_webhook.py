@@ -8,7 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from support.certificates import Authority
+from support.doors.certificates import Authority
 from support.processes import free_port, listening
 
 from flows.deployment import webhook_address

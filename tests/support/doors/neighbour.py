@@ -34,7 +34,7 @@ def listening_ports(process: int) -> dict[int, str]:
 def attack_dask(ports: Collection[int]) -> list[str]:
     """Try to run code by each port, as another user where this one is root; return what worked."""
     done = subprocess.run(
-        [sys.executable, "-m", "support.neighbour", *map(str, ports)],
+        [sys.executable, "-m", "support.doors.neighbour", *map(str, ports)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

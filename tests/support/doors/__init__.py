@@ -1,0 +1,1 @@
+"""What keeps others out: certificates, and a neighbour who tries to come in."""
