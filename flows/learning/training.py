@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 import model
 from flows.errors import CampaignError
 from model.checkpoint import Checkpoint
 from model.data.domain import domain_of
 from model.encoders.registry import encoder_from_json
-from model.errors import ModelError
+from model.errors import ModelError, shortened
 from model.files import lock_folder
 from model.network.language.configuration import LanguageConfig
 from model.training.assemble import assemble_checkpoint
@@ -182,12 +182,19 @@ def read_recipe(file: Path, changes: Sequence[str] = ()) -> TrainingFile:
 
 
 def _build(kind: type[T], values: dict[str, Any], file: Path, field: str) -> T:
-    try:
-        return kind(**values)
-    except TypeError as error:
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    if unknown := [name for name in values if name not in known]:
         raise CampaignError(
-            f"{file}: {field}: {str(error).partition(' ')[2]}; fields are "
-            f"{', '.join(kind.__dataclass_fields__)}"  # type: ignore[attr-defined]
+            f"{file}: {field}: there is no {unknown[0]!r}; fields are {', '.join(known)}"
+        )
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise CampaignError(
+            f"{file}: {field}.{key}: {first['msg']}, got {shortened(repr(first['input']))}; change "
+            "it there"
         ) from None
     except ModelError as error:
         raise CampaignError(f"{file}: {field}: {error}") from None

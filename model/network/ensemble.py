@@ -138,6 +138,8 @@ def load_members(
             f"a checkpoint has a network, {folder} has no {MEMBER.format(0)}; restore it or train "
             "it again"
         )
+    if isinstance(config.encoder, FairchemConfig):
+        _require_elsewhere(Path(config.encoder.checkpoint), folder)
     encoder = _frozen_encoder(config, folder / ENCODER)
     # What lies outside the checkpoint has the size of its own files.
     if not (isinstance(config.encoder, FairchemConfig) or config.has_adapters):
@@ -156,6 +158,18 @@ def load_members(
         load_exactly(member, load_file(file), file.name)
         members.append(member)
     return members
+
+
+def _require_elsewhere(pickled: Path, folder: Path) -> None:
+    """Refuse a file that fairchem would unpickle where it came with the checkpoint that names it.
+
+    The hash beside its name is then the word of whoever made both.
+    """
+    if folder.resolve() in pickled.resolve().parents:
+        raise ModelError(
+            f"nothing that comes with a checkpoint is unpickled, {folder} names {pickled} as its "
+            "fairchem encoder; take that file from those who publish it, and state its own path"
+        )
 
 
 def _frozen_encoder(config: QECatalyticConfig, weights: Path) -> FrozenEncoder | None:

@@ -1,5 +1,6 @@
 """How each stage of training is run; every field is stored with the checkpoint."""
 
+import math
 from dataclasses import dataclass, field
 
 from model.errors import ModelError
@@ -21,6 +22,19 @@ class Recipe:
     average: float = 0.999  # decay of the moving average of the weights, per step
     watch_every: int = 5  # epochs between two looks at the held-out rows
     patience: int = 0  # looks without a better score before training stops early; 0: never
+
+    def __post_init__(self) -> None:
+        least = {"batch_size": 1, "accumulate": 1, "watch_every": 1, "clip_norm": 0.0}
+        for name in ("seed", "epochs", "learning_rate", "weight_decay", "warm_up", "patience"):
+            least[name] = 0
+        for name, lowest in least.items():
+            if not lowest <= getattr(self, name) < math.inf:
+                raise ModelError(f"{name} is at least {lowest}, got {getattr(self, name)}")
+        if not 0 <= self.average < 1 or self.warm_up > 1:
+            raise ModelError(
+                "average is at least 0 and below 1, warm_up at most 1, got "
+                f"{self.average} and {self.warm_up}"
+            )
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,7 @@ class JointRecipe(Recipe):
     jitter_ang: float = 0.03  # noise on edge vectors' end points, one standard deviation
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss not in COMBINATIONS:
             raise ModelError(f"loss is one of {', '.join(COMBINATIONS)}, got {self.loss!r}")
 

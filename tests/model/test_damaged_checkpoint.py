@@ -134,6 +134,21 @@ def test_a_damaged_checkpoint_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_pickle_that_comes_with_a_checkpoint_is_not_opened(
+    whole: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole["qe-catalytic"], folder)
+    pickled = folder / "encoder.pt"
+    pickled.write_bytes(b"anything")
+    stated = {"kind": "fairchem", "checkpoint": str(pickled), "sha256": "0" * 64}
+    settings(QE, "network", "encoder", value=stated)(folder)
+    settings(QE, "network", "encoder_frozen", value=True)(folder)
+    seal(folder, "qe-catalytic")
+    with pytest.raises(ModelError, match="nothing that comes with a checkpoint is unpickled"):
+        load_predictor(folder)
+
+
 def circle(tree: str) -> str:
     """Return a tree whose second split leads back to itself."""
     lines = tree.split("\n")

@@ -195,6 +195,11 @@ def test_a_change_reaches_any_depth_and_makes_missing_keys(tmp_path: Path) -> No
         ("members=many", "members: Input should be a valid integer"),
         ("encoder.kind=gnn", "mini.yaml: encoder: .* must be one of equiformer_v2, painn"),
         ("language.depth=2", "mini.yaml: language: .* 'depth'; fields are width, layers"),
+        ("joint.epochs=many", "mini.yaml: joint.epochs: Input should be a valid integer"),
+        ("joint.batch_size=0", "mini.yaml: joint: batch_size is at least 1, got 0"),
+        ("joint.learning_rate=.nan", "mini.yaml: joint: learning_rate is at least 0, got nan"),
+        ("language.layers=1000000000", "mini.yaml: language: layers of a language model is 1 to"),
+        ("encoder.layers=1000000000", "mini.yaml: encoder: layers must be at most 100"),
         ("language.lora_rank=8", "mini.yaml: language: lora_rank 8 adapts a pretrained model"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from support.synthetic import rows as made_up
 from support.synthetic import table
 
+from model.data import rows
 from model.data.rows import read_rows
 from model.data.splits import split
 from model.errors import ModelError
@@ -37,6 +38,21 @@ def test_tables_without_groups_are_read_too(
 ) -> None:
     pq.write_table(table(made_up("clean")[:1], **extra), tmp_path / "t.parquet")
     assert read_rows(tmp_path / "t.parquet")[0].group == group
+
+
+def test_a_table_that_states_too_many_values_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(table(made_up("text")), tmp_path / "t.parquet")
+    monkeypatch.setattr(rows, "MOST_VALUES", 10)
+    with pytest.raises(ModelError, match=r"at most 10 values, .*t\.parquet states"):
+        read_rows(tmp_path / "t.parquet")
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + b"\xff" * 200 + b"PAR1")
+    with pytest.raises(ModelError, match="is not a Parquet training table"):
+        read_rows(tmp_path / "t.parquet")
 
 
 def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
