@@ -89,3 +89,22 @@ def upgrade(
         typer.confirm("Is there a backup of the database that was tried?", abort=True)
     with closing(open_database(address, create=False, upgrade=True)) as db:
         print(f"{db.where} has schema {db.revision}")
+
+
+@db_app.command()
+def roles(database: DatabaseOption = None) -> None:
+    """Make a reader, a worker and an owner of a PostgreSQL database, or renew their rights."""
+    from screening_db.database.roles import make_roles
+
+    with opened_database(database) as db:
+        names, done = make_roles(db)
+        print(*done, sep="\n")
+        print(
+            f"they have no login and no password: make a user a member of one, in psql {db.where}",
+            f'  CREATE USER anna; GRANT "{names.reader}" TO anna;',
+            "  \\password anna",
+            f"who screens or verifies needs {names.worker}, who upgrades {names.owner}; sabatier "
+            f"sql acts as {names.reader} for all of them",
+            "users give their password in PGPASSWORD or ~/.pgpass, not in the address",
+            sep="\n",
+        )

@@ -13,6 +13,7 @@ from psycopg import sql as composed
 
 from screening_db.database.engine import Database
 from screening_db.database.faults import one_line_faults
+from screening_db.database.schema import database_role
 from screening_db.database.sql_text import called_names, first_word
 from screening_db.errors import DatabaseError
 
@@ -42,11 +43,6 @@ _MAY_BE = """
     SELECT 1 FROM pg_catalog.pg_roles
     WHERE rolname = %s AND pg_catalog.pg_has_role(oid, 'MEMBER')
 """
-
-
-def reader_role(database: str) -> str:
-    """Return the name of the role that may read a database of this name and nothing else."""
-    return f"{database}_reader"
 
 
 class PostgresReader:
@@ -125,7 +121,7 @@ class PostgresReader:
             )
 
     def _take_role(self) -> None:
-        role = reader_role(self._connection.info.dbname)
+        role = database_role(self._connection.info.dbname, "reader")
         if self._cursor.execute(_MAY_BE, [role]).fetchone():
             self._cursor.execute(
                 composed.SQL("SET LOCAL ROLE {}").format(composed.Identifier(role))

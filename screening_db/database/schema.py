@@ -47,6 +47,7 @@ def migrate(
     ):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            _become_owner(connection)
             _wait_for_writers(connection)
         require_known(connection, where)
         present = current_revision(connection)
@@ -57,6 +58,27 @@ def migrate(
         down = revision != "head"
         (command.downgrade if down else command.upgrade)(config, revision)
         _refuse_dangling(connection, where)
+
+
+def database_role(database: str, kind: str) -> str:
+    """Return the name of a role of a PostgreSQL database: its reader, worker or owner."""
+    return f"{database}_{kind}"
+
+
+def _become_owner(connection: Connection) -> None:
+    """Let the owner role make tables, where there is one: it gives the others rights on them."""
+    role = database_role(str(connection.scalar(text("SELECT current_database()"))), "owner")
+    owns = connection.scalar(
+        text(
+            "SELECT 1 FROM pg_roles r JOIN pg_class c ON c.relowner = r.oid "
+            "WHERE c.oid = to_regclass('alembic_version') AND r.rolname = :role "
+            "AND pg_has_role(r.oid, 'MEMBER')"
+        ),
+        {"role": role},
+    )
+    if owns:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(role)
+        connection.exec_driver_sql(f"SET LOCAL ROLE {quoted}")
 
 
 def _wait_for_writers(connection: Connection) -> None:
