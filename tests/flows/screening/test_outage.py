@@ -118,3 +118,25 @@ def test_nothing_is_lost_or_doubled(
     away = [len(re.findall("it is waited for, up to 600 s", errors)) for errors in said]
     assert away == [len(re.findall("answers again, after", errors)) for errors in said]
     assert any(away)
+
+
+def test_after_the_limit_a_run_ends_in_one_line_and_the_same_command_goes_on(
+    server: PostgresServer, new_workplace: Any
+) -> None:
+    place, address = new_workplace(), new_database(server, "limited")
+    process = place.start(
+        "screen", "tiny.yaml", SABATIER_DATABASE=address, SABATIER_DATABASE_WAIT_S="2"
+    )
+    try:
+        assert wait_until(lambda: process.poll() is not None or holds(address, MIDDLE["screen"]))
+        server.stop("immediate")
+        _, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+        server.start()
+    assert process.returncode == 2, errors
+    *_, last = errors.splitlines()
+    assert re.match(r"sabatier: database postgresql://.* was away for 2 s, the limit; ", last)
+    assert "Traceback" not in errors
+    again = place.run("screen", "tiny.yaml", **named)
+    assert again.status == 0, again.err
