@@ -124,9 +124,8 @@ def test_after_the_limit_a_run_ends_in_one_line_and_the_same_command_goes_on(
     server: PostgresServer, new_workplace: Any
 ) -> None:
     place, address = new_workplace(), new_database(server, "limited")
-    process = place.start(
-        "screen", "tiny.yaml", SABATIER_DATABASE=address, SABATIER_DATABASE_WAIT_S="2"
-    )
+    named = {"SABATIER_DATABASE": address}
+    process = place.start("screen", "tiny.yaml", **named, SABATIER_DATABASE_WAIT_S="2")
     try:
         assert wait_until(lambda: process.poll() is not None or holds(address, MIDDLE["screen"]))
         server.stop("immediate")
