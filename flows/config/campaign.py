@@ -18,7 +18,6 @@ from pydantic import (
 from flows.config.surfaces import Bulks, OwnSlabs, Surfaces
 from flows.config.triage import Triage
 from flows.config.yaml_model import (
-    KeyPath,
     YamlFileKind,
     YamlModel,
     load_yaml_model,
@@ -51,17 +50,17 @@ class SmilesAdsorbate(YamlModel):
 
 def _kind_of_adsorbate(value: Any) -> str:
     if isinstance(value, FileAdsorbate | SmilesAdsorbate):
-        return "file" if isinstance(value, FileAdsorbate) else "smiles"
+        return "a file" if isinstance(value, FileAdsorbate) else "a SMILES"
     if isinstance(value, dict):
-        return "smiles" if "smiles" in value else "file"
-    return "name"
+        return "a SMILES" if "smiles" in value else "a file"
+    return "a name"
 
 
-# The tags keep an error to the one form that was meant.
+# The tags keep an error to the one form that was meant; no key of a file is one of them.
 AnyAdsorbate = Annotated[
-    Annotated[str, Tag("name")]
-    | Annotated[FileAdsorbate, Tag("file")]
-    | Annotated[SmilesAdsorbate, Tag("smiles")],
+    Annotated[str, Tag("a name")]
+    | Annotated[FileAdsorbate, Tag("a file")]
+    | Annotated[SmilesAdsorbate, Tag("a SMILES")],
     Discriminator(_kind_of_adsorbate),
 ]
 
@@ -235,9 +234,4 @@ def load_campaign(path: Path) -> Campaign:
     return load_yaml_model(path, CAMPAIGN_FILE)
 
 
-def _without_tag(path: KeyPath) -> KeyPath:
-    """Return ``path`` without the tag that pydantic adds for the kind of an adsorbate."""
-    return path[:2] + path[3:] if path[:1] == ("adsorbates",) else path
-
-
-CAMPAIGN_FILE = YamlFileKind(Campaign, "campaign", "examples/laptop-emt.yaml", _without_tag)
+CAMPAIGN_FILE = YamlFileKind(Campaign, "campaign", "examples/laptop-emt.yaml")

@@ -40,15 +40,11 @@ def raise_as_value_error(build: Callable[[], object]) -> None:
 
 @dataclass(frozen=True)
 class YamlFileKind(Generic[ModelType]):
-    """A kind of file: the model of its content, its name in errors, and an example to begin with.
-
-    ``in_file`` turns the path of a key as pydantic reports it into its path in the file.
-    """
+    """A kind of file: the model of its content, its name in errors, an example to begin with."""
 
     model: type[ModelType]
     name: str
     example: str
-    in_file: Callable[[KeyPath], KeyPath] = lambda path: path
 
 
 def load_yaml_model(path: Path, kind: YamlFileKind[ModelType]) -> ModelType:
@@ -106,11 +102,13 @@ def parse_yaml_model(text: str, path: Path, kind: YamlFileKind[ModelType]) -> Mo
     except ValidationError as invalid:
         # A misspelt key is also a missing one: the first says more.
         errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        raise CampaignError(_explain(errors[0], root, path, kind)) from None
+        raise CampaignError(_explain(errors[0], root, data, path, kind)) from None
 
 
-def _explain(error: ErrorDetails, root: Node, path: Path, kind: YamlFileKind[ModelType]) -> str:
-    key = kind.in_file(error["loc"])
+def _explain(
+    error: ErrorDetails, root: Node, data: Any, path: Path, kind: YamlFileKind[ModelType]
+) -> str:
+    key = _path_in_file(error, data)
     where = f"{path}, line {line_of(root, key)}"
     if error["type"] == "extra_forbidden":
         return f"{where}: {_unknown_key(key, kind.model)}"
@@ -124,6 +122,22 @@ def _explain(error: ErrorDetails, root: Node, path: Path, kind: YamlFileKind[Mod
     return f"{where}: {named}: {rule}, got {shortened(value)}; change it there"
 
 
+def _path_in_file(error: ErrorDetails, data: Any) -> KeyPath:
+    """Return the path of a fault without what pydantic adds to it, the names of forms of a value.
+
+    A key that is missing is the last part, and not in the file either.
+    """
+    path: list[int | str] = []
+    for depth, part in enumerate(error["loc"], start=1):
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            if depth < len(error["loc"]) or error["type"] != "missing":
+                continue
+        path.append(part)
+    return tuple(path)
+
+
 def _dotted(path: KeyPath) -> str:
     text = ""
     for part in path:
@@ -132,12 +146,12 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
-    key, parents = str(path[-1]), path[:-1]
+    key, parents = str(path[-1]) if path else "", path[:-1]
     valid = sorted(_valid_keys(parents, model))
-    near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.0) or ["none"]
     inside = f" in {_dotted(parents)}" if parents else ""
     return (
-        f"unknown key {key!r}{inside}; the nearest valid key is {near[0]!r} "
+        f"unknown key {shortened(repr(key))}{inside}; the nearest valid key is {near[0]!r} "
         f"(valid there: {', '.join(valid)})"
     )
 

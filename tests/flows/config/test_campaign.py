@@ -103,6 +103,11 @@ BAD = {
         "binding: [0], nam",
         r"line 9: unknown key 'nam' in adsorbates\[2\]; .*'name'",
     ),
+    "unknown key in a slab of one's own": (
+        "level: emt",
+        "level: emt\nslabs: [a.cif, {file: b.cif, mill: [1, 1, 1]}]",
+        r"line 14: unknown key 'mill' in slabs\[1\]; the nearest valid key is 'miller'",
+    ),
     "unknown key in a target": (
         "{window: [-1.3, -0.7]}",
         "{windows: [-1.3, -0.7]}",
@@ -149,7 +154,7 @@ BAD = {
     ),
     "prototype unknown": ("L1_2", "L12", r"alloys\[0\].prototype: .*'L1_2'.*got 'L12'"),
     "negative budget": ("budget: 5", "budget: -5", "triage.budget: .*or equal to 0, got -5"),
-    "policy unknown": ("budget: 5", "policy: luck", "triage.policy.name: .*'batch'.*got 'luck'"),
+    "policy unknown": ("budget: 5", "policy: luck", "triage.policy: .*'batch'.*got 'luck'"),
     "unknown key in a policy": (
         "budget: 5",
         "policy: {nam: batch}",
