@@ -71,11 +71,11 @@ def new_driver(queue: MoodyQueue, executor: Any) -> Driver:
 
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Let every second heartbeat find the database away; return which were stored."""
+    """Let the first four heartbeats find the database away; return which were stored."""
     stored: list[bool] = []
 
     def beat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
-        stored.append(len(stored) % 2 == 1)
+        stored.append(len(stored) >= 4)
         if not stored[-1]:
             raise DatabaseAwayError("the connection was lost")
         assert db.wait_s == 0  # or the next beats would come too late
@@ -90,7 +90,7 @@ def test_an_item_whose_heartbeats_failed_for_a_while_is_completed(
 ) -> None:
     executor = OneByOne(lambda: wait_until(lambda: sum(beats) > 1))
     counts = new_driver(queue, executor).run(lambda _: None)
-    assert beats[:2] == [False, True]
+    assert beats[:5] == [False] * 4 + [True]
     assert (counts.converged, executor.dropped) == (1, [])
     assert {row.state for row in queue_rows(queue.db)} == {"converged"}
 
