@@ -68,5 +68,6 @@ def test_a_run_goes_on_with_the_parts_that_have_no_row(tmp_path: Path) -> None:
     file = tmp_path / "fuzz.csv"
     wanted = list(parts({"cif": 600, "sql": 100}, 10_000))
     assert wanted == [("cif", 0, 250), ("cif", 1, 250), ("cif", 2, 100), ("sql", 0, 100)]
+    append(file, "cif", 0, 0, Tally(refused=249, failures=[("x", "KeyError: x")]))
     append(file, "cif", 0, 1, Tally(refused=240, answered=10))
     assert done_parts(file) == {("cif", "0", "1", "250")}
