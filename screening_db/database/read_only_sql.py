@@ -4,11 +4,12 @@ It runs in a thread of its own. Within one call into C, such as instr on long te
 looks at no clock and no signal; the main thread waits beside it, stops it, and ends without it.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Protocol
 
 from screening_db.database.engine import Database
@@ -24,6 +25,8 @@ _RESERVED_BYTES = 256 * 2**20
 _LONGEST_S = 86_400.0
 _STOP_S = 2.0  # how long a query that is told to stop may take for it
 _ROW_BYTES, _VALUE_BYTES = 64, 32  # what a row and a value cost in Python, roughly
+# What libpq and psycopg say of rows that do not fit into memory.
+_NO_MEMORY = ("cannot allocate memory", "results from command")
 _READS = ("select", "with", "values", "explain")
 
 
@@ -114,6 +117,7 @@ def _within(timeout_s: float, reader: Reader, collect: Callable[[], SelectResult
     """Run a query in another thread; stop it at its time limit, or where this thread is stopped."""
     found: list[SelectResult] = []
     faults: list[Exception] = []
+    ended = Event()  # a thread whose join Ctrl-C interrupts says that it has ended, before it has
 
     def run() -> None:
         try:
@@ -122,16 +126,18 @@ def _within(timeout_s: float, reader: Reader, collect: Callable[[], SelectResult
             faults.append(fault)
         finally:
             reader.close()
+            ended.set()
 
     # a daemon, because the process does not wait for it at its end
-    thread = Thread(target=run, name="sql", daemon=True)
-    thread.start()
+    Thread(target=run, name="sql", daemon=True).start()
     try:
-        thread.join(timeout_s)
+        ended.wait(timeout_s)
     finally:  # the time is over, or Ctrl-C came
-        if late := thread.is_alive():
-            reader.stop()
-            thread.join(_STOP_S)
+        late = not ended.is_set()
+        until = time.monotonic() + _STOP_S
+        while not ended.is_set() and time.monotonic() < until:
+            reader.stop()  # again, because a query that had not begun yet hears nothing
+            ended.wait(_STOP_S / 10)
     if late:
         raise DatabaseError(
             f"the query took more than {timeout_s:g} s and was stopped; ask for less, or give it "
@@ -164,8 +170,7 @@ def _in_one_line(fault: Exception) -> DatabaseError:
     if isinstance(fault, DatabaseError):
         return fault
     reason = " ".join(str(fault).split())[:300] or type(fault).__name__
-    # the second is what libpq says of rows that do not fit into memory
-    if isinstance(fault, MemoryError) or "cannot allocate memory" in reason:
+    if isinstance(fault, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         reason = f"it needs more than {MAX_MEMORY_BYTES // 2**20} MiB of memory; ask for less"
     return DatabaseError(f"the query was not answered: {reason}")
 

@@ -4,6 +4,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ class SqliteReader:
 
     def stop(self) -> None:
         """End the query from another thread."""
-        self._connection.interrupt()
+        with suppress(sqlite3.ProgrammingError):  # it has just been closed
+            self._connection.interrupt()
 
     def close(self) -> None:
         """Close the file."""
