@@ -77,7 +77,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Certificates of schedulers, secrets of servers, addresses of webhooks: 450 lines.
     # Runs that outlive their helpers and hold their folders: 260 lines.
     # Folders that are recorded in the database, and commands that look after it: 320 lines.
-    ("lines of flows", lambda: lines_in("flows"), 11_650),
+    ("lines of flows", lambda: lines_in("flows"), 11_700),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -88,7 +88,9 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     ("lines of tasks", lambda: lines_in("tasks"), 18_400),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
-    ("lines of model", lambda: lines_in("model"), 12_000),
+    # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
+    # lines; processes that end with their parent and files written whole: 350.
+    ("lines of model", lambda: lines_in("model"), 12_900),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint
 from model.contract import ADSORBATE_TAG, Configuration, Domain, Facet, LevelDomain
 from model.data.kept_rows import HOLD_OUT, REPLAY
-from model.data.rows import Row, read_table
+from model.data.rows import Row, read_training_table
 from model.elements import material_kind
 from model.errors import ModelError
 from model.stored_values import checked_values
@@ -156,7 +156,7 @@ def _domain_of_kept_texts(checkpoint: Checkpoint) -> Domain:
     heads: set[tuple[str, str]] = set()
     for name in (HOLD_OUT, REPLAY):
         if (file := checkpoint.folder / name).is_file():
-            columns = read_table(file, ["level", "text"]).to_pydict()
+            columns = read_training_table(file, ["level", "text"]).to_pydict()
             for level, text in zip(columns["level"], columns["text"], strict=True):
                 heads.add((level, text.split(SEPARATOR)[1]))
     nothing = np.zeros(0, dtype=np.int64)

@@ -42,7 +42,7 @@ COMPACT_SCHEMA = pa.schema(
         *[("cell", pa.list_(pa.float32())), ("tags", pa.list_(pa.int8()))],
     ]
 )
-MOST_VALUES = 1_000_000_000  # a million rows with structures
+MOST_TABLE_VALUES = 1_000_000_000  # a million rows with structures
 _STRUCTURE = ("numbers", "positions", "cell", "tags")
 # Both have them; tables written before there were groups or bond rules have none.
 _LATER = ("group", "part", "bond_rule")
@@ -90,7 +90,7 @@ class Row:
         )
 
 
-def read_table(file: Path, columns: list[str] | None = None) -> pa.Table:
+def read_training_table(file: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file whose head states no more values than a training table holds.
 
     A few hundred bytes may stand for billions of equal values.
@@ -102,10 +102,10 @@ def read_table(file: Path, columns: list[str] | None = None) -> pa.Table:
         opened = pq.ParquetFile(file)
         groups = [opened.metadata.row_group(i) for i in range(opened.num_row_groups)]
         values = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
-        if values > MOST_VALUES:
+        if values > MOST_TABLE_VALUES:
             raise ModelError(
-                f"a training table has at most {MOST_VALUES:,} values, {file} states {values:,}; "
-                "split it, or restore it where it is of a checkpoint"
+                f"a training table has at most {MOST_TABLE_VALUES:,} values, {file} states "
+                f"{values:,}; split it, or restore it where it is of a checkpoint"
             )
         table: pa.Table = opened.read(columns)
     except (OSError, ValueError, pa.ArrowException) as cause:
@@ -119,7 +119,7 @@ def read_rows(file: Path) -> list[Row]:
     Raises:
         ModelError: a column is missing, or a label or a position is not a number.
     """
-    table = read_table(file)
+    table = read_training_table(file)
     if missing := [name for name in _REQUIRED if name not in table.column_names]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
     # Tables written before there were groups: the bulk stands for the surface.

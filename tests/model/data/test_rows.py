@@ -44,7 +44,7 @@ def test_a_table_that_states_too_many_values_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq.write_table(table(made_up("text")), tmp_path / "t.parquet")
-    monkeypatch.setattr(rows, "MOST_VALUES", 10)
+    monkeypatch.setattr(rows, "MOST_TABLE_VALUES", 10)
     with pytest.raises(ModelError, match=r"at most 10 values, .*t\.parquet states"):
         read_rows(tmp_path / "t.parquet")
 
