@@ -41,6 +41,7 @@ def database_url(url_or_path: str | Path) -> URL:
         return _file_url(text)
     try:
         url = make_url(text)
+        (url.host or "").encode("idna")  # which finding the host would do
     except (ArgumentError, ValueError):  # a ValueError has the port in it, or what stands there
         raise DatabaseError(_UNREADABLE) from None
     backend = url.get_backend_name()
@@ -107,4 +108,13 @@ def _file_url(path: str) -> URL:
             "a database needs a file, because several processes share it; give a path such as "
             "runs/screening.db"
         )
-    return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
+    try:
+        file = Path(path).expanduser().absolute()
+        file.exists()  # which asks for a folder that may be entered, and a name that may be long
+    except (OSError, RuntimeError) as fault:  # a RuntimeError for the home of nobody
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        raise DatabaseError(
+            f"the file of a database cannot be looked for ({reason}): {path[:200]}; give another "
+            "path"
+        ) from None
+    return URL.create("sqlite", database=str(file))

@@ -158,3 +158,19 @@ def _write_rules(server: str, file: str, text: str) -> None:
     Path(file).write_text(text, encoding="utf-8")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
         admin.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("x" * 300, "cannot be looked for .File name too long.: xxx"),
+        (f"sqlite:///{'x' * 300}", "cannot be looked for .File name too long."),
+        ("~nobody-of-that-name/a.db", "cannot be looked for .Could not determine home"),
+        ("postgresql://me@\x89host/x", "this address cannot be read"),
+        (f"postgresql://me@{'h' * 80}/x", "this address cannot be read"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_line(address, said):
+    with pytest.raises(DatabaseError, match=said) as refused:
+        database_url(address)
+    assert "\n" not in str(refused.value)
