@@ -18,10 +18,8 @@ from flows.config.campaign import load_campaign
 from flows.config.deployments import load_deployments
 from flows.config.resolve import resolve_campaign
 from flows.config.settings import read_settings
-from flows.learning.training import read_recipe, training_plan
 from flows.records.locations import existing_database
 from model.contract import Configuration, Predictor
-from model.prediction.predictor import load_predictor
 from model.text.configuration_text import parse_text
 from screening_db.database import Database, open_database
 from screening_db.database.read_only_sql import run_select
@@ -115,6 +113,9 @@ class FuzzTargets:
         return price_table("prices.yaml", self.folder).level("CuPt")
 
     def _recipe(self, content: bytes) -> object:
+        # Here, because torch takes seconds, and most kinds do not need it.
+        from flows.learning.training import read_recipe, training_plan
+
         file = self._put("recipe.yaml", content)
         return training_plan(read_recipe(file), file, self.folder / "none.parquet", self.folder)
 
@@ -135,6 +136,8 @@ class FuzzTargets:
 
     @cached_property
     def _baseline(self) -> Predictor:
+        from model.prediction.predictor import load_predictor
+
         return load_predictor("baseline")
 
     def _text(self, text: str) -> object:
@@ -147,6 +150,8 @@ class FuzzTargets:
         return write_small_checkpoints(self.folder / "whole")
 
     def _checkpoint(self, damage: Damage) -> object:
+        from model.prediction.predictor import load_predictor
+
         folder = damaged_copy(damage, self._whole, self.folder)
         checkpoint_domain(folder)
         return _answered(load_predictor(folder), files.TEXTS[0], "beef-vdw-ch4")
