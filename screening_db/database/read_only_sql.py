@@ -39,7 +39,7 @@ class SelectResult:
     more: bool
 
 
-class Reader(Protocol):
+class QueryReader(Protocol):
     """A connection for one query, on which the database refuses everything but reading."""
 
     def rows(self, sql: str) -> Iterable[tuple[Any, ...]]:
@@ -103,7 +103,7 @@ def _refuse_writes(sql: str) -> None:
         )
 
 
-def _reader(db: Database, timeout_s: float) -> Reader:
+def _reader(db: Database, timeout_s: float) -> QueryReader:
     if db.path is not None:
         from screening_db.database.sqlite_reader import SqliteReader
 
@@ -113,7 +113,9 @@ def _reader(db: Database, timeout_s: float) -> Reader:
     return PostgresReader(db, timeout_s + _STOP_S)
 
 
-def _within(timeout_s: float, reader: Reader, collect: Callable[[], SelectResult]) -> SelectResult:
+def _within(
+    timeout_s: float, reader: QueryReader, collect: Callable[[], SelectResult]
+) -> SelectResult:
     """Run a query in another thread; stop it at its time limit, or where this thread is stopped."""
     found: list[SelectResult] = []
     faults: list[Exception] = []
@@ -148,7 +150,7 @@ def _within(timeout_s: float, reader: Reader, collect: Callable[[], SelectResult
     return found[0]
 
 
-def _collect(reader: Reader, sql: str, limit: int | None, max_bytes: int) -> SelectResult:
+def _collect(reader: QueryReader, sql: str, limit: int | None, max_bytes: int) -> SelectResult:
     """Fetch rows one by one, as many as the limits of rows and bytes let pass."""
     kept: list[tuple[Any, ...]] = []
     size = 0
