@@ -268,8 +268,10 @@ class ControlPlane:
     @contextmanager
     def _connection(self) -> Iterator[PrefectRecord]:
         # A failure is raised to the caller, who prints it once; Prefect would log it three times.
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect._internal"):
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        # This one asks for no level; it tells of each event that a lost server did not get.
+        logging.getLogger("prefect._internal.concurrency").disabled = True
         if self.embedded is None:
             record = PrefectRecord(f"the Prefect server at {_shown(str(self.address))}")
             configured = {PREFECT_API_URL: self.address, PREFECT_LOGGING_TO_API_ENABLED: True}
