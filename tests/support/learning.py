@@ -69,13 +69,12 @@ def labels(count: int, *, sign: float = 1.0, offset_ev: float = SHIFT_EV) -> lis
     return found
 
 
-def _split(level: str = "made-up") -> tuple[list[Row], list[Row]]:
+def _split() -> tuple[list[Row], list[Row]]:
     """Return the base's rows to train on and to hold out."""
-    base = [replace(row, level=level) for row in BASE]
     order = np.random.default_rng(0).permutation(len(BASE))
     aside = set(order[:HELD_OUT].tolist())
-    train = [row for place, row in enumerate(base) if place not in aside]
-    return train, [row for place, row in enumerate(base) if place in aside]
+    train = [row for place, row in enumerate(BASE) if place not in aside]
+    return train, [row for place, row in enumerate(BASE) if place in aside]
 
 
 def trained(folder: Path) -> Checkpoint:
@@ -88,14 +87,14 @@ def trained(folder: Path) -> Checkpoint:
     return fine_tune(start.folder, learnt, folder / "trained", recipe, processes=1)
 
 
-def checkpoint(folder: Path, *, members: int = 2, level: str = "made-up") -> Checkpoint:
+def checkpoint(folder: Path, *, members: int = 2) -> Checkpoint:
     """Return a sealed checkpoint of networks that know the base's mean and no more."""
-    train, aside = _split(level)
+    train, aside = _split()
     folder.mkdir(parents=True)
-    tokenizer = train_tokenizer(model_text(row.level, row.text) for row in train)
+    tokenizer = train_tokenizer(model_text(row.level, row.text) for row in BASE)
     config = QECatalyticConfig(
         encoder=ENCODER,
-        levels=(level,),
+        levels=("made-up",),
         vocabulary=len(tokenizer),
         adsorbates=("CO", "H", "O"),
         language=LanguageConfig(width=16, layers=1, heads=2, key_value_heads=1, feed_forward=32),

@@ -158,6 +158,24 @@ def test_a_full_disk(complaint: Complain, monkeypatch: pytest.MonkeyPatch) -> No
     assert "the disk of runs/x.parquet is full; free some space" in line
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_memory_that_runs_out(
+    fault: Exception, complaint: Complain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(start, "_run", starved)
+    assert "memory ran out; start fewer workers" in complaint("screen", "tiny.yaml")
+
+
 def test_an_unexpected_fault_keeps_its_traceback(
     workplace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
