@@ -24,6 +24,7 @@ class AdslabInputs:
     """An adslab to verify; structures are text.
 
     ``relaxed`` holds the adslab and its slab as another level relaxed them, for single points.
+    ``signs`` are those of the slab's moments, atom by atom, in an antiferromagnet.
     """
 
     adslab: str
@@ -31,6 +32,7 @@ class AdslabInputs:
     slab_id: str
     adsorbate: Adsorbate
     relaxed: tuple[str, ...] = ()
+    signs: tuple[int, ...] = ()
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -43,11 +45,12 @@ class ReferenceInputs:
     """A clean slab or gas molecule to compute; structures are text.
 
     ``structure`` is empty for a molecule that the level's references name, and ``relaxed`` is a
-    slab as another level relaxed it, for single points.
+    slab as another level relaxed it, for single points. ``signs`` are as in ``AdslabInputs``.
     """
 
     structure: str = ""
     relaxed: str = ""
+    signs: tuple[int, ...] = ()
 
     @property
     def structures(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem,
 from screening_db.calculations import relaxed_structures
 from screening_db.database import Database
 from screening_db.queries import (
+    bulks_by_id,
     candidates_by_id,
     labels_by_candidate,
     reference_energies,
@@ -16,7 +17,7 @@ from screening_db.queries import (
 )
 from screening_db.queue.dependencies import Dependency, record_dependencies, without_dependencies
 from screening_db.queue.lease import Lease
-from screening_db.tables import CandidateRow
+from screening_db.tables import BulkRow, CandidateRow, SlabRow
 from tasks.enumeration import Adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
@@ -24,6 +25,7 @@ from tasks.structures.formats import structure_from_text, structure_text
 from tasks.verification.engines import EngineLocations
 from tasks.verification.engines.launch import LAUNCHER, with_ranks
 from tasks.verification.inputs.free_molecule import free_molecule
+from tasks.verification.inputs.magnetic_order import order_signs
 from tasks.verification.inputs.resources import (
     ResourceDemand,
     ResourceLimits,
@@ -151,8 +153,10 @@ def prepare_work(
 class _StoredInputs:
     """The stored rows of leased items; structures are text, slabs go by id."""
 
+    level: LevelOfTheory
     candidates: Mapping[str, CandidateRow]
-    slabs: Mapping[str, str]
+    slabs: Mapping[str, SlabRow]
+    bulks: Mapping[str, BulkRow]  # of antiferromagnets alone
     adsorbates: Mapping[str, Adsorbate]
     geometries: SourceGeometries
     energies: Mapping[EnergyKey, float]
@@ -170,9 +174,14 @@ class _StoredInputs:
         by_molecule = level.reference.kind == "molecule"
         if by_molecule:
             names |= {lease.item for lease in of_kind["gas"]}
+        slabs = slabs_by_id(db, [*under, *clean])
+        has_order = level.require_calculation().spin.planes is not None
+        bulk_ids = {row.bulk_id for row in slabs.values() if has_order and row.bulk_id}
         return cls(
+            level,
             rows,
-            {item: row.structure for item, row in slabs_by_id(db, [*under, *clean]).items()},
+            slabs,
+            bulks_by_id(db, bulk_ids),
             stored_adsorbates(db, names),
             source_geometries(db, level, rows.values(), clean),
             _known_energies(db, level, under),
@@ -181,8 +190,10 @@ class _StoredInputs:
 
     def inputs(self, lease: Lease) -> Inputs:
         if lease.kind == "slab":
-            relaxed = self.geometries.slabs.get(lease.item, "")
-            return ReferenceInputs(self.slabs.get(lease.item, ""), relaxed)
+            slab, relaxed = self.slabs.get(lease.item), self.geometries.slabs.get(lease.item, "")
+            if slab is None:
+                return ReferenceInputs("", relaxed)
+            return ReferenceInputs(slab.structure, relaxed, self._signs(slab))
         if lease.kind == "gas":
             molecule = self.adsorbates[lease.item].atoms if self.by_molecule else None
             return ReferenceInputs("" if molecule is None else structure_text(molecule))
@@ -191,11 +202,28 @@ class _StoredInputs:
             raise UserError("no structure is stored for this candidate")
         return AdslabInputs(
             row.structure,
-            self.slabs[row.slab_id],
+            self.slabs[row.slab_id].structure,
             row.slab_id,
             self.adsorbates[row.adsorbate],
             self.geometries.of_adslab(row.id, row.slab_id),
+            self._signs(self.slabs[row.slab_id]),
         )
+
+    def _signs(self, row: SlabRow) -> tuple[int, ...]:
+        """Return the signs of a slab's moments at a level that alternates planes, else nothing."""
+        spin = self.level.require_calculation().spin
+        if spin.planes is None or not any(spin.moments.get(symbol) for symbol in row.elements):
+            return ()
+        bulk = self.bulks.get(row.bulk_id or "")
+        if bulk is None or row.edit:
+            raise UserError(
+                f"level {self.level.name} alternates planes of a bulk, and slab {row.id[:12]} "
+                "is from a file or was edited after it was cut; verify it at a level of another "
+                "spin.order"
+            )
+        atoms, crystal = structure_from_text(row.structure), structure_from_text(bulk.structure)
+        miller = (row.miller_h, row.miller_k, row.miller_l)
+        return tuple(order_signs(atoms, crystal, miller, row.side, spin).tolist())
 
 
 def _work_item(

@@ -13,6 +13,7 @@ from tasks.levels import LevelOfTheory
 from tasks.structures.formats import structure_from_text
 from tasks.structures.identity import require_stored_ids, slab_id
 from tasks.verification.engines import Engine, EngineError, FailureKind, engine_for
+from tasks.verification.inputs.magnetic_order import with_order
 from tasks.verification.labels.energies import EnergyCache, EnergyKey, gas_energy, slab_energy
 from tasks.verification.labels.verify import RelaxedGeometries, VerifiedEnergy, verify_adslab
 from tasks.verification.relaxation.logbook import Logbook
@@ -102,7 +103,10 @@ def reference_energy_ev(
             f"a clean slab has the id of its content; slab {lease.item[:12]} is stored with "
             "another structure or none; screen it again in a new database"
         )
-    relaxed = structure_from_text(inputs.relaxed) if inputs.relaxed else None
+    start = with_order(start, inputs.signs)
+    relaxed = None
+    if inputs.relaxed:
+        relaxed = with_order(structure_from_text(inputs.relaxed), inputs.signs)
     return slab_energy(start, level, engine, cache, book, relaxed=relaxed).energy_ev
 
 
@@ -137,9 +141,11 @@ def _verified(
         stored_candidate=item.lease.candidate_id,
         stored_slab=inputs.slab_id,
     )
-    relaxed = (
-        RelaxedGeometries(*map(structure_from_text, inputs.relaxed)) if inputs.relaxed else None
+    adslab, slab, *relaxed_to = (
+        with_order(atoms, inputs.signs)
+        for atoms in (adslab, slab, *map(structure_from_text, inputs.relaxed))
     )
+    relaxed = RelaxedGeometries(*relaxed_to) if relaxed_to else None
     return verify_adslab(
         adslab, slab, inputs.adsorbate, item.level, energies, engine, relaxed=relaxed, book=book
     )

@@ -29,6 +29,7 @@ _CAUSES = (
     ("failed to resolve host", "its host is unknown", "correct the host in the URL"),
     ("timeout expired", "no server answers there", "start it, or correct the URL"),
     ("is starting up", "its server is starting", "run the same command again in a moment"),
+    ("not yet accepting", "its server is starting", "run the same command again in a moment"),
     ("is shutting down", "its server is stopping", "start it and run the same command again"),
     ("too many clients", "its server has no free connection", "run the same command again later"),
     ("connection slots", "its server has no free connection", "run the same command again later"),

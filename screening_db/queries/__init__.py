@@ -11,6 +11,7 @@ from screening_db.queries.campaigns import (
 )
 from screening_db.queries.enumeration import (
     adsorbates_by_name,
+    bulks_by_id,
     candidates_by_id,
     find_level,
     predictions_of_pairs,
@@ -35,6 +36,7 @@ __all__ = [
     "aliases_by_id",
     "all_campaigns",
     "attempted_candidates",
+    "bulks_by_id",
     "bulks_of_formula",
     "candidates_by_id",
     "find_campaign",

@@ -51,6 +51,17 @@ def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
 
 
 @repeated_after_outage
+def bulks_by_id(db: Database, bulk_ids: Collection[str]) -> dict[str, BulkRow]:
+    """Return bulks by id; ids that are not there are left out."""
+    found: dict[str, BulkRow] = {}
+    with db.read() as session:
+        for ids in batches(sorted(bulk_ids)):
+            rows = session.scalars(select(BulkRow).where(BulkRow.id.in_(ids)))
+            found.update((row.id, row) for row in rows)
+    return found
+
+
+@repeated_after_outage
 def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, AdsorbateRow]:
     """Return adsorbates by name; names that are not there are left out."""
     found: dict[str, AdsorbateRow] = {}

@@ -287,7 +287,7 @@ def _in_vacuum(
     vacuum_ang: float,
 ) -> Atoms:
     """Return the stack in a cell with a along x and c along z, vacuum half below, half above."""
-    upright_33 = cell_33 @ _frame(cell_33).T
+    upright_33 = cell_33 @ upright_axes(cell_33).T
     upright_33[np.abs(upright_33) < 1e-12] = 0.0
     positions_N3 = scaled_N3 @ upright_33
     bottom, top = positions_N3[:, 2].min(), positions_N3[:, 2].max()
@@ -299,7 +299,7 @@ def _in_vacuum(
     return Atoms(numbers_N, positions_N3, cell=upright_33, pbc=True)
 
 
-def _frame(cell_33: NDArray[np.float64]) -> NDArray[np.float64]:
+def upright_axes(cell_33: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the axes, as rows, of the frame with a along x and b in the xy plane."""
     a, b = cell_33[0], cell_33[1]
     x_3 = a / np.linalg.norm(a)

@@ -80,12 +80,15 @@ class Spin(StrictSettings):
 
     Without a start the electrons of nickel find no magnetism and the energy is 0.3 eV too high.
     One moment for each element starts ferromagnetic. Metals and alloys are computed so; oxides and
-    their like, many of which are antiferromagnets, only where ``order`` says that it is meant.
+    their like, many of which are antiferromagnets, only where ``order`` says what is meant:
+    ``antiferromagnetic`` with the ``planes`` of the bulk's conventional cell whose moments
+    alternate, such as [1, 1, 1] in NiO.
     """
 
     policy: Literal["none", "magnetic-elements"] = "none"
     moments: dict[str, float] = field(default_factory=dict)
-    order: Literal["", "ferromagnetic"] = ""
+    order: Literal["", "ferromagnetic", "antiferromagnetic"] = ""
+    planes: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         _require_elements("spin.moments", self.moments)
@@ -94,6 +97,12 @@ class Spin(StrictSettings):
                 "spin.policy magnetic-elements needs the elements that start magnetised, "
                 "spin.moments names none; add such as moments: {Fe: 3.0, Co: 2.0, Ni: 1.0}, or "
                 "write policy: none"
+            )
+        if (self.order == "antiferromagnetic") != (self.planes is not None and any(self.planes)):
+            raise UserError(
+                "spin.order antiferromagnetic and spin.planes belong together, got order "
+                f"{self.order or 'none'} and planes {self.planes}; write such as "
+                "order: antiferromagnetic, planes: [1, 1, 1]"
             )
 
 

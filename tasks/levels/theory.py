@@ -104,6 +104,8 @@ class LevelOfTheory:
                 del settings["geometry"]
             if not settings["spin"]["order"]:  # so were those that state none
                 del settings["spin"]["order"]
+            if settings["spin"]["planes"] is None:
+                del settings["spin"]["planes"]
         return settings
 
 

@@ -84,8 +84,9 @@ def gamma_centred(atoms: Atoms, rule: KPoints) -> bool:
 def start_moments(atoms: Atoms, spin: Spin) -> NDArray[np.float64]:
     """Return the magnetic moments (N) to start from; all zero where spins are not free.
 
-    Magnetic elements start magnetised. A molecule keeps what its own geometry states, and one with
-    an odd number of electrons starts with one free spin.
+    Magnetic elements start magnetised; in an antiferromagnet those that carry a negative moment,
+    as ``magnetic_order`` gives them, start with theirs turned over. A molecule keeps what its own
+    geometry states, and one with an odd number of electrons starts with one free spin.
     """
     moments_N = np.array([spin.moments.get(symbol, 0.0) for symbol in atoms.symbols])
     if spin.policy == "none":
@@ -94,6 +95,8 @@ def start_moments(atoms: Atoms, spin: Spin) -> NDArray[np.float64]:
         moments_N = np.array(atoms.get_initial_magnetic_moments(), dtype=float)
         if not moments_N.any() and int(atoms.numbers.sum()) % 2:
             moments_N[0] = 1.0
+    if spin.order == "antiferromagnetic" and not is_gas(atoms):
+        return np.where(atoms.get_initial_magnetic_moments() < 0, -moments_N, moments_N)
     return moments_N
 
 

@@ -137,6 +137,14 @@ def _converged(
             f"{settings.max_steps} steps, got {done.fmax_ev_ang:.3f} eV/Å",
             done.tries,
         )
+    if done.lost_moments:
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"{item} must keep the magnetic order that level {level.name} states, "
+            f"{done.lost_moments} of its moments turned over or vanished; state another spin.order "
+            "or larger spin.moments in a level of your own",
+            done.tries,
+        )
     return done
 
 

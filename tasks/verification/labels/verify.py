@@ -140,6 +140,8 @@ def _verified(
         limit_ev_ang = energy.level.require_calculation().relaxation.fmax_ev_ang
         unconverged = FailureKind.IONS_NOT_CONVERGED.value
         flags = (*flags, Flag(unconverged, relaxation.fmax_ev_ang, limit_ev_ang))
+    if relaxation.lost_moments:
+        flags = (*flags, Flag("magnetic_order", float(relaxation.lost_moments), 0.0))
     return VerifiedEnergy(
         level=energy.level.name,
         level_hash=energy.level.level_hash,

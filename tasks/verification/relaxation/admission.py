@@ -153,7 +153,10 @@ def require_magnetic_order(atoms: Atoms, level: LevelOfTheory) -> None:
     error need not cancel between adslab and clean slab.
     """
     spin = level.require_calculation().spin
-    if spin.policy == "none" or spin.order or is_gas(atoms):
+    if spin.policy == "none" or spin.order == "ferromagnetic" or is_gas(atoms):
+        return
+    if spin.order == "antiferromagnetic":
+        _require_signs(atoms, level)
         return
     slab = set(atoms[atoms.get_tags() != ADSORBATE_TAG].get_chemical_symbols())
     magnetic = sorted(symbol for symbol in slab if spin.moments.get(symbol))
@@ -163,7 +166,23 @@ def require_magnetic_order(atoms: Atoms, level: LevelOfTheory) -> None:
             FailureKind.BAD_INPUT,
             f"level {level.name} starts all {', '.join(magnetic)} with one moment, a ferromagnet, "
             f"and compounds with {', '.join(partners)} often are none; make a level of your own "
-            "with spin: {order: ferromagnetic, ...} where that is meant",
+            "with spin: {order: ferromagnetic, ...} where that is meant, or with "
+            "spin: {order: antiferromagnetic, planes: [1, 1, 1], ...}",
+        )
+
+
+def _require_signs(atoms: Atoms, level: LevelOfTheory) -> None:
+    """Refuse an antiferromagnet of which nobody has said which moments are turned over."""
+    moments = level.require_calculation().spin.moments
+    starts_N = atoms.get_initial_magnetic_moments()
+    slab_N = atoms.get_tags() != ADSORBATE_TAG
+    magnetic_N = slab_N & np.array([bool(moments.get(symbol)) for symbol in atoms.symbols])
+    if magnetic_N.any() and not starts_N[magnetic_N].all():
+        raise EngineError(
+            FailureKind.BAD_INPUT,
+            f"level {level.name} alternates planes of moments, which is told of slabs that a "
+            f"campaign cut from a bulk, and {atoms.get_chemical_formula()} is none; compute it at "
+            "a level of another spin.order",
         )
 
 

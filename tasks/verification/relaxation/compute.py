@@ -16,6 +16,7 @@ from tasks.verification.engines import (
     ScfTry,
 )
 from tasks.verification.engines.requirements import require_version
+from tasks.verification.inputs.magnetic_order import lost_moments
 from tasks.verification.inputs.sampling import start_moments
 from tasks.verification.relaxation.admission import admit
 from tasks.verification.relaxation.checkpoint import Track
@@ -147,8 +148,11 @@ def _computed(
         calculator = made = engine.calculator(job)
         reading = ResultReader(job.calculation.energy_key, lambda: _answered(job, engine, made))
         if mode == "single_point":
-            return single_point(job.atoms, calculator, reading)
-        return relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
+            done = single_point(job.atoms, calculator, reading)
+        else:
+            done = relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
+        moments_N = getattr(calculator, "results", {}).get("magmoms")
+        return replace(done, lost_moments=lost_moments(job.atoms, moments_N))
     except EngineError:
         raise
     except Exception as error:  # a program may raise anything

@@ -27,6 +27,7 @@ class Relaxation:
 
     ``energy_ev`` is of the level's energy key, ``free_energy_ev`` the one that forces belong to
     (None where the calculator knows one energy alone). ``tries`` are those at the electrons.
+    ``lost_moments`` counts atoms of an antiferromagnet whose moment turned over or vanished.
     """
 
     energy_ev: float
@@ -37,6 +38,7 @@ class Relaxation:
     atoms: Atoms
     free_energy_ev: float | None = None
     tries: tuple[ScfTry, ...] = ()
+    lost_moments: int = 0
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ cluster: {workers: 2, chunk_placements: 12}
 LIMIT_S = 240.0  # of a command; none takes a tenth of it
 _POLL_S = 0.004
 _MOST_FAULTS = 3  # commands that end badly, undisturbed, until a run is given up
+_USER_FAULT = 2
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -130,8 +131,9 @@ def _until_it_ends_well(
             arguments, place.folder, output, place.variables, is_plain=place.is_plain
         )
         begun.append(command)
-        told = False
+        told, is_away = False, False
         while disturbances and not told and command.poll() is None:
+            is_away |= disturbances[0].target == "server" and disturbances[0].is_at_start
             told = _disturb(place, command, disturbances.pop(0), server, run)
         status = command.wait(LIMIT_S)
         said = output.read_bytes()[before:].decode(errors="replace")
@@ -142,6 +144,8 @@ def _until_it_ends_well(
             break
         if status is None:
             command.kill_group()
+        # a command that finds no server when it opens the database says so, and waits for none
+        told |= is_away and status == _USER_FAULT and last.startswith("sabatier: database")
         if not told:
             faults += 1
             run.faults.append(f"{' '.join(arguments)} ended with {status}: {last}")

@@ -69,6 +69,11 @@ class Disturbance:
     number: int  # of the signal
     pause_s: float  # until the command is given again, or the server started
 
+    @property
+    def is_at_start(self) -> bool:
+        """Return whether it is due as soon as its command has started."""
+        return self.phase.counted == _SINCE_START
+
     def __str__(self) -> str:
         """Return it in a few words, as the tally holds it."""
         at = self.phase.name

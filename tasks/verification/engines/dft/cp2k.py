@@ -115,6 +115,11 @@ class Cp2kEngine(Engine):
         require_dispersion(self, level, ())
         require_all_read(self, level, *DFT_SETTINGS, "basis.name")
         calculation = level.require_calculation()
+        if calculation.spin.planes is not None:  # ASE writes one kind for each element
+            raise UserError(
+                f"cp2k starts each element with one moment here, level {level.name} states "
+                "spin.order antiferromagnetic; take gpaw, quantum-espresso or vasp for it"
+            )
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")
         if calculation.smearing is not None and calculation.smearing.kind != "fermi-dirac":
