@@ -107,7 +107,7 @@ def test_pairs_of_iron_layers_alternate_in_hematite() -> None:
                     assert sign[i] == -sign[j]
         assert set(sign[iron]) == {1, -1}
         with pytest.raises(UserError, match="spacings from the nearest; state the planes"):
-            signs(slab, bulk, replace(spin, planes=(0, 0, 1)))
+            signs(slab, bulk, replace(spin, planes=(0, 0, 4)))
 
 
 def test_a_cell_that_would_repeat_moments_that_alternate_is_refused() -> None:
