@@ -77,7 +77,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Certificates of schedulers, secrets of servers, addresses of webhooks: 450 lines.
     # Runs that outlive their helpers and hold their folders: 260 lines.
     # Folders that are recorded in the database, and commands that look after it: 320 lines.
-    ("lines of flows", lambda: lines_in("flows"), 11_700),
+    # What nothing here can verify, launchers that are missing, signs of moments: 100 lines.
+    ("lines of flows", lambda: lines_in("flows"), 11_850),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -85,7 +86,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # A rolled sphere, sites of compounds and mirror images: 500 lines.
     # The second bond rule and the order of atoms in files: 400 lines.
     # Lists of adsorbates and levels, reference molecules for S, F and Cl: 200 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 18_400),
+    # Antiferromagnets: where a slab lies in its bulk, and which moments are turned over: 200 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 18_600),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tasks.enumeration.lattice_planes import SlabSide
 from tasks.enumeration.miller import Miller, miller_word
-from tasks.enumeration.slab_in_bulk import slab_in_bulk
 from tasks.errors import UserError
 from tasks.levels import Spin
+from tasks.verification.inputs.slab_in_bulk import slab_in_bulk
 
 _OFF_PLANE = 0.35  # of a spacing; half-way between two planes an atom would belong to neither
 _SAME_STEP = 0.01

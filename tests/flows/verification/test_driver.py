@@ -17,7 +17,7 @@ from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError, WorkItem, WorkResult
-from flows.verification.flow import DaskWorkers, run_verification
+from flows.verification.flow import DaskWorkers, run_verification, with_launcher
 from flows.verification.recording import VerificationCounts
 from flows.verification.work_items import CalculationSettings
 from flows.verification.worker import compute_work_item
@@ -28,6 +28,7 @@ from screening_db.queries.campaigns import find_campaign
 from screening_db.queries.labels import find_label
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease, take_over_jobs
+from tasks.levels import level
 from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
 from tasks.verification.inputs.resources import ResourceLimits
@@ -303,3 +304,33 @@ def test_a_work_folder_that_cannot_be_made_is_refused_before_anything_begins(
             engine_locations={"moody": EngineLocation(work=str(tmp_path / "file" / "x"))},
         )
     assert queue.tries() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "cores", "launcher", "kept", "said"),
+    [
+        ("qe-pbe", 4, "mpirun -n {ranks}", 1, "mpirun is not found, which starts quantum-espresso"),
+        ("qe-pbe", 4, "here -n {ranks}", 4, ""),
+        ("qe-pbe", 1, "mpirun -n {ranks}", 1, ""),  # one core has no use for it
+        ("gpaw-rpbe", 4, "mpirun -n {ranks}", 4, ""),  # it computes in the worker's own process
+    ],
+)
+def test_a_launcher_that_is_missing_leaves_one_core_to_each_calculation(
+    name: str,
+    cores: int,
+    launcher: str,
+    kept: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program = tmp_path / "here"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = CalculationSettings(level(name), {}, ResourceLimits(max_cpus=cores), launcher)
+    assert with_launcher(settings).limits.max_cpus == kept
+    printed = capsys.readouterr().out
+    assert printed.startswith(said)
+    assert printed.count("\n") == bool(said)

@@ -115,11 +115,7 @@ class Cp2kEngine(Engine):
         require_dispersion(self, level, ())
         require_all_read(self, level, *DFT_SETTINGS, "basis.name")
         calculation = level.require_calculation()
-        if calculation.spin.planes is not None:  # ASE writes one kind for each element
-            raise UserError(
-                f"cp2k starts each element with one moment here, level {level.name} states "
-                "spin.order antiferromagnetic; take gpaw, quantum-espresso or vasp for it"
-            )
+        _require_one_moment_each(level)
         if calculation.keywords:
             raise UserError(f"cp2k takes no keywords; level {level.name} states some; remove them")
         if calculation.smearing is not None and calculation.smearing.kind != "fermi-dirac":
@@ -174,6 +170,14 @@ class Cp2kEngine(Engine):
             potential_file=str(data / _POTENTIALS_FILE),
             basis_set_file=str(data / _BASIS_FILE),
             **cp2k_parameters(job, width_ev, guess),
+        )
+
+
+def _require_one_moment_each(level: LevelOfTheory) -> None:
+    if level.require_calculation().spin.planes is not None:  # ASE writes one kind an element
+        raise UserError(
+            f"cp2k starts each element with one moment here, level {level.name} states spin.order "
+            "antiferromagnetic; take gpaw, quantum-espresso or vasp for it"
         )
 
 
