@@ -29,7 +29,13 @@ _UNREADABLE = (
 
 
 def database_url(url_or_path: str | Path) -> URL:
-    """Return the SQLAlchemy URL of a path, ``sqlite:///...`` or ``postgresql://...``.
+    """Read the address of a database.
+
+    Args:
+        url_or_path: The path of a file, ``sqlite:///...`` or ``postgresql://...``.
+
+    Returns:
+        Its SQLAlchemy URL.
 
     Raises:
         DatabaseError: it is neither, or cannot be read; no part of it is in the message.

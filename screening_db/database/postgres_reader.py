@@ -41,7 +41,10 @@ _REFUSED_FUNCTIONS = """
 """
 _MAY_BE = """
     SELECT 1 FROM pg_catalog.pg_roles
-    WHERE rolname = %s AND pg_catalog.pg_has_role(oid, 'MEMBER')
+    WHERE rolname = %s AND pg_catalog.pg_has_role(
+        oid, CASE WHEN current_setting('server_version_num')::int < 160000
+        THEN 'MEMBER' ELSE 'SET' END
+    )
 """
 
 

@@ -72,7 +72,8 @@ def _become_owner(connection: Connection) -> None:
         text(
             "SELECT 1 FROM pg_roles r JOIN pg_class c ON c.relowner = r.oid "
             "WHERE c.oid = to_regclass('alembic_version') AND r.rolname = :role "
-            "AND pg_has_role(r.oid, 'MEMBER')"
+            "AND pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::int < 160000 "
+            "THEN 'MEMBER' ELSE 'SET' END)"
         ),
         {"role": role},
     )

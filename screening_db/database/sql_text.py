@@ -30,9 +30,13 @@ def first_word(sql: str) -> str:
 
 
 def called_names(sql: str) -> set[str]:
-    """Return the names that stand before a parenthesis: all functions that are called by name.
+    """Find the names that stand before a parenthesis: all functions that are called by name.
 
-    Keywords, types and names of the statement's own tables may be among them.
+    Args:
+        sql: A statement as PostgreSQL reads it, with ``standard_conforming_strings``.
+
+    Returns:
+        The names; keywords, types and names of the statement's own tables may be among them.
 
     Raises:
         DatabaseError: a text, a comment or a quoted name has no end, or a name is written in codes.

@@ -1,6 +1,7 @@
 """Addresses of databases: what is secret in one is in no message, however it was written."""
 
 import contextlib
+import re
 import traceback
 from pathlib import Path
 from urllib.parse import quote
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
+from support.paths import REPOSITORY
 
 from screening_db.database.address import (
     database_url,
@@ -174,3 +176,11 @@ def test_an_address_that_leads_nowhere_is_one_line(address, said):
     with pytest.raises(DatabaseError, match=said) as refused:
         database_url(address)
     assert "\n" not in str(refused.value)
+
+
+def test_no_address_with_a_password_leaves_the_process():
+    """Workers and jobs get work, not the database: nothing of ours asks for its whole address."""
+    sources = [file for room in ("flows", "tasks") for file in (REPOSITORY / room).rglob("*.py")]
+    handed_on = re.compile(r"\b(?:db|database)\.address\b|hide_password=False")
+    found = [file.name for file in sources if handed_on.search(file.read_text(encoding="utf-8"))]
+    assert found == []
