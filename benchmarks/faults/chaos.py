@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", default="0-9", help="a seed, or the first and the last: 0-49")
+    parser.add_argument("--seeds", default="0-9", help="such as 3 or 0-49 or 3,10-19")
     parser.add_argument("--backend", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--tally", type=Path, default=TALLY)
     parser.add_argument("--again", action="store_true", help="also seeds that the tally has")
@@ -66,7 +66,7 @@ def main() -> None:
         return
     known = {(line.seed, line.backend) for line in read_tally(stated.tally)}
     seeds = [
-        s for s in seed_range(stated.seeds) if stated.again or (s, stated.backend) not in known
+        s for s in stated_seeds(stated.seeds) if stated.again or (s, stated.backend) not in known
     ]
     bad = 0
     for line in run_seeds(seeds, stated.backend, is_plain=stated.plain, keep=stated.keep):
@@ -76,10 +76,13 @@ def main() -> None:
     sys.exit(1 if bad else 0)
 
 
-def seed_range(text: str) -> range:
-    """Return the seeds that ``first-last`` or a single number stands for."""
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+def stated_seeds(text: str) -> list[int]:
+    """Return the seeds that a text stands for: numbers and ranges, as in ``3,10-19``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
 
 
 def run_seeds(
@@ -217,10 +220,10 @@ def append(file: Path, line: TallyLine) -> None:
 
 
 def summary(lines: Sequence[TallyLine]) -> str:
-    """Return what a tally came to, as RESULTS shows it."""
-    rows = []
-    for backend in sorted({line.backend for line in lines}):
-        own = [line for line in lines if line.backend == backend]
+    """Return what a tally came to, as RESULTS shows it; of a seed that was run again, the end."""
+    rows, last = [], {(line.seed, line.backend): line for line in lines}
+    for backend in sorted({name for _, name in last}):
+        own = [line for line in last.values() if line.backend == backend]
         done = [d for line in own for d in line.disturbances.split("; ") if "too late" not in d]
         kinds = Counter(" ".join(d.split()[-2:]) for d in done if d)
         phases = Counter(d.split(" (")[0].split(" +")[0] for d in done if d)
