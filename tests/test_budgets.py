@@ -98,7 +98,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
     # Limits of typed queries, and addresses without passwords: 500 lines.
     # Databases that are opened to be read alone, and the roles of a server: 320 lines.
-    ("lines of screening_db", lambda: lines_in("screening_db"), 9_450),
+    ("lines of screening_db", lambda: lines_in("screening_db"), 9_500),
     # cryptography, by which each run's Dask cluster gets certificates of its own
     ("direct dependencies of the default installation", direct_dependencies, 32),
     ("code files in the largest folder", lambda: largest_folder(), 14),

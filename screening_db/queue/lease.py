@@ -179,9 +179,17 @@ def record_jobs(db: Database, jobs: Mapping[Lease, str]) -> None:
 def take_over_jobs(
     db: Database, level: str, location: str, lease_s: float, seen: SeenLeases | None = None
 ) -> list[Lease]:
-    """Renew the leases that ran out and have jobs at ``location``, for the caller, and return them.
+    """Renew the leases that ran out and have jobs at ``location``, for the caller.
 
-    Of two that ask at once each lease goes to one. ``seen`` is what the caller remembers of leases.
+    Args:
+        db: The database.
+        level: The level of theory, by name.
+        location: Where the jobs run.
+        lease_s: How long the leases last without a heartbeat, in seconds.
+        seen: What the caller remembers of leases that others hold, from one call to the next.
+
+    Returns:
+        The leases; of two that ask at once each goes to one.
     """
     with db.write() as session:
         now = database_time(session)

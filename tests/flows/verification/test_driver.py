@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from support.moody_queue import CAMPAIGN, MoodyQueue, moody_queue
+from support.processes import wait_until
 from support.stored_rows import queue_rows
 
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
+from flows.verification import driver as driving
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import SubmissionError, WorkItem, WorkResult
 from flows.verification.flow import DaskWorkers, run_verification, with_launcher
@@ -24,16 +27,20 @@ from flows.verification.worker import compute_work_item
 from model.errors import FolderError
 from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
+from screening_db.database import Database
+from screening_db.errors import DatabaseAwayError
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queries.labels import find_label
 from screening_db.queue.commands import cancel, retry
 from screening_db.queue.lease import Lease, take_over_jobs
+from screening_db.queue.queue import heartbeat
 from tasks.levels import level
 from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
 from tasks.verification.inputs.resources import ResourceLimits
 
 QUICK = DriverIntervals(lease_s=30.0, poll_s=0.0, queue_check_s=0.0)
+SHORT = DriverIntervals(lease_s=0.15, poll_s=0.0, queue_check_s=0.0)  # a heartbeat every 0.05 s
 
 
 @dataclass
@@ -334,3 +341,54 @@ def test_a_launcher_that_is_missing_leaves_one_core_to_each_calculation(
     printed = capsys.readouterr().out
     assert printed.startswith(said)
     assert printed.count("\n") == bool(said)
+
+
+@pytest.fixture
+def beats(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Let the first four heartbeats find the database away; return which were stored."""
+    stored: list[bool] = []
+
+    def beat(db: Database, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
+        stored.append(len(stored) >= 4)
+        if not stored[-1]:
+            raise DatabaseAwayError("the connection was lost")
+        assert db.wait_s == 0  # or the next beats would come too late
+        return heartbeat(db, leases, lease_s)
+
+    monkeypatch.setattr(driving, "heartbeat", beat)
+    return stored
+
+
+def test_an_item_whose_heartbeats_failed_for_a_while_is_completed(
+    make: Callable[..., MoodyQueue], beats: list[bool]
+) -> None:
+    queue, executor = make(), Inline(capacity=1)
+    executor.meanwhile = lambda: wait_until(lambda: sum(beats) > 1) and None
+    counts = drive(queue, executor, intervals=SHORT)
+    assert beats[:5] == [False] * 4 + [True]
+    assert (counts.converged, executor.dropped) == (1, [])
+    assert {row.state for row in queue_rows(queue.db)} == {"converged"}
+
+
+def test_a_driver_whose_work_hangs_renews_no_lease(
+    make: Callable[..., MoodyQueue], beats: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, executor = make(), Inline(capacity=1)
+    executor.meanwhile = lambda: time.sleep(SHORT.lease_s)
+    monkeypatch.setattr(driving, "STALLED_S", -queue.db.wait_s - 1e-9)
+    drive(queue, executor, intervals=SHORT)
+    assert beats == []
+
+
+def test_leases_that_cannot_be_given_back_hide_no_reason(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise DatabaseAwayError("the connection was lost")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driving, "release", away)
+    with pytest.raises(KeyboardInterrupt):
+        drive(make(), Inline(meanwhile=interrupt))
