@@ -5,8 +5,8 @@
 Each part (a kind of input, a few hundred of them) is drawn by hypothesis from its own seed, so that
 it can be repeated alone; what a part came to is one row of ``fuzz.csv``, and a run that was stopped
 goes on with the parts that have none. A part fails where an input gives anything but an error of
-one line or an answer that is right, takes more than ten seconds, or more than 500 MB above its
-start. Inputs that failed are written to ``--failures``.
+one line or an answer that is right, takes more than ten seconds of a processor, or more than 500 MB
+above its start. Inputs that failed are written to ``--failures``.
 """
 
 import argparse
