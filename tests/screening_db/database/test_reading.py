@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from support.doors.neighbour import become_another_user
 from support.faults.postgres import running_standby
-from support.neighbour import become_another_user
 
 from screening_db.database import open_to_read, run_select
 from screening_db.database.engine import open_database
