@@ -2,12 +2,19 @@
 
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ase.build import add_adsorbate, fcc111
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc111
+from support import stored_rows as make
+from support.stored_rows import new_database
 
+from flows.records.to_rows import adsorbate_row, bulk_row, level_row, slab_row
+from flows.verification import worker
 from flows.verification.executor import ReferenceInputs, WorkItem, WorkResult
+from flows.verification.work_items import CalculationSettings, prepare_work
 from flows.verification.worker import (
     KnownEnergies,
     compute_work_item,
@@ -15,13 +22,21 @@ from flows.verification.worker import (
     require_unchanged,
 )
 from screening_db.calculations.attempts import Provenance, sha256_of
+from screening_db.queue.enqueue import enqueue
 from screening_db.queue.lease import Lease
+from screening_db.queue.queue import claim
+from screening_db.records.screening import record_chunk
+from tasks.enumeration import SlabSpec, adsorbate, enumerate_slabs
+from tasks.enumeration.bulks import bulk_from_atoms
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory, level
+from tasks.levels import LevelOfTheory, Spin, level
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import slab_id
 from tasks.verification.engines import FailureKind, engine_for
+from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.inputs.resources import Resources
+from tasks.verification.inputs.sampling import start_moments
+from tasks.verification.labels.verify import VerifiedEnergy
 
 EMT = level("emt")
 
@@ -116,3 +131,45 @@ def test_an_engine_that_is_missing_is_reported_with_its_host() -> None:
     result = computed(lease_of("gas", "H2"), at=replace(EMT, engine="of-another-machine"))
     assert result.failure is FailureKind.NOT_INSTALLED
     assert provenance_of(result).host == socket.gethostname()
+
+
+def test_an_antiferromagnet_starts_with_signs_from_its_bulk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = level("gpaw-rpbe")
+    spin = Spin("magnetic-elements", {"Ni": 2.0}, "antiferromagnetic", (1, 1, 1))
+    how = replace(stated.require_calculation(), spin=spin)
+    alternating = replace(stated, name="alternating", calculation=how)
+    crystal = bulk_from_atoms(bulk("NiO", "rocksalt", a=4.18, cubic=True), "NiO")
+    spec = SlabSpec(millers=((1, 0, 0),), min_thickness_ang=4.0, min_in_plane_ang=5.0)
+    ((slab,), _) = enumerate_slabs(crystal, spec)
+    adslab = slab.atoms + Atoms("H", [slab.atoms.positions[0] + [0.0, 0.0, 6.0]], tags=[2])
+    adslab.set_constraint(slab.atoms.constraints)
+    db = new_database(tmp_path / "order.db")
+    make.record(db, level_row(alternating), adsorbate_row(adsorbate("H")), bulk_row(crystal))
+    make.record(db, slab_row(slab), make.checkpoint(), make.campaign("first", level="alternating"))
+    placed = make.candidate(
+        "h", "pair", slab.slab_id, adsorbate="H", structure=structure_text(adslab)
+    )
+    record_chunk(db, "first", "chunk", [placed], [], [make.placement("h", state="queued")])
+    enqueue(db, [make.queue_row("h", level="alternating")])
+    leases = claim(db, "alternating", batch=1, lease_s=60, campaign="first")
+    ((item,), failed) = prepare_work(db, CalculationSettings(alternating), leases)
+    assert not failed
+    started: list[Atoms] = []
+
+    def computed(*atoms: Any, **_: Any) -> VerifiedEnergy:
+        started.extend(atoms[:2])
+        raise UserError("no further")
+
+    monkeypatch.setattr(worker, "engine_for", lambda *_, **__: EmtEngine())
+    monkeypatch.setattr(worker, "require_stored_ids", lambda *_, **__: None)
+    monkeypatch.setattr(worker, "verify_adslab", computed)
+    assert compute_work_item(item).message == "no further"
+    for atoms in started:
+        moments_N = start_moments(atoms, spin)
+        assert set(moments_N[atoms.numbers == 28]) == {2.0, -2.0}
+        assert not moments_N[atoms.numbers != 28].any()
+        assert moments_N.sum() == 0.0
+    assert [len(atoms) for atoms in started] == [len(adslab), len(slab.atoms)]
+    db.close()
