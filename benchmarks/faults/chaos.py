@@ -224,9 +224,10 @@ def summary(lines: Sequence[TallyLine]) -> str:
     rows, last = [], {(line.seed, line.backend): line for line in lines}
     for backend in sorted({name for _, name in last}):
         own = [line for line in last.values() if line.backend == backend]
-        done = [d for line in own for d in line.disturbances.split("; ") if "too late" not in d]
-        kinds = Counter(" ".join(d.split()[-2:]) for d in done if d)
-        phases = Counter(d.split(" (")[0].split(" +")[0] for d in done if d)
+        drawn = [d for line in own for d in line.disturbances.split("; ")]
+        done = [d for d in drawn if d and not d.endswith((": too late", ": no worker"))]
+        kinds = Counter(" ".join(d.split()[-2:]) for d in done)
+        phases = Counter(d.split(" (")[0].split(" +")[0] for d in done)
         rows += [
             f"{backend}: {len(own)} seeds, {len(done)} disturbances; "
             f"{sum(x.lost for x in own)} rows lost, {sum(x.doubled for x in own)} doubled, "
