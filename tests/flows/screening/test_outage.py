@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ def holds(address: str, query: str) -> bool:
     return False
 
 
-def disturb(server: PostgresServer, how: str) -> None:
-    """Take the server away for a while, or end all its sessions."""
+def disturb(server: PostgresServer, how: str, is_noticed: Callable[[], bool]) -> None:
+    """Take the server away until it is noticed and for a while, or end all its sessions."""
     import psycopg
 
     if how == "terminate":
@@ -69,7 +69,8 @@ def disturb(server: PostgresServer, how: str) -> None:
                 "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
         return
-    server.stop(how)
+    server.stop("fast" if how == "fast" else "immediate")
+    assert wait_until(is_noticed)
     time.sleep(AWAY_S)
     server.start()
 
@@ -79,17 +80,30 @@ def run_steps(place: Any, address: str, server: PostgresServer | None, how: str 
     said = []
     for step in STEPS:
         process = place.start(*step, SABATIER_DATABASE=address)
-        output: list[tuple[str, str]] = []
-        reader = threading.Thread(target=lambda p=process, o=output: o.append(p.communicate()))
-        reader.start()
-        if server is not None and wait_until(
-            lambda p=process, s=step: p.poll() is not None or holds(address, MIDDLE[s[0]])
-        ):
-            disturb(server, how)
-        reader.join(timeout=600)
-        process.kill()
-        assert process.returncode == 0, output
-        said.append(output[0][1])
+        lines: list[str] = []
+        readers = [
+            threading.Thread(target=lines.extend, args=(process.stderr,)),
+            threading.Thread(target=process.stdout.read),
+        ]
+        for reader in readers:
+            reader.start()
+
+        def is_over(process: Any = process) -> bool:
+            return process.poll() is not None
+
+        def is_noticed(lines: list[str] = lines, is_over: Callable[[], bool] = is_over) -> bool:
+            return is_over() or any("it is waited for" in line for line in lines)
+
+        middle = MIDDLE[step[0]]
+        while server is not None and not is_over() and not holds(address, middle):
+            time.sleep(0.02)
+        if server is not None and not is_over():
+            disturb(server, how, is_noticed)
+        for reader in readers:
+            reader.join(timeout=600)
+        process.wait(timeout=60)
+        assert process.returncode == 0, lines
+        said.append("".join(lines))
     return said
 
 
