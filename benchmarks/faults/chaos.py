@@ -15,6 +15,7 @@ import argparse
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def main() -> None:
     if stated.summary:
         print(summary(read_tally(stated.tally)))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers end too
     known = {(line.seed, line.backend) for line in read_tally(stated.tally)}
     seeds = [
         s for s in stated_seeds(stated.seeds) if stated.again or (s, stated.backend) not in known

@@ -144,6 +144,7 @@ def start_command(
     try:
         os.setpgid(0, 0)
         end_with_parent(here)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _redirect(output)
         os.chdir(folder)
         os.environ.update(variables)
