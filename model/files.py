@@ -63,6 +63,9 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
         folder: Where this process alone writes from now on.
         work: What is done there, for messages.
 
+    Yields:
+        Nothing: the folder is held while the block runs.
+
     Raises:
         FolderHeldError: another process holds it.
         MachineError: it cannot be written to.

@@ -129,6 +129,15 @@ def load_members(
 ) -> list[QECatalytic]:
     """Return the members of a checkpoint; the weights that they share are loaded once.
 
+    Args:
+        config: The architecture that the checkpoint states.
+        graph_token: The token of the text in whose place the graph stands.
+        folder: The checkpoint's folder.
+        device: Where parts that lie outside of it are loaded to.
+
+    Returns:
+        The members, in the order of their files.
+
     Raises:
         ModelError: weights are of another architecture, or shared ones are missing or differ.
     """
