@@ -38,6 +38,7 @@ class EngineSettings(BaseSettings):
         default="", validation_alias=AliasChoices("SABATIER_VASP_POTENTIALS", "VASP_PP_PATH")
     )
     fairchem_checkpoint: str = Field(default="", validation_alias="SABATIER_FAIRCHEM_CHECKPOINT")
+    diep_model: str = Field(default="", validation_alias="SABATIER_DIEP_MODEL")
     replay_table: str = Field(default="", validation_alias="SABATIER_REPLAY_TABLE")
 
 
@@ -56,5 +57,6 @@ def read_engine_locations(work: Path | None = None) -> EngineLocations:
         "cp2k": EngineLocation(stated.cp2k_command, stated.cp2k_data, folder),
         "vasp": EngineLocation(stated.vasp_command, stated.vasp_potentials, folder),
         "fairchem": EngineLocation(potentials=stated.fairchem_checkpoint, work=folder),
+        "diep": EngineLocation(potentials=stated.diep_model, work=folder),
         "replay": EngineLocation(potentials=stated.replay_table, work=folder),
     }

@@ -112,7 +112,8 @@ class Potentials(StrictSettings):
 
     ``files`` name Quantum ESPRESSO's files, ``kinds`` what follows the symbol in VASP's folders.
     ``checksums`` are the first 16 or more hex digits of the SHA-256 of a file's content (unpacked),
-    ``model`` or ``table`` that of one file for all elements.
+    ``model`` or ``table`` that of one file for all elements. ``trained_on`` names the data of a
+    model.
     """
 
     family: str
@@ -121,6 +122,7 @@ class Potentials(StrictSettings):
     checksums: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]] = field(
         default_factory=dict
     )
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
         _require_elements("potentials.files", self.files)

@@ -106,6 +106,8 @@ class LevelOfTheory:
                 del settings["spin"]["order"]
             if settings["spin"]["planes"] is None:
                 del settings["spin"]["planes"]
+            if settings["potentials"] and not settings["potentials"]["trained_on"]:
+                del settings["potentials"]["trained_on"]
         return settings
 
 

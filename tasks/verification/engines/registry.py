@@ -13,6 +13,7 @@ from tasks.verification.engines.dft.gpaw import GpawEngine
 from tasks.verification.engines.dft.vasp import VaspEngine
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.engines.plugin import plugin, plugin_names
+from tasks.verification.engines.potentials.diep import DiepEngine
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.potentials.fairchem import FairchemEngine
 from tasks.verification.engines.replay import ReplayEngine
@@ -24,7 +25,7 @@ _BUILT_IN: dict[str, type[Engine]] = {
     engine.name: engine
     for engine in (
         *(EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine),
-        ReplayEngine,
+        *(DiepEngine, ReplayEngine),
     )
 }
 

@@ -73,6 +73,7 @@ COSTS: Mapping[str, EngineCost] = MappingProxyType(
         "vasp": EngineCost(max_ranks=16),
         # EquiformerV2 31M: 2.2 s at 38 atoms, 6.5 s at 102; its weights and torch take the memory
         "fairchem": EngineCost(scf_s=0.8, power=1.0, base_gb=3.0, case_gb=0.01),
+        "diep": EngineCost(scf_s=0.08, power=1.2, base_gb=0.9, case_gb=0.01),
     }
 )
 _UNKNOWN = EngineCost()

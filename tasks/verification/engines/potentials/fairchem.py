@@ -5,7 +5,6 @@ engine. Importing fairchem takes 5 to 9 seconds, so it is imported when a calcul
 """
 
 import importlib.metadata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,30 +13,26 @@ from typing import ClassVar
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
-from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, added_by
-from tasks.verification.engines.base import CalculationJob, Engine, content_sha256
-from tasks.verification.engines.failures import Rung
-from tasks.verification.engines.requirements import require_all_read, require_functional
+from tasks.verification.engines.base import CalculationJob
+from tasks.verification.engines.potentials.universal import UniversalPotential
 
-_MODEL = "model"  # under which a level states the checksum of the one file
 # What UMA was trained on: no Po, At, Rn, Fr and Ra, and nothing beyond plutonium.
 _ELEMENTS = frozenset([*chemical_symbols[1:84], *chemical_symbols[89:95]])
 
 
 @dataclass(frozen=True)
-class FairchemEngine(Engine):
+class FairchemEngine(UniversalPotential):
     """A checkpoint of fairchem; ``potentials`` of its location is its file."""
 
     name: ClassVar[str] = "fairchem"
-    ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
     functionals: ClassVar[frozenset[str]] = frozenset({"RPBE"})  # of the labels of its oc20 task
 
     def missing(self) -> str:
         """Return what to install or set before it can run; empty where it can."""
         if find_spec("fairchem") is None:
             return "fairchem is not installed: pip install 'sabatier[fairchem]'"
-        if not Path(self.location.potentials or "-").is_file():
+        if self.weights() is None:
             return "no checkpoint: set SABATIER_FAIRCHEM_CHECKPOINT to the file of a UMA model"
         return ""
 
@@ -52,21 +47,10 @@ class FairchemEngine(Engine):
         """Return the elements that UMA was trained on; a checkpoint does not list them."""
         return _ELEMENTS
 
-    def check_level(self, level: LevelOfTheory) -> None:
-        """Refuse a level without the model's checksum, or with settings of other engines."""
-        require_functional(self, level)
-        require_all_read(self, level, "potentials", "gas_vacuum_ang")
-        potentials = level.require_calculation().potentials
-        if potentials is None or _MODEL not in potentials.checksums:
-            raise UserError(
-                f"level {level.name} must state which model it is: potentials: {{family: uma-s-1p1,"
-                f" checksums: {{{_MODEL}: ...}}}} with the SHA-256 of its file"
-            )
-
-    def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
-        """Return the SHA-256 of the checkpoint, which holds the potentials of all elements."""
-        path = Path(self.location.potentials)
-        return {_MODEL: content_sha256(path)} if path.is_file() else {}
+    def weights(self) -> Path | None:
+        """Return the checkpoint, which holds the potentials of all elements."""
+        path = Path(self.location.potentials or "-")
+        return path if path.is_file() else None
 
     def calculator(self, job: CalculationJob) -> Calculator:
         """Return fairchem's calculator for adsorption on surfaces."""

@@ -22,7 +22,9 @@ WEIGHTS = b"weights"
 
 
 def uma(checksum: str) -> LevelOfTheory:
-    potentials = Potentials("uma-s-1p1", checksums={"model": checksum} if checksum else {})
+    potentials = Potentials(
+        "uma-s-1p1", checksums={"model": checksum} if checksum else {}, trained_on="OC20"
+    )
     base = replace(level("emt"), name="uma", engine="fairchem", functional="RPBE")
     return replace(base, calculation=replace(base.require_calculation(), potentials=potentials))
 

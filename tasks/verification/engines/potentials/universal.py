@@ -1,0 +1,102 @@
+"""Universal potentials: one trained model for many elements, and where its data forbid its use.
+
+A level states which model it is by the SHA-256 of its weights, and what it was trained on:
+
+    potentials: {family: diep_fold1, trained_on: MatPES, checksums: {model: ...}}
+
+Calculations of the Materials Project add U to eight metals as soon as a cell holds oxygen or
+fluorine. A potential that learnt them sees such a metal with and without U as the adsorbate comes
+and goes: adsorption energies of O-bearing species there are wrong by 4 to 15 eV.
+
+Source  Wang, Maxisch, Ceder 2006, Phys. Rev. B 73, 195107 (the values of U and their metals);
+        Jain et al. 2011, Phys. Rev. B 84, 045115 (mixing energies with and without U).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tasks.errors import UserError
+from tasks.levels import LevelOfTheory
+from tasks.levels.calculation import Potentials
+from tasks.verification.engines.base import Engine, content_sha256
+from tasks.verification.engines.failures import EngineError, FailureKind, Rung
+from tasks.verification.engines.requirements import require_all_read, require_functional
+
+MODEL = "model"  # under which a level states the checksum of the one file of weights
+WITHOUT_U = ("MatPES", "OC20", "OC25")
+WITH_U = ("MPtrj", "sAlex", "OMat24", "OC22")
+U_METALS = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
+U_ANIONS = frozenset({"O", "F"})
+
+
+@dataclass(frozen=True)
+class UniversalPotential(Engine):
+    """What engines of one trained model share."""
+
+    ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
+
+    def weights(self) -> Path | None:
+        """Return the file of weights, None where there is none."""
+        raise NotImplementedError
+
+    def check_level(self, level: LevelOfTheory) -> None:
+        """Refuse a level without the model's checksum or data, or with others' settings."""
+        require_functional(self, level)
+        require_all_read(self, level, "potentials", "gas_vacuum_ang")
+        _stated_model(level)
+
+    def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of the weights, which are of all elements."""
+        weights = self.weights()
+        return {MODEL: content_sha256(weights)} if weights else {}
+
+    def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
+        """Refuse elements that meet in the model's data with a U, and without one apart."""
+        fault = hubbard_fault(level, symbols)
+        if fault:
+            raise EngineError(FailureKind.BAD_INPUT, fault)
+
+
+def hubbard_fault(level: LevelOfTheory, symbols: Iterable[str]) -> str:
+    """Return why a level's model cannot know a structure of these elements, or nothing.
+
+    Args:
+        level: A level of a universal potential.
+        symbols: The elements of adsorbate and slab together.
+
+    Returns:
+        One line with the way out; empty where the data add no U to these elements.
+    """
+    stated = _stated_model(level)
+    metals, anions = U_METALS & set(symbols), U_ANIONS & set(symbols)
+    if stated.trained_on in WITHOUT_U or not metals or not anions:
+        return ""
+    return (
+        f"level {level.name} ({stated.family}) was trained on {stated.trained_on}, which adds U to "
+        f"{', '.join(sorted(metals))} as soon as there is {', '.join(sorted(anions))}: energies of "
+        "such adsorbates are wrong by 4 to 15 eV; use a potential of "
+        f"{', '.join(WITHOUT_U)}, such as diep-r2scan, or other elements"
+    )
+
+
+def _stated_model(level: LevelOfTheory) -> Potentials:
+    """Return what a level states of its model.
+
+    Raises:
+        UserError: it leaves out the checksum of the weights, or the data.
+    """
+    stated = level.require_calculation().potentials
+    if stated is None or MODEL not in stated.checksums:
+        raise UserError(
+            f"level {level.name} must state which model it is: potentials: {{family: uma-s-1p1, "
+            f"trained_on: OC20, checksums: {{{MODEL}: ...}}}} with the SHA-256 of its weights"
+        )
+    if not stated.trained_on:
+        known = ", ".join((*WITHOUT_U, *WITH_U))
+        raise UserError(
+            f"level {level.name} must state what its model was trained on, since some data add U "
+            f"to metals beside oxygen; write potentials.trained_on: {known}, or other"
+        )
+    return stated
