@@ -50,6 +50,24 @@ def train(
 
 
 @learning_app.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="The label plan (YAML).")],
+    level: Annotated[str, typer.Option(help="Level of theory of the labels.")],
+    placements: Annotated[int, typer.Option(min=1, help="How many the set has in all.")],
+    out: Annotated[Path, typer.Option(help="Folder of the set; a later run adds what is missing.")],
+    minutes: Annotated[float | None, typer.Option(help="Begin nothing after this time.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Side by side; else all cores.")
+    ] = None,
+) -> None:
+    """Relax placements that cover a plan's surfaces, as labels to train on."""
+    with exit_cleanly_on_signal("stopped; finished slabs are kept. Go on with the same command"):
+        from flows.learning.label_set import LabelRequest, start_labels
+
+        start_labels(LabelRequest(file, level, placements, out, minutes, processes))
+
+
+@learning_app.command()
 def fine_tune(
     campaign: Annotated[str, typer.Argument(help="The campaign whose labels are learnt from.")],
     database: DatabaseOption = None,

@@ -237,7 +237,7 @@ def _check_engine(campaign: Campaign, level: LevelOfTheory) -> None:
 def _named_adsorbates(campaign: Campaign, folder: Path) -> dict[str, Adsorbate]:
     """Return the adsorbates by the names that the file gives them; ``HCO`` may be ``CHO``."""
     named = {
-        name: _adsorbate(stated, folder)
+        name: stated_adsorbate(stated, folder)
         for name, stated in zip(campaign.adsorbate_names(), campaign.adsorbates, strict=True)
     }
     spellings: dict[str, str] = {}
@@ -283,7 +283,8 @@ def _verifiable_adsorbates(
     return tuple(kept), refused
 
 
-def _adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:
+def stated_adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:
+    """Return an adsorbate as a file states it; paths are relative to ``folder``."""
     if isinstance(stated, str):
         return adsorbate(stated)
     if isinstance(stated, FileAdsorbate):
