@@ -33,7 +33,7 @@ def family(name: str, share: float, metals: str, species: str = "H O CO") -> Lab
         share,
         tuple(bulks),
         SlabSpec(millers=((1, 1, 1),), min_thickness_ang=4.0, min_in_plane_ang=4.5),
-        SlabEdits(strain=(0.02,), only_edited=name == "strained"),
+        SlabEdits(strain=(0.02,), only_edited=True) if name == "strained" else SlabEdits(),
         tuple(adsorbate(each) for each in species.split()),
     )
 
