@@ -78,7 +78,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Runs that outlive their helpers and hold their folders: 260 lines.
     # Folders that are recorded in the database, and commands that look after it: 320 lines.
     # What nothing here can verify, launchers that are missing, signs of moments: 100 lines.
-    ("lines of flows", lambda: lines_in("flows"), 11_850),
+    # Label plans, and the command that makes sets of labels: 270 lines.
+    ("lines of flows", lambda: lines_in("flows"), 12_100),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -87,7 +88,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # The second bond rule and the order of atoms in files: 400 lines.
     # Lists of adsorbates and levels, reference molecules for S, F and Cl: 200 lines.
     # Antiferromagnets: where a slab lies in its bulk, and which moments are turned over: 200 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 18_600),
+    # Universal potentials, and labels that cover: 450 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 19_000),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
@@ -99,12 +101,13 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Limits of typed queries, and addresses without passwords: 500 lines.
     # Databases that are opened to be read alone, and the roles of a server: 320 lines.
     ("lines of screening_db", lambda: lines_in("screening_db"), 9_500),
-    # cryptography, by which each run's Dask cluster gets certificates of its own
-    ("direct dependencies of the default installation", direct_dependencies, 32),
+    # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
+    # potential whose weights a package brings, so that a laptop has energies for every element
+    ("direct dependencies of the default installation", direct_dependencies, 33),
     ("code files in the largest folder", lambda: largest_folder(), 14),
     # Rooms of the database, levels, enumeration and engines are imported by their package. With all
     # rooms it would be 27.8, and commands would load torch and pymatgen to print a table.
-    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 32.7),
+    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 33.0),
     ("lines of the longest file", lambda: max(map(lines_of, code_files())), 400),
     ("lines of the longest test", lambda: max(map(lines_of, code_files(BESIDE))), 450),
 ]

@@ -260,7 +260,7 @@ def read_labels(paths: Sequence[Path]) -> pa.Table:
     return table.take(pa.array(np.sort(first)))
 
 
-def training_rows(labels: pa.Table) -> Iterator[TrainingRow]:
+def rows_of_labels(labels: pa.Table) -> Iterator[TrainingRow]:
     """Yield the rows that training reads: start and end of each label without a flag."""
     for row in labels.to_pylist():
         if row["flags"] or not np.isfinite(row["energy_ev"]):

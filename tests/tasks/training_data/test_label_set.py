@@ -17,7 +17,7 @@ from tasks.training_data.label_set import (
     draws,
     read_labels,
     relax_draw,
-    training_rows,
+    rows_of_labels,
     write_labels,
 )
 from tasks.verification.engines import engine_for
@@ -98,7 +98,7 @@ def test_a_placement_that_two_files_hold_counts_once(stored: Path, tmp_path: Pat
 
 def test_training_reads_start_and_end_of_each_good_label(stored: Path) -> None:
     labels = read_labels([stored])
-    rows = list(training_rows(labels))
+    rows = list(rows_of_labels(labels))
     good = [r for r in labels.to_pylist() if not r["flags"] and np.isfinite(r["energy_ev"])]
     assert good
     assert [row.kind for row in rows] == ["unrelaxed", "relaxed"] * len(good)
@@ -113,7 +113,7 @@ def test_stored_ends_are_the_relaxed_ones(stored: Path) -> None:
     from ase import Atoms
     from ase.calculators import emt
 
-    ends = [row for row in training_rows(read_labels([stored])) if row.kind == "relaxed"]
+    ends = [row for row in rows_of_labels(read_labels([stored])) if row.kind == "relaxed"]
     for row in ends:
         atoms = Atoms(
             row.numbers,

@@ -31,7 +31,7 @@ from tasks.verification.relaxation.admission import (
 )
 from tasks.verification.relaxation.compute import compute
 
-NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "replay")
+NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "diep", "replay")
 
 
 def changed(name: str, **parts: Any) -> LevelOfTheory:

@@ -32,7 +32,7 @@ def test_versions_lie_in_the_bounds_of_a_level(version: str, bounds: str, within
 
 def test_the_bounds_above_are_those_that_ship() -> None:
     shipped = {level.calculation.engine_version for level in shipped_levels() if level.calculation}
-    assert shipped == {">=26.7,<27", ">=6.7", "any"}
+    assert shipped == {">=26.7,<27", ">=2.0,<3", ">=6.7", "any"}
 
 
 @pytest.mark.parametrize("bounds", ["new", "", ">=999,new", "7.2"])
