@@ -196,7 +196,9 @@ def test_no_is_a_molecule_and_false_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'beef-vdw-c0'; the nearest of 10 names are beef-vdw-co, "):
+    with pytest.raises(
+        UserError, match=r"'beef-vdw-c0'; the nearest of 10 names are beef-vdw-co, "
+    ):
         level("beef-vdw-c0")
     with pytest.raises(UserError, match=r"absent.yaml cannot be read"):
         level("absent.yaml", tmp_path)
