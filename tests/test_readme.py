@@ -1,4 +1,4 @@
-"""The README's tree of packages and its drawing show the rooms that there are."""
+"""What documents name is there: the rooms of the README and its drawing, tests of faults."""
 
 import re
 import runpy
@@ -37,3 +37,17 @@ def test_every_room_with_code_is_on_the_tree(package: str) -> None:
 def test_the_drawing_is_up_to_date() -> None:
     drawn = (REPOSITORY / "docs" / "rooms.svg").read_text(encoding="utf-8")
     assert drawn == DRAW_ROOMS["draw"](), "run: python docs/draw_rooms.py"
+
+
+def test_each_fault_that_is_described_names_tests_that_are_there() -> None:
+    rows = [
+        row
+        for row in (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8").splitlines()
+        if row.startswith("| ") and not row.startswith("| what happens")
+    ]
+    assert len(rows) > 30
+    for row in rows:
+        last = row.rstrip(" |").rpartition("|")[2]
+        named = re.findall(r"`([\w/]+\.py)`", last)
+        assert named or last.strip() == "the same", row
+        assert all((REPOSITORY / path).exists() or "/" not in path for path in named), row

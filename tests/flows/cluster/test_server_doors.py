@@ -104,3 +104,17 @@ def test_a_secret_that_is_missing_is_made_anew(tmp_path: Path) -> None:
     assert kept_secret(tmp_path) == first
     (tmp_path / SECRET_FILE).unlink()
     assert kept_secret(tmp_path) not in ("", first)
+
+
+def test_without_a_free_port_the_way_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object, **__: object) -> None:
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("socket.create_server", taken)
+    with (
+        pytest.raises(CampaignError, match=r"needs a free port on 127\.0\.0\.1, there is none"),
+        scheduling_server(tmp_path / "prefect"),
+    ):
+        pass
