@@ -252,13 +252,26 @@ CASES = (
         "a hollow of four",
         says(r"^hollow Fe-Fe-Fe-Fe", r"^atop Fe,1,"),
     ),
-    Case("62 near", predict("62-impossible-adslab/CO_close.extxyz"), "refused", refused("overlap")),
-    Case("62 far", predict("62-impossible-adslab/CO_far.extxyz"), "refused", refused("touch")),
+    *(
+        Case(
+            f"62 {name}",
+            predict(f"62-impossible-adslab/CO_{name}.extxyz", miller="2 1 1"),
+            "refused",
+            refused(word),
+        )
+        for name, word in (("close", "overlap"), ("far", "touch"))
+    ),
     Case(
         "62 good",
-        predict("62-impossible-adslab/CO_good.extxyz"),
+        predict("62-impossible-adslab/CO_good.extxyz", miller="2 1 1"),
         "predicted",
         predicted,
+    ),
+    Case(
+        "62 (211) slab as (111)",
+        predict("62-impossible-adslab/CO_good.extxyz"),
+        "refused",
+        refused("this slab is (2 1 1)"),
     ),
 )
 
