@@ -243,7 +243,7 @@ def test_pretrained_parts_are_checked_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ModelError, match=rule):
         train("base", table, tmp_path / "run", changes=[*changes("base", tmp_path), change])
-    assert not (tmp_path / "run").exists()
+    assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 @pytest.mark.medium
