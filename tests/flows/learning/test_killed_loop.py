@@ -62,7 +62,7 @@ TWICE = (
     "select count(*) from (select item, level from calculation where state in ('converged', "
     "'anomalous') group by item, level having count(*) > 1)"
 )
-FAILURES = "select failures from queue where failures not in ('{}', '{\"run_stopped\": 1}')"
+FAILURES = "select key from queue, json_each(failures) where key <> 'run_stopped'"
 
 
 @dataclass(frozen=True)
