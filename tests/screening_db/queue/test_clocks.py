@@ -56,7 +56,7 @@ def test_a_lease_far_in_the_future_is_taken_over_after_its_length(leased, watch)
     assert claim(db, "emt", batch=9, lease_s=600, seen=seen) == []
     watch.now_s += 2
     (again,) = claim(db, "emt", batch=9, lease_s=600, seen=seen)
-    assert (again.item, again.failures) == ("a1", {"killed": 1})
+    assert (again.item, again.failures) == ("a1", {"run_stopped": 1})
 
 
 def test_a_lease_that_is_renewed_meanwhile_is_not_taken_over(leased, watch):
