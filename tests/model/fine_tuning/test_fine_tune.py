@@ -351,7 +351,7 @@ def test_a_checkpoint_without_a_hold_out_is_not_fine_tuned(tmp_path: Path) -> No
     [
         ({"method": "some"}, "method is one of auto, heads, lora, all, got 'some'"),
         ({"replay_share": 1.0}, "replay_share is at least 0 and below 1"),
-        ({"epochs": -1}, "epochs, learning_rate and forget are at least 0"),
+        ({"epochs": -1}, "epochs is at least 0, got -1"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(values: dict[str, object], rule: str) -> None:
