@@ -131,7 +131,8 @@ def test_nothing_is_lost_or_doubled(
     assert "Traceback" not in "".join(said)
     away = [len(re.findall("it is waited for, up to 600 s", errors)) for errors in said]
     assert away == [len(re.findall("answers again, after", errors)) for errors in said]
-    assert any(away)
+    # A session that ended while nothing used it is opened anew without a word.
+    assert any(away) or how == "terminate"
 
 
 def test_after_the_limit_a_run_ends_in_one_line_and_the_same_command_goes_on(
