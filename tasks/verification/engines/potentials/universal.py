@@ -12,6 +12,7 @@ Source  Wang, Maxisch, Ceder 2006, Phys. Rev. B 73, 195107 (the values of U and 
         Jain et al. 2011, Phys. Rev. B 84, 045115 (mixing energies with and without U).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,9 @@ class UniversalPotential(Engine):
 
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
 
+    @abstractmethod
     def weights(self) -> Path | None:
         """Return the file of weights, None where there is none."""
-        raise NotImplementedError
 
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level without the model's checksum or data, or with others' settings."""
