@@ -1,6 +1,5 @@
 """Make a set of labels in portions: each run goes on where the last one ended."""
 
-import logging
 import math
 import time
 from collections import Counter
@@ -35,8 +34,6 @@ from tasks.training_data.label_set import (
 from tasks.verification.engines import Engine, EngineLocations, engine_for
 from tasks.verification.engines.launch import thread_variables
 from tasks.verification.labels.energies import MemoryCache
-
-logger = logging.getLogger(__name__)
 
 _SHARD, _PART = "labels-{:06d}-{:06d}.parquet", "part-{:06d}.parquet"
 _PARTS = ".parts"
@@ -139,12 +136,8 @@ def _gather(out: Path, parts: Path) -> None:
         file.unlink()
 
 
-def label_lines(labels: pa.Table) -> list[str]:
-    """Return lines on what a set of labels covers and how its relaxations ended."""
-    return list(_label_lines(labels))
-
-
-def _label_lines(labels: pa.Table) -> Iterator[str]:
+def label_lines(labels: pa.Table) -> Iterator[str]:
+    """Yield lines on what a set of labels covers and how its relaxations ended."""
     table = labels.select(
         ["family", "adsorbate", "energy_ev", "flags", "seconds", "numbers", "site_changed"]
     ).to_pandas()
