@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 
 from screening_db.database.address import database_url, where
 from screening_db.database.faults import is_outage, one_line_faults
+from screening_db.database.last_write import is_stored, name_write
 from screening_db.database.outage import DATABASE_WAIT_S, repeated_after_outage
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.database.upgrade import upgrade_rules
-from screening_db.errors import DatabaseAwayError, DatabaseError, NoDatabaseError
+from screening_db.errors import DatabaseError, NoDatabaseError
 
 BUSY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10
@@ -105,24 +106,24 @@ class Database:
         """
         engine = self.engine.execution_options(writes=True)
         with one_line_faults(self.url), Session(engine, expire_on_commit=False) as session:
-            number = self._begin(session)
+            self._begin(session)
+            name = None if self.is_sqlite else name_write(session)
             yield session
             session.flush()
             try:
                 session.commit()
             except DBAPIError as fault:
-                if number is None or not is_outage(fault) or not _was_stored(self, number):
+                if name is None or not is_outage(fault) or not _was_stored(self, name):
                     raise
 
-    def _begin(self, session: Session) -> int | None:
-        """Begin a write: refuse it where another process took over; return PostgreSQL's number.
+    def _begin(self, session: Session) -> None:
+        """Begin a write: refuse it where another process took over.
 
         Both are read inside the transaction: a migration locks the table of the revision first, and
         who takes a campaign over changes its row, so that each waits for this write or stops it.
         """
-        column = "NULL" if self.is_sqlite else "txid_current()"
-        row = session.execute(text(f"SELECT version_num, {column} FROM alembic_version")).first()
-        revision, number = row or ("none", None)
+        query = text("SELECT version_num FROM alembic_version")
+        revision = session.execute(query).scalar() or "none"
         if revision != self.revision:
             raise DatabaseError(
                 f"database {self.where} was brought to schema {revision} while this process, which "
@@ -140,7 +141,6 @@ class Database:
                     "the connection of this one was lost; nothing of this step was stored: run the "
                     "same command again when the other one has ended"
                 )
-        return number
 
     def take_locks_again(self) -> None:
         """Take the locks of the server again that died with their sessions."""
@@ -164,19 +164,10 @@ class Database:
 
 
 @repeated_after_outage
-def _was_stored(db: Database, number: int) -> bool:
-    """Return whether the transaction of this number was stored, once the server can say it."""
-    with db.read() as session:
-        query = text("SELECT txid_status(:number)")
-        state = session.execute(query, {"number": number}).scalar_one()
-    if state == "in progress":
-        raise DatabaseAwayError(f"database {db.where}: it still ends a transaction")
-    if state is None:
-        raise DatabaseError(
-            f"database {db.where} was away for so long that it cannot say whether the last step "
-            "was stored; run the same command again, which looks and goes on from there"
-        )
-    return bool(state == "committed")
+def _was_stored(db: Database, name: str) -> bool:
+    """Return whether the write of this name was stored, once the server can say it."""
+    with one_line_faults(db.url), Session(db.engine) as session:
+        return is_stored(session, name)
 
 
 def open_database(

@@ -2,8 +2,9 @@
 
 Every function of this package that reads or writes is one transaction, and is repeated as a whole
 where the connection broke before its end (``repeated_after_outage``). A commit whose answer was
-lost is not repeated on suspicion: ``Database.write`` asks the server whether it was stored. So
-nothing is lost and nothing is stored twice, whatever the transaction does.
+lost is not repeated on suspicion: each write leaves its name (``last_write``), by which
+``Database.write`` asks the server whether it was stored. So nothing
+is lost and nothing is stored twice, whatever the transaction does.
 """
 
 import logging

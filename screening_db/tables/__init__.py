@@ -7,6 +7,7 @@ from screening_db.tables.database import (
     FolderKind,
     FolderRow,
     IdentityRow,
+    LastWriteRow,
 )
 from screening_db.tables.learning import (
     FineTuningRow,
@@ -78,6 +79,7 @@ __all__ = [
     "IdentityRow",
     "ItemKind",
     "LabelRow",
+    "LastWriteRow",
     "LevelOfTheoryRow",
     "PairRow",
     "PlacementRow",

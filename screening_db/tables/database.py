@@ -1,4 +1,4 @@
-"""The rows that a database keeps of itself: its identity, its folders, and who holds a campaign."""
+"""The rows that a database keeps of itself: identity, folders, holders, last writes."""
 
 from typing import Literal
 
@@ -40,4 +40,14 @@ class CampaignHolderRow(Base):
     campaign: Mapped[str] = mapped_column(primary_key=True)
     token: Mapped[str]
     host: Mapped[str]
+    at: Mapped[float]  # seconds since 1970, UTC
+
+
+class LastWriteRow(Base):
+    """The last write of a thread on a server, which asks for it where a commit's answer is lost."""
+
+    __tablename__ = "last_write"
+
+    token: Mapped[str] = mapped_column(primary_key=True)
+    writer: Mapped[str]
     at: Mapped[float]  # seconds since 1970, UTC
