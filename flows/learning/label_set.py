@@ -2,17 +2,10 @@
 
 import math
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from ase.data import chemical_symbols
 
 from flows.cluster.workers import default_workers, temporary_environment
 from flows.config.engines import read_engine_locations
@@ -23,20 +16,19 @@ from model.files import lock_folder
 from model.processes import map_in_processes
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.training_data.label_set import (
-    Draw,
-    LabelPlan,
-    draws,
-    read_labels,
-    relax_draw,
-    write_labels,
+from tasks.training_data.label_folder import (
+    gather_parts,
+    label_files,
+    label_lines,
+    missing_draws,
+    open_label_folder,
+    write_draw,
 )
+from tasks.training_data.label_set import Draw, LabelPlan, read_labels, relax_draw
 from tasks.verification.engines import Engine, EngineLocations, engine_for
 from tasks.verification.engines.launch import thread_variables
 from tasks.verification.labels.energies import MemoryCache
 
-_SHARD, _PART = "labels-{:06d}-{:06d}.parquet", "part-{:06d}.parquet"
-_PARTS = ".parts"
 _ENGINES: dict[str, tuple[Engine, MemoryCache]] = {}  # of this process, by hash of the level
 
 
@@ -57,7 +49,8 @@ def start_labels(request: LabelRequest) -> None:
 
     Each draw is written whole or not at all. A run that ends, by itself or by its limit, gathers
     its draws in one shard ``labels-FIRST-LAST.parquet``; one that is killed leaves them to the
-    next.
+    next. Where most draws give no slab, the set ends with fewer placements after ten times as many
+    draws as would do.
 
     Args:
         request: Plan, level, number of placements, folder and limits.
@@ -66,56 +59,51 @@ def start_labels(request: LabelRequest) -> None:
         CampaignError: the plan breaks a rule.
         EngineError: the level cannot be computed here.
         MachineError: another process writes to the folder.
+        UserError: the folder holds labels of another plan or level.
     """
     plan = load_label_plan(request.file)
     level = named_level(request.level, request.file.parent)
     locations = read_engine_locations()
     engine_for(level, locations=locations)
+    until = math.inf if request.minutes is None else time.time() + 60 * request.minutes
     with lock_folder(request.out, "a set of labels"):
-        parts = request.out / _PARTS
-        parts.mkdir(exist_ok=True)
-        missing = _missing(request, plan)
-        _relax(request, missing, partial(_write_part, plan, level, locations, parts))
-        _gather(request.out, parts)
-        shards = sorted(request.out.glob("labels-*.parquet"))
-        if shards:
+        open_label_folder(request.out, plan, level)
+        work = partial(_relaxed, until, plan, level, locations, request.out)
+        while missing := missing_draws(request.out, plan, request.placements):
+            if not _relax(missing, work, request.processes or default_workers()):
+                break
+        gather_parts(request.out)
+        if shards := label_files(request.out):
             show_lines(*label_lines(read_labels(shards)))
 
 
-def _missing(request: LabelRequest, plan: LabelPlan) -> list[Draw]:
-    """Return the draws of the set that no shard and no part holds."""
-    wanted = math.ceil(request.placements / plan.per_slab)
-    done = {int(part.stem.removeprefix("part-")) for part in (request.out / _PARTS).iterdir()}
-    for shard in request.out.glob("labels-*.parquet"):
-        done |= set(pq.read_table(shard, columns=["draw"]).column("draw").to_pylist())
-    return [draw for draw in islice(draws(plan), wanted) if draw.number not in done]
-
-
-def _relax(request: LabelRequest, missing: Sequence[Draw], work: "partial[int]") -> None:
-    until = math.inf if request.minutes is None else time.time() + 60 * request.minutes
-    processes = request.processes or default_workers()
-    done = partial(_before, until, work)
+def _relax(missing: Sequence[Draw], work: "partial[bool]", processes: int) -> bool:
+    """Relax draws side by side; return False where the time was over before all were begun."""
     with (
         temporary_environment(thread_variables(1)),
         progress_bar("labels", len(missing), 0, "slabs") as advance,
     ):
-        results = map_in_processes(done, missing, processes=processes, work="a set of labels")
-        for count in results:
-            if count is not None:
-                advance(1)
+        done = []
+        for written in map_in_processes(work, missing, processes=processes, work="a set of labels"):
+            advance(int(written))
+            done.append(written)
+    return all(done)
 
 
-def _before(until: float, work: "partial[int]", draw: Draw) -> int | None:
-    return None if time.time() > until else work(draw)
-
-
-def _write_part(
-    plan: LabelPlan, level: LevelOfTheory, locations: EngineLocations, parts: Path, draw: Draw
-) -> int:
-    """Relax one draw and write its rows; return how many."""
+def _relaxed(
+    until: float,
+    plan: LabelPlan,
+    level: LevelOfTheory,
+    locations: EngineLocations,
+    folder: Path,
+    draw: Draw,
+) -> bool:
+    """Relax one draw and keep its rows, unless the time is over."""
+    if time.time() > until:
+        return False
     engine, cache = _engine_here(level, locations)
-    rows = relax_draw(draw, plan, level, engine, cache)
-    return write_labels(parts / _PART.format(draw.number), rows)
+    write_draw(folder, draw, relax_draw(draw, plan, level, engine, cache))
+    return True
 
 
 def _engine_here(level: LevelOfTheory, locations: EngineLocations) -> tuple[Engine, MemoryCache]:
@@ -123,37 +111,3 @@ def _engine_here(level: LevelOfTheory, locations: EngineLocations) -> tuple[Engi
     if level.level_hash not in _ENGINES:
         _ENGINES[level.level_hash] = engine_for(level, locations=locations), MemoryCache()
     return _ENGINES[level.level_hash]
-
-
-def _gather(out: Path, parts: Path) -> None:
-    """Move the rows of all parts into one shard, then remove the parts."""
-    files = sorted(parts.glob("part-*.parquet"))
-    rows = pa.concat_tables(map(pq.read_table, files)) if files else None
-    if rows is not None and rows.num_rows:
-        numbers = rows.column("draw").to_pylist()
-        write_labels(out / _SHARD.format(min(numbers), max(numbers)), rows.to_pylist())
-    for file in files:
-        file.unlink()
-
-
-def label_lines(labels: pa.Table) -> Iterator[str]:
-    """Yield lines on what a set of labels covers and how its relaxations ended."""
-    table = labels.select(
-        ["family", "adsorbate", "energy_ev", "flags", "seconds", "numbers", "site_changed"]
-    ).to_pandas()
-    good = table[np.isfinite(table["energy_ev"]) & (table["flags"].map(len) == 0)]
-    symbols = {chemical_symbols[z] for numbers in good["numbers"] for z in set(numbers)}
-    yield (
-        f"{len(table)} placements, {len(good)} trainable: {len(symbols)} elements, "
-        f"{good['adsorbate'].nunique()} adsorbates, {good['seconds'].mean():.1f} s each"
-    )
-    for name, group in table.groupby("family"):
-        kept = good[good["family"] == name]
-        yield (
-            f"  {name}: {len(group)} placements, {len(kept)} trainable, "
-            f"{kept['site_changed'].mean():.0%} on another site, "
-            f"{kept['numbers'].map(len).median():.0f} atoms"
-        )
-    flags = Counter(flag for found in table["flags"] for flag in found)
-    for flag, count in flags.most_common():
-        yield f"  flagged {flag}: {count}"

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ase import Atoms
 
@@ -252,11 +253,12 @@ def write_labels(path: Path, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def read_labels(paths: Sequence[Path]) -> pa.Table:
-    """Return the rows of several files in order of their names, a placement once."""
+    """Return the rows of several files in order of their names, a placement once at each level."""
     if not paths:
         raise UserError("no labels: none of the files that were named is there")
     table = pa.concat_tables([pq.read_table(path, schema=LABEL_SCHEMA) for path in sorted(paths)])
-    _, first = np.unique(table.column("pair").to_numpy(), return_index=True)
+    labels = pc.binary_join_element_wise(table.column("pair"), table.column("level_hash"), " ")
+    _, first = np.unique(labels.to_numpy(), return_index=True)
     return table.take(pa.array(np.sort(first)))
 
 

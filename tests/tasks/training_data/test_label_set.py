@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from tasks.enumeration import FormulaSpec, SlabEdits, SlabSpec, adsorbate, resolve_bulks
 from tasks.errors import UserError
 from tasks.levels import level
+from tasks.prediction.featurise import configuration_text
 from tasks.training_data.label_set import (
     LabelFamily,
     LabelPlan,
@@ -20,7 +22,9 @@ from tasks.training_data.label_set import (
     rows_of_labels,
     write_labels,
 )
+from tasks.training_data.table import BOND_RULE, TrainingRow
 from tasks.verification.engines import engine_for
+from tasks.verification.labels.checks import left_site
 from tasks.verification.labels.energies import MemoryCache
 
 EMT = level("emt")
@@ -96,6 +100,35 @@ def test_a_placement_that_two_files_hold_counts_once(stored: Path, tmp_path: Pat
     assert read_labels([stored, again]).num_rows == read_labels([stored]).num_rows
 
 
+def test_a_placement_counts_once_at_each_level(stored: Path, tmp_path: Path) -> None:
+    rows = [row | {"level_hash": "of another"} for row in read_labels([stored]).to_pylist()]
+    write_labels(tmp_path / "other.parquet", rows)
+    assert read_labels([stored, tmp_path / "other.parquet"]).num_rows == 2 * len(rows)
+
+
+def test_a_label_is_stored_and_trained_on_with_where_it_ends(stored: Path) -> None:
+    """Each row has the text of its own atoms; a site that changed is the one of the stored end."""
+    labels = read_labels([stored])
+    changed = {row["pair"]: row["site_changed"] for row in labels.to_pylist()}
+    rows = list(rows_of_labels(labels))
+    for start, end in zip(rows[::2], rows[1::2], strict=True):
+        for row in (start, end):
+            text = configuration_text(_atoms(row), row.adsorbate, row.bulk, row.miller, BOND_RULE)
+            assert row.text == text
+        assert left_site(_atoms(start), _atoms(end)) == changed[start.pair]
+    assert any(start.text != end.text for start, end in zip(rows[::2], rows[1::2], strict=True))
+
+
+def _atoms(row: TrainingRow) -> Atoms:
+    return Atoms(
+        row.numbers,
+        np.reshape(row.positions, (-1, 3)),
+        cell=np.reshape(row.cell, (3, 3)),
+        pbc=True,
+        tags=row.tags,
+    )
+
+
 def test_training_reads_start_and_end_of_each_good_label(stored: Path) -> None:
     labels = read_labels([stored])
     rows = list(rows_of_labels(labels))
@@ -110,17 +143,11 @@ def test_training_reads_start_and_end_of_each_good_label(stored: Path) -> None:
 
 def test_stored_ends_are_the_relaxed_ones(stored: Path) -> None:
     """Forces at the stored end are those of a relaxed structure, to the rounding of positions."""
-    from ase import Atoms
     from ase.calculators import emt
 
     ends = [row for row in rows_of_labels(read_labels([stored])) if row.kind == "relaxed"]
     for row in ends:
-        atoms = Atoms(
-            row.numbers,
-            np.reshape(row.positions, (-1, 3)),
-            cell=np.reshape(row.cell, (3, 3)),
-            pbc=True,
-        )
+        atoms = _atoms(row)
         atoms.calc = emt.EMT()
         free = np.array(row.tags) > 0
         assert np.linalg.norm(atoms.get_forces()[free], axis=1).max() < 0.15
