@@ -104,6 +104,7 @@ def test_the_device_decides_which_cluster_is_started(
     assert stated.get("n_workers") == (2 if device == "cpu" else None)
 
 
+@pytest.mark.medium
 def test_two_runs_at_once_say_nothing_about_ports(recwarn: pytest.WarningsRecorder) -> None:
     with cluster.dask_client(HERE), cluster.dask_client(HERE):
         pass

@@ -39,6 +39,8 @@ from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
 from tasks.verification.inputs.resources import ResourceLimits
 
+pytestmark = pytest.mark.medium
+
 QUICK = DriverIntervals(lease_s=30.0, poll_s=0.0, queue_check_s=0.0)
 SHORT = DriverIntervals(lease_s=0.15, poll_s=0.0, queue_check_s=0.0)  # a heartbeat every 0.05 s
 

@@ -29,6 +29,8 @@ from model.training.recipes import AlignRecipe, EncodeRecipe, JointRecipe, ReadR
 from model.training.samples import make_samples
 from model.training.trainer import HeldOutScore, Trainer
 
+pytestmark = pytest.mark.medium
+
 RECIPE = JointRecipe(seed=3, epochs=4, batch_size=3, watch_every=2)
 
 
@@ -118,7 +120,6 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert curve[-1] < 0.8 * curve[0]
 
 
-@pytest.mark.medium
 def test_a_learned_energy_is_spelt_and_read_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
@@ -141,7 +142,6 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_row(tmp_path: Path
         broken.run()
 
 
-@pytest.mark.medium
 def test_alignment_leaves_the_language_model_and_finds_texts(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()

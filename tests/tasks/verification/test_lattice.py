@@ -28,6 +28,8 @@ from tasks.verification.engines.replay import ReplayEngine
 from tasks.verification.inputs.sampling import kpoint_mesh, start_moments
 from tasks.verification.lattice import crystal_file, equilibrium, kept_stretch, write_crystal
 
+pytestmark = pytest.mark.medium
+
 EMT_LEVEL = level("emt")
 
 
