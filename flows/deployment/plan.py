@@ -1,6 +1,7 @@
 """Turn a deployments file into one deployment for each flow of a campaign."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,15 @@ from screening_db.database import has_password, hide_passwords
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)  # so that deploying again moves no schedule
 _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+# Variables whose value is a secret: a key, or an address with one in its path. Others hold the path
+# of a file with it (PGPASSFILE, SABATIER_CLUSTER_KEY), or count tokens.
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|(^|_)pass$|secret|token$|(api|access|private|auth)_?key$|auth_string$|"
+    r"headers$|webhook(_url)?$",
+    re.IGNORECASE,
+)
+_BLOCK = re.compile(r"\s*\{\{\s*prefect\.blocks\.[^{}]+\}\}\s*$")  # filled in where a run starts
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,20 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
 
     A run of a process pool works in the folder of the deployment, as a command there would. Its
     command is stated, because Prefect would start ``uv run`` in a folder with a pyproject.toml.
+
+    Raises:
+        CampaignError: a variable has a secret, by its name or in its value.
     """
     env = _QUIET | dict(pool.variables.get("env") or {})
-    for name, value in env.items():
-        if hide_passwords(str(value)) != str(value):
+    others = {name: value for name, value in pool.variables.items() if name != "env"}
+    for name, value in (others | env).items():
+        text = str(value)
+        is_named = name in env and _SECRET_NAME.search(name) and text and not _BLOCK.match(text)
+        if is_named or hide_passwords(text) != text:
             raise CampaignError(
-                f"variable {name} of the pool has a password, which everyone who sees the Prefect "
-                "server would read; set it where the workers run instead"
+                f"variable {name} of the pool has a password or another secret, which everyone who "
+                "sees the Prefect server would read; set it where the workers run instead, or name "
+                'a block that keeps it: "{{ prefect.blocks.secret.NAME }}"'
             )
     if pool.type == "process":
         own: dict[str, Any] = {
@@ -89,7 +106,7 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
         }
     else:
         own = {"image": pool.image}
-    return own | pool.variables | {"env": env}
+    return own | others | {"env": env}
 
 
 def _of_campaign(

@@ -129,11 +129,14 @@ def _webhook_of(file: str | None) -> tuple[Webhook | None, Sequence[Event]]:
     them, and the webhook that it names is not.
     """
     settings = read_settings()
-    stated = load_deployments(Path(file)) if file and Path(file).is_file() else None
-    url, insecure = settings.webhook, settings.webhook_insecure
-    if stated is not None:
-        url, insecure = stated.webhook or url, stated.webhook_insecure or insecure
-    return Webhook(url, insecure) if url else None, stated.notify if stated else EVENTS
+    own = Webhook(settings.webhook, settings.webhook_insecure) if settings.webhook else None
+    if file is None:
+        return own, EVENTS
+    stated = load_deployments(Path(file))
+    if stated.webhook is None:
+        return own, stated.notify
+    # A consent holds for the address beside which it stands, and for no other.
+    return Webhook(stated.webhook, stated.webhook_insecure), stated.notify
 
 
 def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> WebhookMessage:

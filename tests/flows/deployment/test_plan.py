@@ -195,7 +195,37 @@ def test_without_a_server_the_command_says_how_to_have_one(
 
 
 def test_a_password_in_a_variable_of_the_pool_is_refused() -> None:
-    pool = Pool(variables={"env": {"SABATIER_DATABASE": "postgresql://me:secret@host/x"}})
+    pool = Pool(variables={"env": {"SABATIER_DATABASE": "postgresql://me:hunter2@host/x"}})
     with pytest.raises(CampaignError, match=r"variable SABATIER_DATABASE .* password") as refused:
         job_variables(pool, Path())
-    assert "secret" not in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PGPASSWORD", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "SABATIER_WEBHOOK"),
+        *("MP_API_KEY", "SABATIER_MP_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "db_pass"),
+    ],
+)
+def test_a_variable_of_the_pool_that_is_a_secret_by_its_name_is_refused(name: str) -> None:
+    pool = Pool(variables={"env": {name: "hunter2"}})
+    with pytest.raises(CampaignError, match=f"variable {name} .* where the workers run") as refused:
+        job_variables(pool, Path())
+    assert "hunter2" not in str(refused.value)
+    block = "{{ prefect.blocks.secret.mine }}"
+    assert job_variables(Pool(variables={"env": {name: block}}), Path())["env"][name] == block
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PGPASSFILE", "SABATIER_CLUSTER_KEY", "SABATIER_WEBHOOK_INSECURE", "TOKENIZERS_PARALLELISM"],
+)
+def test_a_variable_of_the_pool_that_is_no_secret_is_taken(name: str) -> None:
+    assert job_variables(Pool(variables={"env": {name: "x"}}), Path())["env"][name] == "x"
+
+
+def test_a_password_in_the_command_of_the_pool_is_refused() -> None:
+    pool = Pool(variables={"command": "PGPASSWORD=hunter2 python -m prefect.engine"})
+    with pytest.raises(CampaignError, match="variable command of the pool has a password"):
+        job_variables(pool, Path())

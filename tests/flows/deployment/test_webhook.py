@@ -108,6 +108,39 @@ def test_webhook_and_events_are_those_of_the_file(tmp_path: Path) -> None:
     assert [message["event"] for message in listener.got] == ["failed"]
 
 
+def test_a_deployments_file_that_is_gone_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows whether it named a webhook, or which events."""
+    with listening() as listener:
+        hook(listener.url, "Failed", file=tmp_path / "gone.yaml")
+    (message,) = caplog.messages
+    assert message.startswith("the webhook was not notified: CampaignError: ")
+    assert "gone.yaml" in message
+    assert listener.got == []
+
+
+@pytest.mark.parametrize(
+    ("stated", "environment"), [("https://hooks.test/x", "1"), (None, "0")], ids=["file", "other"]
+)
+def test_a_consent_holds_for_the_address_that_it_stands_beside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stated: str | None, environment: str
+) -> None:
+    """Neither does that of the environment cover the file's address, nor the other way round."""
+    monkeypatch.setenv("SABATIER_WEBHOOK_INSECURE", environment)
+    found: list[Webhook] = []
+    monkeypatch.setattr(
+        "flows.deployment.webhook.send_message", lambda to, *_: found.append(to) or ""
+    )
+    file = tmp_path / "deployments.yaml"
+    file.write_text(
+        (f"webhook: {stated}\n" if stated else "webhook_insecure: true\n")
+        + "campaigns: [{file: tiny.yaml, screen: {}}]\n"
+    )
+    hook("https://environment.test/y", "Completed", file=file)
+    assert found == [Webhook(stated or "https://environment.test/y", False)]
+
+
 @pytest.mark.parametrize(
     ("url", "workers", "fault"),
     [("no address at all", "1", "got no scheme"), (None, "none", "SABATIER_WORKERS")],
@@ -201,7 +234,10 @@ def test_a_redirect_is_not_followed() -> None:
     assert len(listener.got) == 1
 
 
-def test_no_log_has_the_address_of_a_webhook(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_has_the_address_of_a_webhook(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("flows.deployment.webhook.RetryLimits", lambda: QUICK)
     for name in (None, "httpx", "httpcore", "flows"):
         caplog.set_level(logging.DEBUG, name)
     with listening(404) as listener:
