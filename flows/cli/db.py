@@ -1,11 +1,14 @@
 """Commands for the database itself: where its parts lie, moving them, backups, a new schema."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.options import DatabaseOption, opened_database
+
+if TYPE_CHECKING:
+    from screening_db.tables import FolderKind
 
 db_app = typer.Typer(help="Look after the database: where its parts lie, backups, its schema.")
 
@@ -37,17 +40,15 @@ def move(
 ) -> None:
     """State where folders lie that were moved; an empty folder begins anew."""
     from flows.errors import CampaignError
-    from flows.records.folders import FOLDER_KINDS, moved_folder, set_folder
+    from flows.records.folders import move_folders
 
-    stated = dict(zip(FOLDER_KINDS, (lake, work, models), strict=True))
-    if not any(stated.values()):
+    options: dict[FolderKind, Path | None] = {"lake": lake, "work": work, "models": models}
+    stated = {kind: folder for kind, folder in options.items() if folder is not None}
+    if not stated:
         raise CampaignError("name the folder that was moved, with --lake, --work or --models")
     with opened_database(database) as db:
-        for kind, folder in stated.items():
-            if folder is not None:
-                path = moved_folder(db, kind, folder, unmarked=unmarked)
-                set_folder(db, kind, path)
-                print(f"{kind:<8}  {path}")
+        for kind, path in move_folders(db, stated, unmarked=unmarked).items():
+            print(f"{kind:<8}  {path}")
 
 
 @db_app.command()

@@ -102,7 +102,8 @@ def forget(campaign: CampaignName, database: DatabaseOption = None) -> None:
     from screening_db.records.lake import delete_lake
 
     with opened_database(database) as db:
+        lake = lake_folder(db)  # refused before anything is deleted
         with campaign_lock(db, campaign):
             forget_campaign(db, campaign)
-            delete_lake(lake_folder(db), campaign)
+            delete_lake(lake, campaign)
         print(f"{campaign} is forgotten; its predictions and labels stay in {db.where}")

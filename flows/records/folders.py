@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE
 from flows.errors import CampaignError
-from screening_db.database import Database
+from screening_db.database import Database, database_url
 from screening_db.records.folders import (
     RecordedFolder,
     database_id,
@@ -46,11 +47,6 @@ class FolderMark:
 def lake_folder(db: Database) -> Path:
     """Return the folder that holds the Parquet files of a database."""
     return found_folder(db, "lake")
-
-
-def engine_work_folder(db: Database) -> Path:
-    """Return the folder in which the verifications of a database keep their steps."""
-    return found_folder(db, "work")
 
 
 def models_folder(db: Database) -> Path:
@@ -85,9 +81,11 @@ def found_folder(db: Database, kind: FolderKind) -> Path:
         _refuse_mark(db, kind, default, read_mark(default), own)
         return default
     path = Path(recorded.path)
+    mark = read_mark(path)
+    if mark == FolderMark(own, db.where):
+        return path  # stated by db move, even where another one lies beside the file
     if db.path is not None and path != default and _is_of(default, own):
         return default  # moved or copied together with the file
-    mark = read_mark(path)
     if mark is None:
         if kind == "work" and recorded.host == socket.gethostname() and not path.exists():
             return path  # nothing that is done is in it: who deletes it repeats what runs
@@ -97,6 +95,13 @@ def found_folder(db: Database, kind: FolderKind) -> Path:
         raise CampaignError(
             f"database {db.where} is a copy of {mark.where}, and {FOLDER_HOLDS[kind]} in {path} "
             f"belong to that one; copy that folder to {default} too, and run the same command again"
+        )
+    if db.path is None and _is_another_name(mark.where, db):
+        raise CampaignError(
+            f"{FOLDER_HOLDS[kind]} in {path} belong to {mark.where}, and database {db.where} is a "
+            "copy of it or its new name; state a copy of that folder, or, where that database is "
+            f"not used any more, the folder itself: sabatier db move --{kind} FOLDER --database "
+            f"{db.where}"
         )
     return path
 
@@ -123,17 +128,50 @@ def set_folder(db: Database, kind: FolderKind, path: Path) -> None:
     Raises:
         CampaignError: it belongs to another database, or cannot be written.
     """
-    own = database_id(db)
-    mark = read_mark(path)
+    _mark_folder(db, kind, path)
+    _record_path(db, kind, path)
+
+
+def _mark_folder(db: Database, kind: FolderKind, path: Path) -> None:
+    own, mark = database_id(db), read_mark(path)
     _refuse_mark(db, kind, path, mark, own)
     wanted = FolderMark(own, db.where)
     if mark != wanted:
         _write_mark(path, kind, wanted)
+
+
+def _record_path(db: Database, kind: FolderKind, path: Path) -> None:
     here, recorded = RecordedFolder(socket.gethostname(), str(path)), recorded_folder(db, kind)
     if recorded is None or recorded.path != here.path:
         record_folder(db, kind, here)
         if recorded is not None:
             logger.warning("%s of %s lie in %s from now on", FOLDER_HOLDS[kind], db.where, path)
+
+
+def move_folders(
+    db: Database, stated: Mapping[FolderKind, Path], *, unmarked: bool
+) -> dict[FolderKind, Path]:
+    """Record where folders lie that were moved: all of them, or none where one is refused.
+
+    Args:
+        db: The database.
+        stated: The folder of each kind, as it was typed.
+        unmarked: Take folders for this database's that hold files and no mark.
+
+    Returns:
+        Their absolute paths.
+
+    Raises:
+        CampaignError: as ``moved_folder``, or one cannot be written.
+    """
+    paths = {
+        kind: moved_folder(db, kind, folder, unmarked=unmarked) for kind, folder in stated.items()
+    }
+    for kind, path in paths.items():
+        _mark_folder(db, kind, path)  # which writes, and may fail: before anything is recorded
+    for kind, path in paths.items():
+        _record_path(db, kind, path)
+    return paths
 
 
 def moved_folder(db: Database, kind: FolderKind, folder: Path, *, unmarked: bool) -> Path:
@@ -199,6 +237,13 @@ def _is_of(folder: Path, own: str) -> bool:
 
 def _is_another_file(where: str, path: Path) -> bool:
     return where != str(path) and Path(where).is_file() and not path.samefile(where)
+
+
+def _is_another_name(where: str, db: Database) -> bool:
+    """Tell whether a mark names another database; hosts and users may be written in many ways."""
+    url = database_url(where)
+    was = url.database or url.query.get("dbname")
+    return was is not None and db.query("SELECT current_database() AS name") != [{"name": was}]
 
 
 def _refuse_mark(

@@ -1,6 +1,6 @@
 """Connections, schema, bulk loading, locks and error messages."""
 
-from screening_db.database.address import has_password, hide_passwords
+from screening_db.database.address import database_url, has_password, hide_passwords
 from screening_db.database.bulk import add_new, batches, upsert
 from screening_db.database.engine import Database, database_time, open_database
 from screening_db.database.lock import campaign_lock, lock_key
@@ -18,6 +18,7 @@ __all__ = [
     "batches",
     "campaign_lock",
     "database_time",
+    "database_url",
     "has_password",
     "hide_passwords",
     "lock_key",

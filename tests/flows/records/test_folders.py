@@ -14,6 +14,7 @@ from flows.records.folders import (
     default_folder,
     found_folder,
     make_folder,
+    move_folders,
     moved_folder,
     read_mark,
     set_folder,
@@ -97,6 +98,64 @@ def test_a_copy_of_the_file_alone_does_not_write_into_the_folders_of_the_first(
     copy = open_database(tmp_path / "copy.db")
     with pytest.raises(CampaignError, match=r"is a copy of .*copy that folder to .*/copy too"):
         make_folder(copy, "lake")
+
+
+def test_a_stated_folder_is_used_though_another_one_lies_beside_the_file(
+    db: Database, tmp_path: Path
+) -> None:
+    made = make_folder(db, "lake")
+    shutil.copytree(made, tmp_path / "larger_disk")
+    set_folder(db, "lake", tmp_path / "larger_disk")
+    assert found_folder(db, "lake") == tmp_path / "larger_disk"
+    assert make_folder(db, "lake") == tmp_path / "larger_disk"
+
+
+def test_folders_are_moved_together_or_not_at_all(db: Database, tmp_path: Path) -> None:
+    lake = make_folder(db, "lake")
+    (tmp_path / "file").touch()
+    new = {"lake": tmp_path / "new", "models": tmp_path / "file" / "models"}
+    with pytest.raises(CampaignError, match="cannot be written"):
+        move_folders(db, new, unmarked=False)
+    assert found_folder(db, "lake") == lake
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes").touch()
+    with pytest.raises(CampaignError, match="holds files"):
+        move_folders(db, new | {"models": tmp_path / "full"}, unmarked=False)
+    assert found_folder(db, "lake") == lake
+
+
+@pytest.mark.medium
+def test_a_copy_on_a_server_does_not_write_into_the_folders_of_the_first(
+    own_postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = open_database(own_postgres)
+    lake = make_folder(first, "lake")
+    first.close()
+    copy = open_database(copied_on_server(own_postgres))
+    with pytest.raises(
+        CampaignError, match=r"tiny_copy is a copy of it .* sabatier db move"
+    ) as told:
+        make_folder(copy, "lake")
+    assert f"belong to {first.where}" in str(told.value)
+    shutil.copytree(lake, tmp_path / "copy")
+    set_folder(copy, "lake", tmp_path / "copy")
+    assert found_folder(copy, "lake") == tmp_path / "copy"
+    copy.close()
+    first = open_database(own_postgres.replace("127.0.0.1", "localhost"))
+    assert found_folder(first, "lake") == lake
+    first.close()
+
+
+def copied_on_server(address: str) -> str:
+    """Copy a database of a server, which nobody has open, and return the URL of the copy."""
+    import psycopg
+
+    server = address.rpartition("/")[0]
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS tiny_copy WITH (FORCE)")
+        admin.execute("CREATE DATABASE tiny_copy TEMPLATE tiny_campaign")
+    return f"{server}/tiny_copy"
 
 
 def test_a_folder_that_is_gone_is_told_and_may_be_stated_anew(db: Database, tmp_path: Path) -> None:
