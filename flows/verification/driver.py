@@ -22,7 +22,7 @@ from flows.verification.recording import (
 )
 from flows.verification.work_items import CalculationSettings, plan_dependencies, prepare_work
 from screening_db.database import Database
-from screening_db.errors import DatabaseError
+from screening_db.errors import DatabaseAwayError, DatabaseError
 from screening_db.queue.lease import (
     Lease,
     SeenLeases,
@@ -74,7 +74,7 @@ class Driver:
     _not_installed: str = ""  # where an engine is missing, and why
     _next_queue_check: float = 0.0
     _next_take_over: float = 0.0
-    _is_away: bool = False  # since the last heartbeat
+    _database_was_away: bool = False  # since the last heartbeat
     _claims_from: float = 0.0
     _turned: float = field(default_factory=time.monotonic)  # when the loop last came round
 
@@ -158,7 +158,7 @@ class Driver:
 
         Every driver that was waiting for it, this one too, renews its own before any is claimed.
         """
-        return self._is_away or time.monotonic() < self._claims_from
+        return self._database_was_away or time.monotonic() < self._claims_from
 
     def _claim(self, room: int) -> list[Lease]:
         plan_dependencies(
@@ -247,13 +247,16 @@ class Driver:
                 leases = list(self._in_flight.values())
                 try:
                     held = {lease.key for lease in heartbeat(at_once, leases, length_s)}
-                except DatabaseError:
-                    # Busy or away: two more beats come before the leases end, and a lease that ran
-                    # out meanwhile is renewed as long as nobody else has the item.
-                    self._is_away = True
+                except DatabaseAwayError:
+                    # Two more beats come before the leases end, and a lease that ran out meanwhile
+                    # is renewed as long as nobody else has the item.
+                    self._database_was_away = True
                     continue
-                if self._is_away:
-                    self._claims_from, self._is_away = time.monotonic() + length_s / 2, False
+                except DatabaseError:
+                    continue  # busy, or a fault that lasts: the loop's own next write raises that
+                if self._database_was_away:
+                    self._claims_from = time.monotonic() + length_s / 2
+                    self._database_was_away = False
                 for lease in leases:
                     if lease.key not in held:
                         self._lost.put(lease)

@@ -102,10 +102,14 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Give a session that is stored in full at the end, or not at all on any exception.
 
-        Where the answer to the commit is lost, the server is asked whether it was stored.
+        Campaigns that are held are so by a lock at its start, which is taken again where its
+        session has died: the pool replaces dead sessions without an error. Where the answer to the
+        commit is lost, the server is asked whether it was stored.
         """
         engine = self.engine.execution_options(writes=True)
         with one_line_faults(self.url), Session(engine, expire_on_commit=False) as session:
+            for hold in list(self.holds.values()):
+                hold.take_again()
             self._begin(session)
             name = None if self.is_sqlite else name_write(session)
             yield session
@@ -130,7 +134,7 @@ class Database:
                 f"works with {self.revision}, ran; nothing of this step was stored: run the same "
                 "command again with the release of that schema"
             )
-        for campaign, hold in self.holds.items():
+        for campaign, hold in list(self.holds.items()):
             holder = session.execute(
                 text("SELECT token FROM campaign_holder WHERE campaign = :campaign FOR SHARE"),
                 {"campaign": campaign},
@@ -141,12 +145,6 @@ class Database:
                     "the connection of this one was lost; nothing of this step was stored: run the "
                     "same command again when the other one has ended"
                 )
-
-    def take_locks_again(self) -> None:
-        """Take the locks of the server again that died with their sessions."""
-        with one_line_faults(self.url):
-            for hold in self.holds.values():
-                hold.take_again()
 
     @repeated_after_outage
     def query(self, sql: str, /, **values: object) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """Let one process at a time screen a campaign. The lock dies with its process, however it dies.
 
 On a server it dies with its session as well, which the server may end while the process lives on.
-Then the lock is taken again. Because another process may have come in between, whoever takes a
-campaign writes a token of its own beside it, and every write of the holder compares that token in
-its own transaction (``Database.write``): who was passed over stores nothing any more.
+So every write of the holder first asks that session, and takes the lock again where it is dead
+(``Database.write``). Because another process may have come in between, whoever takes a campaign
+writes a token of its own beside it, and every write of the holder compares that token in its own
+transaction: who was passed over stores nothing any more.
 """
 
 import socket
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -74,6 +76,8 @@ class ServerLock:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._values = {"ours": CAMPAIGN_LOCKS, "key": lock_key(campaign)}
         self._session: Connection | None = None
+        self._is_released = False
+        self._one_at_a_time = threading.Lock()  # heartbeats write from a thread of their own
 
     def take(self) -> bool:
         """Take the lock with a new session, and return whether it was free."""
@@ -96,24 +100,28 @@ class ServerLock:
         Where it is not free, that is the server's own memory of the dead session, or another
         process, whose token then stops every write of this one.
         """
-        if self._session is not None:
-            try:
-                self._session.execute(text("SELECT 1"))
-            except SQLAlchemyError:
-                self._session.close()
-                self._session = None
-        if self._session is None:
-            self.take()
+        with self._one_at_a_time:
+            if self._session is not None:
+                try:
+                    self._session.execute(text("SELECT 1"))
+                except SQLAlchemyError:
+                    self._session.close()
+                    self._session = None
+            if self._session is None and not self._is_released:
+                self.take()
 
     def release(self) -> None:
         """Let go; the lock of a session that has died is free already."""
-        if self._session is None:
-            return
-        # the connection goes back to the pool, where the lock would live on
-        with suppress(SQLAlchemyError):
-            query = text("SELECT pg_advisory_unlock(:ours, :key)")
-            self._session.execute(query, self._values)
-        self._session.close()
+        with self._one_at_a_time:
+            self._is_released = True
+            if self._session is None:
+                return
+            # the connection goes back to the pool, where the lock would live on
+            with suppress(SQLAlchemyError):
+                query = text("SELECT pg_advisory_unlock(:ours, :key)")
+                self._session.execute(query, self._values)
+            self._session.close()
+            self._session = None
 
 
 @contextmanager

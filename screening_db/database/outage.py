@@ -35,10 +35,6 @@ class Waiting(Protocol):
         """Return how long it is waited for; at 0 s every fault is raised at once."""
         ...
 
-    def take_locks_again(self) -> None:
-        """Take the locks again that died with their sessions."""
-        ...
-
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -65,8 +61,6 @@ def repeated_after_outage(
         outage: _Outage | None = None
         while True:
             try:
-                if outage is not None:
-                    db.take_locks_again()
                 result = function(db, *args, **kwargs)
             except DatabaseAwayError as fault:
                 if db.wait_s <= 0:

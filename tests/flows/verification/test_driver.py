@@ -28,7 +28,7 @@ from model.errors import FolderError
 from screening_db.calculations.attempts import attempts_of
 from screening_db.calculations.failure_policy import POLICY
 from screening_db.database import Database
-from screening_db.errors import DatabaseAwayError
+from screening_db.errors import DatabaseAwayError, DatabaseError
 from screening_db.queries.campaigns import find_campaign
 from screening_db.queries.labels import find_label
 from screening_db.queue.commands import cancel, retry
@@ -370,6 +370,39 @@ def test_an_item_whose_heartbeats_failed_for_a_while_is_completed(
     assert beats[:5] == [False] * 4 + [True]
     assert (counts.converged, executor.dropped) == (1, [])
     assert {row.state for row in queue_rows(queue.db)} == {"converged"}
+
+
+def test_a_fault_of_the_database_that_lasts_ends_the_driver(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beaten = threading.Event()
+
+    def refused_beat(*_: object) -> list[Lease]:
+        beaten.set()
+        raise DatabaseError("campaign moody was taken over")
+
+    def refused_claim(*_: object, **__: object) -> list[Lease]:
+        if beaten.is_set():
+            raise DatabaseError("campaign moody was taken over")
+        return []
+
+    monkeypatch.setattr(driving, "heartbeat", refused_beat)
+    monkeypatch.setattr(driving, "claim", refused_claim)
+    monkeypatch.setattr(Driver, "_others_work", lambda _: True)
+    turns = 0
+
+    def advance(_: int) -> None:
+        nonlocal turns
+        assert beaten.wait(60)
+        turns += 1
+        if turns > 20:
+            raise AssertionError("the driver goes on without a claim and without an error")
+
+    queue = make()
+    settings = CalculationSettings(queue.level, limits=ResourceLimits())
+    driver = Driver(queue.db, settings, Inline(), WorkFilter(CAMPAIGN, 99), SHORT)
+    with pytest.raises(DatabaseError, match="was taken over"):
+        driver.run(advance)
 
 
 def test_a_driver_whose_work_hangs_renews_no_lease(

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from support.paths import REPOSITORY
 
 from screening_db.database.engine import Database, open_database
-from screening_db.database.lock import campaign_lock
+from screening_db.database.lock import ServerLock, campaign_lock
 from screening_db.database.outage import repeated_after_outage
 from screening_db.errors import DatabaseAwayError, DatabaseError
 from screening_db.learning.rounds import begin_round, rounds
@@ -146,6 +146,34 @@ def test_a_campaign_is_held_again_after_its_session_was_ended(
             campaign_lock(other, "first"),
         ):
             pass
+    with campaign_lock(other, "first"):
+        pass
+    other.close()
+
+
+def test_a_campaign_whose_session_ended_between_two_writes_is_held_again_by_the_next(
+    db: Database, cut: Callable[..., None]
+) -> None:
+    other = open_database(db.address)
+    with campaign_lock(db, "first"):
+        cut()  # no write is open: the pool replaces the sessions, and nothing is raised
+        set_campaign_status(db, "first", "finished")
+        with (
+            pytest.raises(DatabaseError, match="by another process"),
+            campaign_lock(other, "first"),
+        ):
+            pass
+    with campaign_lock(other, "first"):
+        pass
+    other.close()
+
+
+def test_a_lock_that_was_let_go_of_is_not_taken_again(db: Database) -> None:
+    lock = ServerLock(db.engine, "first")
+    assert lock.take()
+    lock.release()
+    lock.take_again()
+    other = open_database(db.address)
     with campaign_lock(other, "first"):
         pass
     other.close()
