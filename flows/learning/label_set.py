@@ -24,7 +24,13 @@ from tasks.training_data.label_folder import (
     open_label_folder,
     write_draw,
 )
-from tasks.training_data.label_set import Draw, LabelPlan, read_labels, relax_draw
+from tasks.training_data.label_set import (
+    Draw,
+    LabelPlan,
+    read_labels,
+    relax_draw,
+    require_references,
+)
 from tasks.verification.engines import Engine, EngineLocations, engine_for
 from tasks.verification.engines.launch import thread_variables
 from tasks.verification.labels.energies import MemoryCache
@@ -59,12 +65,13 @@ def start_labels(request: LabelRequest) -> None:
         CampaignError: the plan breaks a rule.
         EngineError: the level cannot be computed here.
         MachineError: another process writes to the folder.
-        UserError: the folder holds labels of another plan or level.
+        UserError: an adsorbate has no reference at the level, or the folder holds labels of another
+            plan or level.
     """
     plan = load_label_plan(request.file)
     level = named_level(request.level, request.file.parent)
     locations = read_engine_locations()
-    engine_for(level, locations=locations)
+    require_references(plan, level, engine_for(level, locations=locations).elements(level))
     until = math.inf if request.minutes is None else time.time() + 60 * request.minutes
     with lock_folder(request.out, "a set of labels"):
         open_label_folder(request.out, plan, level)

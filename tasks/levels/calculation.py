@@ -98,6 +98,11 @@ class Spin(StrictSettings):
                 "spin.moments names none; add such as moments: {Fe: 3.0, Co: 2.0, Ni: 1.0}, or "
                 "write policy: none"
             )
+        if self.order and self.policy == "none":
+            raise UserError(
+                f"spin.order {self.order} needs free spins, and spin.policy is none; write policy: "
+                "magnetic-elements with moments, or leave order out"
+            )
         if (self.order == "antiferromagnetic") != (self.planes is not None and any(self.planes)):
             raise UserError(
                 "spin.order antiferromagnetic and spin.planes belong together, got order "

@@ -38,11 +38,20 @@ from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures.identity import seed_from
 from tasks.training_data.table import Label, TrainingRow, training_row, write_table
-from tasks.verification.engines import Engine, EngineError
+from tasks.verification.engines import Engine, EngineError, FailureKind
 from tasks.verification.labels.energies import EnergyCache, slab_energy
 from tasks.verification.labels.verify import VerifiedEnergy, verify_adslab
+from tasks.verification.relaxation.admission import unverifiable
 
 _PER_ANG = 1000  # structures are stored in whole thousandths of an Å
+_OF_THE_MACHINE = frozenset(
+    {
+        FailureKind.NOT_INSTALLED,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.WALL_LIMIT,
+        FailureKind.KILLED,
+    }
+)
 _FOLDS = 5
 _INT16, _INT32, _STRING = pa.int16(), pa.int32(), pa.string()
 # One row for each placement that was computed. Without an energy it has no structure either: its
@@ -146,6 +155,20 @@ def _order(count: int, seed: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng(seed).permutation(count).tolist())
 
 
+def require_references(plan: LabelPlan, level: LevelOfTheory, elements: frozenset[str]) -> None:
+    """Refuse adsorbates that have no energy at a level, before hours of others are computed.
+
+    Args:
+        plan: Families with their adsorbates.
+        level: Level of theory of the labels.
+        elements: Those that the level's engine has potentials for.
+    """
+    species = {each.name: each for family in plan.families for each in family.adsorbates}
+    for each in species.values():
+        if reason := unverifiable(each.name, each.formula, level, elements):
+            raise UserError(f"{each.name}: {reason}")
+
+
 def relax_draw(
     draw: Draw, plan: LabelPlan, level: LevelOfTheory, engine: Engine, cache: EnergyCache
 ) -> list[dict[str, Any]]:
@@ -160,6 +183,9 @@ def relax_draw(
 
     Returns:
         Rows of ``LABEL_SCHEMA``, one for each placement; none where no slab can be cut.
+
+    Raises:
+        EngineError: this machine failed, which says nothing of the structures.
     """
     rng = np.random.default_rng(seed_from("draw", plan.seed, draw.family.name, draw.number))
     slab = _drawn_slab(draw, rng)
@@ -169,7 +195,7 @@ def relax_draw(
         slab_energy(slab.atoms, level, engine, cache)
         slab_fault = ""
     except EngineError as error:
-        slab_fault = f"slab_{error.kind}"
+        slab_fault = f"slab_{_fault_of_structure(error)}"
     sites, rows = surface_sites(slab), []
     for adsorbate in draw.adsorbates:
         placed, _ = enumerate_placements(slab, sites, adsorbate, plan.placements)
@@ -183,11 +209,18 @@ def relax_draw(
         try:
             verified = verify_adslab(adslab.atoms, slab.atoms, adsorbate, level, cache, engine)
         except EngineError as error:
-            rows.append(row | {"flags": [f"engine_{error.kind}"]})
+            rows.append(row | {"flags": [f"engine_{_fault_of_structure(error)}"]})
             continue
         seconds = time.perf_counter() - started
         rows.append(row | _outcome(adslab, verified) | {"seconds": seconds})
     return rows
+
+
+def _fault_of_structure(error: EngineError) -> FailureKind:
+    """Return why a structure has no energy; raise what another run may do better."""
+    if error.kind in _OF_THE_MACHINE:
+        raise error
+    return error.kind
 
 
 def _drawn_slab(draw: Draw, rng: np.random.Generator) -> Slab | None:

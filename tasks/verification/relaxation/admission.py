@@ -166,8 +166,8 @@ def require_magnetic_order(atoms: Atoms, level: LevelOfTheory) -> None:
             FailureKind.BAD_INPUT,
             f"level {level.name} starts all {', '.join(magnetic)} with one moment, a ferromagnet, "
             f"and compounds with {', '.join(partners)} often are none; make a level of your own "
-            "with spin: {order: ferromagnetic, ...} where that is meant, or with "
-            "spin: {order: antiferromagnetic, planes: [1, 1, 1], ...}",
+            "with spin: {policy: magnetic-elements, order: ferromagnetic, ...} where that is "
+            "meant, or with order: antiferromagnetic, planes: [1, 1, 1]",
         )
 
 

@@ -151,8 +151,7 @@ def _computed(
             done = single_point(job.atoms, calculator, reading)
         else:
             done = relax(job.atoms, calculator, job.calculation.relaxation, reading, track)
-        moments_N = getattr(calculator, "results", {}).get("magmoms")
-        return replace(done, lost_moments=lost_moments(job.atoms, moments_N))
+        return replace(done, lost_moments=_lost(job.atoms, done.atoms, made))
     except EngineError:
         raise
     except Exception as error:  # a program may raise anything
@@ -165,6 +164,17 @@ def _computed(
         raise engine.failure(error, job.folder) from error
     finally:
         _close(calculator)
+
+
+def _lost(start: Atoms, end: Atoms, calculator: Calculator) -> int:
+    """Return how many moments of an antiferromagnet are lost at its end.
+
+    An attempt that was killed after its last step is answered from the record, which holds no
+    moments: the end is computed once more.
+    """
+    if (start.get_initial_magnetic_moments() < 0).any() and not calculator.results:
+        calculator.get_potential_energy(_moved(start, end))
+    return lost_moments(start, calculator.results.get("magmoms"))
 
 
 def _answered(job: CalculationJob, engine: Engine, calculator: Calculator) -> bool:

@@ -155,3 +155,12 @@ def test_a_misspelt_key_is_named_with_its_line(plan: Path) -> None:
     plan.write_text(PLAN.replace("per_slab", "per_slaps"))
     with pytest.raises(CampaignError, match=r"line 2: unknown key 'per_slaps'"):
         load_label_plan(plan)
+
+
+def test_an_adsorbate_without_a_reference_is_refused_before_anything_is_computed(
+    plan: Path, tmp_path: Path
+) -> None:
+    plan.write_text(PLAN.replace("adsorbates: [N]", "adsorbates: [N, Cl]"))
+    with pytest.raises(UserError, match=r"^Cl: adsorbate that level emt cannot verify"):
+        label(plan, tmp_path / "set", 4)
+    assert not (tmp_path / "set").exists()

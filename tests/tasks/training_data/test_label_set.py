@@ -1,13 +1,14 @@
 """Draws that cover, and labels that survive being stored."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from tasks.enumeration import FormulaSpec, SlabEdits, SlabSpec, adsorbate, resolve_bulks
 from tasks.errors import UserError
@@ -23,7 +24,8 @@ from tasks.training_data.label_set import (
     write_labels,
 )
 from tasks.training_data.table import BOND_RULE, TrainingRow
-from tasks.verification.engines import engine_for
+from tasks.verification.engines import CalculationJob, EngineError, FailureKind, engine_for
+from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.labels.checks import left_site
 from tasks.verification.labels.energies import MemoryCache
 
@@ -92,6 +94,31 @@ def test_a_draw_gives_a_row_for_each_placement(stored: Path) -> None:
     assert labels.groupby("draw").size().tolist() == [2, 2, 2, 2]
     assert set(labels["level"]) == {"emt"}
     assert set(labels.loc[labels["family"] == "strained", "edit"]) == {"strain +2 %"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"),
+    [
+        (FailureKind.KILLED, ""),
+        (FailureKind.OUT_OF_MEMORY, ""),
+        (FailureKind.ENGINE, "slab_engine"),
+    ],
+)
+def test_what_fails_by_the_machine_is_no_row_of_the_set(kind: FailureKind, flag: str) -> None:
+    @dataclass(frozen=True)
+    class Failing(EmtEngine):
+        def calculator(self, job: CalculationJob) -> Calculator:
+            raise EngineError(kind, "as it was told to")
+
+    def relaxed() -> list[list[str]]:
+        draw = next(draws(PLAN))
+        return [row["flags"] for row in relax_draw(draw, PLAN, EMT, Failing(), MemoryCache())]
+
+    if flag:
+        assert relaxed() == [[flag], [flag]]
+    else:
+        with pytest.raises(EngineError, match="as it was told to"):
+            relaxed()
 
 
 def test_a_placement_that_two_files_hold_counts_once(stored: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tasks.levels import LevelOfTheory
 from tasks.verification.engines.base import CalculationJob
 from tasks.verification.engines.potentials.universal import UniversalPotential
 
+_FILES = ("state.pt", "model.pt", "model.json")
 _SHIPPED = Path("pretrained_models") / "diep_fold1"
 
 
@@ -35,7 +36,7 @@ class DiepEngine(UniversalPotential):
         """Return what to install before it can run; empty where it can."""
         if find_spec("diep") is None:
             return "diep is not installed: pip install diep"
-        if self.weights() is None:
+        if not self.model_files():
             return f"no model in {self._folder()}: unset SABATIER_DIEP_MODEL for the one that ships"
         return ""
 
@@ -43,10 +44,10 @@ class DiepEngine(UniversalPotential):
         """Return the package's version."""
         return importlib.metadata.version("diep")
 
-    def weights(self) -> Path | None:
-        """Return the file of weights."""
-        file = self._folder() / "state.pt"
-        return file if file.is_file() else None
+    def model_files(self) -> tuple[Path, ...]:
+        """Return weights, sizes and cut-offs, and the names of what is built: all is read."""
+        files = tuple(self._folder() / name for name in _FILES)
+        return files if all(file.is_file() for file in files) else ()
 
     def elements(self, level: LevelOfTheory) -> frozenset[str]:
         """Return the elements that the model lists."""

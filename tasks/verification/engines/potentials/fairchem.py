@@ -32,7 +32,7 @@ class FairchemEngine(UniversalPotential):
         """Return what to install or set before it can run; empty where it can."""
         if find_spec("fairchem") is None:
             return "fairchem is not installed: pip install 'sabatier[fairchem]'"
-        if self.weights() is None:
+        if not self.model_files():
             return "no checkpoint: set SABATIER_FAIRCHEM_CHECKPOINT to the file of a UMA model"
         return ""
 
@@ -47,10 +47,10 @@ class FairchemEngine(UniversalPotential):
         """Return the elements that UMA was trained on; a checkpoint does not list them."""
         return _ELEMENTS
 
-    def weights(self) -> Path | None:
+    def model_files(self) -> tuple[Path, ...]:
         """Return the checkpoint, which holds the potentials of all elements."""
         path = Path(self.location.potentials or "-")
-        return path if path.is_file() else None
+        return (path,) if path.is_file() else ()
 
     def calculator(self, job: CalculationJob) -> Calculator:
         """Return fairchem's calculator for adsorption on surfaces."""

@@ -1,6 +1,6 @@
 """Universal potentials: one trained model for many elements, and where its data forbid its use.
 
-A level states which model it is by the SHA-256 of its weights, and what it was trained on:
+A level states which model it is by the SHA-256 of its files, and what it was trained on:
 
     potentials: {family: diep_fold1, trained_on: MatPES, checksums: {model: ...}}
 
@@ -15,6 +15,7 @@ Source  Wang, Maxisch, Ceder 2006, Phys. Rev. B 73, 195107 (the values of U and 
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ from tasks.verification.engines.base import Engine, content_sha256
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
 from tasks.verification.engines.requirements import require_all_read, require_functional
 
-MODEL = "model"  # under which a level states the checksum of the one file of weights
+MODEL = "model"  # under which a level states its checksum
 WITHOUT_U = ("MatPES", "OC20", "OC25")
 WITH_U = ("MPtrj", "sAlex", "OMat24", "OC22")
 U_METALS = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
@@ -39,8 +40,8 @@ class UniversalPotential(Engine):
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
 
     @abstractmethod
-    def weights(self) -> Path | None:
-        """Return the file of weights, None where there is none."""
+    def model_files(self) -> tuple[Path, ...]:
+        """Return the files that the model is read from, none where one is missing."""
 
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level without the model's checksum or data, or with others' settings."""
@@ -49,9 +50,11 @@ class UniversalPotential(Engine):
         _stated_model(level)
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
-        """Return the SHA-256 of the weights, which are of all elements."""
-        weights = self.weights()
-        return {MODEL: content_sha256(weights)} if weights else {}
+        """Return the SHA-256 of the model; of several files that of their SHA-256 in order."""
+        found = [content_sha256(file) for file in self.model_files()]
+        if len(found) > 1:
+            found = [sha256("".join(found).encode()).hexdigest()]
+        return {MODEL: found[0]} if found else {}
 
     def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
         """Refuse elements that meet in the model's data with a U, and without one apart."""

@@ -110,6 +110,26 @@ def test_pairs_of_iron_layers_alternate_in_hematite() -> None:
             signs(slab, bulk, replace(spin, planes=(0, 0, 4)))
 
 
+@pytest.mark.parametrize("thickness", [7.0, 9.0, 11.0])
+@pytest.mark.parametrize("miller", [(1, 0, 0), (1, 1, 0)])
+def test_planes_that_hold_half_of_the_layers_are_refused(
+    miller: tuple[int, int, int], thickness: float
+) -> None:
+    """Nickel lies on planes and half-planes, evenly where the layers are even in number."""
+    bulk = bulk_from_atoms(NIO, "")
+    spec = SlabSpec(millers=(miller,), min_thickness_ang=thickness, min_in_plane_ang=5.0)
+    for slab in enumerate_slabs(bulk, spec)[0]:
+        with pytest.raises(UserError, match="spacings from the nearest; state the planes"):
+            signs(slab, bulk, replace(ROCK_SALT, planes=miller))
+
+
+def test_an_order_without_free_spins_is_refused() -> None:
+    with pytest.raises(UserError, match=r"spin.order antiferromagnetic needs free spins.*policy:"):
+        Spin(moments={"Ni": 2.0}, order="antiferromagnetic", planes=(1, 1, 1))
+    with pytest.raises(UserError, match=r"spin.order ferromagnetic needs free spins"):
+        Spin(moments={"Ni": 2.0}, order="ferromagnetic")
+
+
 def test_a_cell_that_would_repeat_moments_that_alternate_is_refused() -> None:
     bulk = bulk_from_atoms(NIO, "")
     (slab,) = slabs(bulk, (1, 0, 0), in_plane=2.0)
