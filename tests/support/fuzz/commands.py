@@ -18,7 +18,7 @@ from support.fuzz.watch import LONGEST_S, Tally
 from support.paths import REPOSITORY
 
 # That a command may print beside its one line.
-_NOTICES = ("note: ", "Note: ", "the database was given with its password")
+_NOTICES = ("note: ", "Note: ", "sabatier: the database was given with its password")
 # How many of two hundred commands are of each kind.
 SHARES = {
     **{"campaign": 50, "checkpoint": 30, "url": 25, "sql": 25, "where": 20, "level": 10},
