@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from screening_db.database import Database, batches, repeated_after_outage
 from screening_db.tables import (
@@ -17,6 +19,8 @@ from screening_db.tables import (
     key_of_predictor,
 )
 
+Keyed = TypeVar("Keyed", CandidateRow, SlabRow, BulkRow, AdsorbateRow)
+
 
 @dataclass(frozen=True)
 class CandidateSite:
@@ -28,48 +32,39 @@ class CandidateSite:
     miller: tuple[int, int, int]
 
 
+def _rows_by_key(
+    db: Database, table: type[Keyed], key: InstrumentedAttribute[str], wanted: Sequence[str]
+) -> dict[str, Keyed]:
+    found: dict[str, Keyed] = {}
+    with db.read() as session:
+        for some in batches(wanted):
+            rows = session.scalars(select(table).where(key.in_(some)))
+            found.update((getattr(row, key.key), row) for row in rows)
+    return found
+
+
 @repeated_after_outage
 def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
     """Return candidates by id; ids that are not there are left out."""
-    found: dict[str, CandidateRow] = {}
-    with db.read() as session:
-        for ids in batches(candidate_ids):
-            rows = session.scalars(select(CandidateRow).where(CandidateRow.id.in_(ids)))
-            found.update((row.id, row) for row in rows)
-    return found
+    return _rows_by_key(db, CandidateRow, CandidateRow.id, candidate_ids)
 
 
 @repeated_after_outage
 def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
     """Return slabs by id; ids that are not there are left out."""
-    found: dict[str, SlabRow] = {}
-    with db.read() as session:
-        for ids in batches(slab_ids):
-            rows = session.scalars(select(SlabRow).where(SlabRow.id.in_(ids)))
-            found.update((row.id, row) for row in rows)
-    return found
+    return _rows_by_key(db, SlabRow, SlabRow.id, slab_ids)
 
 
 @repeated_after_outage
 def bulks_by_id(db: Database, bulk_ids: Collection[str]) -> dict[str, BulkRow]:
     """Return bulks by id; ids that are not there are left out."""
-    found: dict[str, BulkRow] = {}
-    with db.read() as session:
-        for ids in batches(sorted(bulk_ids)):
-            rows = session.scalars(select(BulkRow).where(BulkRow.id.in_(ids)))
-            found.update((row.id, row) for row in rows)
-    return found
+    return _rows_by_key(db, BulkRow, BulkRow.id, sorted(bulk_ids))
 
 
 @repeated_after_outage
 def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, AdsorbateRow]:
     """Return adsorbates by name; names that are not there are left out."""
-    found: dict[str, AdsorbateRow] = {}
-    with db.read() as session:
-        for some in batches(sorted(names)):
-            rows = session.scalars(select(AdsorbateRow).where(AdsorbateRow.name.in_(some)))
-            found.update((row.name, row) for row in rows)
-    return found
+    return _rows_by_key(db, AdsorbateRow, AdsorbateRow.name, sorted(names))
 
 
 @repeated_after_outage

@@ -1,35 +1,23 @@
 """What benchmarks change and make up is what their tables say."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
-from support.paths import REPOSITORY
+from support.scripts import BENCHMARKS, load_script
 
 from flows.learning.training import read_recipe, training_plan
 from model.data.rows import Row
 
-BENCHMARKS = REPOSITORY / "benchmarks" / "accuracy"
+ACCURACY = BENCHMARKS / "accuracy"
 
 
-def script(name: str) -> ModuleType:
-    """Return a benchmark as a module."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_ablation_is_a_recipe_that_differs_from_the_reference(tmp_path: Path) -> None:
-    ablations = script("ablations")
+def test_every_ablation_is_a_recipe_that_differs_from_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ablations = load_script(ACCURACY / "ablations.py", monkeypatch)
     plans = {}
     for variant in ablations.VARIANTS:
         run = ablations.Run(variant, 2, tmp_path / "t.parquet", tmp_path)
@@ -42,7 +30,7 @@ def test_every_ablation_is_a_recipe_that_differs_from_the_reference(tmp_path: Pa
 
 
 def test_all_recipes_of_benchmarks_can_be_run(tmp_path: Path) -> None:
-    files = sorted((BENCHMARKS / "recipes").glob("*.yaml"))
+    files = sorted((ACCURACY / "recipes").glob("*.yaml"))
     assert files
     for file in files:
         assert training_plan(read_recipe(file), file, tmp_path / "t.parquet", tmp_path).stages
@@ -72,9 +60,12 @@ def placed(metal: str) -> tuple[Row, Atoms]:
     return row, methanol
 
 
-def test_a_molecule_moves_to_another_metal_unbent_and_no_nearer() -> None:
+def test_a_molecule_moves_to_another_metal_unbent_and_no_nearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     row, methanol = placed("Cu")
-    there = script("distillation")._on_metal(row, "Cu", "Pt", "scaled")
+    distillation = load_script(ACCURACY / "distillation.py", monkeypatch)
+    there = distillation._on_metal(row, "Cu", "Pt", "scaled")
     is_slab_N = there.tags_N < 2
     assert set(there.numbers_N[is_slab_N]) == {78}
     assert there.text.startswith("CH3OH</s>Pt (1 1 1)</s>")

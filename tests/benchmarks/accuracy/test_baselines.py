@@ -1,6 +1,5 @@
 """The benchmark of the baselines prints what it measured, from tables alone."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -8,13 +7,11 @@ from types import ModuleType
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.paths import REPOSITORY
+from support.scripts import BENCHMARKS, load_script
 from support.synthetic import rows as made_up
 from support.synthetic import table
 
 from model.training import baseline
-
-SCRIPT = REPOSITORY / "benchmarks" / "accuracy" / "baselines.py"
 
 
 @pytest.fixture
@@ -22,13 +19,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the script as a module, its boosting quick."""
     fewer = {"n_estimators": 40, "learning_rate": 0.2}
     monkeypatch.setattr(baseline, "_PARAMETERS", baseline._PARAMETERS | fewer)
-    spec = importlib.util.spec_from_file_location("baselines", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "baselines", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(BENCHMARKS / "accuracy" / "baselines.py", monkeypatch)
 
 
 @pytest.mark.medium

@@ -1,39 +1,27 @@
 """The benchmark of engines: slabs the product takes, tables that say what was computed."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from support.paths import REPOSITORY
+from support.scripts import BENCHMARKS, load_script
 
 from tasks.verification.labels.verify import RelaxedGeometries
 from tasks.yaml_text import read_yaml
 
-BENCHMARKS = REPOSITORY / "benchmarks" / "engines"
-
-
-def script(name: str, patch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    patch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+ENGINES = BENCHMARKS / "engines"
 
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return script("engines", monkeypatch)
+    return load_script(ENGINES / "engines.py", monkeypatch)
 
 
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return script("engines_table", monkeypatch)
+    return load_script(ENGINES / "engines_table.py", monkeypatch)
 
 
 def test_every_level_is_one_that_can_be_read(engines: ModuleType) -> None:
@@ -46,7 +34,7 @@ def test_every_level_is_one_that_can_be_read(engines: ModuleType) -> None:
 def test_every_site_that_is_computed_has_a_height_and_a_published_energy(
     engines: ModuleType,
 ) -> None:
-    published = read_yaml((BENCHMARKS / "published_adsorption.yaml").read_text())[1]
+    published = read_yaml((ENGINES / "published_adsorption.yaml").read_text())[1]
     for adsorbate in engines.ADSORBATES:
         for metal in engines.METALS:
             item = engines.Item("emt", metal, adsorbate)

@@ -1,7 +1,6 @@
 """Disturbances follow from their seed, differences are counted, two seeds are run for real."""
 
 import csv
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,10 @@ import pytest
 from support.faults.moments import LAKE_FILES, PHASES, draw_disturbances
 from support.faults.postgres import why_no_postgres
 from support.faults.stored_tables import Difference, compare
-from support.paths import PYTHONPATH, REPOSITORY
+from support.paths import PYTHONPATH
+from support.scripts import BENCHMARKS, load_script
 
-SCRIPT = REPOSITORY / "benchmarks" / "faults" / "chaos.py"
+SCRIPT = BENCHMARKS / "faults" / "chaos.py"
 COUNTS = [
     ("", {}),
     ("screen", {"chunks": 7, LAKE_FILES: 7, "predictions": 90}),
@@ -29,13 +29,7 @@ WANTED = {"rank": pd.DataFrame({"campaign": "c", "rank": [1, 2], "energy_ev": [0
 
 @pytest.fixture
 def chaos(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("chaos", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "chaos", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT, monkeypatch)
 
 
 def test_equal_seeds_draw_equal_disturbances_in_the_order_of_the_script() -> None:

@@ -11,6 +11,20 @@ from support.paths import REPOSITORY
 from flows.cli.interrupt import exit_cleanly_on_signal
 
 
+def ended(code: str) -> tuple[int, str]:
+    """Return how a process that runs some code ends, and what it writes to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_one_line_and_the_status_of_a_shell(number: int) -> None:
     code = (
@@ -19,15 +33,7 @@ def test_a_signal_ends_a_run_with_one_line_and_the_status_of_a_shell(number: int
         "with exit_cleanly_on_signal('go on with: sabatier'):\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (128 + number, "sabatier: go on with: sabatier\n")
+    assert ended(code) == (128 + number, "sabatier: go on with: sabatier\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -43,16 +49,7 @@ def test_a_signal_in_a_destructor_ends_a_run_as_well(number: int) -> None:
         "    del noted  # Python ignores what is raised there\n"
         "    time.sleep(600)\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (128 + number, "sabatier: go on with: sabatier\n")
+    assert ended(code) == (128 + number, "sabatier: go on with: sabatier\n")
 
 
 def test_an_exception_without_a_signal_passes() -> None:
