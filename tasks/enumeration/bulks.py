@@ -236,7 +236,10 @@ class _Crystals:
 
 
 def _name(bulk: Bulk) -> str:
-    """Return where a bulk comes from; of a random alloy without what its source tells besides."""
+    """Return a bulk's source; for a random alloy only the part before the colon.
+
+    The rest are details of its draw.
+    """
     return bulk.source if bulk.parent is None else bulk.source.partition(":")[0]
 
 

@@ -4,9 +4,11 @@ A level states which model it is by the SHA-256 of its files, and what it was tr
 
     potentials: {family: diep_fold1, trained_on: MatPES, checksums: {model: ...}}
 
-Calculations of the Materials Project add U to eight metals as soon as a cell holds oxygen or
-fluorine. A potential that learnt them sees such a metal with and without U as the adsorbate comes
-and goes: adsorption energies of O-bearing species there are wrong by 4 to 15 eV.
+Some data (``WITH_U``) add U to eight metals in cells that hold oxygen or fluorine, and leave it out
+in cells without. In a potential that learnt them an O-bearing adslab has the energy of a metal with
+U and its clean slab that of one without: their difference is wrong by 4 to 15 eV. Other data than
+those of ``WITHOUT_U`` may be such. The rule goes by elements alone: oxides of these metals, whose
+slabs have U on both sides, are refused too: no level of such a model has one functional for all.
 
 Source  Wang, Maxisch, Ceder 2006, Phys. Rev. B 73, 195107 (the values of U and their metals);
         Jain et al. 2011, Phys. Rev. B 84, 045115 (mixing energies with and without U).
@@ -31,6 +33,7 @@ WITHOUT_U = ("MatPES", "OC20", "OC25")
 WITH_U = ("MPtrj", "sAlex", "OMat24", "OC22")
 U_METALS = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
 U_ANIONS = frozenset({"O", "F"})
+_EXAMPLES = {"diep": ("diep_fold1", "MatPES"), "fairchem": ("uma-s-1p1", "OC20")}
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,11 @@ def hubbard_fault(level: LevelOfTheory, symbols: Iterable[str]) -> str:
     metals, anions = U_METALS & set(symbols), U_ANIONS & set(symbols)
     if stated.trained_on in WITHOUT_U or not metals or not anions:
         return ""
+    adds = "adds U" if stated.trained_on in WITH_U else "is not known to be without U: it may add U"
     return (
-        f"level {level.name} ({stated.family}) was trained on {stated.trained_on}, which adds U to "
+        f"level {level.name} ({stated.family}) was trained on {stated.trained_on}, which {adds} to "
         f"{', '.join(sorted(metals))} as soon as there is {', '.join(sorted(anions))}: energies of "
-        "such adsorbates are wrong by 4 to 15 eV; use a potential of "
+        "such adsorbates are then wrong by 4 to 15 eV; use a potential of "
         f"{', '.join(WITHOUT_U)}, such as diep-r2scan, or other elements"
     )
 
@@ -93,9 +97,10 @@ def _stated_model(level: LevelOfTheory) -> Potentials:
     """
     stated = level.require_calculation().potentials
     if stated is None or MODEL not in stated.checksums:
+        family, data = _EXAMPLES.get(level.engine, ("NAME", "DATA"))
         raise UserError(
-            f"level {level.name} must state which model it is: potentials: {{family: uma-s-1p1, "
-            f"trained_on: OC20, checksums: {{{MODEL}: ...}}}} with the SHA-256 of its weights"
+            f"level {level.name} must state which model it is: potentials: {{family: {family}, "
+            f"trained_on: {data}, checksums: {{{MODEL}: ...}}}} with the SHA-256 of its weights"
         )
     if not stated.trained_on:
         known = ", ".join((*WITHOUT_U, *WITH_U))

@@ -1,5 +1,6 @@
 """DIEP for real: its weights come with its package."""
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
@@ -25,7 +26,7 @@ def slab(metal: str, adsorbate: str = "") -> Atoms:
 
 
 def test_hydrogen_binds_in_the_order_of_the_published_energies() -> None:
-    """Hammer and Norskov 2000: nickel before platinum before copper, all by 0.1 to 0.7 eV."""
+    """Hammer and Norskov 2000: nickel before platinum before copper, all by 0.1 to 0.8 eV."""
     engine = engine_for(LEVEL)
     gas = molecule("H2", tags=[2, 2])
     gas.center(8.0)
@@ -36,7 +37,7 @@ def test_hydrogen_binds_in_the_order_of_the_published_energies() -> None:
         - half_h2_ev
         for metal in ("Ni", "Pt", "Cu")
     ]
-    assert bound_ev == sorted(bound_ev)
+    assert (np.diff(bound_ev) > 0.05).all()
     assert bound_ev[0] > -0.8
     assert bound_ev[-1] < -0.1
 

@@ -20,14 +20,15 @@ def trained_on(data: str) -> LevelOfTheory:
     return replace(level("diep-r2scan"), name="own", calculation=replace(stated, potentials=model))
 
 
-@pytest.mark.parametrize("data", ["MPtrj", "sAlex", "OMat24", "OC22", "what a friend computed"])
+@pytest.mark.parametrize("data", ["MPtrj", "sAlex", "OMat24", "OC22", "other"])
 @pytest.mark.parametrize("metal", ["Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"])
 @pytest.mark.parametrize("anion", ["O", "F"])
 def test_data_with_u_and_unknown_ones_are_refused_by_name(
     data: str, metal: str, anion: str
 ) -> None:
     fault = hubbard_fault(trained_on(data), [metal, anion, "H"])
-    assert f"was trained on {data}, which adds U to {metal} as soon as there is {anion}" in fault
+    adds = "is not known to be without U: it may add U" if data == "other" else "adds U"
+    assert f"was trained on {data}, which {adds} to {metal} as soon as there is {anion}" in fault
 
 
 @pytest.mark.parametrize("symbols", [["Ni", "H", "C", "N"], ["Cu", "O"], ["Pt", "F"]])
@@ -48,6 +49,13 @@ def test_such_a_structure_is_not_computed() -> None:
 def test_a_level_says_what_its_model_was_trained_on() -> None:
     with pytest.raises(UserError, match=r"write potentials.trained_on: MatPES, OC20, OC25"):
         _AnyElement().check_level(trained_on(""))
+
+
+@pytest.mark.parametrize(("engine", "family"), [("diep", "diep_fold1"), ("fairchem", "uma-s-1p1")])
+def test_a_level_without_its_model_is_shown_one_of_its_own_engine(engine: str, family: str) -> None:
+    stated = replace(level("diep-r2scan").require_calculation(), potentials=None)
+    with pytest.raises(UserError, match=rf"potentials: {{family: {family},"):
+        hubbard_fault(replace(level("diep-r2scan"), engine=engine, calculation=stated), ["Cu"])
 
 
 class _AnyElement(DiepEngine):
