@@ -90,7 +90,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Antiferromagnets: where a slab lies in its bulk, and which moments are turned over: 200 lines.
     # Universal potentials, and labels that cover: 450 lines.
     # The folder of a set of labels, a third of which was in flows: 200 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 19_100),
+    ("lines of tasks", lambda: lines_in("tasks"), 19_200),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
@@ -101,7 +101,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
     # Limits of typed queries, and addresses without passwords: 500 lines.
     # Databases that are opened to be read alone, and the roles of a server: 320 lines.
-    ("lines of screening_db", lambda: lines_in("screening_db"), 9_500),
+    ("lines of screening_db", lambda: lines_in("screening_db"), 9_600),
     # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
     # potential whose weights a package brings, so that a laptop has energies for every element
     ("direct dependencies of the default installation", direct_dependencies, 33),

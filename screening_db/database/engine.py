@@ -20,8 +20,12 @@ from sqlalchemy.orm import Session
 
 from screening_db.database.address import database_url, where
 from screening_db.database.faults import is_outage, one_line_faults
-from screening_db.database.last_write import is_stored, name_write
-from screening_db.database.outage import DATABASE_WAIT_S, repeated_after_outage
+from screening_db.database.outage import (
+    DATABASE_WAIT_S,
+    is_stored,
+    name_write,
+    repeated_after_outage,
+)
 from screening_db.database.schema import current_revision, migrate, newest_revision
 from screening_db.database.upgrade import upgrade_rules
 from screening_db.errors import DatabaseError, NoDatabaseError

@@ -2,16 +2,25 @@
 
 Every function of this package that reads or writes is one transaction, and is repeated as a whole
 where the connection broke before its end (``repeated_after_outage``). A commit whose answer was
-lost is not repeated on suspicion: each write leaves its name (``last_write``), by which
-``Database.write`` asks the server whether it was stored. So nothing
-is lost and nothing is stored twice, whatever the transaction does.
+lost is not repeated on suspicion: each write stores a name of its own beside what it stores
+(``LastWriteRow``), by which ``Database.write`` asks whether it was stored. So nothing is lost and
+nothing is stored twice, whatever the transaction does.
+
+PostgreSQL's ``txid_status`` would not tell. A server that stops at once forgets the numbers of
+transactions that it had not stored, and gives the same numbers to others when it is back.
 """
 
 import logging
+import os
+import threading
 import time
+import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from screening_db.errors import DatabaseAwayError, DatabaseError
 
@@ -20,6 +29,20 @@ logger = logging.getLogger(__name__)
 DATABASE_WAIT_S = 600.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
+# Rows of processes that are gone stay until somebody writes a week later; they are a few.
+_NAME = text(
+    "WITH former AS (DELETE FROM last_write WHERE token IN (SELECT token FROM last_write "
+    "WHERE writer = :writer OR at < extract(epoch FROM clock_timestamp()) - 604800 "
+    "FOR UPDATE SKIP LOCKED)) "
+    "INSERT INTO last_write (token, writer, at) "
+    "VALUES (:token, :writer, extract(epoch FROM clock_timestamp()))"
+)
+# The index of the token makes this wait for a transaction that the server still ends.
+_STORE_UNLESS_THERE = text(
+    "INSERT INTO last_write (token, writer, at) VALUES (:token, '', 0) ON CONFLICT DO NOTHING "
+    "RETURNING token"
+)
+_PROCESS = uuid.uuid4().hex
 
 
 class Waiting(Protocol):
@@ -98,3 +121,23 @@ class _Outage:
         """Say that the server is back."""
         away_s = time.monotonic() - self._began
         logger.warning("database %s answers again, after %.0f s", self._db.where, away_s)
+
+
+def name_write(session: Session) -> str:
+    """Store a name of this write beside what it stores, in place of the thread's former one.
+
+    Returns:
+        The name, for ``is_stored``.
+    """
+    token = uuid.uuid4().hex
+    # a forked process has its parent's name, another number and perhaps the number of a thread
+    writer = f"{_PROCESS}-{os.getpid()}-{threading.get_ident()}"
+    session.execute(_NAME, {"writer": writer, "token": token})
+    return token
+
+
+def is_stored(session: Session, token: str) -> bool:
+    """Return whether the write of this name was stored; ``session`` is rolled back after it."""
+    was_new = session.execute(_STORE_UNLESS_THERE, {"token": token}).first() is not None
+    session.rollback()
+    return not was_new

@@ -32,6 +32,7 @@ class CandidateSite:
     miller: tuple[int, int, int]
 
 
+@repeated_after_outage
 def _rows_by_key(
     db: Database, table: type[Keyed], key: InstrumentedAttribute[str], wanted: Sequence[str]
 ) -> dict[str, Keyed]:
@@ -43,25 +44,21 @@ def _rows_by_key(
     return found
 
 
-@repeated_after_outage
 def candidates_by_id(db: Database, candidate_ids: Sequence[str]) -> dict[str, CandidateRow]:
     """Return candidates by id; ids that are not there are left out."""
     return _rows_by_key(db, CandidateRow, CandidateRow.id, candidate_ids)
 
 
-@repeated_after_outage
 def slabs_by_id(db: Database, slab_ids: Sequence[str]) -> dict[str, SlabRow]:
     """Return slabs by id; ids that are not there are left out."""
     return _rows_by_key(db, SlabRow, SlabRow.id, slab_ids)
 
 
-@repeated_after_outage
 def bulks_by_id(db: Database, bulk_ids: Collection[str]) -> dict[str, BulkRow]:
     """Return bulks by id; ids that are not there are left out."""
     return _rows_by_key(db, BulkRow, BulkRow.id, sorted(bulk_ids))
 
 
-@repeated_after_outage
 def adsorbates_by_name(db: Database, names: Collection[str]) -> dict[str, AdsorbateRow]:
     """Return adsorbates by name; names that are not there are left out."""
     return _rows_by_key(db, AdsorbateRow, AdsorbateRow.name, sorted(names))

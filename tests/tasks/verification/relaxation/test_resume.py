@@ -22,7 +22,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from support.paths import PYTHONPATH
 
-from tasks.levels import LevelOfTheory, Spin, level
+from tasks.levels import LevelOfTheory, level
 from tasks.verification.engines import (
     CalculationJob,
     EngineError,
@@ -121,34 +121,6 @@ def test_one_that_was_done_and_not_reported_is_not_computed_again(tmp_path: Path
     again = CountingEngine(location)
     assert compute(start(), LEVEL, again, book=book(2)).energy_ev == first.energy_ev
     assert again.answers == []
-
-
-class Unmagnetic(Counting):
-    """Its electrons end without moments, whatever they start with."""
-
-    def calculate(self, *args: Any, **kwargs: Any) -> None:
-        super().calculate(*args, **kwargs)
-        self.results["magmoms"] = np.zeros(len(self.atoms))
-
-
-@dataclass(frozen=True)
-class UnmagneticEngine(CountingEngine):
-    def calculator(self, job: CalculationJob) -> Calculator:
-        return Unmagnetic(self)
-
-
-def test_lost_moments_are_found_at_the_end_of_one_that_was_done_and_not_reported(
-    tmp_path: Path,
-) -> None:
-    spin = Spin("magnetic-elements", {"Cu": 1.0}, "antiferromagnetic", (1, 1, 1))
-    free = replace(LEVEL, calculation=replace(LEVEL.require_calculation(), spin=spin))
-    ordered, location = start(), EngineLocation(work=str(tmp_path))
-    ordered.set_initial_magnetic_moments([1, -1] * 6 + [1])
-    first = compute(ordered, free, UnmagneticEngine(location), book=book())
-    assert first.lost_moments == 13
-    again = UnmagneticEngine(location)
-    assert compute(ordered, free, again, book=book(2)).lost_moments == 13
-    assert again.answers == [1]  # its end alone
 
 
 CHILD = """
