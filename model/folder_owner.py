@@ -93,7 +93,10 @@ def _replaceable(folder: Path) -> str:
 
 
 def _other_writers(found: os.stat_result) -> str:
-    """Return who else may write, or nothing; the group of one user that many systems make is he."""
+    """Return who else may write, or nothing.
+
+    A group that has the user's name and no other member counts as the user.
+    """
     if found.st_mode & stat.S_IWOTH:
         return "everybody"
     if found.st_mode & stat.S_IWGRP:

@@ -167,7 +167,7 @@ def _domain_of_kept_texts(checkpoint: Checkpoint) -> Domain:
     return Domain({level: _union(parts) for level, parts in found.items()})
 
 
-def _derived(stated: "_FormerDomain", level: str, kept: LevelDomain | None) -> LevelDomain:
+def _derived(stated: _FormerDomain, level: str, kept: LevelDomain | None) -> LevelDomain:
     adsorbates = stated.adsorbates[level]
     adsorbed = frozenset(_SYMBOL.findall(" ".join(adsorbates)))
     slab = stated.elements[level] - adsorbed
