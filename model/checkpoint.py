@@ -64,7 +64,8 @@ class Checkpoint:
 
 def seal(folder: Path, kind: str) -> Checkpoint:
     """Write the manifest of the files in ``folder`` and return the named checkpoint."""
-    files = sorted(f for f in folder.iterdir() if f.is_file() and f.name != MANIFEST)
+    own = (f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    files = sorted(f for f in own if f.name != MANIFEST)
     manifest = {"kind": kind, "files": {file.name: _sha256(file) for file in files}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return Checkpoint(folder, kind, _sha256(folder / MANIFEST))
@@ -129,14 +130,15 @@ def reading(checkpoint: Checkpoint) -> Iterator[None]:
     """
     try:
         yield
-    except SabatierError:
+    except (SabatierError, ImportError):  # a library that is not installed is no damage
         raise
-    except MemoryError:
-        raise ModelError(
-            f"checkpoint {checkpoint.folder} does not fit into the memory that is free: free some, "
-            "or restore the folder if it should"
-        ) from None
     except Exception as error:  # libraries raise anything on a damaged file
+        # That of a GPU is known by its name: torch takes seconds to import, and not all have it.
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise ModelError(
+                f"checkpoint {checkpoint.folder} does not fit into the memory that is free: free "
+                "some, or restore the folder if it should"
+            ) from None
         first = " ".join(str(error).split())
         raise ModelError(
             f"checkpoint {checkpoint.folder} is damaged ({type(error).__name__}: "
@@ -178,12 +180,17 @@ def _read_manifest(file: Path) -> tuple[str, Mapping[str, str]]:
 
 
 def _require_only_listed(folder: Path, files: Mapping[str, str]) -> None:
-    """Refuse a folder that holds what its manifest does not list, or a link to elsewhere."""
+    """Refuse a folder that holds what its manifest does not list, or a link to elsewhere.
+
+    Names that begin with a dot are of the system (.DS_Store, .nfs...); they are never read.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise ModelError(f"checkpoint {folder} cannot be read: {error.strerror}") from None
-    if strange := [e.name for e in entries if e.name not in files and e.name != MANIFEST]:
+    known = {MANIFEST, *files}
+    entries = [e for e in entries if e.name in files or not e.name.startswith(".")]
+    if strange := [e.name for e in entries if e.name not in known]:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise ModelError(
             f"a checkpoint folder holds the files that its {MANIFEST} lists and no other, {folder} "

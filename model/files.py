@@ -91,8 +91,8 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
     """Hold a folder, made if need be, until the block or the process ends.
 
     What killed writers left half-written in it is removed, by the names that this module gives and
-    not below a folder with a lock of its own, which another process may hold. The file of the lock stays: deleting it
-    would let two processes hold two files of one name.
+    not below a folder with a lock of its own, which another process may hold. The file of the lock
+    stays: deleting it would let two processes hold two files of one name.
 
     Args:
         folder: Where this process alone writes from now on.

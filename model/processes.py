@@ -28,10 +28,12 @@ R = TypeVar("R")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOK_S = 1.0
 # SIGTERM: a launcher of ranks, such as mpirun, ends them before it ends itself.
+# Its first argument is the parent, which may have ended before the system was told.
 _PROGRAM = (
     "import ctypes, os, sys; "
     f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGTERM)}); "
-    "os.execvp(sys.argv[1], sys.argv[1:])"
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
+    "os.execvp(sys.argv[2], sys.argv[2:])"
 )
 
 
@@ -51,11 +53,14 @@ def _look_for_parent(parent: int) -> None:
     os._exit(1)
 
 
-def ending_with_parent(command: str) -> str:
+def ending_with_parent(command: str, *, by_shell: bool = False) -> str:
     """Return a command that starts the same program, which gets SIGTERM when this process ends.
 
     Args:
         command: A program with its arguments, before which variables may be set (``A=1 pw.x``).
+        by_shell: A shell starts it (``shell=True``) and is told to become the program: not every
+            /bin/sh does so by itself, and else the shell would be the parent, which outlives this
+            process.
 
     Returns:
         The command, to be split like a shell does; unchanged where the system has no such signal.
@@ -63,8 +68,8 @@ def ending_with_parent(command: str) -> str:
     if sys.platform != "linux" or not command.strip():
         return command
     # -I -S: nothing but the interpreter is loaded; env reads the variables, as a shell would.
-    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, "env"]
-    return f"{shlex.join(words)} {command}"
+    words = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(os.getpid()), "env"]
+    return f"{'exec ' * by_shell}{shlex.join(words)} {command}"
 
 
 def map_in_processes(
@@ -86,11 +91,7 @@ def map_in_processes(
     """
     with _pool(processes, work) as pool:
         try:
-            results = pool.map(function, *arguments)
-        except OSError as fault:
-            raise _cannot_start(work, fault) from fault
-        try:
-            yield from results
+            yield from _submitted(pool, function, arguments, work)
         except BrokenProcessPool as fault:
             raise MachineError(
                 f"a process of {work} was killed, perhaps because memory ran out; run the same "
@@ -98,10 +99,18 @@ def map_in_processes(
             ) from fault
 
 
+def _submitted(
+    pool: ProcessPoolExecutor, function: Callable[..., R], arguments: Iterable[Any], work: str
+) -> Iterator[R]:
+    try:
+        return pool.map(function, *arguments)
+    except OSError as fault:  # here it is of a process that does not start; later, of the work
+        raise _cannot_start(work, fault) from fault
+
+
 @contextmanager
 def _pool(processes: int, work: str) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool; its processes are ended at once when the block is left by an exception."""
-    others = set(multiprocessing.active_children())
     try:
         pool = ProcessPoolExecutor(
             processes,
@@ -115,7 +124,8 @@ def _pool(processes: int, work: str) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        for child in set(multiprocessing.active_children()) - others:
+        # There is no public way to them before Python 3.14; None once the pool has ended.
+        for child in list((pool._processes or {}).values()):
             child.kill()
         pool.shutdown(wait=False, cancel_futures=True)
         raise

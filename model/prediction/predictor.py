@@ -19,7 +19,7 @@ from model.checkpoint import (
 )
 from model.contract import BondRule, Configuration, Domain, Prediction, Predictor
 from model.data.domain import out_of_domain_reason, read_domain
-from model.errors import ModelError
+from model.errors import ModelError, shortened
 from model.network.batches import Reader
 from model.network.config import QECatalyticConfig
 from model.network.ensemble import Ensemble, load_members
@@ -40,11 +40,27 @@ def load_predictor(name_or_path: str | Path, device: str = "cpu") -> Predictor:
         A predictor; it keeps the checkpoint's SHA-256 and domain.
 
     Raises:
-        ModelError: there is none, its manifest does not fit, or its content cannot be read.
+        ModelError: there is none, its manifest does not fit, its content cannot be read, or the
+            machine has no such device.
     """
     checkpoint = open_checkpoint(name_or_path)
+    if checkpoint.kind == QE_CATALYTIC:
+        _require_device(device)
     with reading(checkpoint):
         return _predictor(checkpoint, device)
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except torch.OutOfMemoryError:
+        raise ModelError(f"device {device} has no free memory; end what fills it") from None
+    except (AssertionError, NotImplementedError, RuntimeError) as fault:
+        first = shortened(" ".join(str(fault).split()), 200)
+        raise ModelError(
+            f"device {device} is not here; take the device cpu, or install its driver and a torch "
+            f"that is built for it ({first})"
+        ) from None
 
 
 def _predictor(checkpoint: Checkpoint, device: str) -> Predictor:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from model.checkpoint import EMBEDDED_FOLDER, embedded_names, open_checkpoint, seal
+from model.checkpoint import EMBEDDED_FOLDER, embedded_names, open_checkpoint, reading, seal
 from model.errors import ModelError
+from model.prediction.predictor import load_predictor
 
 
 @pytest.fixture
@@ -62,6 +63,36 @@ def test_a_file_that_is_not_listed_is_refused(folder: Path) -> None:
     (folder / "other").mkdir()
     with pytest.raises(ModelError, match=r"holds 'more\.pkl' and 1 more; move that elsewhere"):
         open_checkpoint(folder)
+
+
+def test_hidden_files_that_systems_leave_are_no_part_of_it(folder: Path) -> None:
+    sealed = seal(folder, "test")
+    (folder / ".DS_Store").touch()
+    assert open_checkpoint(folder) == sealed
+    assert seal(folder, "test") == sealed
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (MemoryError(), "does not fit into the memory"),
+        (type("OutOfMemoryError", (RuntimeError,), {})(), "does not fit into the memory"),
+        (KeyError("modes"), "is damaged"),
+    ],
+)
+def test_a_fault_of_reading_names_its_cause(folder: Path, fault: Exception, message: str) -> None:
+    with pytest.raises(ModelError, match=message), reading(seal(folder, "test")):
+        raise fault
+
+
+def test_a_library_that_is_missing_is_no_damage(folder: Path) -> None:
+    with pytest.raises(ModuleNotFoundError), reading(seal(folder, "test")):
+        raise ModuleNotFoundError("lightgbm")
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_checkpoint() -> None:
+    with pytest.raises(ModelError, match=r"device cuda:99 is not here; take the device cpu"):
+        load_predictor("mini", "cuda:99")
 
 
 def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: Any) -> None:

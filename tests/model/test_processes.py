@@ -7,6 +7,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,12 @@ def fail(number: int) -> None:
     raise KeyError(number)
 
 
+def fail_late(number: int) -> int:
+    if number:
+        raise KeyError(number)
+    return number
+
+
 def is_running(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
@@ -87,6 +96,22 @@ def test_a_program_gets_its_variables_and_arguments_and_keeps_its_status() -> No
     assert ending_with_parent("") == ""  # an engine that runs in this process has no command
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave programs alone")
+def test_a_program_whose_parent_ended_before_it_started_does_not_start() -> None:
+    command = ending_with_parent("echo started").replace(f" {os.getpid()} ", f" {os.getppid()} ")
+    ended = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+def test_a_shell_becomes_the_program() -> None:
+    command = ending_with_parent("sh -c 'echo $PPID; :'", by_shell=True)
+    # a second command, without which some shells become their last one by themselves
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{command}; echo more"], capture_output=True, text=True, check=False
+    )
+    assert ended.stdout == f"{os.getpid()}\n"
+
+
 @pytest.mark.medium
 def test_results_come_in_the_order_of_the_calls() -> None:
     assert list(map_in_processes(double, range(5), processes=2, work="a test")) == [0, 2, 4, 6, 8]
@@ -97,6 +122,34 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_none() -> None:
     with pytest.raises(MachineError, match="a process of a test was killed, perhaps because mem"):
         list(map_in_processes(die, range(4), processes=2, work="a test"))
     assert wait_until(lambda: not multiprocessing.active_children())
+
+
+@pytest.mark.medium
+def test_a_process_that_is_killed_while_calls_are_submitted_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> None:
+        raise BrokenProcessPool("a child process terminated abruptly")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
+    with pytest.raises(MachineError, match="a process of a test was killed, perhaps because mem"):
+        list(map_in_processes(double, range(4), processes=2, work="a test"))
+
+
+@pytest.mark.medium
+def test_a_process_of_another_thread_outlives_a_pool_that_fails() -> None:
+    results = map_in_processes(fail_late, [0, 1], processes=1, work="a test")
+    assert next(results) == 0
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    other.start()
+    try:
+        with pytest.raises(KeyError):
+            next(results)
+        assert wait_until(lambda: multiprocessing.active_children() == [other])
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
 
 
 @pytest.mark.medium

@@ -165,7 +165,7 @@ class Cp2kEngine(Engine):
     ) -> CP2K:
         data = Path(self.location.potentials).resolve()
         return CP2K(
-            command=ending_with_parent(self.command),
+            command=ending_with_parent(self.command, by_shell=True),
             label=str(job.folder / _PROJECT),
             potential_file=str(data / _POTENTIALS_FILE),
             basis_set_file=str(data / _BASIS_FILE),

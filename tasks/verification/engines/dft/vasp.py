@@ -141,7 +141,7 @@ class VaspEngine(Engine):
 
     def _vasp(self, job: CalculationJob, changes: dict[str, Any]) -> Calculator:
         made: Calculator = _FreshVasp(
-            command=ending_with_parent(self.location.command) or None,
+            command=ending_with_parent(self.location.command, by_shell=True) or None,
             directory=str(job.folder),
             txt=_OUTPUT,
             **vasp_parameters(job, str(self._family(job.level))) | changes,

@@ -196,7 +196,7 @@ def test_electrons_that_did_not_converge_are_seen_though_vasp_ends_well(tmp_path
             "41",
         ),
         ("print('CANCELLED DUE TO TIME LIMIT'); sys.exit(1)", FailureKind.WALL_LIMIT, "TIME"),
-        ("os.kill(os.getpid(), 9)", FailureKind.KILLED, "137"),
+        ("os.kill(os.getpid(), 9)", FailureKind.KILLED, "137|-9"),
         ("xml = xml.replace('-6.80', 'NaN')", FailureKind.NUMERICAL, "finite"),
         ("xml = 'nonsense'", FailureKind.ENGINE, "vasp stopped"),
         ("sys.exit(0)", FailureKind.ENGINE, "vasp stopped"),
