@@ -13,6 +13,14 @@ class DatabaseError(SabatierError):
 class NoDatabaseError(DatabaseError):
     """There is no screening database to open, and none may be created."""
 
+    @classmethod
+    def at(cls, where: str) -> "NoDatabaseError":
+        """Return the error for a path or URL, which is without its password."""
+        return cls(
+            f"there is no screening database at {where}; run a campaign first, with: sabatier "
+            "screen FILE, or give another path"
+        )
+
 
 class DatabaseAwayError(DatabaseError):
     """The server does not answer, and may come back: what was not stored may be tried again."""

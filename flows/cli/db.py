@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import DatabaseOption, opened_database
+from flows.cli.options import DatabaseOption, database_to_read, opened_database
 
 if TYPE_CHECKING:
+    from screening_db.database import Database
     from screening_db.tables import FolderKind
 
 db_app = typer.Typer(help="Look after the database: where its parts lie, backups, its schema.")
@@ -16,15 +17,20 @@ db_app = typer.Typer(help="Look after the database: where its parts lie, backups
 @db_app.command()
 def where(database: DatabaseOption = None) -> None:
     """Print where the database and the folders that belong to it lie."""
-    from flows.records.folders import FOLDER_KINDS, described_folder
     from screening_db.records.folders import database_id
 
-    with opened_database(database) as db:
+    with database_to_read(database) as db:
         print(f"database  {db.where}")
         print(f"id        {database_id(db)}")
         print(f"schema    {db.revision}")
-        for kind in FOLDER_KINDS:
-            print(f"{kind:<8}  {described_folder(db, kind)}")
+        _print_folders(db)
+
+
+def _print_folders(db: "Database") -> None:
+    from flows.records.folders import FOLDER_KINDS, described_folder
+
+    for kind in FOLDER_KINDS:
+        print(f"{kind:<8}  {described_folder(db, kind)}")
 
 
 @db_app.command()
@@ -58,16 +64,23 @@ def backup(
 ) -> None:
     """Copy an SQLite database as of now, while others may go on with it."""
     from flows.errors import CampaignError
-    from flows.records.folders import lake_folder
-    from screening_db.database import back_up
+    from screening_db.database import back_up, newest_revision
 
-    with opened_database(database) as db:
+    with database_to_read(database, former=True) as db:
         if db.path is None:
             raise CampaignError(
                 f"a server is backed up by its own program: pg_dump --format=custom --file={file} "
                 f"{db.where}"
             )
-        print(f"{back_up(db.path, file.absolute())} holds the database; copy {lake_folder(db)} too")
+        kept = back_up(db.path, file.absolute())
+        if db.revision == newest_revision():
+            print(f"{kept} holds the database; copy its folders too:")
+            _print_folders(db)
+        else:
+            print(
+                f"{kept} holds the database, of schema {db.revision}; copy its folders too, which "
+                "the release of that schema names with: sabatier db where"
+            )
 
 
 @db_app.command()
@@ -82,13 +95,14 @@ def upgrade(
     from contextlib import closing
 
     from flows.config.settings import read_settings
-    from flows.records.locations import choose_database
-    from screening_db.database import open_database
+    from flows.records.locations import chosen_database
+    from screening_db.database import newest_revision
 
-    address = choose_database(read_settings(), None, database)
-    if not yes:
-        typer.confirm("Is there a backup of the database that was tried?", abort=True)
-    with closing(open_database(address, create=False, upgrade=True)) as db:
+    with database_to_read(database, former=True) as db:  # an SQLite file is backed up by itself
+        asks = not yes and not db.is_sqlite and db.revision != newest_revision()
+    if asks:
+        typer.confirm("Is there a backup, and was restoring it tried?", abort=True)
+    with closing(chosen_database(read_settings(), database, upgrade=True)) as db:
         print(f"{db.where} has schema {db.revision}")
 
 

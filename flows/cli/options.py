@@ -25,13 +25,19 @@ def opened_database(option: str | None) -> "AbstractContextManager[Database]":
         NoDatabaseError: it does not exist.
     """
     from flows.config.settings import read_settings
-    from flows.records.locations import existing_database
+    from flows.records.locations import chosen_database
 
-    return closing(existing_database(read_settings(), option))
+    return closing(chosen_database(read_settings(), option))
 
 
-def database_to_read(option: str | None) -> "AbstractContextManager[Database]":
+def database_to_read(
+    option: str | None, *, former: bool = False
+) -> "AbstractContextManager[Database]":
     """Open the database that the option or the environment names, to look at it; then close it.
+
+    Args:
+        option: Path or URL, as the command was given it.
+        former: Open one of a former release too.
 
     Raises:
         NoDatabaseError: it does not exist.
@@ -39,4 +45,4 @@ def database_to_read(option: str | None) -> "AbstractContextManager[Database]":
     from flows.config.settings import read_settings
     from flows.records.locations import readable_database
 
-    return closing(readable_database(read_settings(), option))
+    return closing(readable_database(read_settings(), option, former=former))

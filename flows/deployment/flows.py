@@ -24,7 +24,7 @@ from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.start import start_screening
 from flows.verification.flow import VerificationRequest, start_verification
-from screening_db.database import open_database
+from screening_db.database import open_to_read
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.labels import new_labels
 from screening_db.queries import find_campaign
@@ -167,7 +167,7 @@ def start_when_due(database: str, campaign: str, *, after: int, start: str) -> s
     The run's key names the last fine-tuning and the newest label, so a later call starts nothing
     until another label comes, and a start that failed is not repeated for ever.
     """
-    with closing(open_database(database, create=False)) as db:
+    with closing(open_to_read(database, wait_s=read_settings().database_wait_s)) as db:
         find_campaign(db, campaign)
         begun = fine_tunings(db, campaign=campaign)  # failed ones too
         last = begun[-1] if begun else None

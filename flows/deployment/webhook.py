@@ -16,7 +16,7 @@ from prefect.flows import Flow
 from flows.config.deployments import EVENTS, Event, load_deployments
 from flows.config.settings import read_settings
 from flows.deployment.webhook_address import Webhook, post_json
-from screening_db.database import open_database
+from screening_db.database import Database, open_to_read
 from screening_db.learning.labels import new_labels
 from screening_db.queries import funnel_counts, top_candidates
 
@@ -153,10 +153,14 @@ def _message(flow_name: str, event: Event, run: FlowRun, state: State[Any]) -> W
     )
 
 
+def _opened(address: str) -> Database:
+    return open_to_read(address, wait_s=read_settings().database_wait_s)
+
+
 def screening_summary(database: str, campaign: str) -> str:
     """Return how many placements are in which state, and the first candidate."""
     states: Counter[str] = Counter()
-    with closing(open_database(database, create=False)) as db:
+    with closing(_opened(database)) as db:
         for row in funnel_counts(db, campaign):
             if row.stage == "placement":
                 states[row.state.replace("_", " ")] += row.count
@@ -173,5 +177,5 @@ def screening_summary(database: str, campaign: str) -> str:
 
 def label_summary(database: str, campaign: str) -> str:
     """Return how many labels of the campaign may be trained on."""
-    with closing(open_database(database, create=False)) as db:
+    with closing(_opened(database)) as db:
         return f"{new_labels(db, campaign).count} labels may be trained on"

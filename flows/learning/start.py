@@ -20,7 +20,7 @@ from flows.records.folders import lake_folder, make_folder
 from flows.records.from_rows import recorded_campaign
 from flows.records.locations import (
     choose_database,
-    existing_database,
+    chosen_database,
     logged_run,
 )
 from flows.screening.start import cluster_plan, open_campaign
@@ -55,7 +55,7 @@ def start_fine_tuning(
     """
     from flows.learning.fine_tuning import fine_tune_on_labels
 
-    db = existing_database(read_settings(), database)
+    db = chosen_database(read_settings(), database)
     with logged_run(db, f"fine-tune on labels of {campaign}"):
         row = find_campaign(db, campaign)
         model = model_of_campaign(db, campaign)
@@ -163,7 +163,7 @@ def start_rescoring(campaign: str, database: str | None) -> None:
         DatabaseError: the campaign is unknown or not finished.
     """
     settings = read_settings()
-    db = existing_database(settings, database)
+    db = chosen_database(settings, database)
     with logged_run(db, f"rescore {campaign}"):
         row = find_campaign(db, campaign)
         require_finished(db, row)

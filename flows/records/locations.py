@@ -26,15 +26,27 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
     return option or stated or settings.database or str(DEFAULT_DATABASE)
 
 
-def existing_database(settings: Settings, option: str | None) -> Database:
-    """Open a database to work with; one that is not there is refused, not made."""
+def chosen_database(
+    settings: Settings, option: str | None, *, create: bool = False, upgrade: bool = False
+) -> Database:
+    """Open the database of an option or the settings; see ``open_database``."""
     address = choose_database(settings, None, option)
-    return open_database(address, create=False, wait_s=settings.database_wait_s)
+    return open_database(address, create=create, upgrade=upgrade, wait_s=settings.database_wait_s)
 
 
-def readable_database(settings: Settings, option: str | None) -> Database:
-    """Open a database to look at: nothing is written to it, and it may be on a standby server."""
-    return open_to_read(choose_database(settings, None, option))
+def readable_database(
+    settings: Settings, option: str | None, *, stated: str | None = None, former: bool = False
+) -> Database:
+    """Open a database to look at: nothing is written to it, and it may be on a standby server.
+
+    Args:
+        settings: They name a database where nothing else does, and say how long it is waited for.
+        option: Path or URL, as a command was given it.
+        stated: Path or URL, as a campaign file says it.
+        former: Open one of a former release too.
+    """
+    address = choose_database(settings, stated, option)
+    return open_to_read(address, wait_s=settings.database_wait_s, former=former)
 
 
 def database_if_there(address: str, settings: Settings) -> Database | None:
@@ -49,7 +61,11 @@ def database_if_there(address: str, settings: Settings) -> Database | None:
 def closed_folders(database: Database) -> Iterator[None]:
     """Keep what the block writes beside a database to this user alone.
 
+    All its folders are looked up, whatever the block writes, so that no run finds one of them
+    gone half-way.
+
     Raises:
+        CampaignError: a folder of the database is not where it was, or of another database.
         FolderError: a folder beside the database is another user's, or others may write to it.
     """
     for kind in FOLDER_KINDS:
@@ -74,7 +90,7 @@ def logged_run(database: Database, title: str) -> Iterator[None]:
     What it writes there is this user's alone.
 
     Raises:
-        CampaignError: the folder of predictions is not where it was, or of another database.
+        CampaignError: a folder of the database is not where it was, or of another database.
         FolderError: a folder beside the database is another user's, or others may write to it.
     """
     try:

@@ -11,9 +11,8 @@ from flows.config.settings import Settings
 from flows.display.plans import show_differences
 from flows.display.tables import duration, show_lines
 from flows.errors import CampaignError
-from flows.records.locations import choose_database
+from flows.records.locations import readable_database
 from flows.screening.surfaces import cut_bulks_locally
-from screening_db.database import open_database
 from screening_db.errors import DatabaseError
 from screening_db.queries import find_campaign, stored_contents
 from tasks.enumeration import BulkSurfaces
@@ -113,9 +112,8 @@ def _of_stored(
     earlier: EarlierCampaign, resolved: ResolvedCampaign, settings: Settings
 ) -> CampaignContents:
     """Return the items of a stored campaign, as far as it was run."""
-    address = choose_database(settings, resolved.campaign.database, earlier.database)
     try:
-        db = open_database(address, create=False)
+        db = readable_database(settings, earlier.database, stated=resolved.campaign.database)
     except DatabaseError as fault:
         raise CampaignError(
             f"--since is a campaign file or the name of a stored campaign, got {earlier.other!r}: "

@@ -4,6 +4,7 @@ Prefect, Dask and torch are imported inside functions: that takes seconds, and a
 nothing to do should answer at once.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,15 @@ from flows.records.folders import lake_folder
 from flows.records.from_rows import stored_bulks
 from flows.records.locations import (
     choose_database,
+    chosen_database,
     database_if_there,
     logged_run,
+    readable_database,
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
 from screening_db.database import Database, campaign_lock, open_database
+from screening_db.errors import NoDatabaseError
 from screening_db.queries import find_campaign, funnel_counts
 from tasks.reports.plan import bulk_notes, plan_campaign
 from tasks.verification.engines import why_not_computed
@@ -136,8 +140,8 @@ def _resolve_since(
     """Resolve a campaign; crystals of an earlier, stored one keep the ids that they have there."""
     db = None
     if earlier is not None and not earlier.is_file:
-        address = choose_database(settings, campaign.database, earlier.database)
-        db = database_if_there(address, settings)
+        with suppress(NoDatabaseError):  # who compares with it says that it is not there
+            db = readable_database(settings, earlier.database, stated=campaign.database)
     try:
         return resolve_campaign(
             campaign,
@@ -220,8 +224,7 @@ def start_generation(generation: "GenerationRequest", database: str | None = Non
         return
     campaign = generation_campaign(generation, wanted)
     settings = read_settings()
-    address = choose_database(settings, None, database)
-    db = open_database(address, wait_s=settings.database_wait_s)
+    db = chosen_database(settings, database, create=True)
     with logged_run(db, f"generate for {campaign.name}"):
         entered = adopt_designs(made, campaign, db)
         show_lines(f"campaign     {campaign.name}: {entered} candidates in {db.where}")

@@ -23,7 +23,7 @@ from flows.display.tables import show_lines
 from flows.errors import CampaignError
 from flows.records.folders import lake_folder, make_folder
 from flows.records.from_rows import recorded_level
-from flows.records.locations import existing_database, logged_run
+from flows.records.locations import chosen_database, logged_run
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
 from flows.verification.executor import Executor
@@ -204,7 +204,7 @@ def start_verification(
         DatabaseError: there is no such database or campaign.
     """
     settings = read_settings()
-    db, began = existing_database(settings, database), time.monotonic()
+    db, began = chosen_database(settings, database), time.monotonic()
     with logged_run(db, f"verify {campaign}"):
         counts = run_verification(
             db,

@@ -7,6 +7,7 @@ from screening_db.database.lock import campaign_lock, lock_key
 from screening_db.database.outage import DATABASE_WAIT_S, repeated_after_outage
 from screening_db.database.read_only_sql import SelectResult, run_select
 from screening_db.database.reading import open_to_read
+from screening_db.database.schema import newest_revision
 from screening_db.database.upgrade import back_up
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "has_password",
     "hide_passwords",
     "lock_key",
+    "newest_revision",
     "open_database",
     "open_to_read",
     "repeated_after_outage",

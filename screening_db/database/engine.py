@@ -27,7 +27,7 @@ from screening_db.database.outage import (
     repeated_after_outage,
 )
 from screening_db.database.schema import current_revision, migrate, newest_revision
-from screening_db.database.upgrade import upgrade_rules
+from screening_db.database.upgrade import server_time, upgrade_rules
 from screening_db.errors import DatabaseError, NoDatabaseError
 
 BUSY_TIMEOUT_S = 60.0
@@ -216,11 +216,7 @@ def open_database(
 
 def database_time(session: Session) -> float:
     """Return the seconds since 1970, UTC: the server's, or this computer's on SQLite."""
-    if session.get_bind().dialect.name == "postgresql":
-        return float(
-            session.execute(text("SELECT extract(epoch from clock_timestamp())")).scalar_one()
-        )
-    return time.time()
+    return server_time(session.connection())
 
 
 def new_engine(url: URL) -> Engine:
@@ -254,10 +250,7 @@ def _demand(database: Database) -> None:
         with database.engine.connect() as connection:
             if current_revision(connection) is not None:
                 return
-    raise NoDatabaseError(
-        f"there is no screening database at {database.where}; run a campaign first, with: "
-        "sabatier screen FILE, or give another path"
-    )
+    raise NoDatabaseError.at(database.where)
 
 
 def _prepare_folder(path: Path) -> None:

@@ -1,10 +1,10 @@
 """Wait for a PostgreSQL server that goes away in the middle of a run, and go on when it is back.
 
-Every function of this package that reads or writes is one transaction, and is repeated as a whole
-where the connection broke before its end (``repeated_after_outage``). A commit whose answer was
-lost is not repeated on suspicion: each write stores a name of its own beside what it stores
-(``LastWriteRow``), by which ``Database.write`` asks whether it was stored. So nothing is lost and
-nothing is stored twice, whatever the transaction does.
+A function that reads or writes in one transaction is repeated as a whole where the connection
+broke before its end (``repeated_after_outage``); one of several transactions is made of such
+functions. A commit whose answer was lost is not repeated on suspicion: each write stores a name of
+its own beside what it stores (``LastWriteRow``), by which ``Database.write`` asks whether it was
+stored. So nothing is lost and nothing is stored twice, whatever the transaction does.
 
 PostgreSQL's ``txid_status`` would not tell. A server that stops at once forgets the numbers of
 transactions that it had not stored, and gives the same numbers to others when it is back.

@@ -13,7 +13,7 @@ from psycopg import sql as composed
 
 from screening_db.database.engine import Database
 from screening_db.database.faults import one_line_faults
-from screening_db.database.schema import database_role
+from screening_db.database.schema import RIGHT_TO_ACT_AS, database_role
 from screening_db.database.sql_text import called_names, first_word
 from screening_db.errors import DatabaseError
 
@@ -39,12 +39,9 @@ _REFUSED_FUNCTIONS = """
     AND (p.provolatile = 'v' OR n.nspname <> 'pg_catalog')
     ORDER BY p.proname
 """
-_MAY_BE = """
+_MAY_BE = f"""
     SELECT 1 FROM pg_catalog.pg_roles
-    WHERE rolname = %s AND pg_catalog.pg_has_role(
-        oid, CASE WHEN current_setting('server_version_num')::int < 160000
-        THEN 'MEMBER' ELSE 'SET' END
-    )
+    WHERE rolname = %s AND pg_catalog.pg_has_role(oid, {RIGHT_TO_ACT_AS})
 """
 
 

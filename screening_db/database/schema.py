@@ -15,6 +15,10 @@ from screening_db.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _LOCK = 8_253_317  # any number that is ours: one PostgreSQL session migrates at a time
+# The right that a role needs to act as another: PostgreSQL 16 made it one of its own.
+RIGHT_TO_ACT_AS = (
+    "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END"
+)
 CAMPAIGN_LOCKS = 8_253_318  # and another: the first half of PostgreSQL's key of a held campaign
 
 
@@ -72,8 +76,7 @@ def _become_owner(connection: Connection) -> None:
         text(
             "SELECT 1 FROM pg_roles r JOIN pg_class c ON c.relowner = r.oid "
             "WHERE c.oid = to_regclass('alembic_version') AND r.rolname = :role "
-            "AND pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::int < 160000 "
-            "THEN 'MEMBER' ELSE 'SET' END)"
+            f"AND pg_has_role(r.oid, {RIGHT_TO_ACT_AS})"
         ),
         {"role": role},
     )

@@ -4,6 +4,7 @@ Nobody may work with it meanwhile. An SQLite file is backed up first, beside its
 owner makes a backup, and says so by the command ``sabatier db upgrade``.
 """
 
+import glob
 import logging
 import os
 import shutil
@@ -67,17 +68,23 @@ def back_up(path: Path, target: Path, *, copies: int = 1) -> Path:
 
     Args:
         path: The database.
-        target: The file, which is replaced as a whole or not at all.
+        target: The file, which is replaced as a whole or not at all, and is this user's alone.
         copies: How many times its size must be free on the disk.
 
     Returns:
         ``target``.
 
     Raises:
-        DatabaseError: there is too little space, or the file cannot be written.
+        DatabaseError: ``target`` is the database itself, there is too little space, or the file
+            cannot be written.
     """
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
+        if target.exists() and target.samefile(path):
+            raise DatabaseError(
+                f"a backup is another file than its database, got {target} for both; give a path "
+                "that is not the database"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         needed, free = _size(path) * copies, shutil.disk_usage(target.parent).free
         if free < needed:
@@ -86,6 +93,7 @@ def back_up(path: Path, target: Path, *, copies: int = 1) -> Path:
                 f"{target.parent}, and {free / _MIB:.0f} MiB are free; free some space and run the "
                 "same command again"
             )
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with (
             closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(draft)) as copy,
@@ -114,7 +122,7 @@ def _refuse_in_use(connection: Connection, path: Path | None, where: str) -> Non
     busy = _held_files(path) if path is not None else _held_locks(connection)
     if not busy:
         leases = text("SELECT count(*) FROM queue WHERE state = 'leased' AND lease_until > :now")
-        held = connection.execute(leases, {"now": _now(connection)}).scalar_one()
+        held = connection.execute(leases, {"now": server_time(connection)}).scalar_one()
         busy = f"{held} calculations are under way" if held else ""
     if busy:
         raise DatabaseError(
@@ -125,7 +133,7 @@ def _refuse_in_use(connection: Connection, path: Path | None, where: str) -> Non
 
 
 def _held_files(path: Path) -> str:
-    for file in sorted(path.parent.glob(f".{path.name}.*.lock")):
+    for file in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.lock")):
         try:
             with FileLock(file, timeout=0):
                 pass
@@ -146,7 +154,8 @@ def _held_locks(connection: Connection) -> str:
     return f"{held} campaigns are held" if held else ""
 
 
-def _now(connection: Connection) -> float:
+def server_time(connection: Connection) -> float:
+    """Return the seconds since 1970, UTC: the server's, or this computer's on SQLite."""
     if connection.dialect.name == "postgresql":
         query = text("SELECT extract(epoch from clock_timestamp())")
         return float(connection.execute(query).scalar_one())

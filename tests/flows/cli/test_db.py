@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from flows.cli.app import app
 from flows.records.folders import MARK
+from screening_db.database import open_to_read
 from screening_db.database.engine import open_database
 from screening_db.database.schema import migrate
 from screening_db.errors import DatabaseError
@@ -47,13 +49,58 @@ def test_a_folder_is_moved(database: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "elsewhere") in said("where")
 
 
-def test_an_upgrade_asks_for_a_backup(database: Path) -> None:
-    db = open_database(database)
+def make_former(address: Path | str) -> None:
+    """Bring a database to the schema of a former release."""
+    db = open_database(address)
     migrate(db.engine, db.where, "0006")
     db.close()
-    declined = CliRunner().invoke(app, ["db", "upgrade"], input="n\n")
+
+
+def revision_of(address: Path | str) -> str:
+    with closing(open_to_read(address, former=True)) as db:
+        return db.revision
+
+
+@pytest.mark.medium
+def test_an_upgrade_of_a_server_asks_for_a_backup(own_postgres: str) -> None:
+    make_former(own_postgres)
+    command = ["db", "upgrade", "--database", own_postgres]
+    declined = CliRunner().invoke(app, command, input="n\n")
     assert declined.exit_code == 1
-    assert "has schema" in said("upgrade", "--yes")
+    assert "Is there a backup, and was restoring it tried?" in declined.output
+    assert revision_of(own_postgres) == "0006"
+    assert "has schema" in said("upgrade", "--yes", "--database", own_postgres)
+    assert "has schema" in said("upgrade", "--database", own_postgres)  # nothing is asked any more
+
+
+def test_an_upgrade_of_a_file_asks_nothing(database: Path) -> None:
+    make_former(database)
+    assert "has schema" in said("upgrade")
+    assert list(database.parent.glob("screening.db.0006.backup"))
+
+
+def test_a_backup_of_a_former_schema_changes_nothing(database: Path, tmp_path: Path) -> None:
+    make_former(database)
+    assert "of schema 0006" in said("backup", "kept.db")
+    assert revision_of(database) == revision_of(tmp_path / "kept.db") == "0006"
+    assert not list(database.parent.glob("*.backup"))
+
+
+def test_a_backup_names_the_folders(database: Path, tmp_path: Path) -> None:
+    said("move", "--lake", "elsewhere")
+    assert f"lake      {tmp_path / 'elsewhere'}" in said("backup", "kept.db").splitlines()
+
+
+@pytest.mark.parametrize("command", [["db", "where"], ["plan", "tiny.yaml", "--since", "tiny"]])
+def test_what_only_reads_leaves_a_former_schema(database: Path, command: list[str]) -> None:
+    make_former(database)
+    Path("tiny.yaml").write_text(
+        "name: tiny\nbulks: {elements: [Cu]}\nadsorbates: [H]\ntarget: {H: {window: [-1, 0]}}\n"
+        "level: emt\n"
+    )
+    with pytest.raises(DatabaseError, match=r"has schema 0006 of a former .*sabatier db upgrade"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert revision_of(database) == "0006"
 
 
 def test_there_is_nothing_to_upgrade_where_there_is_no_database(tmp_path: Path) -> None:

@@ -19,6 +19,13 @@ from screening_db.errors import DatabaseError, NoDatabaseError
 from screening_db.queries.campaigns import all_campaigns
 
 
+def test_a_reader_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
+    open_database(tmp_path / "a.db").close()
+    db = open_to_read(tmp_path / "a.db", wait_s=3.0)
+    assert db.wait_s == 3.0
+    db.close()
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Give a folder that other users may look into, unlike those of pytest."""

@@ -111,6 +111,29 @@ def test_a_backup_needs_its_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     db.close()
 
 
+@pytest.mark.parametrize("name", ["b.db", "link.db"])
+def test_a_backup_onto_the_database_itself_is_refused(tmp_path: Path, name: str) -> None:
+    open_database(tmp_path / "b.db").close()
+    (tmp_path / "link.db").symlink_to(tmp_path / "b.db")
+    before = (tmp_path / "b.db").stat().st_ino
+    with pytest.raises(DatabaseError, match="a backup is another file than its database"):
+        back_up(tmp_path / "b.db", tmp_path / name)
+    assert (tmp_path / "b.db").stat().st_ino == before
+
+
+def test_a_backup_is_its_owners_alone(tmp_path: Path) -> None:
+    open_database(tmp_path / "a.db").close()
+    assert back_up(tmp_path / "a.db", tmp_path / "b.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_held_campaign_is_seen_whatever_the_name_of_the_file(tmp_path: Path) -> None:
+    db = open_database(tmp_path / "a[1].db")
+    migrate(db.engine, db.where, FORMER)
+    with campaign_lock(db, "first"), pytest.raises(DatabaseError, match="campaign first is held"):
+        open_database(tmp_path / "a[1].db")
+    db.close()
+
+
 def test_a_backup_holds_what_is_still_in_the_log(tmp_path: Path) -> None:
     db = open_database(tmp_path / "a.db")
     with db.write() as session:

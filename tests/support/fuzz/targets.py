@@ -18,7 +18,7 @@ from flows.config.campaign import load_campaign
 from flows.config.deployments import load_deployments
 from flows.config.resolve import resolve_campaign
 from flows.config.settings import read_settings
-from flows.records.locations import existing_database
+from flows.records.locations import chosen_database
 from model.contract import Configuration, Predictor
 from model.text.configuration_text import parse_text
 from screening_db.database import Database, open_database
@@ -157,7 +157,7 @@ class FuzzTargets:
         return _answered(load_predictor(folder), files.TEXTS[0], "beef-vdw-ch4")
 
     def _url(self, address: str) -> object:
-        found = existing_database(read_settings(), address)
+        found = chosen_database(read_settings(), address)
         found.close()
         return found
 
