@@ -153,16 +153,15 @@ def run_seeds(
 
 def trained_checkpoints(work: Path) -> tuple[Path, Path]:
     """Train two small checkpoints that predict otherwise, in a process that ends."""
-    pid = os.fork()
-    if pid == 0:
+    from support.faults.commands import in_own_process
+
+    def train() -> None:
         from support.invented import train_invented
 
-        try:
-            train_invented(work / "invented", seed=0)
-            train_invented(work / "other", seed=7)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+        train_invented(work / "invented", seed=0)
+        train_invented(work / "other", seed=7)
+
+    in_own_process(train)
     return work / "invented", work / "other"
 
 
@@ -212,7 +211,7 @@ def read_tally(file: Path) -> list[TallyLine]:
 
 
 def append(file: Path, line: TallyLine) -> None:
-    """Add a line to a tally, whole or not at all."""
+    """Add a line to a tally."""
     is_new = not file.exists()
     with file.open("a", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")

@@ -1,6 +1,7 @@
 """Give the product ten thousand bad inputs, and some of them as real commands.
 
     PYTHONPATH=.:tests python benchmarks/faults/fuzz.py --inputs 10000 --commands 200 --seed 0
+    PYTHONPATH=.:tests python benchmarks/faults/fuzz.py --summary
 
 Each part (a kind of input, a few hundred of them) is drawn by hypothesis from its own seed, so that
 it can be repeated alone; what a part came to is one row of ``fuzz.csv``, and a run that was stopped
@@ -10,6 +11,7 @@ above its start. Inputs that failed are written to ``--failures``.
 """
 
 import argparse
+import csv
 import os
 import sys
 import tempfile
@@ -25,7 +27,7 @@ COMMANDS = "commands"
 
 
 def main() -> None:
-    """Run what has no row yet, and print what all rows of the seed say."""
+    """Run what has no row yet, and print what it came to; or print what all rows say."""
     read = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     read.add_argument("--inputs", type=int, default=WHOLE)
     read.add_argument("--commands", type=int, default=200)
@@ -33,7 +35,11 @@ def main() -> None:
     read.add_argument("--kinds", nargs="*", help="these kinds alone")
     read.add_argument("--tally", type=Path, default=TALLY)
     read.add_argument("--failures", type=Path, default=Path("runs/fuzz-failures.txt"))
+    read.add_argument("--summary", action="store_true", help="print what the tally says, and end")
     options = read.parse_args()
+    if options.summary:
+        print(summary(options.tally))
+        return
     tally_file, failures = options.tally.absolute(), options.failures.absolute()
     failures.parent.mkdir(parents=True, exist_ok=True)
     done, failed = done_parts(tally_file), 0
@@ -57,6 +63,26 @@ def main() -> None:
             failed += _report(COMMANDS, options.seed, 0, found, tally_file, failures)
         os.chdir("/")
     sys.exit(1 if failed else 0)
+
+
+def summary(file: Path) -> str:
+    """Return the rows of a tally by kind, as RESULTS shows them."""
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    lines = ["kind             inputs  refused  answered  failed  slowest, s  most, MB"]
+    kinds = sorted({row["kind"] for row in rows})
+    for kind in [*kinds, "all"]:
+        own = [row for row in rows if kind in (row["kind"], "all")]
+        counts = [
+            sum(int(row[name]) for row in own)
+            for name in ("inputs", "refused", "answered", "failed")
+        ]
+        most = (
+            max(float(row["slowest_s"]) for row in own),
+            max(float(row["most_mb"]) for row in own),
+        )
+        lines.append("{:16} {:6} {:8} {:9} {:7} {:11.1f} {:9.0f}".format(kind, *counts, *most))
+    return "\n".join(lines)
 
 
 def _report(kind: str, seed: int, part: int, tally: Tally, file: Path, failures: Path) -> int:

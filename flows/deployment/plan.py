@@ -85,6 +85,13 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
     A run of a process pool works in the folder of the deployment, as a command there would. Its
     command is stated, because Prefect would start ``uv run`` in a folder with a pyproject.toml.
 
+    Args:
+        pool: The pool as the deployments file states it.
+        here: The folder of that file.
+
+    Returns:
+        The variables by name; those of the environment under ``env``.
+
     Raises:
         CampaignError: a variable has a secret, by its name or in its value.
     """

@@ -10,9 +10,18 @@ import pandas as pd
 import pytest
 from support.faults.moments import LAKE_FILES, PHASES, draw_disturbances
 from support.faults.postgres import why_no_postgres
-from support.faults.stored_tables import Difference, compare
+from support.faults.stored_tables import (
+    COMPARED,
+    OF_ONE_DATABASE,
+    OF_ONE_TRY,
+    Difference,
+    compare,
+)
 from support.paths import PYTHONPATH
 from support.scripts import BENCHMARKS, load_script
+
+from screening_db.migrations.id_views import ID_VIEWS
+from screening_db.tables import Base
 
 SCRIPT = BENCHMARKS / "faults" / "chaos.py"
 COUNTS = [
@@ -43,6 +52,13 @@ def test_equal_seeds_draw_equal_disturbances_in_the_order_of_the_script() -> Non
         assert commands == sorted(commands)
         for d in one:
             assert d.count <= dict(COUNTS)[d.phase.command].get(d.phase.counted, 0)
+
+
+def test_every_table_is_compared_or_named() -> None:
+    under_keys = {n for n in Base.metadata.tables if n.startswith("stored_")}  # views show them
+    inside_views = {"pair", "predictor"}
+    known = COMPARED | OF_ONE_DATABASE | OF_ONE_TRY | under_keys | inside_views
+    assert set(Base.metadata.tables) | set(ID_VIEWS) <= known
 
 
 def test_a_server_is_stopped_only_where_there_is_one() -> None:

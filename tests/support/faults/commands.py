@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -59,6 +59,27 @@ def import_everything() -> None:
     threads = psutil.Process().num_threads()
     if threads > 1:
         raise RuntimeError(f"a process forks safely with one thread, this one has {threads}")
+
+
+def in_own_process(act: Callable[[], None]) -> None:
+    """Run what starts threads in a process that ends, so that this one can still be forked.
+
+    Raises:
+        RuntimeError: it failed; the traceback is printed there.
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise RuntimeError(f"{act.__name__} ended with {status} in a process of its own")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.faults.commands import Command, start_command
+from support.faults.commands import Command, in_own_process, start_command
 from support.faults.moments import Counts, Disturbance, Watch
 from support.faults.postgres import PostgresServer
 from support.faults.stored_tables import Difference, compare, results
@@ -34,6 +34,7 @@ cluster: {workers: 2, chunk_placements: 12}
 LIMIT_S = 240.0  # of a command; none takes a tenth of it
 _POLL_S = 0.004
 _MOST_FAULTS = 3  # commands that end badly, undisturbed, until a run is given up
+_OPENS_S = 1.0  # from when a command is given until it has opened the database
 _USER_FAULT = 2
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -131,9 +132,11 @@ def _until_it_ends_well(
             arguments, place.folder, output, place.variables, is_plain=place.is_plain
         )
         begun.append(command)
+        given = time.monotonic()
         told, is_away = False, False
         while disturbances and not told and command.poll() is None:
-            is_away |= disturbances[0].target == "server" and disturbances[0].is_at_start
+            was_opening = disturbances[0].is_at_start or time.monotonic() - given < _OPENS_S
+            is_away |= disturbances[0].target == "server" and was_opening
             told = _disturb(place, command, disturbances.pop(0), server, run)
         status = command.wait(LIMIT_S)
         said = output.read_bytes()[before:].decode(errors="replace")
@@ -229,12 +232,10 @@ def compare_runs(place: Place, undisturbed: Place) -> Difference:
     next command is forked.
     """
     answer = place.folder / "difference.json"
-    pid = os.fork()
-    if pid == 0:
-        try:
-            both = (results(each.address, each.lake) for each in (place, undisturbed))
-            answer.write_text(json.dumps(vars(compare(*both))))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+
+    def compared() -> None:
+        both = (results(each.address, each.lake) for each in (place, undisturbed))
+        answer.write_text(json.dumps(vars(compare(*both))))
+
+    in_own_process(compared)
     return Difference(**json.loads(answer.read_text()))

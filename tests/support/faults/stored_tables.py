@@ -21,7 +21,8 @@ Tables = dict[str, pd.DataFrame]
 OF_ONE_RUN = {  # of a calculation
     *("token", "started_at", "ended_at", "reported_at", "at", "content", "size_bytes")
 }
-OF_ONE_DATABASE = {"database_identity", "database_folder", "campaign_holder"}
+OF_ONE_DATABASE = {"database_identity", "database_folder", "campaign_holder", "last_write"}
+OF_ONE_TRY = {"calculation_step", "calculation_file"}  # a kill makes more tries
 _LAKE = "lake"
 # What tells a row from others; all else may differ.
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -47,6 +48,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "slab": ("id",),
     _LAKE: ("candidate_id", "checkpoint_sha256", "level"),
 }
+COMPARED = frozenset(_KEYS)
 # How an end was reached, which a kill may change, and where files of this run lie.
 _HOW: Mapping[str, tuple[str, ...]] = {
     "queue": ("attempts", "failures", "error_class", "error_message", "lease_until", "lease_token"),

@@ -44,23 +44,22 @@ def try_input(tally: Tally, act: Callable[[], object], shown: str) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     begin = time.process_time()
-    failure = ""
+    failure, is_refused = "", False
     try:
         with _limited():
             act()
     except SabatierError as refusal:
         lines = str(refusal).strip().splitlines()
         failure = "" if len(lines) == 1 else f"{len(lines)} lines: {refusal}"
-        tally.refused += not failure
+        is_refused = True
     except (Exception, TookTooLongError) as error:  # the finding that is searched for
         failure = f"{type(error).__name__}: {error}"
-    else:
-        tally.answered += 1
     took_s, used_mb = time.process_time() - begin, _resident_mb("VmHWM") - before_mb
     tally.slowest_s, tally.most_mb = max(tally.slowest_s, took_s), max(tally.most_mb, used_mb)
     if not failure and used_mb > MOST_MB:
         failure = f"took {used_mb:.0f} MB"
-        tally.answered -= 1
+    tally.refused += is_refused and not failure
+    tally.answered += not is_refused and not failure
     if failure:
         tally.failures.append((shown, " ".join(failure.split())[:500]))
 
