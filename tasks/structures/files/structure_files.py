@@ -33,6 +33,8 @@ from tasks.structures.files.poscar import one_frame, read_poscar
 from tasks.structures.files.species import element_symbol
 
 POSCAR_NAMES = ("POSCAR", "CONTCAR")
+# Neighbours are searched in as many images of a cell as fit into their distance between its faces.
+_NEAREST_FACES_ANG = 0.05
 _POSCAR_SUFFIXES = (".poscar", ".contcar", ".vasp")
 _CIF_SUFFIXES = (".cif", ".mcif")
 _XYZ_SUFFIXES = (".xyz", ".extxyz")
@@ -254,6 +256,13 @@ def _with_element(line: str, column: int | None) -> str:
     return " ".join(words)
 
 
+def _nearest_faces(atoms: Atoms) -> float:
+    """Return how far the nearest opposite faces of a cell are apart (Å); infinity without one."""
+    if atoms.cell.rank < 3 or not atoms.cell.volume:
+        return float("inf")
+    return float(1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1).max())
+
+
 def _checked(found: FileStructure | UnreadStructure) -> FileStructure | UnreadStructure:
     if isinstance(found, UnreadStructure):
         return found
@@ -262,6 +271,11 @@ def _checked(found: FileStructure | UnreadStructure) -> FileStructure | UnreadSt
         reason = f"a structure has 1 to {MAX_ATOMS:,} atoms: this has {len(atoms)}"
     elif not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         reason = "positions and cell must be finite numbers"
+    elif (flat_ang := _nearest_faces(atoms)) < _NEAREST_FACES_ANG:
+        reason = (
+            f"opposite faces of a cell are {_NEAREST_FACES_ANG} Å or more apart: these are "
+            f"{flat_ang:.2g} Å, as of a vector with a digit too many; give a reduced cell"
+        )
     elif (atoms.numbers < 1).any():
         reason = "every atom needs an element, the file has unknown species"
     else:

@@ -207,3 +207,13 @@ def test_cartesian_positions_are_scaled_and_selective_dynamics_fix(tmp_path: Pat
 )
 def test_a_poscar_that_contradicts_itself_is_refused(tmp_path: Path, text: str, words: str) -> None:
     assert words in reason(in_file(tmp_path, "POSCAR", text))
+
+
+def test_a_cell_sheared_by_a_digit_too_many_is_refused(tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.cell[1, 0] = 834367.0  # its volume is the same
+    write(tmp_path / "POSCAR", atoms)
+    assert "opposite faces of a cell are 0.05 Å or more apart" in reason(tmp_path / "POSCAR")
+    atoms.cell[1, 0] = 10 * atoms.cell[0, 0]
+    write(tmp_path / "POSCAR", atoms)
+    assert read_structure(tmp_path / "POSCAR").cell[1, 0] == pytest.approx(36.1)
