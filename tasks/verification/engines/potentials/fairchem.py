@@ -26,6 +26,7 @@ class FairchemEngine(UniversalPotential):
     """A checkpoint of fairchem; ``potentials`` of its location is its file."""
 
     name: ClassVar[str] = "fairchem"
+    unpickles: ClassVar[bool] = True
     functionals: ClassVar[frozenset[str]] = frozenset({"RPBE"})  # of the labels of its oc20 task
 
     def missing(self) -> str:
@@ -53,7 +54,8 @@ class FairchemEngine(UniversalPotential):
         return (path,) if path.is_file() else ()
 
     def calculator(self, job: CalculationJob) -> Calculator:
-        """Return fairchem's calculator for adsorption on surfaces."""
+        """Return fairchem's calculator for adsorption on surfaces; other files stay unread."""
+        self.require_stated_file(job.level)
         from fairchem.core import FAIRChemCalculator
         from fairchem.core.units.mlip_unit import load_predict_unit
 

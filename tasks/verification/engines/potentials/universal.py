@@ -28,6 +28,7 @@ from tasks.verification.engines.base import Engine, content_sha256
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
 from tasks.verification.engines.requirements import require_all_read, require_functional
 
+_SHA256_DIGITS = 64
 MODEL = "model"  # under which a level states its checksum
 WITHOUT_U = ("MatPES", "OC20", "OC25")
 WITH_U = ("MPtrj", "sAlex", "OMat24", "OC22")
@@ -41,6 +42,7 @@ class UniversalPotential(Engine):
     """What engines of one trained model share."""
 
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
+    unpickles: ClassVar[bool] = False  # True: whoever wrote its file runs code when it is loaded
 
     @abstractmethod
     def model_files(self) -> tuple[Path, ...]:
@@ -50,7 +52,34 @@ class UniversalPotential(Engine):
         """Refuse a level without the model's checksum or data, or with others' settings."""
         require_functional(self, level)
         require_all_read(self, level, "potentials", "gas_vacuum_ang")
-        _stated_model(level)
+        stated = _stated_model(level)
+        if self.unpickles and len(stated.checksums[MODEL]) < _SHA256_DIGITS:
+            found = self.checksums(level, ()).get(MODEL, "")
+            raise UserError(
+                f"{self.name} unpickles its checkpoint, so level {level.name} must state all "
+                f"{_SHA256_DIGITS} digits of the SHA-256 of a file that you trust, got "
+                f"{stated.checksums[MODEL]}; write potentials.checksums: {{{MODEL}: "
+                f"{found or '...'}}}"
+            )
+
+    def require_stated_file(self, level: LevelOfTheory) -> None:
+        """Refuse a model that is not the level's, by the bytes on disk; call it before loading.
+
+        Raises:
+            UserError: the level does not state the whole hash.
+            EngineError: the hash is another one.
+        """
+        self.check_level(level)
+        stated = _stated_model(level).checksums[MODEL]
+        for file in self.model_files():
+            found = sha256(file.read_bytes()).hexdigest()
+            if found != stated:
+                raise EngineError(
+                    FailureKind.NOT_INSTALLED,
+                    f"{self.name} unpickles only the file whose SHA-256 level {level.name} states, "
+                    f"{stated}; {file} has {found}: write that into potentials.checksums if you "
+                    "trust the file",
+                )
 
     def checksums(self, level: LevelOfTheory, symbols: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of the model; of several files that of their SHA-256 in order."""

@@ -14,7 +14,13 @@ from ase.calculators.emt import EMT
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.levels.calculation import Basis, Potentials
-from tasks.verification.engines import EngineError, EngineLocation, FailureKind, engine_for
+from tasks.verification.engines import (
+    CalculationJob,
+    EngineError,
+    EngineLocation,
+    FailureKind,
+    engine_for,
+)
 from tasks.verification.engines.potentials import fairchem
 from tasks.verification.relaxation.compute import compute
 
@@ -63,11 +69,32 @@ def test_its_calculator_is_of_the_surface_task(locations: dict[str, EngineLocati
 def test_another_checkpoint_than_the_levels_is_refused(
     locations: dict[str, EngineLocation],
 ) -> None:
-    other = uma("0" * 16)
+    other = uma("0" * 64)
     slab, engine = fcc111("Cu", (1, 1, 3), vacuum=8.0), engine_for(other, locations=locations)
     with pytest.raises(EngineError, match="of model has checksum 0000") as caught:
         compute(slab, other, engine)
     assert caught.value.kind is FailureKind.NOT_INSTALLED
+
+
+def test_no_other_file_than_the_levels_is_unpickled(
+    locations: dict[str, EngineLocation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded: list[object] = []
+    unit = sys.modules["fairchem.core.units.mlip_unit"]
+    monkeypatch.setattr(unit, "load_predict_unit", lambda path, device: loaded.append(path))
+    other = uma("0" * 64)
+    job = CalculationJob(fcc111("Cu", (1, 1, 3)), other, tmp_path)
+    with pytest.raises(EngineError, match=hashlib.sha256(WEIGHTS).hexdigest()):
+        engine_for(other, locations=locations).calculator(job)
+    assert loaded == []
+
+
+def test_a_part_of_a_hash_is_too_little_and_the_whole_is_shown(
+    locations: dict[str, EngineLocation],
+) -> None:
+    whole = hashlib.sha256(WEIGHTS).hexdigest()
+    with pytest.raises(UserError, match=rf"all 64 digits .*checksums: {{model: {whole}}}"):
+        engine_for(uma(whole[:16]), locations=locations)
 
 
 def test_a_level_says_which_model_it_is() -> None:
