@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import TerminationSignal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,12 +73,26 @@ class PrefectRecord:
                 decorate(shown)(*arguments, **named)
             except Exception as fault:
                 if once.fault is None:  # Prefect's own
+                    if _is_of_a_stop(fault):
+                        raise KeyboardInterrupt from fault
                     self.lose(f"{type(fault).__name__}: {fault}".splitlines()[0])
             if once.fault is not None:
                 raise once.fault
             return once(*arguments, **named)
 
         return call
+
+
+def _is_of_a_stop(fault: BaseException | None) -> bool:
+    """Return whether a fault came while Ctrl-C or SIGTERM was being handled.
+
+    Prefect tells its server that a run was stopped, which fails where the server is gone.
+    """
+    while fault is not None:
+        if isinstance(fault, KeyboardInterrupt | TerminationSignal):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
 
 
 class _Once(Generic[P, R]):
@@ -90,6 +105,8 @@ class _Once(Generic[P, R]):
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Return the result of the first call, which is this one where there was none."""
+        if self.fault is not None:
+            raise self.fault
         if not self._results:
             try:
                 self._results.append(self._function(*arguments, **named))

@@ -47,6 +47,7 @@ from prefect.settings import (
 
 from flows.cluster.prefect_record import PrefectRecord
 from flows.errors import CampaignError
+from model.files import lock_folder
 from model.folder_owner import private_folder
 
 START_TIMEOUT_S = 120.0
@@ -80,7 +81,11 @@ _EMBEDDED: Mapping[Any, Any] = {
 
 
 class ServerError(CampaignError):
-    """The embedded Prefect server did not come up."""
+    """The embedded Prefect server did not come up; ``why`` in a few words."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
 
 
 @dataclass
@@ -115,18 +120,16 @@ class EmbeddedServer:
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and not self.has_ended():
-            try:
+            with suppress(httpx.TransportError):
                 if httpx.get(f"{self.api_url}/health", timeout=5).is_success:
                     return self.api_url
-            except httpx.TransportError:
-                time.sleep(0.1)
-        ended = "ended" if self.has_ended() else f"did not answer within {timeout_s:.0f} s"
-        raise ServerError(
-            f"the embedded Prefect server {ended}:\n" + self.log.read_text(errors="replace")[-2000:]
-        )
+            time.sleep(0.1)
+        why = "ended" if self.has_ended() else f"did not answer within {timeout_s:.0f} s"
+        last = self.log.read_text(errors="replace")[-2000:]
+        raise ServerError(f"the embedded Prefect server {why}:\n{last}", why)
 
     def has_ended(self) -> bool:
-        """Return whether the process is there no more."""
+        """Return whether the process has ended."""
         return self.process.poll() is not None
 
     def stop(self) -> None:
@@ -160,11 +163,12 @@ def scheduling_server(home: Path) -> Iterator[EmbeddedServer]:
     find it again.
     """
     private_folder(home, "schedules", "start --serve in another folder, or remove that one")
-    server = _start(home.absolute(), kept_secret(home), {})
-    try:
-        yield server
-    finally:
-        server.stop()
+    with lock_folder(home, "a Prefect server"):
+        server = _start(home.absolute(), kept_secret(home), {})
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def kept_secret(home: Path) -> str:
@@ -185,7 +189,18 @@ def _new_secret() -> str:
     return f"sabatier:{secrets.token_urlsafe(32)}"  # Prefect calls it user:password
 
 
+def _ask_no_proxy_for_this_machine() -> None:
+    """Keep the secret of a server on this machine from the proxy that HTTP_PROXY names.
+
+    Prefect's client reads the environment, and so do the processes that are started from here.
+    """
+    for name in ("no_proxy", "NO_PROXY"):
+        stated = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*stated, "127.0.0.1", "localhost"]))
+
+
 def _start(home: Path, secret: str, variables: Mapping[str, str]) -> EmbeddedServer:
+    _ask_no_proxy_for_this_machine()
     log = home / "server.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     own = {"PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret}
@@ -245,7 +260,7 @@ class ControlPlane:
 
     address: str | None = None
     embedded: EmbeddedServer | None = None
-    _record: PrefectRecord | None = None  # while it is connected
+    _record: PrefectRecord | None = field(default=None, init=False, repr=False)  # while connected
 
     @contextmanager
     def connected(self) -> Iterator[PrefectRecord]:
@@ -259,9 +274,10 @@ class ControlPlane:
         if self._record is not None:
             yield self._record
             return
-        with self._connection() as self._record:
+        with self._connection() as record:
+            self._record = record
             try:
-                yield self._record
+                yield record
             finally:
                 self._record = None
 
@@ -282,7 +298,7 @@ class ControlPlane:
         try:
             self.embedded.wait()
         except ServerError as fault:
-            record.lose(str(fault).splitlines()[0].partition("server ")[2].rstrip(":"))
+            record.lose(fault.why)
             yield record
             return
         with temporary_settings({**_CLIENT, **_EMBEDDED, **self.embedded.client_settings}):
@@ -299,6 +315,7 @@ def require_answer(address: str, way_out: str) -> None:
     Raises:
         CampaignError: none answers, or the secret is wrong or missing.
     """
+    _ask_no_proxy_for_this_machine()
     shown = _shown(address)
     headers = _client_headers()
     try:

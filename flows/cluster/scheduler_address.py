@@ -150,10 +150,10 @@ def _require_valid_now(file: Path) -> None:
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         port = parts.port or _PORT
-    except ValueError:  # it is no number
+    except ValueError:  # the port is no number, or a bracket is missing
         return None
     return (parts.hostname, port) if parts.hostname else None
 

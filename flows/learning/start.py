@@ -23,7 +23,7 @@ from flows.records.locations import (
     chosen_database,
     logged_run,
 )
-from flows.screening.start import cluster_plan, open_campaign
+from flows.screening.start import cluster_plan, open_campaign, require_slabs
 from flows.verification.flow import VerificationRequest, requested_workers
 from screening_db.database import Database, campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
@@ -139,6 +139,7 @@ def _run_loop(
         runtime = Runtime(cluster_plan(campaign, settings), plane)
         if find_campaign(db, campaign.name).status != "finished":
             run_screening(resolved, db, lake_folder(db), runtime)
+        require_slabs(db, campaign.name)
         steps = CampaignLoopSteps(
             db=db,
             resolved=resolved,

@@ -73,8 +73,16 @@ def start_screening(file: Path, database: str | None) -> None:
         show_funnel(db, campaign.name)
         show_lines(f"database     {db.where}", f"predictions  {lake_folder(db) / 'predictions'}")
         _show_unverifiable(resolved)
-        used = [c for c in funnel_counts(db, campaign.name) if (c.stage, c.state) == _SLAB_USED]
-    if not used:
+    require_slabs(db, campaign.name)
+
+
+def require_slabs(db: Database, campaign: str) -> None:
+    """Refuse a campaign of which no slab is left to screen; its rows say why.
+
+    Raises:
+        CampaignError: all of its slabs were refused.
+    """
+    if not any((c.stage, c.state) == _SLAB_USED for c in funnel_counts(db, campaign)):
         raise CampaignError(_NO_SLAB)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cluster import prefect_record
@@ -84,6 +85,22 @@ def test_a_fault_of_the_work_is_not_taken_for_prefects(
         record.task(work, name="score")(1)
     assert raised.value is fault
     assert (work.calls, record.is_lost) == ([1], False)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), TerminationSignal(15)])
+def test_a_stop_in_prefects_own_code_is_not_taken_for_a_lost_server(
+    stop: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        gone = GoneError("no answer to the stop")  # as Prefect tells its server of any end
+        gone.__context__ = stop
+        raise gone
+
+    monkeypatch.setattr(prefect_record, "task", lambda **_: lambda _function: stopped)
+    record, work = PrefectRecord(WHERE), Work()
+    with pytest.raises(KeyboardInterrupt):
+        record.task(work, name="score")(1)
+    assert (work.calls, record.is_lost) == ([], False)
 
 
 def test_a_server_that_has_ended_is_not_asked() -> None:

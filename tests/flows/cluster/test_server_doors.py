@@ -1,5 +1,6 @@
 """Who may not use the Prefect server of a run, or of a schedule: whoever has not its secret."""
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from flows.cluster.prefect_server import (
     scheduling_server,
 )
 from flows.errors import CampaignError
+from model.errors import MachineError
 
 pytestmark = [pytest.mark.medium, pytest.mark.slow]
 
@@ -117,4 +119,22 @@ def test_without_a_free_port_the_way_out_is_said(
         pytest.raises(CampaignError, match=r"needs a free port on 127\.0\.0\.1, there is none"),
         scheduling_server(tmp_path / "prefect"),
     ):
+        pass
+
+
+def test_a_proxy_of_the_environment_never_sees_the_secret(
+    home: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "intranet")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with used_with(server.api_url, server.secret), control_plane(server.api_url):
+        assert os.environ["no_proxy"] == "intranet,127.0.0.1,localhost"
+        with get_client(sync_client=True) as client:
+            assert client.hello().status_code == 200
+
+
+def test_a_home_serves_one_server(home: Path, server: EmbeddedServer) -> None:
+    with pytest.raises(MachineError, match="a Prefect server"), scheduling_server(home):
         pass
