@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import Any, Protocol
 
 from screening_db.database.engine import Database
-from screening_db.database.sql_text import first_word
+from screening_db.database.sql_text import explained_words, first_word
 from screening_db.errors import DatabaseError
 
 SQL_TIMEOUT_S = 60.0
@@ -27,7 +27,7 @@ _STOP_S = 2.0  # how long a query that is told to stop may take for it
 _ROW_BYTES, _VALUE_BYTES = 64, 32  # what a row and a value cost in Python, roughly
 # What libpq and psycopg say of rows that do not fit into memory.
 _NO_MEMORY = ("cannot allocate memory", "results from command")
-_READS = ("select", "with", "values", "explain")
+_READS = ("select", "with", "values")
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,21 @@ def _refuse_writes(sql: str) -> None:
         raise DatabaseError(
             f"a query has at most {MAX_SQL_LENGTH} characters, got {len(sql)}; shorten it"
         )
-    first = first_word(sql) or "nothing"
-    if first not in _READS:
+    first = first_word(sql)
+    words = [first]
+    if first == "explain":  # PostgreSQL would run what EXPLAIN ANALYZE explains
+        words = explained_words(sql) or [""]
+    if words[0] not in _READS:
+        got = f"{first} {words[0]}" if first == "explain" else first
         raise DatabaseError(
-            f"only reading statements run here ({', '.join(_READS)}), got {first}; write, for "
-            "example, select * from ranked_candidates limit 5"
+            f"only reading statements run here ({', '.join(_READS)}, and explain before one), got "
+            f"{got[:100].strip() or 'nothing'}; write, for example, select * from "
+            "ranked_candidates limit 5"
+        )
+    if first == "explain" and "into" in words:  # select into makes a table
+        raise DatabaseError(
+            "only reading statements run here, got explain with into; leave into out, or quote it "
+            "where it is a name"
         )
 
 

@@ -1,32 +1,55 @@
 """Take a typed statement apart, as far as must be known before a database reads it."""
 
 import re
+from collections.abc import Iterator
 
 from screening_db.errors import DatabaseError
 
-# What a statement is made of. A comment or a dollar quote goes on where a search finds its end.
+# What a statement is made of, as PostgreSQL reads it: a line ends at a carriage return too, and
+# every character beyond ASCII may stand in a name. A comment or a dollar quote goes on where a
+# search finds its end.
 _TOKEN = re.compile(
     r"""
-      (?P<space> \s+ | --[^\n]* )
+      (?P<space> [ \t\n\r\f\v]+ | --[^\n\r]* )
     | (?P<comment> /\* )
-    | (?P<text> [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' )
-    | (?P<dollar> \$(?:[^\W\d]\w*)?\$ )
+    | (?P<escaped> [eE]'(?:[^'\\]|\\.|'')*' )
+    | (?P<text> '(?:[^']|'')*' )
+    | (?P<dollar> \$(?:[a-zA-Z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$ )
     | (?P<quoted> "(?:[^"]|"")*" )
-    | (?P<word> [^\W\d][\w$]* )
+    | (?P<word> [a-zA-Z_\x80-\U0010ffff][\w$\x80-\U0010ffff]* )
     | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_ENDS = re.compile(r"/\*|\*/")
-_BEFORE_FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/|\()*", re.DOTALL)
 _NAME_BYTES = 63  # PostgreSQL cuts longer names
+_EXPLAIN_OPTIONS = ("analyze", "analyse", "verbose", "query", "plan")  # those without brackets
 
 
 def first_word(sql: str) -> str:
-    """Return the first word of a statement in lower case, empty where it begins with none."""
-    begin = _BEFORE_FIRST_WORD.match(sql)
-    word = re.compile(r"\w*").match(sql, begin.end() if begin else 0)
-    return word.group().lower() if word else ""
+    """Return the first word of a statement in lower case, empty where it begins with none.
+
+    Raises:
+        DatabaseError: a comment before it has no end.
+    """
+    for kind, token in _tokens(sql):
+        if token != "(":  # noqa: S105  no password
+            return token.lower() if kind == "word" else ""
+    return ""
+
+
+def explained_words(sql: str) -> list[str]:
+    """Return what EXPLAIN explains, without options and brackets before it, in lower case.
+
+    Raises:
+        DatabaseError: a text, a comment or a quoted name has no end, or a name is written in codes.
+    """
+    tokens = [token.lower() for _, token in _tokens(sql)][1:]
+    if tokens[:1] == ["("] and tokens[1:2] not in (["("], ["select"], ["with"], ["values"]):
+        tokens = tokens[tokens.index(")") + 1 :] if ")" in tokens else []
+    while tokens and tokens[0] in ("(", *_EXPLAIN_OPTIONS):
+        del tokens[0]
+    return tokens
 
 
 def called_names(sql: str) -> set[str]:
@@ -42,12 +65,45 @@ def called_names(sql: str) -> set[str]:
         DatabaseError: a text, a comment or a quoted name has no end, or a name is written in codes.
     """
     names: set[str] = set()
-    name, at = "", 0
+    name = ""
+    for kind, token in _tokens(sql):
+        if token == "(" and name:  # noqa: S105  no password
+            names.add(name)
+        name = _name(kind, token)
+    return names
+
+
+def all_names(sql: str) -> set[str]:
+    """Find every name of a statement, wherever it stands; keywords are among them.
+
+    Raises:
+        DatabaseError: as ``called_names``.
+    """
+    return {name for kind, token in _tokens(sql) if (name := _name(kind, token))}
+
+
+def _name(kind: str, token: str) -> str:
+    """Return the name that a token is, as PostgreSQL stores it; empty where it is none."""
+    if kind == "word":
+        name = token.encode(errors="replace").lower()  # ASCII letters alone
+    elif kind == "quoted":
+        name = token[1:-1].replace('""', '"').encode(errors="replace")
+    else:
+        return ""
+    return name[:_NAME_BYTES].decode(errors="ignore")
+
+
+def _tokens(sql: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and text of each token, without spaces and comments."""
+    at, before = 0, ""
     while found := _TOKEN.match(sql, at):
-        kind, token, at = found.lastgroup, found.group(), found.end()
+        kind, token, at = str(found.lastgroup), found.group(), found.end()
+        if kind == "space":
+            continue
         if kind == "comment":
             at = _end_of_comment(sql, at)
-        elif kind == "dollar":
+            continue
+        if kind == "dollar":
             at = sql.find(token, at) + len(token)
             if at < len(token):
                 raise _unreadable("a dollar quote has no end")
@@ -55,12 +111,10 @@ def called_names(sql: str) -> set[str]:
             raise _unreadable("a quote has no end")
         elif kind == "quoted" and sql[max(found.start() - 2, 0) : found.start()].lower() == "u&":
             raise _unreadable("a name is written in Unicode codes")
-        elif token == "(" and name:  # noqa: S105  no password
-            names.add(name.encode()[:_NAME_BYTES].decode(errors="ignore"))
-        if kind not in ("space", "comment"):
-            quoted = token[1:-1].replace('""', '"')
-            name = token.lower() if kind == "word" else quoted if kind == "quoted" else ""
-    return names
+        elif kind == "text" and before == "escaped":  # whose escapes would hold in this one too
+            raise _unreadable("a text goes on after a text with escapes")
+        before = kind
+        yield kind, token
 
 
 def _end_of_comment(sql: str, at: int) -> int:

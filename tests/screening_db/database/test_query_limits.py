@@ -9,7 +9,7 @@ import pytest
 from screening_db.database import sqlite_reader
 from screening_db.database.engine import Database
 from screening_db.database.read_only_sql import MAX_SQL_LENGTH, run_select
-from screening_db.database.sql_text import called_names, first_word
+from screening_db.database.sql_text import called_names, explained_words, first_word
 from screening_db.errors import DatabaseError
 
 ENDLESS = "with recursive c(n) as (select 1 union all select n + 1 from c) select count(*) from c"
@@ -145,7 +145,6 @@ def test_a_query_that_hears_nothing_does_not_keep_its_command(tmp_path, make):
         "select edit('x')",
         "select fts3_tokenizer('simple')",
         "with a as (select 1) insert into chunk select * from chunk",
-        "explain attach 'x' as y",
     ],
 )
 def test_sqlite_only_reads_tables_and_computes(tmp_path, sql, make):
@@ -230,10 +229,43 @@ def test_a_function_that_only_reads_runs_on_postgresql(sql, empty_postgres):
     db.close()
 
 
-@pytest.mark.parametrize("sql", ["select 'a", 'select "a', "select $a$ $b$", "select 1 /* /* */"])
+@pytest.mark.parametrize(
+    "sql", ["select 'a", 'select "a', "select $a$ $b$", "select 1 /* /* */", "/*"]
+)
 def test_what_has_no_end_is_refused(sql):
     with pytest.raises(DatabaseError, match="has no end; write it plainly"):
         called_names(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("select 1 -- \rpg_sleep(1)", "pg_sleep"),
+        ("select \u2460a(1)", "\u2460a"),
+        ("select \xa0A (1)", "\xa0a"),
+    ],
+)
+def test_names_end_where_postgresql_ends_them(sql, name):
+    assert name in called_names(sql)
+
+
+def test_a_text_with_escapes_is_not_continued():
+    with pytest.raises(DatabaseError, match="after a text with escapes"):
+        called_names("select E'a'\n'\\'', pg_sleep(1), ''")
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("explain (analyze, format 'text') Select 1", ["select", "1"]),
+        ("explain analyze verbose (with a", ["with", "a"]),
+        ("explain query plan select", ["select"]),
+        ("explain ((select", ["select"]),
+        ("explain (analyze", []),
+    ],
+)
+def test_what_explain_explains_is_told(sql, words):
+    assert explained_words(sql) == words
 
 
 def test_a_name_in_codes_is_refused():
@@ -243,7 +275,13 @@ def test_a_name_in_codes_is_refused():
 
 @pytest.mark.parametrize(
     ("sql", "word"),
-    [("-- a\n/* b */ ((SELECT(1)))", "select"), ("", ""), ("/* no end", ""), ("1", "1")],
+    [
+        ("-- a\n/* b */ ((SELECT(1)))", "select"),
+        ("", ""),
+        ("1", ""),
+        ("/* /* */ explain */ create", "create"),
+        ("-- a\rcreate\nselect", "create"),
+    ],
 )
 def test_a_statement_is_told_by_its_first_word(sql, word):
     assert first_word(sql) == word

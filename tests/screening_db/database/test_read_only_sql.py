@@ -32,6 +32,7 @@ def test_a_limit_says_that_there_is_more(db, make):
         "select count from funnel where reason like '%:no%'",
         "values (1)",
         "explain select 1",
+        "explain (select 1)",
     ],
 )
 def test_reading_statements_run(db, sql):
@@ -50,6 +51,17 @@ def test_reading_statements_run(db, sql):
         "/* select */ delete from campaign",
         "",
         " ; ",
+        "explain create temp table x as select 1",
+        "explain analyze create temp table x as select 1",
+        "explain analyze verbose create temp table x as select 1",
+        "explain (analyze) create temp table x as select 1",
+        "explain (analyze, format /* ) select */ 'text') create temp table x as select 1",
+        "explain -- select\n(analyze) create temp table x as select 1",
+        "explain (analyze) select 1 into temp x",
+        "explain with a as (select 1) select * into temp x from a",
+        "explain (analyze) delete from campaign",
+        "explain (analyze",
+        "explain",
     ],
 )
 def test_statements_that_do_more_than_read_are_refused(db, sql):
