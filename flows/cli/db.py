@@ -109,7 +109,7 @@ def upgrade(
 @db_app.command()
 def roles(database: DatabaseOption = None) -> None:
     """Make a reader, a worker and an owner of a PostgreSQL database, or renew their rights."""
-    from screening_db.database.roles import make_roles
+    from screening_db.database.roles import make_roles, session_bounds
 
     with opened_database(database) as db:
         names, done = make_roles(db)
@@ -118,6 +118,8 @@ def roles(database: DatabaseOption = None) -> None:
             f"they have no login and no password: make a user a member of one, in psql {db.where}",
             f'  CREATE USER anna; GRANT "{names.reader}" TO anna;',
             "  \\password anna",
+            "what her sessions begin with is set for her, and she may change it:",
+            *(f"  {statement};" for statement in session_bounds(db, "anna")),
             f"who screens or verifies needs {names.worker}, who upgrades {names.owner}; sabatier "
             f"sql acts as {names.reader} for all of them",
             "users give their password in PGPASSWORD or ~/.pgpass, not in the address",

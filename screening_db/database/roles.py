@@ -39,6 +39,12 @@ _FORMER_OWNER = """
 """
 _POWERS = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
 
+_BOUNDS = (
+    "default_transaction_read_only = on",
+    "statement_timeout = '5min'",
+    "idle_in_transaction_session_timeout = '5min'",
+)
+
 
 @dataclass(frozen=True)
 class RoleNames:
@@ -76,6 +82,16 @@ def make_roles(db: Database) -> tuple[RoleNames, list[str]]:
         return names, list(_make(connection, names))
 
 
+def session_bounds(db: Database, user: str) -> list[str]:
+    """Return statements that set what the sessions of a reading user begin with.
+
+    They are for users: settings of a role do not pass to its members.
+    """
+    quote = db.engine.dialect.identifier_preparer.quote_identifier
+    name = str(db.query("SELECT current_database() AS name")[0]["name"])
+    return [f"ALTER ROLE {quote(user)} IN DATABASE {quote(name)} SET {b}" for b in _BOUNDS]
+
+
 def _names(database: str) -> RoleNames:
     names = RoleNames(*(database_role(database, kind) for kind in ("reader", "worker", "owner")))
     longest = max(names.all(), key=lambda name: len(name.encode()))
@@ -105,7 +121,6 @@ def _make(connection: Connection, names: RoleNames) -> Iterator[str]:
     yield _close_schema(run)
     yield _give_tables(connection, names, run)
     yield _give_later_tables(run)
-    yield _bound_reader(run, is_super=user.rolsuper)
     if user.rolsuper:
         yield _take_functions(connection, run)
     else:
@@ -170,16 +185,6 @@ def _give_later_tables(run: _Statements) -> str:
     run(rules + "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {worker}")
     run(rules + "GRANT USAGE ON SEQUENCES TO {worker}")
     return "tables of later releases: the same rights"
-
-
-def _bound_reader(run: _Statements, *, is_super: bool) -> str:
-    """Set what a session begins with that logs in as the reader role itself."""
-    bounds = ["default_transaction_read_only = on", "statement_timeout = '5min'"]
-    if is_super:
-        bounds.append("temp_file_limit = '4GB'")
-    for bound in bounds:
-        run("ALTER ROLE {reader} IN DATABASE {database} SET " + bound)
-    return f"sessions of {run.names['reader']}: read-only, five minutes a statement"
 
 
 def _take_functions(connection: Connection, run: _Statements) -> str:

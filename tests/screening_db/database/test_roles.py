@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from screening_db.database import campaign_lock, open_database, open_to_read, run_select
 from screening_db.database.engine import Database
-from screening_db.database.roles import make_roles
+from screening_db.database.roles import make_roles, session_bounds
 from screening_db.database.schema import migrate
 from screening_db.errors import DatabaseError
 from screening_db.queries.campaigns import all_campaigns
@@ -145,6 +145,36 @@ def test_an_owner_makes_tables_that_the_others_have_their_rights_on(guarded, mak
         session.add(make.campaign("second"))
     worker.close()
     assert "permission denied" in outcome(guarded, "anna", "BEGIN READ WRITE; DELETE FROM queue")
+
+
+def test_bounds_of_sessions_are_set_for_users(guarded):
+    """What is set for a role binds no session of its members."""
+
+    def begins_with(name: str) -> str:
+        by_anna = open_to_read(address(guarded, "anna"))
+        value = str(by_anna.query(f"SELECT current_setting('{name}') AS value")[0]["value"])
+        by_anna.close()
+        return value
+
+    assert begins_with("idle_in_transaction_session_timeout") == "0"
+    with guarded.engine.begin() as connection:
+        for statement in session_bounds(guarded, "anna"):
+            connection.exec_driver_sql(statement)
+    assert begins_with("idle_in_transaction_session_timeout") == "5min"
+    assert begins_with("statement_timeout") == "5min"
+    assert begins_with("default_transaction_read_only") == "on"
+
+
+def test_no_line_says_that_sessions_of_members_are_bounded(guarded):
+    _, done = make_roles(guarded)
+    assert not any("session" in line for line in done if "functions that end" not in line)
+    found = guarded.query("SELECT count(*) AS settings FROM pg_db_role_setting")
+    assert found[0]["settings"] == 0
+
+
+@pytest.mark.parametrize("mode", ["ROW EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"])
+def test_a_reader_takes_no_lock_that_stops_writers(guarded, mode):
+    assert "permission denied" in outcome(guarded, "anna", f"LOCK TABLE campaign IN {mode} MODE")
 
 
 @pytest.mark.parametrize("user", ["postgres", *MEMBERS])
