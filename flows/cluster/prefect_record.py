@@ -8,6 +8,7 @@ is called without Prefect.
 
 import functools
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -73,26 +74,30 @@ class PrefectRecord:
                 decorate(shown)(*arguments, **named)
             except Exception as fault:
                 if once.fault is None:  # Prefect's own
-                    if _is_of_a_stop(fault):
-                        raise KeyboardInterrupt from fault
+                    _raise_stop(fault)
                     self.lose(f"{type(fault).__name__}: {fault}".splitlines()[0])
             if once.fault is not None:
+                if isinstance(once.fault, TerminationSignal):
+                    _raise_stop(once.fault)
                 raise once.fault
             return once(*arguments, **named)
 
         return call
 
 
-def _is_of_a_stop(fault: BaseException | None) -> bool:
-    """Return whether a fault came while Ctrl-C or SIGTERM was being handled.
+def _raise_stop(fault: BaseException) -> None:
+    """Raise KeyboardInterrupt where a fault came while Ctrl-C or SIGTERM was being handled.
 
-    Prefect tells its server that a run was stopped, which fails where the server is gone.
+    Prefect tells its server that a run was stopped, which fails where the server is gone. It
+    handles SIGTERM itself: the signal is sent on to whom it belonged before.
     """
-    while fault is not None:
-        if isinstance(fault, KeyboardInterrupt | TerminationSignal):
-            return True
-        fault = fault.__cause__ or fault.__context__
-    return False
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, TerminationSignal):
+            signal.raise_signal(cause.signal)
+        if isinstance(cause, KeyboardInterrupt | TerminationSignal):
+            raise KeyboardInterrupt from fault
+        cause = cause.__cause__ or cause.__context__
 
 
 class _Once(Generic[P, R]):

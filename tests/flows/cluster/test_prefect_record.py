@@ -1,13 +1,16 @@
 """A run does not depend on Prefect: its work is done once, and its faults stay its own."""
 
 import logging
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.cli.interrupt import exit_cleanly_on_signal
 from flows.cluster import prefect_record
 from flows.cluster.prefect_record import PrefectRecord
 
@@ -87,19 +90,26 @@ def test_a_fault_of_the_work_is_not_taken_for_prefects(
     assert (work.calls, record.is_lost) == ([1], False)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), TerminationSignal(15)])
+@pytest.mark.parametrize(
+    ("stop", "status"), [(KeyboardInterrupt(), 130), (TerminationSignal(15), 143)]
+)
 def test_a_stop_in_prefects_own_code_is_not_taken_for_a_lost_server(
-    stop: BaseException, monkeypatch: pytest.MonkeyPatch
+    stop: BaseException, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object) -> None:
+        if isinstance(stop, KeyboardInterrupt):
+            with suppress(KeyboardInterrupt):  # it has been handled when Prefect tells of it
+                signal.raise_signal(signal.SIGINT)
         gone = GoneError("no answer to the stop")  # as Prefect tells its server of any end
         gone.__context__ = stop
         raise gone
 
     monkeypatch.setattr(prefect_record, "task", lambda **_: lambda _function: stopped)
     record, work = PrefectRecord(WHERE), Work()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended, exit_cleanly_on_signal("go on with the same"):
         record.task(work, name="score")(1)
+    logging.disable(logging.NOTSET)
+    assert ended.value.code == status
     assert (work.calls, record.is_lost) == ([], False)
 
 
