@@ -32,7 +32,7 @@ def exit_cleanly_on_signal(message: str) -> Iterator[None]:
         logging.disable(logging.CRITICAL)
         raise KeyboardInterrupt
 
-    def again(ignored: "sys.UnraisableHookArgs") -> None:
+    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
         if not received or not issubclass(ignored.exc_type, KeyboardInterrupt):
             report(ignored)
             return
@@ -41,7 +41,7 @@ def exit_cleanly_on_signal(message: str) -> Iterator[None]:
         repeat.daemon = True
         repeat.start()
 
-    sys.unraisablehook = again
+    sys.unraisablehook = send_again
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield

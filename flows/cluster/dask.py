@@ -186,7 +186,7 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
 
 
 def _cause(fault: BaseException) -> str:
-    """Return the first fault of a chain in one line: those after it only say that one was."""
+    """Return the first fault of a chain in one line; the later ones only wrap it."""
     while (before := fault.__cause__ or fault.__context__) is not None:
         fault = before
     return f"{type(fault).__name__}: {fault}".splitlines()[0]
@@ -264,10 +264,10 @@ def results_as_completed(
 
 
 def lost_worker(fault: KilledWorker | NoWorkerError) -> MachineError:
-    """Return the fault of workers that ended without a word, in one line."""
+    """Return the fault of workers that ended without an error message, in one line."""
     if isinstance(fault, KilledWorker):
         times = fault.allowed_failures + 1
-        lost = f"worker processes ended {times} times at the same work without a word"
+        lost = f"worker processes ended {times} times at the same work without an error message"
     else:
         lost = f"no worker process could be started again within {NO_WORKERS_S} s"
     return MachineError(

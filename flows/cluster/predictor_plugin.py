@@ -21,7 +21,7 @@ class PredictorPlugin(WorkerPlugin):
 
     The predictor is loaded by the first prediction, not as the worker connects: a worker that dies
     of it takes a task with it, which Dask repeats a few times and then gives up. One that died as
-    it connected would be missing without a word.
+    it connected would be missing without an error message.
     """
 
     name = "sabatier-predictor"

@@ -56,7 +56,8 @@ def _kind_of_adsorbate(value: Any) -> str:
     return "a name"
 
 
-# The tags keep an error to the one form that was meant; no key of a file is one of them.
+# With tags pydantic reports only the form that was meant. No tag may equal a key of a file:
+# ``_path_in_file`` drops tags by that.
 AnyAdsorbate = Annotated[
     Annotated[str, Tag("a name")]
     | Annotated[FileAdsorbate, Tag("a file")]

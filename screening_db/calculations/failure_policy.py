@@ -3,8 +3,8 @@
 A class counts by itself: an item that failed twice in its electrons and was stopped once at the
 wall limit has two attempts counted for the one and one for the other. A person who retries an
 item sets all its counts back. ``not_installed`` has no rule: it is a fault of the host, not an
-attempt at the item, and the driver gives the item back. Five workers, then no more, is the rule of
-GASpy (Tran & Ulissi 2018).
+attempt at the item, and the driver gives the item back. Five killed workers, then no more, is the
+rule of GASpy (Tran & Ulissi 2018); a run that was stopped may be started again a hundred times.
 """
 
 from collections.abc import Mapping

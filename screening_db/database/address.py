@@ -1,7 +1,7 @@
 """Read the address of a database, and keep what is secret in it out of every message.
 
 A password may stand in a URL before its @ or in its query, as libpq reads it. What cannot be read
-is refused without a word of it, because nobody knows which part of it is the password.
+is refused, and none of it is printed, because nobody knows which part of it is the password.
 """
 
 import re

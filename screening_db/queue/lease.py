@@ -3,7 +3,7 @@
 A job of a batch system outlives the process that submitted it, and so does its lease. Its location
 is recorded before it is submitted. When the lease runs out because that process ended, the item is
 not free: the next process with the same location takes the lease over, with its token, and
-collects the job's result. A job counts as killed only when no process collected it for
+collects the job's result. A job counts as ``run_stopped`` only when no process collected it for
 ``JOB_GRACE_S`` after its lease ran out.
 
 Leases run out by the database's clock. That clock may have been wrong when one was given: who waits

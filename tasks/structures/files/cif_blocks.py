@@ -1,7 +1,7 @@
 """The crystals of a CIF, block by block: each is read as it is written, or refused with a reason.
 
 pymatgen parses the blocks and applies their symmetry. What it would guess, round, merge or drop
-without a word is decided here before: elements, occupancies, positions, operations. The composition
+silently is decided here before: elements, occupancies, positions, operations. The composition
 that a block states is compared with what was read of it.
 
 Units   cell in Å, positions as fractions of it.
