@@ -313,19 +313,20 @@ def require_answer(address: str, way_out: str) -> None:
         way_out: Ends the message if none answers.
 
     Raises:
-        CampaignError: none answers, or the secret is wrong or missing.
+        CampaignError: none answers, the secret is wrong or missing, or a setting of Prefect's
+            client cannot be used.
     """
     _ask_no_proxy_for_this_machine()
     shown = _shown(address)
-    headers = _client_headers()
+    headers, certificates = _client_headers(), _server_certificates()
     try:
         answer = httpx.get(
             f"{address}/admin/version",  # costs nothing, and /health would answer without a secret
             headers=headers,
             timeout=_ANSWER_TIMEOUT_S,
-            verify=_server_certificates(),
+            verify=certificates,
         )
-    except (httpx.TransportError, httpx.InvalidURL) as fault:
+    except (httpx.TransportError, httpx.InvalidURL, ValueError) as fault:  # of a host, IDNA's
         raise CampaignError(f"no Prefect server answers at {shown} ({fault}); {way_out}") from None
     if answer.status_code in (401, 403):
         why = "the one given is not it" if "Authorization" in headers else "none is given"
@@ -344,15 +345,32 @@ def _client_headers() -> dict[str, str]:
     """Return the headers by which Prefect's client would be known to a server."""
     headers = dict(PREFECT_CLIENT_CUSTOM_HEADERS.value() or {})
     if secret := PREFECT_API_AUTH_STRING.value():
-        headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+        encoded = _encoded("PREFECT_API_AUTH_STRING", secret, "utf-8")
+        headers["Authorization"] = f"Basic {base64.b64encode(encoded).decode()}"
     elif key := PREFECT_API_KEY.value():
-        headers["Authorization"] = f"Bearer {key}"
+        headers["Authorization"] = f"Bearer {_encoded('PREFECT_API_KEY', key, 'ascii').decode()}"
     return headers
+
+
+def _encoded(name: str, secret: str, encoding: str) -> bytes:
+    try:
+        return secret.encode(encoding)
+    except UnicodeEncodeError:  # its text would show the secret
+        raise CampaignError(
+            f"{name} is text in {encoding.upper()}, the one given has other bytes; set it again"
+        ) from None
 
 
 def _server_certificates() -> ssl.SSLContext:
     """Return the authorities that Prefect's client believes."""
-    context = ssl.create_default_context(cafile=PREFECT_API_SSL_CERT_FILE.value())
+    file = PREFECT_API_SSL_CERT_FILE.value()
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except OSError as fault:
+        raise CampaignError(
+            f"PREFECT_API_SSL_CERT_FILE is a PEM file of certificates, {file} cannot be read "
+            f"({fault.strerror or fault}); correct it or unset it"
+        ) from None
     if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

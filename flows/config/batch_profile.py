@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from flows.config.yaml_model import YamlFileKind, YamlModel, load_yaml_model
-from tasks.verification.engines.launch import LAUNCHER
+from tasks.verification.engines.launch import LAUNCHER, shell_words
 from tasks.verification.inputs.resources import COSTS, EngineCost, ResourceLimits
 
 BatchSystem = Literal["local", "slurm"]
@@ -54,6 +54,16 @@ class BatchProfile(YamlModel):
             for name, stated in engines.items()
         }
         return {**limits, "engines": complete}
+
+    @field_validator("launcher")
+    @classmethod
+    def _is_a_command(cls, launcher: str) -> str:
+        if not shell_words(launcher, "launcher"):
+            raise ValueError(
+                f"launcher is the command before a program of several ranks, got {launcher!r}; "
+                f"name one, or leave it out for {LAUNCHER!r}"
+            )
+        return launcher
 
     @field_validator("options")
     @classmethod

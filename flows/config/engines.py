@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flows.errors import CampaignError
 from tasks.verification.engines import EngineLocation, EngineLocations, engine_names
+from tasks.verification.engines.launch import shell_words
 
 
 class EngineSettings(BaseSettings):
@@ -47,8 +49,18 @@ def read_engine_locations(work: Path | None = None) -> EngineLocations:
 
     Args:
         work: Folder in which calculations keep their steps, unless the environment names another.
+
+    Raises:
+        CampaignError: a command has a quotation that does not end.
     """
     stated = EngineSettings()
+    for name in ("qe_command", "cp2k_command", "vasp_command"):
+        alias = EngineSettings.model_fields[name].validation_alias
+        names = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        try:
+            shell_words(getattr(stated, name), " or ".join(map(str, names)))
+        except ValueError as fault:
+            raise CampaignError(str(fault)) from None
     folder = stated.work or (str(work.absolute()) if work else "")
     locations = {name: EngineLocation(work=folder) for name in engine_names()}
     return locations | {

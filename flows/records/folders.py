@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.config.settings import DEFAULT_DATABASE
@@ -38,10 +38,14 @@ _SUFFIXES = {"lake": "", "work": ".work", "models": ".models"}
 
 @dataclass(frozen=True)
 class FolderMark:
-    """What a folder says of itself: the id of its database, and where that one was."""
+    """What a folder says of itself: the id of its database, where that one was, what it holds.
+
+    A folder of a former release does not say what it holds.
+    """
 
     database: str
     where: str
+    kind: FolderKind | None = None
 
 
 def lake_folder(db: Database) -> Path:
@@ -82,7 +86,8 @@ def found_folder(db: Database, kind: FolderKind) -> Path:
         return default
     path = Path(recorded.path)
     mark = read_mark(path)
-    if mark == FolderMark(own, db.where):
+    if mark is not None and (mark.database, mark.where) == (own, db.where):
+        _refuse_mark(db, kind, path, mark, own)
         return path  # stated by db move, even where another one lies beside the file
     if db.path is not None and path != default and _is_of(default, own):
         return default  # moved or copied together with the file
@@ -135,7 +140,7 @@ def set_folder(db: Database, kind: FolderKind, path: Path) -> None:
 def _mark_folder(db: Database, kind: FolderKind, path: Path) -> None:
     own, mark = database_id(db), read_mark(path)
     _refuse_mark(db, kind, path, mark, own)
-    wanted = FolderMark(own, db.where)
+    wanted = FolderMark(own, db.where, kind)
     if mark != wanted:
         _write_mark(path, kind, wanted)
 
@@ -162,11 +167,12 @@ def move_folders(
         Their absolute paths.
 
     Raises:
-        CampaignError: as ``moved_folder``, or one cannot be written.
+        CampaignError: as ``moved_folder``, one lies within another, or one cannot be written.
     """
     paths = {
         kind: moved_folder(db, kind, folder, unmarked=unmarked) for kind, folder in stated.items()
     }
+    _refuse_overlap(db, paths)
     for kind, path in paths.items():
         _mark_folder(db, kind, path)  # which writes, and may fail: before anything is recorded
     for kind, path in paths.items():
@@ -184,10 +190,17 @@ def moved_folder(db: Database, kind: FolderKind, folder: Path, *, unmarked: bool
         unmarked: Take it for this database's though it holds files and no mark.
 
     Raises:
-        CampaignError: it holds files and no mark of this database.
+        CampaignError: it is no folder, holds files and no mark of this database, or holds another
+            kind.
     """
-    path = folder.expanduser().absolute()
-    is_used = path.exists() and any(path.iterdir())
+    try:
+        path = folder.expanduser().absolute()
+        is_used = path.exists() and any(path.iterdir())
+    except (OSError, RuntimeError) as fault:  # of expanduser, where nobody has that name
+        raise CampaignError(
+            f"{FOLDER_HOLDS[kind]} lie in a folder that can be read, got {folder} "
+            f"({getattr(fault, 'strerror', None) or fault}); give the folder that was moved"
+        ) from None
     if is_used and read_mark(path) is None and not unmarked:
         raise CampaignError(
             f"{path} holds files and none of them is {MARK}, which says whose they are; give the "
@@ -211,8 +224,9 @@ def read_mark(folder: Path) -> FolderMark | None:
     """Return what a folder says of itself, None where it says nothing."""
     try:
         values = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        return FolderMark(str(values["database"]), str(values["where"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        kind = next((kind for kind in FOLDER_KINDS if kind == values.get("kind")), None)
+        return FolderMark(str(values["database"]), str(values["where"]), kind)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -220,7 +234,7 @@ def _write_mark(folder: Path, kind: FolderKind, mark: FolderMark) -> None:
     draft = folder / f"{MARK}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({"database": mark.database, "where": mark.where}) + "\n")
+        draft.write_text(json.dumps(asdict(mark)) + "\n")
         draft.replace(folder / MARK)
     except OSError as fault:
         raise CampaignError(
@@ -255,6 +269,34 @@ def _refuse_mark(
             f"{db.where}; move that folder away, or state one of this database: sabatier db move "
             f"--{kind} FOLDER"
         )
+    if mark is not None and mark.kind not in (None, kind):
+        raise CampaignError(
+            f"a folder holds one kind, {path} is marked for {FOLDER_HOLDS[mark.kind]} and not for "
+            f"{FOLDER_HOLDS[kind]}; state another one: sabatier db move --{kind} FOLDER"
+        )
+
+
+def _refuse_overlap(db: Database, paths: Mapping[FolderKind, Path]) -> None:
+    """Raise where a stated folder is the folder of another kind, or one lies within the other."""
+    for kind, path in paths.items():
+        for other in FOLDER_KINDS:
+            theirs = (paths.get(other) or _likely_folder(db, other)).resolve()
+            mine = path.resolve()
+            if other != kind and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
+                raise CampaignError(
+                    f"folders lie apart from each other, {path} is for {FOLDER_HOLDS[kind]} and "
+                    f"{theirs} for {FOLDER_HOLDS[other]}; state another one: sabatier db move "
+                    f"--{kind} FOLDER"
+                )
+
+
+def _likely_folder(db: Database, kind: FolderKind) -> Path:
+    """Return where a folder lies, or was recorded where it is not found."""
+    try:
+        return found_folder(db, kind)
+    except CampaignError:
+        recorded = recorded_folder(db, kind)
+        return Path(recorded.path) if recorded else default_folder(db, kind)
 
 
 def _not_there(db: Database, kind: FolderKind, recorded: RecordedFolder) -> CampaignError:

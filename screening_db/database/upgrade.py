@@ -12,7 +12,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -108,7 +108,8 @@ def back_up(path: Path, target: Path, *, copies: int = 1) -> Path:
             "or correct the folder, and run the same command again"
         ) from fault
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder cannot be one, which was said above
+            draft.unlink()
     return target
 
 

@@ -24,6 +24,25 @@ _THREAD_VARIABLES = (
 )
 
 
+def shell_words(command: str, name: str) -> list[str]:
+    """Return the words of a command as a shell splits it.
+
+    Args:
+        command: A program with its arguments; it may be empty.
+        name: Where it was read, for the message.
+
+    Raises:
+        ValueError: a quotation does not end.
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as fault:
+        raise ValueError(
+            f"{name} is a command that a shell can split into words, got {command!r} ({fault}); "
+            "close its quotation"
+        ) from None
+
+
 def with_ranks(
     locations: EngineLocations | None, level: LevelOfTheory, ranks: int, launcher: str = LAUNCHER
 ) -> EngineLocations:

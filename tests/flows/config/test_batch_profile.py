@@ -40,6 +40,8 @@ def load(folder: Path, text: str) -> BatchProfile:
         ("limits: {engines: {gpaw: {ranks: 3}}}", "line 1: limits.engines.gpaw.ranks"),
         ("options: {mem: 3G}", "options must not set mem"),
         ("options: {cpus_per_task: 3}", "options must not set cpus_per_task"),
+        ("launcher: ''", "launcher is the command before a program of several ranks, got ''"),
+        ('launcher: "mpirun \'x"', "close its quotation"),
         ("jobs: [", "not valid YAML"),
         ("- 1", "a profile file is a mapping of keys to values, got list"),
     ],

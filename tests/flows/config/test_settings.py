@@ -26,3 +26,11 @@ def test_an_engine_is_found_under_the_variable_of_ase(monkeypatch: pytest.Monkey
     monkeypatch.setenv("ASE_VASP_COMMAND", "mpirun vasp_std")
     location = read_engine_locations(Path("work"))["vasp"]
     assert (location.command, location.work) == ("mpirun vasp_std", str(Path("work").absolute()))
+
+
+def test_a_command_with_an_open_quotation_is_refused_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SABATIER_QE_COMMAND", "pw.x 'a")
+    with pytest.raises(CampaignError, match=r"^SABATIER_QE_COMMAND is a command .*close its quot"):
+        read_engine_locations()

@@ -124,6 +124,40 @@ def test_folders_are_moved_together_or_not_at_all(db: Database, tmp_path: Path) 
     assert found_folder(db, "lake") == lake
 
 
+def test_a_folder_is_of_one_kind(db: Database, tmp_path: Path) -> None:
+    models, lake = make_folder(db, "models"), make_folder(db, "lake")
+    with pytest.raises(CampaignError, match="is marked for fine-tuned checkpoints and not for pre"):
+        move_folders(db, {"lake": models}, unmarked=False)
+    both, inner = tmp_path / "both", tmp_path / "both" / "inner"
+    stated = (
+        {"lake": both, "models": both},
+        {"lake": both, "models": inner},
+        {"lake": inner, "models": both},
+        {"lake": models / "inner"},
+        {"lake": models.parent},
+    )
+    for each in stated:
+        with pytest.raises(CampaignError, match="folders lie apart from each other"):
+            move_folders(db, each, unmarked=True)  # type: ignore[arg-type]  # of the literal
+    assert (found_folder(db, "lake"), found_folder(db, "models")) == (lake, models)
+    assert not both.exists()
+
+
+def test_a_mark_without_a_kind_is_read_and_gets_one(db: Database) -> None:
+    lake = make_folder(db, "lake")
+    values = json.loads((lake / MARK).read_text())
+    assert values.pop("kind") == "lake"
+    (lake / MARK).write_text(json.dumps(values))
+    assert found_folder(db, "lake") == make_folder(db, "lake") == lake
+    assert json.loads((lake / MARK).read_text())["kind"] == "lake"
+
+
+def test_a_file_is_no_folder(db: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CampaignError, match=r"lie in a folder .*file \(Not a directory\)"):
+        move_folders(db, {"lake": tmp_path / "file"}, unmarked=False)
+
+
 @pytest.mark.medium
 def test_a_copy_on_a_server_does_not_write_into_the_folders_of_the_first(
     own_postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,13 @@ def test_a_backup_onto_the_database_itself_is_refused(tmp_path: Path, name: str)
     assert (tmp_path / "b.db").stat().st_ino == before
 
 
+def test_a_backup_into_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    open_database(tmp_path / "a.db").close()
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseError, match=r"cannot be written to .*/file/b.db"):
+        back_up(tmp_path / "a.db", tmp_path / "file" / "b.db")
+
+
 def test_a_backup_is_its_owners_alone(tmp_path: Path) -> None:
     open_database(tmp_path / "a.db").close()
     assert back_up(tmp_path / "a.db", tmp_path / "b.db").stat().st_mode & 0o777 == 0o600
