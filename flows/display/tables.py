@@ -4,9 +4,11 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from model.contract import Prediction
 from screening_db.database import Database, SelectResult
@@ -158,11 +160,28 @@ def show_selected(selected: SelectResult) -> None:
         print(f"first {len(selected.rows)} rows; more with --limit", file=sys.stderr)
 
 
-def new_table(title: str | None, columns: Sequence[str], right: set[str] | None = None) -> Table:
+class PlainTable(Table):
+    """A table that shows stored texts as they are: none moves the cursor or is read as markup."""
+
+    def add_row(self, *cells: str) -> None:  # type: ignore[override]  # texts alone
+        """Add a row of texts."""
+        super().add_row(*(Text(printable(cell)) for cell in cells))
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters written as codes, but for the ends of lines."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def new_table(
+    title: str | None, columns: Sequence[str], right: set[str] | None = None
+) -> PlainTable:
     """Return an empty table; columns in ``right`` hold numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    shown = None if title is None else Text(printable(title))
+    table = PlainTable(title=shown, title_justify="left", header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if right and name in right else "left")
+        justify: Literal["left", "right"] = "right" if right and name in right else "left"
+        table.add_column(Text(printable(name)), justify=justify)
     return table
 
 
