@@ -14,7 +14,7 @@ from psycopg import sql as composed
 from screening_db.database.engine import Database
 from screening_db.database.faults import one_line_faults
 from screening_db.database.schema import RIGHT_TO_ACT_AS, database_role
-from screening_db.database.sql_text import called_names, first_word
+from screening_db.database.sql_text import all_names, called_names, first_word
 from screening_db.errors import DatabaseError
 
 _CANCEL_S = 2.0
@@ -36,8 +36,59 @@ _REFUSED_FUNCTIONS = """
     SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     WHERE p.proname = ANY(%(names)s) AND p.proname <> ALL(%(harmless)s)
-    AND (p.provolatile = 'v' OR n.nspname <> 'pg_catalog')
+    AND (p.provolatile = 'v' OR n.nspname <> 'pg_catalog' OR p.proname = ANY(%(by_text)s)
+        OR p.proname LIKE '%%to_xml%%')
     ORDER BY p.proname
+"""
+# What runs a query, or checks a value of a type, that stands in a text.
+_BY_TEXT = (
+    "pg_input_error_info",
+    "pg_input_is_valid",
+)
+# Views and tables of PostgreSQL's own that tell passwords, or what files of the server hold.
+_SECRET = (
+    "_pg_user_mappings",
+    "pg_authid",
+    "pg_file_settings",
+    "pg_foreign_server",
+    "pg_hba_file_rules",
+    "pg_ident_file_mappings",
+    "pg_largeobject",
+    "pg_shadow",
+    "pg_stat_gssapi",
+    "pg_stat_ssl",
+    "pg_subscription",
+    "pg_user_mapping",
+    "pg_user_mappings",
+    "user_mapping_options",
+)
+# A function is called without a parenthesis too: as a column of a row, by a view, by a type that
+# checks its values, by an operator. Who makes one chooses what it does, and a function may give up
+# the reader role. Tables and views of ours are those of the owner of the table of the revision.
+_OF_OTHERS = """
+    WITH ours AS (
+        SELECT relnamespace, relowner FROM pg_catalog.pg_class
+        WHERE relname = 'alembic_version' AND relnamespace = current_schema()::regnamespace
+    ), schemas AS (
+        SELECT oid, nspname FROM pg_catalog.pg_namespace
+        WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+        AND (nspname = ANY (current_schemas(true)) OR nspname = ANY (%(names)s))
+    )
+    SELECT 'function ' || p.proname FROM pg_catalog.pg_proc p
+    JOIN schemas s ON s.oid = p.pronamespace
+    JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'd', 'p')
+    WHERE p.proname = ANY (%(names)s)
+    UNION SELECT 'table, view or type ' || t.typname FROM pg_catalog.pg_type t
+    JOIN schemas s ON s.oid = t.typnamespace
+    WHERE t.typname = ANY (%(names)s)
+    AND (t.typnamespace, t.typowner) NOT IN (SELECT relnamespace, relowner FROM ours)
+    UNION SELECT 'operator ' || o.oprname FROM pg_catalog.pg_operator o
+    JOIN schemas s ON s.oid = o.oprnamespace
+    WHERE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_operator'::regclass
+        AND d.objid = o.oid AND d.deptype = 'e'
+    )
+    ORDER BY 1
 """
 _MAY_BE = f"""
     SELECT 1 FROM pg_catalog.pg_roles
@@ -67,6 +118,7 @@ class PostgresReader:
         """Run the query, and give its rows as they come from the server."""
         self._set_limits()
         self._refuse_functions(sql)
+        self._refuse_of_others(sql)
         self._take_role()
         # Prepared or declared, more than one statement is an error. Without values a % is one.
         if first_word(sql) == "explain":
@@ -112,12 +164,28 @@ class PostgresReader:
 
     def _refuse_functions(self, sql: str) -> None:
         values = {"names": sorted(called_names(sql)), "harmless": list(_HARMLESS)}
+        values["by_text"] = list(_BY_TEXT)
         found = self._cursor.execute(_REFUSED_FUNCTIONS, values).fetchall()
         if found:
             names = ", ".join(row[0] for row in found)
             raise DatabaseError(
                 f"the query was not answered: function {names} may do more than read, and a query "
                 "calls only PostgreSQL's own functions that change nothing"
+            )
+
+    def _refuse_of_others(self, sql: str) -> None:
+        names = all_names(sql)
+        if secret := sorted(names.intersection(_SECRET)):
+            raise DatabaseError(
+                f"the query was not answered: {', '.join(secret)} tells passwords or files of the "
+                "server, and a query reads neither; ask for it in psql"
+            )
+        found = self._cursor.execute(_OF_OTHERS, {"names": sorted(names)}).fetchall()
+        if found:
+            raise DatabaseError(
+                f"the query was not answered: {', '.join(row[0] for row in found[:5])} is not of "
+                "Sabatier and may do more than read; name what Sabatier or PostgreSQL made, or "
+                "use psql"
             )
 
     def _take_role(self) -> None:

@@ -218,6 +218,7 @@ def test_a_function_that_does_more_than_read_is_refused_on_postgresql(call, empt
         "select extract(epoch from now()), cast(1 as numeric(10, 2)), random() < 2",
         "select json_agg(t) from (select 1 as a) as t where 1 in (1, 2) and exists (select 1)",
         "explain (analyze) select 1",
+        "explain (select 1)",
         "select 'a %s %(b)s' like '%'",
     ],
 )

@@ -32,7 +32,6 @@ def test_a_limit_says_that_there_is_more(db, make):
         "select count from funnel where reason like '%:no%'",
         "values (1)",
         "explain select 1",
-        "explain (select 1)",
     ],
 )
 def test_reading_statements_run(db, sql):
