@@ -101,7 +101,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
     # Limits of typed queries, and addresses without passwords: 500 lines.
     # Databases that are opened to be read alone, and the roles of a server: 320 lines.
-    # What of others a typed query may not name, and a tokenizer that reads as PostgreSQL: 100 lines.
+    # What of others a typed query may not name, and tokens as PostgreSQL reads them: 100 lines.
     ("lines of screening_db", lambda: lines_in("screening_db"), 9_700),
     # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
     # potential whose weights a package brings, so that a laptop has energies for every element
