@@ -8,6 +8,7 @@ The system asks the thread that started a child: start one only in a thread that
 """
 
 import ctypes
+import errno
 import multiprocessing
 import os
 import shlex
@@ -154,8 +155,14 @@ def require_semaphores(work: str, processes: int) -> None:
 
 
 def _cannot_start(work: str, fault: Exception) -> MachineError:
+    if getattr(fault, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        way_out = "raise the limit on open files (ulimit -n), or start fewer processes"
+    else:
+        way_out = (
+            "free memory and /dev/shm, which holds their semaphores, and raise the limit on "
+            "processes (ulimit -u)"
+        )
     return MachineError(
         f"{work} needs processes side by side, and this machine does not start them "
-        f"({getattr(fault, 'strerror', None) or fault}); free memory and /dev/shm, which holds "
-        "their semaphores, and raise the limit on processes (ulimit -u)"
+        f"({getattr(fault, 'strerror', None) or fault}); {way_out}"
     )

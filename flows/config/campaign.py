@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.config.settings import MAX_WORKERS
 from flows.config.surfaces import Bulks, OwnSlabs, Surfaces
 from flows.config.triage import Triage
 from flows.config.yaml_model import (
@@ -147,7 +148,7 @@ class Cluster(YamlModel):
     a tls:// address; ``insecure: true`` consents to one without certificates.
     """
 
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
     address: str | None = None
     ca: Path | None = None
     certificate: Path | None = None

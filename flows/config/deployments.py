@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from flows.config.settings import MAX_WORKERS
 from flows.config.yaml_model import YamlFileKind, YamlModel, load_yaml_model
 
 Event = Literal["finished", "failed", "refused"]
@@ -88,7 +89,7 @@ class VerifySchedule(Scheduled):
 
     limit: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] | None = None
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
     jobs: int | None = Field(default=None, ge=1)
     profile: str | None = None
 

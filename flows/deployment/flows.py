@@ -75,11 +75,11 @@ def verify_campaign(
 
     Runs of all campaigns share the limit ``sabatier-verifications`` and wait for their turn.
     """
-    where = _database(_require_name(file, campaign), database)
+    stated = _require_name(file, campaign)
     request = VerificationRequest(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file was checked
     with concurrency(VERIFICATIONS):
-        start_verification(campaign, limit, None, request, where)
-    return Completed(message=label_summary(where, campaign))
+        start_verification(campaign, limit, None, request, database, stated.database)
+    return Completed(message=label_summary(_database(stated, database), campaign))
 
 
 @_campaign_flow(name="loop-campaign", flow_run_name="loop {campaign}")
@@ -111,10 +111,10 @@ def fine_tune_campaign(
     """Fine-tune on a campaign's labels: ``sabatier fine-tune CAMPAIGN``."""
     from flows.learning.start import start_fine_tuning  # torch takes seconds
 
-    where = _database(_require_name(file, campaign), database)
-    verdict = start_fine_tuning(campaign, where).verdict
+    stated = _require_name(file, campaign)
+    verdict = start_fine_tuning(campaign, database, stated=stated.database).verdict
     refused = "; ".join(verdict.reasons) if verdict else ""
-    return _ended(refused, label_summary(where, campaign))
+    return _ended(refused, label_summary(_database(stated, database), campaign))
 
 
 @flow(

@@ -18,6 +18,11 @@ import httpx
 from flows.errors import CampaignError
 
 _WORTH_RETRYING = frozenset({408, 425, 429})  # timeouts and rate limits, beside faults of a server
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # whose last 32 bits are an IPv4 address
+# 6to4, Teredo, IPv4-compatible and site-local: given up, and some lead to private IPv4 addresses.
+_NO_DESTINATION = [
+    ipaddress.IPv6Network(text) for text in ("2002::/16", "2001::/32", "::/96", "fec0::/10")
+]
 _CONSENT = "webhook_insecure: true (SABATIER_WEBHOOK_INSECURE=1) consents to it"
 
 
@@ -98,5 +103,9 @@ def _looked_up(url: httpx.URL, webhook: Webhook) -> str:
 
 def _is_public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])  # without the interface of fe80::1%eth0
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return bool(mapped.is_global) and not mapped.is_multicast
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in _NO_DESTINATION):
+            return False
+        within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        address = within if address in _NAT64 else address.ipv4_mapped or address
+    return address.is_global and not address.is_multicast

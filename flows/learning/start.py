@@ -38,14 +38,19 @@ _SHOWN = {"loop": 10, "rescore": 20}  # pairs of the ranking
 
 
 def start_fine_tuning(
-    campaign: str, database: str | None, learning: Learning | None = None
+    campaign: str,
+    database: str | None,
+    learning: Learning | None = None,
+    *,
+    stated: str | None = None,
 ) -> "FineTuningResult":
     """Fine-tune the serving checkpoint of a campaign on its level's labels, and print the verdict.
 
     Args:
         campaign: Its name.
-        database: Path or URL, where the settings do not say.
+        database: Path or URL, before what file and settings say.
         learning: How it is fine-tuned; without it as campaign files do by default.
+        stated: Path or URL, as the campaign file says it.
 
     Returns:
         The verdict and the serving checkpoint.
@@ -55,7 +60,7 @@ def start_fine_tuning(
     """
     from flows.learning.fine_tuning import fine_tune_on_labels
 
-    db = chosen_database(read_settings(), database)
+    db = chosen_database(read_settings(), database, stated=stated)
     with logged_run(db, f"fine-tune on labels of {campaign}"):
         row = find_campaign(db, campaign)
         model = model_of_campaign(db, campaign)

@@ -27,10 +27,15 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
 
 
 def chosen_database(
-    settings: Settings, option: str | None, *, create: bool = False, upgrade: bool = False
+    settings: Settings,
+    option: str | None,
+    *,
+    stated: str | None = None,
+    create: bool = False,
+    upgrade: bool = False,
 ) -> Database:
-    """Open the database of an option or the settings; see ``open_database``."""
-    address = choose_database(settings, None, option)
+    """Open the database of an option, a campaign file or the settings; see ``open_database``."""
+    address = choose_database(settings, stated, option)
     return open_database(address, create=create, upgrade=upgrade, wait_s=settings.database_wait_s)
 
 

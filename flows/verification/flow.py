@@ -189,6 +189,7 @@ def start_verification(
     engine: str | None,
     request: VerificationRequest,
     database: str | None,
+    stated: str | None = None,
 ) -> None:
     """Drain the queue of a campaign and print labels beside predictions.
 
@@ -197,14 +198,15 @@ def start_verification(
         limit: How many adslabs are verified at most; None for all that wait.
         engine: The engine that the caller expects; another one is refused.
         request: Where it computes.
-        database: Path or URL, where the settings do not say.
+        database: Path or URL, before what file and settings say.
+        stated: Path or URL, as the campaign file says it.
 
     Raises:
         UserError: the level cannot be computed here.
         DatabaseError: there is no such database or campaign.
     """
     settings = read_settings()
-    db, began = chosen_database(settings, database), time.monotonic()
+    db, began = chosen_database(settings, database, stated=stated), time.monotonic()
     with logged_run(db, f"verify {campaign}"):
         counts = run_verification(
             db,

@@ -171,3 +171,13 @@ def test_a_machine_without_semaphores_is_one_line(
         list(map_in_processes(double, [1], processes=2, work="a test"))
     with pytest.raises(MachineError, match=line):
         require_semaphores("a test", 2)
+
+
+def test_too_few_open_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(multiprocessing.get_context("spawn"), "Queue", refuse)
+    with pytest.raises(MachineError, match=r"\(Too many open files\); raise .*ulimit -n") as fault:
+        require_semaphores("a test", 1)
+    assert "semaphores" not in str(fault.value)

@@ -1,5 +1,6 @@
 """A fine-tuning is started when enough labels are new, once."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,10 +96,31 @@ def test_a_refusal_completes_the_run_and_says_so(
         "target: {O: {window: [-1, 0]}}\n"
     )
     no = SimpleNamespace(verdict=SimpleNamespace(reasons=("worse overall",)))
-    monkeypatch.setattr(start, "start_fine_tuning", lambda *_: no)
+    monkeypatch.setattr(start, "start_fine_tuning", lambda *_, **__: no)
     monkeypatch.setattr(deployed, "label_summary", lambda *_: "")
     ended = deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "tiny")
     assert ended.is_completed()
     assert (ended.name, ended.message) == (REFUSED, "the gate refused: worse overall")
     with pytest.raises(Exception, match="was deployed as campaign other"):
         deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "other")
+
+
+def test_a_deployed_run_hands_on_the_option_and_not_the_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Any] = []
+    campaign = SimpleNamespace(name="first", database="of-file.db")
+    tuned = SimpleNamespace(verdict=None)
+    monkeypatch.setenv("SABATIER_DATABASE", "postgresql://me:hunter2@host/x")
+    monkeypatch.setattr(flows, "load_campaign", lambda _: campaign)
+    monkeypatch.setattr(flows, "label_summary", lambda *_: "")
+    monkeypatch.setattr(flows, "start_verification", lambda *each: given.append(each[-2:]))
+    monkeypatch.setattr(
+        start,
+        "start_fine_tuning",
+        lambda _, database, stated: given.append((database, stated)) or tuned,
+    )
+    monkeypatch.setattr(flows, "concurrency", lambda _: nullcontext())
+    flows.verify_campaign.fn(tmp_path, "first")
+    flows.fine_tune_campaign.fn(tmp_path, "first")
+    assert given == [(None, "of-file.db")] * 2

@@ -176,7 +176,10 @@ def test_http_and_private_addresses_need_a_consent() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["10.0.0.1", "169.254.169.254", "192.168.1.1", "::1", "fe80::1%lo", "::ffff:127.0.0.1"],
+    [
+        *("10.0.0.1", "169.254.169.254", "192.168.1.1", "::1", "fe80::1%lo", "::ffff:127.0.0.1"),
+        *("64:ff9b::a00:1", "2002:a00:1::1", "::10.0.0.1", "fec0::1"),
+    ],
 )
 def test_a_name_that_stands_for_a_private_address_is_refused(
     monkeypatch: pytest.MonkeyPatch, address: str
