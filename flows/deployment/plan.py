@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -25,8 +25,15 @@ _QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 # Variables whose value is a secret: a key, or an address with one in its path. Others hold the path
 # of a file with it (PGPASSFILE, SABATIER_CLUSTER_KEY), or count tokens.
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|(^|_)pass$|secret|token$|(api|access|private|auth)_?key$|auth_string$|"
-    r"headers$|webhook(_url)?$",
+    r"passw|passphrase|(^|_|pg)pass$|secret|token$|(api|access|private|auth|ssh)_?key$|"
+    r"auth_string$|headers$|webhook(_url)?$",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(r"(file|path|name|ref|_mount)$", re.IGNORECASE)  # to where a secret is kept
+# NAME=value, as in environments and queries of addresses, and --name value.
+_ASSIGNED = re.compile(r"([A-Za-z][\w-]*)=([^\s&]+)|--([A-Za-z][\w-]*)\s+([^\s-]\S*)")
+_SECRET_ADDRESS = re.compile(
+    r"https?://(hooks\.slack\.com|discord(app)?\.com/api/webhooks|[\w.-]+\.webhook\.office\.com)/",
     re.IGNORECASE,
 )
 _BLOCK = re.compile(r"\s*\{\{\s*prefect\.blocks\.[^{}]+\}\}\s*$")  # filled in where a run starts
@@ -97,10 +104,8 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
     """
     env = _QUIET | dict(pool.variables.get("env") or {})
     others = {name: value for name, value in pool.variables.items() if name != "env"}
-    for name, value in (others | env).items():
-        text = str(value)
-        is_named = name in env and _SECRET_NAME.search(name) and text and not _BLOCK.match(text)
-        if is_named or hide_passwords(text) != text:
+    for name, text in _leaves("", others | {"env": env}):
+        if _is_secret(name, text) or _has_secret(text):
             raise CampaignError(
                 f"variable {name} of the pool has a password or another secret, which everyone who "
                 "sees the Prefect server would read; set it where the workers run instead, or name "
@@ -114,6 +119,35 @@ def job_variables(pool: Pool, here: Path) -> dict[str, Any]:
     else:
         own = {"image": pool.image}
     return own | others | {"env": env}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each value with the nearest name above it."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("name"), str) and "value" in value:  # as Kubernetes lists variables
+            yield from _leaves(value["name"], value["value"])
+        for key, each in value.items():
+            yield from _leaves(str(key), each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _leaves(name, each)
+        yield name, " ".join(each for each in value if isinstance(each, str))  # words of a command
+    elif value is not None and not isinstance(value, bool):
+        yield name, str(value)
+
+
+def _is_secret(name: str, text: str) -> bool:
+    """Tell whether a name says that its value is a secret, and that is no block or variable."""
+    name = name.replace("-", "_")
+    is_named = _SECRET_NAME.search(name) and not _REFERENCE.search(name)
+    return bool(is_named and text and not _BLOCK.match(text) and not text.startswith(("$", "{{")))
+
+
+def _has_secret(text: str) -> bool:
+    if hide_passwords(text) != text or _SECRET_ADDRESS.search(text):
+        return True
+    found = (each.groups() for each in _ASSIGNED.finditer(text))
+    return any(_is_secret(first or second, a or b) for first, a, second, b in found)
 
 
 def _of_campaign(

@@ -229,3 +229,38 @@ def test_a_password_in_the_command_of_the_pool_is_refused() -> None:
     pool = Pool(variables={"command": "PGPASSWORD=hunter2 python -m prefect.engine"})
     with pytest.raises(CampaignError, match="variable command of the pool has a password"):
         job_variables(pool, Path())
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"job": {"spec": [{"api_token": "hunter2"}]}}, "api_token"),
+        ({"env": [{"name": "PGPASSWORD", "value": "hunter2"}]}, "PGPASSWORD"),
+        ({"password": "hunter2"}, "password"),
+        ({"command": "run --password hunter2"}, "command"),
+        ({"command": "run --db-password=hunter2"}, "command"),
+        ({"args": ["run", "--password", "hunter2"]}, "args"),
+        ({"env": {"SSH_KEY": "hunter2"}}, "SSH_KEY"),
+        ({"env": {"PGPASS": "hunter2"}}, "PGPASS"),
+        ({"env": {"NOTIFY": "https://hooks.slack.com/services/hunter2"}}, "NOTIFY"),
+        ({"env": {"SITE": "https://host/a?oauth_client_secret=hunter2"}}, "SITE"),
+    ],
+)
+def test_a_secret_anywhere_in_the_pool_is_refused(variables: dict[str, Any], name: str) -> None:
+    if isinstance(variables.get("env"), list):
+        variables = {"job": variables}
+    with pytest.raises(CampaignError, match=f"variable {name} of the pool has a") as refused:
+        job_variables(Pool(variables=variables), Path())
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"job": {"valueFrom": {"secretKeyRef": {"name": "database", "key": "password"}}}},
+        {"volume": {"secret": {"secretName": "tls"}}, "automountServiceAccountToken": False},
+        {"command": "run --password-file /run/secrets/pw --token $TOKEN"},
+    ],
+)
+def test_where_a_secret_is_kept_may_be_said(variables: dict[str, Any]) -> None:
+    assert job_variables(Pool(variables=variables), Path()).items() >= variables.items()
