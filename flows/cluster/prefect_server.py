@@ -12,13 +12,10 @@ Ctrl-C together with the run, it writes into the user's PREFECT_HOME with the us
 blocks until the server answers (10 s that Dask's workers start in here), and it keeps no schedules.
 """
 
-import base64
 import logging
 import os
-import re
 import secrets
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,8 +31,6 @@ import httpx
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_KEY,
-    PREFECT_API_SSL_CERT_FILE,
-    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     PREFECT_API_URL,
     PREFECT_CLIENT_CUSTOM_HEADERS,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -46,12 +41,16 @@ from prefect.settings import (
 )
 
 from flows.cluster.prefect_record import PrefectRecord
+from flows.cluster.server_answer import (
+    ask_no_proxy_for_this_machine,
+    require_answer,
+    shown_address,
+)
 from flows.errors import CampaignError
 from model.files import lock_folder
 from model.folder_owner import private_folder
 
 START_TIMEOUT_S = 120.0
-_ANSWER_TIMEOUT_S = 20
 SECRET_FILE = "secret"  # noqa: S105  its name in the home of a server that keeps schedules
 # Batches cut the server's work five-fold and keep its SQLite file from locking.
 _RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_"
@@ -189,18 +188,8 @@ def _new_secret() -> str:
     return f"sabatier:{secrets.token_urlsafe(32)}"  # Prefect calls it user:password
 
 
-def _ask_no_proxy_for_this_machine() -> None:
-    """Keep the secret of a server on this machine from the proxy that HTTP_PROXY names.
-
-    Prefect's client reads the environment, and so do the processes that are started from here.
-    """
-    for name in ("no_proxy", "NO_PROXY"):
-        stated = [host for host in os.environ.get(name, "").split(",") if host]
-        os.environ[name] = ",".join(dict.fromkeys([*stated, "127.0.0.1", "localhost"]))
-
-
 def _start(home: Path, secret: str, variables: Mapping[str, str]) -> EmbeddedServer:
-    _ask_no_proxy_for_this_machine()
+    ask_no_proxy_for_this_machine()
     log = home / "server.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     own = {"PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret}
@@ -289,7 +278,7 @@ class ControlPlane:
         # This one asks for no level; it tells of each event that a lost server did not get.
         logging.getLogger("prefect._internal.concurrency").disabled = True
         if self.embedded is None:
-            record = PrefectRecord(f"the Prefect server at {_shown(str(self.address))}")
+            record = PrefectRecord(f"the Prefect server at {shown_address(str(self.address))}")
             configured = {PREFECT_API_URL: self.address, PREFECT_LOGGING_TO_API_ENABLED: True}
             with temporary_settings({**_CLIENT, **configured}):
                 yield record
@@ -303,78 +292,6 @@ class ControlPlane:
             return
         with temporary_settings({**_CLIENT, **_EMBEDDED, **self.embedded.client_settings}):
             yield record
-
-
-def require_answer(address: str, way_out: str) -> None:
-    """Check that a server answers at ``address`` and takes the secret of Prefect's settings.
-
-    Args:
-        address: The address of its API.
-        way_out: Ends the message if none answers.
-
-    Raises:
-        CampaignError: none answers, the secret is wrong or missing, or a setting of Prefect's
-            client cannot be used.
-    """
-    _ask_no_proxy_for_this_machine()
-    shown = _shown(address)
-    headers, certificates = _client_headers(), _server_certificates()
-    try:
-        answer = httpx.get(
-            f"{address}/admin/version",  # costs nothing, and /health would answer without a secret
-            headers=headers,
-            timeout=_ANSWER_TIMEOUT_S,
-            verify=certificates,
-        )
-    except (httpx.TransportError, httpx.InvalidURL, ValueError) as fault:  # of a host, IDNA's
-        raise CampaignError(f"no Prefect server answers at {shown} ({fault}); {way_out}") from None
-    if answer.status_code in (401, 403):
-        why = "the one given is not it" if "Authorization" in headers else "none is given"
-        raise CampaignError(
-            f"the Prefect server at {shown} wants its secret, {why}; set PREFECT_API_AUTH_STRING "
-            "to the PREFECT_SERVER_API_AUTH_STRING of that server (Prefect Cloud: PREFECT_API_KEY)"
-        )
-
-
-def _shown(address: str) -> str:
-    """Return an address without a password."""
-    return re.sub(r"//[^/]*@", "//", address)
-
-
-def _client_headers() -> dict[str, str]:
-    """Return the headers by which Prefect's client would be known to a server."""
-    headers = dict(PREFECT_CLIENT_CUSTOM_HEADERS.value() or {})
-    if secret := PREFECT_API_AUTH_STRING.value():
-        encoded = _encoded("PREFECT_API_AUTH_STRING", secret, "utf-8")
-        headers["Authorization"] = f"Basic {base64.b64encode(encoded).decode()}"
-    elif key := PREFECT_API_KEY.value():
-        headers["Authorization"] = f"Bearer {_encoded('PREFECT_API_KEY', key, 'ascii').decode()}"
-    return headers
-
-
-def _encoded(name: str, secret: str, encoding: str) -> bytes:
-    try:
-        return secret.encode(encoding)
-    except UnicodeEncodeError:  # its text would show the secret
-        raise CampaignError(
-            f"{name} is text in {encoding.upper()}, the one given has other bytes; set it again"
-        ) from None
-
-
-def _server_certificates() -> ssl.SSLContext:
-    """Return the authorities that Prefect's client believes."""
-    file = PREFECT_API_SSL_CERT_FILE.value()
-    try:
-        context = ssl.create_default_context(cafile=file)
-    except OSError as fault:
-        raise CampaignError(
-            f"PREFECT_API_SSL_CERT_FILE is a PEM file of certificates, {file} cannot be read "
-            f"({fault.strerror or fault}); correct it or unset it"
-        ) from None
-    if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @contextmanager

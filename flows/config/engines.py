@@ -50,6 +50,9 @@ def read_engine_locations(work: Path | None = None) -> EngineLocations:
     Args:
         work: Folder in which calculations keep their steps, unless the environment names another.
 
+    Returns:
+        Commands, potentials and folders, by name of the engine.
+
     Raises:
         CampaignError: a command has a quotation that does not end.
     """

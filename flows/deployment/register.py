@@ -26,7 +26,8 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
-from flows.cluster.prefect_server import SECRET_FILE, require_answer, scheduling_server
+from flows.cluster.prefect_server import SECRET_FILE, scheduling_server
+from flows.cluster.server_answer import require_answer
 from flows.config.deployments import Deployments, Pool, load_deployments
 from flows.config.settings import DEFAULT_DATABASE, Settings, read_settings
 from flows.deployment.flows import VERIFICATIONS

@@ -189,6 +189,9 @@ def moved_folder(db: Database, kind: FolderKind, folder: Path, *, unmarked: bool
         folder: The folder, as it was typed.
         unmarked: Take it for this database's though it holds files and no mark.
 
+    Returns:
+        The path; the folder may still be to make.
+
     Raises:
         CampaignError: it is no folder, holds files and no mark of this database, or holds another
             kind.

@@ -10,7 +10,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.cluster.prefect_server import require_answer
+from flows.cluster.server_answer import require_answer
 from flows.errors import CampaignError
 
 
