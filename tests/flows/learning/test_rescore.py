@@ -12,7 +12,7 @@ import pytest
 from support.campaigns import read_predictions
 from support.processes import workers_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]  # two minutes of a processor to prepare
 
 RANKS = "select * from rank order by campaign, rank"
 STATES = "select item_id, state, reason from campaign_item order by stage, item_id"
@@ -149,7 +149,6 @@ KILLED: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("when", KILLED)
 def test_kill_9_then_the_same_command_ends_as_an_undisturbed_run(
     when: str, rescored: tuple[Any, Any], promoted: Callable[[], Any]
@@ -210,7 +209,6 @@ def test_the_list_marks_the_one_that_serves_and_show_tells_all_of_it(
     assert "ranks       tiny" in shown.out
 
 
-@pytest.mark.full
 def test_a_new_campaign_is_screened_with_the_serving_checkpoint(rescored: tuple[Any, Any]) -> None:
     workplace, _ = rescored
     file = workplace.folder / "tiny.yaml"
@@ -245,7 +243,6 @@ def test_a_checkpoint_that_is_gone_is_one_line_with_the_way_out(
         assert "sabatier model rollback" in fault
 
 
-@pytest.mark.full
 def test_a_candidate_that_falls_out_of_the_domain_leaves_the_queue_and_is_counted(
     copies: Callable[[], Any], checkpoint: Path, narrow_checkpoint: Path, screened: tuple[Any, Any]
 ) -> None:
