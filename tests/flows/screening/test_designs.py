@@ -24,6 +24,8 @@ from tasks.design.generate import Design, DesignedAdslab
 from tasks.design.request import DesignRequest
 from tasks.errors import UserError
 
+pytestmark = pytest.mark.medium
+
 
 class NothingToPredict:
     """A predictor for runs of an untrained designer, in which nothing is valid."""

@@ -15,6 +15,7 @@ from flows.config.resolve import resolve_campaign
 from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 
+pytestmark = pytest.mark.medium
 EXAMPLES = REPOSITORY / "examples"
 CAMPAIGNS = sorted(
     f

@@ -23,6 +23,8 @@ from model.uncertainty.calibration_fit import (
 )
 from model.uncertainty.metrics import NORMAL, Z90, miscalibration_area
 
+pytestmark = pytest.mark.medium
+
 
 def doubts(rng: np.random.Generator, rows: int) -> UncertaintySignal:
     """Return four independent doubts of log-normal size."""

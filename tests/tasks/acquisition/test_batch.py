@@ -21,6 +21,7 @@ from tasks.acquisition import (
     select,
 )
 
+pytestmark = pytest.mark.medium
 BEST = Policy((Share(SCORES["probability"]),))
 
 

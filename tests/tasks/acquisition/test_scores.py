@@ -10,6 +10,7 @@ from scipy.stats import norm
 from tasks.acquisition import SCORES, AcquisitionError, ConfidenceBound, PairEstimates
 from tasks.acquisition.scores import expected_gain, probability_between
 
+pytestmark = pytest.mark.medium
 energies = st.floats(-5, 5)
 sigmas = st.floats(0.01, 2)
 # Sixty-fourths add without rounding, so that a shift can be held to change nothing at all.

@@ -16,6 +16,7 @@ from tasks.enumeration import (
 )
 from tasks.enumeration.bulks import bulk_from_atoms
 
+pytestmark = pytest.mark.medium
 CUT_ANG = SlabSpec().cut_tolerance_ang
 SAME = "as many"
 BOTH_FACES = "one slab of pymatgen's shows one face above and another below; each is a slab here"

@@ -14,6 +14,7 @@ from tasks.enumeration import OwnSlab, OwnSlabSpec, SlabSpec, read_own_slabs
 from tasks.errors import Refusal
 from tasks.structures.identity import fixed_mask, slab_id
 
+pytestmark = pytest.mark.medium
 SPEC = SlabSpec(min_in_plane_ang=4.0, vacuum_ang=10.0)
 
 

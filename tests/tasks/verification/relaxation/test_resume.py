@@ -38,6 +38,9 @@ from tasks.verification.relaxation.compute import compute
 from tasks.verification.relaxation.logbook import LastGeometry, Logbook
 from tasks.verification.relaxation.work_folder import remove_work_folder
 
+pytestmark = pytest.mark.medium
+
+
 # EMT keeps its neighbour list while atoms move little, so its energies depend on its past so much.
 SAME_EV = 1e-8
 LEVEL = level("emt")
