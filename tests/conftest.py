@@ -5,10 +5,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.faults.postgres import running_postgres, why_no_postgres
+from support.faults.postgres import PostgresServer, running_postgres, why_no_postgres
 
 # Before NumPy and torch are imported. One thread each: threads that wait for each other on a busy
 # machine make tiny networks ten times slower, and sums would depend on the number of cores.
@@ -31,11 +32,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Give the URL of an empty PostgreSQL server, up to its database name."""
+@contextmanager
+def postgres_or_skip() -> Iterator[PostgresServer]:
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     if reason := why_no_postgres():
         pytest.skip(reason)
     with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Give the URL of an empty PostgreSQL server, up to its database name."""
+    with postgres_or_skip() as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """Give a PostgreSQL server that no other file of tests uses: it may be stopped."""
+    with postgres_or_skip() as server:
+        yield server

@@ -42,9 +42,7 @@ def verify(
     campaign: CampaignName,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
     engine: Annotated[str | None, typer.Option(help="Must be the engine of the level.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processes to start.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes to start.")] = None,
     on: Annotated[
         Literal["dask", "local", "slurm"] | None,
         typer.Option(help="Dask workers, or jobs: of Slurm, or on this machine."),

@@ -18,6 +18,8 @@ Cuda = bool | Literal["auto"]
 # "auto" is for the workers of a cluster that is there already: each one looks for its own GPU.
 Device = Literal["cpu", "cuda", "auto"]
 
+MAX_WORKERS = 4096  # of one machine; more are a mistake in typing
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +48,13 @@ class ClusterPlan:
     cuda: Cuda = "auto"
     tls: TlsFiles = TlsFiles()
     insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers > MAX_WORKERS:
+            raise CampaignError(
+                f"a run starts {MAX_WORKERS:,} worker processes at most, got {self.workers:,}; "
+                "correct cluster.workers of the campaign, --workers or SABATIER_WORKERS"
+            )
 
 
 def default_workers() -> int:

@@ -15,7 +15,6 @@ from pydantic import (
     model_validator,
 )
 
-from flows.config.settings import MAX_WORKERS
 from flows.config.surfaces import Bulks, OwnSlabs, Surfaces
 from flows.config.triage import Triage
 from flows.config.yaml_model import (
@@ -148,7 +147,7 @@ class Cluster(YamlModel):
     a tls:// address; ``insecure: true`` consents to one without certificates.
     """
 
-    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
+    workers: int | None = Field(default=None, ge=1)
     address: str | None = None
     ca: Path | None = None
     certificate: Path | None = None

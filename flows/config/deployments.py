@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from flows.config.settings import MAX_WORKERS
 from flows.config.yaml_model import YamlFileKind, YamlModel, load_yaml_model
 
 Event = Literal["finished", "failed", "refused"]
@@ -89,7 +88,7 @@ class VerifySchedule(Scheduled):
 
     limit: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] | None = None
-    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
+    workers: int | None = Field(default=None, ge=1)
     jobs: int | None = Field(default=None, ge=1)
     profile: str | None = None
 

@@ -9,7 +9,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from flows.errors import CampaignError
 from screening_db.database import DATABASE_WAIT_S
 
-MAX_WORKERS = 4096  # processes of one machine; more are a mistake in typing
 DEFAULT_DATABASE = Path("runs") / "screening.db"
 
 
@@ -28,7 +27,7 @@ class Settings(BaseSettings):
     cluster_certificate: Path | None = None
     cluster_key: Path | None = None
     cluster_insecure: bool = False  # consents to a scheduler without certificates
-    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
+    workers: int | None = Field(default=None, ge=1)
     on: Literal["dask", "local", "slurm"] = "dask"  # where verification computes
     jobs: int | None = Field(default=None, ge=1)  # in flight at once, of a batch system
     profile: Path | None = None  # of the batch system: a YAML file

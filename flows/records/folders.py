@@ -281,11 +281,11 @@ def _refuse_mark(
 
 def _refuse_overlap(db: Database, paths: Mapping[FolderKind, Path]) -> None:
     """Raise where a stated folder is the folder of another kind, or one lies within the other."""
+    likely = {kind: paths.get(kind) or _likely_folder(db, kind) for kind in FOLDER_KINDS}
     for kind, path in paths.items():
-        for other in FOLDER_KINDS:
-            theirs = (paths.get(other) or _likely_folder(db, other)).resolve()
-            mine = path.resolve()
-            if other != kind and (mine.is_relative_to(theirs) or theirs.is_relative_to(mine)):
+        for other in set(FOLDER_KINDS) - {kind}:
+            mine, theirs = path.resolve(), likely[other].resolve()
+            if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
                 raise CampaignError(
                     f"folders lie apart from each other, {path} is for {FOLDER_HOLDS[kind]} and "
                     f"{theirs} for {FOLDER_HOLDS[other]}; state another one: sabatier db move "

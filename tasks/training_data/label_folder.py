@@ -5,10 +5,9 @@ draws that gave none: no row tells of them, and nobody needs to cut them again. 
 holds the folder (``model.files.lock_folder``).
 
 Placements are drawn from all sites and orientations, so a large share touches other slab atoms at
-its end than at its start: half by DIEP, where most of them are molecules that bind weakly and lift
-off, 28 % by EMT, and 25 % of the 2,639 DFT relaxations of the FG set, whose starts people chose. A
-label is the energy of where the relaxation ends; start and end are both stored and trained on, each
-under a text of its own atoms.
+its end than at its start (``label_lines`` prints it): molecules that bind weakly lift off. A label
+is the energy of where the relaxation ends; start and end are both stored and trained on, each under
+a text of its own atoms.
 
 Units: eV, s.
 """

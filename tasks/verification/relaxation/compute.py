@@ -172,9 +172,11 @@ def _lost(start: Atoms, end: Atoms, calculator: Calculator) -> int:
     An attempt that was killed after its last step is answered from the record, which holds no
     moments: the end is computed once more.
     """
-    if (start.get_initial_magnetic_moments() < 0).any() and not calculator.results:
+    results = getattr(calculator, "results", None)  # some of other packages keep none
+    if results == {} and (start.get_initial_magnetic_moments() < 0).any():
         calculator.get_potential_energy(_moved(start, end))
-    return lost_moments(start, calculator.results.get("magmoms"))
+        results = calculator.results
+    return lost_moments(start, (results or {}).get("magmoms"))
 
 
 def _answered(job: CalculationJob, engine: Engine, calculator: Calculator) -> bool:

@@ -7,10 +7,22 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from flows.cluster.workers import ClusterPlan, Cuda, device_for, temporary_environment
+from flows.cluster.workers import (
+    MAX_WORKERS,
+    ClusterPlan,
+    Cuda,
+    device_for,
+    temporary_environment,
+)
 from flows.errors import CampaignError
 
 HERE = ClusterPlan(workers=2)
+
+
+def test_more_workers_than_any_machine_runs_are_refused() -> None:
+    assert ClusterPlan(MAX_WORKERS).workers == MAX_WORKERS
+    with pytest.raises(CampaignError, match=r"4,096 worker processes at most, got 100,000,000"):
+        ClusterPlan(100_000_000)
 
 
 @pytest.fixture

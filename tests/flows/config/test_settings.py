@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from flows.config.campaign import Cluster
 from flows.config.engines import read_engine_locations
-from flows.config.settings import MAX_WORKERS, read_settings
+from flows.config.settings import read_settings
 from flows.errors import CampaignError
 
 
@@ -36,12 +34,3 @@ def test_a_command_with_an_open_quotation_is_refused_by_the_name_of_its_variable
     monkeypatch.setenv("SABATIER_QE_COMMAND", "pw.x 'a")
     with pytest.raises(CampaignError, match=r"^SABATIER_QE_COMMAND is a command .*close its quot"):
         read_engine_locations()
-
-
-def test_more_workers_than_any_machine_runs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Cluster(workers=MAX_WORKERS).workers == MAX_WORKERS == 4096
-    with pytest.raises(ValidationError, match="less than or equal to 4096"):
-        Cluster(workers=100_000_000)
-    monkeypatch.setenv("SABATIER_WORKERS", "4097")
-    with pytest.raises(CampaignError, match=r"SABATIER_WORKERS: .* less than or equal to 4096"):
-        read_settings()

@@ -7,13 +7,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faults.postgres import PostgresServer, running_postgres, why_no_postgres
+from support.faults.postgres import PostgresServer
 from support.faults.stored_tables import Difference, Tables, compare, results
 from support.processes import wait_until
 
@@ -30,15 +30,6 @@ MIDDLE = {
     "verify": "SELECT count(*) > 0 FROM calculation",
     "loop": "SELECT count(*) > 0 FROM round",
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    if reason := why_no_postgres():
-        pytest.skip(reason)
-    with running_postgres() as running:
-        yield running
 
 
 def new_database(server: PostgresServer, name: str) -> str:
@@ -113,18 +104,18 @@ def stored(place: Any, address: str) -> Tables:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: PostgresServer, new_workplace: Any) -> Tables:
-    place, address = new_workplace(), new_database(server, "undisturbed")
+def undisturbed(own_server: PostgresServer, new_workplace: Any) -> Tables:
+    place, address = new_workplace(), new_database(own_server, "undisturbed")
     run_steps(place, address, None)
     return stored(place, address)
 
 
 @pytest.mark.parametrize("how", ["immediate", "fast", "terminate"])
 def test_nothing_is_lost_or_doubled(
-    server: PostgresServer, new_workplace: Any, undisturbed: Tables, how: str
+    own_server: PostgresServer, new_workplace: Any, undisturbed: Tables, how: str
 ) -> None:
-    place, address = new_workplace(), new_database(server, f"disturbed_{how}")
-    said = run_steps(place, address, server, how)
+    place, address = new_workplace(), new_database(own_server, f"disturbed_{how}")
+    said = run_steps(place, address, own_server, how)
     found = compare(stored(place, address), undisturbed)
     assert (found.lost, found.doubled, found.different) == (0, 0, 0), found.first
     assert found == Difference()
@@ -136,18 +127,18 @@ def test_nothing_is_lost_or_doubled(
 
 
 def test_after_the_limit_a_run_ends_in_one_line_and_the_same_command_goes_on(
-    server: PostgresServer, new_workplace: Any
+    own_server: PostgresServer, new_workplace: Any
 ) -> None:
-    place, address = new_workplace(), new_database(server, "limited")
+    place, address = new_workplace(), new_database(own_server, "limited")
     named = {"SABATIER_DATABASE": address}
     process = place.start("screen", "tiny.yaml", **named, SABATIER_DATABASE_WAIT_S="2")
     try:
         assert wait_until(lambda: process.poll() is not None or holds(address, MIDDLE["screen"]))
-        server.stop("immediate")
+        own_server.stop("immediate")
         _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
-        server.start()
+        own_server.start()
     assert process.returncode == 2, errors
     *_, last = errors.splitlines()
     assert re.match(r"sabatier: database postgresql://.* was away for 2 s, the limit; ", last)

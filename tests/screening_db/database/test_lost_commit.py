@@ -1,10 +1,11 @@
 """A write whose commit was lost with a server that stopped at once is done again, and once."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from support import stored_rows
-from support.faults.postgres import PostgresServer, running_postgres, why_no_postgres
+from support.faults.postgres import PostgresServer
 
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.rounds import begin_round, rounds
@@ -13,24 +14,20 @@ pytestmark = pytest.mark.medium
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    if reason := why_no_postgres():
-        pytest.skip(reason)
-    with running_postgres() as running:
-        yield running
+def db(own_server: PostgresServer) -> Iterator[Database]:
+    import psycopg
 
-
-@pytest.fixture
-def db(server: PostgresServer) -> Iterator[Database]:
-    opened = open_database(f"{server.url}/postgres")
+    name = f"lost_{uuid.uuid4().hex}"
+    with psycopg.connect(f"{own_server.url}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    opened = open_database(f"{own_server.url}/{name}")
     stored_rows.fill(opened)
     yield opened
     opened.close()
 
 
 def test_a_transaction_of_another_with_the_same_number_is_not_taken_for_ours(
-    server: PostgresServer, db: Database, monkeypatch: pytest.MonkeyPatch
+    own_server: PostgresServer, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import psycopg
 
@@ -41,9 +38,9 @@ def test_a_transaction_of_another_with_the_same_number_is_not_taken_for_ours(
             commit(connection)
             return
         number = connection.execute("SELECT txid_current()").fetchone()[0]
-        server.stop("immediate")
-        server.start()
-        with psycopg.connect(f"{server.url}/postgres", autocommit=True) as others:
+        own_server.stop("immediate")
+        own_server.start()
+        with psycopg.connect(f"{own_server.url}/postgres", autocommit=True) as others:
             while not numbers or numbers[-1] < number:
                 numbers.append(others.execute("SELECT txid_current()").fetchone()[0])
         assert number in numbers  # the server has given it again

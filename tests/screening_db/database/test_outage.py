@@ -134,29 +134,16 @@ def test_a_fault_of_sql_is_not_waited_for(db: Database) -> None:
     assert not isinstance(caught.value, DatabaseAwayError)
 
 
+@pytest.mark.parametrize("is_writing", [True, False])
 def test_a_campaign_is_held_again_after_its_session_was_ended(
-    db: Database, cut: Callable[..., None]
+    db: Database, cut: Callable[..., None], *, is_writing: bool
 ) -> None:
     other = open_database(db.address)
     with campaign_lock(db, "first"):
-        cut_once(db, cut, "commit")
-        set_campaign_status(db, "first", "finished")
-        with (
-            pytest.raises(DatabaseError, match="by another process"),
-            campaign_lock(other, "first"),
-        ):
-            pass
-    with campaign_lock(other, "first"):
-        pass
-    other.close()
-
-
-def test_a_campaign_whose_session_ended_between_two_writes_is_held_again_by_the_next(
-    db: Database, cut: Callable[..., None]
-) -> None:
-    other = open_database(db.address)
-    with campaign_lock(db, "first"):
-        cut()  # no write is open: the pool replaces the sessions, and nothing is raised
+        if is_writing:
+            cut_once(db, cut, "commit")
+        else:
+            cut()  # the pool replaces the sessions, and nothing is raised
         set_campaign_status(db, "first", "finished")
         with (
             pytest.raises(DatabaseError, match="by another process"),
