@@ -73,6 +73,9 @@ TABLES: Mapping[str, tuple[int, str]] = {
 }
 
 
+_NTH = "of its key"
+
+
 def main() -> None:
     """Run the examples, compare, and store new tables where that is asked for."""
     parser = argparse.ArgumentParser(
@@ -160,6 +163,12 @@ def checkout(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(there)], check=True)
 
 
+def _numbered(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Number the rows that share a key by their values: each fine-tuned checkpoint has a row."""
+    ordered = table.sort_values(list(table.columns))  # the key comes first
+    return ordered.assign(**{_NTH: ordered.groupby(list(keys), dropna=False).cumcount()})
+
+
 def differences(
     before: Mapping[str, pd.DataFrame], now: Mapping[str, pd.DataFrame], tolerance_ev: float
 ) -> list[str]:
@@ -180,13 +189,14 @@ def differences(
             lines.append(f"{name}: nothing is stored, {len(new)} rows are new")
             continue
         keys = list(old.columns[:n_keys])
-        both = old.merge(new, on=keys, how="outer", suffixes=("", " now"), indicator=True)
+        old, new = _numbered(old, keys), _numbered(new, keys)
+        both = old.merge(new, on=[*keys, _NTH], how="outer", suffixes=("", " now"), indicator=True)
         gone = int((both["_merge"] == "left_only").sum())
         added = int((both["_merge"] == "right_only").sum())
         if gone or added:
             lines.append(f"{name}: {gone} rows are gone, {added} are new")
         both = both[both["_merge"] == "both"]
-        for column in old.columns[n_keys:]:
+        for column in old.columns.drop([*keys, _NTH]):
             was, is_now = both[column], both[f"{column} now"]
             differ = was.ne(is_now) & ~(was.isna() & is_now.isna())
             if pd.api.types.is_float_dtype(was):
