@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,12 +24,11 @@ from distributed.security import Security
 from distributed.utils import LoopRunner
 
 from flows.cluster.scheduler_address import check_handshake, security_of
-from flows.cluster.workers import ClusterPlan, Device, temporary_environment
+from flows.cluster.workers import ClusterPlan, Device, temporary_environment, worker_variables
 from flows.errors import CampaignError
 from model.errors import MachineError
 from model.folder_owner import private_folder
 from model.processes import end_with_parent, require_semaphores
-from tasks.verification.engines.launch import thread_variables
 
 SCHEDULER_TIMEOUT_S = 20
 NO_WORKERS_S = 60
@@ -76,7 +75,7 @@ def dask_client(
         return
     with (
         _event_loop() as loop,
-        _threads_each(threads),
+        _variables_each(worker_variables(threads)),
         dask.config.set(_NO_PAGES),
         closing_cluster(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -128,13 +127,17 @@ def _event_loop() -> Iterator[Any]:
     that starts them holds back, so that they leave it to the run from their first moment on.
     """
     resource_tracker.ensure_running()  # started later, it would let the signal through again
-    runner = LoopRunner()
+    others, runner = set(multiprocessing.active_children()), LoopRunner()
     with _interrupt_held_back():
         runner.start()
     try:
         yield runner.loop
     finally:
         runner.stop()
+        # An interrupted run leaves workers that have only just begun. As this process ends it takes
+        # away the semaphores that they are about to open: they would say so by a traceback.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
 
 
 @contextmanager
@@ -147,17 +150,13 @@ def _interrupt_held_back() -> Iterator[None]:
 
 
 @contextmanager
-def _threads_each(threads: int | None) -> Iterator[None]:
-    """Give worker processes of the block their numbers of threads before they load a library.
+def _variables_each(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give worker processes of the block these variables before they load a library.
 
-    Dask hands these variables to a worker as it spawns one, and takes them from this process's
-    environment where they are set there: a number meant for one process would be that of each.
+    Dask hands its own to a worker as it spawns one, and takes them from this process's environment
+    where they are set there: a number meant for one process would be that of each.
     """
-    if threads is None:
-        yield
-        return
-    variables = thread_variables(threads)
-    spawned = dask.config.get("distributed.nanny.pre-spawn-environ") | variables
+    spawned = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **variables}
     with (
         temporary_environment(variables),
         dask.config.set({"distributed.nanny.pre-spawn-environ": spawned}),

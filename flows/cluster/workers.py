@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 from flows.errors import CampaignError
+from tasks.verification.engines.launch import thread_variables
 
 Cuda = bool | Literal["auto"]
 # "auto" is for the workers of a cluster that is there already: each one looks for its own GPU.
 Device = Literal["cpu", "cuda", "auto"]
 
 MAX_WORKERS = 4096  # of one machine; more are a mistake in typing
+# glibc's. Dask asks for 64 KiB, and without any it would be 128: each tensor that is larger is
+# given back to the system as it is freed, and its pages are faulted in anew by the next.
+_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "1073741824", "MALLOC_MMAP_THRESHOLD_": "33554432"}
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +113,15 @@ def count_gpus() -> int:
 
     # Counted through NVML: this process gets no CUDA context, which would hold memory of a GPU.
     return torch.cuda.device_count()
+
+
+def worker_variables(threads: int | None) -> dict[str, str]:
+    """Return the environment that a process which computes with torch is started with.
+
+    Args:
+        threads: Of the numerical libraries in it; None leaves them to whoever starts it.
+    """
+    return _KEPT_MEMORY | ({} if threads is None else thread_variables(threads))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flows.cluster.workers import default_workers, temporary_environment
+from flows.cluster.workers import default_workers, temporary_environment, worker_variables
 from flows.config.engines import read_engine_locations
 from flows.config.label_plan import load_label_plan
 from flows.display.progress import progress_bar
@@ -32,7 +32,6 @@ from tasks.training_data.label_set import (
     require_references,
 )
 from tasks.verification.engines import Engine, EngineLocations, engine_for
-from tasks.verification.engines.launch import thread_variables
 from tasks.verification.labels.energies import MemoryCache
 
 _ENGINES: dict[str, tuple[Engine, MemoryCache]] = {}  # of this process, by hash of the level
@@ -87,7 +86,7 @@ def start_labels(request: LabelRequest) -> None:
 def _relax(missing: Sequence[Draw], work: "partial[bool]", processes: int) -> bool:
     """Relax draws side by side; return False where the time was over before all were begun."""
     with (
-        temporary_environment(thread_variables(1)),
+        temporary_environment(worker_variables(1)),
         progress_bar("labels", len(missing), 0, "slabs") as advance,
     ):
         done = []

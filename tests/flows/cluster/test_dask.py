@@ -1,9 +1,11 @@
 """Dask workers of a run: which cluster is started, and how it ends."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -40,6 +42,31 @@ def test_a_worker_that_dies_as_it_loads_the_model_is_started_again_three_times()
             list(cluster.results_as_completed(client, futures))
         client.wait_for_workers(1, timeout=60)
         assert not before & set(client.run(os.getpid).values())
+
+
+@pytest.mark.medium
+def test_workers_that_an_interrupted_run_has_begun_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = []
+
+    def interrupted(*_: Any) -> None:
+        begun.append(multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,)))
+        begun[0].start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "_local_cluster", interrupted)
+    with pytest.raises(KeyboardInterrupt), cluster.dask_client(HERE):
+        pass
+    begun[0].join(10)
+    assert begun[0].exitcode == -signal.SIGKILL
+
+
+@pytest.mark.medium
+def test_workers_keep_the_memory_that_tensors_give_back() -> None:
+    with cluster.dask_client(ClusterPlan(workers=1), threads=1) as client:
+        kept = client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_")
+    assert set(kept.values()) == {"1073741824"}
 
 
 @pytest.mark.medium
