@@ -24,6 +24,8 @@ from tasks.training_data.label_set import read_labels
 from tasks.verification.engines import CalculationJob, engine_for
 from tasks.verification.relaxation.relax import relax
 
+FOLDER = Path(tempfile.gettempdir())
+
 
 def main() -> None:
     """Relax a seeded sample of the set's placements with each optimiser."""
@@ -38,6 +40,7 @@ def main() -> None:
     engine, settings = engine_for(level), level.require_calculation().relaxation
     table = read_labels(label_files(given.labels)).to_pandas()
     table = table[table["flags"].map(len) == 0].sample(given.placements, random_state=1)
+    engine.calculator(CalculationJob(_start(table.iloc[0]), level, FOLDER))  # the model is loaded
     rows = []
     for _, label in table.iterrows():
         start = _start(label)
