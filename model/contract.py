@@ -5,7 +5,7 @@ Shapes  N atoms.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
@@ -22,12 +22,26 @@ BOND_RULES: tuple[BondRule, ...] = get_args(BondRule)
 
 
 @dataclass(frozen=True)
+class LevelEnergy:
+    """A relaxed adsorption energy at another level of theory, as a universal potential gives it.
+
+    ``level_hash`` is that of the level's settings: a name may come to stand for other settings.
+    """
+
+    level: str
+    level_hash: str
+    energy_ev: float
+
+
+@dataclass(frozen=True)
 class Configuration:
     """One adslab as a model reads it: its text, its atoms and the level to predict at.
 
     ``text`` is the configuration text without the level tag; ``numbers_N`` is empty where there is
     only a text. ``tags_N`` is 0 for bulk, 1 for surface and 2 for adsorbate atoms; rows of
-    ``cell_33`` are the lattice vectors.
+    ``cell_33`` are the lattice vectors. ``energies_ev`` are relaxed adsorption energies of this
+    very configuration at other levels of theory, by level name, where they were computed; whoever
+    fills them has compared the hashes of these levels with those that the checkpoint states.
     """
 
     candidate_id: str
@@ -38,10 +52,17 @@ class Configuration:
     cell_33: NDArray[np.float64]
     tags_N: NDArray[np.int64]
     pbc: tuple[bool, bool, bool] = (True, True, True)
+    energies_ev: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_atoms(
-        cls, atoms: "Atoms", *, candidate_id: str, level: str, text: str
+        cls,
+        atoms: "Atoms",
+        *,
+        candidate_id: str,
+        level: str,
+        text: str,
+        energies_ev: Mapping[str, float] | None = None,
     ) -> "Configuration":
         """Return the configuration of tagged atoms in a periodic cell; arrays are copied."""
         return cls(
@@ -52,6 +73,7 @@ class Configuration:
             positions_N3=atoms.positions.copy(),
             cell_33=atoms.cell.array.copy(),
             tags_N=atoms.get_tags().astype(np.int64),
+            energies_ev=dict(energies_ev or {}),
         )
 
     @classmethod
@@ -66,7 +88,10 @@ class Prediction:
     """The relaxed adsorption energy of one candidate, as one checkpoint sees it.
 
     ``energy_ev`` is the weighted mean of the two heads, ``sigma_ev`` one calibrated standard
-    deviation. ``reason`` says why a candidate is out of domain and is empty inside it.
+    deviation. ``reason`` says why a candidate is out of domain and is empty inside it. ``basis``
+    names the levels of theory whose energies the answer starts from, joined by ``+``; it is empty
+    where the model answers from text and structure alone. Energies of two bases do not share an
+    ordering unless it says so.
     """
 
     candidate_id: str
@@ -78,6 +103,7 @@ class Prediction:
     token_ev: float
     in_domain: bool
     reason: str = ""
+    basis: str = ""
 
 
 Facet = tuple[int, int, int]  # Miller index of the standard cell

@@ -9,7 +9,7 @@ Units: eV, Å. Positions are rounded, those of a replay more: training shakes at
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.checkpoint import Checkpoint
-from model.data.rows import COMPACT_SCHEMA, Row, read_rows
+from model.data.rows import COMPACT_SCHEMA, ENERGIES, Row, read_rows
 from model.data.splits import HOLD_OUT_SHARES, assign_part
 from model.errors import ModelError
 
@@ -81,8 +81,11 @@ def replay_sample(train: Sequence[Row]) -> list[Row]:
 def write_compact_rows(file: Path, rows: Sequence[Row]) -> None:
     """Write rows as ``model.data.rows.read_rows`` reads them, equal rows as equal files."""
     decimals = _DECIMALS[file.name]
+    schema = (
+        COMPACT_SCHEMA.append(ENERGIES) if any(row.energies for row in rows) else COMPACT_SCHEMA
+    )
     pq.write_table(
-        pa.Table.from_pylist([_values(row, decimals) for row in rows], schema=COMPACT_SCHEMA),
+        pa.Table.from_pylist([_values(row, decimals) for row in rows], schema=schema),
         file,
         compression="zstd",
         compression_level=19,
@@ -96,8 +99,10 @@ def _values(row: Row, decimals: int) -> dict[str, object]:
         "positions": row.positions_N3.round(decimals).ravel().tolist(),
         "cell": row.cell_33.ravel().tolist(),
         "tags": row.tags_N.tolist(),
+        ENERGIES.name: [asdict(each) for each in row.energies],
     }
-    return {name: structure.get(name, getattr(row, name, None)) for name in COMPACT_SCHEMA.names}
+    names = (*COMPACT_SCHEMA.names, ENERGIES.name)
+    return {name: structure.get(name, getattr(row, name, None)) for name in names}
 
 
 def _read(checkpoint: Checkpoint, name: str) -> list[Row]:

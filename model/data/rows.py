@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from model.contract import BondRule, Configuration
+from model.contract import BondRule, Configuration, LevelEnergy
 from model.errors import ModelError
 
 _STRING = pa.string()
+_ENERGY = pa.struct([("level", _STRING), ("level_hash", _STRING), ("energy_ev", pa.float64())])
+# Of the pair at other levels of theory (``LevelEnergy``); optional.
+ENERGIES = pa.field("energies", pa.list_(_ENERGY))
 _NAMES = [(name, _STRING) for name in ("uid", "pair", "group", "set", "level", "adsorbate")]
 _LABEL = [("fold", pa.int32()), ("energy_ev", pa.float64())]
 # The training table. Rows of a checkpoint are smaller: without what the text says again, with the
@@ -31,6 +34,7 @@ TABLE_SCHEMA = pa.schema(
         *_LABEL,
         *[("numbers", pa.list_(pa.int32())), ("positions", pa.list_(pa.float64()))],
         *[("cell", pa.list_(pa.float64())), ("tags", pa.list_(pa.int32()))],
+        ENERGIES,
     ]
 )
 COMPACT_SCHEMA = pa.schema(
@@ -44,7 +48,7 @@ COMPACT_SCHEMA = pa.schema(
 )
 MOST_TABLE_VALUES = 1_000_000_000  # a million rows with structures
 _STRUCTURE = ("numbers", "positions", "cell", "tags")
-# Both have them; tables written before there were groups or bond rules have none.
+# Both may have them; tables written before there were groups or bond rules have none.
 _LATER = ("group", "part", "bond_rule")
 _REQUIRED = [name for name in COMPACT_SCHEMA.names if name not in _LATER]
 # Kinds of row that a screening also sees: nothing in them knows the relaxed adslab.
@@ -57,7 +61,8 @@ class Row:
 
     ``group`` names the surface, so that a split can keep it on one side; empty where unknown.
     ``part`` says what a row that came later, or was held out, is for: ``model.data.splits``.
-    ``bond_rule`` is the rule that the text was written by.
+    ``bond_rule`` is the rule that the text was written by. ``energies`` are the pair's relaxed
+    adsorption energies at other levels of theory, at most one of each name.
     """
 
     uid: str
@@ -76,6 +81,7 @@ class Row:
     group: str = ""
     part: str = ""
     bond_rule: BondRule = "radii"
+    energies: tuple[LevelEnergy, ...] = ()
 
     def configuration(self) -> Configuration:
         """Return the row as a predictor reads it, without its energy."""
@@ -87,6 +93,7 @@ class Row:
             positions_N3=self.positions_N3,
             cell_33=self.cell_33,
             tags_N=self.tags_N,
+            energies_ev={each.level: each.energy_ev for each in self.energies},
         )
 
 
@@ -117,20 +124,36 @@ def read_rows(file: Path) -> list[Row]:
     """Read a training table.
 
     Raises:
-        ModelError: a column is missing, or a label or a position is not a number.
+        ModelError: a column is missing, a label, a position or a potential's energy is not a
+            number, or a row has two energies of one level.
     """
     table = read_training_table(file)
     if missing := [name for name in _REQUIRED if name not in table.column_names]:
         raise ModelError(f"training table {file} lacks the columns {', '.join(missing)}")
     # Tables written before there were groups: the bulk stands for the surface.
     group = next((name for name in ("group", "bulk") if name in table.column_names), "pair")
-    later = [name for name in ("part", "bond_rule") if name in table.column_names]
+    later = [name for name in ("part", "bond_rule", ENERGIES.name) if name in table.column_names]
     names = list(dict.fromkeys((*_REQUIRED, group, *later)))
     rows = [_row(values, group) for values in table.select(names).to_pylist()]
     for row in rows:
         if not (np.isfinite(row.energy_ev) and np.isfinite(row.positions_N3).all()):
             raise ModelError(f"row {row.uid} of {file} holds a number that is not finite")
+        _check_energies(row, file)
     return rows
+
+
+def _check_energies(row: Row, file: Path) -> None:
+    for each in row.energies:
+        if not (each.level and each.level_hash and np.isfinite(each.energy_ev)):
+            raise ModelError(
+                f"an energy at another level has its name, its hash and a number, row {row.uid} of "
+                f"{file} holds {each}; correct the table"
+            )
+    if len({each.level for each in row.energies}) < len(row.energies):
+        raise ModelError(
+            f"a row has one energy at each level, row {row.uid} of {file} has two at one of "
+            f"{', '.join(sorted(each.level for each in row.energies))}; correct the table"
+        )
 
 
 def _row(values: dict[str, Any], group: str) -> Row:
@@ -143,6 +166,16 @@ def _row(values: dict[str, Any], group: str) -> Row:
         group=values[group],
         part=values.get("part", ""),
         bond_rule=values.get("bond_rule", "radii"),
+        energies=tuple(_energy(each) for each in values.get(ENERGIES.name) or ()),
+    )
+
+
+def _energy(values: dict[str, Any]) -> LevelEnergy:
+    energy_ev = values["energy_ev"]
+    return LevelEnergy(
+        values["level"] or "",
+        values["level_hash"] or "",
+        float("nan") if energy_ev is None else energy_ev,
     )
 
 

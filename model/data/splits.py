@@ -36,7 +36,11 @@ def rows_of_part(rows: Sequence[Row], part: str) -> list[Row]:
 
 def dataset_id(rows: Sequence[Row]) -> str:
     """Return the SHA-256 of the rows' names, parts and energies, in whatever order they come."""
-    lines = sorted(f"{row.uid} {row.level} {row.part} {row.energy_ev!r}" for row in rows)
+    lines = sorted(
+        f"{row.uid} {row.level} {row.part} {row.energy_ev!r}"
+        + "".join(f" {each.level_hash} {each.energy_ev!r}" for each in row.energies)
+        for row in rows
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -3,21 +3,22 @@
 Units   energy_ev in eV, positions and cell in Å. ``cell`` is 3 x 3 row vectors, flattened, as are
 ``positions``. Rows of one ``pair`` share a label: the placement and the end of its relaxation.
 ``group`` names the surface that splits by surface keep on one side. A row of kind ``clean`` has no
-adsorbate atom, one of kind ``text`` no atom at all: its lists are empty.
+adsorbate atom, one of kind ``text`` no atom at all: its lists are empty. ``energies`` are relaxed
+adsorption energies of the pair at other levels of theory, such as that of a universal potential.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
-from model.contract import BondRule
-from model.data.rows import TABLE_SCHEMA
+from model.contract import BondRule, LevelEnergy
+from model.data.rows import ENERGIES, TABLE_SCHEMA
 from model.files import new_file
 from model.text.configuration_text import ConfigurationText
 from tasks.enumeration import Miller
@@ -50,11 +51,12 @@ class TrainingRow:
     positions: tuple[float, ...]
     cell: tuple[float, ...]
     tags: tuple[int, ...]
+    energies: tuple[LevelEnergy, ...] = ()
 
 
 @dataclass(frozen=True)
 class Label:
-    """The columns that the rows of one pair share: source, adsorbate, slab and level."""
+    """The columns that the rows of one pair share: source, adsorbate, slab, level and energies."""
 
     pair: str
     group: str
@@ -65,6 +67,7 @@ class Label:
     miller: Miller
     fold: int
     energy_ev: float
+    energies: tuple[LevelEnergy, ...] = ()
 
 
 def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
@@ -82,7 +85,7 @@ def training_row(label: Label, kind: Kind, atoms: Atoms) -> TrainingRow:
         positions=tuple(atoms.positions.ravel().tolist()),
         cell=tuple(atoms.cell.array.ravel().tolist()),
         tags=tuple(atoms.get_tags().tolist()),
-        **asdict(label),
+        **_columns(label),
     )
 
 
@@ -97,8 +100,12 @@ def text_row(label: Label, text: str, rule: BondRule = "radii") -> TrainingRow:
         positions=(),
         cell=(),
         tags=(),
-        **asdict(label),
+        **_columns(label),
     )
+
+
+def _columns(label: Label) -> dict[str, Any]:
+    return {each.name: getattr(label, each.name) for each in fields(label)}
 
 
 def write_rows(path: Path, rows: Iterable[TrainingRow]) -> int:
@@ -125,7 +132,7 @@ def read_tables(paths: Sequence[Path]) -> pa.Table:
 
 
 def read_training_tables(paths: Sequence[Path]) -> pa.Table:
-    """Return training rows of several tables; older ones lack groups and bond rules."""
+    """Return training rows of several tables; older ones lack groups, bond rules and energies."""
     return pa.concat_tables([_in_schema(pq.read_table(path)) for path in sorted(paths)])
 
 
@@ -155,4 +162,6 @@ def _in_schema(table: pa.Table) -> pa.Table:
         table = table.append_column("group", table["bulk"])
     if "bond_rule" not in table.column_names:
         table = table.append_column("bond_rule", pa.array(["radii"] * len(table)))
+    if ENERGIES.name not in table.column_names:
+        table = table.append_column(ENERGIES, pa.nulls(len(table), ENERGIES.type))
     return table.select(TABLE_SCHEMA.names).cast(TABLE_SCHEMA)

@@ -7,9 +7,11 @@ import pytest
 from support.synthetic import rows as made_up
 from support.synthetic import table
 
+from model.contract import LevelEnergy
 from model.data import rows
+from model.data.kept_rows import REPLAY, write_compact_rows
 from model.data.rows import read_rows
-from model.data.splits import split
+from model.data.splits import dataset_id, split
 from model.errors import ModelError
 
 
@@ -95,3 +97,41 @@ def test_by_pair_both_views_of_a_pair_stay_together() -> None:
     assert {row.pair for row in train}.isdisjoint(row.pair for row in held_out)
     assert {row.kind for row in held_out + reported} == {"unrelaxed"}
     assert {row.fold for row in reported} == {4}
+
+
+def with_energies(row: rows.Row, *energies: LevelEnergy) -> rows.Row:
+    return replace(row, energies=energies)
+
+
+def test_kept_rows_keep_energies_at_other_levels(tmp_path: Path) -> None:
+    one, other = made_up("adslab")[:2]
+    kept = [with_energies(one, LevelEnergy("diep", "ab", -1.25)), other]
+    write_compact_rows(tmp_path / REPLAY, kept)
+    again = read_rows(tmp_path / REPLAY)
+    assert [row.energies for row in again] == [row.energies for row in kept]
+    assert again[0].configuration().energies_ev == {"diep": -1.25}
+
+
+@pytest.mark.parametrize(
+    ("energies", "said"),
+    [
+        ([LevelEnergy("diep", "ab", float("inf"))], "its hash and a number, row text0"),
+        ([LevelEnergy("diep", "", -1.0)], "its hash and a number, row text0"),
+        ([LevelEnergy("d", "ab", -1.0), LevelEnergy("d", "cd", -1.0)], "one energy at each level"),
+    ],
+)
+def test_an_energy_at_another_level_that_says_nothing_is_refused(
+    tmp_path: Path, energies: list[LevelEnergy], said: str
+) -> None:
+    write_compact_rows(tmp_path / REPLAY, [with_energies(made_up("text")[0], *energies)])
+    with pytest.raises(ModelError, match=said):
+        read_rows(tmp_path / REPLAY)
+
+
+def test_other_energies_of_a_potential_are_another_data_set() -> None:
+    row = made_up("text")[0]
+    ids = {
+        dataset_id([with_energies(row, LevelEnergy("diep", level_hash, energy_ev))])
+        for level_hash, energy_ev in (("ab", -1.0), ("cd", -1.0), ("ab", -1.1))
+    }
+    assert len(ids | {dataset_id([row])}) == 4
