@@ -13,7 +13,6 @@ from typing import Protocol
 from flows.cluster.prefect_record import PrefectRecord
 from flows.config.resolve import ResolvedCampaign
 from flows.learning.fine_tuning import FineTuningResult, fine_tune_on_labels
-from flows.learning.rescore import rescore
 from flows.learning.round_metrics import (
     calculations_since,
     round_ends,
@@ -21,6 +20,7 @@ from flows.learning.round_metrics import (
     with_verdict,
 )
 from flows.screening.flow import Runtime
+from flows.screening.rescore import rescore
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database import Database

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.errors import CampaignError
-from flows.learning.rerank import new_ranking
 from flows.records.checkpoints import (
     LocatedCheckpoint,
     locate_checkpoint,
     record_outside_checkpoint,
 )
+from flows.screening.rerank import new_ranking
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database import Database, campaign_lock
 from screening_db.learning.serving import (

@@ -11,9 +11,9 @@ from support.stored_rows import new_database
 from flows.config.campaign import load_campaign
 from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
-from flows.learning.rerank import new_ranking
 from flows.records.from_rows import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
+from flows.screening.rerank import new_ranking
 from flows.screening.triage import best_found, choose_pairs
 from screening_db.database.engine import Database
 from screening_db.records.ranking import record_triage

@@ -18,7 +18,6 @@ from flows.cluster.prefect_server import control_plane
 from flows.cluster.workers import device_for
 from flows.display.progress import progress_bar
 from flows.errors import CampaignError
-from flows.learning.rerank import rerank_campaign
 from flows.records.checkpoints import (
     LocatedCheckpoint,
     record_outside_checkpoint,
@@ -27,6 +26,7 @@ from flows.records.checkpoints import (
 from flows.records.folders import lake_folder
 from flows.records.from_rows import stored_adsorbates, stored_slabs
 from flows.screening.flow import Runtime
+from flows.screening.rerank import rerank_campaign
 from flows.screening.scoring import (
     GROUP_PLACEMENTS,
     ResultStore,
