@@ -129,6 +129,7 @@ def stored_prediction(row: PredictionRow) -> Prediction | None:
         token_ev=row.token_ev,
         in_domain=row.in_domain,
         reason=row.reason,
+        basis=row.basis,
     )
 
 

@@ -207,6 +207,7 @@ def prediction_row(prediction: Prediction) -> PredictionRow:
         token_ev=prediction.token_ev,
         in_domain=prediction.in_domain,
         reason=prediction.reason,
+        basis=prediction.basis,
     )
 
 

@@ -10,10 +10,10 @@ from screening_db.tables import CampaignRow, CheckpointRow
 
 @repeated_after_outage
 def model_of_campaign(db: Database, campaign: str) -> str:
-    """Return the model that a campaign uses: that of the checkpoint it was screened with."""
+    """Return the model that ranks a campaign: that of its relaxing stage, else of its screening."""
     row = find_campaign(db, campaign)
     with db.read() as session:
-        return session.get_one(CheckpointRow, row.screened_with).model
+        return session.get_one(CheckpointRow, row.relaxed_with or row.screened_with).model
 
 
 @repeated_after_outage

@@ -30,6 +30,7 @@ class RankedCandidate:
     checkpoint: str
     queue_state: str | None
     label_ev: float | None
+    basis: str  # levels whose relaxed energies the prediction starts from
     candidate_id: str
 
 

@@ -144,6 +144,8 @@ class CampaignRow(Base, kw_only=True):
     # of its labels, where it is not that of its predictions
     verification_level: Mapped[str | None] = mapped_column(default=None)
     screened_with: Mapped[str] = mapped_column(default="")  # else the checkpoint it is given
+    # the checkpoint that read the energies of the relaxing stage; empty before it and without one
+    relaxed_with: Mapped[str] = mapped_column(default="", server_default="")
     key: Mapped[int] = short_key()
 
     def __post_init__(self) -> None:
@@ -234,6 +236,8 @@ class PredictionRow(Base, kw_only=True):
     token_ev: Mapped[float | None]
     in_domain: Mapped[bool]
     reason: Mapped[str] = mapped_column(default="")  # why it is out of the domain
+    # the levels whose relaxed energies it starts from, joined by +; empty where from none
+    basis: Mapped[str] = mapped_column(default="", server_default="")
     candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
     checkpoint_sha256: Mapped[str] = shown(PredictorRow.checkpoint_sha256, predictor_key)
     level: Mapped[str] = shown(PredictorRow.level, predictor_key)
