@@ -20,7 +20,7 @@ from flows.learning.round_metrics import (
     with_verdict,
 )
 from flows.screening.flow import Runtime
-from flows.screening.rescore import rescore
+from flows.screening.ranking.rescore import rescore
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database import Database

@@ -10,7 +10,7 @@ from flows.records.checkpoints import (
     locate_checkpoint,
     record_outside_checkpoint,
 )
-from flows.screening.rerank import new_ranking
+from flows.screening.ranking.rerank import new_ranking
 from model.checkpoint import MANIFEST, embedded_names, open_checkpoint
 from screening_db.database import Database, campaign_lock
 from screening_db.learning.serving import (

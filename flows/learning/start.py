@@ -184,7 +184,7 @@ def start_rescoring(campaign: str, database: str | None) -> None:
 
 def _run_rescoring(db: Database, row: CampaignRow, settings: Settings) -> None:
     from flows.screening.flow import Runtime
-    from flows.screening.rescore import rescore
+    from flows.screening.ranking.rescore import rescore
 
     cluster = cluster_plan(recorded_campaign(row), settings)
     done = rescore(db, row.name, Runtime(cluster, settings.prefect_api_url))

@@ -22,8 +22,8 @@ from flows.records.to_rows import (
     used_items,
 )
 from flows.screening.designs import GeneratedDesigns
+from flows.screening.ranking.triage import ExpectedCounts, finish_campaign
 from flows.screening.scoring import ResultStore, store_scores
-from flows.screening.triage import ExpectedCounts, finish_campaign
 from model.contract import ADSORBATE_TAG
 from model.text.configuration_text import parse_text
 from screening_db.database import Database, campaign_lock

@@ -16,6 +16,7 @@ from flows.config.resolve import ResolvedCampaign
 from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.records.campaign_start import record_surfaces
+from flows.screening.ranking.triage import ExpectedCounts, finish_campaign
 from flows.screening.scoring import (
     Chunk,
     ResultStore,
@@ -24,7 +25,6 @@ from flows.screening.scoring import (
     score_chunk,
 )
 from flows.screening.surfaces import SlabRequest, count_own_slab, cut_bulk
-from flows.screening.triage import ExpectedCounts, finish_campaign
 from screening_db.database import Database
 from screening_db.records.screening import done_chunks
 from tasks.enumeration import BulkSurfaces

@@ -14,7 +14,7 @@ from flows.learning.promotion import promote_by_hand, roll_back_model
 from flows.records.checkpoints import serving_checkpoint
 from flows.records.from_rows import stored_adsorbates
 from flows.screening.flow import Runtime
-from flows.screening.rescore import Rescoring, RescoringRequest, RescoringResult, rescore
+from flows.screening.ranking.rescore import Rescoring, RescoringRequest, RescoringResult, rescore
 from flows.screening.scoring import store_predictions
 from model.prediction.predictor import load_predictor
 from screening_db.database.engine import Database, open_database

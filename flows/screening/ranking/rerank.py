@@ -9,7 +9,7 @@ from dataclasses import replace
 from flows.config.campaign import Campaign
 from flows.records.from_rows import recorded_campaign, recorded_prices, recorded_windows
 from flows.records.to_rows import queue_row, rank_row
-from flows.screening.triage import choose_pairs, ranked_pairs
+from flows.screening.ranking.triage import choose_pairs, ranked_pairs
 from screening_db.database import Database
 from screening_db.queries import (
     attempted_candidates,

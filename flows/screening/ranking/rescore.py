@@ -26,7 +26,7 @@ from flows.records.checkpoints import (
 from flows.records.folders import lake_folder
 from flows.records.from_rows import stored_adsorbates, stored_slabs
 from flows.screening.flow import Runtime
-from flows.screening.rerank import rerank_campaign
+from flows.screening.ranking.rerank import rerank_campaign
 from flows.screening.scoring import (
     GROUP_PLACEMENTS,
     ResultStore,

@@ -13,8 +13,8 @@ from flows.config.resolve import resolve_campaign
 from flows.errors import CampaignError
 from flows.records.from_rows import recorded_campaign, recorded_prices
 from flows.records.to_rows import campaign_row
-from flows.screening.rerank import new_ranking
-from flows.screening.triage import best_found, choose_pairs
+from flows.screening.ranking.rerank import new_ranking
+from flows.screening.ranking.triage import best_found, choose_pairs
 from screening_db.database.engine import Database
 from screening_db.records.ranking import record_triage
 from screening_db.records.screening import record_chunk

@@ -1,0 +1,1 @@
+"""The ranking of a campaign: what it verifies next, again by another checkpoint, and relaxed."""
