@@ -1,1 +1,1 @@
-"""Fine-tuning, gate, promotion, re-scoring, and the active-learning loop around them."""
+"""Fine-tuning, gate, promotion, sets of labels, and the active-learning loop around them."""

@@ -102,8 +102,8 @@ def test_the_first_hundred_of_a_long_ranking_are_found_by_index_and_not_sorted(d
             "INSERT INTO stored_rank (campaign, rank, rank_group, pair_key, candidate_key, "
             f"energy_ev, sigma_ev, probability) {numbers} 'first', i, i, i, i, -0.5, 0.1, 0.5 "
             "FROM n",
-            "INSERT INTO predictor (key, checkpoint_sha256, level) SELECT 1, checkpoint_sha256, level "
-            "FROM campaign WHERE name = 'first'",
+            "INSERT INTO predictor (key, checkpoint_sha256, level) SELECT 1, checkpoint_sha256, "
+            "level FROM campaign WHERE name = 'first'",
             "INSERT INTO stored_prediction (candidate_key, predictor_key, energy_ev, sigma_ev, "
             "in_domain, reason, basis) SELECT c.key, d.key, -0.5, 0.1, true, '', '' "
             "FROM stored_candidate c CROSS JOIN predictor d",
