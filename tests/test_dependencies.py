@@ -12,7 +12,12 @@ from support.paths import REPOSITORY
 PACKAGES = ("flows", "tasks", "model", "screening_db", "deployments")
 
 # Where a distribution has another name than the module that it installs.
-DISTRIBUTIONS = {"distributed": "dask", "fairchem": "fairchem-core", "ruamel": "ruamel-yaml"}
+DISTRIBUTIONS = {
+    "distributed": "dask",
+    "fairchem": "fairchem-core",
+    "mace": "mace-torch",
+    "ruamel": "ruamel-yaml",
+}
 # Extras with packages for those who work on Sabatier: the packages themselves need none of them.
 FOR_DEVELOPERS = ("dev",)
 

@@ -40,6 +40,9 @@ class EngineSettings(BaseSettings):
         default="", validation_alias=AliasChoices("SABATIER_VASP_POTENTIALS", "VASP_PP_PATH")
     )
     fairchem_checkpoint: str = Field(default="", validation_alias="SABATIER_FAIRCHEM_CHECKPOINT")
+    mace_checkpoint: str = Field(default="", validation_alias="SABATIER_MACE_CHECKPOINT")
+    sevenn_checkpoint: str = Field(default="", validation_alias="SABATIER_SEVENN_CHECKPOINT")
+    chgnet_checkpoint: str = Field(default="", validation_alias="SABATIER_CHGNET_CHECKPOINT")
     diep_model: str = Field(default="", validation_alias="SABATIER_DIEP_MODEL")
     replay_table: str = Field(default="", validation_alias="SABATIER_REPLAY_TABLE")
 
@@ -72,6 +75,9 @@ def read_engine_locations(work: Path | None = None) -> EngineLocations:
         "cp2k": EngineLocation(stated.cp2k_command, stated.cp2k_data, folder),
         "vasp": EngineLocation(stated.vasp_command, stated.vasp_potentials, folder),
         "fairchem": EngineLocation(potentials=stated.fairchem_checkpoint, work=folder),
+        "mace": EngineLocation(potentials=stated.mace_checkpoint, work=folder),
+        "sevenn": EngineLocation(potentials=stated.sevenn_checkpoint, work=folder),
+        "chgnet": EngineLocation(potentials=stated.chgnet_checkpoint, work=folder),
         "diep": EngineLocation(potentials=stated.diep_model, work=folder),
         "replay": EngineLocation(potentials=stated.replay_table, work=folder),
     }

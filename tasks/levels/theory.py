@@ -154,6 +154,7 @@ ADDED: Mapping[str, Mapping[str, Value]] = MappingProxyType(
         ),
         "vasp": MappingProxyType({"ibrion": -1, "nsw": 0}),  # the atoms are moved here, not there
         "fairchem": MappingProxyType({"task": "oc20"}),
+        "mace": MappingProxyType({"default_dtype": "float64"}),
     }
 )
 

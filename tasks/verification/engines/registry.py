@@ -13,9 +13,12 @@ from tasks.verification.engines.dft.gpaw import GpawEngine
 from tasks.verification.engines.dft.vasp import VaspEngine
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.engines.plugin import plugin, plugin_names
+from tasks.verification.engines.potentials.chgnet import ChgnetEngine
 from tasks.verification.engines.potentials.diep import DiepEngine
 from tasks.verification.engines.potentials.emt import EmtEngine
 from tasks.verification.engines.potentials.fairchem import FairchemEngine
+from tasks.verification.engines.potentials.mace import MaceEngine
+from tasks.verification.engines.potentials.sevenn import SevennEngine
 from tasks.verification.engines.replay import ReplayEngine
 from tasks.verification.engines.requirements import require_version, version_within
 
@@ -25,7 +28,7 @@ _BUILT_IN: dict[str, type[Engine]] = {
     engine.name: engine
     for engine in (
         *(EmtEngine, GpawEngine, EspressoEngine, Cp2kEngine, VaspEngine, FairchemEngine),
-        *(DiepEngine, ReplayEngine),
+        *(DiepEngine, MaceEngine, SevennEngine, ChgnetEngine, ReplayEngine),
     )
 }
 

@@ -21,7 +21,7 @@ GPAW. A program without an entry counts as GPAW without MPI.
 Ranks share k-points, so there are never more of them than k-points, and no rank idles: 5 points on
 4 ranks take as long as on 3, so 3 are requested. A gas molecule has one k-point and runs serially
 (GPAW without ScaLAPACK dies on it otherwise), and so does what ends within the shortest wall time
-on one core. GPAW and fairchem compute in the worker's own process and have one rank.
+on one core. GPAW and potentials compute in the worker's own process and have one rank.
 """
 
 import math
@@ -73,6 +73,10 @@ COSTS: Mapping[str, EngineCost] = MappingProxyType(
         "vasp": EngineCost(max_ranks=16),
         # EquiformerV2 31M: 2.2 s at 38 atoms, 6.5 s at 102; its weights and torch take the memory
         "fairchem": EngineCost(scf_s=0.8, power=1.0, base_gb=3.0, case_gb=0.01),
+        # Rough guesses between the two: none of them was measured here.
+        "mace": EngineCost(scf_s=0.8, power=1.0, base_gb=2.0, case_gb=0.02),
+        "sevenn": EngineCost(scf_s=0.4, power=1.0, base_gb=1.5, case_gb=0.02),
+        "chgnet": EngineCost(scf_s=0.1, power=1.0, base_gb=1.0, case_gb=0.01),
         "diep": EngineCost(scf_s=0.08, power=1.2, base_gb=0.9, case_gb=0.01),
     }
 )

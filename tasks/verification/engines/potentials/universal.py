@@ -34,7 +34,13 @@ WITHOUT_U = ("MatPES", "OC20", "OC25")
 WITH_U = ("MPtrj", "sAlex", "OMat24", "OC22")
 U_METALS = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
 U_ANIONS = frozenset({"O", "F"})
-_EXAMPLES = {"diep": ("diep_fold1", "MatPES"), "fairchem": ("uma-s-1p1", "OC20")}
+_EXAMPLES = {
+    "diep": ("diep_fold1", "MatPES"),
+    "fairchem": ("uma-s-1p1", "OC20"),
+    "mace": ("mace-matpes-r2scan-0", "MatPES"),
+    "sevenn": ("7net-0", "MPtrj"),
+    "chgnet": ("chgnet-0.3.0", "MPtrj"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class UniversalPotential(Engine):
 
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
     unpickles: ClassVar[bool] = False  # True: whoever wrote its file runs code when it is loaded
+    reads: ClassVar[tuple[str, ...]] = ()  # settings beside the model and the cell of molecules
 
     @abstractmethod
     def model_files(self) -> tuple[Path, ...]:
@@ -51,8 +58,8 @@ class UniversalPotential(Engine):
     def check_level(self, level: LevelOfTheory) -> None:
         """Refuse a level without the model's checksum or data, or with others' settings."""
         require_functional(self, level)
-        require_all_read(self, level, "potentials", "gas_vacuum_ang")
-        stated = _stated_model(level)
+        require_all_read(self, level, "potentials", "gas_vacuum_ang", *self.reads)
+        stated = stated_model(level)
         if self.unpickles and len(stated.checksums[MODEL]) < _SHA256_DIGITS:
             found = self.checksums(level, ()).get(MODEL, "")
             raise UserError(
@@ -70,7 +77,7 @@ class UniversalPotential(Engine):
             EngineError: the hash is another one.
         """
         self.check_level(level)
-        stated = _stated_model(level).checksums[MODEL]
+        stated = stated_model(level).checksums[MODEL]
         for file in self.model_files():
             found = sha256(file.read_bytes()).hexdigest()
             if found != stated:
@@ -105,7 +112,7 @@ def hubbard_fault(level: LevelOfTheory, symbols: Iterable[str]) -> str:
     Returns:
         One line with the way out; empty where the data add no U to these elements.
     """
-    stated = _stated_model(level)
+    stated = stated_model(level)
     metals, anions = U_METALS & set(symbols), U_ANIONS & set(symbols)
     if stated.trained_on in WITHOUT_U or not metals or not anions:
         return ""
@@ -118,7 +125,7 @@ def hubbard_fault(level: LevelOfTheory, symbols: Iterable[str]) -> str:
     )
 
 
-def _stated_model(level: LevelOfTheory) -> Potentials:
+def stated_model(level: LevelOfTheory) -> Potentials:
     """Return what a level states of its model.
 
     Raises:

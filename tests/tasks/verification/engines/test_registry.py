@@ -31,7 +31,10 @@ from tasks.verification.relaxation.admission import (
 )
 from tasks.verification.relaxation.compute import compute
 
-NAMES = ("emt", "gpaw", "quantum-espresso", "cp2k", "vasp", "fairchem", "diep", "replay")
+NAMES = (
+    *("emt", "gpaw", "quantum-espresso", "cp2k", "vasp"),
+    *("fairchem", "diep", "mace", "sevenn", "chgnet", "replay"),
+)
 
 
 def changed(name: str, **parts: Any) -> LevelOfTheory:

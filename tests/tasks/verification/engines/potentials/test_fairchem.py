@@ -21,7 +21,7 @@ from tasks.verification.engines import (
     FailureKind,
     engine_for,
 )
-from tasks.verification.engines.potentials import fairchem
+from tasks.verification.engines.potentials import checkpoint
 from tasks.verification.relaxation.compute import compute
 
 WEIGHTS = b"weights"
@@ -55,7 +55,7 @@ def locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Engi
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setitem(sys.modules, "fairchem", ModuleType("fairchem"))
     monkeypatch.setitem(sys.modules, "fairchem.core.units", ModuleType("fairchem.core.units"))
-    monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: name)
+    monkeypatch.setattr(f"{checkpoint.__name__}.find_spec", lambda name: name)
     (tmp_path / "uma.pt").write_bytes(WEIGHTS)
     return {"fairchem": EngineLocation(potentials=str(tmp_path / "uma.pt"))}
 
@@ -116,7 +116,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(EngineError, match="set SABATIER_FAIRCHEM_CHECKPOINT"):
         engine_for(LEVEL)
-    monkeypatch.setattr(f"{fairchem.__name__}.find_spec", lambda name: None)
+    monkeypatch.setattr(f"{checkpoint.__name__}.find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"pip install 'sabatier\[fairchem\]'") as caught:
         engine_for(LEVEL, locations=locations)
     assert caught.value.kind is FailureKind.NOT_INSTALLED
