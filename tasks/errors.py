@@ -7,7 +7,7 @@ from typing import Literal
 
 from model.errors import SabatierError
 
-RefusalStage = Literal["bulk", "slab", "placement", "element", "adsorbate"]
+RefusalStage = Literal["bulk", "slab", "placement", "element", "adsorbate", "pair"]
 
 
 class UserError(SabatierError):

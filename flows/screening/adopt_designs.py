@@ -6,7 +6,7 @@ itself stands as its bulk, and says where it comes from.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flows.config.campaign import Campaign
 from flows.errors import CampaignError
@@ -18,6 +18,7 @@ from flows.records.to_rows import (
     designs_campaign_row,
     level_row,
     predicting_checkpoint_row,
+    refused_items,
     slab_row,
     used_items,
 )
@@ -39,10 +40,12 @@ from screening_db.records.screening import (
 )
 from tasks.design.generate import Design, DesignedAdslab
 from tasks.enumeration import Bulk, Slab, adsorbate
+from tasks.errors import Refusal
 from tasks.prediction.featurise import configuration_text, site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id, pair_id
+from tasks.verification.relaxation.admission import pair_fault
 
 SITE_KIND = "designed"  # where others say atop, bridge or hollow: no site was aimed at
 CHUNK = "designs"
@@ -62,14 +65,17 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
         How many candidates there are.
 
     Raises:
-        CampaignError: no design is valid.
+        CampaignError: no design is valid, or none can be verified at the campaign's level.
         DatabaseError: the campaign's name was run with another request.
     """
     made = {c.candidate_id: (c, design) for design in generated.valid for c in [design.adslab] if c}
-    scored = [_scored(adslab, design, campaign) for adslab, design in made.values()]
+    refused = _refused_pairs(campaign, (adslab for adslab, _ in made.values()), db)
+    known = [each for key, each in made.items() if key not in refused]
+    scored = [_scored(adslab, design, campaign) for adslab, design in known]
     if not scored:
-        raise CampaignError("a campaign needs at least one valid design, got none; raise -n")
-    slabs = {adslab.slab_id: _slab(adslab) for adslab, _ in made.values()}
+        why = next((f": {r.reason}" for r in refused.values()), "; raise -n")
+        raise CampaignError(f"a campaign needs at least one valid design, got none{why}")
+    slabs = {adslab.slab_id: _slab(adslab) for adslab, _ in known}
     with campaign_lock(db, campaign.name):
         _record_start(db, generated, campaign, scored)
         if find_campaign(db, campaign.name).status == "finished":
@@ -82,6 +88,7 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
                 *used_items(campaign.name, "adsorbate", campaign.adsorbate_names()),
                 *used_items(campaign.name, "bulk", [slab.bulk_id for slab in slabs.values()]),
                 *used_items(campaign.name, "slab", slabs),
+                *refused_items(campaign.name, refused.values()),
             ],
         )
         store = ResultStore(db, lake_folder(db), campaign.name)
@@ -90,6 +97,18 @@ def adopt_designs(generated: GeneratedDesigns, campaign: Campaign, db: Database)
             db, campaign, campaign.windows(), ExpectedCounts(len(slabs), len(slabs), len(scored))
         )
     return len(scored)
+
+
+def _refused_pairs(
+    campaign: Campaign, made: Iterable[DesignedAdslab], db: Database
+) -> dict[str, Refusal]:
+    """Return the refusals of designs that the campaign's level cannot verify, by candidate."""
+    level, (name,) = recorded_level(db, campaign.level), campaign.adsorbate_names()
+    return {
+        each.candidate_id: Refusal(f"{each.slab_id} {name}", "pair", fault)
+        for each in made
+        if (fault := pair_fault(each.atoms.get_chemical_symbols(), (), level))
+    }
 
 
 def _scored(made: DesignedAdslab, design: Design, campaign: Campaign) -> ScoredCandidate:

@@ -79,10 +79,10 @@ def campaign_contents(
 ) -> CampaignContents:
     """Return the items of a campaign file; with ``answered`` all of them count as screened."""
     campaign = resolved.campaign
-    cut = {s.slab.slab_id: s.slab for surface in surfaces for s in surface.slabs}
+    cut = {s.slab.slab_id: s for surface in surfaces for s in surface.slabs}
     slabs, names = frozenset(cut), frozenset(a.name for a in resolved.adsorbates)
     spec = campaign.placements.spec(campaign.seed)
-    placements = placement_ids(list(cut.values()), resolved.adsorbates, spec)
+    placements = placement_ids(cut.values(), resolved.adsorbates, spec)
     return CampaignContents(
         {b.bulk_id: b.formula for b in resolved.bulks},
         names,

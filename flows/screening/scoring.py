@@ -26,7 +26,7 @@ from screening_db.database import Database
 from screening_db.queries import predictions_of_pairs
 from screening_db.records.lake import write_predictions
 from screening_db.records.screening import record_chunk, record_predictions, store_structures
-from tasks.enumeration import Adsorbate, CountedSlab, PlacementSpec, Slab
+from tasks.enumeration import Adsorbate, CountedSlab, PlacementSpec
 from tasks.prediction.predict import ScoredCandidate, SlabScores, score_slabs
 from tasks.structures.identity import content_id, pair_id
 
@@ -129,17 +129,18 @@ def run_on_workers(
 
 
 def score_on_worker(
-    slabs: Sequence[Slab], request: ScoringRequest, known: Mapping[str, Prediction]
+    slabs: Sequence[CountedSlab], request: ScoringRequest, known: Mapping[str, Prediction]
 ) -> SlabScores:
     """Score ``slabs`` with the predictor that the worker has loaded."""
     return score_slabs(
-        slabs,
+        [counted.slab for counted in slabs],
         request.adsorbates,
         request.placements,
         level=request.level,
         keep_per_pair=request.keep_per_pair,
         predictor=worker_predictor(),
         known=known,
+        left_out={counted.slab.slab_id: counted.left_out for counted in slabs},
     )
 
 
@@ -158,10 +159,7 @@ def score_chunk(
     Returns:
         How many of the chunk's candidates were predicted before.
     """
-    groups = [
-        tuple(counted.slab for counted in members)
-        for members in fill_groups(chunk.slabs, GROUP_PLACEMENTS, lambda slab: slab.placements)
-    ]
+    groups = list(fill_groups(chunk.slabs, GROUP_PLACEMENTS, lambda slab: slab.placements))
     known = [_known(store.database, group, request) for group in groups]
     calls = [(group, request, before) for group, before in zip(groups, known, strict=True)]
     parts = run_on_workers(
@@ -208,10 +206,10 @@ def _write_candidates(store: ResultStore, chunk_id: str, scored: Sequence[Scored
 
 
 def _known(
-    database: Database, slabs: Sequence[Slab], request: ScoringRequest
+    database: Database, slabs: Sequence[CountedSlab], request: ScoringRequest
 ) -> dict[str, Prediction]:
     """Return stored predictions of placements of ``request`` on ``slabs``, by candidate id."""
-    pairs = [pair_id(slab.slab_id, a.name) for slab in slabs for a in request.adsorbates]
+    pairs = [pair_id(each.slab.slab_id, a.name) for each in slabs for a in request.adsorbates]
     rows = predictions_of_pairs(
         database, pairs, level=request.level, checkpoint_sha256=request.checkpoint_sha256
     )

@@ -16,7 +16,9 @@ from tasks.enumeration import (
     enumerate_surfaces,
     own_surfaces,
 )
+from tasks.levels import LevelOfTheory
 from tasks.verification.engines import computable_elements
+from tasks.verification.relaxation.admission import pair_fault, slab_fault
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class SlabRequest:
     placements: PlacementSpec
     level: str
     domain: Domain
-    engine: str
+    verified_at: LevelOfTheory
     computable: frozenset[str]  # elements that the verifying engine has potentials for
     edits: SlabEdits
 
@@ -42,7 +44,7 @@ class SlabRequest:
             campaign.placements.spec(campaign.seed),
             resolved.level.name,
             resolved.domain,
-            verified_at.engine,
+            verified_at,
             computable_elements(verified_at, resolved.locations),
             campaign.surfaces.edits(),
         )
@@ -53,21 +55,39 @@ class SlabRequest:
         if outside := slab_outside_reason(self.domain, self.level, symbols, slab.miller):
             return outside
         if missing := sorted(symbols - self.computable):
-            return f"element that engine {self.engine} has no potential for: {', '.join(missing)}"
-        return ""
+            engine = self.verified_at.engine
+            return f"element that engine {engine} has no potential for: {', '.join(missing)}"
+        return slab_fault(symbols, self.verified_at)
+
+    def pair_refusal(self, slab: Slab, adsorbate: Adsorbate) -> str:
+        """Return why an adsorbate is not placed on a slab; empty where it is."""
+        species = adsorbate.atoms.get_chemical_symbols()
+        return pair_fault(slab.atoms.get_chemical_symbols(), species, self.verified_at)
 
 
 def cut_bulk(bulk: Bulk, request: SlabRequest) -> BulkSurfaces:
     """Cut one bulk; this runs on a worker."""
     return enumerate_surfaces(
-        bulk, request.slabs, request.adsorbates, request.placements, request.refusal, request.edits
+        bulk,
+        request.slabs,
+        request.adsorbates,
+        request.placements,
+        request.refusal,
+        request.edits,
+        request.pair_refusal,
     )
 
 
 def count_own_slab(slab: Slab, request: SlabRequest) -> BulkSurfaces:
     """Count the placements on a slab from a file; this runs on a worker."""
     return own_surfaces(
-        slab, request.slabs, request.adsorbates, request.placements, request.refusal, request.edits
+        slab,
+        request.slabs,
+        request.adsorbates,
+        request.placements,
+        request.refusal,
+        request.edits,
+        request.pair_refusal,
     )
 
 

@@ -90,6 +90,7 @@ class WorkResult:
     times: int = 1  # how often the failure happened under this one lease
     rungs: tuple[str, ...] = ()  # of a failure: how each rung of the SCF ladder ended
     provenance: Provenance | None = None
+    repeats: bool = True  # whether a relaxation at its step limit has another attempt
     work_folder: str = ""  # left by the attempt, to be removed when its result is stored
     reference_energies: Mapping[EnergyKey, float] = field(default_factory=dict)
 

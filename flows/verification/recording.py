@@ -49,7 +49,8 @@ class VerificationCounts:
 def record_result(db: Database, result: WorkResult, counts: VerificationCounts) -> None:
     """Store one result, and count it.
 
-    An adslab at its step limit is a failure while it has attempts left, and then an anomaly. A
+    An adslab at its step limit is a failure while it has attempts left, and then an anomaly; of an
+    engine that repeats no relaxation it is one at once. A
     result whose lease was lost is not stored, nor counted: another worker has the item.
 
     Args:
@@ -67,7 +68,7 @@ def record_result(db: Database, result: WorkResult, counts: VerificationCounts) 
         state = fail(db, lease, kind, result.message, provenance, times=times)
         counts.retried += state == "queued"
         counts.failed += state == "failed" and lease.kind == "adslab"
-    elif not verified.converged and _goes_on(lease):
+    elif not verified.converged and result.repeats and _goes_on(lease):
         state = fail(db, lease, _UNCONVERGED, _not_converged(verified), provenance)
         counts.retried += state == "queued"
     elif complete(db, lease, label_row(db, lease, verified), provenance):

@@ -123,7 +123,8 @@ def require_unchanged(lease: Lease, structure: str) -> None:
 
 def _computed(item: WorkItem, energies: KnownEnergies, engine: Engine, book: Logbook) -> WorkResult:
     if isinstance(item.inputs, AdslabInputs):
-        return WorkResult(item.lease, _verified(item, item.inputs, energies, engine, book))
+        verified = _verified(item, item.inputs, energies, engine, book)
+        return WorkResult(item.lease, verified, repeats=engine.repeats_relaxations)
     own = KnownEnergies(energies.recorded)  # a reference with a lease is stored by that lease alone
     energy = reference_energy_ev(item.lease, item.inputs, item.level, engine, own, book)
     return WorkResult(item.lease, energy_ev=energy)

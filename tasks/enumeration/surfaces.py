@@ -1,6 +1,6 @@
 """The slabs of one bulk, with how many placements each offers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,10 +23,14 @@ _CRYSTAL_DIGITS = 12  # of a bulk's id
 
 @dataclass(frozen=True)
 class CountedSlab:
-    """A slab, and how many placements its adsorbates have on it before any is refused."""
+    """A slab, and how many placements its adsorbates have on it before any is refused.
+
+    ``left_out`` names the adsorbates that are not placed on it: their pairs are refused.
+    """
 
     slab: Slab
     placements: int
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def enumerate_surfaces(
     placement_spec: PlacementSpec,
     refusal: Callable[[Slab], str] | None = None,
     edits: SlabEdits = NO_EDITS,
+    pair_refusal: Callable[[Slab, Adsorbate], str] | None = None,
 ) -> BulkSurfaces:
     """Cut ``bulk`` and count the placements on each slab.
 
@@ -55,12 +60,13 @@ def enumerate_surfaces(
         placement_spec: Which placements to count.
         refusal: Says why a slab is refused, so that nothing is placed on it; empty where it is not.
         edits: The variants of each slab.
+        pair_refusal: Says why an adsorbate is not placed on a slab; empty where it is.
 
     Returns:
         The slabs with their counts, and the refusals.
     """
     slabs, refused = _slabs(bulk, slab_spec)
-    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits)
+    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits, pair_refusal)
     return counting.surfaces(bulk, slabs, refused)
 
 
@@ -71,12 +77,13 @@ def own_surfaces(
     placement_spec: PlacementSpec,
     refusal: Callable[[Slab], str] | None = None,
     edits: SlabEdits = NO_EDITS,
+    pair_refusal: Callable[[Slab, Adsorbate], str] | None = None,
 ) -> BulkSurfaces:
     """Count the placements on a slab from a file and its variants.
 
     Arguments are those of ``enumerate_surfaces``, with a slab in place of the bulk.
     """
-    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits)
+    counting = _Counting(slab_spec, adsorbates, placement_spec, refusal, edits, pair_refusal)
     return counting.surfaces(None, [slab], [])
 
 
@@ -89,6 +96,7 @@ class _Counting:
     placement_spec: PlacementSpec
     refusal: Callable[[Slab], str] | None
     edits: SlabEdits
+    pair_refusal: Callable[[Slab, Adsorbate], str] | None
 
     def surfaces(
         self, bulk: Bulk | None, slabs: Sequence[Slab], refused: Sequence[Refusal]
@@ -106,15 +114,28 @@ class _Counting:
             if self.refusal is not None and (reason := self.refusal(slab)):
                 refusals.append(Refusal(slab.slab_id, "slab", reason))
                 continue
-            sites = surface_sites(slab)
-            count = sum(
-                count_placements(slab, sites, a, self.placement_spec) for a in self.adsorbates
-            )
-            counted.append(CountedSlab(slab, count))
+            pairs = self._refused_pairs(slab)
+            refusals += pairs.values()
+            counted.append(CountedSlab(slab, self._placements(slab, pairs), frozenset(pairs)))
         # Two crystals of one formula have slabs of one name.
         source = bulk.bulk_id if bulk is not None else slabs[0].slab_id
         named = (replace(r, item=f"{crystal_word(source)} {r.item}") for r in refusals)
         return BulkSurfaces(bulk, tuple(counted), tuple(named))
+
+    def _refused_pairs(self, slab: Slab) -> dict[str, Refusal]:
+        """Return the refusals of adsorbates on a slab, by the adsorbate's name."""
+        refusal = self.pair_refusal
+        reasons = {} if refusal is None else {a.name: refusal(slab, a) for a in self.adsorbates}
+        return {
+            name: Refusal(f"{slab.slab_id} {name}", "pair", reason)
+            for name, reason in reasons.items()
+            if reason
+        }
+
+    def _placements(self, slab: Slab, left_out: Collection[str]) -> int:
+        placed = [a for a in self.adsorbates if a.name not in left_out]
+        sites = surface_sites(slab)
+        return sum(count_placements(slab, sites, a, self.placement_spec) for a in placed)
 
 
 def crystal_word(bulk_id: str) -> str:

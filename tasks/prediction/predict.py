@@ -8,8 +8,9 @@ Units   energies in eV, lengths in Å, angles in degrees.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from model.contract import BondRule, Configuration, Prediction, Predictor
 from model.text.configuration_text import parse_text
@@ -72,6 +73,7 @@ def score_slabs(
     keep_per_pair: int,
     predictor: Predictor,
     known: Mapping[str, Prediction] | None = None,
+    left_out: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> SlabScores:
     """Predict every placement of ``adsorbates`` on ``slabs``.
 
@@ -83,6 +85,7 @@ def score_slabs(
         keep_per_pair: The number of lowest candidates of each pair that carry their structure.
         predictor: Predicts the placements that ``known`` does not hold.
         known: Predictions of the same checkpoint at the same level, by candidate id.
+        left_out: The names of adsorbates that are not placed on a slab, by the slab's id.
 
     Returns:
         The candidates with predictions (eV), and the placements that were refused.
@@ -98,12 +101,14 @@ def score_slabs(
         sites = surface_sites(slab)  # once for all adsorbates
         placed: list[PlacedAdslab] = []
         for adsorbate in adsorbates:
+            if adsorbate.name in left_out.get(slab.slab_id, ()):
+                continue
             made, not_made = enumerate_placements(slab, sites, adsorbate, spec)
             placed += made
             refused += not_made
         read, not_read = featurise_all(placed, slab, level, predictor.bond_rule, sites)
-        left_out = {r.item for r in not_read}
-        kept_here = [a for a in placed if a.candidate_id not in left_out]
+        unread = {r.item for r in not_read}
+        kept_here = [a for a in placed if a.candidate_id not in unread]
         if predictor.bond_rule == "scaled":
             names += [site_label(parse_text(c.text).sites) for c in read]
         else:

@@ -13,8 +13,8 @@ from tasks.enumeration import (
     Adsorbate,
     Bulk,
     BulkSurfaces,
+    CountedSlab,
     PlacementSpec,
-    Slab,
     SlabSpec,
     enumerate_placements,
     miller_word,
@@ -99,7 +99,7 @@ def plan_campaign(
     # An edit may make of one slab what another is: it is screened once.
     slabs = {s.slab.slab_id: s for surface in surfaces for s in surface.slabs}.values()
     placements = sum(s.placements for s in slabs)
-    pairs = len(slabs) * adsorbates
+    pairs = sum(adsorbates - len(s.left_out) for s in slabs)
     rate = PLACEMENTS_PER_CORE_S.get(model, OTHER_PLACEMENTS_PER_CORE_S)
     kept = min(pairs * keep_per_pair, placements)
     return CampaignPlan(
@@ -219,19 +219,21 @@ class PlanDifference:
 
 
 def pair_ids(slabs: frozenset[str], adsorbates: frozenset[str]) -> frozenset[str]:
-    """Return the pairs that slabs and adsorbates make."""
+    """Return the pairs that slabs and adsorbates make, refused ones too."""
     return frozenset(pair_id(slab, name) for slab in slabs for name in adsorbates)
 
 
 def placement_ids(
-    slabs: Sequence[Slab], adsorbates: Sequence[Adsorbate], spec: PlacementSpec
+    slabs: Iterable[CountedSlab], adsorbates: Sequence[Adsorbate], spec: PlacementSpec
 ) -> frozenset[str]:
-    """Return the candidate ids of all placements, placed and refused together."""
+    """Return the candidate ids of all placements of pairs, placed and refused together."""
     found: set[str] = set()
-    for slab in slabs:
-        sites = surface_sites(slab)
+    for each in slabs:
+        sites = surface_sites(each.slab)
         for adsorbate in adsorbates:
-            placed, refused = enumerate_placements(slab, sites, adsorbate, spec)
+            if adsorbate.name in each.left_out:
+                continue
+            placed, refused = enumerate_placements(each.slab, sites, adsorbate, spec)
             found.update(a.candidate_id for a in placed)
             found.update(r.item for r in refused)
     return frozenset(found)

@@ -15,6 +15,7 @@ from tasks.verification.engines.failures import (
     kind_of_state,
     last_lines,
 )
+from tasks.verification.engines.potentials.universal import hubbard_fault
 from tasks.verification.engines.registry import (
     EngineLocations,
     check_level,
@@ -42,6 +43,7 @@ __all__ = [
     "engine_for",
     "engine_location",
     "engine_names",
+    "hubbard_fault",
     "kind_in_output",
     "kind_of",
     "kind_of_state",

@@ -78,6 +78,7 @@ class Engine(ABC):
     functionals: ClassVar[frozenset[str]]
     version_after_run: ClassVar[bool] = False  # True: only its output holds the version
     computes_crystals: ClassVar[bool] = True  # False: it has energies of adslabs alone
+    repeats_relaxations: ClassVar[bool] = True  # False: an end at the step limit is its result
     extrapolates: ClassVar[bool] = True  # False: ``energy`` is the free energy under another name
     outputs: ClassVar[tuple[str, ...]] = ()  # text files that it writes, most useful first
 

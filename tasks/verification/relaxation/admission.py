@@ -11,7 +11,7 @@ from model.contract import ADSORBATE_TAG
 from tasks.errors import UserError
 from tasks.levels import ONE_FILE, LevelOfTheory
 from tasks.structures.formulas import formula_counts
-from tasks.verification.engines import Engine, EngineError, FailureKind
+from tasks.verification.engines import Engine, EngineError, FailureKind, hubbard_fault
 from tasks.verification.inputs.sampling import is_crystal, is_gas, vacuum_ang
 
 _ANIONS = {"N", "O", "F", "P", "S", "Cl", "Se", "Br", "Te", "I"}
@@ -22,13 +22,16 @@ def admit(atoms: Atoms, level: LevelOfTheory, engine: Engine) -> None:
     """Refuse atoms that the engine cannot compute, or that no engine should.
 
     Raises:
-        EngineError: a missing potential, none or those of another family on this machine, a charge,
-            free spins under a level without them, a magnetic compound without an order, overlapping
-            atoms, a slab without vacuum.
+        EngineError: a missing potential, none or those of another family on this machine, elements
+            that meet with a U in the data of a model and without one apart, a charge, free spins
+            under a level without them, a magnetic compound without an order, overlapping atoms, a
+            slab without vacuum.
     """
     symbols = sorted(set(atoms.get_chemical_symbols()))
     require_elements(engine, level, symbols)
     engine.check_potentials(level, symbols)
+    if fault := hubbard_fault(level, symbols):
+        raise EngineError(FailureKind.BAD_INPUT, fault)
     require_checksums(engine, level, symbols)
     require_neutral(atoms)
     require_spins(atoms, level)
@@ -60,6 +63,27 @@ def unverifiable(name: str, formula: str, level: LevelOfTheory, elements: frozen
         f"{level.engine} does not have here; install it, choose another verification level or drop "
         "the adsorbate"
     )
+
+
+def slab_fault(symbols: Iterable[str], level: LevelOfTheory) -> str:
+    """Return why a clean slab of these elements can have no energy at a level, or nothing."""
+    fault = hubbard_fault(level, symbols)
+    return f"slab that level {level.name} cannot verify: {fault}" if fault else ""
+
+
+def pair_fault(slab: Iterable[str], adsorbate: Iterable[str], level: LevelOfTheory) -> str:
+    """Return why an adsorbate can have no energy on a slab that has one, or nothing.
+
+    Args:
+        slab: The elements of the slab.
+        adsorbate: The elements of the adsorbate.
+        level: The level of theory that would verify the pair.
+
+    Returns:
+        One line, ``rule: values``, with the way out.
+    """
+    fault = hubbard_fault(level, {*slab, *adsorbate})
+    return f"pair that level {level.name} cannot verify: {fault}" if fault else ""
 
 
 def unsupported_elements(engine: Engine, level: LevelOfTheory, symbols: Iterable[str]) -> list[str]:

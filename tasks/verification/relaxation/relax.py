@@ -19,6 +19,8 @@ from tasks.verification.relaxation.checkpoint import RelaxationFrame, Track
 _OPTIMISERS: dict[str, type[Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
 _ABSURD_FORCE_EV_ANG = 1e4  # beyond this the atoms sit on each other and no step is meaningful
 _ABSURD_ENERGY_EV = 1e5  # for each atom: no valence electrons are worth that much
+_ABSURD_GAIN_EV = 10.0  # for each atom: tungsten, the strongest crystal, is bound by 8.9
+_FREE_MOVE_ANG = 10.0  # of atoms without a cell
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def relax(
         Energy, forces, steps and structure; ``converged`` is False at the step limit.
 
     Raises:
-        EngineError: energies or forces are not finite, the electrons did not converge, or the wall
-            limit was reached; the steps so far are in ``track``.
+        EngineError: energies or forces are not finite, the structure flies apart or falls into a
+            hole of its potential, the electrons did not converge, or the wall limit was reached;
+            the steps so far are in ``track``.
     """
     reading, track = reading or ResultReader(), track or Track()
     if bool(fixed_mask(atoms).all()):
@@ -81,6 +84,7 @@ def relax(
     optimiser = _OPTIMISERS[settings.optimiser](work, logfile=None)
     for _ in optimiser.irun(fmax=settings.fmax_ev_ang, steps=settings.max_steps):
         frame = _frame(work, reading, int(optimiser.nsteps))
+        _require_whole(frame, (*track.frames, frame)[0], work)
         if track.add(frame) and frame.fmax_ev_ang > settings.fmax_ev_ang:
             _require_time(settings, started, frame.step)
     work.calc, last = None, track.frames[-1]
@@ -166,6 +170,32 @@ def _require_sane_energy(energy_ev: float, count: int) -> None:
             FailureKind.NUMERICAL,
             f"an energy must be finite and within {_ABSURD_ENERGY_EV:.0e} eV an atom, got "
             f"{energy_ev:.4g} eV for {count} atoms; look into the engine's output",
+        )
+
+
+def _require_whole(frame: RelaxationFrame, first: RelaxationFrame, atoms: Atoms) -> None:
+    """Refuse a structure that flies apart, or gains more than any bonds are worth.
+
+    An atom that moved by more than half the cell's longest vector is nearer to an image of its
+    start than to its start: what leaves a surface arrives at the back of the next one.
+    """
+    moved_N = np.linalg.norm(frame.positions_N3 - first.positions_N3, axis=1)
+    limit_ang = float(atoms.cell.lengths().max()) / 2 or _FREE_MOVE_ANG
+    if not moved_N.max() <= limit_ang:
+        furthest = int(moved_N.argmax())
+        raise EngineError(
+            FailureKind.NUMERICAL,
+            f"an atom may move {limit_ang:.1f} Å in a relaxation, {atoms.symbols[furthest]} "
+            f"{furthest} moved {moved_N[furthest]:.1f} Å by step {frame.step}: the structure flies "
+            "apart; look for overlapping atoms at its start, or use another level",
+        )
+    gained_ev = first.energy_ev - frame.energy_ev
+    if gained_ev > _ABSURD_GAIN_EV * len(atoms):
+        raise EngineError(
+            FailureKind.NUMERICAL,
+            f"a relaxation gains at most {_ABSURD_GAIN_EV:g} eV an atom, {gained_ev:.4g} eV were "
+            f"gained for {len(atoms)} atoms by step {frame.step}; look for overlapping atoms at "
+            "its start, or use another level",
         )
 
 

@@ -11,7 +11,10 @@ from flows.errors import CampaignError
 from flows.screening.surfaces import cut_bulks_locally
 from model.checkpoint import embedded_names
 from tasks.errors import UserError
+from tasks.levels import level as named_level
+from tasks.reports.plan import plan_campaign
 from tasks.verification.engines import EngineLocation
+from tasks.verification.relaxation.admission import pair_fault, slab_fault
 
 pytestmark = pytest.mark.skipif("mini" not in embedded_names(), reason="no checkpoint is here")
 
@@ -84,6 +87,47 @@ def test_a_slab_is_refused_by_the_engine_where_the_engine_lacks_the_element(
     assert {r.reason for surface in cut for r in surface.refused} == {
         "element that engine quantum-espresso has no potential for: Cu"
     }
+
+
+WITH_U = """\
+based_on: diep-r2scan
+calculation: {potentials: {family: own, trained_on: OMat24, checksums: {model: 0123456789abcdef}}}
+"""
+
+
+def test_pairs_that_a_potential_with_u_cannot_know_are_refused_and_no_others(
+    tmp_path: Path,
+) -> None:
+    own_level(tmp_path, WITH_U)
+    campaign = parse_campaign(
+        "name: u\nlevel: beef-vdw-ch4\nverification: {level: own.yaml}\n"
+        "bulks: {elements: [Ni, Cu]}\nadsorbates: [H, O, OH]\n"
+        "surfaces: {millers: [[1, 1, 1]], min_thickness: 4.0, min_in_plane: 4.0}\n"
+        "target: {H: {window: [-1, 0]}}\ntriage: {budget: 1}\n",
+        tmp_path / "u.yaml",
+    )
+    cut = cut_bulks_locally(resolve_campaign(campaign, tmp_path, None))
+    counted = {s.slab.bulk_formula: s for surface in cut for s in surface.slabs}
+    left_out = {name: set(slab.left_out) for name, slab in counted.items()}
+    assert left_out == {"Ni": {"O", "OH"}, "Cu": set()}
+    assert 0 < counted["Ni"].placements < counted["Cu"].placements
+    refused = [r for surface in cut for r in surface.refused]
+    assert {r.stage for r in refused} == {"pair"}
+    assert {r.item.rpartition(" ")[2] for r in refused} == {"O", "OH"}
+    (reason,) = {r.reason for r in refused}
+    assert reason.startswith("pair that level own cannot verify: level own (own) was trained on ")
+    assert "OMat24, which adds U to Ni as soon as there is O" in reason
+    planned = plan_campaign(cut, 3, model="mini", workers=1, keep_per_pair=1)
+    assert planned.pairs == 4
+    assert [(group.stage, group.count) for group in planned.refused] == [("pair", 2)]
+
+
+def test_a_slab_with_oxygen_of_such_a_metal_is_refused_itself(tmp_path: Path) -> None:
+    own_level(tmp_path, WITH_U)
+    at = named_level("own.yaml", tmp_path)
+    assert slab_fault(["Ni", "O"], at).startswith("slab that level own cannot verify: level own")
+    assert slab_fault(["Ni"], at) == slab_fault(["Cu", "O"], at) == ""
+    assert pair_fault(["Ni"], ["H"], at) == pair_fault(["Ni"], ["O"], named_level("emt")) == ""
 
 
 def test_a_level_that_its_engine_cannot_compute_is_refused_before_screening(

@@ -19,6 +19,7 @@ from screening_db.queries.enumeration import candidates_by_id, slabs_by_id
 from screening_db.queries.ranking import top_candidates
 from tasks.design.generate import generate_designs
 from tasks.design.request import DesignRequest, design_request
+from tasks.levels import LevelOfTheory
 from tasks.structures.formats import structure_from_text
 from tasks.structures.identity import require_stored_ids
 
@@ -85,6 +86,21 @@ def test_entering_again_adds_nothing_and_another_order_needs_another_name(
     assert entered(db, found) == entered(db, found) == 2
     with pytest.raises(DatabaseError, match=r"stored in .* with another configuration"):
         entered(db, found, seed=1)
+
+
+def test_designs_that_their_level_cannot_verify_are_refused_by_pair(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(symbols: list[str], _species: tuple[str, ...], level: LevelOfTheory) -> str:
+        return f"pair that {level.name} cannot verify" if "Pt" in symbols else ""
+
+    monkeypatch.setattr(f"{adopt_designs.__module__}.pair_fault", fault)
+    platinum = reread(adslab("Pt (1 0 0)", "CO", height=1.9))
+    with pytest.raises(CampaignError, match="got none: pair that emt cannot verify"):
+        entered(db, generated(tmp_path, platinum))
+    assert entered(db, generated(tmp_path, LOW, platinum)) == 1
+    states = {(row.stage, row.state): row.count for row in funnel_counts(db, "mine")}
+    assert (states[("pair", "refused")], states[("slab", "used")]) == (1, 1)
 
 
 def test_nothing_valid_is_no_campaign(db: Database, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from screening_db.queue.queue import heartbeat
 from tasks.levels import level
 from tasks.verification.engines import EngineLocation, FailureKind, plugin
 from tasks.verification.engines.base import LADDER
+from tasks.verification.engines.potentials.diep import DiepEngine
 from tasks.verification.inputs.resources import ResourceLimits
 
 pytestmark = pytest.mark.medium
@@ -267,6 +268,20 @@ def test_an_adslab_at_its_step_limit_goes_on_and_is_an_anomaly_after_its_tries(
     assert drive(queue, Inline()).converged == 1
     assert attempts_of(queue.db, *key)[2].note == "begun at the last geometry of try 2"
     assert retry(queue.db, [key]).unchanged[0].reason == "it is converged: its result stays"
+
+
+def test_an_end_at_the_step_limit_of_a_potential_is_a_flagged_label_at_once(
+    make: Callable[..., MoodyQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin.PluginEngine, "repeats_relaxations", DiepEngine.repeats_relaxations)
+    queue = make(relaxation={"max_steps": 4})
+    counts = drive(queue, Inline())
+    (adslab,) = [row for row in queue_rows(queue.db) if row.kind == "adslab"]
+    (only,) = attempts_of(queue.db, adslab.item, queue.level.name)
+    assert (only.state, counts.anomalous, counts.retried) == ("anomalous", 1, 0)
+    found = find_label(queue.db, adslab.item, queue.level.name)
+    assert found is not None
+    assert (found.flags, found.trainable) == (["ions_not_converged"], False)
 
 
 def test_every_rung_of_the_ladder_is_recorded_where_one_of_them_ends_well(

@@ -83,6 +83,20 @@ def test_answers_to_another_question_are_never_recorded(slab: Slab, disturb: Dis
         scores(slab, Invented(disturb))
 
 
+def test_an_adsorbate_that_is_left_out_is_not_placed(slab: Slab) -> None:
+    found = score_slabs(
+        [slab],
+        [adsorbate("O"), adsorbate("H")],
+        PlacementSpec(),
+        level="emt",
+        keep_per_pair=1,
+        predictor=Invented(),
+        left_out={slab.slab_id: {"O"}},
+    )
+    assert {c.adsorbate for c in found.candidates} == {"H"}
+    assert found.refused == ()
+
+
 def known_of(found: SlabScores) -> dict[str, Prediction]:
     return {c.candidate_id: c.prediction for c in found.candidates}
 

@@ -6,6 +6,7 @@ from ase.build import bulk as ase_bulk
 from tasks.enumeration import (
     Bulk,
     BulkSurfaces,
+    CountedSlab,
     FormulaSpec,
     PlacementSpec,
     SlabSpec,
@@ -101,7 +102,7 @@ def test_placements_have_one_id_each() -> None:
     species, places = [adsorbate("H"), adsorbate("OH")], PlacementSpec()
     sites = surface_sites(slab)
     counted = sum(count_placements(slab, sites, a, places) for a in species)
-    assert len(placement_ids([slab], species, places)) == counted
+    assert len(placement_ids([CountedSlab(slab, counted)], species, places)) == counted
 
 
 def test_known_placements_take_less_time_than_new_ones() -> None:

@@ -48,6 +48,7 @@ class UniversalPotential(Engine):
     """What engines of one trained model share."""
 
     ladder: ClassVar[tuple[Rung, ...]] = (Rung.AS_STATED,)
+    repeats_relaxations: ClassVar[bool] = False  # its forces are no smoother the second time
     unpickles: ClassVar[bool] = False  # True: whoever wrote its file runs code when it is loaded
     reads: ClassVar[tuple[str, ...]] = ()  # settings beside the model and the cell of molecules
 
@@ -96,25 +97,23 @@ class UniversalPotential(Engine):
         return {MODEL: found[0]} if found else {}
 
     def check_potentials(self, level: LevelOfTheory, symbols: Iterable[str]) -> None:
-        """Refuse elements that meet in the model's data with a U, and without one apart."""
-        fault = hubbard_fault(level, symbols)
-        if fault:
-            raise EngineError(FailureKind.BAD_INPUT, fault)
+        """Refuse a level that does not say what its model was trained on."""
+        stated_model(level)
 
 
 def hubbard_fault(level: LevelOfTheory, symbols: Iterable[str]) -> str:
     """Return why a level's model cannot know a structure of these elements, or nothing.
 
     Args:
-        level: A level of a universal potential.
+        level: Any level; one that states no data of a model, as those of DFT, has no such fault.
         symbols: The elements of adsorbate and slab together.
 
     Returns:
         One line with the way out; empty where the data add no U to these elements.
     """
-    stated = stated_model(level)
+    stated = level.calculation and level.calculation.potentials
     metals, anions = U_METALS & set(symbols), U_ANIONS & set(symbols)
-    if stated.trained_on in WITHOUT_U or not metals or not anions:
+    if not stated or stated.trained_on in ("", *WITHOUT_U) or not metals or not anions:
         return ""
     adds = "adds U" if stated.trained_on in WITH_U else "is not known to be without U: it may add U"
     return (

@@ -113,6 +113,40 @@ def test_forces_that_are_not_numbers_or_absurd_are_numerical(force: float) -> No
     assert caught.value.kind is FailureKind.NUMERICAL
 
 
+class Repelling(Calculator):
+    """A potential that pushes one atom away for ever, or that has a hole."""
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+
+    def __init__(self, fall_ev_ang: float = 0.0) -> None:
+        super().__init__()
+        self.fall = fall_ev_ang
+
+    def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = ()) -> None:
+        super().calculate(atoms, properties, system_changes)
+        forces = np.zeros((len(atoms), 3))
+        forces[-1, 2] = 5.0
+        self.results = {"energy": -self.fall * atoms.positions[-1, 2], "forces": forces}
+
+
+@pytest.mark.parametrize(("cell", "limit"), [(True, r"10\.\d"), (False, r"10\.0")])
+def test_a_structure_that_flies_apart_is_one_line(cell: bool, limit: str) -> None:
+    flown = stretched()
+    if not cell:
+        flown.cell, flown.pbc = None, False
+    rule = rf"an atom may move {limit} Å in a relaxation, Cu 2 moved 1\d.\d Å by step \d+"
+    with pytest.raises(EngineError, match=rule) as caught:
+        relax(flown, Repelling(), replace(SETTINGS, optimiser="FIRE"))
+    assert caught.value.kind is FailureKind.NUMERICAL
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hole_of_a_potential_is_one_line() -> None:
+    with pytest.raises(EngineError, match=r"gains at most 10 eV an atom, .* 3 atoms") as caught:
+        relax(stretched(), Repelling(fall_ev_ang=1000.0), SETTINGS)
+    assert caught.value.kind is FailureKind.NUMERICAL
+
+
 def test_an_energy_of_electrons_that_did_not_converge_is_none() -> None:
     with pytest.raises(EngineError, match="electrons did not converge") as caught:
         relax(stretched(), EMT(), SETTINGS, ResultReader("energy", lambda: False))

@@ -14,9 +14,10 @@ import torch
 from ase import Atoms
 from ase.build import fcc111
 from ase.calculators.emt import EMT
+from support.paths import REPOSITORY
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory, level
+from tasks.levels import LevelOfTheory, level, read_level
 from tasks.levels.calculation import Potentials
 from tasks.verification.engines import (
     CalculationJob,
@@ -237,6 +238,15 @@ def test_what_an_engine_cannot_read_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=rule):
         placed(name, **stated)
+
+
+def test_the_level_that_the_readme_shows_is_one(tmp_path: Path) -> None:
+    shown = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("```yaml\n")
+    (text,) = [part.split("```")[0] for part in shown if part.startswith("based_on: diep-r2scan")]
+    file = tmp_path / "my-mace.yaml"
+    file.write_text(text.replace("SHA256", "a" * 64))
+    with pytest.raises(EngineError, match="level my-mace needs mace; mace is not installed"):
+        engine_for(read_level(file))
 
 
 def test_the_head_is_of_the_level(placed: Callable[..., Any]) -> None:

@@ -6,11 +6,11 @@ import pytest
 from ase import Atoms
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory, level
+from tasks.levels import LevelOfTheory, level, shipped_levels
 from tasks.levels.calculation import Potentials
 from tasks.verification.engines.failures import EngineError
 from tasks.verification.engines.potentials.diep import DiepEngine
-from tasks.verification.engines.potentials.universal import hubbard_fault
+from tasks.verification.engines.potentials.universal import hubbard_fault, stated_model
 from tasks.verification.relaxation.admission import admit
 
 
@@ -55,7 +55,12 @@ def test_a_level_says_what_its_model_was_trained_on() -> None:
 def test_a_level_without_its_model_is_shown_one_of_its_own_engine(engine: str, family: str) -> None:
     stated = replace(level("diep-r2scan").require_calculation(), potentials=None)
     with pytest.raises(UserError, match=rf"potentials: {{family: {family},"):
-        hubbard_fault(replace(level("diep-r2scan"), engine=engine, calculation=stated), ["Cu"])
+        stated_model(replace(level("diep-r2scan"), engine=engine, calculation=stated))
+
+
+def test_levels_without_the_data_of_a_model_have_no_such_fault() -> None:
+    faults = {hubbard_fault(each, ["Ni", "O"]) for each in shipped_levels()}
+    assert faults == {""}
 
 
 class _AnyElement(DiepEngine):
