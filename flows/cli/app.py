@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.db import db_app
+from flows.cli.imports import import_app
 from flows.cli.inspect import inspect_app
 from flows.cli.learning import learning_app, model_app
 from flows.cli.queue import queue_app
@@ -43,6 +44,7 @@ for part in (screening_app, inspect_app, learning_app):
 app.add_typer(queue_app, name="queue")
 app.add_typer(model_app, name="model")
 app.add_typer(db_app, name="db")
+app.add_typer(import_app, name="import")
 
 
 def _print_version(requested: bool) -> None:

@@ -61,7 +61,15 @@ def adslab_from_file(file: Path, adsorbate: str) -> Atoms:
     """
     if not adsorbate:
         raise UserError("an adslab's adsorbate is named by its formula: give --adsorbate CO")
-    atoms = _read(file)
+    return adslab_from_atoms(_read(file), adsorbate)
+
+
+def adslab_from_atoms(atoms: Atoms, adsorbate: str) -> Atoms:
+    """Return what ``adslab_from_file`` does of a structure that is read already.
+
+    Raises:
+        UserError: it does not hold that adsorbate once on a clean slab, or where no placement is.
+    """
     require_angstrom(atoms)
     atoms = vacuum_along_c(atoms)
     tags_N = np.zeros(len(atoms), dtype=np.int64)

@@ -49,6 +49,7 @@ _ASE_FORMATS = frozenset(
         "espresso-in",
         "espresso-out",
         "gen",
+        "gpaw-out",
         "mol",
         "res",
         "sdf",
