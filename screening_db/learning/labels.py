@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from screening_db.database import Database, repeated_after_outage
 from screening_db.errors import DatabaseError
+from screening_db.learning.imported_labels import imported_notes
 from screening_db.tables import (
     CalculationRow,
     CampaignRow,
@@ -22,7 +23,7 @@ class TrainingLabel:
 
     ``start`` is the placement as it was queued, None where it is no longer kept. ``relaxed_text``
     is the configuration text of where the adsorbate really ended, empty on labels of before it was
-    kept.
+    kept. ``source`` says where one that others computed is from.
     """
 
     candidate_id: str
@@ -33,6 +34,7 @@ class TrainingLabel:
     start: str | None
     relaxed: str
     relaxed_text: str
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,13 @@ def training_labels(db: Database, level: str, level_hash: str) -> LabelSet:
         DatabaseError: the level is not recorded, or with another hash.
     """
     _require_level(db, level, level_hash)
-    taken, refused = [], []
+    taken, refused, notes = [], [], imported_notes(db, level)
     for row, candidate in _found(db, level):
         why = _refusal(row, level_hash)
         if why:
             refused.append(RefusedLabel(row.candidate_id, row.level, why))
         else:
-            taken.append(_taken(row, candidate))
+            taken.append(_taken(row, candidate, notes.get(row.candidate_id, "")))
     return LabelSet(level, tuple(taken), tuple(refused))
 
 
@@ -181,7 +183,7 @@ def _refusal(row: LabelRow, level_hash: str) -> str:
     return ""
 
 
-def _taken(row: LabelRow, candidate: CandidateRow) -> TrainingLabel:
+def _taken(row: LabelRow, candidate: CandidateRow, source: str) -> TrainingLabel:
     return TrainingLabel(
         candidate_id=row.candidate_id,
         slab_id=candidate.slab_id,
@@ -191,4 +193,5 @@ def _taken(row: LabelRow, candidate: CandidateRow) -> TrainingLabel:
         start=candidate.structure,
         relaxed=row.structure,
         relaxed_text=row.relaxed_text,
+        source=source,
     )

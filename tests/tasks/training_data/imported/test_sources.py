@@ -119,11 +119,13 @@ def test_anomalies_are_named(tmp_path: Path) -> None:
     broken = make.relaxed(make.placements()[2])
     broken.positions[-1] += (1.5, 1.5, -1.2)
     frames = [lifted(0, 2.5, -1.5), make.with_energy(broken, -0.6), lifted(1, 0.1, -0.3)]
-    frames[2].calc.results["forces"][-1, 2] = 0.5
-    path = make.write_extxyz(tmp_path / "frames.extxyz", frames)
-    found = read(path, ADSORPTION)
+    for atoms, name, fmax in zip(frames, make.ENERGIES_EV, (0.01, 0.01, 0.5), strict=True):
+        atoms.info = {"adsorbate": name, "fmax_ev_ang": fmax}
+    frames[1].info["adsorbate"], frames[2].info["adsorbate"] = "CO", "H"
+    write(tmp_path / "frames.extxyz", frames)
+    found = read(tmp_path / "frames.extxyz", ADSORPTION)
     assert reason(found, "frames.extxyz#0").startswith("desorbed: ")
-    assert reason(found, "frames.extxyz#1").startswith("dissociated: ")
+    assert "make 2: C, O" in reason(found, "frames.extxyz#1")
     (unconverged,) = found.labels
     assert [flag.name for flag in unconverged.flags] == ["ions_not_converged"]
     assert not unconverged.trainable
