@@ -118,7 +118,15 @@ def store_labels(
 
 
 def row_reports(read: ReadLabels, results: Sequence[ImportResult]) -> list[RowReport]:
-    """Return what became of every row of a source: labels, references, refusals."""
+    """Return what became of every row of a source: labels, references, refusals.
+
+    Args:
+        read: The rows of a source.
+        results: What became of its labels, in their order.
+
+    Returns:
+        Each row once, energies in eV.
+    """
     rows = []
     for label, result in zip(read.labels, results, strict=True):
         other = f"{result.other_ev:+.3f} eV, {result.other}" if result.other else ""

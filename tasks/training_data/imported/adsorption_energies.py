@@ -204,6 +204,13 @@ class EnergyReader:
 def require_references_of(level: LevelOfTheory, stated: StatedReferences) -> frozenset[str]:
     """Return the molecules that adsorption energies state, which must be those of the level.
 
+    Args:
+        level: The level of theory that the labels are imported at.
+        stated: What the import says of its energies.
+
+    Returns:
+        The stated molecules; none where the gas energies are subtracted here.
+
     Raises:
         UserError: none are stated, others are, or total energies state molecules.
     """

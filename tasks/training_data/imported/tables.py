@@ -28,6 +28,10 @@ _KNOWN = (
 def read_label_table(path: Path, content: SourceContent) -> None:
     """Add the rows of a CSV file.
 
+    Args:
+        path: The table; structures are found from its folder.
+        content: Gets the rows, and the reasons of those that are none.
+
     Raises:
         UserError: it is no table, lacks a column that is needed, or has one in another unit.
     """
@@ -95,6 +99,12 @@ def gas_energies(stated: list[str]) -> dict[str, float]:
 
 def csv_lines(path: Path) -> list[list[str]]:
     """Return the lines of a CSV file as words, the header first.
+
+    Args:
+        path: The file; commas, semicolons or tabs part its words.
+
+    Returns:
+        The lines that are not empty.
 
     Raises:
         UserError: the file is a web page, no text, empty, or too large.

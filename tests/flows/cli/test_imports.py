@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from support import own_labels as make
+from support.labels import own_labels as make
 from support.paths import REPOSITORY
 
 from flows.cli import app as command_line

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support import own_labels as make
+from support.labels import own_labels as make
 from support.stored_rows import new_database
 
 from flows.learning.own_labels import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from support import own_labels as make
+from support.labels import own_labels as make
 
 from tasks.errors import UserError
 from tasks.levels import level

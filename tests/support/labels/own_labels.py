@@ -51,7 +51,7 @@ def placements() -> tuple[PlacedAdslab, ...]:
 
 def relaxed(placed: PlacedAdslab, up_ang: float = UP_ANG) -> Atoms:
     """Return where the relaxation of a placement ended: its adsorbate is higher by a little."""
-    atoms = placed.atoms.copy()
+    atoms: Atoms = placed.atoms.copy()
     atoms.positions[atoms.get_tags() == 2] += (0.0, 0.0, up_ang)
     return atoms
 
@@ -79,7 +79,7 @@ def adslabs(*, tagged: bool = True) -> list[Atoms]:
 
 
 def clean_slab() -> Atoms:
-    atoms = own_slab().atoms.copy()
+    atoms: Atoms = own_slab().atoms.copy()
     atoms.set_tags(0)
     return with_energy(atoms, SLAB_EV)
 

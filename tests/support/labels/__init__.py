@@ -1,0 +1,1 @@
+"""Small sources of labels, as people bring them."""
