@@ -39,6 +39,7 @@ METALS = ("Cu", "Pt", "Al", "Ni", "Ag", "Au", "Pd")
 ADSORBATES = ("H", "O", "CO", "OH")
 LEVELS = {  # level: the level whose geometries it takes, or nothing where it relaxes itself
     "emt": "",
+    "diep-r2scan": "",
     "gpaw-pbe-fast": "",
     "gpaw-pbe-dense": "gpaw-pbe-fast",
     "gpaw-rpbe-point": "gpaw-pbe-fast",
