@@ -53,6 +53,7 @@ def print_tables(runs: Path, levels: Sequence[str]) -> None:
     print_energies(results, levels, metals)
     print_orders(results, levels, metals)
     print_same_functional(results, levels, metals)
+    print_offsets(results, levels)
     print_deviation(results)
     print_costs(results, levels)
     for name, source in read_yaml(PUBLISHED.read_text())[1]["sources"].items():
@@ -154,6 +155,27 @@ def print_same_functional(results: Results, levels: Sequence[str], metals: Seque
             sizes = [abs(gap) for gap in gaps.values()]
             print(f"{level} minus published {functional} (eV): {listed};", end=" ")
             print(f"mean size {fmean(sizes):.2f}, largest {max(sizes):.2f}\n")
+
+
+def print_offsets(results: Results, levels: Sequence[str]) -> None:
+    """Print how far each level is from the published means, and about its offset of an adsorbate.
+
+    The offset is the mean gap over the metals, so the rest says how well metals are told apart.
+    """
+    published = results.energies(REFERENCE)
+    for level in levels:
+        gaps: dict[str, list[float]] = {}
+        for (adsorbate, metal), energy in results.energies(level).items():
+            if (adsorbate, metal) in published:
+                gaps.setdefault(adsorbate, []).append(energy - published[adsorbate, metal])
+        if gaps:
+            mae = fmean(abs(gap) for of_one in gaps.values() for gap in of_one)
+            listed = ", ".join(
+                f"{adsorbate} {fmean(abs(gap - fmean(of_one)) for gap in of_one):.2f} "
+                f"about {fmean(of_one):+.2f} ({len(of_one)})"
+                for adsorbate, of_one in sorted(gaps.items())
+            )
+            print(f"{level} against the published means (eV): MAE {mae:.2f}; {listed}\n")
 
 
 def print_deviation(results: Results) -> None:

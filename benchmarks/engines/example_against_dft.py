@@ -28,7 +28,8 @@ REACTIONS = (
     "H2O(g) - 0.5H2(g) + * -> OH*",
 )
 QUERY = """
-select bulk.formula as surface, slab.miller_h, slab.miller_k, slab.miller_l,
+select campaign.name as campaign, slab.id as slab_id, bulk.formula as surface,
+       slab.miller_h, slab.miller_k, slab.miller_l,
        pair_minimum.adsorbate, pair_minimum.energy_ev, pair_minimum.sigma_ev
 from pair_minimum join slab on slab.id = pair_minimum.slab_id join bulk on bulk.id = slab.bulk_id
 join campaign on campaign.name = pair_minimum.campaign
@@ -42,8 +43,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--database", default="runs/screening.db")
     options = parser.parse_args()
-    pairs = _predicted(options.database).merge(
-        _published(options.data / "mamun_reactions.parquet"),
+    pairs = predicted(options.database).merge(
+        published(options.data / "mamun_reactions.parquet"),
         on=["surface", "facet", "adsorbate"],
     )
     pairs["error"] = pairs.energy_ev - pairs.dft_ev
@@ -60,7 +61,8 @@ def main() -> None:
         print(grouped.round(2).to_string())
 
 
-def _predicted(database: str) -> pd.DataFrame:
+def predicted(database: str) -> pd.DataFrame:
+    """Return the lowest prediction (eV) of each surface, facet and adsorbate."""
     selected = run_select(open_database(database, create=False), QUERY)
     frame = pd.DataFrame(selected.rows, columns=list(selected.columns))
     millers = frame[["miller_h", "miller_k", "miller_l"]].astype(str)
@@ -70,7 +72,8 @@ def _predicted(database: str) -> pd.DataFrame:
     return frame.loc[lowest]
 
 
-def _published(file: Path) -> pd.DataFrame:
+def published(file: Path) -> pd.DataFrame:
+    """Return the lowest published energy ``dft_ev`` of each surface, facet and adsorbate."""
     rows = pd.read_parquet(file)
     rows = rows[rows.rxn.isin(REACTIONS)].copy()
     rows["surface"] = [_formula(name) for name in rows.surface]

@@ -156,7 +156,8 @@ def same_slab(first: Atoms, second: Atoms) -> bool:
 
 def clean(adslab: Atoms) -> Atoms:
     """Return the atoms of the slab where the adslab has them."""
-    return adslab[adslab.get_tags() != 2]
+    slab: Atoms = adslab[adslab.get_tags() != 2]
+    return slab
 
 
 def items(

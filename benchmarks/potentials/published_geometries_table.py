@@ -49,10 +49,10 @@ def kind_of(surface: str) -> str:
 
 def print_way(title: str, rows: pd.DataFrame) -> None:
     """Print one set in one way: all rows, then by adsorbate, by kind of metal and by metal."""
-    flagged = rows[rows["flags"] != ""]
+    flagged = rows["flags"] != ""
     print(f"{title}: {summary(rows)}")
     print(
-        f"  without {len(flagged)} flagged rows {mae(rows[rows["flags"] == '']):.3f}; "
+        f"  without {len(flagged)} flagged rows {mae(rows[rows['flags'] == '']):.3f}; "
         f"{int(rows.moved.sum())} at another site; CPU s a row: median {rows.cpu_s.median():.2f}, "
         f"mean {rows.cpu_s.mean():.2f}, {rows.atoms.median():.0f} atoms"
     )
