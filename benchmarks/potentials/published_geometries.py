@@ -93,7 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--level", default="diep-r2scan")
     parser.add_argument("--cache", type=Path, default=HERE / "results" / "diep-r2scan.parquet")
-    parser.add_argument("--relax", type=int, default=200, help=f"rows of {SIMPLE.name} to relax")
+    parser.add_argument("--relax", type=int, default=100, help=f"rows of {SIMPLE.name} to relax")
     parser.add_argument("--minutes", type=float, default=8.0, help="how long to compute")
     parser.add_argument("--table", action="store_true", help="print and compute nothing")
     return parser.parse_args()
@@ -163,15 +163,16 @@ def clean(adslab: Atoms) -> Atoms:
 def items(
     frames: Sequence[LabelledStructure], grounds: dict[str, LabelledStructure]
 ) -> Iterator[Item]:
-    """Yield all calculations: first those of the geometries as they are, which take least."""
-    yield from (Item(frame, AS_PUBLISHED) for frame in frames)
+    """Yield all calculations: of the frames that are relaxed first, then of the others."""
     by_uid = {frame.uid: frame for frame in frames}
     begun = set()
+    yield from (Item(by_uid[uid], AS_PUBLISHED) for uid in grounds)
     for uid, ground in grounds.items():
         if ground.uid not in begun:
             begun.add(ground.uid)
             yield Item(ground, CLEAN)
         yield Item(by_uid[uid], RELAXED)
+    yield from (Item(frame, AS_PUBLISHED) for frame in frames if frame.uid not in grounds)
 
 
 def fill(cache: Path, wanted: Sequence[Item], theory: LevelOfTheory, limit_s: float) -> None:
