@@ -67,8 +67,8 @@ def measure(name: str) -> None:
         spent_s.append(time.process_time() - began)
         if len(spent_s) > 1:
             ended = "" if done.converged else ", not converged"
-            size, steps = len(placed[0].atoms), done.steps
-            print(f"  {species} on {metal}: {size} atoms, {steps} steps, {spent_s[-1]:.1f} s{ended}")
+            of = f"  {species} on {metal}: {len(placed[0].atoms)} atoms"
+            print(f"{of}, {done.steps} steps, {spent_s[-1]:.1f} s{ended}")
     print(f"  median {statistics.median(spent_s[1:]):.1f} CPU s, largest {max(spent_s[1:]):.1f}")
 
 
