@@ -6,8 +6,8 @@
 ``wwl_simple`` (BEEF-vdW, Quantum ESPRESSO; Xu, Reuter, Andersen 2022) and, of ``mamun_pure_metals``
 (the same functional and program; Mamun et al. 2019), the lowest of each metal and adsorbate. Each
 frame has an energy of the adslab and of its clean slab, the same atoms without the adsorbate.
-Relaxed are all of the pure metals and ``--relax`` rows of the larger set, drawn with a seed; frames
-of one slab share one relaxed clean slab. Their difference less the published energy is compared
+Relaxed are ``--relax`` rows of each set, drawn with a seed; frames of one slab share one relaxed
+clean slab. Their difference less the published energy is compared
 after one offset for each adsorbate, the median of the other four folds, so the gas falls out.
 
 What is finished is kept in ``--cache``: portions of any length, one row at a time.
@@ -93,7 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--level", default="diep-r2scan")
     parser.add_argument("--cache", type=Path, default=HERE / "results" / "diep-r2scan.parquet")
-    parser.add_argument("--relax", type=int, default=100, help=f"rows of {SIMPLE.name} to relax")
+    parser.add_argument("--relax", type=int, default=100, help="rows of each set to relax")
     parser.add_argument("--minutes", type=float, default=8.0, help="how long to compute")
     parser.add_argument("--table", action="store_true", help="print and compute nothing")
     return parser.parse_args()
@@ -121,11 +121,13 @@ def held(atoms: Atoms, share: float) -> Atoms:
 
 
 def to_relax(frames: Sequence[LabelledStructure], count: int) -> list[LabelledStructure]:
-    """Return the frames that are relaxed: all pure metals, and ``count`` of the others by lot."""
-    simple = [frame for frame in frames if frame.set == SIMPLE.name]
-    drawn = np.random.default_rng(SEED).permutation(len(simple))[:count]
-    metals = [frame for frame in frames if frame.set == METALS.name]
-    return [*metals, *(simple[i] for i in drawn)]
+    """Return ``count`` frames of each set by lot, in turn, so that any beginning is a sample."""
+    drawn: list[tuple[int, LabelledStructure]] = []
+    for name in sorted({frame.set for frame in frames}):
+        of_set = [frame for frame in frames if frame.set == name]
+        order = np.random.default_rng(SEED).permutation(len(of_set))[:count]
+        drawn += enumerate(of_set[i] for i in order)
+    return [frame for _, frame in sorted(drawn, key=lambda turn: turn[0])]
 
 
 def clean_slabs(frames: Sequence[LabelledStructure]) -> dict[str, LabelledStructure]:
@@ -163,16 +165,15 @@ def clean(adslab: Atoms) -> Atoms:
 def items(
     frames: Sequence[LabelledStructure], grounds: dict[str, LabelledStructure]
 ) -> Iterator[Item]:
-    """Yield all calculations: of the frames that are relaxed first, then of the others."""
+    """Yield all calculations: first those of the geometries as they are, which take least."""
+    yield from (Item(frame, AS_PUBLISHED) for frame in frames)
     by_uid = {frame.uid: frame for frame in frames}
     begun = set()
-    yield from (Item(by_uid[uid], AS_PUBLISHED) for uid in grounds)
     for uid, ground in grounds.items():
         if ground.uid not in begun:
             begun.add(ground.uid)
             yield Item(ground, CLEAN)
         yield Item(by_uid[uid], RELAXED)
-    yield from (Item(frame, AS_PUBLISHED) for frame in frames if frame.uid not in grounds)
 
 
 def fill(cache: Path, wanted: Sequence[Item], theory: LevelOfTheory, limit_s: float) -> None:
