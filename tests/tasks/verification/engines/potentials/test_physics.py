@@ -41,15 +41,15 @@ AS_CUT = SlabEdits()
 def lowest_ev(
     metal: str, facet: str, species: str, kind: SiteKind, edits: SlabEdits = AS_CUT
 ) -> float:
-    """Return the lowest adsorption energy (eV) on sites of one kind, p(2x2), three layers.
+    """Return the lowest adsorption energy (eV) on sites of one kind, p(2x2), four layers.
 
+    Of three layers of platinum BFGS finds no end: forces go to and fro between 0.13 and 0.23 eV/Å.
     Of a slab with a foreign atom the sites are those that touch it.
     """
     (bulk,), _ = resolve_bulks([FormulaSpec(metal)])
     spec = SlabSpec(
         millers=(tuple(map(int, facet)),),
         miller_axes="conventional",
-        min_thickness_ang=5.0 if facet == "100" else 5.5,
         min_in_plane_ang=4.9,
         vacuum_ang=12.0,
     )
@@ -78,8 +78,10 @@ def strained(strain: float) -> SlabEdits:
     return SlabEdits(strain=(strain,), poisson_ratio=0.33, only_edited=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("metal", ["Cu", "Pt"])
+@pytest.mark.parametrize(
+    "metal",
+    [pytest.param("Cu", marks=pytest.mark.slow), pytest.param("Pt", marks=pytest.mark.full)],
+)
 def test_oxygen_binds_more_strongly_on_a_stretched_lattice(metal: str) -> None:
     squeezed_ev, stretched_ev = (
         lowest_ev(metal, "111", "O", "hollow", strained(strain)) for strain in (-0.03, 0.03)
