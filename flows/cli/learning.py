@@ -81,6 +81,22 @@ def fine_tune(
 
 
 @learning_app.command()
+def fit(
+    campaign: CampaignName,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="An embedded name, a folder or a hash; else all. May be repeated."),
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Compare checkpoints and levels with the campaign's labels, and say which to trust."""
+    with exit_cleanly_on_signal("stopped; nothing was changed"):
+        from flows.learning.fit import start_fit
+
+        start_fit(campaign, checkpoint or [], database)
+
+
+@learning_app.command()
 def rescore(
     campaign: CampaignName,
     database: DatabaseOption = None,

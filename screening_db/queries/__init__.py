@@ -25,6 +25,7 @@ from screening_db.queries.labels import (
     find_label,
     labelled_predictions,
     labels_by_candidate,
+    levels_with_labels,
     reference_energies,
     slabs_with_energy,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "funnel_counts",
     "labelled_predictions",
     "labels_by_candidate",
+    "levels_with_labels",
     "lowest_placements",
     "predictions_of_pairs",
     "reference_energies",

@@ -145,6 +145,13 @@ def labels_by_candidate(
 
 
 @repeated_after_outage
+def levels_with_labels(db: Database) -> list[str]:
+    """Return the levels of theory that have labels, by name."""
+    with db.read() as session:
+        return list(session.scalars(select(LabelRow.level).distinct().order_by(LabelRow.level)))
+
+
+@repeated_after_outage
 def reference_energies(
     db: Database, level: str, kind: ReferenceKind, items: Collection[str] | None = None
 ) -> dict[str, ReferenceEnergyRow]:
