@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from flows.display.tables import new_table, print_table
 from screening_db.calculations import attempts_with_result
 from screening_db.database import Database
+from screening_db.learning.imported_labels import IMPORTED
 from screening_db.queries import LabelledPrediction, labelled_predictions
 from screening_db.queue.view import queue_items
 from tasks.reports.report import LabelComparison, agreement, surface_name
@@ -71,12 +72,16 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
     """Print the engine, level and host of labels, and the time they took, from their attempts."""
     made: Counter[str] = Counter()
     spent_s: dict[str, float] = {}
+    imported: Counter[str] = Counter()
     for level in sorted({row.level for row in rows}):
         ids = [row.candidate_id for row in rows if row.level == level]
         last = {
             attempt.item: attempt for attempt in attempts_with_result(db, level, ids)
         }  # that of its label
         for attempt in last.values():
+            if attempt.engine == IMPORTED:
+                imported[attempt.note.partition(",")[0]] += 1
+                continue
             by = f"{attempt.engine} {attempt.versions.get(attempt.engine, '')}".strip()
             by += f" at {level} ({attempt.level_hash[:8]}) on {attempt.host}"
             made[by] += 1
@@ -84,6 +89,8 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
             spent_s[by] = spent_s.get(by, 0.0) + took_s
     for by, count in made.most_common():
         print(f"{count} computed by {by}, {spent_s[by]:,.1f} s of work")
+    for source, count in imported.most_common():
+        print(f"{count} imported: {source}")
     if made:
         print("inputs, steps, versions and files of one: sabatier queue show ID")
 

@@ -7,7 +7,7 @@ stored in that order: whenever a run is killed, one checkpoint serves, and the n
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -54,6 +54,7 @@ class FineTuningResult:
     method: str = ""
     verdict: GateVerdict | None = None
     why: str = ""
+    imported: tuple[str, ...] = ()  # where those of the labels that others computed are from
 
     @property
     def accepted(self) -> bool:
@@ -111,7 +112,8 @@ def fine_tune_on_labels(
         method=learning.method, replay_share=learning.replay, seed=campaign.seed + 1
     )
     inputs = FineTuningInputs(campaign, model, parent, labels, recipe)
-    return run_fine_tuning(db, inputs, models / inputs.tuning.id[:16])
+    result = run_fine_tuning(db, inputs, models / inputs.tuning.id[:16])
+    return replace(result, imported=labels.imported)
 
 
 def run_fine_tuning(

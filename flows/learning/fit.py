@@ -189,7 +189,7 @@ def _predicted(
     notes = ["held-out labels alone: it was fine-tuned on the others"] if learnt else []
     notes += [f"{outside} out of its domain"] if outside else []
     same = at == level.name
-    notes += [] if same else [_reference_note(same)]
+    notes += [] if same else ["of another level: only what offsets leave means anything"]
     return EnergySource(
         name if same else f"{name} at {at}",
         {p.candidate_id: (p.energy_ev, p.sigma_ev) for p in predictions},

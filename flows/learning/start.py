@@ -78,6 +78,9 @@ def _show_result(result: "FineTuningResult", model: str) -> None:
         show_lines(f"nothing was trained: {result.why}")
         return
     found = result.verdict
+    if result.imported:
+        sources = sorted({each.partition(",")[0] for each in result.imported})
+        show_lines(f"{len(result.imported)} of the labels are imported: {', '.join(sources)[:200]}")
     show_fine_tuning(model, result.method, result.labels, found.numbers["errors"], found.reasons)
     verb = "serves" if result.accepted else "still serves"
     show_lines(f"{result.serving[:12]} {verb} {model}")

@@ -52,6 +52,7 @@ class TrainingSet:
     n_labels: int
     parts: dict[str, int]  # labels, by what they are for
     excluded: tuple[ExcludedLabel, ...]  # with those that the database refused
+    imported: tuple[str, ...] = ()  # where those of ``rows`` that others computed are from
 
 
 def training_rows(
@@ -73,6 +74,7 @@ def training_rows(
         UserError: no label is left, or one is of another level.
     """
     rows: list[Row] = []
+    imported: list[str] = []
     excluded = [ExcludedLabel(label.candidate_id, label.why) for label in labels.refused]
     for label in sorted(labels.taken, key=lambda each: each.candidate_id):
         _require_level(label, labels.level)
@@ -80,6 +82,7 @@ def training_rows(
             excluded.append(ExcludedLabel(label.candidate_id, reason))
         else:
             rows += _rows(label, rule)
+            imported += [label.source] if label.source else []
     if not rows:
         raise UserError(_nothing_left(labels.level, excluded))
     return TrainingSet(
@@ -90,6 +93,7 @@ def training_rows(
         n_labels=len(rows) // 2,
         parts={part: sum(row.part == part for row in rows) // 2 for part in LABEL_SHARES},
         excluded=tuple(excluded),
+        imported=tuple(imported),
     )
 
 

@@ -105,7 +105,7 @@ def test_imported_labels_train_like_computed_ones_and_say_their_source(
     store_labels(db, labels, EMT, "from the cluster", 0.05)
     found = training_labels(db, "emt", EMT.level_hash)
     rows = training_rows(found, EMT.level_hash, "radii")
-    assert (rows.n_labels, rows.excluded) == (3, ())
+    assert (rows.n_labels, rows.excluded, len(rows.imported)) == (3, (), 3)
     energies = {row.adsorbate: row.energy_ev for row in rows.rows}
     assert energies == pytest.approx(make.ENERGIES_EV)
     assert {row.kind for row in rows.rows} == {"unrelaxed", "relaxed"}
