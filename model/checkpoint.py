@@ -8,7 +8,7 @@ refused before anything of it is parsed. Nothing in it is unpickled.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,18 @@ from model.folder_owner import require_trusted_folder
 
 MANIFEST = "manifest.json"
 # Which predictor reads a folder.
-QE_CATALYTIC, BASELINE = "qe-catalytic", "baseline"
+QE_CATALYTIC, BASELINE, DIFFERENCE = "qe-catalytic", "baseline", "difference"
 LEVEL_MEDIAN, ADSORBATE_MEDIAN = "median", "adsorbate-median"
-MODEL_KINDS = (QE_CATALYTIC, BASELINE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
+MODEL_KINDS = (QE_CATALYTIC, BASELINE, DIFFERENCE, LEVEL_MEDIAN, ADSORBATE_MEDIAN)
 MEDIANS_FILE = "medians.json"
 SETTINGS_FILES = {
     QE_CATALYTIC: "qe-catalytic.json",
     BASELINE: "baseline.json",
+    DIFFERENCE: "difference.json",
     LEVEL_MEDIAN: MEDIANS_FILE,
     ADSORBATE_MEDIAN: MEDIANS_FILE,
 }
+BASE_FOLDER = "base"  # a whole checkpoint inside one of a difference
 EMBEDDED_FOLDER = Path(__file__).parent / "checkpoints"  # what ships in the wheel
 _MOST_JSON_BYTES = 16 * 2**20  # two hundred times the largest that ships
 
@@ -66,7 +68,12 @@ def seal(folder: Path, kind: str) -> Checkpoint:
     """Write the manifest of the files in ``folder`` and return the named checkpoint."""
     own = (f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     files = sorted(f for f in own if f.name != MANIFEST)
-    manifest = {"kind": kind, "files": {file.name: _sha256(file) for file in files}}
+    manifest: dict[str, Any] = {
+        "kind": kind,
+        "files": {file.name: _sha256(file) for file in files},
+    }
+    if (folder / BASE_FOLDER).is_dir():
+        manifest["base"] = open_checkpoint(folder / BASE_FOLDER).sha256
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return Checkpoint(folder, kind, _sha256(folder / MANIFEST))
 
@@ -88,8 +95,8 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
     folder = _locate(name_or_path)
     if EMBEDDED_FOLDER not in folder.parents:  # which is as safe as the code beside it
         require_trusted_folder(folder, "checkpoints", f"copy it to one: cp -r {folder} .")
-    kind, files = _read_manifest(folder / MANIFEST)
-    _require_only_listed(folder, files)
+    kind, files, base_sha256 = _read_manifest(folder / MANIFEST)
+    _require_only_listed(folder, {*files, *([BASE_FOLDER] if base_sha256 else [])})
     for name, expected in files.items():
         file = folder / name
         found = _sha256(file) if file.is_file() else "missing"
@@ -98,7 +105,20 @@ def open_checkpoint(name_or_path: str | Path) -> Checkpoint:
                 f"checkpoint file {file} must have SHA-256 {expected[:12]}..., got {found[:12]}; "
                 "restore the folder or train it again"
             )
+    if base_sha256 is not None:
+        _require_base(folder / BASE_FOLDER, base_sha256)
     return Checkpoint(folder, kind, _sha256(folder / MANIFEST))
+
+
+def _require_base(folder: Path, expected: str) -> None:
+    """Verify the checkpoint inside another, which holds none itself."""
+    base = open_checkpoint(folder)
+    if base.sha256 != expected or base.kind == DIFFERENCE:
+        raise ModelError(
+            f"the base in {folder} must be the {QE_CATALYTIC} or {BASELINE} checkpoint "
+            f"{expected[:12]}, got the {base.kind} {base.sha256[:12]}; restore the folder or train "
+            "it again"
+        )
 
 
 def embedded_names() -> list[str]:
@@ -159,8 +179,8 @@ def _locate(name_or_path: str | Path) -> Path:
     )
 
 
-def _read_manifest(file: Path) -> tuple[str, Mapping[str, str]]:
-    """Return the kind of a checkpoint and the hashes of its files by name."""
+def _read_manifest(file: Path) -> tuple[str, Mapping[str, str], str | None]:
+    """Return the kind of a checkpoint, the hashes of its files by name, and that of its base."""
     manifest = _read_json(file)
     kind, files = manifest.get("kind"), manifest.get("files")
     if not isinstance(kind, str) or not isinstance(files, dict):
@@ -176,10 +196,16 @@ def _read_manifest(file: Path) -> tuple[str, Mapping[str, str]]:
                 f"{file} is not a checkpoint manifest: {shortened(repr(name))} must be the name of "
                 "a file beside it, with its SHA-256; restore the folder or train it again"
             )
-    return kind, files
+    base_sha256 = manifest.get("base")
+    if base_sha256 is not None and (kind != DIFFERENCE or not isinstance(base_sha256, str)):
+        raise ModelError(
+            f"{file} is not a checkpoint manifest: a {DIFFERENCE} alone has a base, by its "
+            "SHA-256; restore the folder or train it again"
+        )
+    return kind, files, base_sha256
 
 
-def _require_only_listed(folder: Path, files: Mapping[str, str]) -> None:
+def _require_only_listed(folder: Path, files: Set[str]) -> None:
     """Refuse a folder that holds what its manifest does not list, or a link to elsewhere.
 
     Names that begin with a dot are of the system (.DS_Store, .nfs...); they are never read.

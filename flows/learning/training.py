@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 import model
 from flows.errors import CampaignError
+from flows.learning.train_difference import SECTION, train_from_table
 from model.checkpoint import Checkpoint
 from model.data.domain import domain_of
 from model.encoders.registry import encoder_from_json
@@ -71,6 +72,8 @@ def train(
 ) -> list[Checkpoint]:
     """Train QE-Catalytic and the baseline on one table, or go on where an earlier run stopped.
 
+    A recipe with a part ``difference`` makes one checkpoint of that kind instead.
+
     Args:
         recipe: The name of a preset, or a file.
         table: The training table, a Parquet file.
@@ -89,6 +92,11 @@ def train(
         MachineError: another process trains in the folder, or a process of the training was killed.
     """
     recipe_file = find_recipe(recipe)
+    values = read_values(recipe_file, changes)
+    if isinstance(values, dict) and SECTION in values:
+        if until:
+            raise CampaignError(f"a difference has no stages, got until {until!r}; leave it out")
+        return [train_from_table(values, recipe_file, table, folder)]
     settings = read_recipe(recipe_file, changes)
     plan = training_plan(settings, recipe_file, table, folder)
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):

@@ -17,12 +17,21 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import MANIFEST, QE_CATALYTIC, Checkpoint, open_checkpoint, seal, write_json
+from model.checkpoint import (
+    DIFFERENCE,
+    MANIFEST,
+    QE_CATALYTIC,
+    Checkpoint,
+    open_checkpoint,
+    seal,
+    write_json,
+)
 from model.data.domain import domain_of, domain_to_json, merge_domains, read_domain
 from model.data.kept_rows import copy_kept_rows, read_hold_out, read_replay
 from model.data.rows import UNRELAXED, Row, count_sets
 from model.data.splits import CALIBRATE, LABEL_SHARES, count_pairs, dataset_id, rows_of_part
 from model.files import new_folder
+from model.fine_tuning.difference import refit_difference
 from model.fine_tuning.extend_vocabulary import fit_new_offsets, with_new_adsorbates
 from model.fine_tuning.job import TuningJob, require_same, tuning_job
 from model.fine_tuning.tune import (
@@ -63,7 +72,8 @@ def fine_tune(
         labels: Rows with their parts (``model.data.splits``), energies in eV. Those for training
             are learnt beside the parent's replay, sigma is fitted again on those for calibration
             and the hold-out's; those for the gate are not read. Both views of a placement share a
-            pair.
+            pair. For a difference each carries the potentials' energies, and those for calibration
+            are learnt too.
         folder: Where states and the candidate are written; one folder for each fine-tuning.
         recipe: How to train; the default chooses by the number of labels.
         device: Where networks run (``cpu``, ``cuda``).
@@ -79,6 +89,8 @@ def fine_tune(
     job = tuning_job(open_checkpoint(parent), labels, folder, recipe or TuneRecipe(), device)
     require_same(job)
     if not (job.done / MANIFEST).is_file():
+        if job.parent.kind == DIFFERENCE:
+            return refit_difference(job)
         _train_side_by_side(job, processes or _cores())
         _assemble(job)
     return open_checkpoint(job.done)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import QE_CATALYTIC, Checkpoint, write_json
+from model.checkpoint import DIFFERENCE, QE_CATALYTIC, Checkpoint, write_json
 from model.data.kept_rows import read_hold_out
 from model.data.rows import Row
 from model.data.splits import (
@@ -87,16 +87,17 @@ def tuning_job(
     Raises:
         ModelError: the parent cannot be tuned, or the labels cannot tune it.
     """
-    if parent.kind != QE_CATALYTIC:
+    if parent.kind not in (QE_CATALYTIC, DIFFERENCE):
         raise ModelError(
-            f"checkpoints of kind {QE_CATALYTIC} are fine-tuned, {parent.sha256[:12]} is a "
-            f"{parent.kind}; "
-            "train it again on a larger table"
+            f"checkpoints of kind {QE_CATALYTIC} and {DIFFERENCE} are fine-tuned, "
+            f"{parent.sha256[:12]} is a {parent.kind}; train it again on a larger table"
         )
     require_label_parts(labels)
     job = TuningJob(parent, tuple(labels), folder, recipe, device)
     _require_answered(job)
     _require_not_held_out(job.to_learn(), read_hold_out(parent))
+    if parent.kind == DIFFERENCE:  # it is fitted anew, by a way that its labels choose
+        return job
     return replace(job, recipe=resolve_recipe(recipe, count_pairs(job.to_learn())))
 
 
@@ -126,7 +127,8 @@ def require_same(job: TuningJob) -> None:
 
 
 def _require_answered(job: TuningJob) -> None:
-    levels = job.settings()["network"]["levels"]
+    values = job.settings()
+    levels = sorted(values["levels"] if "levels" in values else values["network"]["levels"])
     if strange := sorted({row.level for row in job.labels} - set(levels)):
         raise ModelError(
             f"checkpoint {job.parent.sha256[:12]} answers at {', '.join(levels)}, got labels at "

@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import (
+    BASE_FOLDER,
     BASELINE,
+    DIFFERENCE,
     QE_CATALYTIC,
     Checkpoint,
     open_checkpoint,
@@ -71,6 +73,13 @@ def _predictor(checkpoint: Checkpoint, device: str) -> Predictor:
         from model.prediction.baseline import BaselinePredictor
 
         return BaselinePredictor(checkpoint)
+    if checkpoint.kind == DIFFERENCE:
+        from model.prediction.difference import DifferencePredictor
+
+        base = checkpoint.folder / BASE_FOLDER
+        return DifferencePredictor(
+            checkpoint, load_predictor(base, device) if base.is_dir() else None
+        )
     from model.prediction.medians import MedianPredictor
 
     return MedianPredictor(checkpoint)

@@ -1,20 +1,32 @@
 """The id and domain of a checkpoint, read without loading its networks, which takes seconds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.checkpoint import QE_CATALYTIC, open_checkpoint, reading
+from model.checkpoint import (
+    BASE_FOLDER,
+    DIFFERENCE,
+    QE_CATALYTIC,
+    Checkpoint,
+    open_checkpoint,
+    reading,
+)
 from model.contract import Domain
 from model.data.domain import read_domain
 
 
 @dataclass(frozen=True)
 class CheckpointDomain:
-    """The hash of a checkpoint, its domain, and whether it reads atoms beside the text."""
+    """The hash of a checkpoint, its domain, and whether it reads atoms beside the text.
+
+    ``potentials`` are the levels of theory whose energies it starts from, hashes by name.
+    """
 
     sha256: str
     domain: Domain
     reads_atoms: bool
+    potentials: Mapping[str, str] = field(default_factory=dict)
 
 
 def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
@@ -25,5 +37,15 @@ def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
     """
     checkpoint = open_checkpoint(name_or_path)
     with reading(checkpoint):
-        domain = read_domain(checkpoint, checkpoint.settings()["domain"])
-    return CheckpointDomain(checkpoint.sha256, domain, checkpoint.kind == QE_CATALYTIC)
+        settings = checkpoint.settings()
+        domain = read_domain(checkpoint, settings["domain"])
+        potentials = {each["level"]: each["level_hash"] for each in settings.get("on", ())}
+        return CheckpointDomain(checkpoint.sha256, domain, _reads_atoms(checkpoint), potentials)
+
+
+def _reads_atoms(checkpoint: Checkpoint) -> bool:
+    """Tell whether strain changes the answer; a potential's energy knows the atoms."""
+    base = checkpoint.folder / BASE_FOLDER
+    if checkpoint.kind == DIFFERENCE and base.is_dir():
+        return open_checkpoint(base).kind == QE_CATALYTIC
+    return checkpoint.kind in (QE_CATALYTIC, DIFFERENCE)

@@ -1,0 +1,202 @@
+"""Make a difference checkpoint: what a level's labels differ by from the energies of potentials.
+
+``model.prediction.difference`` says what it is and reads it, ``difference_fit`` fits one level.
+
+Units: eV.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.checkpoint import (
+    BASE_FOLDER,
+    DIFFERENCE,
+    SETTINGS_FILES,
+    Checkpoint,
+    open_checkpoint,
+    seal,
+    write_json,
+)
+from model.contract import BondRule, Domain
+from model.data.domain import domain_of, domain_to_json, merge_domains
+from model.data.kept_rows import HOLD_OUT, REPLAY, read_hold_out, write_compact_rows
+from model.data.rows import UNRELAXED, Row, bond_rule_of
+from model.data.splits import GATE, dataset_id
+from model.errors import ModelError
+from model.files import new_folder
+from model.prediction.difference import (
+    LevelDifference,
+    Potential,
+    StoredDifference,
+    booster_name,
+)
+from model.prediction.predictor import load_predictor
+from model.training.difference_fit import FittedLevel, fit_level
+from model.uncertainty.calibration import ANY_SIZE
+from model.uncertainty.calibration_fit import interval_multipliers
+from model.uncertainty.metrics import Z90
+
+
+def train_difference(
+    train: Sequence[Row],
+    held_out: Sequence[Row] | Checkpoint,
+    folder: Path,
+    *,
+    on: Sequence[Potential],
+    base: str | Path | None = None,
+    seed: int,
+    card: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Fit the difference of each level, calibrate it on labels left out, write the checkpoint.
+
+    Args:
+        train: Labelled rows (eV), each with the potentials' energies of its pair.
+        held_out: Rows that no fit ever sees, by which later fine-tunings are judged; or the
+            checkpoint whose rows these are, so that its file stays as it is.
+        folder: Where the checkpoint is written; that of an earlier run is replaced whole.
+        on: The potentials whose energies are started from.
+        base: Name or folder of the checkpoint that answers where these energies are missing.
+        seed: Seed of folds and trees.
+        card: What else the checkpoint's card says.
+
+    Returns:
+        The sealed checkpoint.
+
+    Raises:
+        ModelError: a row lacks an energy, or has one of a level of another hash; a level has too
+            few labels; or the base does not answer at a level.
+    """
+    aside = read_hold_out(held_out) if isinstance(held_out, Checkpoint) else held_out
+    require_energies([*train, *aside], on)
+    rule = bond_rule_of([*train, *aside])
+    learnt = domain_of(train)
+    fitted = {
+        level: fit_level([row for row in train if row.level == level], on, seed=seed)
+        for level in sorted(learnt.levels)
+    }
+    below = None if base is None else _Base(open_checkpoint(base), rule, train)
+    values = {
+        "bond_rule": rule,
+        "on": [asdict(each) for each in on],
+        "levels": {
+            level: asdict(_stored(one, 1.0 if below is None else below.factor(level)))
+            for level, one in fitted.items()
+        },
+        "domain": domain_to_json(learnt if below is None else below.domain(learnt)),
+        "learnt": domain_to_json(learnt),
+        "calibration": {n: one.calibration.to_json()[n] for n, one in fitted.items()},
+    }
+    about = {
+        "dataset": dataset_id(train),
+        "seed": seed,
+        "levels": {
+            level: {"labels": one.labels, "errors_ev": one.errors_ev}
+            for level, one in fitted.items()
+        },
+        **(card or {}),
+    }
+    with new_folder(folder) as fresh:
+        for index, one in enumerate(fitted.values()):
+            _save(one.model, index, fresh)
+        write_compact_rows(fresh / REPLAY, train)
+        if isinstance(held_out, Checkpoint):
+            shutil.copyfile(held_out.folder / HOLD_OUT, fresh / HOLD_OUT)
+        else:
+            write_compact_rows(fresh / HOLD_OUT, [replace(row, part=GATE) for row in aside])
+        write_json(fresh / SETTINGS_FILES[DIFFERENCE], values)
+        write_json(fresh / "card.json", about)
+        if below is not None:
+            shutil.copytree(below.checkpoint.folder, fresh / BASE_FOLDER)
+        seal(fresh, DIFFERENCE)
+    return open_checkpoint(folder)
+
+
+def require_energies(rows: Sequence[Row], on: Sequence[Potential]) -> None:
+    """Refuse rows without the potentials' energies, or with those of other settings.
+
+    Raises:
+        ModelError: the first such row is named.
+    """
+    if not on or len({each.level for each in on}) < len(on):
+        raise ModelError(
+            f"a difference is learnt on one or more levels, each given once, got "
+            f"{', '.join(each.level for each in on) or 'none'}"
+        )
+    for row in rows:
+        found = {each.level: each.level_hash for each in row.energies}
+        for each in on:
+            if each.level not in found:
+                raise ModelError(
+                    f"each label carries the energy of its pair at {each.level}, {row.uid} has "
+                    f"{', '.join(sorted(found)) or 'none'}; relax it at that level or leave it out"
+                )
+            if found[each.level] != each.level_hash:
+                raise ModelError(
+                    f"energies at {each.level} are of the level with hash {each.level_hash[:12]}, "
+                    f"{row.uid} has one of {found[each.level][:12]}; compute them again with the "
+                    "level as it is, or learn on the level as it was"
+                )
+
+
+def _stored(fitted: FittedLevel, base_factor: float) -> StoredDifference:
+    model = fitted.model
+    return StoredDifference(
+        offsets=model.offsets,
+        boosters=len(model.energies),
+        reads_atoms=model.reads_atoms,
+        base_factor=base_factor,
+    )
+
+
+def _save(model: LevelDifference, index: int, folder: Path) -> None:
+    for bag, booster in enumerate(model.energies):
+        booster.save_model(folder / booster_name(index, bag))
+    if model.error is not None:
+        model.error.save_model(folder / booster_name(index, "error"))
+
+
+class _Base:
+    """The checkpoint that answers where the potentials' energies are missing."""
+
+    def __init__(self, checkpoint: Checkpoint, rule: BondRule, labelled: Sequence[Row]):
+        self.checkpoint = checkpoint
+        self.labelled = labelled
+        self.predictor = load_predictor(checkpoint.folder)
+        levels = sorted({row.level for row in labelled})
+        if missing := [name for name in levels if name not in self.predictor.domain.levels]:
+            raise ModelError(
+                f"a base answers at every level that is learnt, {checkpoint.sha256[:12]} answers "
+                f"at {', '.join(sorted(self.predictor.domain.levels))} and not at "
+                f"{', '.join(missing)}; name another base or leave it out"
+            )
+        if self.predictor.bond_rule != rule:
+            raise ModelError(
+                f"a base reads the texts of the labels, which follow the bond rule {rule}, "
+                f"{checkpoint.sha256[:12]} reads {self.predictor.bond_rule}; write the table "
+                "again with that rule, or name another base"
+            )
+
+    def domain(self, learnt: Domain) -> Domain:
+        """Return what either answers for, at the levels that are learnt."""
+        own = self.predictor.domain.levels
+        return merge_domains(learnt, Domain({level: own[level] for level in learnt.levels}))
+
+    def factor(self, level: str) -> float:
+        """Return how many times its sigma it takes to hold nine tenths of the labels, at least 1.
+
+        It may have learnt from these very labels, so that less than 1 says nothing.
+        """
+        rows = [row for row in self.labelled if row.level == level]
+        rows = [row for row in rows if row.kind in UNRELAXED] or rows
+        answers = self.predictor.predict([row.configuration() for row in rows])
+        error_R = np.array(
+            [a.energy_ev - row.energy_ev for a, row in zip(answers, rows, strict=True)]
+        )
+        sigma_R = np.array([answer.sigma_ev for answer in answers])
+        found = interval_multipliers(error_R, sigma_R, [ANY_SIZE] * len(rows), 0.9)
+        return max(1.0, found[ANY_SIZE] / Z90)
