@@ -102,7 +102,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
     # lines; processes that end with their parent and files written whole: 350.
-    ("lines of model", lambda: lines_in("model"), 12_900),
+    # Differences from universal potentials: predictor, fit, base inside a checkpoint: 750 lines.
+    ("lines of model", lambda: lines_in("model"), 13_650),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.

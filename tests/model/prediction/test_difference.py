@@ -83,7 +83,12 @@ def test_many_labels_teach_where_a_potential_is_wrong() -> None:
 
 @pytest.mark.medium
 def test_boosting_gives_way_to_offsets_where_there_is_nothing_else_to_learn() -> None:
-    fitted = fit_level(labelled(scatter_ev=0.2), ON, seed=0)
+    noise_R = np.random.default_rng(0).normal(scale=0.2, size=225)
+    rows = [
+        replace(row, energy_ev=row.energy_ev + noise)
+        for row, noise in zip(labelled(), noise_R.tolist(), strict=True)
+    ]
+    fitted = fit_level(rows, ON, seed=0)
     assert fitted.model.energies == ()
     assert fitted.errors_ev.keys() == {"offsets", "small", "medium", "large"}
 
