@@ -82,7 +82,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # 150 lines: secrets at any depth of a pool, kinds of folders, refusals of bad settings
     # The relaxing stage of a campaign: 300 lines.
     # Imports of labels, their rows' report, models beside labels of one's own: 750 lines.
-    ("lines of flows", lambda: lines_in("flows"), 13_090),
+    # Recipes that learn a difference from a table, and its labels: 200 lines.
+    ("lines of flows", lambda: lines_in("flows"), 13_290),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -97,13 +98,14 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Three engines by checkpoints, pairs that data with U forbid, structures that fly apart: 360.
     # Labels of one's own from five kinds of sources, checked by reconstruction: 1,200 lines.
     # Errors beside labels, offsets left out one by one, and whom to trust: 240 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 21_050),
+    # Energies of potentials in training tables, and what a checkpoint starts from: 80 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 21_130),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
     # lines; processes that end with their parent and files written whole: 350.
-    # Differences from universal potentials: predictor, fit, base inside a checkpoint: 750 lines.
-    ("lines of model", lambda: lines_in("model"), 13_650),
+    # Differences from universal potentials: predictor, fit, base inside a checkpoint: 920 lines.
+    ("lines of model", lambda: lines_in("model"), 13_820),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
