@@ -104,6 +104,32 @@ def test_an_element_that_the_engine_of_the_level_lacks_is_refused(workplace: Any
     assert f"refused 3 slabs of 1 crystal (Rh): {reason}\n" in said.out
 
 
+def test_pairs_that_a_potential_with_u_cannot_know_have_a_row_and_no_placement(
+    workplace: Any,
+) -> None:
+    (workplace.folder / "own.yaml").write_text(
+        "based_on: diep-r2scan\nname: own\ncalculation: {potentials: {trained_on: MPtrj}}\n"
+    )
+    workplace.edit("Pt, Fe]", "Ni]")
+    workplace.edit("level: emt", "level: emt\nverification: {level: own.yaml}")
+    workplace.edit("[-2.0, -1.2]}", "[-2.0, -1.2]}\n  H: {window: [-2.0, 2.0]}")
+    said = workplace.run("screen", "tiny.yaml")
+    assert said.status == 0, said.err
+    found = stored_tables(workplace.database)
+    items, slabs = found["campaign_item"], found["slab"].set_index("id")
+    nickel = set(slabs[slabs.elements.astype(str).str.contains("Ni")].index)
+    pairs = items[items.stage == "pair"]
+    assert {item.split()[1] for item in pairs.item_id} == nickel
+    assert set(pairs.item_id.str.split().str[2]) == {"O"}
+    assert set(pairs.state) == {"refused"}
+    assert pairs.reason.str.startswith("pair that level own cannot verify: ").all()
+    candidates = found["candidate"].set_index("id")
+    on_nickel = candidates.slab_id.isin(nickel)
+    assert set(candidates[on_nickel].adsorbate) == {"H"}
+    assert set(candidates[~on_nickel].adsorbate) == {"H", "O"}
+    assert candidates.loc[found["queue"].candidate_id].slab_id.isin(nickel).any()
+
+
 def test_queued_candidates_have_a_structure(screened: tuple[Any, Any]) -> None:
     found = stored_tables(screened[0].database)
     candidates = found["candidate"].set_index("id")
