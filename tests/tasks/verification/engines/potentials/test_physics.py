@@ -42,7 +42,7 @@ AS_CUT = SlabEdits()
 def lowest_ev(
     metal: str, facet: str, species: str, kind: SiteKind, edits: SlabEdits = AS_CUT
 ) -> float:
-    """Return the lowest adsorption energy (eV) on sites of one kind, p(2x2), three held layers.
+    """Return the lowest adsorption energy (eV) on sites of one kind, p(2x2), three layers held.
 
     Slabs are held since of platinum's clean ones BFGS finds no end: forces go to and fro between
     0.13 and 0.23 eV/Å. Of a slab with a foreign atom the sites are those that touch it.
