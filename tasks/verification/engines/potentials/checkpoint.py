@@ -20,8 +20,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory
-from tasks.levels.calculation import Setting
+from tasks.levels import LevelOfTheory, Setting
 from tasks.verification.engines.base import CalculationJob
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.engines.potentials.universal import (

@@ -14,8 +14,7 @@ from typing import ClassVar
 from ase.calculators.calculator import Calculator
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory
-from tasks.levels.calculation import Setting
+from tasks.levels import LevelOfTheory, Setting
 from tasks.verification.engines.potentials.checkpoint import CheckpointPotential
 
 

@@ -10,8 +10,7 @@ from typing import ClassVar
 
 from ase.calculators.calculator import Calculator
 
-from tasks.levels import added_by
-from tasks.levels.calculation import Setting
+from tasks.levels import Setting, added_by
 from tasks.verification.engines.potentials.checkpoint import CheckpointPotential
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ase.calculators.calculator import Calculator
 
 from tasks.errors import first_line
-from tasks.levels.calculation import Setting
+from tasks.levels import Setting
 from tasks.verification.engines.failures import EngineError, FailureKind
 from tasks.verification.engines.potentials.checkpoint import CheckpointPotential
 

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tasks.errors import UserError
-from tasks.levels import LevelOfTheory
-from tasks.levels.calculation import Potentials
+from tasks.levels import LevelOfTheory, Potentials
 from tasks.verification.engines.base import Engine, content_sha256
 from tasks.verification.engines.failures import EngineError, FailureKind, Rung
 from tasks.verification.engines.requirements import require_all_read, require_functional
