@@ -55,7 +55,6 @@ def import_labels(
     """Import labels that were computed elsewhere; every row is in or has its reason."""
     with exit_cleanly_on_signal("stopped; nothing was stored. Run the same command again"):
         from flows.learning.own_labels import ImportRequest, start_import
-        from tasks.training_data.imported.reconstruction import StatedSurface
 
         start_import(
             ImportRequest(
@@ -65,7 +64,9 @@ def import_labels(
                 gas=gas or [],
                 gases=gases,
                 reference=reference,
-                surface=StatedSurface(adsorbate, miller, bulk),
+                adsorbate=adsorbate,
+                miller=miller,
+                bulk=bulk,
                 name=name,
                 tolerance_ev=tolerance,
                 report=report,

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config.settings import read_settings
@@ -37,7 +37,9 @@ class ImportRequest:
     gas: Sequence[str] = ()  # H2=-6.77
     gases: Path | None = None  # a table of them
     reference: str = ""  # of adsorption energies
-    surface: StatedSurface = field(default_factory=StatedSurface)
+    adsorbate: str = ""  # this and the next two: of rows that do not say it
+    miller: str = ""
+    bulk: str = ""
     name: str = ""
     tolerance_ev: float = 0.05
     report: Path | None = None
@@ -73,7 +75,8 @@ def start_import(request: ImportRequest) -> list[RowReport]:
     stated = StatedReferences(request.energies, _gas_energies(request), request.reference)
     if request.report is not None and not request.report.parent.is_dir():
         raise UserError(f"a report is written into a folder that exists; got {request.report}")
-    read = read_labels_of(read_label_sources(list(request.sources)), level, stated, request.surface)
+    surface = StatedSurface(request.adsorbate, request.miller, request.bulk)
+    read = read_labels_of(read_label_sources(list(request.sources)), level, stated, surface)
     name = request.name or ", ".join(Path(each).name for each in request.sources)
     db = chosen_database(read_settings(), request.database, create=True)
     try:

@@ -128,7 +128,7 @@ def _own_slab(
     miller, note = _plane(slab, spec)
     layers = int(layers_from_top(slab, slab_spec.layer_tolerance_ang).max()) + 1
     note = "; ".join(filter(None, [note, _tags_note(found.atoms, layers)]))
-    formula = _bulk(slab, spec.bulk)
+    formula = bulk_of_slab(slab, spec.bulk)
     return OwnSlab(Slab(slab_id(slab), "", formula, miller, 0.0, side, slab), found.source, note)
 
 
@@ -261,8 +261,12 @@ def _plane(slab: Atoms, spec: OwnSlabSpec) -> tuple[Miller, str]:
     )
 
 
-def _bulk(slab: Atoms, stated: str) -> str:
-    """Return the formula that texts name: the stated bulk's, or the slab's own composition."""
+def bulk_of_slab(slab: Atoms, stated: str) -> str:
+    """Return the formula that texts name: the stated bulk's, or the slab's own composition.
+
+    Raises:
+        UserError: it is no formula, or of elements that the slab lacks.
+    """
     if not stated:
         return bulk_formula(slab)
     missing = sorted(set(formula_counts(stated)) - set(slab.get_chemical_symbols()))

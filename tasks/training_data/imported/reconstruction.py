@@ -15,6 +15,7 @@ from ase import Atoms
 from model.contract import ADSORBATE_TAG
 from model.text.configuration_text import SiteText, parse_text
 from tasks.enumeration import Adsorbate, Miller, Slab, miller_from_text
+from tasks.enumeration.custom.own_slabs import bulk_of_slab
 from tasks.errors import Refusal, UserError
 from tasks.levels import LevelOfTheory
 from tasks.prediction.adslab_checks import require_species
@@ -22,7 +23,7 @@ from tasks.prediction.adslab_file import adslab_from_atoms, slab_miller
 from tasks.prediction.featurise import configuration_text
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import candidate_id, content_id, pair_id, slab_id
-from tasks.structures.standard_frame import bulk_formula, standard_frame
+from tasks.structures.standard_frame import standard_frame
 from tasks.training_data.imported.adsorption_energies import (
     AdsorptionEnergy,
     EnergyReader,
@@ -31,7 +32,12 @@ from tasks.training_data.imported.adsorption_energies import (
 )
 from tasks.training_data.imported.source_rows import SourceContent
 from tasks.training_data.recovered_placements import PlacementRecovery
-from tasks.training_data.sources import NO_LICENCE, LabelledStructure, SetSpec
+from tasks.training_data.sources import (
+    NO_LICENCE,
+    LabelledStructure,
+    SetSpec,
+    miller_from_facet,
+)
 from tasks.verification.labels.checks import Flag, check, left_site, limits_of
 
 UNCONVERGED = "ions_not_converged"  # as verification flags it
@@ -145,7 +151,7 @@ def _label(
 ) -> ImportedLabel:
     row, species = energy.row, energy.species
     stated = row.miller or surface.miller
-    miller = ruled("plane", miller_from_text, stated) if stated else None
+    miller = ruled("plane", stated_miller, stated) if stated else None
     if row.start is None:
         start, relaxed = _recovered(energy, level, recovery)
     else:
@@ -153,7 +159,7 @@ def _label(
     flags = list(check_ends(energy, level, start, relaxed))
     index, _ = ruled("plane", slab_miller, start, miller)
     host = start[start.get_tags() != ADSORBATE_TAG]
-    bulk = row.bulk or surface.bulk or bulk_formula(host)
+    bulk = ruled("bulk", bulk_of_slab, host, row.bulk or surface.bulk)
     slab = Slab(slab_id(host), "", bulk, index, 0.0, "top", host)
     text = ruled(
         "placement", configuration_text, relaxed, species.name, bulk, slab.miller, "scaled"
@@ -190,6 +196,16 @@ def _label(
         fmax_ev_ang=row.fmax_ev_ang,
         migrated=left_site(start, relaxed),
     )  # fmt: skip
+
+
+def stated_miller(stated: str) -> Miller:
+    """Return the index that a row states, spaced (``1 -1 0``) or as a facet: ``211``, ``(0001)``.
+
+    Raises:
+        UserError: it is neither.
+    """
+    digits = stated.strip("() ")
+    return miller_from_facet(f"({digits})") if digits.isdigit() else miller_from_text(stated)
 
 
 def check_ends(

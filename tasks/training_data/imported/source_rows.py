@@ -186,7 +186,7 @@ def _source_row(source: str, atoms: Atoms, facts: Mapping[str, Any]) -> SourceRo
         energy_ev=_energy(atoms, facts),
         role=role,  # type: ignore[arg-type]  # one of Role, as checked
         adsorbate=words["adsorbate"],
-        miller=words["miller"] or _word(facts, "facet").strip("()"),
+        miller=words["miller"] or _word(facts, "facet"),
         bulk=words["bulk"],
         level=words["level"],
         slab=facts.get("slab") if isinstance(facts.get("slab"), Atoms) else None,

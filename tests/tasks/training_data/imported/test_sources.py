@@ -16,6 +16,7 @@ from tasks.training_data.imported.reconstruction import (
     ReadLabels,
     StatedSurface,
     read_labels_of,
+    stated_miller,
 )
 from tasks.training_data.imported.sources import read_label_sources
 
@@ -109,6 +110,30 @@ def test_every_row_has_its_reason(tmp_path: Path) -> None:
     assert reason(found, "labels.csv:7").startswith("adsorbate: ")
     assert reason(found, "labels.csv:8").startswith("energy: none")
     assert reason(found, "labels.csv:9").startswith("columns: ")
+
+
+@pytest.mark.parametrize(
+    ("stated", "miller"),
+    [("211", (2, 1, 1)), ("(0001)", (0, 0, 1)), ("1 -1 0", (1, -1, 0)), ("(111)", (1, 1, 1))],
+)
+def test_a_facet_is_read_as_people_write_it(stated: str, miller: tuple[int, int, int]) -> None:
+    assert stated_miller(stated) == miller
+
+
+def test_another_plane_than_the_slabs_is_refused(tmp_path: Path) -> None:
+    rows = {0: {"miller": "100"}, 1: {"miller": "(111)"}, 2: {"miller": "top"}}
+    found = read(make.write_table(tmp_path / "labels.csv", rows), ADSORPTION)
+    assert [label.slab.miller for label in found.labels] == [(1, 1, 1)]
+    assert "this slab is (1 1 1)" in reason(found, "labels.csv:2")
+    assert reason(found, "labels.csv:4").startswith("plane: a Miller index is")
+
+
+def test_a_bulk_that_is_not_the_slabs_is_refused(tmp_path: Path) -> None:
+    rows = {0: {"bulk": "Ag#Cu"}, 1: {"bulk": "Cu3Pt"}, 2: {"bulk": "Cu4"}}
+    found = read(make.write_table(tmp_path / "labels.csv", rows), ADSORPTION)
+    assert [label.slab.bulk_formula for label in found.labels] == ["Cu"]
+    assert reason(found, "labels.csv:2").startswith("bulk: a formula is")
+    assert reason(found, "labels.csv:3").startswith("bulk: ")
 
 
 def lifted(placed_index: int, up_ang: float, energy_ev: float) -> Atoms:
