@@ -4,12 +4,12 @@ Labels are those of the campaign's own candidates, and imported ones of its adso
 that it is verified at. Checkpoints predict them anew from their unrelaxed placements.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 
 from flows.config.settings import read_settings
-from flows.display.fit import show_fit
-from flows.display.tables import show_lines
+from flows.display.own_labels import show_fit
 from flows.errors import CampaignError
 from flows.records.checkpoints import checkpoint_location
 from flows.records.from_rows import recorded_campaign, recorded_level
@@ -38,6 +38,8 @@ from tasks.levels import LevelOfTheory
 from tasks.prediction.featurise import configuration_text
 from tasks.reports.fit import EnergySource, FitLabel, SourceFit, fit_source, which_to_trust
 from tasks.structures.formats import structure_from_text
+
+logger = logging.getLogger(__name__)
 
 
 def start_fit(campaign: str, checkpoints: Sequence[str], database: str | None) -> list[SourceFit]:
@@ -76,8 +78,8 @@ def start_fit(campaign: str, checkpoints: Sequence[str], database: str | None) -
     fits = [fit_source(compared, source) for source in sources]
     fits.sort(key=lambda each: (_or_last(each.mae_after_offset.value), each.name))
     imported = sum(bool(label.source) for label in labels)
-    show_fit(campaign, level.name, len(labels), imported, fits)
-    show_lines(*which_to_trust(compared, sources))
+    said = which_to_trust(compared, sources)
+    show_fit(campaign, level.name, len(labels), imported, fits, said)
     return fits
 
 
@@ -131,7 +133,7 @@ def checkpoint_sources(
         try:
             predictor = load_predictor(location)
         except SabatierError as error:
-            show_lines(f"left out: {name}: {' '.join(str(error).split())}")
+            logger.warning("left out: %s: %s", name, " ".join(str(error).split()))
             continue
         sha256 = predictor.checkpoint_sha256
         learnt = _descends(sha256, parents, tuned)

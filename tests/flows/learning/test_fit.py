@@ -82,9 +82,9 @@ def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.medium
 def test_a_checkpoint_that_cannot_be_loaded_is_left_out(
-    tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_labels(database, make.write_table(tmp_path / "labels.csv"), "emt")
     with pytest.raises(CampaignError, match="no checkpoint and no other level"):
         start_fit("first", ["nowhere"], str(database))
-    assert "left out: nowhere" in capsys.readouterr().out
+    assert "left out: nowhere" in caplog.text
