@@ -18,6 +18,12 @@ def refit_difference(job: TuningJob) -> Checkpoint:
     Labels for calibration are learnt as well: sigma is calibrated on errors of labels left out. A
     pair that was learnt before has its new label.
 
+    Args:
+        job: The parent, the labels with their parts, and the folder.
+
+    Returns:
+        The sealed candidate in ``job.done``.
+
     Raises:
         ModelError: a label lacks a potential's energy, or has one of another hash.
     """

@@ -123,6 +123,12 @@ class DifferencePredictor:
 
         One that lacks the energy of a potential is the base's, its ``basis`` empty.
 
+        Args:
+            configurations: Each with the energies (eV) of the potentials, or without.
+
+        Returns:
+            The predictions (eV).
+
         Raises:
             ModelError: a text or structure cannot be read, a level of theory is unknown, or an
                 energy is missing and there is no base.

@@ -59,7 +59,7 @@ def _way(trees: int, leaves: int, rate: float) -> dict[str, Any]:
 WAYS = {
     "small": _way(150, 4, 0.04),
     "medium": _way(350, 10, 0.05),
-    "large": _way(800, 24, 0.05),
+    "large": _way(400, 24, 0.08),
 }
 _ERROR = _way(100, 8, 0.05) | {"objective": "l2", "min_child_samples": 20}
 

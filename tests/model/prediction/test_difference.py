@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.differences import HASH, ON, WRONG_BY, fewer_trees, labelled, learnt
 from support.invented import train_invented
+from support.labels.differences import HASH, ON, WRONG_BY, fewer_trees, labelled, learnt
 
 from model.checkpoint import BASE_FOLDER, MANIFEST, open_checkpoint
 from model.contract import Configuration, LevelEnergy, Prediction

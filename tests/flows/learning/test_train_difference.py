@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.labels.differences import fewer_trees, labelled
+from support.synthetic import table as plain_table
+
+from flows.errors import CampaignError
+from flows.learning.training import train
+from model.contract import LevelEnergy
+from model.data.kept_rows import read_hold_out, read_replay
+from model.data.rows import ENERGIES, Row
+from model.errors import ModelError
+from model.prediction.predictor import load_predictor
+from tasks.levels import level as named_level
+from tasks.prediction.checkpoint_domain import checkpoint_domain
+
+EMT_HASH = named_level("emt", Path()).level_hash
+ON_EMT = ["difference.on=[emt]"]
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    with fewer_trees():
+        yield
+
+
+def with_emt(level_hash: str = EMT_HASH) -> list[Row]:
+    """Return every fourth of the made-up rows, with energies that EMT is said to give."""
+    return [
+        replace(row, energies=(LevelEnergy("emt", level_hash, row.energies[0].energy_ev),))
+        for row in labelled(scatter_ev=0.05)[::4]
+    ]
+
+
+def written(folder: Path, rows: list[Row]) -> Path:
+    """Write a training table with its column of energies."""
+    energies = [
+        [
+            {"level": e.level, "level_hash": e.level_hash, "energy_ev": e.energy_ev}
+            for e in r.energies
+        ]
+        for r in rows
+    ]
+    groups = [row.group for row in rows]
+    table = plain_table(rows, group=groups).append_column(
+        ENERGIES, pa.array(energies, ENERGIES.type)
+    )
+    pq.write_table(table, folder / "table.parquet")
+    return folder / "table.parquet"
+
+
+def test_a_difference_is_trained_from_the_rows_that_carry_energies(tmp_path: Path) -> None:
+    rows = with_emt()
+    bare = [replace(row, uid=f"{row.uid} bare", energies=()) for row in rows[:7]]
+    (made,) = train("difference", written(tmp_path, rows + bare), tmp_path / "d", changes=ON_EMT)
+    assert made.folder == tmp_path / "d" / "checkpoint"
+    assert made.read_json("card.json")["rows_left_out"] == 7
+    assert checkpoint_domain(made.folder).potentials == {"emt": EMT_HASH}
+    learnt, aside = read_replay(made), read_hold_out(made)
+    assert len(learnt) + len(aside) == len(rows)
+    assert {row.group for row in learnt}.isdisjoint(row.group for row in aside)
+    (answer,) = load_predictor(made.folder).predict([aside[0].configuration()])
+    assert abs(answer.energy_ev - aside[0].energy_ev) < 0.3
+    assert answer.basis == "emt"
+
+
+def test_energies_of_a_level_that_was_changed_since_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, with_emt("c" * 64))
+    with pytest.raises(
+        ModelError, match=rf"hash {EMT_HASH[:12]}, adslab\d+ has one of cccccccccccc"
+    ):
+        train("difference", file, tmp_path / "d", changes=ON_EMT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["difference.on=[diep-r2scan]"], "energies at diep-r2scan, none of the 57 rows"),
+        ([*ON_EMT, "difference.levels=[other]"], "none of the 57 rows of .* has them at other"),
+        ([*ON_EMT, "difference.trees=9"], r"difference\.trees: Extra inputs are not permitted"),
+        (["difference.on=[]"], r"difference\.on: .*at least 1 item"),
+    ],
+)
+def test_a_recipe_that_no_row_fits_is_refused(
+    tmp_path: Path, changes: list[str], said: str
+) -> None:
+    with pytest.raises(CampaignError, match=said):
+        train("difference", written(tmp_path, with_emt()), tmp_path / "d", changes=changes)
+
+
+def test_a_difference_has_no_stages(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match="a difference has no stages, got until 'joint'"):
+        train("difference", tmp_path / "t", tmp_path / "d", until="joint", changes=ON_EMT)
