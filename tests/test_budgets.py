@@ -121,7 +121,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     ("code files in the largest folder", lambda: largest_folder(), 14),
     # Rooms of the database, levels, enumeration and engines are imported by their package. With all
     # rooms it would be 27.8, and commands would load torch and pymatgen to print a table.
-    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 33.0),
+    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 33.5),
     ("lines of the longest file", lambda: max(map(lines_of, code_files())), 400),
     ("lines of the longest test", lambda: max(map(lines_of, code_files(BESIDE))), 450),
 ]

@@ -133,7 +133,8 @@ def report(data: Path, potentials: Sequence[str], counts: Iterable[int | None]) 
             f"{'all' if labels is None else f'{labels:,}':>6} labels: "
             f"{np.abs(error_R).mean():.3f} eV, {(np.abs(error_R) < 0.1).mean():.0%} within 0.1 eV, "
             f"{coverage(error_R, sigma_R):.1%} in 90 % intervals, "
-            f"offsets alone {np.abs(offset_R).mean():.3f} eV, {(np.abs(offset_R) < 0.1).mean():.0%}",
+            f"offsets alone {np.abs(offset_R).mean():.3f} eV, "
+            f"{(np.abs(offset_R) < 0.1).mean():.0%}",
             flush=True,
         )
 

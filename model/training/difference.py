@@ -119,6 +119,10 @@ def train_difference(
 def require_energies(rows: Sequence[Row], on: Sequence[Potential]) -> None:
     """Refuse rows without the potentials' energies, or with those of other settings.
 
+    Args:
+        rows: Labelled rows with energies (eV) at other levels.
+        on: The potentials.
+
     Raises:
         ModelError: the first such row is named.
     """

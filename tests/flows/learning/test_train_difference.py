@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,18 +38,9 @@ def with_emt(level_hash: str = EMT_HASH) -> list[Row]:
 
 def written(folder: Path, rows: list[Row]) -> Path:
     """Write a training table with its column of energies."""
-    energies = [
-        [
-            {"level": e.level, "level_hash": e.level_hash, "energy_ev": e.energy_ev}
-            for e in r.energies
-        ]
-        for r in rows
-    ]
-    groups = [row.group for row in rows]
-    table = plain_table(rows, group=groups).append_column(
-        ENERGIES, pa.array(energies, ENERGIES.type)
-    )
-    pq.write_table(table, folder / "table.parquet")
+    energies = pa.array([[asdict(e) for e in row.energies] for row in rows], ENERGIES.type)
+    table = plain_table(rows, group=[row.group for row in rows])
+    pq.write_table(table.append_column(ENERGIES, energies), folder / "table.parquet")
     return folder / "table.parquet"
 
 
@@ -70,9 +61,7 @@ def test_a_difference_is_trained_from_the_rows_that_carry_energies(tmp_path: Pat
 
 def test_energies_of_a_level_that_was_changed_since_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path, with_emt("c" * 64))
-    with pytest.raises(
-        ModelError, match=rf"hash {EMT_HASH[:12]}, adslab\d+ has one of cccccccccccc"
-    ):
+    with pytest.raises(ModelError, match=rf"hash {EMT_HASH[:12]}, adslab\d+ has one of cccc"):
         train("difference", file, tmp_path / "d", changes=ON_EMT)
 
 

@@ -1,4 +1,4 @@
-"""A difference is fine-tuned by fitting it again on old and new labels, and judged like any other."""
+"""A difference is fitted again on old and new labels, and judged like any other."""
 
 from collections.abc import Iterator
 from dataclasses import replace
