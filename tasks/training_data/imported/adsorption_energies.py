@@ -82,6 +82,7 @@ class EnergyReader:
         self.gas_rows: list[SourceRow] = []
         self.slab_rows: list[SourceRow] = []
         self.adslab_rows: list[SourceRow] = []
+        rows = [_keyed(row, level) for row in rows]
         for row in rows:
             self._rows_of(row).append(row)
         for row in self.gas_rows:
@@ -199,6 +200,14 @@ class EnergyReader:
             )
         lowest = min(same, key=lambda each: (each.energy_ev, each.source))
         return lowest.energy_ev, lowest.source
+
+
+def _keyed(row: SourceRow, level: LevelOfTheory) -> SourceRow:
+    """Return a row with the energy that the level is made of: extrapolated, or the free energy."""
+    key = "energy" if level.calculation is None else level.calculation.energy_key
+    if key == "energy" or row.free_energy_ev is None:
+        return row
+    return replace(row, energy_ev=row.free_energy_ev)
 
 
 def require_references_of(level: LevelOfTheory, stated: StatedReferences) -> frozenset[str]:

@@ -57,6 +57,7 @@ class SourceRow:
     start: Atoms | None = None
     converged: bool | None = None
     fmax_ev_ang: float | None = None
+    free_energy_ev: float | None = None  # beside an energy of the calculation that is extrapolated
 
 
 @dataclass
@@ -140,6 +141,8 @@ def read_output(
     except UserError as error:
         content.refuse(name, f"structure: {error}")
         return
+    if not found:  # of a program whose output looks like another's
+        content.passed_over.append(f"{name} (no structure is found in it)")
     for number, each in list(enumerate(found))[-1 if only_last else 0 :]:
         source = name if only_last or len(found) == 1 else f"{name}#{number}"
         if isinstance(each, UnreadStructure):
@@ -194,6 +197,7 @@ def _source_row(source: str, atoms: Atoms, facts: Mapping[str, Any]) -> SourceRo
         start=facts.get("start") if isinstance(facts.get("start"), Atoms) else None,
         converged=_truth(facts, "converged"),
         fmax_ev_ang=_fmax(atoms, facts),
+        free_energy_ev=_free_energy(atoms, facts),
     )
 
 
@@ -238,6 +242,13 @@ def _energy(atoms: Atoms, facts: Mapping[str, Any]) -> float:
     if not math.isfinite(energy_ev):
         raise UserError(f"energy: it is a finite number, got {energy_ev}")
     return energy_ev
+
+
+def _free_energy(atoms: Atoms, facts: Mapping[str, Any]) -> float | None:
+    """Return the free energy of a calculation, None where the row states its energy itself."""
+    found = _computed(atoms, "free_energy")
+    is_stated = any(_number(facts, name) is not None for name in _ENERGY)
+    return None if is_stated or found is None else float(found)
 
 
 def _fmax(atoms: Atoms, facts: Mapping[str, Any]) -> float | None:

@@ -156,6 +156,20 @@ def test_anomalies_are_named(tmp_path: Path) -> None:
     assert not unconverged.trainable
 
 
+@pytest.mark.parametrize(("name", "energy_ev"), [("emt", -1.5), ("qe-pbe", -1.6)])
+def test_a_calculation_gives_the_energy_that_its_level_is_made_of(
+    tmp_path: Path, name: str, energy_ev: float
+) -> None:
+    adslab = make.adslabs()[0]
+    adslab.calc.results["free_energy"] = adslab.calc.results["energy"] - 0.1
+    (tmp_path / "runs").mkdir()
+    write(tmp_path / "runs" / "slab.traj", make.clean_slab())
+    write(tmp_path / "runs" / "adslab.traj", adslab)
+    content = read_label_sources([str(tmp_path / "runs")])
+    found = read_labels_of(content, level(name), StatedReferences("total", make.GAS_EV))
+    assert [label.energy_ev for label in found.labels] == [pytest.approx(energy_ev)]
+
+
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
