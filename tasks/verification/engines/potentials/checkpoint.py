@@ -85,11 +85,17 @@ class CheckpointPotential(UniversalPotential):
 
         Raises:
             EngineError: the file is not the level's, answers for other data than the level names,
-                or knows fewer elements than the usual data.
+                or knows fewer elements than the usual data; or its package cannot be imported.
         """
         self.require_stated_file(job.level)
         settings = tuple(sorted(job.calculation.keywords.items()))
-        made = _loaded(self, stated_model(job.level).checksums[MODEL], settings)
+        try:
+            made = _loaded(self, stated_model(job.level).checksums[MODEL], settings)
+        except ImportError as error:  # the package is there, and something that it needs is not
+            raise EngineError(
+                FailureKind.NOT_INSTALLED,
+                f"{self.package} cannot be imported: {error}; pip install {self.install}",
+            ) from error
         known = self.numbers_of(made)
         lacking = sorted({*job.atoms.get_chemical_symbols()} - {chemical_symbols[n] for n in known})
         if lacking:
@@ -112,12 +118,12 @@ class CheckpointPotential(UniversalPotential):
         """Refuse a level that names none, or another, of the data sets of a checkpoint."""
         if chosen in offered or (chosen is None and len(offered) < 2):
             return
+        way_out = f"write keywords: {{{self.setting}: NAME}}" if offered else "leave it out"
         raise EngineError(
             FailureKind.NOT_INSTALLED,
             f"the checkpoint {self.location.potentials} of {self.name} answers for "
             f"{', '.join(offered) or 'one data set'}, and the level states "
-            f"{self.setting} {chosen or 'not at all'}; correct keywords: {{{self.setting}: NAME}} "
-            "in the level",
+            f"{self.setting} {chosen or 'not at all'}; {way_out}",
         )
 
 
