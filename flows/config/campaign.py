@@ -126,6 +126,19 @@ class Verification(YamlModel):
     engine: str | None = None
 
 
+class Relaxing(YamlModel):
+    """The stage that relaxes the best placements of the most promising pairs by a potential.
+
+    ``difference`` is the checkpoint that turns energies of ``level`` into the campaign's level.
+    Placements whose adsorbate leaves or breaks are dropped, with the reason in the funnel.
+    """
+
+    level: str
+    difference: str
+    per_pair: int = Field(default=3, ge=1, le=50)
+    top: int = Field(default=500, ge=1)
+
+
 class Learning(YamlModel):
     """How the loop fine-tunes after each round, and when it gives up.
 
@@ -179,6 +192,7 @@ class Campaign(YamlModel):
     target: dict[str, Target] = Field(min_length=1)
     level: str
     model: str = "mini"
+    relax: Relaxing | None = None
     triage: Triage = Triage()
     verification: Verification = Verification()
     learning: Learning = Learning()
@@ -224,6 +238,11 @@ class Campaign(YamlModel):
         """Return the files of one's own slabs; paths are relative to ``folder``."""
         stated = [OwnSlabs(file=s) if isinstance(s, str) else s for s in self.slabs]
         return [each.spec(folder) for each in stated]
+
+    def stored_per_pair(self) -> int:
+        """Return how many placements of each pair are stored with their structures."""
+        relaxed = self.relax.per_pair if self.relax else 0
+        return max(self.triage.keep_per_pair, relaxed)
 
     def windows(self) -> dict[str, Window]:
         """Return the target window of each adsorbate that has one."""

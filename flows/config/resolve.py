@@ -29,8 +29,24 @@ from tasks.prediction.checkpoint_domain import CheckpointDomain, checkpoint_doma
 from tasks.reports.plan import grouped_refusals
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id
-from tasks.verification.engines import EngineLocations, check_level, computable_elements
+from tasks.verification.engines import (
+    EngineLocations,
+    check_level,
+    computable_elements,
+    why_not_computed,
+)
 from tasks.verification.relaxation.admission import unverifiable
+
+
+@dataclass(frozen=True)
+class ResolvedRelaxing:
+    """The relaxing stage of a campaign: its level, and the model that turns its energies."""
+
+    level: LevelOfTheory
+    model: str  # as the file names the checkpoint
+    checkpoint_sha256: str  # of what the file names, before any fine-tuning
+    per_pair: int
+    top: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class ResolvedCampaign:
     prices: Prices | None = None
     checkpoint: str = ""  # the embedded name, or the folder, that it is loaded from
     own_slabs: tuple[OwnSlab, ...] = ()
+    relaxing: ResolvedRelaxing | None = None
 
     @property
     def scoring_id(self) -> str:
@@ -61,7 +78,7 @@ class ResolvedCampaign:
         return content_id(
             "work",
             *(part for a in self.adsorbates for part in _identity(a)),
-            json.dumps([c.placements.model_dump(), c.seed, c.triage.keep_per_pair]),
+            json.dumps([c.placements.model_dump(), c.seed, c.stored_per_pair()]),
             self.level.level_hash,
             self.checkpoint_sha256,
         )
@@ -73,7 +90,11 @@ class ResolvedCampaign:
         bulks = (b.bulk_id for b in self.bulks)
         slabs = (o.slab for o in self.own_slabs)
         named = (part for s in slabs for part in (s.slab_id, s.bulk_formula, str(s.miller)))
-        return content_id("campaign", self.config, self.scoring_id, *bulks, *named, *prices)
+        stage = self.relaxing
+        relaxed = (stage.level.level_hash, stage.checkpoint_sha256) if stage else ()
+        return content_id(
+            "campaign", self.config, self.scoring_id, *bulks, *named, *prices, *relaxed
+        )
 
     @property
     def config(self) -> str:
@@ -144,6 +165,11 @@ def resolve_campaign(
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
     adsorbates, unverified = _verifiable_adsorbates(answered, verified_at, locations)
+    relaxing = resolved_relaxing(campaign, folder, verified_at, locations)
+    if relaxing:
+        adsorbates, unrelaxed = _verifiable_adsorbates(adsorbates, relaxing.level, locations)
+        unverified += unrelaxed
+        campaign = _relaxed_by_name(campaign, relaxing)
     refused = (*refused_bulks, *refused_slabs, *unknown, *unverified)
     if not (bulks or own_slabs) or not adsorbates:
         surfaces = "slabs" if campaign.bulks is None else "bulks"
@@ -166,7 +192,49 @@ def resolve_campaign(
         prices,
         source,
         tuple(own_slabs),
+        relaxing,
     )
+
+
+def resolved_relaxing(
+    campaign: Campaign,
+    folder: Path,
+    verified_at: LevelOfTheory,
+    locations: EngineLocations | None = None,
+) -> ResolvedRelaxing | None:
+    """Return the relaxing stage that a campaign states, checked, or None.
+
+    Raises:
+        CampaignError: its level is that of verification or cannot be computed here, or the
+            checkpoint does not turn energies of this level into those of the campaign's.
+    """
+    stated = campaign.relax
+    if stated is None:
+        return None
+    level = named_level(stated.level, folder)
+    if level.name == verified_at.name:
+        raise CampaignError(
+            f"relax.level and the level of verification must differ, both are {level.name}: what "
+            "is verified at a level is relaxed there; leave relax out"
+        )
+    check_level(level, locations)
+    if reason := why_not_computed(level, locations):
+        raise CampaignError(f"relax.level {level.name} is computed as pairs are screened; {reason}")
+    found = checkpoint_domain(stated.difference)
+    if found.potentials != {level.name: level.level_hash}:
+        on = " and ".join(f"{n} {h[:12]}" for n, h in found.potentials.items()) or "no energies"
+        raise CampaignError(
+            f"relax.difference must be a checkpoint that starts from energies of {level.name} "
+            f"{level.level_hash[:12]}, {stated.difference!r} starts from {on}; train one with: "
+            "sabatier train"
+        )
+    if campaign.level not in found.domain.levels:
+        known = ", ".join(sorted(found.domain.levels))
+        raise CampaignError(
+            f"relax.difference turns energies into those of {known}, got level "
+            f"{campaign.level!r}; choose one of these or train another difference"
+        )
+    return ResolvedRelaxing(level, stated.difference, found.sha256, stated.per_pair, stated.top)
 
 
 def _first_reasons(refused: Sequence[Refusal]) -> str:
@@ -213,6 +281,12 @@ def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheor
     own = None if verified_at.name == level.name else verified_at.name
     verification = campaign.verification.model_copy(update={"level": own})
     return campaign.model_copy(update={"level": level.name, "verification": verification})
+
+
+def _relaxed_by_name(campaign: Campaign, relaxing: ResolvedRelaxing) -> Campaign:
+    """Return the campaign with the relaxing stage's level by name, also where it is from a file."""
+    stage = campaign.relax and campaign.relax.model_copy(update={"level": relaxing.level.name})
+    return campaign.model_copy(update={"relax": stage})
 
 
 def _check_strain(campaign: Campaign, checkpoint: CheckpointDomain) -> None:

@@ -105,9 +105,13 @@ class Loop:
         return stop_reason(
             ends,
             budget_left=self.budget - _calculations(ends),
-            waiting=waiting_adslabs(self.db, self.campaign),
+            waiting=self._waiting(),
             patience=self.patience,
         )
+
+    def _waiting(self) -> int:
+        level = find_campaign(self.db, self.campaign).verified_at
+        return waiting_adslabs(self.db, self.campaign, level)
 
 
 def _calculations(ends: Sequence[RoundOutcome]) -> int:

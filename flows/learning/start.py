@@ -23,7 +23,12 @@ from flows.records.locations import (
     chosen_database,
     logged_run,
 )
-from flows.screening.start import cluster_plan, open_campaign, require_slabs
+from flows.screening.start import (
+    cluster_plan,
+    open_campaign,
+    require_slabs,
+    screen_and_relax,
+)
 from flows.verification.flow import VerificationRequest, requested_workers
 from screening_db.database import Database, campaign_lock
 from screening_db.learning.rounds import rounds as recorded_rounds
@@ -130,7 +135,7 @@ def _run_loop(
 ) -> str:
     from flows.cluster.prefect_server import control_plane
     from flows.learning.loop import CampaignLoopSteps, Loop, loop_flow
-    from flows.screening.flow import Runtime, run_screening
+    from flows.screening.flow import Runtime
 
     campaign = resolved.campaign
     loop = Loop(
@@ -146,7 +151,7 @@ def _run_loop(
     with control_plane(settings.prefect_api_url) as plane, plane.connected() as record:
         runtime = Runtime(cluster_plan(campaign, settings), plane)
         if find_campaign(db, campaign.name).status != "finished":
-            run_screening(resolved, db, lake_folder(db), runtime)
+            screen_and_relax(resolved, db, settings, runtime)
         require_slabs(db, campaign.name)
         steps = CampaignLoopSteps(
             db=db,

@@ -46,7 +46,8 @@ def record_start(db: Database, resolved: ResolvedCampaign) -> None:
             else in this database.
     """
     name = resolved.campaign.name
-    for level in (resolved.level, resolved.verified_at):
+    relaxed_at = [resolved.relaxing.level] if resolved.relaxing else []
+    for level in (resolved.level, resolved.verified_at, *relaxed_at):
         record_level(db, level_row(level))
     record_adsorbates(db, [adsorbate_row(a) for a in resolved.adsorbates])
     record_checkpoint(

@@ -4,8 +4,9 @@ Campaigns and levels are read as they were recorded: their files may be gone fro
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from screening_db.queries import (
     candidates_by_id,
     find_level,
     lowest_placements,
+    relaxed_labels,
     slab_formulas,
     slabs_by_id,
 )
@@ -38,6 +40,7 @@ from tasks.enumeration import (
 )
 from tasks.levels import LevelOfTheory, level, level_from_record, shipped_levels
 from tasks.prediction.predict import StoredCandidate, StoredSlab
+from tasks.prediction.relaxed_ends import RelaxationFindings, RelaxedEnd, relaxation_findings
 from tasks.structures.formats import structure_from_text
 
 
@@ -72,19 +75,49 @@ def stored_bulks(db: Database | None) -> KnownBulks:
     return of_formula
 
 
-def stored_slabs(db: Database, candidate_ids: Sequence[str]) -> list[StoredSlab]:
-    """Return the slabs of candidates, each with its own candidates, in the order of ids."""
+def stored_slabs(
+    db: Database,
+    candidate_ids: Sequence[str],
+    potentials: Mapping[str, str] = MappingProxyType({}),
+) -> list[StoredSlab]:
+    """Return the slabs of candidates, each with its own candidates, in the order of ids.
+
+    Args:
+        db: The database.
+        candidate_ids: The candidates.
+        potentials: Levels, with their hashes, whose relaxed energies go along with candidates.
+    """
     found = candidates_by_id(db, candidate_ids)
+    findings = _findings(db, potentials, found)
     on_slab: dict[str, list[StoredCandidate]] = {}
     for candidate_id in sorted(found):
         row = found[candidate_id]
-        on_slab.setdefault(row.slab_id, []).append(_candidate(row))
+        on_slab.setdefault(row.slab_id, []).append(_candidate(row, findings.get(candidate_id)))
     rows = slabs_by_id(db, sorted(on_slab))
     formulas = slab_formulas(db, rows.values())
     return [
         StoredSlab(_slab(rows[slab_id], formulas[slab_id]), tuple(on_slab[slab_id]))
         for slab_id in sorted(on_slab)
     ]
+
+
+def _findings(
+    db: Database, potentials: Mapping[str, str], candidates: Mapping[str, CandidateRow]
+) -> Mapping[str, RelaxationFindings]:
+    labels = relaxed_labels(db, potentials, sorted(candidates)) if potentials else {}
+    return relaxation_findings(
+        RelaxedEnd(
+            row.candidate_id,
+            candidates[row.candidate_id].pair_id,
+            row.level,
+            row.energy_ev,
+            row.trainable,
+            tuple(row.flags),
+            row.relaxed_text,
+        )
+        for of_one in labels.values()
+        for row in of_one.values()
+    )
 
 
 def stored_slab_facts(db: Database, slab_ids: Collection[str]) -> dict[str, SlabFacts]:
@@ -133,7 +166,8 @@ def stored_prediction(row: PredictionRow) -> Prediction | None:
     )
 
 
-def _candidate(row: CandidateRow) -> StoredCandidate:
+def _candidate(row: CandidateRow, found: RelaxationFindings | None = None) -> StoredCandidate:
+    found = found or RelaxationFindings()
     return StoredCandidate(
         candidate_id=row.id,
         pair_id=row.pair_id,
@@ -142,6 +176,8 @@ def _candidate(row: CandidateRow) -> StoredCandidate:
         site=row.site,
         recipe=row.recipe,
         structure=row.structure,
+        energies_ev=found.energies_ev,
+        dropped=found.dropped,
     )
 
 

@@ -77,7 +77,7 @@ class Screening:
             campaign.placements.spec(campaign.seed),
             campaign.level,
             self.resolved.checkpoint_sha256,
-            campaign.triage.keep_per_pair,
+            campaign.stored_per_pair(),
         )
 
     def finish(self) -> None:

@@ -28,6 +28,7 @@ from flows.records.locations import (
 )
 from flows.screening.compare_plans import EarlierCampaign, show_comparison
 from flows.screening.surfaces import cut_bulks_locally
+from flows.verification.flow import DaskWorkers, VerificationRequest, requested_workers
 from screening_db.database import Database, campaign_lock, open_database
 from screening_db.errors import NoDatabaseError
 from screening_db.queries import find_campaign, funnel_counts
@@ -36,6 +37,7 @@ from tasks.verification.engines import why_not_computed
 
 if TYPE_CHECKING:
     from flows.screening.designs import GenerationRequest
+    from flows.screening.flow import Runtime
 
 _SHOWN = 20
 _SLAB_USED = ("slab", "used")
@@ -87,10 +89,32 @@ def require_slabs(db: Database, campaign: str) -> None:
 
 
 def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
-    from flows.screening.flow import Runtime, run_screening
+    from flows.screening.flow import Runtime
 
     runtime = Runtime(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
+    screen_and_relax(resolved, db, settings, runtime)
+
+
+def screen_and_relax(
+    resolved: ResolvedCampaign, db: Database, settings: Settings, runtime: "Runtime"
+) -> None:
+    """Run what is left of a campaign: its screening, then its relaxing stage where it has one.
+
+    Args:
+        resolved: The campaign, whose start is recorded.
+        db: The database.
+        settings: They say where verification computes, and so where pairs are relaxed.
+        runtime: The workers and the Prefect server.
+    """
+    from flows.screening.flow import run_screening
+
     run_screening(resolved, db, lake_folder(db), runtime)
+    if resolved.relaxing:
+        from flows.screening.ranking.relaxing import relax_pairs
+
+        where = requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs")
+        on_dask = isinstance(where, DaskWorkers)
+        relax_pairs(resolved, db, runtime, DaskWorkers(runtime.cluster) if on_dask else where)
 
 
 def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:

@@ -22,7 +22,7 @@ from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
 from flows.records.folders import lake_folder, make_folder
-from flows.records.from_rows import recorded_level
+from flows.records.from_rows import recorded_campaign, recorded_level
 from flows.records.locations import chosen_database, logged_run
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
@@ -79,6 +79,7 @@ def run_verification(
     where: DaskWorkers | BatchJobs,
     engine_locations: EngineLocations | None = None,
     intervals: DriverIntervals | None = None,
+    level_name: str | None = None,
 ) -> VerificationCounts:
     """Verify up to ``limit`` queued candidates, the first in line first.
 
@@ -90,6 +91,7 @@ def run_verification(
         where: The workers or jobs that compute.
         engine_locations: Where programs, potentials and work folders are, by engine.
         intervals: How often the queue and the leases are looked after; tests wait less long.
+        level_name: The level whose queue is drained, where it is not that of verification.
 
     Returns:
         How many adslabs ended in which state.
@@ -99,18 +101,21 @@ def run_verification(
             computed here, or the work folder not be written.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
-    level = recorded_level(db, campaign.verified_at)
+    level = recorded_level(db, level_name or campaign.verified_at)
     # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
     on_slurm = isinstance(where, BatchJobs) and where.system == "slurm"
     (checked_engine if on_slurm else engine_for)(level, engine, engine_locations)
     record_level(db, level_row(level))  # labels and references go by the level's name
     plan_dependencies(db, level)
-    waiting = waiting_adslabs(db, campaign.name)
+    waiting = waiting_adslabs(db, campaign.name, level.name)
     total = waiting if limit is None else min(limit, waiting)
     if total == 0:
         return VerificationCounts()
     require_work_folder(engine_location(level, engine_locations).work)
-    settings = _settings(level, engine_locations or {}, where)
+    stage = recorded_campaign(campaign).relax
+    settings = replace(
+        _settings(level, engine_locations or {}, where), relaxed_at=stage.level if stage else ""
+    )
     work_filter = WorkFilter(campaign.name, total, where.memory_class)
     with (
         steps_recorded(db, engine_location(level, engine_locations).work) as listener,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from flows.records.from_rows import stored_adsorbates
 from flows.verification.attempts import stored_geometry
 from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
-from screening_db.calculations import relaxed_structures
+from screening_db.calculations import StoredGeometry, relaxed_structures
 from screening_db.database import Database
 from screening_db.queries import (
     bulks_by_id,
@@ -41,12 +41,17 @@ Inputs = AdslabInputs | ReferenceInputs
 
 @dataclass(frozen=True)
 class CalculationSettings:
-    """The settings that all calculations of a run share: level, engines, limits, how MPI starts."""
+    """The settings that all calculations of a run share: level, engines, limits, how MPI starts.
+
+    ``relaxed_at`` is the level of the campaign's relaxing stage: relaxations start from where it
+    ended. Empty where they start from the placements.
+    """
 
     level: LevelOfTheory
     engine_locations: EngineLocations = field(default_factory=dict)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     launcher: str = LAUNCHER
+    relaxed_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def prepare_work(
         The work items in the order of the leases, and a failed result for each lease that cannot
         be begun.
     """
-    stored = _StoredInputs.read(db, settings.level, leases)
+    stored = _StoredInputs.read(db, settings, leases)
     items, unreadable = [], []
     for lease in leases:
         try:
@@ -161,9 +166,13 @@ class _StoredInputs:
     geometries: SourceGeometries
     energies: Mapping[EnergyKey, float]
     by_molecule: bool  # each adsorbate is its own gas molecule
+    starts: Mapping[str, str]  # where the relaxing stage ended, by candidate id
 
     @classmethod
-    def read(cls, db: Database, level: LevelOfTheory, leases: Sequence[Lease]) -> "_StoredInputs":
+    def read(
+        cls, db: Database, settings: CalculationSettings, leases: Sequence[Lease]
+    ) -> "_StoredInputs":
+        level = settings.level
         of_kind: dict[str, list[Lease]] = {"adslab": [], "slab": [], "gas": []}
         for lease in leases:
             of_kind[lease.kind].append(lease)
@@ -186,7 +195,13 @@ class _StoredInputs:
             source_geometries(db, level, rows.values(), clean),
             _known_energies(db, level, under),
             by_molecule,
+            _relaxed_starts(db, settings, sorted(rows)),
         )
+
+    def start(self, lease: Lease) -> StoredGeometry | None:
+        """Return where the first attempt at an adslab starts, if not from its placement."""
+        found = self.starts.get(lease.candidate_id) if lease.kind == "adslab" else None
+        return None if found is None else StoredGeometry(found, attempt=0, first_fmax=0.0)
 
     def inputs(self, lease: Lease) -> Inputs:
         if lease.kind == "slab":
@@ -239,7 +254,7 @@ def _work_item(
         with_ranks(settings.engine_locations, level, needed.ranks, settings.launcher),
         needed,
         {key: energy for key, energy in stored.energies.items() if _serves(key, inputs)},
-        stored_geometry(db, lease),
+        stored_geometry(db, lease) or stored.start(lease),
     )
 
 
@@ -257,6 +272,15 @@ def _demand(lease: Lease, inputs: Inputs, level: LevelOfTheory) -> ResourceDeman
     if lease.kind == "gas":
         atoms = boxed(free_molecule(lease.item, atoms), level.require_calculation().gas_vacuum_ang)
     return demand_of(atoms, level)
+
+
+def _relaxed_starts(
+    db: Database, settings: CalculationSettings, candidate_ids: Sequence[str]
+) -> dict[str, str]:
+    if settings.relaxed_at in ("", settings.level.name):
+        return {}
+    labels = labels_by_candidate(db, settings.relaxed_at, candidate_ids)
+    return {item: row.structure for item, row in labels.items() if row.trainable}
 
 
 def _known_energies(

@@ -27,6 +27,7 @@ from screening_db.queries.labels import (
     labels_by_candidate,
     levels_with_labels,
     reference_energies,
+    relaxed_labels,
     slabs_with_energy,
 )
 from screening_db.queries.ranking import lowest_placements, top_candidates
@@ -52,6 +53,7 @@ __all__ = [
     "predictions_of_pairs",
     "reference_energies",
     "refused_slabs",
+    "relaxed_labels",
     "site_of_candidate",
     "slab_formulas",
     "slabs_by_id",

@@ -1,6 +1,6 @@
 """Read labels, reference energies, and attempted calculations at the level of labels."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Text, cast, column, exists, func, literal, select, table
@@ -142,6 +142,21 @@ def labels_by_candidate(
                 select(LabelRow).where(LabelRow.level == level, LabelRow.candidate_id.in_(ids))
             )
         }
+
+
+def relaxed_labels(
+    db: Database, levels: Mapping[str, str], candidate_ids: Sequence[str]
+) -> dict[str, dict[str, LabelRow]]:
+    """Return labels of some candidates at levels whose hashes are given, by candidate and level.
+
+    One of another hash is left out: its level was computed with other settings.
+    """
+    found: dict[str, dict[str, LabelRow]] = {}
+    for level, level_hash in levels.items():
+        for candidate_id, row in labels_by_candidate(db, level, candidate_ids).items():
+            if row.level_hash == level_hash:
+                found.setdefault(candidate_id, {})[level] = row
+    return found
 
 
 @repeated_after_outage

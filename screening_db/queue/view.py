@@ -158,12 +158,13 @@ def queue_items_by_id(
 
 
 @repeated_after_outage
-def _count(db: Database, campaign: str, condition: str) -> int:
+def _count(db: Database, campaign: str, condition: str, level: str = "") -> int:
     query = text(
         f"SELECT count(*) FROM queue WHERE {condition} AND (item, level) IN ({_OF_CAMPAIGN})"
     )
     with db.read() as session:
-        return int(session.execute(query, {"campaign": campaign}).scalar_one())
+        values = {"campaign": campaign} | ({"level": level} if level else {})
+        return int(session.execute(query, values).scalar_one())
 
 
 @repeated_after_outage
@@ -235,13 +236,10 @@ def queue_counts(db: Database, campaign: str | None = None) -> list[QueueCount]:
     return [QueueCount(**row) for row in rows]
 
 
-def waiting_adslabs(db: Database, campaign: str) -> int:
-    """Return how many of a campaign's adslabs are in the queue and have not ended."""
-    return sum(
-        row.count
-        for row in queue_counts(db, campaign)
-        if row.kind == "adslab" and row.state in {"queued", "waiting", "leased"}
-    )
+def waiting_adslabs(db: Database, campaign: str, level: str) -> int:
+    """Return how many of a campaign's adslabs are in the queue of a level and have not ended."""
+    ready = "kind = 'adslab' AND state IN ('queued', 'waiting', 'leased')"
+    return _count(db, campaign, f"{ready} AND level = :level", level)
 
 
 @repeated_after_outage

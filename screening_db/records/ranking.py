@@ -45,13 +45,17 @@ class VerificationRequests:
 
 @dataclass(frozen=True)
 class CampaignRanking:
-    """A complete ranking of a campaign by the checkpoint ``checkpoint_sha256``."""
+    """A complete ranking of a campaign by the checkpoint ``checkpoint_sha256``.
+
+    One that ends the relaxing stage is ``relaxed``: it finishes the campaign.
+    """
 
     campaign: str
     checkpoint_sha256: str
     ranks: Sequence[RankRow] = field(repr=False)
     kept: Collection[str] = field(repr=False)  # candidate ids
     queued: Sequence[QueueRow] = field(repr=False)  # what is to wait, with its new priority
+    relaxed: bool = False
 
 
 @repeated_after_outage
@@ -128,13 +132,15 @@ def replace_ranking_in(session: Session, ranking: CampaignRanking) -> None:
     """
     lock_planning(session)
     campaign = session.get(CampaignRow, ranking.campaign, with_for_update=True)
-    if campaign is None or campaign.status != "finished":
+    if campaign is None or not (campaign.status == "finished" or ranking.relaxed):
         raise DatabaseError(
             f"a ranking is replaced once there is one; campaign {ranking.campaign} is not "
             "finished; run: sabatier screen FILE"
         )
     _refuse_half(session, campaign, ranking.checkpoint_sha256)
     campaign.checkpoint_sha256 = ranking.checkpoint_sha256
+    if ranking.relaxed:
+        campaign.relaxed_with, campaign.status = ranking.checkpoint_sha256, "finished"
     session.flush()
     _replace_ranks(session, ranking.campaign, ranking.ranks)
     _requeue(session, campaign, ranking)

@@ -9,7 +9,7 @@ Units   energies in eV, lengths in Å, angles in degrees.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from model.contract import BondRule, Configuration, Prediction, Predictor
@@ -190,7 +190,11 @@ def _scored(
 
 @dataclass(frozen=True)
 class StoredCandidate:
-    """A candidate as the database has it. A design has a stored structure and its text."""
+    """A candidate as the database has it. A design has a stored structure and its text.
+
+    ``energies_ev`` are those that other levels relaxed it to, by level; ``dropped`` says why a
+    relaxation left no such adslab, and is empty where none did.
+    """
 
     candidate_id: str
     pair_id: str
@@ -199,6 +203,8 @@ class StoredCandidate:
     site: str
     recipe: Mapping[str, object]
     structure: str | None  # JSON
+    energies_ev: Mapping[str, float] = field(default_factory=dict)
+    dropped: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,7 +248,9 @@ def predict_again(
     """
     rule = predictor.bond_rule
     read = [one for slab in slabs for one in _read(slab, adsorbates, level, rule)]
-    configurations = [one.configuration for one in read]
+    configurations = [
+        replace(one.configuration, energies_ev=one.stored.energies_ev) for one in read
+    ]
     predictions = predictor.predict(configurations)
     require_predictions(configurations, predictions, predictor.checkpoint_sha256)
     return tuple(
@@ -255,11 +263,18 @@ def predict_again(
             site=one.stored.site,
             recipe=dict(one.stored.recipe),
             text=one.configuration.text,
-            prediction=prediction,
+            prediction=_unless_dropped(prediction, one.stored),
             structure=one.structure,
         )
         for one, prediction in zip(read, predictions, strict=True)
     )
+
+
+def _unless_dropped(prediction: Prediction, stored: StoredCandidate) -> Prediction:
+    """Return the prediction; of an adslab that a relaxation took apart it is no energy to rank."""
+    if not stored.dropped:
+        return prediction
+    return replace(prediction, in_domain=False, reason=stored.dropped)
 
 
 def _read(

@@ -40,7 +40,12 @@ from screening_db.queries import find_campaign
 from screening_db.tables import CampaignRow
 from tasks.enumeration import Adsorbate
 from tasks.prediction.checkpoint_domain import checkpoint_domain
-from tasks.prediction.predict import ScoredCandidate, StoredSlab, predict_again
+from tasks.prediction.predict import (
+    ScoredCandidate,
+    StoredCandidate,
+    StoredSlab,
+    predict_again,
+)
 from tasks.structures.identity import content_id
 
 CHUNK_PLACEMENTS = 1000
@@ -92,9 +97,16 @@ def rescoring_chunks(
     """Return chunks of about ``size`` placements by their ids, slabs in the order of theirs."""
     chunks = {}
     for members in fill_groups(slabs, size, _placements):
-        ids = [c.candidate_id for slab in members for c in slab.candidates]
-        chunks[content_id("again", checkpoint.sha256, *ids)] = members
+        told = [_told(c) for slab in members for c in slab.candidates]
+        chunks[content_id("again", checkpoint.sha256, *told)] = members
     return chunks
+
+
+def _told(candidate: StoredCandidate) -> str:
+    """Return what a prediction of a candidate depends on; without a relaxation its id alone."""
+    if not candidate.energies_ev and not candidate.dropped:
+        return candidate.candidate_id
+    return f"{candidate.candidate_id} {dict(candidate.energies_ev)} {candidate.dropped}"
 
 
 def predict_on_cluster(run: Rescoring, runtime: Runtime) -> None:
@@ -194,12 +206,38 @@ def rescore(
     _require_level(checkpoint, row)
     stale = stale_predictions(db, campaign, checkpoint.sha256)
     if stale:
-        chunks = rescoring_chunks(stored_slabs(db, stale), checkpoint, chunk_placements)
-        predict(Rescoring(db, lake_folder(db), row, checkpoint, chunks), runtime)
+        predict_stale(db, row, checkpoint, stale, runtime, chunk_placements, predict)
     ranked = bool(stale) or row.checkpoint_sha256 != checkpoint.sha256 or calculations is not None
     if ranked:
         rerank_campaign(db, row, checkpoint.sha256, calculations=calculations)
     return RescoringResult(campaign, len(stale), row.checkpoint_sha256, checkpoint.sha256, ranked)
+
+
+def predict_stale(
+    db: Database,
+    row: CampaignRow,
+    checkpoint: LocatedCheckpoint,
+    candidate_ids: Sequence[str],
+    runtime: Runtime,
+    chunk_placements: int = CHUNK_PLACEMENTS,
+    predict: Callable[[Rescoring, Runtime], None] = predict_on_cluster,
+) -> None:
+    """Predict candidates of a campaign with a checkpoint, and store the predictions.
+
+    Args:
+        db: The database.
+        row: The campaign.
+        checkpoint: It gets the relaxed energies of the levels that it starts from, where the
+            database has them.
+        candidate_ids: The candidates.
+        runtime: The workers and the Prefect server.
+        chunk_placements: About how many placements one task run predicts.
+        predict: Predicts and stores every chunk.
+    """
+    potentials = checkpoint_domain(checkpoint.location).potentials
+    slabs = stored_slabs(db, candidate_ids, potentials)
+    chunks = rescoring_chunks(slabs, checkpoint, chunk_placements)
+    predict(Rescoring(db, lake_folder(db), row, checkpoint, chunks), runtime)
 
 
 def _require_level(checkpoint: LocatedCheckpoint, row: CampaignRow) -> None:

@@ -125,6 +125,9 @@ def finish_campaign(
 ) -> None:
     """Give every item its terminal state and fill the queue; a rerun changes nothing.
 
+    A campaign with a relaxing stage queues nothing here and is not finished: its ranking is the
+    one that the stage begins from.
+
     Args:
         db: The database, with every chunk stored.
         campaign: The campaign.
@@ -137,8 +140,12 @@ def finish_campaign(
     """
     ranked = ranked_pairs(db, campaign.name, windows)
     record_ranks(db, campaign.name, [rank_row(campaign.name, r) for r in ranked])
-    chosen = choose_pairs(db, campaign, windows, ranked, prices=prices, repeat=True)
-    kept = lowest_placements(db, campaign.name, per_pair=campaign.triage.keep_per_pair)
+    chosen = (
+        []
+        if campaign.relax
+        else choose_pairs(db, campaign, windows, ranked, prices=prices, repeat=True)
+    )
+    kept = lowest_placements(db, campaign.name, per_pair=campaign.stored_per_pair())
     record_triage(
         db,
         campaign.name,
@@ -147,7 +154,8 @@ def finish_campaign(
     )
     enqueue(db, [queue_row(campaign, c) for c in chosen])
     check_funnel(db, campaign.name, expected)
-    set_campaign_status(db, campaign.name, "finished")
+    if campaign.relax is None:
+        set_campaign_status(db, campaign.name, "finished")
 
 
 def check_funnel(db: Database, campaign: str, expected: ExpectedCounts) -> None:

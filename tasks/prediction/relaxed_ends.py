@@ -1,0 +1,54 @@
+"""What relaxations by a potential say of candidates: an energy to start from, or why none is left.
+
+Units: eV.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+_SAME_ADSLAB_EV = 0.02  # what relaxations of one adslab by one potential differ by
+
+
+@dataclass(frozen=True)
+class RelaxedEnd:
+    """Where the relaxation of a candidate at a level ended; ``text`` is of its last geometry."""
+
+    candidate_id: str
+    pair_id: str
+    level: str
+    energy_ev: float
+    trainable: bool
+    flags: tuple[str, ...]
+    text: str
+
+
+@dataclass
+class RelaxationFindings:
+    """Energies of a candidate by level, and why it is no adslab of its own; empty where it is."""
+
+    energies_ev: dict[str, float] = field(default_factory=dict)
+    dropped: str = ""
+
+
+def relaxation_findings(ends: Iterable[RelaxedEnd]) -> Mapping[str, RelaxationFindings]:
+    """Return what relaxations found, by candidate.
+
+    One whose adsorbate left, broke or whose slab changed is dropped. So is one that ends on the
+    site and at the energy of another one of its pair: they are one adslab, which stays under the
+    name of the lower of them.
+    """
+    found: dict[str, RelaxationFindings] = {}
+    kept: dict[tuple[str, str, str], list[RelaxedEnd]] = {}
+    for end in sorted(ends, key=lambda one: (one.energy_ev, one.candidate_id)):
+        here = found.setdefault(end.candidate_id, RelaxationFindings())
+        same_site = kept.setdefault((end.pair_id, end.level, end.text), [])
+        lower = [one for one in same_site if end.energy_ev - one.energy_ev < _SAME_ADSLAB_EV]
+        if not end.trainable:
+            words = ", ".join(end.flags) or "not converged"
+            here.dropped = f"{words} at {end.level}: {end.energy_ev:.2f} eV"
+        elif end.text and lower:
+            here.dropped = f"merged at {end.level}: ends where {lower[0].candidate_id[:12]} does"
+        else:
+            same_site.append(end)
+            here.energies_ev[end.level] = end.energy_ev
+    return found
