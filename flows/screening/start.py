@@ -4,6 +4,7 @@ Prefect, Dask and torch are imported inside functions: that takes seconds, and a
 nothing to do should answer at once.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,16 @@ from typing import TYPE_CHECKING
 from flows.cluster.workers import ClusterPlan, TlsFiles, default_workers
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import ResolvedCampaign, resolve_campaign
+from flows.config.resolve import ResolvedCampaign, ResolvedRelaxing, resolve_campaign
 from flows.config.settings import Settings, read_settings
-from flows.display.tables import show_candidates, show_designs, show_funnel, show_lines, show_plan
+from flows.display.tables import (
+    duration,
+    show_candidates,
+    show_designs,
+    show_funnel,
+    show_lines,
+    show_plan,
+)
 from flows.errors import CampaignError
 from flows.records.campaign_start import record_start
 from flows.records.checkpoints import screening_checkpoint
@@ -32,8 +40,10 @@ from flows.verification.flow import DaskWorkers, VerificationRequest, requested_
 from screening_db.database import Database, campaign_lock, open_database
 from screening_db.errors import NoDatabaseError
 from screening_db.queries import find_campaign, funnel_counts
-from tasks.reports.plan import bulk_notes, plan_campaign
+from tasks.enumeration import BulkSurfaces
+from tasks.reports.plan import CampaignPlan, bulk_notes, plan_campaign, planned_relaxations
 from tasks.verification.engines import why_not_computed
+from tasks.verification.inputs.resources import relaxation_seconds
 
 if TYPE_CHECKING:
     from flows.screening.designs import GenerationRequest
@@ -141,6 +151,8 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)
+    if resolved.relaxing:
+        _show_relaxing(resolved.relaxing, planned, surfaces, workers)
     _show_notes(resolved)
     if earlier is not None:
         show_comparison(earlier, resolved, surfaces, settings, workers)
@@ -149,6 +161,24 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
     _show_unverifiable(resolved)
     if not planned.slabs:
         raise CampaignError(_NO_SLAB)
+
+
+def _show_relaxing(
+    stage: ResolvedRelaxing,
+    planned: CampaignPlan,
+    surfaces: Sequence[BulkSurfaces],
+    workers: int,
+) -> None:
+    """Print how much the relaxing stage computes at most, and about how long that takes."""
+    pairs, placements = planned_relaxations(planned, stage.per_pair, stage.top)
+    slabs = [counted.slab for cut in surfaces for counted in cut.slabs]
+    atoms = sum(len(slab.atoms) for slab in slabs) / max(len(slabs), 1)
+    each_s = relaxation_seconds(stage.level, atoms)
+    show_lines(
+        f"relaxes {placements:,} placements of {pairs:,} pairs at most at {stage.level.name}, and "
+        f"their slabs: about {duration(each_s * (placements + min(pairs, len(slabs))) / workers)} "
+        f"at {each_s:.0f} s each"
+    )
 
 
 def _show_notes(resolved: ResolvedCampaign) -> None:

@@ -114,6 +114,12 @@ def plan_campaign(
     )
 
 
+def planned_relaxations(plan: CampaignPlan, per_pair: int, top: int) -> tuple[int, int]:
+    """Return how many pairs a relaxing stage takes at most, and how many placements of them."""
+    pairs = min(top, plan.pairs)
+    return pairs, min(pairs * per_pair, plan.placements)
+
+
 def bulk_notes(bulks: Iterable[Bulk], spec: SlabSpec) -> list[str]:
     """Return a line for each bulk or plane that was read otherwise than its file writes it.
 

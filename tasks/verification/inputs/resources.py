@@ -40,6 +40,8 @@ from tasks.verification.inputs.sampling import is_gas, kpoint_mesh, start_moment
 _CASE_ATOMS, _CASE_KPOINTS = 12, 5
 _MEMORY_POWER = 2.0
 _RELAXED = 12.0
+_POTENTIAL_STEPS = 40.0  # whose steps cost as much as the first
+_ELECTRONS_POWER = 2.0  # of an engine that computes them
 _TIME_MARGIN, _MEMORY_MARGIN = 3.0, 2.0
 _HOUR_S, _MINUTE_S = 3600, 60
 
@@ -121,6 +123,13 @@ class Resources:
     memory_gb: float
     wall_s: int
     gpus: int = 0
+
+
+def relaxation_seconds(level: LevelOfTheory, atoms: float) -> float:
+    """Return about how long (s of one core) a relaxation takes without k-points or spin."""
+    cost = ResourceLimits().cost(level.engine)
+    steps = _POTENTIAL_STEPS if cost.power < _ELECTRONS_POWER else _RELAXED
+    return cost.scf_s * (atoms / _CASE_ATOMS) ** cost.power * steps
 
 
 def resources(
