@@ -6,7 +6,7 @@ stored in that order: whenever a run is killed, one checkpoint serves, and the n
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from flows.records.folders import models_folder
 from flows.records.from_rows import recorded_level
 from flows.records.to_rows import tuned_checkpoint_row
 from model.checkpoint import Checkpoint, open_checkpoint, stated_bond_rule
+from model.contract import LevelEnergy
 from model.data.kept_rows import held_out_pairs
 from model.errors import ModelError
 from model.files import lock_folder
@@ -37,8 +38,10 @@ from screening_db.learning.fine_tunings import (
 )
 from screening_db.learning.labels import training_labels
 from screening_db.learning.serving import promote
+from screening_db.queries import relaxed_labels
 from screening_db.tables import CampaignRow, FineTuningRow
 from tasks.errors import UserError
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.training_data.from_labels import TrainingSet, training_rows
 
 
@@ -187,7 +190,23 @@ def campaign_training_set(
     checkpoint = open_checkpoint(parent.location)
     held_out = held_out_pairs(checkpoint)
     rule = stated_bond_rule(checkpoint)
-    return training_rows(found, level.level_hash, rule, held_out=held_out)
+    ids = [label.candidate_id for label in found.taken]
+    energies = _energies(db, checkpoint_domain(parent.location).potentials, ids)
+    return training_rows(found, level.level_hash, rule, held_out=held_out, energies=energies)
+
+
+def _energies(
+    db: Database, potentials: Mapping[str, str], candidate_ids: Sequence[str]
+) -> dict[str, list[LevelEnergy]] | None:
+    """Return what a checkpoint's potentials relaxed candidates to, those that all of them have."""
+    if not potentials:
+        return None
+    labels = relaxed_labels(db, potentials, candidate_ids)
+    return {
+        item: [LevelEnergy(row.level, row.level_hash, row.energy_ev) for row in rows.values()]
+        for item, rows in labels.items()
+        if len(rows) == len(potentials) and all(row.trainable for row in rows.values())
+    }
 
 
 def trained_on(parent: LocatedCheckpoint, labels: TrainingSet) -> bool:

@@ -25,6 +25,7 @@ from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from model.errors import ModelError
 from screening_db.database import Database
 from screening_db.learning.rounds import begin_round, end_round, rounds, update_round
+from screening_db.learning.stale import model_of_campaign
 from screening_db.queries import find_campaign
 from screening_db.queue.view import waiting_adslabs
 from screening_db.tables import RoundRow
@@ -160,9 +161,8 @@ class CampaignLoopSteps:
             stated = self.resolved.campaign
             campaign = find_campaign(self.db, self.name)
             try:
-                return fine_tune_on_labels(
-                    self.db, campaign, stated.model, stated.learning, self.models
-                )
+                model = model_of_campaign(self.db, self.name)
+                return fine_tune_on_labels(self.db, campaign, model, stated.learning, self.models)
             # faults of the machine and of the database end the loop: they hold for the next round
             except (UserError, ModelError) as fault:
                 return FineTuningResult(campaign.checkpoint_sha256, 0, why=str(fault))

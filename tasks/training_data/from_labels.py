@@ -10,13 +10,13 @@ Units: eV, Å.
 
 import math
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 
-from model.contract import BondRule
+from model.contract import BondRule, LevelEnergy
 from model.data.rows import Row
 from model.data.splits import LABEL_SHARES, TRAIN, assign_part, dataset_id
 from model.errors import ModelError
@@ -56,7 +56,12 @@ class TrainingSet:
 
 
 def training_rows(
-    labels: LabelSet, level_hash: str, rule: BondRule, *, held_out: Collection[str] = ()
+    labels: LabelSet,
+    level_hash: str,
+    rule: BondRule,
+    *,
+    held_out: Collection[str] = (),
+    energies: Mapping[str, Sequence[LevelEnergy]] | None = None,
 ) -> TrainingSet:
     """Return the rows of all labels that can be learnt from, in the order of their candidates.
 
@@ -66,6 +71,8 @@ def training_rows(
         rule: The bond rule of the checkpoint that is to learn them.
         held_out: Pairs that the checkpoint is judged by (``model.data.kept_rows.held_out_pairs``):
             a campaign may well compute one of them, and must not teach it.
+        energies: What other levels relaxed the candidates to, where the checkpoint starts from
+            such energies: candidates without are left out.
 
     Returns:
         Two rows for each label, unrelaxed and relaxed, with the labels left out and why.
@@ -78,10 +85,14 @@ def training_rows(
     excluded = [ExcludedLabel(label.candidate_id, label.why) for label in labels.refused]
     for label in sorted(labels.taken, key=lambda each: each.candidate_id):
         _require_level(label, labels.level)
-        if reason := _exclusion(label, held_out):
+        known = () if energies is None else tuple(energies.get(label.candidate_id, ()))
+        reason = _exclusion(label, held_out)
+        if not reason and energies is not None and not known:
+            reason = "not relaxed: the checkpoint starts from energies of another level"
+        if reason:
             excluded.append(ExcludedLabel(label.candidate_id, reason))
         else:
-            rows += _rows(label, rule)
+            rows += _rows(label, rule, known)
             imported += [label.source] if label.source else []
     if not rows:
         raise UserError(_nothing_left(labels.level, excluded))
@@ -118,7 +129,7 @@ def _exclusion(label: TrainingLabel, held_out: Collection[str]) -> str:
     return ""
 
 
-def _rows(label: TrainingLabel, rule: BondRule) -> list[Row]:
+def _rows(label: TrainingLabel, rule: BondRule, known: tuple[LevelEnergy, ...]) -> list[Row]:
     """Return the unrelaxed and the relaxed row of a label."""
     assert label.start is not None  # noqa: S101  excluded before
     try:
@@ -129,7 +140,7 @@ def _rows(label: TrainingLabel, rule: BondRule) -> list[Row]:
     for kind, structure in (("unrelaxed", label.start), ("relaxed", label.relaxed)):
         atoms = structure_from_text(structure)
         text = configuration_text(atoms, label.adsorbate, named.bulk, named.miller, rule)
-        rows.append(_row(label, kind, text, rule, atoms))
+        rows.append(replace(_row(label, kind, text, rule, atoms), energies=known))
     return rows
 
 

@@ -129,7 +129,7 @@ def relaxation_seconds(level: LevelOfTheory, atoms: float) -> float:
     """Return about how long (s of one core) a relaxation takes without k-points or spin."""
     cost = ResourceLimits().cost(level.engine)
     steps = _POTENTIAL_STEPS if cost.power < _ELECTRONS_POWER else _RELAXED
-    return cost.scf_s * (atoms / _CASE_ATOMS) ** cost.power * steps
+    return float(cost.scf_s * (atoms / _CASE_ATOMS) ** cost.power * steps)
 
 
 def resources(
