@@ -99,10 +99,12 @@ def require_slabs(db: Database, campaign: str) -> None:
 
 
 def _run(resolved: ResolvedCampaign, db: Database, settings: Settings) -> None:
+    from flows.cluster.prefect_server import control_plane
     from flows.screening.flow import Runtime
 
-    runtime = Runtime(cluster_plan(resolved.campaign, settings), settings.prefect_api_url)
-    screen_and_relax(resolved, db, settings, runtime)
+    with control_plane(settings.prefect_api_url) as plane:  # of both stages
+        runtime = Runtime(cluster_plan(resolved.campaign, settings), plane)
+        screen_and_relax(resolved, db, settings, runtime)
 
 
 def screen_and_relax(

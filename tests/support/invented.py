@@ -31,7 +31,7 @@ def train_invented(folder: Path, metals: Collection[str] = tuple(METALS), *, see
     cases = [
         (v, a, m, k) for v in sorted(BINDING) for a in BINDING[v] for m in metals for k in SITES
     ]
-    rows = [_row(number, *case) for number, case in enumerate(cases)]
+    rows = [invented_row(number, *case) for number, case in enumerate(cases)]
     alloys = [replace(row, text=row.text.replace("Cu (", "Cu3Ag (")) for row in rows]
     quick = {"n_estimators": 60, "learning_rate": 0.2, "num_threads": 1}
     with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +40,8 @@ def train_invented(folder: Path, metals: Collection[str] = tuple(METALS), *, see
     return folder
 
 
-def _row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
+def invented_row(number: int, level: str, adsorbate: str, metal: str, kind: str) -> Row:
+    """Return a labelled row whose energy follows from adsorbate, metal and site alone."""
     atom, binding_ev = BINDING[level][adsorbate]
     contacts = " ".join([metal] * SITES[kind])
     around = " ".join([f"[{metal} {metal} {metal} {atom}]"] * SITES[kind])
