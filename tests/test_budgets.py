@@ -80,10 +80,10 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What nothing here can verify, launchers that are missing, signs of moments: 100 lines.
     # Label plans, and the command that makes sets of labels: 270 lines.
     # 150 lines: secrets at any depth of a pool, kinds of folders, refusals of bad settings
-    # The relaxing stage of a campaign: 300 lines.
+    # The relaxing stage of a campaign: 400 lines.
     # Imports of labels, their rows' report, models beside labels of one's own: 750 lines.
     # Recipes that learn a difference from a table, and its labels: 200 lines.
-    ("lines of flows", lambda: lines_in("flows"), 13_290),
+    ("lines of flows", lambda: lines_in("flows"), 13_680),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -99,13 +99,14 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Labels of one's own from five kinds of sources, checked by reconstruction: 1,200 lines.
     # Errors beside labels, offsets left out one by one, and whom to trust: 240 lines.
     # Energies of potentials in training tables, and what a checkpoint starts from: 80 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 21_130),
+    # What relaxations find of candidates, and how long they take: 100 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 21_240),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
     # lines; processes that end with their parent and files written whole: 350.
     # Differences from universal potentials: predictor, fit, base inside a checkpoint: 920 lines.
-    ("lines of model", lambda: lines_in("model"), 13_820),
+    ("lines of model", lambda: lines_in("model"), 13_840),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.
@@ -114,14 +115,14 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What of others a typed query may not name, and tokens as PostgreSQL reads them: 100 lines.
     # What a prediction starts from, and who ranks a relaxed campaign: 60 lines.
     # Labels that others computed, twice the same and against each other: 170 lines.
-    ("lines of screening_db", lambda: lines_in("screening_db"), 9_920),
+    ("lines of screening_db", lambda: lines_in("screening_db"), 9_960),
     # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
     # potential whose weights a package brings, so that a laptop has energies for every element
     ("direct dependencies of the default installation", direct_dependencies, 33),
     ("code files in the largest folder", lambda: largest_folder(), 14),
     # Rooms of the database, levels, enumeration and engines are imported by their package. With all
     # rooms it would be 27.8, and commands would load torch and pymatgen to print a table.
-    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 33.5),
+    ("internal imports in a thousand lines", internal_imports_per_thousand_lines, 34.0),
     ("lines of the longest file", lambda: max(map(lines_of, code_files())), 400),
     ("lines of the longest test", lambda: max(map(lines_of, code_files(BESIDE))), 450),
 ]

@@ -202,7 +202,16 @@ def resolved_relaxing(
     verified_at: LevelOfTheory,
     locations: EngineLocations | None = None,
 ) -> ResolvedRelaxing | None:
-    """Return the relaxing stage that a campaign states, checked, or None.
+    """Return the relaxing stage that a campaign states, checked.
+
+    Args:
+        campaign: The content of the campaign file.
+        folder: The folder of the file, which paths in it are relative to.
+        verified_at: The level of verification, which must be another one.
+        locations: Where engines are.
+
+    Returns:
+        The stage with its level; None where the campaign states none.
 
     Raises:
         CampaignError: its level is that of verification or cannot be computed here, or the

@@ -121,7 +121,12 @@ class DifferencePredictor:
     def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         """Return one prediction for each configuration, in order.
 
-        One that lacks the energy of a potential is the base's, its ``basis`` empty.
+        Args:
+            configurations: Adslabs with the energies (eV) that potentials relaxed them to.
+
+        Returns:
+            Energies in eV; of one that lacks the energy of a potential that of the base, its
+            ``basis`` empty.
 
         Args:
             configurations: Each with the energies (eV) of the potentials, or without.

@@ -36,6 +36,12 @@ def relaxation_findings(ends: Iterable[RelaxedEnd]) -> Mapping[str, RelaxationFi
     One whose adsorbate left, broke or whose slab changed is dropped. So is one that ends on the
     site and at the energy of another one of its pair: they are one adslab, which stays under the
     name of the lower of them.
+
+    Args:
+        ends: Where relaxations ended, at one level or at several.
+
+    Returns:
+        Findings by candidate id, energies in eV.
     """
     found: dict[str, RelaxationFindings] = {}
     kept: dict[tuple[str, str, str], list[RelaxedEnd]] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.relaxing import OFF_BY_EV, RelaxingStage, relaxing_stage
+from support.labels.relaxing import OFF_BY_EV, RelaxingStage, relaxing_stage
 
 pytestmark = pytest.mark.slow
 

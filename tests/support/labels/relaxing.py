@@ -6,8 +6,8 @@ from pathlib import Path
 from model.contract import LevelEnergy
 from model.prediction.difference import Potential
 from model.training.difference import train_difference
-from support.differences import fewer_trees
 from support.invented import BINDING, METALS, SITES, invented_row
+from support.labels.differences import fewer_trees
 from tasks.levels import level
 
 COARSE = """\
