@@ -83,8 +83,15 @@ class SourceContent:
 
 
 def read_frames_of(path: Path, content: SourceContent, *, only_last: bool = False) -> None:
-    """Add the structures of one file: all of them, or the last, where a relaxation ended."""
-    found = read_structures(path)
+    """Add the structures of one file: all of them, or the last, where a relaxation ended.
+
+    Raises:
+        UserError: nothing of the file can be read, or it is too large.
+    """
+    try:
+        found = read_structures(path)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read: {error}; mend it or split it") from error
     for number, each in list(enumerate(found))[-1 if only_last else 0 :]:
         source = path.name if only_last or len(found) == 1 else f"{path.name}#{number}"
         if isinstance(each, UnreadStructure):

@@ -195,6 +195,15 @@ def test_an_adsorbate_whose_gas_energy_is_missing_is_refused(tmp_path: Path) -> 
     assert "no gas energy for H2, H2O, needed for O" in reason(found, "frames.extxyz#0")
 
 
+def test_an_element_without_a_reference_is_refused(tmp_path: Path) -> None:
+    sulphur = make.relaxed(make.placements()[0])
+    sulphur.numbers[-1] = 16
+    sulphur.info = {"adsorbate": "S", "energy_ev": -1.5}
+    write(tmp_path / "frames.extxyz", sulphur)
+    found = read(tmp_path / "frames.extxyz", ADSORPTION)
+    assert "holds S, which has no gas reference" in reason(found, "frames.extxyz")
+
+
 def test_an_adslab_without_its_clean_slab_is_refused(tmp_path: Path) -> None:
     path = make.write_extxyz(tmp_path / "frames.extxyz", [*make.adslabs(), *make.gases()])
     found = read(path)
@@ -214,6 +223,7 @@ def test_an_adslab_without_its_clean_slab_is_refused(tmp_path: Path) -> None:
         ("labels.csv", "structure,energy_ev\n", "at least one row"),
         ("labels.db", "structure,energy_ev\n", "no database of ASE"),
         ("labels.md", "# labels\n", "no label is in"),
+        ("frames.extxyz", "", "the file is empty; mend it"),
     ],
 )
 def test_a_file_that_is_no_source_is_refused_in_one_line(
