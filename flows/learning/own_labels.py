@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.config.settings import read_settings
 from flows.display.own_labels import show_import
+from flows.display.progress import progress_bar
 from flows.records.imported_rows import imported_calculation
 from flows.records.locations import chosen_database
 from flows.records.to_rows import adsorbate_row, level_row
@@ -76,7 +77,9 @@ def start_import(request: ImportRequest) -> list[RowReport]:
     if request.report is not None and not request.report.parent.is_dir():
         raise UserError(f"a report is written into a folder that exists; got {request.report}")
     surface = StatedSurface(request.adsorbate, request.miller, request.bulk)
-    read = read_labels_of(read_label_sources(list(request.sources)), level, stated, surface)
+    content = read_label_sources(list(request.sources))
+    with progress_bar("import", len(content.rows), 0, "rows") as advance:
+        read = read_labels_of(content, level, stated, surface, advance)
     name = request.name or ", ".join(Path(each).name for each in request.sources)
     db = chosen_database(read_settings(), request.database, create=True)
     try:

@@ -7,6 +7,7 @@ here then compare the two.
 Units   eV, Å.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +111,7 @@ def read_labels_of(
     level: LevelOfTheory,
     references: StatedReferences,
     surface: StatedSurface = StatedSurface(),
+    advance: Callable[[int], None] = lambda _: None,
 ) -> ReadLabels:
     """Return the labels of a source's rows, and why the others are none.
 
@@ -118,6 +120,7 @@ def read_labels_of(
         level: The level of theory that they are of.
         references: Whether energies are total, and the gas energies (eV) or molecules.
         surface: Adsorbate, Miller index and bulk of rows that do not name them.
+        advance: Called with the number of rows that are done, 0.3 s each.
 
     Returns:
         Every row once: a label, a reference, or a refusal with its reason.
@@ -133,12 +136,14 @@ def read_labels_of(
         )
     )  # fmt: skip
     labels, refused = [], list(content.refused)
+    advance(len(content.rows) - len(reader.adslab_rows))
     for row in reader.adslab_rows:
         try:
             energy = reader.read(row, surface.adsorbate)
             labels.append(_label(energy, level, recovery, surface))
         except UserError as error:
             refused.append(Refusal(row.source, "placement", " ".join(str(error).split())))
+        advance(1)
     used = tuple(row.source for row in (*reader.gas_rows, *reader.slab_rows))
     return ReadLabels(tuple(labels), used, tuple(refused), tuple(content.passed_over))
 
