@@ -40,6 +40,7 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
         number: How many pairs are shown.
     """
     rows = top_candidates(db, campaign, number)
+    bases = sorted({row.basis for row in rows if row.basis})
     table = new_table(
         f"{campaign}: pairs by probability of lying in the target",
         ("rank", "surface", "adsorbate", "site", "energy (eV)", "P(target)", "group", "queue"),
@@ -51,12 +52,14 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
             surface_name(row.bulk, row.miller, row.termination, row.edit),
             row.adsorbate,
             row.site,
-            f"{row.energy_ev:+.2f} ± {row.sigma_ev:.2f}",
+            f"{row.energy_ev:+.2f} ± {row.sigma_ev:.2f}{'' if row.basis or not bases else ' *'}",
             f"{row.probability:.2f}",
             str(row.rank_group),
             row.queue_state or "",
         )
     print_table(table)
+    if bases:
+        print(f"energies start from those of {' and '.join(bases)}; * predicted without, unrelaxed")
     if any(row.termination for row in rows):
         print("a number after a surface tells its terminations apart: the cut, in plane spacings")
     for row in rows[:1]:

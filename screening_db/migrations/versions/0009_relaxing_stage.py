@@ -20,13 +20,16 @@ FROM stored_prediction p
 JOIN stored_candidate c ON c.key = p.candidate_key
 JOIN predictor d ON d.key = p.predictor_key
 """
-# As before, and on which energies the prediction stands.
-_BASIS = """
-    coalesce((
-        SELECT e.basis FROM stored_prediction e JOIN predictor d ON d.key = e.predictor_key
-        WHERE e.candidate_key = c.key AND d.level = m.level
-            AND d.checkpoint_sha256 = m.checkpoint_sha256
-    ), '') AS basis, c.id AS candidate_id"""
+# As before, with the levels that the prediction starts from, and the site where that one ended.
+_CHANGED = {
+    " c.site,": " coalesce(nullif(z.site_after, ''), c.site) AS site,",
+    " c.id AS candidate_id": " coalesce(e.basis, '') AS basis, c.id AS candidate_id",
+    "\nWHERE m.name": """
+LEFT JOIN predictor d ON d.level = m.level AND d.checkpoint_sha256 = m.checkpoint_sha256
+LEFT JOIN stored_prediction e ON e.candidate_key = c.key AND e.predictor_key = d.key
+LEFT JOIN label z ON z.candidate_id = c.id AND z.level = e.basis
+WHERE m.name""",
+}
 
 
 def upgrade() -> None:
@@ -34,7 +37,9 @@ def upgrade() -> None:
     for table, column in (("stored_prediction", "basis"), ("campaign", "relaxed_with")):
         op.add_column(table, sa.Column(column, sa.Text(), nullable=False, server_default=""))
     termination = TERMINATION.format(shift=SHIFT[op.get_bind().dialect.name])
-    ranked = RANKED_CANDIDATES.replace(" c.id AS candidate_id", _BASIS)
+    ranked = RANKED_CANDIDATES
+    for old, new in _CHANGED.items():
+        ranked = ranked.replace(old, new)
     for view in (PREDICTION, ranked.format(termination=termination)):
         op.execute(view)
 
