@@ -93,7 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--level", default="diep-r2scan")
     parser.add_argument("--cache", type=Path, default=HERE / "results" / "diep-r2scan.parquet")
-    parser.add_argument("--relax", type=int, default=100, help="rows of each set to relax")
+    parser.add_argument("--relax", type=int, default=40, help="rows of each set to relax")
     parser.add_argument("--minutes", type=float, default=8.0, help="how long to compute")
     parser.add_argument("--table", action="store_true", help="print and compute nothing")
     return parser.parse_args()
