@@ -7,8 +7,8 @@
 (the same functional and program; Mamun et al. 2019), the lowest of each metal and adsorbate. Each
 frame has an energy of the adslab and of its clean slab, the same atoms without the adsorbate.
 Relaxed are ``--relax`` rows of each set, drawn with a seed; frames of one slab share one relaxed
-clean slab. Their difference less the published energy is compared
-after one offset for each adsorbate, the median of the other four folds, so the gas falls out.
+clean slab. Their difference less the published energy is compared after one offset for each
+adsorbate, the median of the other four folds, so that the gas falls out.
 
 What is finished is kept in ``--cache``: portions of any length, one row at a time.
 """
