@@ -14,8 +14,8 @@ from tasks.errors import UserError
 
 Setting = str | int | float | bool
 Positive = Annotated[float, Field(gt=0)]
-Optimiser = Literal["BFGS", "LBFGS", "FIRE"]
-OPTIMISERS: tuple[Optimiser, ...] = ("BFGS", "LBFGS", "FIRE")
+Optimiser = Literal["BFGS", "LBFGS", "FIRE", "BFGS+FIRE"]
+OPTIMISERS: tuple[Optimiser, ...] = ("BFGS", "LBFGS", "FIRE", "BFGS+FIRE")
 EnergyKeyName = Literal["energy", "free_energy"]
 CalculationMode = Literal["relaxation", "single_point"]
 _ELEMENTS = frozenset(chemical_symbols[1:])

@@ -12,6 +12,8 @@ from ase.constraints import FixAtoms
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.verification.engines import EngineError, FailureKind
+from tasks.verification.relaxation import relax as relax_module
+from tasks.verification.relaxation.checkpoint import Track
 from tasks.verification.relaxation.relax import RelaxSettings, ResultReader, relax, single_point
 
 SETTINGS = RelaxSettings("BFGS", 0.05, 200)
@@ -65,10 +67,22 @@ def test_a_step_limit_is_a_result_that_has_not_converged() -> None:
     assert done.steps == 1
 
 
-@pytest.mark.parametrize("optimiser", ["BFGS", "LBFGS", "FIRE"])
+@pytest.mark.parametrize("optimiser", ["BFGS", "LBFGS", "FIRE", "BFGS+FIRE"])
 def test_all_optimisers_find_the_same_minimum(optimiser: Any) -> None:
     done = relax(stretched(), EMT(), RelaxSettings(optimiser, 0.01, 500))
     assert done.energy_ev == pytest.approx(relax(stretched(), EMT(), SETTINGS).energy_ev, abs=0.01)
+
+
+def test_fire_takes_over_where_bfgs_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relax_module, "_FIRE_FROM_STEP", 2)
+    track = Track()
+    done = relax(stretched(), EMT(), RelaxSettings("BFGS+FIRE", 0.01, 500), track=track)
+    alone = relax(stretched(), EMT(), RelaxSettings("BFGS", 0.01, 500))
+    assert done.converged
+    assert done.steps != alone.steps
+    assert [frame.step for frame in track.frames] == list(range(done.steps + 1))
+    limited = relax(stretched(), EMT(), RelaxSettings("BFGS+FIRE", 1e-6, 5))
+    assert (limited.steps, limited.converged) == (5, False)
 
 
 def test_a_single_point_moves_nothing_and_is_no_relaxation() -> None:

@@ -100,7 +100,7 @@ def with_optimiser(name: Any) -> LevelOfTheory:
     )
 
 
-@pytest.mark.parametrize("optimiser", ["BFGS", "LBFGS", "FIRE"])
+@pytest.mark.parametrize("optimiser", ["BFGS", "LBFGS", "FIRE", "BFGS+FIRE"])
 def test_a_stopped_relaxation_ends_as_if_it_had_not_been(tmp_path: Path, optimiser: Any) -> None:
     settled = with_optimiser(optimiser)
     whole = CountingEngine()

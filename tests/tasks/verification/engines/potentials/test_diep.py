@@ -49,6 +49,10 @@ def test_hydrogen_binds_in_the_order_of_the_published_energies() -> None:
     assert bound_ev[-1] < -0.1
 
 
+def test_clean_platinum_ends_although_its_forces_spike() -> None:
+    assert compute(slab("Pt"), LEVEL, engine_for(LEVEL)).converged
+
+
 def test_the_same_structure_has_the_same_energy() -> None:
     first, second = (compute(slab("Cu", "H"), LEVEL, engine_for(LEVEL)) for _ in range(2))
     assert first.energy_ev == pytest.approx(second.energy_ev, abs=1e-6)

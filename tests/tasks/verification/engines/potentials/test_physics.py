@@ -44,8 +44,8 @@ def lowest_ev(
 ) -> float:
     """Return the lowest adsorption energy (eV) on sites of one kind, p(2x2), three layers held.
 
-    Slabs are held since of platinum's clean ones BFGS finds no end: forces go to and fro between
-    0.13 and 0.23 eV/Å. Of a slab with a foreign atom the sites are those that touch it.
+    Slabs are held, so that the clean ones are single points. Of a slab with a foreign atom the
+    sites are those that touch it.
     """
     (bulk,), _ = resolve_bulks([FormulaSpec(metal)])
     spec = SlabSpec(
