@@ -100,7 +100,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Errors beside labels, offsets left out one by one, and whom to trust: 240 lines.
     # Energies of potentials in training tables, and what a checkpoint starts from: 80 lines.
     # What relaxations find of candidates, and how long they take: 100 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 21_240),
+    ("lines of tasks", lambda: lines_in("tasks"), 21_250),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450

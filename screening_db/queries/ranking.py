@@ -60,14 +60,18 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
 
 
 # The lowest placements of each pair by one checkpoint, the present one or another; ties go to the
-# lower id. With one a pair and the present checkpoint, the view ``pair_minimum`` says the same.
+# lower id. Of a pair that was relaxed, what was relaxed goes first: the others may look lower because
+# less is known of them. With one a pair and the present checkpoint, the view ``pair_minimum`` says
+# the same.
 _LOWEST = """
 SELECT o.campaign, p.id AS pair_id, p.slab_id, coalesce(s.bulk_id, s.id) AS bulk_id, p.adsorbate,
     o.candidate_id, o.energy_ev, o.sigma_ev, o.n_placements
 FROM (
     SELECT m.name AS campaign, c.pair_key, c.id AS candidate_id, e.energy_ev, e.sigma_ev,
         count(*) OVER (PARTITION BY c.pair_key) AS n_placements,
-        row_number() OVER (PARTITION BY c.pair_key ORDER BY e.energy_ev, c.id) AS position
+        row_number() OVER (
+            PARTITION BY c.pair_key ORDER BY e.basis = '', e.energy_ev, c.id
+        ) AS position
     FROM campaign m
     JOIN predictor d ON d.level = m.level
         AND d.checkpoint_sha256 = coalesce(:checkpoint, m.checkpoint_sha256)

@@ -11,6 +11,7 @@ knows what is computed, and ranking, states and queue change in one transaction 
 Source  Lan et al. 2023, npj Computational Materials 9, 172 (AdsorbML).
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,13 +29,17 @@ from flows.screening.flow import Runtime
 from flows.screening.ranking.rerank import new_ranking
 from flows.screening.ranking.rescore import predict_stale
 from flows.screening.ranking.triage import ranked_pairs
+from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.database import Database
 from screening_db.learning.stale import stale_predictions
 from screening_db.queries import find_campaign, lowest_placements
 from screening_db.queue.enqueue import enqueue
+from screening_db.queue.view import waiting_adslabs
 from screening_db.records.ranking import record_triage, replace_ranking
 from screening_db.tables import QueueRow
+
+_POLL_S = 1.0
 
 
 def relax_pairs(
@@ -61,17 +66,29 @@ def relax_pairs(
     checkpoint = serving_checkpoint(db, stage.model)
     record_outside_checkpoint(db, stage.model, checkpoint)
     chosen = _queued(db, resolved, stage)
-    counts = run_verification(
-        db,
-        find_campaign(db, name),
-        limit=None,
-        engine=None,
-        where=where,
-        engine_locations=read_engine_locations(make_folder(db, "work")),
-        level_name=stage.level.name,
-    )
-    show_lines(f"relaxed at {stage.level.name}: {counts}")
+    _relax_all(db, name, stage.level.name, where)
     _rank(db, name, checkpoint, chosen, runtime)
+
+
+def _relax_all(db: Database, campaign: str, level: str, where: DaskWorkers | BatchJobs) -> None:
+    """Relax all that is queued, and wait for what another run has begun, as long as it lives."""
+    while waiting_adslabs(db, campaign, level):
+        counts = run_verification(
+            db,
+            find_campaign(db, campaign),
+            limit=None,
+            engine=None,
+            where=where,
+            engine_locations=read_engine_locations(make_folder(db, "work")),
+            level_name=level,
+        )
+        show_lines(f"relaxed at {level}: {counts}")
+        left = waiting_adslabs(db, campaign, level)
+        if left:
+            show_lines(f"{left} are being relaxed by another run, or by one that was stopped")
+            until = time.monotonic() + DriverIntervals().lease_s
+            while waiting_adslabs(db, campaign, level) == left and time.monotonic() < until:
+                time.sleep(_POLL_S)
 
 
 def _queued(db: Database, resolved: ResolvedCampaign, stage: ResolvedRelaxing) -> list[str]:

@@ -3,14 +3,20 @@
 import sqlalchemy as sa
 from alembic import op
 
-from screening_db.migrations.id_views import RANKED_CANDIDATES, SHIFT, TERMINATION, view_statements
+from screening_db.migrations.id_views import (
+    PAIR_MINIMUM,
+    RANKED_CANDIDATES,
+    SHIFT,
+    TERMINATION,
+    view_statements,
+)
 
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-VIEWS = ("prediction", "ranked_candidates")
+VIEWS = ("prediction", "ranked_candidates", "pair_minimum")
 
 PREDICTION = """
 CREATE VIEW prediction AS
@@ -40,7 +46,8 @@ def upgrade() -> None:
     ranked = RANKED_CANDIDATES
     for old, new in _CHANGED.items():
         ranked = ranked.replace(old, new)
-    for view in (PREDICTION, ranked.format(termination=termination)):
+    lowest = PAIR_MINIMUM.replace("ORDER BY e.energy_ev", "ORDER BY e.basis = '', e.energy_ev")
+    for view in (PREDICTION, ranked.format(termination=termination), lowest):
         op.execute(view)
 
 

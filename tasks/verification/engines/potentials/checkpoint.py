@@ -83,6 +83,12 @@ class CheckpointPotential(UniversalPotential):
     def calculator(self, job: CalculationJob) -> Calculator:
         """Return a calculator around the one checkpoint that this process has loaded.
 
+        Args:
+            job: The structure, whose elements the checkpoint must know, and its level.
+
+        Returns:
+            A calculator for structures of these elements.
+
         Raises:
             EngineError: the file is not the level's, answers for other data than the level names,
                 or knows fewer elements than the usual data; or its package cannot be imported.
