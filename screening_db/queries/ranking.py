@@ -60,7 +60,7 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
 
 
 # The lowest placements of each pair by one checkpoint, the present one or another; ties go to the
-# lower id. Of a pair that was relaxed, what was relaxed goes first: the others may look lower because
+# lower id. Of a pair that was relaxed, what was relaxed goes first: the others may look lower since
 # less is known of them. With one a pair and the present checkpoint, the view ``pair_minimum`` says
 # the same.
 _LOWEST = """
