@@ -18,7 +18,7 @@ from tasks.levels.theory import LevelOfTheory
 from tasks.yaml_text import YamlError, read_yaml, read_yaml_text
 
 _ORDER = (  # of the shipped levels, in messages
-    *("emt", "diep-r2scan", "gpaw-pbe-fast", "gpaw-rpbe", "qe-pbe", "vasp-oc20"),
+    *("emt", "diep-r2scan", "gpaw-pbe-fast", "gpaw-rpbe", "qe-beef", "qe-pbe", "vasp-oc20"),
     *("beef-vdw-ch4", "beef-vdw-co", "beef-vdw-gmae", "pbe-d2-molecule"),
 )
 _SUFFIXES = (".yaml", ".yml")

@@ -72,7 +72,7 @@ def test_a_name_that_is_no_level_is_answered_by_near_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "levels", "emmt") == 2
-    assert "holds 'emmt'; the nearest of 10 names are emt" in capsys.readouterr().err
+    assert "holds 'emmt'; the nearest of 11 names are emt" in capsys.readouterr().err
 
 
 def test_ctrl_c_before_a_command_has_begun_is_one_line(

@@ -47,7 +47,7 @@ FAULTS = {
     "level": (
         "level: emt",
         "level: emtt",
-        ["emtt", "the nearest of 10 names are emt", "sabatier levels"],
+        ["emtt", "the nearest of 11 names are emt", "sabatier levels"],
     ),
     "level of the model": ("level: emt", "level: beef-vdw-co", ["answers at", "emt", "choose one"]),
     "engine": (

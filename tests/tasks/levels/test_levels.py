@@ -23,6 +23,7 @@ COMPUTED = {
     "diep-r2scan": "a74baed507ef",
     "gpaw-pbe-fast": "c2b1e60477c5",
     "gpaw-rpbe": "04e8ec320ad0",
+    "qe-beef": "dec35728d7c2",
     "qe-pbe": "09762b0ab772",
     "vasp-oc20": "d96b72710fa5",
 }
@@ -156,7 +157,7 @@ def test_a_level_is_the_same_when_it_comes_back_from_a_record(name: str) -> None
         (OWN.replace("mine", "emt"), "emt ships; rename it"),
         (
             OWN.replace("gpaw-rpbe", "gpaw"),
-            "based_on is a shipped level, got 'gpaw'; the nearest of 10 names are gpaw-rpbe",
+            "based_on is a shipped level, got 'gpaw'; the nearest of 11 names are gpaw-rpbe",
         ),
         (OWN.replace("name: mine\n", ""), "name: value should be a valid string, got None"),
         ("name: mine\n", "engine is required and missing"),
@@ -197,7 +198,7 @@ def test_no_is_a_molecule_and_false_is_a_setting(tmp_path: Path) -> None:
 
 def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"'beef-vdw-c0'; the nearest of 10 names are beef-vdw-co, "
+        UserError, match=r"'beef-vdw-c0'; the nearest of 11 names are beef-vdw-co, "
     ):
         level("beef-vdw-c0")
     with pytest.raises(UserError, match=r"absent.yaml cannot be read"):

@@ -63,5 +63,5 @@ def test_a_level_that_only_a_model_has_is_listed() -> None:
 def test_levels_are_found_by_engine_and_functional() -> None:
     assert {entry.engine for entry in level_entries({}, "gpaw")} == {"gpaw"}
     assert {entry.functional for entry in level_entries({}, "rpbe")} >= {"RPBE"}
-    with pytest.raises(UserError, match="holds 'b3lyp'; the nearest of 10 names are"):
+    with pytest.raises(UserError, match="holds 'b3lyp'; the nearest of 11 names are"):
         level_entries({}, "b3lyp")
