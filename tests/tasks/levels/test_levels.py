@@ -23,7 +23,7 @@ COMPUTED = {
     "diep-r2scan": "a74baed507ef",
     "gpaw-pbe-fast": "c2b1e60477c5",
     "gpaw-rpbe": "04e8ec320ad0",
-    "qe-beef": "dec35728d7c2",
+    "qe-beef": "af822967ee71",
     "qe-pbe": "09762b0ab772",
     "vasp-oc20": "d96b72710fa5",
 }
