@@ -12,7 +12,7 @@ from rich.text import Text
 
 from model.contract import Prediction
 from screening_db.database import Database, SelectResult
-from screening_db.queries import funnel_counts, refused_slabs, top_candidates
+from screening_db.queries import funnel_counts, refused_slabs, top_candidates, work_beside
 from tasks.reports.plan import CampaignPlan, RefusedGroup
 from tasks.reports.report import (
     SlabRefusals,
@@ -97,6 +97,11 @@ def show_funnel(db: Database, campaign: str) -> None:
             ),
         )
     print_table(table)
+    for work in work_beside(db, campaign):
+        print(
+            f"relaxed at {work.level}: {work.placements:,} placements, {work.converged:,} without "
+            f"a flag, {work.anomalous:,} with one, {duration(work.seconds)} of one worker"
+        )
 
 
 def _why(reason: str, count: int, slabs: Mapping[str, SlabRefusals]) -> str:

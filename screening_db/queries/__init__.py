@@ -8,6 +8,7 @@ from screening_db.queries.campaigns import (
     funnel_counts,
     refused_slabs,
     stored_contents,
+    work_beside,
 )
 from screening_db.queries.enumeration import (
     adsorbates_by_name,
@@ -60,4 +61,5 @@ __all__ = [
     "slabs_with_energy",
     "stored_contents",
     "top_candidates",
+    "work_beside",
 ]

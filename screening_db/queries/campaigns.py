@@ -36,6 +36,17 @@ class FunnelCount:
 
 
 @dataclass(frozen=True)
+class WorkBeside:
+    """Placements of a campaign that were computed at a level, and their attempts (s in all)."""
+
+    level: str
+    placements: int
+    converged: int
+    anomalous: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StoredContents:
     """The ids that a campaign holds, as far as it was run, and the formulas of its bulks.
 
@@ -91,6 +102,27 @@ def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
         campaign=campaign,
     )
     return [FunnelCount(**row) for row in rows]
+
+
+def work_beside(db: Database, campaign: str) -> list[WorkBeside]:
+    """Return what was computed of a campaign's placements at levels other than its labels'."""
+    rows = db.query(
+        """
+        SELECT c.level, count(DISTINCT c.item) AS placements,
+            sum(CASE WHEN c.state = 'converged' THEN 1 ELSE 0 END) AS converged,
+            sum(CASE WHEN c.state = 'anomalous' THEN 1 ELSE 0 END) AS anomalous,
+            sum(coalesce(c.ended_at - c.started_at, 0)) AS seconds
+        FROM campaign m
+        JOIN stored_placement p ON p.campaign_key = m.key AND p.contender
+        JOIN stored_candidate k ON k.key = p.candidate_key
+        JOIN calculation c ON c.item = k.id
+        WHERE m.name = :campaign AND c.level <> coalesce(m.verification_level, m.level)
+            AND c.engine <> 'imported'
+        GROUP BY c.level ORDER BY c.level
+        """,
+        campaign=campaign,
+    )
+    return [WorkBeside(**row) for row in rows]
 
 
 @repeated_after_outage

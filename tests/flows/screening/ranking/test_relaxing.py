@@ -80,7 +80,7 @@ def test_a_ranking_says_which_pairs_were_relaxed_and_ranks_them_by_the_differenc
 def test_what_a_relaxation_took_apart_is_in_the_funnel_with_its_reason(
     relaxed: tuple[Any, Any],
 ) -> None:
-    workplace, _ = relaxed
+    workplace, said = relaxed
     flagged = [item for item, _, clean in ask(workplace, LABELS) if not clean]
     states = {item: (state, reason) for _, item, state, reason in ask(workplace, STATES)}
     for item in flagged:
@@ -88,6 +88,7 @@ def test_what_a_relaxation_took_apart_is_in_the_funnel_with_its_reason(
         assert state == "out_of_domain"
         assert " at emt-coarse: " in reason
     assert not {state for state, _ in states.values()} & {"predicted"}
+    assert f"relaxed at emt-coarse: 6 placements, {6 - len(flagged)} without a flag" in said.out
 
 
 def test_only_what_is_ranked_so_is_queued_for_verification(relaxed: tuple[Any, Any]) -> None:
