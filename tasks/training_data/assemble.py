@@ -1,6 +1,8 @@
-"""Write the training table: published sets and our own EMT relaxations in one Parquet file.
+"""Write the training table: published sets and our own relaxations in one Parquet file.
 
-    python -m tasks.training_data.assemble --data DIR --emt DIR --out FILE
+    python -m tasks.training_data.assemble --data DIR --emt DIR --labels DIR --out FILE
+
+``--labels`` are folders that ``sabatier label`` wrote, each with labels of its own level.
 
 Relaxed sets enter twice: re-placed (kind ``unrelaxed``) and as they are (``relaxed``), under one
 pair. What cannot be re-placed enters in neither form and is counted with its reason. A checkpoint
@@ -29,6 +31,8 @@ from tasks.structures.standard_frame import (
     joined_adsorbate,
     standard_frame,
 )
+from tasks.training_data.label_folder import label_files
+from tasks.training_data.label_set import read_labels, rows_of_labels
 from tasks.training_data.recovered_placements import PlacementRecovery, RecoveredPlacement
 from tasks.training_data.sources import (
     BENCHMARKS,
@@ -124,7 +128,11 @@ def shipped_sets(names: Sequence[str]) -> list[SetSpec]:
 
 
 def assemble_table(
-    data: Path, emt: Path | None, out: Path, names: Sequence[str] = DEFAULT
+    data: Path,
+    emt: Path | None,
+    out: Path,
+    names: Sequence[str] = DEFAULT,
+    labels: Sequence[Path] = (),
 ) -> Iterator[SetReport]:
     """Write the training table, set by set.
 
@@ -133,12 +141,13 @@ def assemble_table(
         emt: The folder of ``emt_set``'s parts; left out where it is None.
         out: The Parquet file to write, once all sets are read.
         names: The published sets to take.
+        labels: Folders of sets of labels.
 
     Yields:
         The report of each set.
 
     Raises:
-        UserError: a set is not known or has no licence, or ``emt`` holds no part.
+        UserError: a set is not known or has no licence, or a folder holds no part or no label.
     """
     tables = []
     for spec in shipped_sets(names):
@@ -151,7 +160,24 @@ def assemble_table(
             raise UserError(f"{emt} holds no part-*.parquet; run tasks.training_data.emt_set first")
         tables.append(rewritten_texts(read_training_tables(parts)))
         yield SetReport("emt", len(parts), tables[-1].num_rows, (), ())
+    for folder in labels:
+        rows, report = _labels(folder)
+        tables.append(pa.Table.from_pylist([asdict(row) for row in rows], schema=TABLE_SCHEMA))
+        yield report
     write_table(out, pa.concat_tables(tables))
+
+
+def _labels(folder: Path) -> tuple[list[TrainingRow], SetReport]:
+    """Return the rows of a set of labels; those with a flag are refused by its name."""
+    found = read_labels(label_files(folder))
+    rows = list(rows_of_labels(found))
+    learnt = {row.pair for row in rows}
+    refused = tuple(
+        Refusal(label["pair"], "placement", ", ".join(label["flags"]) or "no energy")
+        for label in found.select(["pair", "flags"]).to_pylist()
+        if label["pair"] not in learnt
+    )
+    return rows, SetReport(folder.name, found.num_rows, len(rows), refused, ())
 
 
 def _as_stored(frame: LabelledStructure, spec: SetSpec) -> list[TrainingRow] | Refusal:
@@ -218,12 +244,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the training table.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
     parser.add_argument("--emt", type=Path, help="folder of tasks.training_data.emt_set")
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", default=(), help="folders that sabatier label wrote"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file to write")
     parser.add_argument("--sets", nargs="+", default=DEFAULT, help="published sets to take")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
-        for report in assemble_table(options.data, options.emt, options.out, options.sets):
+        wanted = options.data, options.emt, options.out, options.sets, options.labels
+        for report in assemble_table(*wanted):
             logger.info("\n".join(report.lines()))
     except UserError as error:
         parser.exit(2, f"sabatier: {error}\n")

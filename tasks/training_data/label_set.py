@@ -9,7 +9,7 @@ Units: eV, Å. Structures are stored to 0.001 Å.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -296,7 +296,10 @@ def read_labels(paths: Sequence[Path]) -> pa.Table:
 
 
 def rows_of_labels(labels: pa.Table) -> Iterator[TrainingRow]:
-    """Yield the rows that training reads: start and end of each label without a flag."""
+    """Yield the rows that training reads: start and end of each label without a flag.
+
+    A pair keeps its name at every level, so that its rows are never learnt and judged by at once.
+    """
     for row in labels.to_pylist():
         if row["flags"] or not np.isfinite(row["energy_ev"]):
             continue
@@ -314,7 +317,8 @@ def rows_of_labels(labels: pa.Table) -> Iterator[TrainingRow]:
         )
         start = np.array(row["start"])
         for kind, positions in (("unrelaxed", start), ("relaxed", start + np.array(row["move"]))):
-            yield training_row(label, kind, _atoms(row, positions))  # type: ignore[arg-type]  # of Kind
+            made = training_row(label, kind, _atoms(row, positions))  # type: ignore[arg-type]  # of Kind
+            yield replace(made, uid=f"{made.uid}@{label.level}")
 
 
 def _atoms(row: dict[str, Any], positions: Any) -> Atoms:

@@ -1,5 +1,6 @@
 """Draws that cover, and labels that survive being stored."""
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,10 +11,12 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from model.data.rows import read_rows
 from tasks.enumeration import FormulaSpec, SlabEdits, SlabSpec, adsorbate, resolve_bulks
 from tasks.errors import UserError
 from tasks.levels import level
 from tasks.prediction.featurise import configuration_text
+from tasks.training_data.assemble import assemble_table
 from tasks.training_data.label_set import (
     LabelFamily,
     LabelPlan,
@@ -166,6 +169,20 @@ def test_training_reads_start_and_end_of_each_good_label(stored: Path) -> None:
         first.energy_ev == second.energy_ev
         for first, second in zip(rows[::2], rows[1::2], strict=True)
     )
+
+
+def test_a_training_table_takes_sets_of_labels_and_says_what_it_left_out(
+    stored: Path, tmp_path: Path
+) -> None:
+    labels = read_labels([stored])
+    shutil.copy(stored, tmp_path / "labels-000000-000000.parquet")
+    out = tmp_path / "table.parquet"
+    (report,) = assemble_table(tmp_path, None, out, names=(), labels=[tmp_path])
+    rows = read_rows(out)
+    assert report.frames == labels.num_rows
+    assert len(rows) == report.rows == 2 * (labels.num_rows - len(report.refused))
+    assert {row.level for row in rows} == {"emt"}
+    assert len({row.uid for row in rows}) == len(rows)
 
 
 def test_stored_ends_are_the_relaxed_ones(stored: Path) -> None:
