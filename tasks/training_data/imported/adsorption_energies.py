@@ -22,20 +22,24 @@ from scipy.optimize import linear_sum_assignment
 from model.contract import ADSORBATE_TAG
 from tasks.enumeration import ALIASES, Adsorbate, adsorbate, adsorbate_names
 from tasks.enumeration.custom.clean_slab import foreign_elements, tags_are_layers
-from tasks.errors import UserError
+from tasks.errors import Refusal, UserError
 from tasks.levels import LevelOfTheory
 from tasks.structures.contacts import find_adsorbate
 from tasks.structures.formulas import formula_counts
 from tasks.structures.orientation import is_same_species
 from tasks.structures.standard_frame import joined_adsorbate
 from tasks.structures.vacuum import vacuum_along_c
+from tasks.training_data.imported.convergence import fmax_limit, is_converged, largest_force
 from tasks.training_data.imported.source_rows import SourceRow
+from tasks.verification.engines import hubbard_fault
 
 T = TypeVar("T")
 EnergyKind = Literal["total", "adsorption"]
 _SAME_CELL_ANG = 0.05
+_SAME_SLAB_ANG = 0.05
 _SLAB_MOVE_ANG = 1.5  # between the clean slab and the same atom under an adsorbate
 _SAME_GAS_EV = 0.01
+_SAME_SLAB_EV = 0.05
 _LARGEST_GAS = 20  # atoms: what has none but a molecule's, and no slab under it
 _MOLECULE_ITSELF = ("molecule", "the gas molecule itself")
 
@@ -71,7 +75,10 @@ class AdsorptionEnergy:
 
 
 class EnergyReader:
-    """Makes adsorption energies of the rows of one source at one level of theory."""
+    """Makes adsorption energies of the rows of one source at one level of theory.
+
+    Rows of another level, and slabs and molecules that are not relaxed, are ``refused``.
+    """
 
     def __init__(
         self, rows: Sequence[SourceRow], level: LevelOfTheory, stated: StatedReferences
@@ -82,11 +89,10 @@ class EnergyReader:
         self.gas_rows: list[SourceRow] = []
         self.slab_rows: list[SourceRow] = []
         self.adslab_rows: list[SourceRow] = []
-        rows = [_keyed(row, level) for row in rows]
+        self.refused: list[Refusal] = []
+        rows = self._of_level(rows)
         for row in rows:
             self._rows_of(row).append(row)
-        for row in self.gas_rows:
-            self._take_gas(row)
         covered = [
             row
             for row in self.slab_rows
@@ -95,6 +101,46 @@ class EnergyReader:
         self.slab_rows = [row for row in self.slab_rows if row not in covered]
         self.adslab_rows += covered
         self.adslab_rows.sort(key=rows.index)
+        # Of a slab whose held atoms are not known no force must vanish; of a molecule all do.
+        self.slab_rows = [row for row in self.slab_rows if self._is_relaxed(row, is_free=False)]
+        self.gas_rows = [row for row in self.gas_rows if self._is_relaxed(row, is_free=True)]
+        for row in self.gas_rows:
+            self._take_gas(row)
+
+    def _of_level(self, rows: Sequence[SourceRow]) -> list[SourceRow]:
+        """Return the rows of the level with the energy that it is made of; others are refused."""
+        level, kept = self._level, []
+        key = "energy" if level.calculation is None else level.calculation.energy_key
+        own = [row for row in rows if row.level in ("", level.name)]
+        is_free = key != "energy" and any(row.free_energy_ev is not None for row in own)
+        for row in rows:
+            if row.level not in ("", level.name):
+                self._refuse(row, f"level: this row is of {row.level}, the import of {level.name}")
+            elif not is_free or row.states_energy:
+                kept.append(row)
+            elif row.free_energy_ev is None:
+                self._refuse(
+                    row,
+                    f"energy: {level.name} is made of free energies, which other rows give and "
+                    "this one does not; state it as energy_ev",
+                )
+            else:
+                kept.append(replace(row, energy_ev=row.free_energy_ev))
+        return kept
+
+    def _is_relaxed(self, row: SourceRow, *, is_free: bool) -> bool:
+        free_N = np.full(len(row.atoms), is_free)
+        if is_converged(row, self._level, free_N):
+            return True
+        force = None if row.converged is False else largest_force(row, free_N)
+        words = "it says so" if force is None else f"{force:.3f} eV/Å"
+        self._refuse(
+            row, f"not converged: {words}, at most {fmax_limit(self._level):g} eV/Å in a reference"
+        )
+        return False
+
+    def _refuse(self, row: SourceRow, reason: str) -> None:
+        self.refused.append(Refusal(row.source, "placement", reason))
 
     def _rows_of(self, row: SourceRow) -> list[SourceRow]:
         if row.role:
@@ -136,13 +182,13 @@ class EnergyReader:
             UserError: the reason why there is none, as ``rule: values``.
         """
         row = replace(row, adsorbate=row.adsorbate or adsorbate_name)
-        if row.level and row.level != self._level.name:
-            raise UserError(f"level: this row is of {row.level}, the import of {self._level.name}")
         atoms = row.atoms.copy()
         atoms.calc = None
         chosen = ruled("adsorbate", self._adsorbate_atoms, row)
         atoms.set_tags(np.where(np.isin(np.arange(len(atoms)), chosen), ADSORBATE_TAG, 0))
         species = ruled("adsorbate", species_of, row, atoms[chosen])
+        if fault := hubbard_fault(self._level, set(atoms.get_chemical_symbols())):
+            raise UserError(f"data with U: {fault}")
         weights = ruled("reference", self._level.reference.weights, species.name, species.formula)
         if self._stated.energies == "adsorption":
             if missing := sorted(set(weights) - self._molecules - {species.name}):
@@ -192,22 +238,30 @@ class EnergyReader:
         if row.slab_energy_ev is not None:
             return row.slab_energy_ev, row.source
         host = atoms[atoms.get_tags() != ADSORBATE_TAG]
-        same = [each for each in self.slab_rows if _is_host(host, each.atoms)]
+        stated = [host] if row.slab is None else [host, row.slab]
+        same = [
+            each
+            for each in self.slab_rows
+            if all(_apart_ang(one, each.atoms) <= _SLAB_MOVE_ANG for one in stated)
+        ]
         if not same:
             raise UserError(
-                f"slab: no clean {host.get_chemical_formula()} of this cell has an energy in the "
-                "source; add it, or slab_energy_ev"
+                f"slab: no clean {host.get_chemical_formula()} of this cell, with its atoms where "
+                "they are here, has an energy in the source; add it, or slab_energy_ev"
             )
-        lowest = min(same, key=lambda each: (each.energy_ev, each.source))
+        if row.slab is not None:
+            near = [_apart_ang(row.slab, each.atoms) for each in same]
+            least = min(near) + _SAME_SLAB_ANG
+            same = [each for each, ang in zip(same, near, strict=True) if ang < least]
+        same.sort(key=lambda each: (each.energy_ev, each.source))
+        lowest, highest = same[0], same[-1]
+        if highest.energy_ev - lowest.energy_ev > _SAME_SLAB_EV:
+            raise UserError(
+                f"slab: two clean slabs fit, {lowest.source} at {lowest.energy_ev:.3f} eV and "
+                f"{highest.source} at {highest.energy_ev:.3f} eV; leave one out, or say which it "
+                "is by slab or slab_energy_ev"
+            )
         return lowest.energy_ev, lowest.source
-
-
-def _keyed(row: SourceRow, level: LevelOfTheory) -> SourceRow:
-    """Return a row with the energy that the level is made of: extrapolated, or the free energy."""
-    key = "energy" if level.calculation is None else level.calculation.energy_key
-    if key == "energy" or row.free_energy_ev is None:
-        return row
-    return replace(row, energy_ev=row.free_energy_ev)
 
 
 def require_references_of(level: LevelOfTheory, stated: StatedReferences) -> frozenset[str]:
@@ -284,12 +338,18 @@ def added_atoms(atoms: Atoms, slab: Atoms) -> NDArray[np.int64] | None:
     have, need = atoms.symbols.formula.count(), slab.symbols.formula.count()
     if any(have.get(symbol, 0) < count for symbol, count in need.items()):
         return None
-    _, apart_SN = get_distances(slab.positions, atoms.positions, cell=atoms.cell, pbc=True)
-    other_SN = slab.numbers[:, None] != atoms.numbers[None]
-    rows, columns = linear_sum_assignment(apart_SN + 1e3 * other_SN)
-    if (apart_SN + 1e3 * other_SN)[rows, columns].max() > _SLAB_MOVE_ANG:
+    columns, apart_ang = _nearest_atoms(slab, atoms)
+    if apart_ang > _SLAB_MOVE_ANG:
         return None
     return np.setdiff1d(np.arange(len(atoms)), columns)
+
+
+def _nearest_atoms(slab: Atoms, atoms: Atoms) -> tuple[NDArray[np.int64], float]:
+    """Return which atoms those of a slab are, each its own, and how far (Å) the farthest is."""
+    _, apart_SN = get_distances(slab.positions, atoms.positions, cell=atoms.cell, pbc=True)
+    apart_SN = apart_SN + 1e3 * (slab.numbers[:, None] != atoms.numbers[None])
+    rows, columns = linear_sum_assignment(apart_SN)
+    return columns, float(apart_SN[rows, columns].max())
 
 
 def _is_tagged(atoms: Atoms) -> bool:
@@ -309,10 +369,12 @@ def _without(row: SourceRow, slabs: Sequence[SourceRow]) -> bool:
     return any(added_atoms(row.atoms, each.atoms) is not None for each in slabs if each is not row)
 
 
-def _is_host(host: Atoms, slab: Atoms) -> bool:
-    if len(host) != len(slab) or not _same_cell(host, slab):
-        return False
-    return bool(host.symbols.formula.count() == slab.symbols.formula.count())
+def _apart_ang(host: Atoms, slab: Atoms) -> float:
+    """Return how far (Å) the farthest atoms of two slabs are apart, infinite if they are others."""
+    same_atoms = host.symbols.formula.count() == slab.symbols.formula.count()
+    if not same_atoms or not _same_cell(host, slab):
+        return np.inf
+    return _nearest_atoms(slab, host)[1]
 
 
 def _same_cell(one: Atoms, other: Atoms) -> bool:

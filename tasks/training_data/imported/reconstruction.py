@@ -7,7 +7,7 @@ here then compare the two.
 Units   eV, Å.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,7 @@ from tasks.training_data.imported.adsorption_energies import (
     StatedReferences,
     ruled,
 )
+from tasks.training_data.imported.convergence import fmax_limit, is_converged, largest_force
 from tasks.training_data.imported.source_rows import SourceContent
 from tasks.training_data.recovered_placements import PlacementRecovery
 from tasks.training_data.sources import (
@@ -52,7 +53,8 @@ class ImportedLabel:
     """A label of one's own: its placement, where that relaxed to, and what the checks found.
 
     ``token`` is the hash of level, structures and energies: the same label has it again in any
-    file. ``moved_ang`` is how far the adsorbate lies from its placement.
+    file. ``text`` is of the placement. ``fmax_ev_ang`` is a lower bound, the force on the
+    adsorbate, where its row has none.
     """
 
     source: str
@@ -135,7 +137,7 @@ def read_labels_of(
             level.reference.label, adsorbate_tag=ADSORBATE_TAG,
         )
     )  # fmt: skip
-    labels, refused = [], list(content.refused)
+    labels, refused = [], [*content.refused, *reader.refused]
     advance(len(content.rows) - len(reader.adslab_rows))
     for row in reader.adslab_rows:
         try:
@@ -144,6 +146,7 @@ def read_labels_of(
         except UserError as error:
             refused.append(Refusal(row.source, "placement", " ".join(str(error).split())))
         advance(1)
+    labels = _ends_of_frames(labels, refused)
     used = tuple(row.source for row in (*reader.gas_rows, *reader.slab_rows))
     return ReadLabels(tuple(labels), used, tuple(refused), tuple(content.passed_over))
 
@@ -166,19 +169,12 @@ def _label(
     host = start[start.get_tags() != ADSORBATE_TAG]
     bulk = ruled("bulk", bulk_of_slab, host, row.bulk or surface.bulk)
     slab = Slab(slab_id(host), "", bulk, index, 0.0, "top", host)
-    text = ruled(
-        "placement", configuration_text, relaxed, species.name, bulk, slab.miller, "scaled"
-    )
-    begun = configuration_text(start, species.name, bulk, slab.miller, "scaled")
-    converged = _is_converged(energy, level)
+    text = ruled("placement", configuration_text, start, species.name, bulk, slab.miller, "scaled")
+    is_adsorbate_N = energy.atoms.get_tags() == ADSORBATE_TAG
+    converged = is_converged(row, level, is_adsorbate_N)
+    force = largest_force(row, is_adsorbate_N)
     if not converged:
-        flags.append(
-            Flag(
-                UNCONVERGED,
-                np.inf if row.fmax_ev_ang is None else row.fmax_ev_ang,
-                _fmax_limit(level),
-            )
-        )
+        flags.append(Flag(UNCONVERGED, np.inf if force is None else force, fmax_limit(level)))
     candidate = candidate_id(start, slab.slab_id, species.name)
     parts = (energy.energy_ev, energy.e_adslab_ev, energy.e_slab_ev)
     return ImportedLabel(
@@ -194,13 +190,29 @@ def _label(
         start=start,
         relaxed=relaxed,
         text=text,
-        sites=tuple(parse_text(begun).sites),
+        sites=tuple(parse_text(text).sites),
         energy=energy,
         flags=tuple(flags),
         converged=converged,
-        fmax_ev_ang=row.fmax_ev_ang,
+        fmax_ev_ang=force,
         migrated=left_site(start, relaxed),
     )  # fmt: skip
+
+
+def _ends_of_frames(labels: Sequence[ImportedLabel], refused: list[Refusal]) -> list[ImportedLabel]:
+    """Return labels with one frame of a file for each placement: converged, lowest, then last."""
+    ends: dict[tuple[str, str], ImportedLabel] = {}
+    for label in labels:
+        key = (label.energy.row.frames_of or label.source, label.candidate_id)
+        best = ends.setdefault(key, label)
+        if (not label.trainable, label.energy_ev) <= (not best.trainable, best.energy_ev):
+            ends[key] = label
+    for label in labels:
+        end = ends[label.energy.row.frames_of or label.source, label.candidate_id]
+        if label is not end:
+            reason = f"frame: {end.source} is of the same relaxation, at {end.energy_ev:+.3f} eV"
+            refused.append(Refusal(label.source, "placement", reason))
+    return list(ends.values())
 
 
 def stated_miller(stated: str) -> Miller:
@@ -275,6 +287,7 @@ def _stated_start(energy: AdsorptionEnergy, stated: Atoms) -> tuple[Atoms, Atoms
             "it has the atoms of the relaxed adslab in their order; "
             f"{stated.get_chemical_formula()} and {relaxed.get_chemical_formula()} differ in it"
         )
+    require_species(stated, energy.species.name)
     if np.abs(stated.cell.array - relaxed.cell.array).max() > _START_CELL_ANG:
         raise UserError("it has the cell of the relaxed adslab; here the two differ")
     is_adsorbate_N = relaxed.get_tags() == ADSORBATE_TAG
@@ -288,16 +301,3 @@ def _stated_start(energy: AdsorptionEnergy, stated: Atoms) -> tuple[Atoms, Atoms
     relaxed.set_constraint(start.constraints)
     relaxed.pbc = start.pbc
     return start, relaxed
-
-
-def _is_converged(energy: AdsorptionEnergy, level: LevelOfTheory) -> bool:
-    """Return whether a row says so, or its forces are below the level's limit; unknown ones are."""
-    row = energy.row
-    if row.converged is not None:
-        return row.converged
-    return row.fmax_ev_ang is None or row.fmax_ev_ang <= _fmax_limit(level)
-
-
-def _fmax_limit(level: LevelOfTheory) -> float:
-    """Return the largest force (eV/Å) of a relaxed structure; published levels state none."""
-    return np.inf if level.calculation is None else level.calculation.relaxation.fmax_ev_ang

@@ -58,6 +58,8 @@ class SourceRow:
     converged: bool | None = None
     fmax_ev_ang: float | None = None
     free_energy_ev: float | None = None  # beside an energy of the calculation that is extrapolated
+    states_energy: bool = False  # it is the row that gives the energy, no calculation
+    frames_of: str = ""  # the file whose frames it is one of, empty where it is the only one
 
 
 @dataclass
@@ -97,7 +99,7 @@ def read_frames_of(path: Path, content: SourceContent, *, only_last: bool = Fals
         if isinstance(each, UnreadStructure):
             content.refuse(source, f"structure: {each.reason}")
         else:
-            content.add(source, each.atoms, each.atoms.info)
+            content.add(source, each.atoms, each.atoms.info, frames_of=_frames_of(path, source))
 
 
 def read_ase_database(path: Path, content: SourceContent) -> None:
@@ -155,7 +157,13 @@ def read_output(
         if isinstance(each, UnreadStructure):
             content.refuse(source, f"structure: {each.reason}")
         else:
-            content.add(source, each.atoms, each.atoms.info, **stated)
+            content.add(
+                source, each.atoms, each.atoms.info, frames_of=_frames_of(path, source), **stated
+            )
+
+
+def _frames_of(path: Path, source: str) -> str:
+    return str(path) if "#" in source.removeprefix(path.name) else ""
 
 
 def output_kind(path: Path) -> str | None:
@@ -205,6 +213,8 @@ def _source_row(source: str, atoms: Atoms, facts: Mapping[str, Any]) -> SourceRo
         converged=_truth(facts, "converged"),
         fmax_ev_ang=_fmax(atoms, facts),
         free_energy_ev=_free_energy(atoms, facts),
+        states_energy=_stated_energy(facts) is not None,
+        frames_of=_word(facts, "frames_of"),
     )
 
 
@@ -213,7 +223,10 @@ def _word(facts: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple | np.ndarray):
-        return " ".join(str(int(each)) for each in value)
+        try:
+            return " ".join(str(int(each)) for each in value)
+        except (TypeError, ValueError):
+            raise UserError(f"{name}: it is one word or integers, got {str(value)[:40]}") from None
     return str(value).strip()
 
 
@@ -237,12 +250,15 @@ def _truth(facts: Mapping[str, Any], name: str) -> bool | None:
     raise UserError(f"{name}: it is yes or no, got {stated!r}")
 
 
+def _stated_energy(facts: Mapping[str, Any]) -> float | None:
+    return next((e for name in _ENERGY if (e := _number(facts, name)) is not None), None)
+
+
 def _energy(atoms: Atoms, facts: Mapping[str, Any]) -> float:
     """Return the energy that is said of a structure, or else that of its calculation."""
-    for name in _ENERGY:
-        if (stated := _number(facts, name)) is not None:
-            return stated
-    found = _computed(atoms, "energy")
+    if (stated := _stated_energy(facts)) is not None:
+        return stated
+    found = computed(atoms, "energy")
     if found is None:
         raise UserError("energy: none is given, neither energy_ev nor by the calculation")
     energy_ev = float(found)
@@ -253,22 +269,23 @@ def _energy(atoms: Atoms, facts: Mapping[str, Any]) -> float:
 
 def _free_energy(atoms: Atoms, facts: Mapping[str, Any]) -> float | None:
     """Return the free energy of a calculation, None where the row states its energy itself."""
-    found = _computed(atoms, "free_energy")
-    is_stated = any(_number(facts, name) is not None for name in _ENERGY)
-    return None if is_stated or found is None else float(found)
+    found = computed(atoms, "free_energy")
+    if found is None or _stated_energy(facts) is not None or not math.isfinite(found):
+        return None
+    return float(found)
 
 
 def _fmax(atoms: Atoms, facts: Mapping[str, Any]) -> float | None:
     stated = _number(facts, "fmax_ev_ang")
-    forces_N3 = _computed(atoms, "forces") if stated is None else None
-    # Without fixed atoms in the file nobody knows which of the forces were to vanish.
+    forces_N3 = computed(atoms, "forces") if stated is None else None
+    # Without fixed atoms in the file nobody knows here which of the forces were to vanish.
     if stated is not None or forces_N3 is None or not atoms.constraints:
         return stated
     free_N3 = atoms.get_forces()
     return float(np.linalg.norm(free_N3, axis=1).max())
 
 
-def _computed(atoms: Atoms, what: str) -> Any:
+def computed(atoms: Atoms, what: str) -> Any:
     """Return a result of the calculation that a structure was read with, None without one."""
     return None if atoms.calc is None else atoms.calc.results.get(what)
 

@@ -163,7 +163,9 @@ def test_a_calculation_gives_the_energy_that_its_level_is_made_of(
     adslab = make.adslabs()[0]
     adslab.calc.results["free_energy"] = adslab.calc.results["energy"] - 0.1
     (tmp_path / "runs").mkdir()
-    write(tmp_path / "runs" / "slab.traj", make.clean_slab())
+    slab = make.clean_slab()
+    slab.calc.results["free_energy"] = slab.calc.results["energy"]
+    write(tmp_path / "runs" / "slab.traj", slab)
     write(tmp_path / "runs" / "adslab.traj", adslab)
     content = read_label_sources([str(tmp_path / "runs")])
     found = read_labels_of(content, level(name), StatedReferences("total", make.GAS_EV))
