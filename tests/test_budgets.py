@@ -100,7 +100,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # Errors beside labels, offsets left out one by one, and whom to trust: 240 lines.
     # Energies of potentials in training tables, and what a checkpoint starts from: 80 lines.
     # What relaxations find of candidates, and how long they take: 100 lines.
-    ("lines of tasks", lambda: lines_in("tasks"), 21_280),
+    # Rows of other levels, units and relaxations, and slabs that only look alike: 160 lines.
+    ("lines of tasks", lambda: lines_in("tasks"), 21_440),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
@@ -115,7 +116,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What of others a typed query may not name, and tokens as PostgreSQL reads them: 100 lines.
     # What a prediction starts from, who ranks a relaxed campaign, what was relaxed: 90 lines.
     # Labels that others computed, twice the same and against each other: 170 lines.
-    ("lines of screening_db", lambda: lines_in("screening_db"), 9_990),
+    # Imported candidates that a screening makes again: 20 lines.
+    ("lines of screening_db", lambda: lines_in("screening_db"), 10_010),
     # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
     # potential whose weights a package brings, so that a laptop has energies for every element
     ("direct dependencies of the default installation", direct_dependencies, 33),

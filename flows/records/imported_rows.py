@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flows.records.to_rows import adsorbate_row, slab_row
+from flows.records.to_rows import adsorbate_row, flag_numbers, slab_row
 from model.text.configuration_text import parse_text
 from screening_db.learning.imported_labels import IMPORTED, ImportedCalculation
 from screening_db.tables import CalculationRow, CandidateRow, LabelRow
@@ -29,19 +29,22 @@ def imported_calculation(
         The rows; times and the number of the attempt are those of the database.
     """
     formula, miller = surfaces.get(label.slab.slab_id, (label.slab.bulk_formula, label.slab.miller))
-    text = configuration_text(label.relaxed, label.species.name, formula, miller, "scaled")
+    begun, text = (
+        configuration_text(atoms, label.species.name, formula, miller, "scaled")
+        for atoms in (label.start, label.relaxed)
+    )
     relaxed = structure_text(label.relaxed)
     return ImportedCalculation(
         source=label.source,
         slab=slab_row(label.slab),
         adsorbate=adsorbate_row(label.species),
-        candidate=_candidate(label),
+        candidate=_candidate(label, begun),
         label=_label(label, level, relaxed, text),
         attempt=_attempt(label, level, name, relaxed),
     )
 
 
-def _candidate(label: ImportedLabel) -> CandidateRow:
+def _candidate(label: ImportedLabel, text: str) -> CandidateRow:
     return CandidateRow(
         id=label.candidate_id,
         pair_id=label.pair_id,
@@ -49,7 +52,8 @@ def _candidate(label: ImportedLabel) -> CandidateRow:
         adsorbate=label.species.name,
         site_kind=label.sites[0].kind if label.sites else IMPORTED,
         site=site_label(label.sites),
-        recipe={IMPORTED: label.token},
+        # Predicted again as a design is, until a screening that places it gives its recipe.
+        recipe={IMPORTED: label.token, "text": text},
         structure=structure_text(label.start),
     )
 
@@ -70,7 +74,7 @@ def _label(label: ImportedLabel, level: LevelOfTheory, relaxed: str, text: str) 
         structure=relaxed,
         trainable=label.trainable,
         level_hash=level.level_hash,
-        flag_numbers={flag.name: [flag.value, flag.limit] for flag in label.flags},
+        flag_numbers=flag_numbers(label.flags),
         site_before=site_label(label.sites),
         site_after=site_label(parse_text(text).sites),
         migrated=label.migrated,
@@ -80,6 +84,8 @@ def _label(label: ImportedLabel, level: LevelOfTheory, relaxed: str, text: str) 
 
 def _attempt(label: ImportedLabel, level: LevelOfTheory, name: str, relaxed: str) -> CalculationRow:
     forces = "forces not given" if label.fmax_ev_ang is None else f"{label.fmax_ev_ang:.3f} eV/Å"
+    if label.fmax_ev_ang is not None and label.energy.row.fmax_ev_ang is None:
+        forces += " on the adsorbate"
     return CalculationRow(
         item=label.candidate_id,
         level=level.name,

@@ -41,6 +41,7 @@ from tasks.levels import LevelOfTheory
 from tasks.prediction.featurise import configuration_text, site_label
 from tasks.prediction.predict import ScoredCandidate, SlabScores
 from tasks.structures.formats import structure_text
+from tasks.verification.labels.checks import Flag
 from tasks.verification.labels.verify import VerifiedEnergy
 
 
@@ -299,15 +300,18 @@ def label_row(db: Database, lease: Lease, verified: VerifiedEnergy) -> LabelRow:
         structure=structure_text(verified.atoms),
         trainable=verified.trainable,
         level_hash=verified.level_hash,
-        flag_numbers={
-            flag.name: [_finite(flag.value), _finite(flag.limit)] for flag in verified.flags
-        },
+        flag_numbers=flag_numbers(verified.flags),
         site_before=start.site,
         site_after=site_label(parse_text(text).sites),
         migrated=verified.site_changed,
         relaxed_text=text,
         two_start_ev=_finite(verified.two_start_ev),
     )
+
+
+def flag_numbers(flags: Iterable[Flag]) -> dict[str, list[float | None]]:
+    """Return what each flag found and its limit; JSON has no infinite number."""
+    return {flag.name: [_finite(flag.value), _finite(flag.limit)] for flag in flags}
 
 
 def _finite(value: float | None) -> float | None:

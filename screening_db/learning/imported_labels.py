@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from screening_db.database import Database, database_time, repeated_after_outage, upsert
+from screening_db.tables import IMPORTED as IMPORTED
 from screening_db.tables import (
     AdsorbateRow,
     CalculationRow,
@@ -21,7 +22,6 @@ from screening_db.tables import (
     SlabRow,
 )
 
-IMPORTED = "imported"  # the engine of an attempt that nobody made here
 CONTRADICTED = "contradicted"  # the flag of a label that another one at its level contradicts
 ImportState = Literal["stored", "flagged", "known", "duplicate", "contradicted"]
 
@@ -88,12 +88,17 @@ def _contradicted(first: ImportResult, by: ImportedCalculation) -> ImportResult:
 
 
 def _store_candidates(session: Session, candidates: Sequence[CandidateRow]) -> None:
-    """Store candidates; one that a campaign has without its structure gets it."""
+    """Store candidates; one that a campaign has without its structure gets it.
+
+    So does one that was imported before texts were kept get its own.
+    """
     upsert(session, candidates, overwrite=False)
     for new in candidates:
         old = session.scalars(select(CandidateRow).where(CandidateRow.id == new.id)).one()
         if old.structure is None:
             old.structure = new.structure
+        if IMPORTED in old.recipe and "text" not in old.recipe:
+            old.recipe = new.recipe
     session.flush()
 
 

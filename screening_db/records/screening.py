@@ -6,12 +6,13 @@ adds none; predictions and the states of items are overwritten.
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Text, bindparam, delete, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from screening_db.database import Database, batches, repeated_after_outage, upsert
 from screening_db.errors import DatabaseError
 from screening_db.tables import (
+    IMPORTED,
     AdsorbateRow,
     BulkRow,
     CampaignItemRow,
@@ -175,7 +176,8 @@ def record_chunk(
         db: The database.
         campaign: The campaign's name.
         chunk_id: The id of the chunk, which a rerun has again.
-        candidates: Its candidates; those that are stored stay as they are.
+        candidates: Its candidates; stored ones stay as they are, but imported ones get site and
+            recipe.
         predictions: What a checkpoint predicts of them; earlier ones are overwritten.
         items: The states of its placements.
     """
@@ -183,10 +185,22 @@ def record_chunk(
         pairs = {row.pair_id: row for row in candidates}
         upsert(session, [row.pair for row in pairs.values()], overwrite=False)
         upsert(session, candidates, overwrite=False)
+        _make_own(session, {row.id: row for row in candidates})
         _store_predictions(session, predictions)
         _store_items(session, items)
         done = ChunkRow(campaign=campaign, chunk_id=chunk_id, n_items=len(items))
         upsert(session, [done], overwrite=True)
+
+
+def _make_own(session: Session, made: Mapping[str, CandidateRow]) -> None:
+    """Give candidates that labels were imported for the site and recipe of a screening."""
+    text = type_coerce(CandidateRow.recipe, Text)  # keys are sorted and this one is first
+    imported = select(CandidateRow).where(text.startswith(f'{{"{IMPORTED}":'))
+    for ids in batches(sorted(made)):
+        for old in session.scalars(imported.where(CandidateRow.id.in_(ids))):
+            new = made[old.id]
+            old.site_kind, old.site, old.recipe = new.site_kind, new.site, new.recipe
+    session.flush()
 
 
 @repeated_after_outage

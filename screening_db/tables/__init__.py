@@ -18,6 +18,7 @@ from screening_db.tables.learning import (
     Verdict,
 )
 from screening_db.tables.screening import (
+    IMPORTED,
     AdsorbateRow,
     AliasKind,
     AliasRow,
@@ -55,6 +56,7 @@ from screening_db.tables.verification import (
 
 __all__ = [
     "IDENTITY",
+    "IMPORTED",
     "REFERS",
     "AdsorbateRow",
     "AliasKind",

@@ -174,6 +174,9 @@ class PairRow(Base, kw_only=True):
     adsorbate: Mapped[str] = mapped_column(ForeignKey("adsorbate.name"))
 
 
+IMPORTED = "imported"  # engine of an attempt, key of a candidate's recipe, that came with a label
+
+
 class CandidateRow(Base, kw_only=True):
     """An adslab: where the adsorbate sits, enough to build it again."""
 

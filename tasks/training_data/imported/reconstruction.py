@@ -43,8 +43,10 @@ from tasks.training_data.sources import (
 from tasks.verification.labels.checks import Flag, check, left_site, limits_of
 
 UNCONVERGED = "ions_not_converged"  # as verification flags it
+_OUT_OF_BOUNDS = "energy_out_of_bounds"
 _START_CELL_ANG = 0.01
-_KJ_MOL, _RYDBERG, _HARTREE = 0.010364, 13.605693, 27.211386  # eV
+_UNITS_EV = {"kJ/mol": 0.010364, "kcal/mol": 0.043364}  # Ry and Hartree make energies larger
+_OTHER_UNIT = 0.1  # share of rows: fewer are outliers of a source in eV
 _NO_PLANE: Miller = (0, 0, 1)
 
 
@@ -128,7 +130,7 @@ def read_labels_of(
         Every row once: a label, a reference, or a refusal with its reason.
 
     Raises:
-        UserError: the references are not the level's.
+        UserError: the references are not the level's, or energies look like those of another unit.
     """
     reader = EnergyReader(content.rows, level, references)
     recovery = PlacementRecovery(
@@ -146,6 +148,7 @@ def read_labels_of(
         except UserError as error:
             refused.append(Refusal(row.source, "placement", " ".join(str(error).split())))
         advance(1)
+    _require_ev(labels, refused)
     labels = _ends_of_frames(labels, refused)
     used = tuple(row.source for row in (*reader.gas_rows, *reader.slab_rows))
     return ReadLabels(tuple(labels), used, tuple(refused), tuple(content.passed_over))
@@ -197,6 +200,22 @@ def _label(
         fmax_ev_ang=force,
         migrated=left_site(start, relaxed),
     )  # fmt: skip
+
+
+def _require_ev(labels: Sequence[ImportedLabel], refused: Sequence[Refusal]) -> None:
+    """Refuse a source in which many energies are sensible in another unit alone.
+
+    Its weakest bindings would else be stored as eV: 8 kJ/mol is within the bounds.
+    """
+    large = [each.item for each in refused if " eV if it is in " in each.reason]
+    large += [each.source for each in labels if _OUT_OF_BOUNDS in {f.name for f in each.flags}]
+    within = len({each.source for each in labels} - set(large))
+    if within and len(large) >= _OTHER_UNIT * (within + len(large)):
+        raise UserError(
+            f"energies are in eV: {len(large)} of {within + len(large)} are out of bounds, such as "
+            f"{large[0]}, and would not be if they were in {' or '.join(_UNITS_EV)}, so none is "
+            "stored; convert all to eV, or take these rows out"
+        )
 
 
 def _ends_of_frames(labels: Sequence[ImportedLabel], refused: list[Refusal]) -> list[ImportedLabel]:
@@ -268,13 +287,17 @@ def _recovered(
 
 
 def _flag_words(flag: Flag, energy_ev: float) -> str:
-    if flag.name != "energy_out_of_bounds":
+    if flag.name != _OUT_OF_BOUNDS:
         return f"{flag.name}: {flag.value:.2f}, at most {flag.limit:g}"
-    guesses = {"kJ/mol": _KJ_MOL, "Ry": _RYDBERG, "Hartree": _HARTREE}
-    fits = [f"{energy_ev * ev:+.2f} eV if it is in {unit}" for unit, ev in guesses.items()]
+    fits = [
+        f"{energy_ev * ev:+.2f} eV if it is in {unit}"
+        for unit, ev in _UNITS_EV.items()
+        if abs(energy_ev * ev) <= flag.limit
+    ]
+    words = f" ({', '.join(fits)})" if fits else ""
     return (
-        f"{flag.name}: {energy_ev:.2f} eV, at most {flag.limit:g} either way; check the unit "
-        f"({fits[0]}), whether it is total, and the references"
+        f"{flag.name}: {energy_ev:.2f} eV, at most {flag.limit:g} either way; check the unit"
+        f"{words}, whether it is total, and the references"
     )
 
 

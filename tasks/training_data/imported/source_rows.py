@@ -9,8 +9,11 @@ Units   eV, Å.
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from sqlite3 import Error as SQLiteError
+from sqlite3 import connect as connect_sqlite
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +28,7 @@ from tasks.structures.files.structure_files import read_structures
 Role = Literal["adslab", "slab", "gas", ""]
 MOST_ROWS = 200_000
 _MOST_FILES = 20_000
+_MOST_BYTES = 64 * 2**20
 _OUTPUTS = ("vasp-xml", "vasp-out", "espresso-out", "gpaw-out", "traj", "extxyz")
 # Of two outputs of one calculation the one that states most is read.
 _VASP_XML, _VASP_OUT = "vasp-xml", "vasp-out"
@@ -108,9 +112,7 @@ def read_ase_database(path: Path, content: SourceContent) -> None:
     Raises:
         UserError: the file is no such database.
     """
-    with path.open("rb") as handle:
-        if handle.read(len(_SQLITE)) != _SQLITE:
-            raise UserError(f"{path} is called .db and is no database of ASE (SQLite): rename it")
+    _require_ase_database(path)
     try:
         rows = list(connect(str(path), type="db", use_lock_file=False).select(limit=MOST_ROWS + 1))
     except Exception as error:  # sqlite3 and ASE raise anything on another's tables
@@ -125,6 +127,25 @@ def read_ase_database(path: Path, content: SourceContent) -> None:
             content.refuse(source, f"structure: {first_line(error)}")
             continue
         content.add(source, atoms, row.key_value_pairs)
+
+
+def _require_ase_database(path: Path) -> None:
+    """Refuse another file before ASE opens it: it writes its tables into any database without."""
+    with path.open("rb") as handle:
+        if handle.read(len(_SQLITE)) != _SQLITE:
+            raise UserError(f"{path} is called .db and is no database of ASE (SQLite): rename it")
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        raise UserError(
+            f"a database of labels has at most {_MOST_BYTES // 2**20} MiB, {path} has "
+            f"{size // 2**20}: split it"
+        )
+    try:
+        with closing(connect_sqlite(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+            names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except SQLiteError as error:
+        raise UserError(f"{path} cannot be read as SQLite ({error}); mend it") from error
+    if ("systems",) not in names:
+        raise UserError(f"{path} is SQLite and no database of ASE: it has no table systems")
 
 
 def read_outputs(files: list[Path], root: Path, content: SourceContent) -> None:

@@ -1,10 +1,12 @@
 """Imported labels are stored once, beside those computed here, and are trained on like them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import ase.io
 import pytest
 from sqlalchemy import text
+from support import stored_rows as rows
 from support.labels import own_labels as make
 from support.stored_rows import new_database
 
@@ -14,15 +16,22 @@ from flows.learning.own_labels import (
     start_import,
     store_labels,
 )
+from flows.records.from_rows import stored_slabs
+from model.contract import BondRule, Configuration, Domain, Prediction
 from screening_db.database.engine import Database, open_database
 from screening_db.errors import DatabaseError
 from screening_db.learning.imported_labels import imported_notes
 from screening_db.learning.labels import training_labels
+from screening_db.queries import candidates_by_id
 from screening_db.queries.labels import find_label
-from screening_db.records.screening import record_level
+from screening_db.records.campaigns import record_campaign
+from screening_db.records.screening import record_checkpoint, record_chunk, record_level
 from screening_db.tables.screening import LevelOfTheoryRow
+from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import level
+from tasks.prediction.featurise import configuration_text
+from tasks.prediction.predict import predict_again
 from tasks.training_data.from_labels import training_rows
 from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import ReadLabels, read_labels_of
@@ -30,6 +39,20 @@ from tasks.training_data.imported.sources import read_label_sources
 
 EMT = level("emt")
 ADSORPTION = StatedReferences("adsorption", molecules="CO, H2O, H2")
+
+
+class FixedPredictor:
+    """Predicts one energy for all."""
+
+    checkpoint_sha256 = "c" * 64
+    bond_rule: BondRule = "radii"
+    domain = Domain({})
+
+    def predict(self, configurations: Sequence[Configuration]) -> list[Prediction]:
+        return [
+            Prediction(c.candidate_id, c.level, self.checkpoint_sha256, -1.0, 0.1, 0.0, 0.0, True)
+            for c in configurations
+        ]
 
 
 def request(tmp_path: Path, source: Path, **changed: object) -> ImportRequest:
@@ -112,6 +135,63 @@ def test_imported_labels_train_like_computed_ones_and_say_their_source(
     assert all(label.source.startswith("from the cluster, labels.csv:") for label in found.taken)
     notes = imported_notes(db, "emt")
     assert set(notes) == {label.candidate_id for label in found.taken}
+
+
+def stored_first(db: Database, table: Path) -> tuple[ReadLabels, list[str]]:
+    labels = read(table)
+    store_labels(db, labels, EMT, "mine", 0.05)
+    return labels, [label.candidate_id for label in labels.labels]
+
+
+def test_an_import_before_its_campaign_is_predicted_by_another_checkpoint(
+    tmp_path: Path, db: Database
+) -> None:
+    labels, ids = stored_first(db, make.write_table(tmp_path / "labels.csv"))
+    predictor = FixedPredictor()
+    adsorbates = {name: adsorbate(name) for name in make.ENERGIES_EV}
+    scored = predict_again(stored_slabs(db, ids, {}), adsorbates, level="emt", predictor=predictor)
+    texts = {one.candidate_id: one.text for one in scored}
+    assert texts == {
+        label.candidate_id: configuration_text(
+            label.start, label.species.name, "Cu", (1, 1, 1), "radii"
+        )
+        for label in labels.labels
+    }
+
+
+def test_a_screening_that_places_an_imported_candidate_gives_its_recipe(
+    tmp_path: Path, db: Database
+) -> None:
+    _, (first, *_) = stored_first(db, make.write_table(tmp_path / "labels.csv"))
+    record_checkpoint(db, rows.checkpoint())
+    record_campaign(db, rows.campaign())
+    (old,) = candidates_by_id(db, [first]).values()
+    made = rows.candidate(first, old.pair_id, old.slab_id, adsorbate="O")
+    record_chunk(db, "first", "chunk", [made], [], [])
+    (now,) = candidates_by_id(db, [first]).values()
+    assert (now.recipe, now.site) == (made.recipe, "bridge Cu-Pt")
+    assert now.structure == old.structure
+    record_chunk(
+        db, "first", "again", [rows.candidate(first, old.pair_id, old.slab_id, site="-")], [], []
+    )
+    (kept,) = candidates_by_id(db, [first]).values()
+    assert kept.site == "bridge Cu-Pt"
+
+
+def test_a_row_that_is_not_converged_and_has_no_forces_is_flagged(
+    tmp_path: Path, db: Database
+) -> None:
+    table = make.write_table(
+        tmp_path / "labels.csv", {0: {"converged": "no"}, 1: {"converged": ""}}
+    )
+    for path in (tmp_path / "structures").glob("*.traj"):
+        atoms = ase.io.read(path)
+        atoms.calc = None
+        ase.io.write(path, atoms)
+    _, (first, *_) = stored_first(db, table)
+    label = find_label(db, first, "emt")
+    assert label is not None
+    assert (label.trainable, label.flag_numbers) == (False, {"ions_not_converged": [None, 0.05]})
 
 
 @pytest.mark.medium

@@ -10,6 +10,7 @@ from ase.io import write
 from support.labels import own_labels as make
 
 from tasks.enumeration import adsorbate
+from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
 from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import ReadLabels, read_labels_of
@@ -190,3 +191,18 @@ def test_a_list_of_names_is_refused_and_no_traceback(tmp_path: Path) -> None:
     content = read_label_sources([str(make.write_table(tmp_path / "labels.csv"))])
     content.add("mine", adslab(), {"adsorbate": ["CO"]})
     assert content.refused[-1].reason.startswith("adsorbate: it is one word or integers")
+
+
+def test_a_source_in_another_unit_is_refused_whole(tmp_path: Path) -> None:
+    rows = {0: {"energy_ev": "-145"}, 1: {"energy_ev": "-8.0"}, 2: {"energy_ev": "-58"}}
+    content = read_label_sources([str(make.write_table(tmp_path / "labels.csv", rows))])
+    with pytest.raises(UserError, match=r"2 of 3 are out of bounds, such as labels\.csv:2"):
+        read_labels_of(content, EMT, ADSORPTION)
+
+
+def test_an_outlier_does_not_refuse_its_source(tmp_path: Path) -> None:
+    table = make.write_table(tmp_path / "labels.csv")
+    good = table.read_text().splitlines()[-1]
+    table.write_text(table.read_text() + (good + "\n") * 9 + "structures/O.traj,-30.0,O\n")
+    found = read_labels_of(read_label_sources([str(table)]), EMT, ADSORPTION)
+    assert (len(found.labels), len(found.refused)) == (12, 1)

@@ -1,5 +1,6 @@
 """Each kind of source gives the same energies, and each row is in or has its reason."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,12 +238,28 @@ def test_a_file_that_is_no_source_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_database_of_others_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as opened:
+        opened.execute("CREATE TABLE candidate (id TEXT)")
+    before = other.read_bytes()
+    with pytest.raises(UserError, match="it has no table systems"):
+        read_label_sources([str(other)])
+    assert other.read_bytes() == before
+
+
 def test_a_huge_table_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     huge = tmp_path / "labels.csv"
     with huge.open("wb") as file:
         file.truncate(70 * 2**20)
     with pytest.raises(UserError, match="at most 64 MiB"):
         read_label_sources([str(huge)])
+    database = tmp_path / "rows.db"
+    database.write_bytes(b"SQLite format 3\0")
+    with database.open("r+b") as file:
+        file.truncate(70 * 2**20)
+    with pytest.raises(UserError, match="at most 64 MiB"):
+        read_label_sources([str(database)])
     with pytest.raises(UserError, match="does not exist"):
         read_label_sources([str(tmp_path / "none.csv")])
     with pytest.raises(UserError, match="matches none"):
