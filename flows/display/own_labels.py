@@ -124,4 +124,4 @@ def _number(found: Interval, form: str) -> str:
     if not math.isfinite(found.value):
         return "-"
     value, lower, upper = (form.format(v) for v in (found.value, found.lower, found.upper))
-    return f"{value} [{lower}, {upper}]"
+    return f"{value} [{lower}, {upper}]" if math.isfinite(found.lower) else value

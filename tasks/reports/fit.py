@@ -9,6 +9,7 @@ Units   eV; ``sigma`` is one standard deviation.
 Source  the questions are those of CatBench: errors as they are, and what a shift leaves of them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,10 @@ class EnergySource:
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with the limits between which 90 % of the resamples lie; NaN where it has none."""
+    """A number with the limits between which 90 % of the resamples lie.
+
+    NaN where it has none: no label, or one slab alone, which drawn again is the same.
+    """
 
     value: float
     lower: float
@@ -153,19 +157,53 @@ def which_to_trust(
         seed: Of the resamples.
 
     Returns:
-        One sentence for the choice, and one for each source that is no worse for sure.
+        One sentence for the choice, one for those that are worse for sure, and one for those that
+        have too few labels in common with the others to be compared.
     """
-    shared = [label for label in labels if all(label.candidate_id in s.energies for s in sources)]
-    rests = {source.name: np.abs(_errors(shared, source).rest) for source in sources}
-    count = int(np.isfinite(next(iter(rests.values()))).sum()) if shared else 0
-    slabs = len({label.slab_id for label in shared})
     if len(sources) < 2:
         return ["one source is nothing to choose from: give another with --checkpoint"]
-    if count < LEAST_LABELS or slabs < 2:
+    compared = list(sources)
+    while not _are_enough(shared := _common(labels, compared)) and len(compared) > 2:
+        others = {
+            source.name: [each for each in compared if each is not source] for source in compared
+        }
+        compared = max(others.values(), key=lambda rest: _sizes(labels, rest))
+    if not _are_enough(shared):
+        shared = _common(labels, sources)
         return [
-            f"{count} labels on {slabs} slabs are common to all and have another of their "
-            f"adsorbate: at least {LEAST_LABELS} on 2 are needed to say which to trust"
+            f"{len(shared)} labels on {_slabs(shared)} slabs are common to all and have another of "
+            f"their adsorbate: at least {LEAST_LABELS} on 2 are needed to say which to trust"
         ]
+    left = [source.name for source in sources if source not in compared]
+    said = _verdict(shared, compared, seed)
+    return said + ([f"too few labels in common with these: {', '.join(left)}"] if left else [])
+
+
+def _common(labels: Sequence[FitLabel], sources: Sequence[EnergySource]) -> list[FitLabel]:
+    """Return the labels that all sources have, each with another of its adsorbate."""
+    found = [label for label in labels if all(label.candidate_id in s.energies for s in sources)]
+    count = Counter(label.adsorbate for label in found)
+    return [label for label in found if count[label.adsorbate] > 1]
+
+
+def _slabs(labels: Sequence[FitLabel]) -> int:
+    return len({label.slab_id for label in labels})
+
+
+def _are_enough(labels: Sequence[FitLabel]) -> bool:
+    return len(labels) >= LEAST_LABELS and _slabs(labels) > 1
+
+
+def _sizes(labels: Sequence[FitLabel], sources: Sequence[EnergySource]) -> tuple[int, int, int]:
+    """Return what sources are the better for: enough slabs, labels of all, labels of each."""
+    shared = _common(labels, sources)
+    own = sum(len(_common(labels, [source])) for source in sources)
+    return min(_slabs(shared), 2), len(shared), own
+
+
+def _verdict(shared: Sequence[FitLabel], sources: Sequence[EnergySource], seed: int) -> list[str]:
+    rests = {source.name: np.abs(_errors(shared, source).rest) for source in sources}
+    count = len(shared)
     order = sorted(rests, key=lambda name: (float(np.nanmean(rests[name])), name))
     best, others = order[0], order[1:]
     worse: list[str] = []
@@ -208,8 +246,11 @@ def _mean(value_R: NDArray[np.float64], slabs: Sequence[str], seed: int) -> Inte
     if not kept_R.any():
         return NO_NUMBER
     kept = [slab for slab, is_number in zip(slabs, kept_R, strict=True) if is_number]
+    value = float(value_R[kept_R].mean())
+    if len(set(kept)) < 2:
+        return Interval(value, np.nan, np.nan)
     lower, upper = np.quantile(resampled_means(value_R[kept_R], kept, seed=seed), _INTERVAL)
-    return Interval(float(value_R[kept_R].mean()), float(lower), float(upper))
+    return Interval(value, float(lower), float(upper))
 
 
 def _spearman(errors: _Errors, seed: int) -> Interval:
@@ -219,6 +260,8 @@ def _spearman(errors: _Errors, seed: int) -> Interval:
     whole = _rank_correlation(names_R, errors.energy_R, errors.truth)
     if not np.isfinite(whole):
         return NO_NUMBER
+    if len(set(slabs_R.tolist())) < 2:
+        return Interval(whole, np.nan, np.nan)
     members = [np.flatnonzero(slabs_R == slab) for slab in np.unique(slabs_R)]
     rng = np.random.default_rng(seed)
     drawn = []
