@@ -6,7 +6,8 @@ that it is verified at. Checkpoints predict them anew from their unrelaxed place
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from flows.config.settings import read_settings
 from flows.display.own_labels import show_fit
@@ -28,13 +29,14 @@ from screening_db.queries import (
     adsorbates_by_name,
     attempted_candidates,
     find_campaign,
-    labels_by_candidate,
     levels_with_labels,
+    relaxed_labels,
 )
 from screening_db.tables import CampaignRow, CheckpointRow
 from tasks.enumeration import ALIASES
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 from tasks.prediction.featurise import configuration_text
 from tasks.reports.fit import EnergySource, FitLabel, SourceFit, fit_source, which_to_trust
 from tasks.structures.formats import structure_from_text
@@ -121,7 +123,8 @@ def checkpoint_sources(
         db: The database, which knows which checkpoints were fine-tuned.
         labels: The labels.
         level: Their level of theory.
-        located: Names and locations of checkpoints; one that cannot be loaded is said so.
+        located: Names and locations of checkpoints; one that cannot be loaded or does not answer
+            is said so.
 
     Returns:
         A source for each checkpoint and level (eV).
@@ -132,25 +135,52 @@ def checkpoint_sources(
     for name, location in located:
         try:
             predictor = load_predictor(location)
+            sha256 = predictor.checkpoint_sha256
+            learnt = _descends(sha256, parents, tuned)
+            judged = [each for each in labels if not learnt or _is_held_out(each)]
+            energies = _relaxed_energies(db, checkpoint_domain(location).potentials, judged)
+            known = predictor.domain.levels
+            for at in [level.name] if level.name in known else sorted(known):
+                if judged and (sha256, at) not in sources:
+                    sources[sha256, at] = _predicted(
+                        predictor, judged, energies, f"{name} {sha256[:8]}", at, level,
+                        learnt=learnt,
+                    )  # fmt: skip
         except SabatierError as error:
             logger.warning("left out: %s: %s", name, " ".join(str(error).split()))
-            continue
-        sha256 = predictor.checkpoint_sha256
-        learnt = _descends(sha256, parents, tuned)
-        judged = [each for each in labels if not learnt or _is_held_out(each)]
-        known = predictor.domain.levels
-        for at in [level.name] if level.name in known else sorted(known):
-            if judged and (sha256, at) not in sources:
-                sources[sha256, at] = _predicted(
-                    predictor, judged, f"{name} {sha256[:8]}", at, level, learnt=learnt
-                )
     return list(sources.values())
+
+
+def _relaxed_energies(
+    db: Database, potentials: Mapping[str, str], labels: Sequence[TrainingLabel]
+) -> dict[str, dict[str, float]] | None:
+    """Return what a checkpoint's potentials relaxed candidates to (eV), where all of them did.
+
+    None where it starts from no potential.
+    """
+    if not potentials:
+        return None
+    rows = relaxed_labels(db, potentials, [label.candidate_id for label in labels])
+    energies = {
+        item: {name: row.energy_ev for name, row in found.items() if row.trainable}
+        for item, found in rows.items()
+    }
+    complete = {item: found for item, found in energies.items() if len(found) == len(potentials)}
+    if not complete:
+        raise CampaignError(
+            f"it starts from relaxed energies at {', '.join(potentials)}, which none of the labels "
+            "has; relax these candidates in a relaxing stage"
+        )
+    return complete
 
 
 def level_sources(
     db: Database, labels: Sequence[TrainingLabel], level: LevelOfTheory
 ) -> list[EnergySource]:
-    """Return the labels of the same candidates at other levels, potentials among them."""
+    """Return the labels of the same candidates at other levels, potentials among them.
+
+    Labels that an earlier state of a level gave are no longer its own and are left out.
+    """
     ids = [label.candidate_id for label in labels]
     formulas = {
         name: row.formula
@@ -158,10 +188,21 @@ def level_sources(
     }
     sources = []
     for name in levels_with_labels(db):
-        rows = {} if name == level.name else labels_by_candidate(db, name, ids)
-        energies = {key: (row.energy_ev, math.nan) for key, row in rows.items() if row.trainable}
+        if name == level.name:
+            continue
+        try:
+            other = recorded_level(db, name)
+        except SabatierError as error:
+            logger.warning("left out: level %s: %s", name, " ".join(str(error).split()))
+            continue
+        rows = relaxed_labels(db, {name: other.level_hash}, ids)
+        energies = {
+            key: (found[name].energy_ev, math.nan)
+            for key, found in rows.items()
+            if found[name].trainable
+        }
         if energies:
-            same = _counted_alike(recorded_level(db, name), level, formulas)
+            same = _counted_alike(other, level, formulas)
             sources.append(EnergySource(f"level {name}", energies, same, _reference_note(same)))
     return sources
 
@@ -180,16 +221,29 @@ def _counted_alike(one: LevelOfTheory, other: LevelOfTheory, formulas: dict[str,
 def _predicted(
     predictor: Predictor,
     labels: Sequence[TrainingLabel],
+    energies: Mapping[str, Mapping[str, float]] | None,
     name: str,
     at: str,
     level: LevelOfTheory,
     *,
     learnt: bool,
 ) -> EnergySource:
-    predictions = predictor.predict([_configuration(each, at, predictor) for each in labels])
+    """Return predictions of labels; without relaxed energies that it needs one is left out."""
+    judged = [each for each in labels if energies is None or each.candidate_id in energies]
+    predictions = predictor.predict(
+        [
+            replace(
+                _configuration(each, at, predictor),
+                energies_ev=(energies or {}).get(each.candidate_id, {}),
+            )
+            for each in judged
+        ]
+    )
     outside = sum(not prediction.in_domain for prediction in predictions)
     notes = ["held-out labels alone: it was fine-tuned on the others"] if learnt else []
     notes += [f"{outside} out of its domain"] if outside else []
+    if unrelaxed := len(labels) - len(judged):
+        notes.append(f"{unrelaxed} labels have no relaxed energies that it starts from")
     same = at == level.name
     notes += [] if same else ["of another level: only what offsets leave means anything"]
     return EnergySource(
