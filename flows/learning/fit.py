@@ -179,7 +179,14 @@ def level_sources(
 ) -> list[EnergySource]:
     """Return the labels of the same candidates at other levels, potentials among them.
 
-    Labels that an earlier state of a level gave are no longer its own and are left out.
+    Args:
+        db: The database.
+        labels: The labels that others are compared with.
+        level: Their level of theory.
+
+    Returns:
+        A source for each level that can be read (eV); labels that an earlier state of it gave are
+        no longer its own and are left out.
     """
     ids = [label.candidate_id for label in labels]
     formulas = {
