@@ -19,11 +19,11 @@ from tasks.levels import level as named_level
 from tasks.training_data.label_folder import (
     gather_parts,
     label_files,
-    label_lines,
     missing_draws,
     open_label_folder,
     write_draw,
 )
+from tasks.training_data.label_report import label_lines
 from tasks.training_data.label_set import (
     Draw,
     LabelPlan,

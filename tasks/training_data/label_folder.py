@@ -5,7 +5,7 @@ draws that gave none: no row tells of them, and nobody needs to cut them again. 
 holds the folder (``model.files.lock_folder``).
 
 Placements are drawn from all sites and orientations, so a large share touches other slab atoms at
-its end than at its start (``label_lines`` prints it): molecules that bind weakly lift off. A label
+its end than at its start (``label_report`` prints it): molecules that bind weakly lift off. A label
 is the energy of where the relaxation ends; start and end are both stored and trained on, each under
 a text of its own atoms.
 
@@ -14,8 +14,8 @@ Units: eV, s.
 
 import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ase.data import chemical_symbols
 
 from model.files import new_file
 from tasks.enumeration import Adsorbate
@@ -198,26 +197,3 @@ def gather_parts(folder: Path) -> None:
         _write_set(folder, {**found, "empty_draws": sorted(empty.union(found["empty_draws"]))})
     for part in parts:
         part.unlink()
-
-
-def label_lines(labels: pa.Table) -> Iterator[str]:
-    """Yield lines on what a set of labels covers and how its relaxations ended."""
-    table = labels.select(
-        ["family", "adsorbate", "energy_ev", "flags", "seconds", "numbers", "site_changed"]
-    ).to_pandas()
-    good = table[np.isfinite(table["energy_ev"]) & (table["flags"].map(len) == 0)]
-    symbols = {chemical_symbols[z] for numbers in good["numbers"] for z in set(numbers)}
-    yield (
-        f"{len(table)} placements, {len(good)} trainable: {len(symbols)} elements, "
-        f"{good['adsorbate'].nunique()} adsorbates, {good['seconds'].mean():.1f} s each"
-    )
-    for name, group in table.groupby("family"):
-        kept = good[good["family"] == name]
-        yield (
-            f"  {name}: {len(group)} placements, {len(kept)} trainable, "
-            f"{kept['site_changed'].mean():.0%} touch other slab atoms at the end, "
-            f"{kept['numbers'].map(len).median():.0f} atoms"
-        )
-    flags = Counter(flag for found in table["flags"] for flag in found)
-    for flag, count in flags.most_common():
-        yield f"  flagged {flag}: {count}"
