@@ -80,11 +80,11 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What nothing here can verify, launchers that are missing, signs of moments: 100 lines.
     # Label plans, and the command that makes sets of labels: 270 lines.
     # 150 lines: secrets at any depth of a pool, kinds of folders, refusals of bad settings
-    # The relaxing stage of a campaign: 400 lines.
+    # The relaxing stage of a campaign: 520 lines.
     # Imports of labels, their rows' report, models beside labels of one's own: 750 lines.
     # Recipes that learn a difference from a table, and its labels: 200 lines.
     # What differences start from when they are judged, and levels that cannot be read: 50 lines.
-    ("lines of flows", lambda: lines_in("flows"), 13_730),
+    ("lines of flows", lambda: lines_in("flows"), 13_860),
     # The checks of what structure files hold came with one reader for all of them: 1,000 lines.
     # The plane of a slab, the vacuum and the checks of an adslab from a file: 900 lines.
     # The standard form of a crystal and the axes of Miller indices: another 800.
@@ -103,7 +103,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What relaxations find of candidates, and how long they take: 100 lines.
     # Rows of other levels, units and relaxations, and slabs that only look alike: 160 lines;
     # sources that have few labels in common with others: 45.
-    ("lines of tasks", lambda: lines_in("tasks"), 21_485),
+    ("lines of tasks", lambda: lines_in("tasks"), 21_610),
     # Arguments and results of long functions are described.
     # Who owns a folder whose files are believed: 100 lines, used by the tasks and the flows too.
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
@@ -119,7 +119,7 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What a prediction starts from, who ranks a relaxed campaign, what was relaxed: 90 lines.
     # Labels that others computed, twice the same and against each other: 170 lines.
     # Imported candidates that a screening makes again: 20 lines.
-    ("lines of screening_db", lambda: lines_in("screening_db"), 10_010),
+    ("lines of screening_db", lambda: lines_in("screening_db"), 10_040),
     # cryptography, by which each run's Dask cluster gets certificates of its own; diep, the one
     # potential whose weights a package brings, so that a laptop has energies for every element
     ("direct dependencies of the default installation", direct_dependencies, 33),

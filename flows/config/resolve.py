@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.config.campaign import Campaign, FileAdsorbate, SmilesAdsorbate
+from flows.config.relaxing import ResolvedRelaxing, relaxed_by_name, resolved_relaxing
 from flows.errors import CampaignError
 from model.contract import Domain
 from tasks.acquisition import PRICE_TABLES, Prices
@@ -29,24 +30,8 @@ from tasks.prediction.checkpoint_domain import CheckpointDomain, checkpoint_doma
 from tasks.reports.plan import grouped_refusals
 from tasks.structures.formats import structure_text
 from tasks.structures.identity import content_id
-from tasks.verification.engines import (
-    EngineLocations,
-    check_level,
-    computable_elements,
-    why_not_computed,
-)
+from tasks.verification.engines import EngineLocations, check_level, computable_elements
 from tasks.verification.relaxation.admission import unverifiable
-
-
-@dataclass(frozen=True)
-class ResolvedRelaxing:
-    """The relaxing stage of a campaign: its level, and the model that turns its energies."""
-
-    level: LevelOfTheory
-    model: str  # as the file names the checkpoint
-    checkpoint_sha256: str  # of what the file names, before any fine-tuning
-    per_pair: int
-    top: int
 
 
 @dataclass(frozen=True)
@@ -165,11 +150,11 @@ def resolve_campaign(
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
     adsorbates, unverified = _verifiable_adsorbates(answered, verified_at, locations)
-    relaxing = resolved_relaxing(campaign, folder, verified_at, locations)
+    relaxing = resolved_relaxing(campaign, folder, verified_at, found.sha256, locations)
     if relaxing:
         adsorbates, unrelaxed = _verifiable_adsorbates(adsorbates, relaxing.level, locations)
         unverified += unrelaxed
-        campaign = _relaxed_by_name(campaign, relaxing)
+        campaign = relaxed_by_name(campaign, relaxing)
     refused = (*refused_bulks, *refused_slabs, *unknown, *unverified)
     if not (bulks or own_slabs) or not adsorbates:
         surfaces = "slabs" if campaign.bulks is None else "bulks"
@@ -194,56 +179,6 @@ def resolve_campaign(
         tuple(own_slabs),
         relaxing,
     )
-
-
-def resolved_relaxing(
-    campaign: Campaign,
-    folder: Path,
-    verified_at: LevelOfTheory,
-    locations: EngineLocations | None = None,
-) -> ResolvedRelaxing | None:
-    """Return the relaxing stage that a campaign states, checked.
-
-    Args:
-        campaign: The content of the campaign file.
-        folder: The folder of the file, which paths in it are relative to.
-        verified_at: The level of verification, which must be another one.
-        locations: Where engines are.
-
-    Returns:
-        The stage with its level; None where the campaign states none.
-
-    Raises:
-        CampaignError: its level is that of verification or cannot be computed here, or the
-            checkpoint does not turn energies of this level into those of the campaign's.
-    """
-    stated = campaign.relax
-    if stated is None:
-        return None
-    level = named_level(stated.level, folder)
-    if level.name == verified_at.name:
-        raise CampaignError(
-            f"relax.level and the level of verification must differ, both are {level.name}: what "
-            "is verified at a level is relaxed there; leave relax out"
-        )
-    check_level(level, locations)
-    if reason := why_not_computed(level, locations):
-        raise CampaignError(f"relax.level {level.name} is computed as pairs are screened; {reason}")
-    found = checkpoint_domain(stated.difference)
-    if found.potentials != {level.name: level.level_hash}:
-        on = " and ".join(f"{n} {h[:12]}" for n, h in found.potentials.items()) or "no energies"
-        raise CampaignError(
-            f"relax.difference must be a checkpoint that starts from energies of {level.name} "
-            f"{level.level_hash[:12]}, {stated.difference!r} starts from {on}; train one with: "
-            "sabatier train"
-        )
-    if campaign.level not in found.domain.levels:
-        known = ", ".join(sorted(found.domain.levels))
-        raise CampaignError(
-            f"relax.difference turns energies into those of {known}, got level "
-            f"{campaign.level!r}; choose one of these or train another difference"
-        )
-    return ResolvedRelaxing(level, stated.difference, found.sha256, stated.per_pair, stated.top)
 
 
 def _first_reasons(refused: Sequence[Refusal]) -> str:
@@ -290,12 +225,6 @@ def _by_name(campaign: Campaign, level: LevelOfTheory, verified_at: LevelOfTheor
     own = None if verified_at.name == level.name else verified_at.name
     verification = campaign.verification.model_copy(update={"level": own})
     return campaign.model_copy(update={"level": level.name, "verification": verification})
-
-
-def _relaxed_by_name(campaign: Campaign, relaxing: ResolvedRelaxing) -> Campaign:
-    """Return the campaign with the relaxing stage's level by name, also where it is from a file."""
-    stage = campaign.relax and campaign.relax.model_copy(update={"level": relaxing.level.name})
-    return campaign.model_copy(update={"relax": stage})
 
 
 def _check_strain(campaign: Campaign, checkpoint: CheckpointDomain) -> None:

@@ -7,7 +7,7 @@ from flows.display.tables import new_table, print_table
 from screening_db.calculations import attempts_with_result
 from screening_db.database import Database
 from screening_db.learning.imported_labels import IMPORTED
-from screening_db.queries import LabelledPrediction, labelled_predictions
+from screening_db.queries import LabelledPrediction, find_campaign, labelled_predictions
 from screening_db.queue.view import queue_items
 from tasks.reports.report import LabelComparison, agreement, surface_name
 
@@ -96,7 +96,9 @@ def _show_provenance(db: Database, rows: Sequence[LabelledPrediction]) -> None:
 
 
 def _show_failures(db: Database, campaign: str) -> None:
-    failed = [i for i in queue_items(db, campaign) if i.kind == "adslab" and i.state == "failed"]
+    level = find_campaign(db, campaign).verified_at
+    items = [i for i in queue_items(db, campaign) if i.kind == "adslab" and i.level == level]
+    failed = [item for item in items if item.state == "failed"]
     for item in failed[:_FAILURES_SHOWN]:
         surface = surface_name(
             item.bulk or "", item.miller or "", item.termination or "", item.edit or ""

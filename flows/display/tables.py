@@ -12,7 +12,13 @@ from rich.text import Text
 
 from model.contract import Prediction
 from screening_db.database import Database, SelectResult
-from screening_db.queries import funnel_counts, refused_slabs, top_candidates, work_beside
+from screening_db.queries import (
+    find_campaign,
+    funnel_counts,
+    refused_slabs,
+    relaxing_work,
+    top_candidates,
+)
 from tasks.reports.plan import CampaignPlan, RefusedGroup
 from tasks.reports.report import (
     SlabRefusals,
@@ -40,7 +46,8 @@ def show_candidates(db: Database, campaign: str, number: int) -> None:
         number: How many pairs are shown.
     """
     rows = top_candidates(db, campaign, number)
-    bases = sorted({row.basis for row in rows if row.basis})
+    stage = find_campaign(db, campaign)
+    bases = [stage.relaxing_level] if stage.relaxed_with else []
     table = new_table(
         f"{campaign}: pairs by probability of lying in the target",
         ("rank", "surface", "adsorbate", "site", "energy (eV)", "P(target)", "group", "queue"),
@@ -97,7 +104,7 @@ def show_funnel(db: Database, campaign: str) -> None:
             ),
         )
     print_table(table)
-    for work in work_beside(db, campaign):
+    if work := relaxing_work(db, campaign):
         print(
             f"relaxed at {work.level}: {work.placements:,} placements, {work.converged:,} without "
             f"a flag, {work.anomalous:,} with one, {duration(work.seconds)} of one worker"

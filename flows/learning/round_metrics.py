@@ -13,7 +13,7 @@ from flows.learning.fine_tuning import FineTuningResult
 from model.fine_tuning.gate_rules import LABELS
 from screening_db.database import Database
 from screening_db.learning.rounds import RoundResult
-from screening_db.queries import LabelledPrediction, labelled_predictions
+from screening_db.queries import LabelledPrediction, find_campaign, labelled_predictions
 from screening_db.queue.view import converged_since, queue_counts
 from screening_db.tables import RoundRow
 from tasks.acquisition.rank import Window
@@ -98,8 +98,9 @@ def with_verdict(row: RoundRow, numbers: RoundResult, tuning: FineTuningResult) 
 def _ended_since(db: Database, before: Sequence[RoundRow], campaign: str) -> Counter[str]:
     """Return how many adslabs have ended in which state since the rounds ``before``."""
     ended = Counter(dict.fromkeys(_ENDED, 0))
+    level = find_campaign(db, campaign).verified_at  # what a potential relaxed is no label
     for row in queue_counts(db, campaign):
-        if row.kind == "adslab" and row.state in _ENDED:
+        if row.kind == "adslab" and row.level == level and row.state in _ENDED:
             ended[row.state] += row.count
     for earlier in before:
         for state in _ENDED:

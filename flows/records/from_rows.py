@@ -88,7 +88,7 @@ def stored_slabs(
         potentials: Levels, with their hashes, whose relaxed energies go along with candidates.
     """
     found = candidates_by_id(db, candidate_ids)
-    findings = _findings(db, potentials, found)
+    findings = relaxed_findings(db, potentials, found)
     on_slab: dict[str, list[StoredCandidate]] = {}
     for candidate_id in sorted(found):
         row = found[candidate_id]
@@ -101,9 +101,10 @@ def stored_slabs(
     ]
 
 
-def _findings(
+def relaxed_findings(
     db: Database, potentials: Mapping[str, str], candidates: Mapping[str, CandidateRow]
 ) -> Mapping[str, RelaxationFindings]:
+    """Return what relaxations at the levels of ``potentials`` say of candidates, by id."""
     labels = relaxed_labels(db, potentials, sorted(candidates)) if potentials else {}
     return relaxation_findings(
         RelaxedEnd(
@@ -143,6 +144,7 @@ def stored_minima(
             adsorbate=row.adsorbate,
             energy_ev=row.energy_ev,
             sigma_ev=row.sigma_ev,
+            basis=row.basis,
         )
         for row in lowest_placements(db, campaign, checkpoint_sha256)
     ]
@@ -178,6 +180,7 @@ def _candidate(row: CandidateRow, found: RelaxationFindings | None = None) -> St
         structure=row.structure,
         energies_ev=found.energies_ev,
         dropped=found.dropped,
+        dropped_at=found.dropped_at,
     )
 
 

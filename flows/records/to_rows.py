@@ -146,6 +146,7 @@ def campaign_row(resolved: ResolvedCampaign) -> CampaignRow:
         checkpoint_sha256=resolved.checkpoint_sha256,
         seed=resolved.campaign.seed,
         verification_level=resolved.campaign.verification.level,
+        relaxing_level=resolved.relaxing.level.name if resolved.relaxing else "",
     )
 
 
@@ -252,6 +253,7 @@ def rank_row(campaign: str, ranked: RankedPair) -> RankRow:
         energy_ev=minimum.energy_ev,
         sigma_ev=minimum.sigma_ev,
         probability=ranked.probability,
+        basis=minimum.basis,
     )
 
 

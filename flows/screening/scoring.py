@@ -214,5 +214,8 @@ def _known(
         database, pairs, level=request.level, checkpoint_sha256=request.checkpoint_sha256
     )
     return {
-        row.candidate_id: stored for row in rows if (stored := stored_prediction(row)) is not None
+        row.candidate_id: stored
+        for row in rows
+        # what another campaign's relaxing stage found is no prediction of an unrelaxed placement
+        if not row.basis and (stored := stored_prediction(row)) is not None
     }

@@ -6,13 +6,15 @@ nothing to do should answer at once.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cluster.workers import ClusterPlan, TlsFiles, default_workers
 from flows.config.campaign import Campaign, load_campaign
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import ResolvedCampaign, ResolvedRelaxing, resolve_campaign
+from flows.config.relaxing import ResolvedRelaxing
+from flows.config.resolve import ResolvedCampaign, resolve_campaign
 from flows.config.settings import Settings, read_settings
 from flows.display.tables import (
     duration,
@@ -120,13 +122,26 @@ def screen_and_relax(
     """
     from flows.screening.flow import run_screening
 
+    where = requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs")
+    if resolved.relaxing and isinstance(where, DaskWorkers):
+        require_engine(resolved.relaxing, resolved)  # before all placements are scored
     run_screening(resolved, db, lake_folder(db), runtime)
     if resolved.relaxing:
         from flows.screening.ranking.relaxing import relax_pairs
 
-        where = requested_workers(VerificationRequest(), settings, lake_folder(db) / "jobs")
-        on_dask = isinstance(where, DaskWorkers)
-        relax_pairs(resolved, db, runtime, DaskWorkers(runtime.cluster) if on_dask else where)
+        if isinstance(where, DaskWorkers):
+            where = replace(where, cluster=runtime.cluster)
+        relax_pairs(resolved, db, runtime, where)
+
+
+def require_engine(stage: ResolvedRelaxing, resolved: ResolvedCampaign) -> None:
+    """Refuse a relaxing stage that this machine cannot compute.
+
+    Raises:
+        CampaignError: its engine is not here.
+    """
+    if reason := why_not_computed(stage.level, resolved.locations):
+        raise CampaignError(f"pairs are relaxed at {stage.level.name} here, and {reason}")
 
 
 def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
@@ -149,7 +164,7 @@ def start_plan(file: Path, earlier: EarlierCampaign | None = None) -> None:
         len(resolved.adsorbates),
         model=campaign.model,
         workers=workers,
-        keep_per_pair=campaign.triage.keep_per_pair,
+        keep_per_pair=campaign.stored_per_pair(),
         refused=resolved.refused,
     )
     show_plan(campaign.name, planned, workers)

@@ -22,7 +22,7 @@ from flows.display.progress import progress_bar
 from flows.display.tables import show_lines
 from flows.errors import CampaignError
 from flows.records.folders import lake_folder, make_folder
-from flows.records.from_rows import recorded_campaign, recorded_level
+from flows.records.from_rows import recorded_level
 from flows.records.locations import chosen_database, logged_run
 from flows.records.to_rows import level_row
 from flows.verification.driver import Driver, DriverIntervals, WorkFilter
@@ -101,6 +101,11 @@ def run_verification(
             computed here, or the work folder not be written.
         DatabaseError: the level was recorded with other settings than it has in this release.
     """
+    if campaign.relaxing_level and not level_name and campaign.status != "finished":
+        raise CampaignError(
+            f"verification follows the relaxing stage; that of campaign {campaign.name} has not "
+            "ended: go on with sabatier screen FILE"
+        )
     level = recorded_level(db, level_name or campaign.verified_at)
     # Slurm's nodes load programs in the job (the profile's setup); a login node may have none.
     on_slurm = isinstance(where, BatchJobs) and where.system == "slurm"
@@ -112,9 +117,8 @@ def run_verification(
     if total == 0:
         return VerificationCounts()
     require_work_folder(engine_location(level, engine_locations).work)
-    stage = recorded_campaign(campaign).relax
     settings = replace(
-        _settings(level, engine_locations or {}, where), relaxed_at=stage.level if stage else ""
+        _settings(level, engine_locations or {}, where), relaxed_at=campaign.relaxing_level
     )
     work_filter = WorkFilter(campaign.name, total, where.memory_class)
     with (

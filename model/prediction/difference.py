@@ -125,14 +125,8 @@ class DifferencePredictor:
             configurations: Adslabs with the energies (eV) that potentials relaxed them to.
 
         Returns:
-            Energies in eV; of one that lacks the energy of a potential that of the base, its
-            ``basis`` empty.
-
-        Args:
-            configurations: Each with the energies (eV) of the potentials, or without.
-
-        Returns:
-            The predictions (eV).
+            Energies in eV; those of the base, their ``basis`` empty, where the energy of a
+            potential is missing or the difference has learnt nothing of the kind.
 
         Raises:
             ModelError: a text or structure cannot be read, a level of theory is unknown, or an
@@ -143,7 +137,7 @@ class DifferencePredictor:
         by_level: dict[str, list[int]] = {}
         without = []
         for index, configuration in enumerate(configurations):
-            if all(each.level in configuration.energies_ev for each in self.on):
+            if self._starts_from(configuration):
                 by_level.setdefault(configuration.level, []).append(index)
             else:
                 without.append(index)
@@ -155,6 +149,15 @@ class DifferencePredictor:
             found = self._from_base([configurations[index] for index in without])
             answers |= dict(zip(without, found, strict=True))
         return [answers[index] for index in range(len(configurations))]
+
+    def _starts_from(self, configuration: Configuration) -> bool:
+        """Tell whether the potentials' energies are used: known, and of what was learnt from.
+
+        Outside of that the base answers, where there is one, and says whether it knows better.
+        """
+        if any(each.level not in configuration.energies_ev for each in self.on):
+            return False
+        return self.base is None or not out_of_domain_reason(self.learnt, configuration)
 
     def _learnt(self, level: str, configurations: Sequence[Configuration]) -> list[Prediction]:
         model = self.models[level]

@@ -7,8 +7,8 @@ from screening_db.queries.campaigns import (
     first_checkpoint,
     funnel_counts,
     refused_slabs,
+    relaxing_work,
     stored_contents,
-    work_beside,
 )
 from screening_db.queries.enumeration import (
     adsorbates_by_name,
@@ -55,11 +55,11 @@ __all__ = [
     "reference_energies",
     "refused_slabs",
     "relaxed_labels",
+    "relaxing_work",
     "site_of_candidate",
     "slab_formulas",
     "slabs_by_id",
     "slabs_with_energy",
     "stored_contents",
     "top_candidates",
-    "work_beside",
 ]

@@ -36,8 +36,8 @@ class FunnelCount:
 
 
 @dataclass(frozen=True)
-class WorkBeside:
-    """Placements of a campaign that were computed at a level, and their attempts (s in all)."""
+class RelaxingWork:
+    """Placements of a campaign that were relaxed at a level, and how long that took (s in all)."""
 
     level: str
     placements: int
@@ -104,25 +104,27 @@ def funnel_counts(db: Database, campaign: str) -> list[FunnelCount]:
     return [FunnelCount(**row) for row in rows]
 
 
-def work_beside(db: Database, campaign: str) -> list[WorkBeside]:
-    """Return what was computed of a campaign's placements at levels other than its labels'."""
+def relaxing_work(db: Database, campaign: str) -> RelaxingWork | None:
+    """Return what a campaign's relaxing stage computed; None where it has no stage."""
     rows = db.query(
         """
-        SELECT c.level, count(DISTINCT c.item) AS placements,
-            sum(CASE WHEN c.state = 'converged' THEN 1 ELSE 0 END) AS converged,
-            sum(CASE WHEN c.state = 'anomalous' THEN 1 ELSE 0 END) AS anomalous,
-            sum(coalesce(c.ended_at - c.started_at, 0)) AS seconds
+        SELECT m.relaxing_level AS level, count(*) AS placements,
+            sum(CASE WHEN q.state = 'converged' THEN 1 ELSE 0 END) AS converged,
+            sum(CASE WHEN q.state = 'anomalous' THEN 1 ELSE 0 END) AS anomalous,
+            sum(coalesce((
+                SELECT sum(c.ended_at - c.started_at) FROM calculation c
+                WHERE c.item = q.item AND c.level = q.level AND c.engine <> 'imported'
+            ), 0)) AS seconds
         FROM campaign m
         JOIN stored_placement p ON p.campaign_key = m.key AND p.contender
         JOIN stored_candidate k ON k.key = p.candidate_key
-        JOIN calculation c ON c.item = k.id
-        WHERE m.name = :campaign AND c.level <> coalesce(m.verification_level, m.level)
-            AND c.engine <> 'imported'
-        GROUP BY c.level ORDER BY c.level
+        JOIN queue q ON q.item = k.id AND q.level = m.relaxing_level
+        WHERE m.name = :campaign AND m.relaxing_level <> ''
+        GROUP BY m.relaxing_level
         """,
         campaign=campaign,
     )
-    return [WorkBeside(**row) for row in rows]
+    return RelaxingWork(**rows[0]) if rows else None
 
 
 @repeated_after_outage

@@ -47,6 +47,7 @@ class PairMinimum:
     energy_ev: float
     sigma_ev: float
     n_placements: int
+    basis: str  # levels whose relaxed energies the prediction starts from
 
 
 def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedCandidate]:
@@ -65,10 +66,10 @@ def top_candidates(db: Database, campaign: str, limit: int = 20) -> list[RankedC
 # the same.
 _LOWEST = """
 SELECT o.campaign, p.id AS pair_id, p.slab_id, coalesce(s.bulk_id, s.id) AS bulk_id, p.adsorbate,
-    o.candidate_id, o.energy_ev, o.sigma_ev, o.n_placements
+    o.candidate_id, o.energy_ev, o.sigma_ev, o.n_placements, o.basis
 FROM (
     SELECT m.name AS campaign, c.pair_key, c.id AS candidate_id, e.energy_ev, e.sigma_ev,
-        count(*) OVER (PARTITION BY c.pair_key) AS n_placements,
+        e.basis, count(*) OVER (PARTITION BY c.pair_key) AS n_placements,
         row_number() OVER (
             PARTITION BY c.pair_key ORDER BY e.basis = '', e.energy_ev, c.id
         ) AS position

@@ -242,6 +242,11 @@ def waiting_adslabs(db: Database, campaign: str, level: str) -> int:
     return _count(db, campaign, f"{ready} AND level = :level", level)
 
 
+def leased_items(db: Database, campaign: str, level: str) -> int:
+    """Return how many of a campaign's items at a level, of any kind, somebody computes."""
+    return _count(db, campaign, "state = 'leased' AND level = :level", level)
+
+
 @repeated_after_outage
 def converged_since(db: Database, campaign: str, since: float) -> frozenset[str]:
     """Return the campaign's candidates whose calculation converged after ``since``.

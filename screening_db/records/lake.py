@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         pa.field("token_ev", pa.float64()),
         pa.field("in_domain", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("basis", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
     ]
 )

@@ -144,7 +144,8 @@ class CampaignRow(Base, kw_only=True):
     # of its labels, where it is not that of its predictions
     verification_level: Mapped[str | None] = mapped_column(default=None)
     screened_with: Mapped[str] = mapped_column(default="")  # else the checkpoint it is given
-    # the checkpoint that read the energies of the relaxing stage; empty before it and without one
+    # of the relaxing stage: its level, and the checkpoint that read its energies, empty before that
+    relaxing_level: Mapped[str] = mapped_column(default="", server_default="")
     relaxed_with: Mapped[str] = mapped_column(default="", server_default="")
     key: Mapped[int] = short_key()
 
@@ -335,6 +336,7 @@ class RankRow(Base, kw_only=True):
     energy_ev: Mapped[float]
     sigma_ev: Mapped[float]
     probability: Mapped[float]
+    basis: Mapped[str] = mapped_column(default="", server_default="")  # of the prediction
     pair_id: Mapped[str] = shown(PairRow.id, pair_key)
     candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
     adsorbate: Mapped[str] = shown(PairRow.adsorbate, pair_key)

@@ -58,6 +58,7 @@ class LowestPlacement:
     adsorbate: str
     energy_ev: float
     sigma_ev: float
+    basis: str = ""  # levels whose relaxed energies the prediction starts from
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,15 @@ from model.data.domain import read_domain
 class CheckpointDomain:
     """The hash of a checkpoint, its domain, and whether it reads atoms beside the text.
 
-    ``potentials`` are the levels of theory whose energies it starts from, hashes by name.
+    ``potentials`` are the levels of theory whose energies it starts from, hashes by name; without
+    a base it has no answer where they are missing.
     """
 
     sha256: str
     domain: Domain
     reads_atoms: bool
     potentials: Mapping[str, str] = field(default_factory=dict)
+    has_base: bool = False
 
 
 def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
@@ -40,7 +42,13 @@ def checkpoint_domain(name_or_path: str | Path) -> CheckpointDomain:
         settings = checkpoint.settings()
         domain = read_domain(checkpoint, settings["domain"])
         potentials = {each["level"]: each["level_hash"] for each in settings.get("on", ())}
-        return CheckpointDomain(checkpoint.sha256, domain, _reads_atoms(checkpoint), potentials)
+        return CheckpointDomain(
+            checkpoint.sha256,
+            domain,
+            _reads_atoms(checkpoint),
+            potentials,
+            (checkpoint.folder / BASE_FOLDER).is_dir(),
+        )
 
 
 def _reads_atoms(checkpoint: Checkpoint) -> bool:

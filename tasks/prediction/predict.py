@@ -205,6 +205,7 @@ class StoredCandidate:
     structure: str | None  # JSON
     energies_ev: Mapping[str, float] = field(default_factory=dict)
     dropped: str = ""
+    dropped_at: str = ""  # the level of that relaxation
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def _unless_dropped(prediction: Prediction, stored: StoredCandidate) -> Predicti
     """Return the prediction; of an adslab that a relaxation took apart it is no energy to rank."""
     if not stored.dropped:
         return prediction
-    return replace(prediction, in_domain=False, reason=stored.dropped)
+    return replace(prediction, in_domain=False, reason=stored.dropped, basis=stored.dropped_at)
 
 
 def _read(

@@ -24,18 +24,22 @@ class RelaxedEnd:
 
 @dataclass
 class RelaxationFindings:
-    """Energies of a candidate by level, and why it is no adslab of its own; empty where it is."""
+    """Energies of a candidate by level, or why no such adslab is left, and by which level.
+
+    ``merged_with`` is the candidate of its pair that ended at the same place, lower or first by id.
+    """
 
     energies_ev: dict[str, float] = field(default_factory=dict)
     dropped: str = ""
+    dropped_at: str = ""
+    merged_with: str = ""
 
 
 def relaxation_findings(ends: Iterable[RelaxedEnd]) -> Mapping[str, RelaxationFindings]:
     """Return what relaxations found, by candidate.
 
-    One whose adsorbate left, broke or whose slab changed is dropped. So is one that ends on the
-    site and at the energy of another one of its pair: they are one adslab, which stays under the
-    name of the lower of them.
+    One whose adsorbate left, broke or whose slab changed is dropped. Those of a pair that end on
+    one site at one energy are one adslab: its name is that of the lower of them.
 
     Args:
         ends: Where relaxations ended, at one level or at several.
@@ -52,9 +56,11 @@ def relaxation_findings(ends: Iterable[RelaxedEnd]) -> Mapping[str, RelaxationFi
         if not end.trainable:
             words = ", ".join(end.flags) or "not converged"
             here.dropped = f"{words} at {end.level}: {end.energy_ev:.2f} eV"
-        elif end.text and lower:
-            here.dropped = f"merged at {end.level}: ends where {lower[0].candidate_id[:12]} does"
+            here.dropped_at = end.level
+            continue
+        here.energies_ev[end.level] = end.energy_ev
+        if end.text and lower:
+            here.merged_with = lower[0].candidate_id
         else:
             same_site.append(end)
-            here.energies_ev[end.level] = end.energy_ev
     return found

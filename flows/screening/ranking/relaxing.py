@@ -17,14 +17,17 @@ from dataclasses import replace
 
 from flows.config.campaign import Campaign
 from flows.config.engines import read_engine_locations
-from flows.config.resolve import ResolvedCampaign, ResolvedRelaxing
+from flows.config.relaxing import ResolvedRelaxing, require_difference
+from flows.config.resolve import ResolvedCampaign
 from flows.display.tables import show_lines
+from flows.errors import CampaignError
 from flows.records.checkpoints import (
     LocatedCheckpoint,
     record_outside_checkpoint,
     serving_checkpoint,
 )
 from flows.records.folders import make_folder
+from flows.records.from_rows import relaxed_findings
 from flows.screening.flow import Runtime
 from flows.screening.ranking.rerank import new_ranking
 from flows.screening.ranking.rescore import predict_stale
@@ -33,11 +36,12 @@ from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.database import Database
 from screening_db.learning.stale import stale_predictions
-from screening_db.queries import find_campaign, lowest_placements
+from screening_db.queries import candidates_by_id, find_campaign, lowest_placements
 from screening_db.queue.enqueue import enqueue
-from screening_db.queue.view import waiting_adslabs
+from screening_db.queue.view import leased_items, waiting_adslabs
 from screening_db.records.ranking import record_triage, replace_ranking
 from screening_db.tables import QueueRow
+from tasks.prediction.checkpoint_domain import checkpoint_domain
 
 _POLL_S = 1.0
 
@@ -64,15 +68,28 @@ def relax_pairs(
     if stage is None:
         return
     checkpoint = serving_checkpoint(db, stage.model)
+    served = checkpoint_domain(checkpoint.location)  # another one may have been promoted
+    require_difference(served, checkpoint.sha256[:12], stage.level, resolved.level.name)
     record_outside_checkpoint(db, stage.model, checkpoint)
-    chosen = _queued(db, resolved, stage)
-    _relax_all(db, name, stage.level.name, where)
-    _rank(db, name, checkpoint, chosen, runtime)
+    items = _chosen(db, resolved, stage)
+    _relax_all(db, name, stage.level.name, items, where)
+    # Relaxed items are no requests of verification: to a ranking, what is queued is.
+    record_triage(db, name, queued=[], kept=_kept(db, resolved.campaign, items))
+    _rank(db, name, checkpoint, items, runtime)
 
 
-def _relax_all(db: Database, campaign: str, level: str, where: DaskWorkers | BatchJobs) -> None:
-    """Relax all that is queued, and wait for what another run has begun, as long as it lives."""
-    while waiting_adslabs(db, campaign, level):
+def _relax_all(
+    db: Database,
+    campaign: str,
+    level: str,
+    items: Sequence[QueueRow],
+    where: DaskWorkers | BatchJobs,
+) -> None:
+    """Relax all items, and wait for those that another run has begun, as long as it lives."""
+    while True:
+        enqueue(db, items)  # again: others may have withdrawn theirs
+        if not waiting_adslabs(db, campaign, level):
+            return
         counts = run_verification(
             db,
             find_campaign(db, campaign),
@@ -84,6 +101,12 @@ def _relax_all(db: Database, campaign: str, level: str, where: DaskWorkers | Bat
         )
         show_lines(f"relaxed at {level}: {counts}")
         left = waiting_adslabs(db, campaign, level)
+        if left and not counts.ended and not leased_items(db, campaign, level):
+            raise CampaignError(
+                f"{left} placements of {campaign} wait for {level} and nothing here computes them: "
+                "they, or a slab that they need, are held or too large for this machine; see "
+                f"sabatier queue list {campaign}, then run the same command again"
+            )
         if left:
             show_lines(f"{left} are being relaxed by another run, or by one that was stopped")
             until = time.monotonic() + DriverIntervals().lease_s
@@ -91,45 +114,52 @@ def _relax_all(db: Database, campaign: str, level: str, where: DaskWorkers | Bat
                 time.sleep(_POLL_S)
 
 
-def _queued(db: Database, resolved: ResolvedCampaign, stage: ResolvedRelaxing) -> list[str]:
-    """Choose the placements to relax, queue them, and return their ids."""
+def _chosen(db: Database, resolved: ResolvedCampaign, stage: ResolvedRelaxing) -> list[QueueRow]:
+    """Choose the placements to relax, mark them as queued, and return their items."""
     campaign = resolved.campaign
-    rank = {
-        pair.minimum.pair_id: place
-        for place, pair in enumerate(ranked_pairs(db, campaign.name, resolved.windows))
-        if place < stage.top
-    }
+    ranked = ranked_pairs(db, campaign.name, resolved.windows)
+    rank = {pair.minimum.pair_id: place for place, pair in enumerate(ranked[: stage.top])}
     lowest = lowest_placements(db, campaign.name, per_pair=stage.per_pair)
-    priority = {
-        one.candidate_id: -float(rank[one.pair_id]) for one in lowest if one.pair_id in rank
-    }
-    kept = lowest_placements(db, campaign.name, per_pair=campaign.stored_per_pair())
-    # A placement of a queued item is in the state "queued", whichever campaign asked first.
-    record_triage(db, campaign.name, queued=list(priority), kept=[one.candidate_id for one in kept])
-    enqueue(db, [_item(campaign, stage, one, first) for one, first in priority.items()])
-    return sorted(priority)
+    items = [
+        QueueRow(
+            candidate_id=one.candidate_id,
+            level=stage.level.name,
+            campaign=campaign.name,
+            priority=-float(rank[one.pair_id]),
+            why="promising",
+        )
+        for one in lowest
+        if one.pair_id in rank
+    ]
+    # A campaign may claim what is in the state "queued", whichever campaign asked first.
+    queued = [item.item for item in items]
+    record_triage(db, campaign.name, queued=queued, kept=_kept(db, campaign, items))
+    return items
 
 
-def _item(campaign: Campaign, stage: ResolvedRelaxing, candidate: str, first: float) -> QueueRow:
-    return QueueRow(
-        candidate_id=candidate,
-        level=stage.level.name,
-        campaign=campaign.name,
-        priority=first,
-        why="promising",
-    )
+def _kept(db: Database, campaign: Campaign, items: Sequence[QueueRow]) -> list[str]:
+    """Return the placements that the ranking after the stage chooses from."""
+    lowest = lowest_placements(db, campaign.name, per_pair=campaign.stored_per_pair())
+    return sorted({*(one.candidate_id for one in lowest), *(item.item for item in items)})
 
 
 def _rank(
     db: Database,
     campaign: str,
     checkpoint: LocatedCheckpoint,
-    relaxed: Sequence[str],
+    items: Sequence[QueueRow],
     runtime: Runtime,
 ) -> None:
     """Predict all contenders by the difference, and rank by it in one transaction."""
-    row = find_campaign(db, campaign)
+    row, chosen = find_campaign(db, campaign), [item.item for item in items]
     # Another campaign may have predicted what is relaxed only now.
-    stale = {*stale_predictions(db, campaign, checkpoint.sha256), *relaxed}
+    stale = {*stale_predictions(db, campaign, checkpoint.sha256), *chosen}
     predict_stale(db, row, checkpoint, sorted(stale), runtime)
-    replace_ranking(db, replace(new_ranking(db, row, checkpoint.sha256), relaxed=True))
+    potentials = checkpoint_domain(checkpoint.location).potentials
+    findings = relaxed_findings(db, potentials, candidates_by_id(db, chosen))
+    merged = {item for item, found in findings.items() if found.merged_with}
+    if merged:
+        show_lines(f"{len(merged)} placements end where another of their pair does")
+    ranking = new_ranking(db, row, checkpoint.sha256)
+    kept = [item for item in ranking.kept if item not in merged]
+    replace_ranking(db, replace(ranking, kept=kept, relaxed=True))

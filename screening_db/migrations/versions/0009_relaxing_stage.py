@@ -16,6 +16,12 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+COLUMNS = (
+    ("stored_prediction", "basis"),
+    ("stored_rank", "basis"),
+    ("campaign", "relaxing_level"),
+    ("campaign", "relaxed_with"),
+)
 VIEWS = ("prediction", "ranked_candidates", "pair_minimum")
 
 PREDICTION = """
@@ -26,21 +32,19 @@ FROM stored_prediction p
 JOIN stored_candidate c ON c.key = p.candidate_key
 JOIN predictor d ON d.key = p.predictor_key
 """
-# As before, with the levels that the prediction starts from, and the site where that one ended.
+# As before, with the level that the energy starts from, and the site where that relaxation ended.
 _CHANGED = {
     " c.site,": " coalesce(nullif(z.site_after, ''), c.site) AS site,",
-    " c.id AS candidate_id": " coalesce(e.basis, '') AS basis, c.id AS candidate_id",
+    " c.id AS candidate_id": " r.basis, c.id AS candidate_id",
     "\nWHERE m.name": """
-LEFT JOIN predictor d ON d.level = m.level AND d.checkpoint_sha256 = m.checkpoint_sha256
-LEFT JOIN stored_prediction e ON e.candidate_key = c.key AND e.predictor_key = d.key
-LEFT JOIN label z ON z.candidate_id = c.id AND z.level = e.basis
+LEFT JOIN label z ON z.candidate_id = c.id AND z.level = r.basis
 WHERE m.name""",
 }
 
 
 def upgrade() -> None:
     _drop_views()
-    for table, column in (("stored_prediction", "basis"), ("campaign", "relaxed_with")):
+    for table, column in COLUMNS:
         op.add_column(table, sa.Column(column, sa.Text(), nullable=False, server_default=""))
     termination = TERMINATION.format(shift=SHIFT[op.get_bind().dialect.name])
     ranked = RANKED_CANDIDATES
@@ -53,8 +57,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     _drop_views()
-    op.drop_column("campaign", "relaxed_with")
-    op.drop_column("stored_prediction", "basis")
+    for table, column in reversed(COLUMNS):
+        op.drop_column(table, column)
     before = view_statements(op.get_bind().dialect.name)
     for name in VIEWS:
         op.execute(before[name])

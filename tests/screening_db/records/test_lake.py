@@ -32,6 +32,7 @@ def predictions(ids, **changed):
         "token_ev": [None] * n,
         "in_domain": [True] * n,
         "reason": [""] * n,
+        "basis": [""] * n,
         "text": ["OH</s>Cu (1 1 1)</s>[]"] * n,
     }
     return pa.table(columns | changed)

@@ -16,6 +16,13 @@ RANKED = (
     "select rank, candidate_id, energy_ev, sigma_ev, probability, basis from ranked_candidates "
     "where campaign = 'tiny' order by rank"
 )
+BASIS_BY_PAIR = (
+    "select c.pair_id, max(p.basis) from candidate c join prediction p on p.candidate_id = c.id "
+    "where p.in_domain group by c.pair_id"
+)
+RANKED_BASIS = (
+    "select c.pair_id, r.basis from ranked_candidates r join candidate c on c.id = r.candidate_id"
+)
 STATES = "select stage, item_id, state, reason from campaign_item order by stage, item_id"
 QUEUE = "select item, level, state, priority, why from queue where level = 'emt' order by item"
 LABELS = (
@@ -74,6 +81,8 @@ def test_a_ranking_says_which_pairs_were_relaxed_and_ranks_them_by_the_differenc
         assert (basis == "emt-coarse") == (candidate in trainable)
         if basis:
             assert energy == pytest.approx(trainable[candidate] + OFF_BY_EV, abs=0.1)
+    lowest = dict(ask(workplace, BASIS_BY_PAIR))
+    assert all(lowest[pair] == basis for pair, basis in ask(workplace, RANKED_BASIS))
     assert "emt-coarse" in said.out
 
 
@@ -146,15 +155,21 @@ def test_the_plan_says_what_the_stage_computes(new_relaxing: Callable[[], Any]) 
     [
         ("level: {level}", "level: emt", "relax.level and the level of verification must differ"),
         ("difference: {difference}", "difference: mini", "starts from no energies"),
+        ("model: {base}", "model: {difference}", "relax.difference and model must differ"),
         ("per_pair: 2", "per_pair: 0", "per_pair"),
     ],
 )
 def test_a_stage_that_cannot_be_is_one_line(
-    new_relaxing: Callable[[], Any], stage: RelaxingStage, old: str, new: str, why: str
+    new_relaxing: Callable[[], Any],
+    stage: RelaxingStage,
+    checkpoint: Path,
+    old: str,
+    new: str,
+    why: str,
 ) -> None:
     workplace = new_relaxing()
-    named = {"level": stage.level, "difference": stage.difference}
-    workplace.edit(old.format(**named), new)
+    named = {"level": stage.level, "difference": stage.difference, "base": checkpoint}
+    workplace.edit(old.format(**named), new.format(**named))
     said = workplace.run("plan", "tiny.yaml")
     assert said.status == 2
     assert why in said.err
