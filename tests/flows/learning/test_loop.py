@@ -1,7 +1,7 @@
 """A loop spends its budget round by round, goes on after a kill, and says why it ends."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -169,6 +169,19 @@ def test_a_budget_is_never_overspent(db: Database) -> None:
     assert loop(db, budget=6).run(parts) == "the budget is spent"
     assert parts.verified == [4, 2]
     assert [row.spent for row in rounds(db, "mine")] == [4.0, 2.0]
+
+
+def test_what_a_relaxing_stage_computed_is_no_calculation_of_a_round(db: Database) -> None:
+    make.record(db, make.level("potential", "f" * 64))
+    enqueue(db, [make.queue_row(n, "mine", level="potential", why="promising") for n in IDS[:4]])
+    for lease in claim(db, "potential", batch=4, lease_s=60, campaign="mine"):
+        complete(db, lease, replace(make.label(lease.item, -9.0), level="potential"))
+    parts = Parts(db)
+    loop(db, rounds=1).run(parts)
+    (row,) = rounds(db, "mine")
+    assert parts.verified == [4]
+    assert (row.converged, row.spent, row.labels) == (4, 4.0, 4)
+    assert row.mae_new_ev == pytest.approx(0.2)
 
 
 def test_an_engine_that_always_fails_stops_the_loop_and_loses_nothing(db: Database) -> None:
