@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,7 @@ def _event_loop() -> Iterator[Any]:
         runner.stop()
         # An interrupted run leaves workers that have only just begun. As this process ends it takes
         # away the semaphores that they are about to open: they would say so by a traceback.
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()
+        _kill(set(multiprocessing.active_children()) - others)
 
 
 @contextmanager
@@ -169,19 +169,40 @@ def _started(plan: ClusterPlan, device: Device, loop: Any) -> Any:
     # Without a limit, work would wait for ever where no worker can be started again.
     with dask.config.set({"distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_S} s"}):
         try:
-            return _local_cluster(plan, device, loop)
-        except BaseException as fault:
-            # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit.
-            # Workers end by themselves when this process does.
-            for cluster in list(LocalCluster._instances):
-                cluster.shutdown_on_close = False
-            if isinstance(fault, OSError | RuntimeError | ImportError | TimeoutError):
-                raise MachineError(
-                    f"a run starts {plan.workers} worker processes, and this machine does not "
-                    f"({_cause(fault)}); free memory and /dev/shm, which holds their semaphores, "
-                    "or start fewer workers"
-                ) from fault
-            raise
+            return _started_once(plan, device, loop)
+        except RuntimeError:  # a worker was killed as it started: once is no fault of the machine
+            pass
+        except (OSError, ImportError, TimeoutError) as fault:
+            raise _no_workers(plan, fault) from fault
+        try:
+            return _started_once(plan, device, loop)
+        except (OSError, RuntimeError, ImportError, TimeoutError) as fault:
+            raise _no_workers(plan, fault) from fault
+
+
+def _started_once(plan: ClusterPlan, device: Device, loop: Any) -> Any:
+    others = set(multiprocessing.active_children())
+    try:
+        return _local_cluster(plan, device, loop)
+    except BaseException:
+        # Interrupted half-way, a cluster cannot be closed, and Dask would try so at exit.
+        for cluster in list(LocalCluster._instances):
+            cluster.shutdown_on_close = False
+        _kill(set(multiprocessing.active_children()) - others)
+        raise
+
+
+def _kill(workers: Iterable[BaseProcess]) -> None:
+    for process in workers:
+        process.kill()
+
+
+def _no_workers(plan: ClusterPlan, fault: BaseException) -> MachineError:
+    return MachineError(
+        f"a run starts {plan.workers} worker processes, and this machine does not "
+        f"({_cause(fault)}); free memory and /dev/shm, which holds their semaphores, or start "
+        "fewer workers"
+    )
 
 
 def _cause(fault: BaseException) -> str:

@@ -101,6 +101,24 @@ def test_a_machine_that_starts_no_workers_is_one_line(
         pass
 
 
+def test_a_worker_that_is_killed_as_it_starts_costs_one_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts = []
+
+    def start(**_: Any) -> None:
+        starts.append(1)
+        if len(starts) == 1:
+            raise RuntimeError("Nanny failed to start worker process")
+        raise Started("LocalCluster", {})
+
+    start._instances = ()  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster, "LocalCluster", start)
+    with pytest.raises(Started), cluster.dask_client(HERE):
+        pass
+    assert len(starts) == 2
+
+
 class Started(Exception):  # noqa: N818  no fault: it ends the start
     """Says which cluster would be started, and how."""
 
