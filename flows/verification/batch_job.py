@@ -17,7 +17,7 @@ WARNING = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # of the wall limit, s
 _SIGNALS = "signals"
 FORMAT_FILE = "format"
 # Of the pickles of WorkItem and WorkResult: raised where their fields change.
-FORMAT = 1
+FORMAT = 2
 
 
 def run_job(item: WorkItem, folder: Path) -> WorkResult:

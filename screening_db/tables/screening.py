@@ -144,10 +144,10 @@ class CampaignRow(Base, kw_only=True):
     # of its labels, where it is not that of its predictions
     verification_level: Mapped[str | None] = mapped_column(default=None)
     screened_with: Mapped[str] = mapped_column(default="")  # else the checkpoint it is given
+    key: Mapped[int] = short_key()
     # of the relaxing stage: its level, and the checkpoint that read its energies, empty before that
     relaxing_level: Mapped[str] = mapped_column(default="", server_default="")
     relaxed_with: Mapped[str] = mapped_column(default="", server_default="")
-    key: Mapped[int] = short_key()
 
     def __post_init__(self) -> None:
         self.screened_with = self.screened_with or self.checkpoint_sha256

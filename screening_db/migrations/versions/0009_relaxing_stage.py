@@ -51,6 +51,8 @@ def upgrade() -> None:
     for old, new in _CHANGED.items():
         ranked = ranked.replace(old, new)
     lowest = PAIR_MINIMUM.replace("ORDER BY e.energy_ev", "ORDER BY e.basis = '', e.energy_ev")
+    lowest = lowest.replace("o.n_placements", "o.n_placements, o.basis")
+    lowest = lowest.replace("e.sigma_ev,", "e.sigma_ev, e.basis,")
     for view in (PREDICTION, ranked.format(termination=termination), lowest):
         op.execute(view)
 

@@ -110,7 +110,9 @@ def test_a_preset_is_found_by_its_name_and_a_file_by_its_path(tmp_path: Path) ->
     own = tmp_path / "own.yaml"
     own.write_text("")
     assert find_recipe(own) == own
-    with pytest.raises(CampaignError, match=r"a preset \(base, mini, .*\) or a file, got maxi"):
+    with pytest.raises(
+        CampaignError, match=r"a preset \(base, difference, mini, .*\) or a file, got maxi"
+    ):
         find_recipe("maxi")
 
 

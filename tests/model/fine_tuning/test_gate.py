@@ -199,7 +199,7 @@ def test_strata_count_alike_however_many_rows_they_have() -> None:
 
 # --- with networks ---------------------------------------------------------------------------
 
-RECIPE = TuneRecipe(method="all", epochs=25, learning_rate=5e-3, text_share=0.1, watch_every=25)
+RECIPE = TuneRecipe(method="all", epochs=40, learning_rate=3e-3, text_share=0.1, watch_every=40)
 
 
 @pytest.fixture(scope="module")
