@@ -75,8 +75,9 @@ def start_labels(request: LabelRequest) -> None:
     with lock_folder(request.out, "a set of labels"):
         open_label_folder(request.out, plan, level)
         work = partial(_relaxed, until, plan, level, locations, request.out)
-        while missing := missing_draws(request.out, plan, request.placements):
-            if not _relax(missing, work, request.processes or default_workers()):
+        while time.time() < until:
+            missing = missing_draws(request.out, plan, request.placements)
+            if not missing or not _relax(missing, work, request.processes or default_workers()):
                 break
         gather_parts(request.out)
         if shards := label_files(request.out):
