@@ -14,27 +14,24 @@ Units: eV.
 
 import argparse
 import tempfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from left_out import folds_left_out
 from numpy.typing import NDArray
 
 from model.contract import LevelEnergy
 from model.data.rows import Row, read_rows
-from model.prediction.difference import DifferencePredictor, Potential
-from model.prediction.predictor import load_predictor
-from model.training.difference import train_difference
+from model.prediction.difference import Potential
 from model.uncertainty.metrics import coverage
 from tasks.training_data.benchmark_tables import benchmark_tables
 
 LEVEL = "beef-vdw-gmae"
 POTENTIALS = ("sevennet-matpes_pbe", "sevennet-oc20", "uma-oc20")  # trained without +U
 HASH = "published"  # its weights are not at hand
-FOLDS = 5
 DRAWS = {50: 3, 200: 2}  # of labels in each fold, to be averaged; once where unsaid
 
 
@@ -94,24 +91,9 @@ def left_out(rows: Sequence[Row], labels: int | None, draw: int) -> NDArray[np.f
         Errors and sigmas in eV, in the order of the rows.
     """
     found_R3 = np.zeros((len(rows), 3))
-    for fold in range(FOLDS):
-        others = [i for i, row in enumerate(rows) if row.fold != fold]
-        here = [i for i, row in enumerate(rows) if row.fold == fold]
-        rng = np.random.default_rng(zlib.crc32(f"{fold} {draw}".encode()))
-        if labels is not None:
-            others = [others[k] for k in rng.permutation(len(others))[:labels].tolist()]
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = train_difference(
-                [rows[i] for i in others],
-                [],
-                Path(folder) / "difference",
-                on=[Potential(each.level, HASH) for each in rows[0].energies],
-                seed=0,
-            )
-            predictor = load_predictor(checkpoint.folder)
-            assert isinstance(predictor, DifferencePredictor)
-            answers = predictor.predict([rows[i].configuration() for i in here])
-            offset_R = predictor.models[LEVEL].offsets.of([rows[i].adsorbate for i in here])
+    on = [Potential(each.level, HASH) for each in rows[0].energies]
+    for here, predictor, answers in folds_left_out(rows, labels, draw, on):
+        offset_R = predictor.models[LEVEL].offsets.of([rows[i].adsorbate for i in here])
         for i, answer, offset_ev in zip(here, answers, offset_R.tolist(), strict=True):
             label_ev = rows[i].energy_ev
             mean_ev = float(np.mean([each.energy_ev for each in rows[i].energies]))

@@ -11,28 +11,24 @@ Units: eV.
 """
 
 import argparse
-import tempfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from left_out import FOLDS, folds_left_out
 from numpy.typing import NDArray
 from published_geometries import AS_PUBLISHED, HERE, read_cache
 
 from model.contract import LevelEnergy
 from model.data.rows import Row, read_rows
 from model.prediction.difference import Potential
-from model.prediction.predictor import load_predictor
-from model.training.difference import train_difference
 from model.uncertainty.metrics import coverage
 from tasks.enumeration import adsorbate
 from tasks.levels import LevelOfTheory, level
 from tasks.verification.engines import engine_for
 from tasks.verification.labels.energies import MemoryCache, gas_energy
 
-FOLDS = 5
 KIND = "relaxed"  # the structures that the potential's energies are of
 DRAWS = {50: 5, 200: 3}  # of labels in each fold, to be averaged; once where unsaid
 
@@ -103,23 +99,8 @@ def left_out(
         Predicted less published energies, and the sigmas of the predictions.
     """
     found_R2 = np.zeros((len(rows), 2))
-    for fold in range(FOLDS):
-        others = [i for i, row in enumerate(rows) if row.fold != fold]
-        here = [i for i, row in enumerate(rows) if row.fold == fold]
-        rng = np.random.default_rng(zlib.crc32(f"{fold} {draw}".encode()))
-        if labels is not None:
-            others = [others[k] for k in rng.permutation(len(others))[:labels].tolist()]
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = train_difference(
-                [rows[i] for i in others],
-                [],
-                Path(folder) / "difference",
-                on=[Potential(theory.name, theory.level_hash)],
-                seed=0,
-            )
-            answers = load_predictor(checkpoint.folder).predict(
-                [rows[i].configuration() for i in here]
-            )
+    on = [Potential(theory.name, theory.level_hash)]
+    for here, _, answers in folds_left_out(rows, labels, draw, on):
         for i, answer in zip(here, answers, strict=True):
             found_R2[i] = answer.energy_ev - rows[i].energy_ev, answer.sigma_ev
     return found_R2

@@ -16,7 +16,8 @@ from tasks.levels import level
 def test_rows_take_the_energy_of_their_own_structure_less_slab_and_gas(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_script(BENCHMARKS / "potentials" / "published_geometries.py", monkeypatch)
+    for beside in ("published_geometries.py", "left_out.py"):
+        load_script(BENCHMARKS / "potentials" / beside, monkeypatch)
     script = load_script(BENCHMARKS / "potentials" / "difference_on_wwl.py", monkeypatch)
     theory, rows = level("emt"), made_up("adslab")
     monkeypatch.setattr(script, "KIND", rows[0].kind)
