@@ -100,7 +100,9 @@ def require_difference(
         )
 
 
-def relaxed_by_name(campaign: Campaign, relaxing: ResolvedRelaxing) -> Campaign:
+def relaxed_by_name(campaign: Campaign, relaxing: ResolvedRelaxing | None) -> Campaign:
     """Return the campaign with the relaxing stage's level by name, also where it is from a file."""
-    stage = campaign.relax and campaign.relax.model_copy(update={"level": relaxing.level.name})
+    if campaign.relax is None or relaxing is None:
+        return campaign
+    stage = campaign.relax.model_copy(update={"level": relaxing.level.name})
     return campaign.model_copy(update={"relax": stage})

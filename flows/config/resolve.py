@@ -149,12 +149,9 @@ def resolve_campaign(
     )
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
-    adsorbates, unverified = _verifiable_adsorbates(answered, verified_at, locations)
     relaxing = resolved_relaxing(campaign, folder, verified_at, found.sha256, locations)
-    if relaxing:
-        adsorbates, unrelaxed = _verifiable_adsorbates(adsorbates, relaxing.level, locations)
-        unverified += unrelaxed
-        campaign = relaxed_by_name(campaign, relaxing)
+    computed_at = [verified_at, *([relaxing.level] if relaxing else [])]
+    adsorbates, unverified = _verifiable_adsorbates(answered, computed_at, locations)
     refused = (*refused_bulks, *refused_slabs, *unknown, *unverified)
     if not (bulks or own_slabs) or not adsorbates:
         surfaces = "slabs" if campaign.bulks is None else "bulks"
@@ -164,7 +161,7 @@ def resolve_campaign(
         )
     prices = _prices(campaign, folder, [*bulks, *own_slabs])
     return ResolvedCampaign(
-        _with_content(campaign, prices),
+        _with_content(relaxed_by_name(campaign, relaxing), prices),
         tuple(sorted(bulks, key=lambda b: b.bulk_id)),
         adsorbates,
         refused,
@@ -282,17 +279,17 @@ def _adsorbates_of_domain(
 
 
 def _verifiable_adsorbates(
-    adsorbates: Iterable[Adsorbate], level: LevelOfTheory, locations: EngineLocations | None
+    adsorbates: Iterable[Adsorbate],
+    levels: Iterable[LevelOfTheory],
+    locations: EngineLocations | None,
 ) -> tuple[tuple[Adsorbate, ...], list[Refusal]]:
-    elements = computable_elements(level, locations)
-    kept, refused = [], []
-    for found in adsorbates:
-        reason = unverifiable(found.name, found.formula, level, elements)
-        if reason:
-            refused.append(Refusal(found.name, "adsorbate", reason))
-        else:
-            kept.append(found)
-    return tuple(kept), refused
+    kept, refused = tuple(adsorbates), []
+    for level in levels:
+        elements = computable_elements(level, locations)
+        reasons = {a.name: unverifiable(a.name, a.formula, level, elements) for a in kept}
+        refused += [Refusal(name, "adsorbate", why) for name, why in reasons.items() if why]
+        kept = tuple(each for each in kept if not reasons[each.name])
+    return kept, refused
 
 
 def stated_adsorbate(stated: str | FileAdsorbate | SmilesAdsorbate, folder: Path) -> Adsorbate:
