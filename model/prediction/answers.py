@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import Configuration, Prediction, Predictor
+from model.contract import Configuration, Domain, Prediction, Predictor
 from model.data.domain import out_of_domain_reason
 from model.errors import ModelError
 
@@ -61,13 +61,17 @@ def single_head_predictions(
     configurations: Sequence[Configuration],
     energy_R: NDArray[np.float64],
     sigma_R: NDArray[np.float64],
+    domain: Domain | None = None,
 ) -> list[Prediction]:
-    """Return the predictions of a predictor whose energy comes from one head."""
+    """Return the predictions of a predictor whose energy comes from one head.
+
+    ``domain`` is what these energies were learnt from, where the predictor knows more than that.
+    """
     return [
         make_prediction(
             configuration,
             predictor.checkpoint_sha256,
-            out_of_domain_reason(predictor.domain, configuration),
+            out_of_domain_reason(domain or predictor.domain, configuration),
             energy_ev=energy_ev,
             sigma_ev=sigma_ev,
             regression_ev=energy_ev,

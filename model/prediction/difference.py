@@ -23,7 +23,7 @@ from model.checkpoint import Checkpoint, stated_bond_rule
 from model.contract import BondRule, Configuration, Domain, Prediction, Predictor
 from model.data.domain import level_index, out_of_domain_reason, read_domain
 from model.errors import ModelError
-from model.prediction.answers import make_prediction
+from model.prediction.answers import single_head_predictions
 from model.prediction.booster_text import read_booster
 from model.prediction.slab_features import slab_feature_names, slab_features
 from model.stored_values import StoredValues, checked_values
@@ -167,23 +167,8 @@ class DifferencePredictor:
         energy_R, signal = model.answer(configurations, potential_RP)
         adsorbates = adsorbates_of(configurations)
         sigma_R = self.calibration.sigma([level] * len(adsorbates), adsorbates, signal)
-        return [
-            replace(
-                make_prediction(
-                    configuration,
-                    self.checkpoint_sha256,
-                    out_of_domain_reason(self.learnt, configuration),
-                    energy_ev=energy_ev,
-                    sigma_ev=sigma_ev,
-                    regression_ev=energy_ev,
-                    token_ev=energy_ev,
-                ),
-                basis=self.basis,
-            )
-            for configuration, energy_ev, sigma_ev in zip(
-                configurations, energy_R.tolist(), sigma_R.tolist(), strict=True
-            )
-        ]
+        answers = single_head_predictions(self, configurations, energy_R, sigma_R, self.learnt)
+        return [replace(answer, basis=self.basis) for answer in answers]
 
     def _from_base(self, configurations: Sequence[Configuration]) -> list[Prediction]:
         if self.base is None:
