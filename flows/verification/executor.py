@@ -23,7 +23,8 @@ class SubmissionError(CampaignError):
 class AdslabInputs:
     """An adslab to verify; structures are text.
 
-    ``relaxed`` holds the adslab and its slab as another level relaxed them, for single points.
+    ``relaxed`` holds the adslab and its slab as another level relaxed them: what single points are
+    of, and relaxations start from.
     ``signs`` are those of the slab's moments, atom by atom, in an antiferromagnet.
     """
 

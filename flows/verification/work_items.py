@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from flows.records.from_rows import stored_adsorbates
 from flows.verification.attempts import stored_geometry
 from flows.verification.executor import AdslabInputs, ReferenceInputs, WorkItem, WorkResult
-from screening_db.calculations import StoredGeometry, relaxed_structures
+from screening_db.calculations import relaxed_structures
 from screening_db.database import Database
 from screening_db.queries import (
     bulks_by_id,
@@ -56,23 +56,24 @@ class CalculationSettings:
 
 @dataclass(frozen=True)
 class SourceGeometries:
-    """The relaxed structures that single points are computed at, as text.
+    """The relaxed structures that single points are of, or relaxations start from, as text.
 
-    ``level`` is the one that relaxed them, empty where a level relaxes its own; ``adslabs`` go by
-    candidate id, ``slabs`` by slab id.
+    ``level`` is the one that relaxed them, empty where there is none; ``adslabs`` go by candidate
+    id, ``slabs`` by slab id. A relaxation does without: it ``may_lack`` them.
     """
 
     level: str
     adslabs: Mapping[str, str]
     slabs: Mapping[str, str]
+    may_lack: bool = True
 
     def of_adslab(self, candidate_id: str, slab_id: str) -> tuple[str, ...]:
         """Return the relaxed adslab and its clean slab, or nothing where the level needs none.
 
         Raises:
-            UserError: one of the two is missing.
+            UserError: one of the two is missing, and the level is of single points.
         """
-        if not self.level:
+        if self.may_lack and not (candidate_id in self.adslabs and slab_id in self.slabs):
             return ()
         for structures, item in ((self.adslabs, candidate_id), (self.slabs, slab_id)):
             if item not in structures:
@@ -85,20 +86,35 @@ class SourceGeometries:
 
 
 def source_geometries(
-    db: Database, level: LevelOfTheory, rows: Iterable[CandidateRow], slab_ids: Iterable[str] = ()
+    db: Database,
+    level: LevelOfTheory,
+    rows: Iterable[CandidateRow],
+    slab_ids: Iterable[str] = (),
+    relaxed_at: str = "",
 ) -> SourceGeometries:
-    """Return the structures that the single points of ``level`` use, as far as they are there.
+    """Return the structures that calculations begin from, as far as they are there.
 
     An adslab with an anomaly is left out: what desorbed says nothing of its site.
+
+    Args:
+        db: The database.
+        level: The level that is computed; one of single points names who relaxed their structures.
+        rows: The candidates.
+        slab_ids: Clean slabs beside theirs.
+        relaxed_at: The level that has relaxed what ``level`` relaxes on, if any.
+
+    Returns:
+        The structures by id.
     """
-    source = level.require_calculation().geometry
+    needed = level.require_calculation().geometry
+    source = needed or (relaxed_at if relaxed_at != level.name else "")
     rows = list(rows)
     if not source:
         return SourceGeometries("", {}, {})
     labels = labels_by_candidate(db, source, [row.id for row in rows])
     relaxed = relaxed_structures(db, source, sorted({*slab_ids, *(row.slab_id for row in rows)}))
     adslabs = {item: row.structure for item, row in labels.items() if row.trainable}
-    return SourceGeometries(source, adslabs, relaxed)
+    return SourceGeometries(source, adslabs, relaxed, may_lack=not needed)
 
 
 def plan_dependencies(db: Database, level: LevelOfTheory) -> None:
@@ -166,7 +182,6 @@ class _StoredInputs:
     geometries: SourceGeometries
     energies: Mapping[EnergyKey, float]
     by_molecule: bool  # each adsorbate is its own gas molecule
-    starts: Mapping[str, str]  # where the relaxing stage ended, by candidate id
 
     @classmethod
     def read(
@@ -192,20 +207,16 @@ class _StoredInputs:
             slabs,
             bulks_by_id(db, bulk_ids),
             stored_adsorbates(db, names),
-            source_geometries(db, level, rows.values(), clean),
+            source_geometries(db, level, rows.values(), clean, settings.relaxed_at),
             _known_energies(db, level, under),
             by_molecule,
-            _relaxed_starts(db, settings, sorted(rows)),
         )
-
-    def start(self, lease: Lease) -> StoredGeometry | None:
-        """Return where the first attempt at an adslab starts, if not from its placement."""
-        found = self.starts.get(lease.candidate_id) if lease.kind == "adslab" else None
-        return None if found is None else StoredGeometry(found, attempt=0, first_fmax=0.0)
 
     def inputs(self, lease: Lease) -> Inputs:
         if lease.kind == "slab":
-            slab, relaxed = self.slabs.get(lease.item), self.geometries.slabs.get(lease.item, "")
+            slab, relaxed = self.slabs.get(lease.item), ""
+            if not self.geometries.may_lack:  # a clean slab is relaxed from as it was cut
+                relaxed = self.geometries.slabs.get(lease.item, "")
             if slab is None:
                 return ReferenceInputs("", relaxed)
             return ReferenceInputs(slab.structure, relaxed, self._signs(slab))
@@ -254,7 +265,7 @@ def _work_item(
         with_ranks(settings.engine_locations, level, needed.ranks, settings.launcher),
         needed,
         {key: energy for key, energy in stored.energies.items() if _serves(key, inputs)},
-        stored_geometry(db, lease) or stored.start(lease),
+        stored_geometry(db, lease),
     )
 
 
@@ -272,15 +283,6 @@ def _demand(lease: Lease, inputs: Inputs, level: LevelOfTheory) -> ResourceDeman
     if lease.kind == "gas":
         atoms = boxed(free_molecule(lease.item, atoms), level.require_calculation().gas_vacuum_ang)
     return demand_of(atoms, level)
-
-
-def _relaxed_starts(
-    db: Database, settings: CalculationSettings, candidate_ids: Sequence[str]
-) -> dict[str, str]:
-    if settings.relaxed_at in ("", settings.level.name):
-        return {}
-    labels = labels_by_candidate(db, settings.relaxed_at, candidate_ids)
-    return {item: row.structure for item, row in labels.items() if row.trainable}
 
 
 def _known_energies(

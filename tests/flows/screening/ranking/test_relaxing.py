@@ -112,13 +112,13 @@ def test_verification_starts_where_the_stage_ended(relaxed: tuple[Any, Any]) -> 
     workplace, _ = relaxed
     said = workplace.run("verify", "tiny")
     assert said.status == 0, said.err
-    notes = ask(
+    starts = ask(
         workplace,
-        "select c.note from calculation c join label l on l.candidate_id = c.item and l.level = "
-        "'emt-coarse' and l.trainable where c.level = 'emt'",
+        "select s.energy_ev, l.e_adslab from calculation_step s join label l on l.candidate_id = "
+        "s.item and l.level = 'emt-coarse' and l.trainable where s.level = 'emt' and s.step = 0",
     )
-    assert notes
-    assert all("begun at the last geometry" in note for (note,) in notes)
+    assert starts
+    assert all(start == pytest.approx(end, abs=1e-6) for start, end in starts)
 
 
 def test_a_stage_that_is_killed_goes_on_and_ends_the_same(
