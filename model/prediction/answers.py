@@ -65,7 +65,18 @@ def single_head_predictions(
 ) -> list[Prediction]:
     """Return the predictions of a predictor whose energy comes from one head.
 
-    ``domain`` is what these energies were learnt from, where the predictor knows more than that.
+    Args:
+        predictor: The predictor, which gives its checkpoint's hash and its domain.
+        configurations: The configurations, R of them.
+        energy_R: Relaxed adsorption energies in eV.
+        sigma_R: One standard deviation of each in eV.
+        domain: What these energies were learnt from, where the predictor knows more than that.
+
+    Returns:
+        A prediction for each configuration, in their order; both heads say the same.
+
+    Raises:
+        ModelError: an energy or its sigma is not a number.
     """
     return [
         make_prediction(
