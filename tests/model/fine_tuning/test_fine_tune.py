@@ -332,7 +332,8 @@ def test_a_folder_continues_only_with_its_recipe_and_data(
 
 
 def test_a_baseline_is_not_fine_tuned(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="checkpoints of kind qe-catalytic and difference are fine-tuned"):
+    rule = "checkpoints of kind qe-catalytic and difference are fine-tuned"
+    with pytest.raises(ModelError, match=rule):
         fine_tune("baseline", LABELS, tmp_path)
 
 
