@@ -19,9 +19,9 @@ from screening_db.records.screening import record_adsorbates, record_level
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
-from tasks.training_data.imported.adsorption_energies import EnergyKind, StatedReferences
 from tasks.training_data.imported.reconstruction import ReadLabels, StatedSurface, read_labels_of
 from tasks.training_data.imported.sources import read_label_sources
+from tasks.training_data.imported.stated_references import EnergyKind, StatedReferences
 from tasks.training_data.imported.tables import gas_energies, read_gas_table
 
 # What becomes of a row, in the order in which they are counted.

@@ -8,10 +8,9 @@ Shapes  S slab atoms, N atoms of the adslab.
 Units   eV, Å.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -31,29 +30,20 @@ from tasks.structures.standard_frame import joined_adsorbate
 from tasks.structures.vacuum import vacuum_along_c
 from tasks.training_data.imported.convergence import fmax_limit, is_converged, largest_force
 from tasks.training_data.imported.source_rows import SourceRow
+from tasks.training_data.imported.stated_references import (
+    StatedReferences,
+    require_ev,
+    require_references_of,
+)
 from tasks.verification.engines import hubbard_fault
 
 T = TypeVar("T")
-EnergyKind = Literal["total", "adsorption"]
 _SAME_CELL_ANG = 0.05
 _SAME_SLAB_ANG = 0.05
 _SLAB_MOVE_ANG = 1.5  # between the clean slab and the same atom under an adsorbate
 _SAME_GAS_EV = 0.01
 _SAME_SLAB_EV = 0.05
 _LARGEST_GAS = 20  # atoms: what has none but a molecule's, and no slab under it
-_MOLECULE_ITSELF = ("molecule", "the gas molecule itself")
-
-
-@dataclass(frozen=True)
-class StatedReferences:
-    """What an import says of its energies: total, with gas energies (eV) by molecule, or not.
-
-    ``molecules`` are those that adsorption energies are counted from: ``CO, H2O, H2``.
-    """
-
-    energies: EnergyKind
-    gases_ev: Mapping[str, float] = field(default_factory=dict)
-    molecules: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +96,7 @@ class EnergyReader:
         self.gas_rows = [row for row in self.gas_rows if self._is_relaxed(row, is_free=True)]
         for row in self.gas_rows:
             self._take_gas(row)
+        require_ev(self.gases_ev)
 
     def _of_level(self, rows: Sequence[SourceRow]) -> list[SourceRow]:
         """Return the rows of the level with the energy that it is made of; others are refused."""
@@ -262,50 +253,6 @@ class EnergyReader:
                 "is by slab or slab_energy_ev"
             )
         return lowest.energy_ev, lowest.source
-
-
-def require_references_of(level: LevelOfTheory, stated: StatedReferences) -> frozenset[str]:
-    """Return the molecules that adsorption energies state, which must be those of the level.
-
-    Args:
-        level: The level of theory that the labels are imported at.
-        stated: What the import says of its energies.
-
-    Returns:
-        The stated molecules; none where the gas energies are subtracted here.
-
-    Raises:
-        UserError: none are stated, others are, or total energies state molecules.
-    """
-    own = level.reference
-    if stated.energies == "total":
-        if stated.molecules:
-            raise UserError(
-                "--reference says what adsorption energies are counted from; of total energies "
-                "give the gas energies instead: --gas H2=-6.77, or --gases FILE"
-            )
-        return frozenset()
-    if not stated.molecules:
-        raise UserError(
-            "adsorption energies state what they are counted from: give --reference "
-            f"'{own.label if own.gases else _MOLECULE_ITSELF[0]}', if it is so"
-        )
-    if own.kind == "molecule" or stated.molecules in _MOLECULE_ITSELF:
-        if own.kind == "molecule" and stated.molecules in _MOLECULE_ITSELF:
-            return frozenset()
-        raise _other_reference(level, stated.molecules)
-    molecules = frozenset(re.split(r"[,;\s]+", stated.molecules.strip()))
-    if not molecules <= set(own.gases):
-        raise _other_reference(level, stated.molecules)
-    return molecules
-
-
-def _other_reference(level: LevelOfTheory, stated: str) -> UserError:
-    return UserError(
-        f"energies of two references never meet: {level.name} counts from "
-        f"{level.reference.label}, the import from {stated}; import total energies with the gas "
-        "energies, or at a level of your own with these references"
-    )
 
 
 def species_of(row: SourceRow, chosen: Atoms) -> Adsorbate:

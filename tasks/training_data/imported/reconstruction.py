@@ -28,11 +28,11 @@ from tasks.structures.standard_frame import standard_frame
 from tasks.training_data.imported.adsorption_energies import (
     AdsorptionEnergy,
     EnergyReader,
-    StatedReferences,
     ruled,
 )
 from tasks.training_data.imported.convergence import fmax_limit, is_converged, largest_force
 from tasks.training_data.imported.source_rows import SourceContent
+from tasks.training_data.imported.stated_references import StatedReferences
 from tasks.training_data.recovered_placements import PlacementRecovery
 from tasks.training_data.sources import (
     NO_LICENCE,

@@ -23,9 +23,9 @@ from screening_db.errors import NoDatabaseError
 from screening_db.records.campaigns import record_campaign
 from screening_db.records.screening import record_checkpoint, record_level
 from tasks.levels import level
-from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import read_labels_of
 from tasks.training_data.imported.sources import read_label_sources
+from tasks.training_data.imported.stated_references import StatedReferences
 
 CONFIG = {
     "name": "first",

@@ -33,9 +33,9 @@ from tasks.levels import level
 from tasks.prediction.featurise import configuration_text
 from tasks.prediction.predict import predict_again
 from tasks.training_data.from_labels import training_rows
-from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import ReadLabels, read_labels_of
 from tasks.training_data.imported.sources import read_label_sources
+from tasks.training_data.imported.stated_references import StatedReferences
 
 EMT = level("emt")
 ADSORPTION = StatedReferences("adsorption", molecules="CO, H2O, H2")

@@ -12,9 +12,9 @@ from support.labels import own_labels as make
 from tasks.enumeration import adsorbate
 from tasks.errors import UserError
 from tasks.levels import LevelOfTheory, level
-from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import ReadLabels, read_labels_of
 from tasks.training_data.imported.sources import read_label_sources
+from tasks.training_data.imported.stated_references import StatedReferences
 
 TOTAL = StatedReferences("total", make.GAS_EV)
 ADSORPTION = StatedReferences("adsorption", molecules="CO, H2O, H2")
@@ -206,3 +206,14 @@ def test_an_outlier_does_not_refuse_its_source(tmp_path: Path) -> None:
     table.write_text(table.read_text() + (good + "\n") * 9 + "structures/O.traj,-30.0,O\n")
     found = read_labels_of(read_label_sources([str(table)]), EMT, ADSORPTION)
     assert (len(found.labels), len(found.refused)) == (12, 1)
+
+
+@pytest.mark.parametrize(("unit", "energy"), [("Hartree", -1.1665), ("Ry", -2.3330)])
+def test_total_energies_of_another_unit_are_told_by_hydrogen(
+    tmp_path: Path, unit: str, energy: float
+) -> None:
+    stated = StatedReferences("total", {**make.GAS_EV, "H2": energy})
+    with pytest.raises(
+        UserError, match=f"^energies are in eV, and {energy:.4f} is .* H2 in {unit}"
+    ):
+        read_frames(tmp_path, [slab(-50.0), adslab()], stated)

@@ -12,7 +12,6 @@ from support.labels import own_labels as make
 
 from tasks.errors import UserError
 from tasks.levels import level
-from tasks.training_data.imported.adsorption_energies import StatedReferences
 from tasks.training_data.imported.reconstruction import (
     ReadLabels,
     StatedSurface,
@@ -20,6 +19,7 @@ from tasks.training_data.imported.reconstruction import (
     stated_miller,
 )
 from tasks.training_data.imported.sources import read_label_sources
+from tasks.training_data.imported.stated_references import StatedReferences
 
 TOTAL = StatedReferences("total")
 ADSORPTION = StatedReferences("adsorption", molecules="CO, H2O, H2")
