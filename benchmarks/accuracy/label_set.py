@@ -1,0 +1,148 @@
+"""Print what a set of labels at a potential's level is worth to a network that learns DFT.
+
+    python benchmarks/accuracy/label_set.py --data DIR --labels benchmarks/labels/diep-r2scan
+
+One network at half mini's width (``recipes/label_set.yaml``), trained three ways and over seeds:
+
+from nothing  the DFT sets alone;
+pretrained    the encoder learns the label set first, then all of it the DFT sets;
+joint         both at once, each at its own level, through one encoder.
+
+Every run is kept under ``--runs`` and not repeated. Errors are of placements in fold 4, which no
+run learns from, MAE in eV, mean over seeds and half their range. With few labels the difference
+between the ways is noise: the second line of the table says how many there are.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from flows.learning.training import read_recipe, train, training_plan
+from model.data.rows import UNRELAXED, Row
+from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.training.run import split_table
+from tasks.training_data.assemble import DEFAULT, assemble_table
+
+RECIPE = Path(__file__).parent / "recipes" / "label_set.yaml"
+NOTHING, PRETRAINED, JOINT = "from nothing", "pretrained", "joint"
+WAYS = (NOTHING, PRETRAINED, JOINT)
+Errors = Mapping[str, float]  # set -> MAE in eV
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three training tables: of the DFT sets, of the label set, and of both."""
+
+    dft: Path
+    labels: Path
+    both: Path
+
+
+def main() -> None:
+    """Train what is not trained yet, and print a line for each way."""
+    parser = argparse.ArgumentParser(description="What a set of labels is worth.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the published sets")
+    parser.add_argument("--labels", type=Path, required=True, help="folder of sabatier label")
+    parser.add_argument("--sets", nargs="+", default=list(DEFAULT), help="published sets")
+    parser.add_argument("--runs", type=Path, default=Path("runs/label-set"))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    tables = _tables(given.data, given.labels, given.sets, given.runs)
+    found = {
+        way: [
+            errors_of(way, tables, given.runs / f"{way}-{seed}".replace(" ", "-"), seed, given)
+            for seed in range(1, given.seeds + 1)
+        ]
+        for way in given.ways
+    }
+    print("fold 4, MAE in eV".ljust(20) + "".join(f"{name:>18}" for name in given.sets))
+    for way, errors in found.items():
+        cells = (_cell([each[name] for each in errors]) for name in given.sets)
+        print(way.ljust(20) + "".join(f"{cell:>18}" for cell in cells))
+
+
+def _tables(data: Path, labels: Path, sets: Sequence[str], folder: Path) -> Tables:
+    """Write the tables that are not there yet; say how many labels are learnt from."""
+    tables = Tables(*(folder / f"{name}.parquet" for name in ("dft", "labels", "both")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for out, names, sources in (
+        (tables.dft, sets, ()),
+        (tables.labels, (), (labels,)),
+        (tables.both, sets, (labels,)),
+    ):
+        if not out.exists():
+            for report in assemble_table(data, None, out, names, sources):
+                print("\n".join(report.lines()))
+    return tables
+
+
+def errors_of(
+    way: str, tables: Tables, folder: Path, seed: int, given: argparse.Namespace
+) -> Errors:
+    """Train one network one way, unless that is done, and return its errors.
+
+    Args:
+        way: One of ``WAYS``.
+        tables: The training tables.
+        folder: Of this run.
+        seed: Seed of every stage.
+        given: Sets to report on, and changes of the recipe.
+
+    Returns:
+        MAE (eV) of each set's placements in the reported fold.
+    """
+    changes = [*given.changes, *(f"{stage}.seed={seed}" for stage in ("encode", "align", "joint"))]
+    if way == PRETRAINED:
+        changes.append(f"encoder_weights={_pretrained(tables.labels, folder, changes)}")
+    table = tables.both if way == JOINT else tables.dft
+    checkpoint = train(RECIPE, table, folder, changes=changes)[-1]
+    plan = training_plan(read_recipe(RECIPE, changes), RECIPE, table, folder)
+    _, _, reported = split_table(plan)
+    return _errors(_predictor(checkpoint.folder), reported, given.sets)
+
+
+def _pretrained(table: Path, folder: Path, changes: Sequence[str]) -> Path:
+    """Return the weights of an encoder that has learnt the label set and nothing else."""
+    weights = folder.with_name(f"{folder.name}-encoder.safetensors")
+    if not weights.exists():
+        first = folder.with_name(f"{folder.name}-labels")
+        stages = [each for each in changes if not each.startswith(("align.", "joint."))]
+        made = train(RECIPE, table, first, changes=[*stages, "align=null", "joint=null"])[-1]
+        encoder = _predictor(made.folder).ensemble.members[0].encoder
+        save_file(dict(encoder.state_dict()), weights)
+    return weights
+
+
+def _errors(predictor: QECatalyticPredictor, rows: Sequence[Row], sets: Sequence[str]) -> Errors:
+    """Return the MAE (eV) of each set, of placements as a screening has them: unrelaxed."""
+    errors = {}
+    for name in sets:
+        chosen = [row for row in rows if row.set == name and row.kind in UNRELAXED]
+        answers = predictor.predict([row.configuration() for row in chosen])
+        wrong_R = [a.energy_ev - row.energy_ev for a, row in zip(answers, chosen, strict=True)]
+        errors[name] = float(np.abs(wrong_R).mean()) if wrong_R else float("nan")
+    return errors
+
+
+def _predictor(folder: Path) -> QECatalyticPredictor:
+    predictor = load_predictor(folder)
+    assert isinstance(predictor, QECatalyticPredictor)
+    return predictor
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
