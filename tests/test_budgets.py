@@ -109,7 +109,8 @@ BUDGETS: list[tuple[str, Callable[[], float], float]] = [
     # What a checkpoint states is checked before it is used, trees of LightGBM node by node: 450
     # lines; processes that end with their parent and files written whole: 350.
     # Differences from universal potentials: predictor, fit, base inside a checkpoint: 920 lines.
-    ("lines of model", lambda: lines_in("model"), 13_840),
+    # The network in a file of its own, which other kinds of checkpoints do not import: 20 lines.
+    ("lines of model", lambda: lines_in("model"), 13_860),
     # a migration to short keys creates the tables and views of both releases: 650 lines
     # four rooms list what they export: 150 lines
     # Outages, locks that are taken again, backups, upgrades and a database's identity: 750 lines.

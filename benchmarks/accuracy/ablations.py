@@ -22,7 +22,8 @@ import torch
 from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import Row
 from model.network.ensemble import Ensemble, EnsembleOutput
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.training.run import split_table
 from model.uncertainty.modes import GRAPH_MODE, TEXT_MODE
 

@@ -24,7 +24,8 @@ import torch
 from flows.learning.training import train
 from model.contract import Prediction, Predictor
 from model.data.rows import UNRELAXED, Row, read_rows
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.uncertainty.metrics import AccuracyScores, accuracy_scores
 from model.uncertainty.modes import TEXT_MODE
 

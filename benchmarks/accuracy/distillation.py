@@ -24,7 +24,8 @@ from ase.data import atomic_numbers, chemical_symbols, reference_states
 from flows.learning.training import read_recipe, train, training_plan
 from model.contract import BondRule, Configuration
 from model.data.rows import TABLE_SCHEMA, UNRELAXED, Row
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.text.configuration_text import parse_text
 from model.training.run import split_table
 from model.uncertainty.modes import TEXT_MODE

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 
 from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import UNRELAXED, Row
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.training.run import split_table
 from tasks.training_data.assemble import DEFAULT, assemble_table
 

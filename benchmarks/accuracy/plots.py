@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from flows.learning.training import find_recipe, read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.text.tokenizer import load_tokenizer
 from model.training.pretraining import RETRIEVAL_ROWS, retrieval, similarity
 from model.training.run import split_table, train_member

@@ -19,7 +19,8 @@ from flows.learning.training import find_recipe, read_recipe, training_plan
 from model.data.rows import UNRELAXED, read_rows
 from model.network.batches import Reader
 from model.network.ensemble import Ensemble, EnsembleOutput
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.text.stream_tokens import stream_tokens
 from model.text.tokenizer import model_text, train_tokenizer
 from model.training.run import new_network, split_table

@@ -1,8 +1,8 @@
 """The predictor on each Dask worker, loaded once."""
 
+import sys
 import threading
 
-import torch
 from dask.distributed import Worker, WorkerPlugin, get_worker
 
 from flows.cluster.workers import Device
@@ -56,8 +56,9 @@ class WorkerPredictor:
         """
         with self._lock:
             if self._loaded is None:
-                torch.set_num_threads(1)  # one process for each core: more would fight for it
                 self._loaded = self._found()
+                if torch := sys.modules.get("torch"):  # not every kind of checkpoint needs it
+                    torch.set_num_threads(1)  # one process for each core: more would fight for it
             return self._loaded
 
     def _found(self) -> Predictor:
@@ -71,6 +72,8 @@ class WorkerPredictor:
 
     def _device_here(self) -> str:
         if self._device == "auto":
+            import torch
+
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self._device
 

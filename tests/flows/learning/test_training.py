@@ -25,7 +25,8 @@ from model.encoders.cache import FrozenEncoder
 from model.encoders.equiformer_v2 import EquiformerV2Config
 from model.encoders.fairchem import FairchemConfig
 from model.errors import ModelError
-from model.prediction.predictor import QECatalyticPredictor, load_predictor
+from model.prediction.predictor import load_predictor
+from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.training.run import TrainingPlan
 
 METALS = {"Cu": -0.3, "Pt": -0.7, "Ni": -0.6, "Ag": -0.1, "Pd": -0.5, "Au": 0.2}
