@@ -104,6 +104,7 @@ def test_an_element_that_the_engine_of_the_level_lacks_is_refused(workplace: Any
     assert f"refused 3 slabs of 1 crystal (Rh): {reason}\n" in said.out
 
 
+@pytest.mark.full
 def test_pairs_that_a_potential_with_u_cannot_know_have_a_row_and_no_placement(
     workplace: Any,
 ) -> None:
@@ -222,6 +223,7 @@ def test_ctrl_c_while_workers_start_is_one_line(workplace: Any, workers: int) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.full
 def test_a_second_run_of_a_campaign_at_the_same_time_is_refused(
     screened: tuple[Any, Any], workplace: Any
 ) -> None:

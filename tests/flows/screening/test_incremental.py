@@ -75,6 +75,7 @@ def test_a_second_campaign_ends_as_in_an_empty_database(
     pd.testing.assert_frame_equal(lake(first, "second"), lake(alone, "second"))
 
 
+@pytest.mark.full
 def test_only_new_combinations_are_predicted(first: Any) -> None:
     with sqlite3.connect(first.database) as connection:
         connection.execute(f"UPDATE stored_prediction SET sigma_ev = {MARK_EV}")
