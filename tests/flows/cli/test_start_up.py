@@ -33,12 +33,19 @@ def test_a_command_loads_nothing_slow_before_it_knows_of_work(module: str) -> No
 
 
 @pytest.mark.medium
-def test_verification_does_not_load_the_model() -> None:
-    code = "import sys, flows.verification.flow; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("flows.verification.flow", {"torch", "transformers", "prefect", "matplotlib"}),
+        ("flows.cluster.predictor_plugin", {"torch", "transformers", "lightgbm", "matplotlib"}),
+    ],
+)
+def test_what_others_need_is_not_loaded(module: str, slow: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    assert {"torch", "transformers", "prefect"} & set(found.stdout.split()) == set()
+    assert slow & set(found.stdout.split()) == set()
 
 
 def test_a_checkpoint_is_described_as_its_predictor_describes_it(checkpoint: Path) -> None:

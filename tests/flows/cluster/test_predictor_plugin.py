@@ -37,7 +37,7 @@ def test_a_worker_loads_the_predictor_on_its_device(
         return Predictor()
 
     monkeypatch.setattr(predictor, "load_predictor", load)
-    monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: gpu_here)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu_here)
     worker = named_worker()
     predictor.PredictorPlugin("mini", "c" * 64, device).setup(worker)
     assert loaded == []  # a worker that died of it would be missing without a word
