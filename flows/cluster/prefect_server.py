@@ -40,6 +40,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.cluster.prefect_database import begin_database
 from flows.cluster.prefect_record import PrefectRecord
 from flows.cluster.server_answer import (
     ask_no_proxy_for_this_machine,
@@ -227,6 +228,7 @@ def serve(listener: int) -> None:
     import uvicorn  # only this process needs it, and the command line should start at once
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_database(Path(os.environ["PREFECT_HOME"]))
     server = uvicorn.Server(
         uvicorn.Config(
             "prefect.server.api.server:create_app",

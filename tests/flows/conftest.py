@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.invented import METALS, train_invented
-from support.paths import REPOSITORY
+from support.paths import CACHES, REPOSITORY
 
 TINY = """\
 name: tiny
@@ -74,6 +74,7 @@ def _environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
     paths = [str(REPOSITORY), kept.get("PYTHONPATH", "")]
     own = {
         "HOME": str(home),
+        "XDG_CACHE_HOME": str(CACHES),  # what a user's second command finds, they find too
         "COLUMNS": "120",  # tables and messages are as wide on every terminal
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(p for p in paths if p),

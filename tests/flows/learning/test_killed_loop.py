@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.paths import REPOSITORY
+from support.paths import CACHES, REPOSITORY
 from support.processes import wait_until
 
 from model.checkpoint import BASELINE, seal, write_json
@@ -73,6 +73,7 @@ class LoopFolder:
 
     def start(self) -> subprocess.Popen[str]:
         home = {"HOME": str(self.folder), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        home["XDG_CACHE_HOME"] = str(CACHES)
         return subprocess.Popen(
             [sys.executable, "loop.py", "loop", "tiny.yaml", "--rounds", "1"],
             cwd=self.folder,
