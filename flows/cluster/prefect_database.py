@@ -55,7 +55,7 @@ def _is_whole(database: Path) -> bool:
             sound = connection.execute("pragma quick_check").fetchone() == ("ok",)
             migrated = connection.execute("select count(*) from alembic_version").fetchone() == (1,)
             empty = connection.execute("select count(*) from flow_run").fetchone() == (0,)
-            return sound and migrated and empty
+            return bool(sound and migrated and empty)
     except sqlite3.Error:
         return False
 
