@@ -5,7 +5,8 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -33,6 +34,7 @@ from model.processes import end_with_parent, require_semaphores
 
 SCHEDULER_TIMEOUT_S = 20
 NO_WORKERS_S = 60
+_BEGINS_S = 0.5  # that a thread may take from its decision to start a worker to the start
 # Beside its own port each scheduler and worker answers HTTP, which asks for no certificate: its
 # pages show logs, call stacks and the names of tasks to everybody on this machine. None is served.
 _NO_PAGES: dict[str, list[str]] = {
@@ -70,6 +72,8 @@ def dask_client(
     # The run says in one line what is lost, and Dask would log each worker's end with a traceback.
     for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # So would asyncio, where the end takes an answer with it that nobody waits for any more.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if plan.address is not None:
         with _connect(plan) as client:
             yield _prepared(client, plugin)
@@ -133,11 +137,26 @@ def _event_loop() -> Iterator[Any]:
         runner.start()
     try:
         yield runner.loop
-    finally:
+    except BaseException:
         runner.stop()
-        # An interrupted run leaves workers that have only just begun. As this process ends it takes
-        # away the semaphores that they are about to open: they would say so by a traceback.
-        _kill(set(multiprocessing.active_children()) - others)
+        _kill_begun(others)
+        raise
+    runner.stop()
+    _kill(set(multiprocessing.active_children()) - others)
+
+
+def _kill_begun(others: Collection[BaseProcess]) -> None:
+    """Kill the workers that an interrupted run leaves, and those that are only about to begin.
+
+    As this process ends it takes away the semaphores that they open first: they would say so by a
+    traceback. Dask starts them in threads of its own, so that one may begin after the first look.
+    """
+    until = time.monotonic() + _BEGINS_S
+    while time.monotonic() < until:
+        if begun := [each for each in multiprocessing.active_children() if each not in others]:
+            _kill(begun)
+            until = time.monotonic() + _BEGINS_S
+        time.sleep(0.02)
 
 
 @contextmanager

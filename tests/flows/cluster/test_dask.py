@@ -1,16 +1,21 @@
 """Dask workers of a run: which cluster is started, and how it ends."""
 
+import asyncio
 import errno
+import gc
+import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
+from distributed.comm.core import CommClosedError
 
 from flows.cluster import dask as cluster
 from flows.cluster.workers import ClusterPlan, Device
@@ -48,18 +53,38 @@ def test_a_worker_that_dies_as_it_loads_the_model_is_started_again_three_times()
 def test_workers_that_an_interrupted_run_has_begun_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun = []
+    create = multiprocessing.get_context("spawn").Process
+    begun = [create(target=time.sleep, args=(60,)) for _ in range(2)]
 
     def interrupted(*_: Any) -> None:
-        begun.append(multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,)))
         begun[0].start()
+        threading.Timer(0.2, begun[1].start).start()  # as Dask's threads do
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cluster, "_local_cluster", interrupted)
     with pytest.raises(KeyboardInterrupt), cluster.dask_client(HERE):
         pass
-    begun[0].join(10)
-    assert begun[0].exitcode == -signal.SIGKILL
+    for each in begun:
+        each.join(10)
+        assert each.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.medium
+def test_an_answer_that_is_lost_with_its_worker_is_not_printed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.NOTSET, "asyncio")
+
+    def lose() -> None:
+        asyncio.get_running_loop().create_future().set_exception(
+            CommClosedError("Stream is closed")
+        )
+
+    with cluster.dask_client(ClusterPlan(workers=1)) as client:
+        client.loop.add_callback(lose)
+        client.run(os.getpid)  # the loop has turned by then
+        gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.medium

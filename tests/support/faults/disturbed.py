@@ -116,6 +116,13 @@ def run_script(
     return run
 
 
+def _raised(said: str) -> str:
+    """Return where an output's last traceback ends: the line of code, and the exception."""
+    lines = said[said.rindex(_TRACEBACK) :].splitlines()[1:]
+    end = next((i for i, line in enumerate(lines) if not line.startswith(" ")), len(lines) - 1)
+    return " ".join(line.strip() for line in lines[max(0, end - 3) : end + 1])
+
+
 def _until_it_ends_well(
     place: Place,
     arguments: Sequence[str],
@@ -142,7 +149,7 @@ def _until_it_ends_well(
         said = output.read_bytes()[before:].decode(errors="replace")
         last = (said.strip().splitlines() or [""])[-1]
         if _TRACEBACK in said:
-            run.faults.append(f"{' '.join(arguments)}: traceback, {last}")
+            run.faults.append(f"{' '.join(arguments)}: traceback, {_raised(said)}; {last}")
         if status == 0:
             break
         if status is None:
