@@ -9,8 +9,8 @@ pretrained    the encoder learns the label set first, then all of it the DFT set
 joint         both at once, each at its own level, through one encoder.
 
 Every run is kept under ``--runs`` and not repeated. Errors are of placements in fold 4, which no
-run learns from, MAE in eV, mean over seeds and half their range. With few labels the difference
-between the ways is noise: the second line of the table says how many there are.
+run learns from, MAE in eV, mean over seeds and half their range. The first run prints how many rows
+each table has: with few labels the difference between the ways is noise.
 """
 
 import argparse

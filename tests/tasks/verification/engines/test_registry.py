@@ -21,6 +21,7 @@ from tasks.verification.engines import (
     engine_for,
     engine_names,
     plugin,
+    registry,
 )
 from tasks.verification.engines.base import content_sha256
 from tasks.verification.engines.failures import kind_of
@@ -51,6 +52,7 @@ def test_the_classes_of_failure_are_those_that_the_queue_knows() -> None:
 
 def test_the_emt_level_is_served_by_the_emt_engine(tmp_path: Path) -> None:
     assert engine_names() == NAMES
+    assert all(registry._built_in(name).name == name for name in registry._BUILT_IN)
     engine = engine_for(level("emt"))
     job = CalculationJob(fcc111("Cu", (1, 1, 3)), level("emt"), tmp_path)
     assert isinstance(engine.calculator(job), EMT)
