@@ -34,6 +34,8 @@ from model.processes import end_with_parent, require_semaphores
 
 SCHEDULER_TIMEOUT_S = 20
 NO_WORKERS_S = 60
+_PLUGIN_TRIES = 4  # as often as Dask tries work whose worker is lost
+_PLUGIN_PAUSE_S = 0.5  # in which the scheduler takes note of a worker that is lost
 _BEGINS_S = 0.5  # that a thread may take from its decision to start a worker to the start
 # Beside its own port each scheduler and worker answers HTTP, which asks for no certificate: its
 # pages show logs, call stacks and the names of tasks to everybody on this machine. None is served.
@@ -85,7 +87,7 @@ def dask_client(
         closing_cluster(_started(plan, device, loop)) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        client.register_plugin(EndWithRun())
+        _give_plugin(client, EndWithRun())
         yield _prepared(client, plugin)
 
 
@@ -120,8 +122,27 @@ def _connect(plan: ClusterPlan) -> Client:
 
 def _prepared(client: Client, plugin: WorkerPlugin | None) -> Client:
     if plugin is not None:
-        client.register_plugin(plugin)
+        _give_plugin(client, plugin)
     return client
+
+
+def _give_plugin(client: Client, plugin: WorkerPlugin) -> None:
+    """Give a plugin to the workers of now and later, also where one is lost as it is given.
+
+    The scheduler keeps the plugin before it sends it, so that a worker that begins later has it.
+    """
+    for tries_left in reversed(range(_PLUGIN_TRIES)):
+        try:
+            client.register_plugin(plugin)
+        except OSError as fault:  # Dask says it for the whole, and does not name the worker
+            if not tries_left:
+                raise MachineError(
+                    f"workers were lost {_PLUGIN_TRIES} times as the run began ({_cause(fault)}); "
+                    "start fewer workers or free memory, and run the same command again"
+                ) from fault
+            time.sleep(_PLUGIN_PAUSE_S)
+        else:
+            return
 
 
 @contextmanager

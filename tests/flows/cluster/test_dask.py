@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from dask.distributed import WorkerPlugin
 from distributed.comm.core import CommClosedError
 
 from flows.cluster import dask as cluster
@@ -47,6 +49,47 @@ def test_a_worker_that_dies_as_it_loads_the_model_is_started_again_three_times()
             list(cluster.results_as_completed(client, futures))
         client.wait_for_workers(1, timeout=60)
         assert not before & set(client.run(os.getpid).values())
+
+
+class DiesOnce(WorkerPlugin):
+    """End the first worker that is given this, as it is given."""
+
+    name = "dies-once"
+
+    def __init__(self, died: Path) -> None:
+        self._died = died
+
+    def setup(self, worker: Any) -> None:
+        if not self._died.exists():
+            self._died.touch()
+            end_own_process()
+        worker.has_survived = True
+
+
+@pytest.mark.medium
+def test_a_worker_that_is_lost_as_it_is_given_a_plugin_does_not_end_the_run(tmp_path: Path) -> None:
+    def has_survived(dask_worker: Any) -> bool:
+        return getattr(dask_worker, "has_survived", False)
+
+    died = tmp_path / "died"
+    with cluster.dask_client(HERE, plugin=DiesOnce(died)) as client:
+        client.wait_for_workers(2, timeout=60)
+        assert list(client.run(has_survived).values()) == [True, True]
+    assert died.exists()
+
+
+def test_workers_that_are_lost_at_every_start_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    class Client:
+        def register_plugin(self, _: WorkerPlugin) -> None:
+            tries.append(1)
+            raise CommClosedError("Stream is closed")
+
+    monkeypatch.setattr(cluster, "_PLUGIN_PAUSE_S", 0.0)
+    with pytest.raises(MachineError, match=r"lost 4 times as the run began .*Stream is closed"):
+        cluster._give_plugin(cast("Any", Client()), cluster.EndWithRun())
+    assert len(tries) == 4
 
 
 @pytest.mark.medium
