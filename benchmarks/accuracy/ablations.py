@@ -99,12 +99,12 @@ def errors_of(run: Run) -> Errors:
     """Train one run, unless that is done, and return its errors."""
     torch.set_num_threads(1)
     checkpoint = train(RECIPE, run.table, run.folder, changes=run.changes)[-1]
-    return _errors(run, _predictor(checkpoint.folder))
+    return _errors(run, network_of(checkpoint.folder))
 
 
 def together(runs: Sequence[Run]) -> Errors:
     """Return the errors of several runs of one variant that answer as one ensemble."""
-    predictors = [_predictor(run.folder / "checkpoint") for run in runs]
+    predictors = [network_of(run.folder / "checkpoint") for run in runs]
     members = [member for each in predictors for member in each.ensemble.members]
     first = predictors[0]
     first.ensemble = Ensemble(members, first.ensemble.reader)
@@ -138,21 +138,23 @@ def _answers(predictor: QECatalyticPredictor, rows: Sequence[Row]) -> dict[str, 
 
 def _line(variant: str, found: Sequence[Errors]) -> str:
     cells = [
-        _cell([errors[answer, rows] for errors in found if (answer, rows) in errors])
+        mean_and_spread([errors[answer, rows] for errors in found if (answer, rows) in errors])
         for rows in ROWS
         for answer in ANSWERS
     ]
     return f"{variant:<36}" + "".join(f"{cell:>22}" for cell in cells)
 
 
-def _cell(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Return the mean over seeds and half their range as one cell of a table."""
     if not values:
         return "-"
     spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{spread}"
 
 
-def _predictor(folder: Path) -> QECatalyticPredictor:
+def network_of(folder: Path) -> QECatalyticPredictor:
+    """Return the predictor in a folder, which must be a network."""
     predictor = load_predictor(folder)
     assert isinstance(predictor, QECatalyticPredictor)
     return predictor

@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy/label_set.py --data DIR --labels benchmarks/labels/diep-r2scan
 
-One network at half mini's width (``recipes/label_set.yaml``), trained three ways and over seeds:
+One network at half mini's width (``recipes/ablation.yaml``), trained three ways and over seeds:
 
 from nothing  the DFT sets alone;
 pretrained    the encoder learns the label set first, then all of it the DFT sets;
@@ -14,23 +14,23 @@ each table has: with few labels the difference between the ways is noise.
 """
 
 import argparse
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from ablations import RECIPE, STAGES, mean_and_spread, network_of
 from safetensors.torch import save_file
 
 from flows.learning.training import read_recipe, train, training_plan
 from model.data.rows import UNRELAXED, Row
-from model.prediction.predictor import load_predictor
 from model.prediction.qe_catalytic import QECatalyticPredictor
 from model.training.run import split_table
 from tasks.training_data.assemble import DEFAULT, assemble_table
 
-RECIPE = Path(__file__).parent / "recipes" / "label_set.yaml"
+# How often a row is drawn; each set of labels half as often as it has rows.
+WEIGHTS = "weights={wwl_simple: 0.8, wwl_oxygenates: 0.8, diep-r2scan: 0.5}"
 NOTHING, PRETRAINED, JOINT = "from nothing", "pretrained", "joint"
 WAYS = (NOTHING, PRETRAINED, JOINT)
 Errors = Mapping[str, float]  # set -> MAE in eV
@@ -67,7 +67,7 @@ def main() -> None:
     }
     print("fold 4, MAE in eV".ljust(20) + "".join(f"{name:>18}" for name in given.sets))
     for way, errors in found.items():
-        cells = (_cell([each[name] for each in errors]) for name in given.sets)
+        cells = (mean_and_spread([each[name] for each in errors]) for name in given.sets)
         print(way.ljust(20) + "".join(f"{cell:>18}" for cell in cells))
 
 
@@ -101,14 +101,14 @@ def errors_of(
     Returns:
         MAE (eV) of each set's placements in the reported fold.
     """
-    changes = [*given.changes, *(f"{stage}.seed={seed}" for stage in ("encode", "align", "joint"))]
+    changes = [WEIGHTS, *given.changes, *(f"{stage}.seed={seed}" for stage in STAGES)]
     if way == PRETRAINED:
         changes.append(f"encoder_weights={_pretrained(tables.labels, folder, changes)}")
     table = tables.both if way == JOINT else tables.dft
     checkpoint = train(RECIPE, table, folder, changes=changes)[-1]
     plan = training_plan(read_recipe(RECIPE, changes), RECIPE, table, folder)
     _, _, reported = split_table(plan)
-    return _errors(_predictor(checkpoint.folder), reported, given.sets)
+    return _errors(network_of(checkpoint.folder), reported, given.sets)
 
 
 def _pretrained(table: Path, folder: Path, changes: Sequence[str]) -> Path:
@@ -118,7 +118,7 @@ def _pretrained(table: Path, folder: Path, changes: Sequence[str]) -> Path:
         first = folder.with_name(f"{folder.name}-labels")
         stages = [each for each in changes if not each.startswith(("align.", "joint."))]
         made = train(RECIPE, table, first, changes=[*stages, "align=null", "joint=null"])[-1]
-        encoder = _predictor(made.folder).ensemble.members[0].encoder
+        encoder = network_of(made.folder).ensemble.members[0].encoder
         save_file(dict(encoder.state_dict()), weights)
     return weights
 
@@ -132,17 +132,6 @@ def _errors(predictor: QECatalyticPredictor, rows: Sequence[Row], sets: Sequence
         wrong_R = [a.energy_ev - row.energy_ev for a, row in zip(answers, chosen, strict=True)]
         errors[name] = float(np.abs(wrong_R).mean()) if wrong_R else float("nan")
     return errors
-
-
-def _predictor(folder: Path) -> QECatalyticPredictor:
-    predictor = load_predictor(folder)
-    assert isinstance(predictor, QECatalyticPredictor)
-    return predictor
-
-
-def _cell(values: Sequence[float]) -> str:
-    spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
 
 
 if __name__ == "__main__":
