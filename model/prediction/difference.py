@@ -6,7 +6,9 @@ the potential's own energy learns what it leaves over, where that does better on
 Several potentials stand side by side: the difference is taken from the mean of their energies.
 
 A configuration without these energies is answered by another checkpoint, the base, that lies whole
-in the folder; its sigma is never below that of the difference. ``Prediction.basis`` says which.
+in the folder; its sigma is never below that of the difference. ``Prediction.basis`` says which. A
+base that knows the potential's level and not the learnt one is asked for the potential's energy,
+and the offset of the adsorbate is added: so a level that nobody has a model of begins with it.
 
 Shapes  R rows, P potentials, F features. Units: eV.
 Source  learning a difference between two levels: Ramakrishnan et al. 2015, arXiv:1503.04987.
@@ -63,6 +65,7 @@ class StoredDifference(StoredValues):
     boosters: int  # that answer together; none: the offsets alone do
     reads_atoms: bool
     base_factor: float  # that the base's sigma is multiplied by, at least 1
+    base_level: str = ""  # that the base is asked at, where that is not the level itself
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class DifferencePredictor:
                 ),
             )
             for configuration, answer in zip(
-                configurations, self.base.predict(configurations), strict=True
+                configurations, base_answers(self.base, configurations, self.stored), strict=True
             )
         ]
 
@@ -200,6 +203,35 @@ class DifferencePredictor:
         typical = UncertaintySignal(*(np.array([value]) for value in level.typical))
         adsorbate = parse_text(configuration.text).adsorbate
         return float(self.calibration.sigma([configuration.level], [adsorbate], typical)[0])
+
+
+def base_answers(
+    base: Predictor, configurations: Sequence[Configuration], stored: Mapping[str, StoredDifference]
+) -> list[Prediction]:
+    """Return what a base says of configurations, at their own levels.
+
+    Args:
+        base: The predictor of the base.
+        configurations: R configurations.
+        stored: By level: what is added to the base's energies (eV) where it knows another level.
+
+    Returns:
+        R predictions; where the base was asked at a potential's level, the offset is in them.
+    """
+    levels = [stored[each.level].base_level or each.level for each in configurations]
+    asked = [replace(each, level=level) for each, level in zip(configurations, levels, strict=True)]
+    answers = base.predict(asked)
+    for row, (own, name) in enumerate(zip(configurations, adsorbates_of(asked), strict=True)):
+        if own.level != levels[row]:
+            (shift_ev,) = stored[own.level].offsets.of([name])
+            answers[row] = replace(
+                answers[row],
+                level=own.level,
+                energy_ev=answers[row].energy_ev + shift_ev,
+                regression_ev=answers[row].regression_ev + shift_ev,
+                token_ev=answers[row].token_ev + shift_ev,
+            )
+    return answers
 
 
 def adsorbates_of(configurations: Sequence[Configuration]) -> list[str]:

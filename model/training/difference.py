@@ -33,6 +33,7 @@ from model.prediction.difference import (
     LevelDifference,
     Potential,
     StoredDifference,
+    base_answers,
     booster_name,
 )
 from model.prediction.predictor import load_predictor
@@ -79,12 +80,12 @@ def train_difference(
         level: fit_level([row for row in train if row.level == level], on, seed=seed)
         for level in sorted(learnt.levels)
     }
-    below = None if base is None else _Base(open_checkpoint(base), rule, train)
+    below = None if base is None else _Base(open_checkpoint(base), rule, train, on)
     values = {
         "bond_rule": rule,
         "on": [asdict(each) for each in on],
         "levels": {
-            level: asdict(_stored(one, 1.0 if below is None else below.factor(level)))
+            level: asdict(_stored(one) if below is None else below.judged(level, _stored(one)))
             for level, one in fitted.items()
         },
         "domain": domain_to_json(learnt if below is None else below.domain(learnt)),
@@ -147,13 +148,13 @@ def require_energies(rows: Sequence[Row], on: Sequence[Potential]) -> None:
                 )
 
 
-def _stored(fitted: FittedLevel, base_factor: float) -> StoredDifference:
+def _stored(fitted: FittedLevel) -> StoredDifference:
     model = fitted.model
     return StoredDifference(
         offsets=model.offsets,
         boosters=len(model.energies),
         reads_atoms=model.reads_atoms,
-        base_factor=base_factor,
+        base_factor=1.0,
     )
 
 
@@ -165,19 +166,24 @@ def _save(model: LevelDifference, index: int, folder: Path) -> None:
 
 
 class _Base:
-    """The checkpoint that answers where the potentials' energies are missing."""
+    """The checkpoint that answers where the potentials' energies are missing.
 
-    def __init__(self, checkpoint: Checkpoint, rule: BondRule, labelled: Sequence[Row]):
+    It knows each level that is learnt, or else the level of a potential.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        rule: BondRule,
+        labelled: Sequence[Row],
+        on: Sequence[Potential],
+    ):
         self.checkpoint = checkpoint
         self.labelled = labelled
         self.predictor = load_predictor(checkpoint.folder)
-        levels = sorted({row.level for row in labelled})
-        if missing := [name for name in levels if name not in self.predictor.domain.levels]:
-            raise ModelError(
-                f"a base answers at every level that is learnt, {checkpoint.sha256[:12]} answers "
-                f"at {', '.join(sorted(self.predictor.domain.levels))} and not at "
-                f"{', '.join(missing)}; name another base or leave it out"
-            )
+        self.on = [each.level for each in on]
+        for level in sorted({row.level for row in labelled}):
+            self._level(level)
         if self.predictor.bond_rule != rule:
             raise ModelError(
                 f"a base reads the texts of the labels, which follow the bond rule {rule}, "
@@ -185,22 +191,40 @@ class _Base:
                 "again with that rule, or name another base"
             )
 
+    def _level(self, learnt: str) -> str:
+        """Return the level that the base is asked at for one that is learnt."""
+        known = self.predictor.domain.levels
+        for level in (learnt, *self.on):
+            if level in known:
+                return level
+        raise ModelError(
+            f"a base answers at every level that is learnt, or at a potential's, "
+            f"{self.checkpoint.sha256[:12]} answers at {', '.join(sorted(known))} and not at "
+            f"{', '.join((learnt, *self.on))}; name another base or leave it out"
+        )
+
     def domain(self, learnt: Domain) -> Domain:
         """Return what either answers for, at the levels that are learnt."""
         own = self.predictor.domain.levels
-        return merge_domains(learnt, Domain({level: own[level] for level in learnt.levels}))
+        return merge_domains(
+            learnt, Domain({level: own[self._level(level)] for level in learnt.levels})
+        )
 
-    def factor(self, level: str) -> float:
-        """Return how many times its sigma it takes to hold nine tenths of the labels, at least 1.
+    def judged(self, level: str, stored: StoredDifference) -> StoredDifference:
+        """Return a level with what is asked of the base, and the factor of the base's sigma.
 
-        It may have learnt from these very labels, so that less than 1 says nothing.
+        That is how many times its sigma it takes to hold nine tenths of the labels, at least 1: it
+        may have learnt from these very labels, so that less says nothing.
         """
+        asked = self._level(level)
+        stored = replace(stored, base_level="" if asked == level else asked)
         rows = [row for row in self.labelled if row.level == level]
         rows = [row for row in rows if row.kind in UNRELAXED] or rows
-        answers = self.predictor.predict([row.configuration() for row in rows])
+        configurations = [row.configuration() for row in rows]
+        answers = base_answers(self.predictor, configurations, {level: stored})
         error_R = np.array(
             [a.energy_ev - row.energy_ev for a, row in zip(answers, rows, strict=True)]
         )
         sigma_R = np.array([answer.sigma_ev for answer in answers])
         found = interval_multipliers(error_R, sigma_R, [ANY_SIZE] * len(rows), 0.9)
-        return max(1.0, found[ANY_SIZE] / Z90)
+        return replace(stored, base_factor=max(1.0, found[ANY_SIZE] / Z90))

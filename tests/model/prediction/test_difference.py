@@ -141,6 +141,30 @@ def test_a_base_answers_where_nothing_was_relaxed_and_never_surer_than_the_diffe
     assert {answer.checkpoint_sha256 for answer in mixed} == {predictor.checkpoint_sha256}
 
 
+@pytest.mark.medium
+def test_a_base_of_the_potentials_level_is_asked_there_and_the_offset_is_added(
+    tmp_path: Path,
+) -> None:
+    rows = labelled(scatter_ev=0.05)
+    there = [
+        replace(row, level="potential", energy_ev=row.energies[0].energy_ev, energies=())
+        for row in rows
+    ]
+    train_baseline(there, there, domain_of(there), tmp_path / "b", seed=0)
+    predictor = learnt(tmp_path / "d", few(rows), base=tmp_path / "b")
+    base = load_predictor(tmp_path / "b").predict(configurations(there))
+    answers = predictor.predict(without_energies(rows))
+    shifts_ev = predictor.models["made-up"].offsets.of([row.adsorbate for row in rows])
+    expected = [one.energy_ev + shift for one, shift in zip(base, shifts_ev, strict=True)]
+    assert [answer.energy_ev for answer in answers] == pytest.approx(expected)
+    assert {(answer.level, answer.basis) for answer in answers} == {("made-up", "")}
+    assert mae(answers, rows) < 0.5 * mae(base, rows)
+    assert (
+        predictor.domain.levels["made-up"]
+        == load_predictor(tmp_path / "b").domain.levels["potential"]
+    )
+
+
 def test_a_base_of_other_levels_is_refused(tmp_path: Path) -> None:
     train_invented(tmp_path / "b", seed=0)
     with pytest.raises(ModelError, match="answers at beef-vdw-ch4, emt and not at made-up"):
