@@ -30,8 +30,11 @@ def _print_epoch(line: str) -> None:
 @learning_app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a recipe file (YAML).")],
-    table: Annotated[Path, typer.Option(help="The training table (Parquet).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on there.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(help="The training table (Parquet); none for a difference that is assumed."),
+    ] = None,
     until: Annotated[str, typer.Option(help="The last stage to run; without it all are.")] = "",
     changes: Annotated[
         list[str] | None,

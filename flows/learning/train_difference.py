@@ -12,7 +12,7 @@ from model.data.splits import split
 from model.errors import shortened
 from model.files import lock_folder
 from model.prediction.difference import Potential
-from model.training.difference import train_difference
+from model.training.difference import assume_difference, train_difference
 from tasks.levels import level as named_level
 
 SECTION = "difference"  # of a recipe: it says which kind of checkpoint is trained
@@ -27,6 +27,7 @@ class DifferenceSettings(BaseModel):
     levels: list[str] | None = None  # by default all of the table
     base: str | None = None  # name or folder of a checkpoint
     seed: int = Field(default=0, ge=0)
+    assumed_sigma_ev: float | None = Field(default=None, gt=0, le=5)  # there are no labels yet
 
 
 class DifferenceFile(BaseModel):
@@ -39,20 +40,23 @@ class DifferenceFile(BaseModel):
     difference: DifferenceSettings
 
 
-def train_from_table(values: Any, file: Path, table: Path, folder: Path) -> Checkpoint:
+def train_from_table(values: Any, file: Path, table: Path | None, folder: Path) -> Checkpoint:
     """Learn the difference from those rows of a table that carry energies of the potentials.
+
+    Without a table it is taken to be 0, with a sigma that the recipe states.
 
     Args:
         values: The content of the recipe file.
         file: The recipe file, for messages and for levels that are files beside it.
-        table: The training table, a Parquet file.
+        table: The training table, a Parquet file; None where there are no labels yet.
         folder: Where the checkpoint is written, as ``folder/checkpoint``.
 
     Returns:
         The checkpoint.
 
     Raises:
-        CampaignError: the recipe is not valid, or no row has the energies.
+        CampaignError: the recipe is not valid, no row has the energies, or there is a table where
+            the difference is assumed, or none where it is not.
         ModelError: an energy is of a level of another hash, labels are too few, or the base does
             not answer at their level.
         UserError: there is no such level of theory.
@@ -69,6 +73,12 @@ def train_from_table(values: Any, file: Path, table: Path, folder: Path) -> Chec
     asked = recipe.difference
     levels = [named_level(name, file.parent) for name in asked.on]
     on = [Potential(level.name, level.level_hash) for level in levels]
+    if table is None:
+        return _assumed(asked, on, folder)
+    if asked.assumed_sigma_ev is not None:
+        raise CampaignError(
+            "difference.assumed_sigma_ev is for a level without labels; leave the table out, or it"
+        )
     rows = read_rows(table)
     chosen = _with_energies(rows, on, asked.levels, table)
     aside = (
@@ -84,6 +94,21 @@ def train_from_table(values: Any, file: Path, table: Path, folder: Path) -> Chec
             base=asked.base,
             seed=asked.seed,
             card={"rows_left_out": len(rows) - len(chosen)},
+        )
+
+
+def _assumed(asked: DifferenceSettings, on: list[Potential], folder: Path) -> Checkpoint:
+    """Write the checkpoint of a level without labels."""
+    sigma_ev, base = asked.assumed_sigma_ev, asked.base
+    if sigma_ev is None or base is None or len(asked.levels or []) != 1:
+        raise CampaignError(
+            "a difference is learnt from a table (--table); one that is assumed needs "
+            "difference.assumed_sigma_ev, difference.base and one level in difference.levels"
+        )
+    (level,) = asked.levels or []
+    with lock_folder(folder, "a training"):
+        return assume_difference(
+            named_level(level).name, sigma_ev, folder / "checkpoint", on=on, base=base
         )
 
 

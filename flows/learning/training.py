@@ -63,7 +63,7 @@ class TrainingFile(BaseModel):
 
 def train(
     recipe: str | Path,
-    table: Path,
+    table: Path | None,
     folder: Path,
     *,
     until: str = "",
@@ -76,7 +76,7 @@ def train(
 
     Args:
         recipe: The name of a preset, or a file.
-        table: The training table, a Parquet file.
+        table: The training table, a Parquet file; None for a difference that is assumed.
         folder: Where stages keep their state and checkpoints are left.
         until: The last stage to run, by default all; the others wait for the next call.
         changes: Values that replace the recipe's, as ``name=value``.
@@ -97,6 +97,8 @@ def train(
         if until:
             raise CampaignError(f"a difference has no stages, got until {until!r}; leave it out")
         return [train_from_table(values, recipe_file, table, folder)]
+    if table is None:
+        raise CampaignError(f"{recipe_file} learns from a training table; name it with --table")
     settings = read_recipe(recipe_file, changes)
     plan = training_plan(settings, recipe_file, table, folder)
     if until and until not in (names := [STAGES[type(stage)] for stage in plan.stages]):
@@ -131,7 +133,7 @@ def training_plan(settings: TrainingFile, file: Path, table: Path, folder: Path)
     Args:
         settings: The recipe's content.
         file: The recipe's file, for messages.
-        table: The training table, a Parquet file.
+        table: The training table, a Parquet file; None for a difference that is assumed.
         folder: Where stages keep their state.
 
     Returns:

@@ -7,7 +7,7 @@ Units: eV.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from model.prediction.difference import (
     booster_name,
 )
 from model.prediction.predictor import load_predictor
-from model.training.difference_fit import FittedLevel, fit_level
+from model.training.difference_fit import FittedLevel, assumed_level, fit_level
 from model.uncertainty.calibration import ANY_SIZE
 from model.uncertainty.calibration_fit import interval_multipliers
 from model.uncertainty.metrics import Z90
@@ -74,45 +74,94 @@ def train_difference(
     """
     aside = read_hold_out(held_out) if isinstance(held_out, Checkpoint) else held_out
     require_energies([*train, *aside], on)
-    rule = bond_rule_of([*train, *aside])
     learnt = domain_of(train)
     fitted = {
         level: fit_level([row for row in train if row.level == level], on, seed=seed)
         for level in sorted(learnt.levels)
     }
-    below = None if base is None else _Base(open_checkpoint(base), rule, train, on)
-    values = {
-        "bond_rule": rule,
-        "on": [asdict(each) for each in on],
-        "levels": {
-            level: asdict(_stored(one) if below is None else below.judged(level, _stored(one)))
-            for level, one in fitted.items()
-        },
-        "domain": domain_to_json(learnt if below is None else below.domain(learnt)),
-        "learnt": domain_to_json(learnt),
-        "calibration": {n: one.calibration.to_json()[n] for n, one in fitted.items()},
-    }
-    about = {
-        "dataset": dataset_id(train),
-        "seed": seed,
-        "levels": {
-            level: {"labels": one.labels, "errors_ev": one.errors_ev}
-            for level, one in fitted.items()
-        },
-        **(card or {}),
+    below = None if base is None else _Base(open_checkpoint(base), list(fitted), on)
+    rule = bond_rule_of([*train, *aside])
+    if below is not None:
+        below.require_rule(rule)
+    parts = _Parts(on, rule, fitted, learnt, below, {"seed": seed, **(card or {})})
+    return _write(parts, train, held_out, folder)
+
+
+def assume_difference(
+    level: str, sigma_ev: float, folder: Path, *, on: Sequence[Potential], base: str | Path
+) -> Checkpoint:
+    """Write the checkpoint of a level that nobody has labels of yet: the difference is taken as 0.
+
+    The first labels are chosen with it, and fine-tuning on them learns the difference. Whatever the
+    base knows is in its domain.
+
+    Args:
+        level: The level of theory.
+        sigma_ev: How far the level and the potentials are taken to differ, one standard deviation.
+        folder: Where the checkpoint is written; that of an earlier run is replaced whole.
+        on: The potentials whose energies are started from.
+        base: Name or folder of the checkpoint that answers where these energies are missing.
+
+    Returns:
+        The sealed checkpoint.
+
+    Raises:
+        ModelError: the base answers neither at the level nor at a potential's.
+    """
+    below = _Base(open_checkpoint(base), [level], on)
+    fitted = {level: assumed_level(level, sigma_ev)}
+    rule, known = below.predictor.bond_rule, below.domain([level])
+    parts = _Parts(on, rule, fitted, known, below, {"assumed_sigma_ev": sigma_ev})
+    return _write(parts, [], [], folder)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a checkpoint is written from, beside its rows."""
+
+    on: Sequence[Potential]
+    bond_rule: BondRule
+    fitted: Mapping[str, FittedLevel]
+    learnt: Domain
+    base: "_Base | None"
+    card: Mapping[str, Any]
+
+    def settings(self, train: Sequence[Row]) -> dict[str, Any]:
+        """Return the checkpoint's settings; ``train`` judges the base."""
+        known, stored = self.learnt, {n: _stored(one) for n, one in self.fitted.items()}
+        if self.base is not None:
+            known = merge_domains(known, self.base.domain(list(stored)))
+            stored = {n: self.base.judged(n, one, train) for n, one in stored.items()}
+        return {
+            "bond_rule": self.bond_rule,
+            "on": [asdict(each) for each in self.on],
+            "levels": {name: asdict(one) for name, one in stored.items()},
+            "domain": domain_to_json(known),
+            "learnt": domain_to_json(self.learnt),
+            "calibration": {n: one.calibration.to_json()[n] for n, one in self.fitted.items()},
+        }
+
+
+def _write(
+    parts: _Parts, train: Sequence[Row], held_out: Sequence[Row] | Checkpoint, folder: Path
+) -> Checkpoint:
+    levels = {
+        name: {"labels": one.labels, "errors_ev": one.errors_ev}
+        for name, one in parts.fitted.items()
     }
     with new_folder(folder) as fresh:
-        for index, one in enumerate(fitted.values()):
+        for index, one in enumerate(parts.fitted.values()):
             _save(one.model, index, fresh)
         write_compact_rows(fresh / REPLAY, train)
         if isinstance(held_out, Checkpoint):
             shutil.copyfile(held_out.folder / HOLD_OUT, fresh / HOLD_OUT)
         else:
-            write_compact_rows(fresh / HOLD_OUT, [replace(row, part=GATE) for row in aside])
-        write_json(fresh / SETTINGS_FILES[DIFFERENCE], values)
+            write_compact_rows(fresh / HOLD_OUT, [replace(row, part=GATE) for row in held_out])
+        write_json(fresh / SETTINGS_FILES[DIFFERENCE], parts.settings(train))
+        about = {"dataset": dataset_id(train), "levels": levels, **parts.card}
         write_json(fresh / "card.json", about)
-        if below is not None:
-            shutil.copytree(below.checkpoint.folder, fresh / BASE_FOLDER)
+        if parts.base is not None:
+            shutil.copytree(parts.base.checkpoint.folder, fresh / BASE_FOLDER)
         seal(fresh, DIFFERENCE)
     return open_checkpoint(folder)
 
@@ -171,23 +220,19 @@ class _Base:
     It knows each level that is learnt, or else the level of a potential.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        rule: BondRule,
-        labelled: Sequence[Row],
-        on: Sequence[Potential],
-    ):
+    def __init__(self, checkpoint: Checkpoint, levels: Sequence[str], on: Sequence[Potential]):
         self.checkpoint = checkpoint
-        self.labelled = labelled
         self.predictor = load_predictor(checkpoint.folder)
         self.on = [each.level for each in on]
-        for level in sorted({row.level for row in labelled}):
+        for level in levels:
             self._level(level)
+
+    def require_rule(self, rule: BondRule) -> None:
+        """Refuse labels whose texts the base does not read."""
         if self.predictor.bond_rule != rule:
             raise ModelError(
                 f"a base reads the texts of the labels, which follow the bond rule {rule}, "
-                f"{checkpoint.sha256[:12]} reads {self.predictor.bond_rule}; write the table "
+                f"{self.checkpoint.sha256[:12]} reads {self.predictor.bond_rule}; write the table "
                 "again with that rule, or name another base"
             )
 
@@ -203,14 +248,14 @@ class _Base:
             f"{', '.join((learnt, *self.on))}; name another base or leave it out"
         )
 
-    def domain(self, learnt: Domain) -> Domain:
-        """Return what either answers for, at the levels that are learnt."""
+    def domain(self, levels: Sequence[str]) -> Domain:
+        """Return what it answers for, at the levels that are learnt."""
         own = self.predictor.domain.levels
-        return merge_domains(
-            learnt, Domain({level: own[self._level(level)] for level in learnt.levels})
-        )
+        return Domain({level: own[self._level(level)] for level in levels})
 
-    def judged(self, level: str, stored: StoredDifference) -> StoredDifference:
+    def judged(
+        self, level: str, stored: StoredDifference, labelled: Sequence[Row]
+    ) -> StoredDifference:
         """Return a level with what is asked of the base, and the factor of the base's sigma.
 
         That is how many times its sigma it takes to hold nine tenths of the labels, at least 1: it
@@ -218,8 +263,10 @@ class _Base:
         """
         asked = self._level(level)
         stored = replace(stored, base_level="" if asked == level else asked)
-        rows = [row for row in self.labelled if row.level == level]
+        rows = [row for row in labelled if row.level == level]
         rows = [row for row in rows if row.kind in UNRELAXED] or rows
+        if not rows:
+            return stored
         configurations = [row.configuration() for row in rows]
         answers = base_answers(self.predictor, configurations, {level: stored})
         error_R = np.array(

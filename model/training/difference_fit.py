@@ -25,8 +25,15 @@ from model.prediction.difference import (
     difference_features,
     potential_energies,
 )
-from model.uncertainty.calibration import Calibration, UncertaintySignal
+from model.uncertainty.calibration import (
+    ANY_SIZE,
+    INGREDIENTS,
+    Calibration,
+    LevelSigma,
+    UncertaintySignal,
+)
 from model.uncertainty.calibration_fit import MIN_ROWS, fit_calibration
+from model.uncertainty.metrics import NORMAL
 
 OFFSETS = "offsets"
 MIN_BOOSTED = 50  # labels; below, boosting of the rest was no better than offsets alone
@@ -183,6 +190,15 @@ def fit_level(rows: Sequence[Row], on: Sequence[Potential], *, seed: int) -> Fit
         groups=_groups(rows),
     )
     return FittedLevel(model, labels, errors_ev, calibration)
+
+
+def assumed_level(level: str, sigma_ev: float) -> FittedLevel:
+    """Return a level without labels: no difference, and a sigma (eV) that somebody states."""
+    offsets = Offsets(0.0, {}, sigma_ev)
+    nothing = (0.0,) * len(INGREDIENTS)
+    stated = LevelSigma(nothing, nothing, {ANY_SIZE: sigma_ev}, NORMAL, 0.0, 0, {})
+    model = LevelDifference(offsets, (), None, reads_atoms=False)
+    return FittedLevel(model, 0, {}, Calibration({level: stated}))
 
 
 def fit_offsets(
