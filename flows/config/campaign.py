@@ -129,12 +129,13 @@ class Verification(YamlModel):
 class Relaxing(YamlModel):
     """The stage that relaxes the best placements of the most promising pairs by a potential.
 
-    ``difference`` is the checkpoint that turns energies of ``level`` into the campaign's level.
+    ``difference`` is the checkpoint that turns energies of ``level`` into the campaign's level; by
+    default it is the campaign's model, whose base then predicts what is not relaxed.
     Placements whose adsorbate leaves or breaks are dropped, with the reason in the funnel.
     """
 
     level: str
-    difference: str
+    difference: str | None = None
     per_pair: int = Field(default=3, ge=1, le=50)
     top: int = Field(default=500, ge=1)
 

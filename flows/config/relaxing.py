@@ -26,7 +26,6 @@ def resolved_relaxing(
     campaign: Campaign,
     folder: Path,
     verified_at: LevelOfTheory,
-    screened_with: str,
     locations: EngineLocations | None = None,
 ) -> ResolvedRelaxing | None:
     """Return the relaxing stage that a campaign states, checked.
@@ -35,7 +34,6 @@ def resolved_relaxing(
         campaign: The content of the campaign file.
         folder: The folder of the file, which paths in it are relative to.
         verified_at: The level of verification, which must be another one.
-        screened_with: The hash of the model's checkpoint, which must be another one.
         locations: Where engines are.
 
     Returns:
@@ -55,14 +53,10 @@ def resolved_relaxing(
             "is verified at a level is relaxed there; leave relax out"
         )
     check_level(level, locations)
-    found = checkpoint_domain(stated.difference)
-    require_difference(found, stated.difference, level, campaign.level)
-    if found.sha256 == screened_with:
-        raise CampaignError(
-            f"relax.difference and model must differ, both are {stated.difference!r}: what is "
-            "relaxed is chosen by predictions without energies; name its base as the model"
-        )
-    return ResolvedRelaxing(level, stated.difference, found.sha256, stated.per_pair, stated.top)
+    difference = stated.difference or campaign.model
+    found = checkpoint_domain(difference)
+    require_difference(found, difference, level, campaign.level)
+    return ResolvedRelaxing(level, difference, found.sha256, stated.per_pair, stated.top)
 
 
 def require_difference(

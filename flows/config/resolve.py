@@ -149,7 +149,7 @@ def resolve_campaign(
     )
     named = _named_adsorbates(campaign, folder)
     answered, unknown = _adsorbates_of_domain(campaign, named.values(), domain)
-    relaxing = resolved_relaxing(campaign, folder, verified_at, found.sha256, locations)
+    relaxing = resolved_relaxing(campaign, folder, verified_at, locations)
     computed_at = [verified_at, *([relaxing.level] if relaxing else [])]
     adsorbates, unverified = _verifiable_adsorbates(answered, computed_at, locations)
     refused = (*refused_bulks, *refused_slabs, *unknown, *unverified)

@@ -31,7 +31,11 @@ from screening_db.queries.labels import (
     relaxed_labels,
     slabs_with_energy,
 )
-from screening_db.queries.ranking import lowest_placements, top_candidates
+from screening_db.queries.ranking import (
+    lowest_placements,
+    placements_to_relax,
+    top_candidates,
+)
 
 __all__ = [
     "LabelledPrediction",
@@ -51,6 +55,7 @@ __all__ = [
     "labels_by_candidate",
     "levels_with_labels",
     "lowest_placements",
+    "placements_to_relax",
     "predictions_of_pairs",
     "reference_energies",
     "refused_slabs",

@@ -105,3 +105,14 @@ def lowest_placements(
     """
     rows = db.query(_LOWEST, campaign=campaign, checkpoint=checkpoint_sha256, per_pair=per_pair)
     return [PairMinimum(**row) for row in rows]
+
+
+def placements_to_relax(db: Database, campaign: str) -> list[str]:
+    """Return the ids of the placements that a campaign's relaxing stage chose; at first none."""
+    rows = db.query(
+        "SELECT c.id FROM campaign m JOIN stored_placement i ON i.campaign_key = m.key "
+        "JOIN stored_candidate c ON c.key = i.candidate_key "
+        "WHERE m.name = :campaign AND i.to_relax ORDER BY c.id",
+        campaign=campaign,
+    )
+    return [row["id"] for row in rows]

@@ -84,6 +84,19 @@ def record_triage(
         set_terminal_states(session, campaign, queued=queued, kept=kept)
 
 
+@repeated_after_outage
+def choose_to_relax(db: Database, campaign: str, candidate_ids: Collection[str]) -> None:
+    """Record what a campaign's relaxing stage relaxes, so that a killed one goes on with it."""
+    chosen = update(PlacementRow).where(PlacementRow.campaign_key == key_of_campaign(campaign))
+    with db.write() as session:
+        for ids in batches(sorted(candidate_ids)):
+            session.execute(
+                chosen.where(PlacementRow.candidate_key.in_(_keys(ids)))
+                .values(to_relax=True)
+                .execution_options(synchronize_session=False)
+            )
+
+
 def set_terminal_states(
     session: Session, campaign: str, *, queued: Collection[str], kept: Collection[str]
 ) -> None:

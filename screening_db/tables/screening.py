@@ -282,7 +282,8 @@ class PlacementRow(Base, kw_only=True):
     """The one state that one candidate of a campaign is in.
 
     A contender is a placement that was kept or queued by any ranking of its campaign. Another
-    checkpoint predicts contenders alone, and finds each in its domain or out of it.
+    checkpoint predicts contenders alone, and finds each in its domain or out of it. ``to_relax`` is
+    the choice of the relaxing stage, made once.
     """
 
     __tablename__ = "stored_placement"
@@ -300,6 +301,7 @@ class PlacementRow(Base, kw_only=True):
     state: Mapped[ItemState] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(default="")  # as in ``CampaignItemRow``
     contender: Mapped[bool] = mapped_column(default=False)
+    to_relax: Mapped[bool] = mapped_column(default=False)
     campaign: Mapped[str] = shown(CampaignRow.name, campaign_key)
     candidate_id: Mapped[str] = shown(CandidateRow.id, candidate_key)
 

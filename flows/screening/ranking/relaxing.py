@@ -5,8 +5,8 @@ queue at the potential's level: same checks, same retries, nothing computed twic
 the difference then turns their energies into the campaign's level. What was not relaxed is
 predicted without, with a larger sigma, and the ranking says of each pair which of the two it is.
 
-A run that is killed goes on: the choice follows from the screening's own predictions, the queue
-knows what is computed, and ranking, states and queue change in one transaction at the end.
+A run that is killed goes on: what is relaxed is recorded, the queue knows what is computed, and
+ranking, states and queue change in one transaction at the end.
 
 Source  Lan et al. 2023, npj Computational Materials 9, 172 (AdsorbML).
 """
@@ -36,10 +36,15 @@ from flows.verification.driver import DriverIntervals
 from flows.verification.flow import BatchJobs, DaskWorkers, run_verification
 from screening_db.database import Database
 from screening_db.learning.stale import stale_predictions
-from screening_db.queries import candidates_by_id, find_campaign, lowest_placements
+from screening_db.queries import (
+    candidates_by_id,
+    find_campaign,
+    lowest_placements,
+    placements_to_relax,
+)
 from screening_db.queue.enqueue import enqueue
 from screening_db.queue.view import leased_items, waiting_adslabs
-from screening_db.records.ranking import record_triage, replace_ranking
+from screening_db.records.ranking import choose_to_relax, record_triage, replace_ranking
 from screening_db.tables import QueueRow
 from tasks.prediction.checkpoint_domain import checkpoint_domain
 
@@ -115,21 +120,24 @@ def _relax_all(
 
 
 def _chosen(db: Database, resolved: ResolvedCampaign, stage: ResolvedRelaxing) -> list[QueueRow]:
-    """Choose the placements to relax, mark them as queued, and return their items."""
+    """Return the items of the placements to relax, which are marked as queued."""
     campaign = resolved.campaign
     ranked = ranked_pairs(db, campaign.name, resolved.windows)
-    rank = {pair.minimum.pair_id: place for place, pair in enumerate(ranked[: stage.top])}
-    lowest = lowest_placements(db, campaign.name, per_pair=stage.per_pair)
+    rank = {pair.minimum.pair_id: place for place, pair in enumerate(ranked)}
+    # Chosen once: the difference may be the model, and then changes the predictions chosen by.
+    if not (ids := placements_to_relax(db, campaign.name)):
+        lowest = lowest_placements(db, campaign.name, per_pair=stage.per_pair)
+        ids = [one.candidate_id for one in lowest if rank.get(one.pair_id, stage.top) < stage.top]
+        choose_to_relax(db, campaign.name, ids)
     items = [
         QueueRow(
-            candidate_id=one.candidate_id,
+            candidate_id=item,
             level=stage.level.name,
             campaign=campaign.name,
-            priority=-float(rank[one.pair_id]),
+            priority=-float(rank.get(row.pair_id, len(ranked))),
             why="promising",
         )
-        for one in lowest
-        if one.pair_id in rank
+        for item, row in candidates_by_id(db, ids).items()
     ]
     # A campaign may claim what is in the state "queued", whichever campaign asked first.
     queued = [item.item for item in items]
