@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from left_out import FOLDS, folds_left_out
 from numpy.typing import NDArray
 from published_geometries import AS_PUBLISHED, HERE, read_cache
@@ -40,10 +41,15 @@ def main() -> None:
     parser.add_argument("--level", default="diep-r2scan")
     parser.add_argument("--cache", type=Path, default=HERE / "results" / "diep-r2scan.parquet")
     parser.add_argument("--labels", type=int, nargs="*", default=[50, 200])
+    parser.add_argument("--write", type=Path, help="write the potential's energies, and no more")
     given = parser.parse_args()
     theory = level(given.level)
     rows = rows_with_energies(given.table, given.cache, theory)
     print(f"{len(rows):,} rows with energies at {theory.name}")
+    if given.write:
+        energies = {row.pair: row.energies[0].energy_ev for row in rows}
+        pd.Series(energies, name="energy_ev").rename_axis("pair").to_frame().to_parquet(given.write)
+        return
     for labels in (*given.labels, None):
         draws = range(DRAWS.get(labels or 0, 1))
         error_R, sigma_R = np.concatenate([left_out(rows, labels, n, theory) for n in draws]).T
