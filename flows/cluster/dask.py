@@ -21,7 +21,7 @@ from dask.distributed import (
     WorkerPlugin,
     as_completed,
 )
-from distributed.scheduler import KilledWorker, NoWorkerError
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 from distributed.security import Security
 from distributed.utils import LoopRunner
 
@@ -34,6 +34,7 @@ from model.processes import end_with_parent, require_semaphores
 
 SCHEDULER_TIMEOUT_S = 20
 NO_WORKERS_S = 60
+NO_WORKER = (NoWorkerError, NoValidWorkerError)  # which one depends on when the last one was there
 _PLUGIN_TRIES = 4  # as often as Dask tries work whose worker is lost
 _PLUGIN_PAUSE_S = 0.5  # in which the scheduler takes note of a worker that is lost
 _BEGINS_S = 0.5  # that a thread may take from its decision to start a worker to the start
@@ -319,11 +320,11 @@ def results_as_completed(
         for future, result in as_completed(futures, loop=client.loop, with_results=True):
             yield future, result
             future.release()
-    except (KilledWorker, NoWorkerError) as fault:
+    except (KilledWorker, *NO_WORKER) as fault:
         raise lost_worker(fault) from fault
 
 
-def lost_worker(fault: KilledWorker | NoWorkerError) -> MachineError:
+def lost_worker(fault: KilledWorker | NoWorkerError | NoValidWorkerError) -> MachineError:
     """Return the fault of workers that ended without an error message, in one line."""
     if isinstance(fault, KilledWorker):
         times = fault.allowed_failures + 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import dask
 from dask.distributed import Client, Future
-from distributed.scheduler import KilledWorker, NoWorkerError
+from distributed.scheduler import KilledWorker
 
-from flows.cluster.dask import dask_client, lost_worker
+from flows.cluster.dask import NO_WORKER, dask_client, lost_worker
 from flows.cluster.workers import ClusterPlan
 from flows.verification.executor import WorkItem, WorkResult
 from flows.verification.worker import compute_work_item
@@ -97,7 +97,7 @@ class DaskExecutor:
             future.release()  # a worker that is lost later then costs the item it was on, no others
             return result
         error = future.exception() if future.status == "error" else None
-        if isinstance(error, NoWorkerError):  # no fault of the item
+        if isinstance(error, NO_WORKER):  # no fault of the item
             raise lost_worker(error) from error
         if error is None or isinstance(error, KilledWorker):
             return self._killed(lease, error)
