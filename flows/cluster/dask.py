@@ -103,7 +103,9 @@ class EndWithRun(WorkerPlugin):
     def setup(self, worker: Any) -> None:  # noqa: ARG002  Dask's signature
         """Tell the system; Dask calls this in the thread that lives as long as the worker."""
         parent = multiprocessing.parent_process()
-        if parent is not None and parent.pid is not None:
+        if dask.config.get("distributed.worker.multiprocessing-method") == "forkserver":
+            end_with_parent(os.getppid())  # the server that forks, which ends with the run
+        elif parent is not None and parent.pid is not None:
             end_with_parent(parent.pid)
 
 

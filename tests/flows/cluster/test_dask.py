@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import dask
 import pytest
 from dask.distributed import WorkerPlugin
 from distributed.comm.core import CommClosedError
@@ -128,6 +129,15 @@ def test_an_answer_that_is_lost_with_its_worker_is_not_printed(
         client.run(os.getpid)  # the loop has turned by then
         gc.collect()
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.medium
+def test_workers_of_a_fork_server_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = {"distributed.worker.multiprocessing-method": "forkserver"}
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
+    with dask.config.set(method), cluster.dask_client(HERE) as client:
+        assert len(client.run(os.getpid)) == 2
+        assert client.submit(len, "abc").result(timeout=20) == 3
 
 
 @pytest.mark.medium
