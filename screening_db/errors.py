@@ -24,3 +24,7 @@ class NoDatabaseError(DatabaseError):
 
 class DatabaseAwayError(DatabaseError):
     """The server does not answer, and may come back: what was not stored may be tried again."""
+
+
+class QueryTimeoutError(DatabaseError):
+    """A query took longer than it was given."""

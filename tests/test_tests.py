@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
+MOST_REPLACED = 4
 CHECKS = ("check_", "assert_", "require_")  # helpers of tests with such names assert
 
 
@@ -46,6 +47,26 @@ def test_no_test_holds_only_by_not_raising() -> None:
         if not asserts(node, helpers)
     ]
     assert silent == []
+
+
+def replaced(function: ast.AST) -> int:
+    """Return how many internals a test replaces."""
+    return sum(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "setattr"
+        for node in ast.walk(function)
+    )
+
+
+def test_no_test_replaces_the_half_of_what_it_tests() -> None:
+    wired = [
+        f"{file.relative_to(HERE)}:{node.lineno} {node.name} replaces {count}"
+        for file in sorted(HERE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (count := replaced(node)) > MOST_REPLACED
+    ]
+    assert wired == []
 
 
 @pytest.mark.parametrize(

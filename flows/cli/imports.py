@@ -48,7 +48,7 @@ def import_labels(
         float, typer.Option(min=0, help="Energies of one placement may differ by so much (eV).")
     ] = 0.05,
     report: Annotated[
-        Path | None, typer.Option(help="Write what became of each row (CSV).")
+        Path | None, typer.Option(help="Write the outcome of each row (CSV).")
     ] = None,
     database: DatabaseOption = None,
 ) -> None:

@@ -1,12 +1,14 @@
 """Commands that show the verification queue, and those that change its items."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from flows.cli.interrupt import exit_cleanly_on_signal
 from flows.cli.options import DatabaseOption, database_to_read, opened_database
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ Where = Annotated[
     str | None,
     typer.Option(help="Or all for which this holds: \"energy_ev < -0.5 and bulk = 'Pt'\"."),
 ]
+Timeout = Annotated[float, typer.Option(help="Stop looking for these after this many seconds.")]
 Level = Annotated[str | None, typer.Option(help="At this level of theory; else at all.")]
 
 
@@ -47,6 +50,7 @@ Level = Annotated[str | None, typer.Option(help="At this level of theory; else a
 def list_items(
     campaign: Annotated[str | None, typer.Argument(help="The campaign's name; else all.")] = None,
     where: Where = None,
+    timeout: Timeout = 60,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 20,
     database: DatabaseOption = None,
 ) -> None:
@@ -56,12 +60,12 @@ def list_items(
     from screening_db.queries.campaigns import find_campaign
     from screening_db.queue.view import queue_items, queue_items_where
 
-    with database_to_read(database) as db:
+    with exit_cleanly_on_signal("the query was stopped"), database_to_read(database) as db:
         if campaign is not None:
             find_campaign(db, campaign)
         items = queue_items(db, campaign)
         if where is not None:
-            chosen = {item.key for item in queue_items_where(db, where)}
+            chosen = {item.key for item in queue_items_where(db, where, timeout)}
             items = [item for item in items if item.key in chosen]
         show_queue(campaign or "all campaigns", items, number, running_steps(db))
 
@@ -90,52 +94,56 @@ def show(
 def retry(
     items: Items = None,
     where: Where = None,
+    timeout: Timeout = 60,
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
     """Put failed, cancelled and unconverged calculations back, with all attempts allowed again."""
     from screening_db.queue.commands import retry as change
 
-    _carry_out("retried", change, items, where, level, database)
+    _carry_out("retried", change, _Chosen(items, where, timeout, level), database)
 
 
 @queue_app.command()
 def hold(
     items: Items = None,
     where: Where = None,
+    timeout: Timeout = 60,
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
     """Keep calculations from being begun until they are released."""
     from screening_db.queue.commands import hold as change
 
-    _carry_out("held", change, items, where, level, database)
+    _carry_out("held", change, _Chosen(items, where, timeout, level), database)
 
 
 @queue_app.command()
 def release(
     items: Items = None,
     where: Where = None,
+    timeout: Timeout = 60,
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
     """Let calculations go on that were held."""
     from screening_db.queue.commands import release_held as change
 
-    _carry_out("released", change, items, where, level, database)
+    _carry_out("released", change, _Chosen(items, where, timeout, level), database)
 
 
 @queue_app.command()
 def cancel(
     items: Items = None,
     where: Where = None,
+    timeout: Timeout = 60,
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
     """Take calculations out of the queue; the result of one that runs is refused."""
     from screening_db.queue.commands import cancel as change
 
-    _carry_out("cancelled", change, items, where, level, database)
+    _carry_out("cancelled", change, _Chosen(items, where, timeout, level), database)
 
 
 @queue_app.command(context_settings={"ignore_unknown_options": True})  # -3 is a priority
@@ -144,6 +152,7 @@ def priority(
     *,
     value: Annotated[float, typer.Argument(metavar="N", help="The larger goes first.")],
     where: Where = None,
+    timeout: Timeout = 60,
     level: Level = None,
     database: DatabaseOption = None,
 ) -> None:
@@ -153,42 +162,45 @@ def priority(
     def change(db: "Database", keys: "list[ItemKey]") -> "CommandResult":
         return set_priority(db, keys, value)
 
-    _carry_out(f"given priority {value:g}", change, items, where, level, database)
+    chosen = _Chosen(items, where, timeout, level)
+    _carry_out(f"given priority {value:g}", change, chosen, database)
 
 
-def _carry_out(
-    done: str,
-    change: "Change",
-    items: list[str] | None,
-    where: str | None,
-    level: str | None,
-    database: str | None,
-) -> None:
+@dataclass(frozen=True)
+class _Chosen:
+    """Items as a person names them: by ids or by a condition, one of the two."""
+
+    items: list[str] | None
+    where: str | None
+    timeout_s: float
+    level: str | None
+
+    def keys(self, db: "Database") -> "list[ItemKey]":
+        """Return the items, at least one."""
+        from flows.errors import CampaignError
+        from screening_db.queue.view import queue_items_by_id, queue_items_where
+
+        if bool(self.items) == (self.where is not None):
+            raise CampaignError(
+                "name items by id or by --where, one of the two; see: sabatier queue list"
+            )
+        if self.items:
+            return [item.key for item in queue_items_by_id(db, self.items, self.level)]
+        found = queue_items_where(db, self.where or "", self.timeout_s)
+        keys = [item.key for item in found if self.level in (None, item.level)]
+        if not keys:
+            raise CampaignError(
+                f"name at least one item; the condition {self.where!r} holds for none"
+                f"{f' at level {self.level}' if self.level else ''}; try it with: sabatier queue "
+                "list --where"
+            )
+        return keys
+
+
+def _carry_out(done: str, change: "Change", chosen: _Chosen, database: str | None) -> None:
     from flows.display.queue import show_changed_items
 
     with opened_database(database) as db:
-        keys = _chosen(db, items, where, level)
+        with exit_cleanly_on_signal("the query was stopped; nothing was changed"):
+            keys = chosen.keys(db)
         show_changed_items(db, done, change(db, keys))
-
-
-def _chosen(
-    db: "Database", items: list[str] | None, where: str | None, level: str | None
-) -> "list[ItemKey]":
-    """Return the items that ids or a condition name: one of the two, and never none."""
-    from flows.errors import CampaignError
-    from screening_db.queue.view import queue_items_by_id, queue_items_where
-
-    if bool(items) == (where is not None):
-        raise CampaignError(
-            "name items by id or by --where, one of the two; see: sabatier queue list"
-        )
-    if items:
-        return [item.key for item in queue_items_by_id(db, items, level)]
-    found = queue_items_where(db, where or "")
-    keys = [item.key for item in found if level in (None, item.level)]
-    if not keys:
-        raise CampaignError(
-            f"name at least one item; the condition {where!r} holds for none"
-            f"{f' at level {level}' if level else ''}; try it with: sabatier queue list --where"
-        )
-    return keys

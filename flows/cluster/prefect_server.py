@@ -40,13 +40,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.addresses import shown_address
 from flows.cluster.prefect_database import begin_database
 from flows.cluster.prefect_record import PrefectRecord
-from flows.cluster.server_answer import (
-    ask_no_proxy_for_this_machine,
-    require_answer,
-    shown_address,
-)
+from flows.cluster.server_answer import ask_no_proxy_for_this_machine, require_answer
 from flows.errors import CampaignError
 from model.files import lock_folder
 from model.folder_owner import private_folder

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from distributed.security import Security
 
+from flows.addresses import shown_address
 from flows.cluster.workers import ClusterPlan
 from flows.errors import CampaignError
 
@@ -44,7 +45,8 @@ def security_of(plan: ClusterPlan) -> Security:
     if where is None or scheme not in {"tls", *_WITHOUT_CERTIFICATES}:
         raise CampaignError(
             "a scheduler's address is tls://HOST:PORT, or without certificates tcp:// or ucx://, "
-            f"got {address!r}; correct it, or leave it out to start workers on this machine"
+            f"got {shown_address(address)!r}; correct it, or leave it out to start workers on this "
+            "machine"
         )
     if scheme == "tls":
         return _with_certificates(plan)
@@ -52,14 +54,14 @@ def security_of(plan: ClusterPlan) -> Security:
         return Security(require_encryption=False)
     if not _is_loopback(where[0]):
         raise CampaignError(
-            f"{address} has no certificates: whoever reaches that port can run code as you; start "
-            "the scheduler with TLS and write tls:// with cluster.ca, certificate and key, or "
-            "consent with cluster.insecure: true (SABATIER_CLUSTER_INSECURE=1)"
+            f"{shown_address(address)} has no certificates: whoever reaches that port can run code "
+            "as you; start the scheduler with TLS and write tls:// with cluster.ca, certificate "
+            "and key, or consent with cluster.insecure: true (SABATIER_CLUSTER_INSECURE=1)"
         )
     logger.warning(
         "every user of this machine can run code as you by the scheduler at %s, which has no "
         "certificates; cluster.insecure: true consents to that and silences this",
-        address,
+        shown_address(address),
     )
     return Security(require_encryption=False)
 

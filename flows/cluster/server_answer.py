@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 import ssl
 
 import httpx
@@ -14,6 +13,7 @@ from prefect.settings import (
     PREFECT_CLIENT_CUSTOM_HEADERS,
 )
 
+from flows.addresses import shown_address
 from flows.errors import CampaignError
 
 _ANSWER_TIMEOUT_S = 20
@@ -58,11 +58,6 @@ def require_answer(address: str, way_out: str) -> None:
             f"the Prefect server at {shown} wants its secret, {why}; set PREFECT_API_AUTH_STRING "
             "to the PREFECT_SERVER_API_AUTH_STRING of that server (Prefect Cloud: PREFECT_API_KEY)"
         )
-
-
-def shown_address(address: str) -> str:
-    """Return an address without a password."""
-    return re.sub(r"//[^/]*@", "//", address)
 
 
 def _client_headers() -> dict[str, str]:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.addresses import shown_address
 from flows.config.surfaces import Bulks, OwnSlabs, Surfaces
 from flows.config.triage import Triage
 from flows.config.yaml_model import (
@@ -175,8 +176,8 @@ class Cluster(YamlModel):
     def _is_an_address(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("tcp://", "tls://", "ucx://")):
             raise ValueError(
-                f"a scheduler's address starts with tls://, tcp:// or ucx://, got {value!r}; "
-                "leave it out to start workers on this machine"
+                "a scheduler's address starts with tls://, tcp:// or ucx://, got "
+                f"{shown_address(value)!r}; leave it out to start workers on this machine"
             )
         return value
 

@@ -24,7 +24,7 @@ from flows.errors import CampaignError
 from flows.records.locations import choose_database
 from flows.screening.start import start_screening
 from flows.verification.flow import VerificationRequest, start_verification
-from screening_db.database import open_to_read
+from screening_db.database import has_password, open_to_read
 from screening_db.learning.fine_tunings import fine_tunings
 from screening_db.learning.labels import new_labels
 from screening_db.queries import find_campaign
@@ -54,7 +54,7 @@ def screen_campaign(
     deployments: Path | None = None,
 ) -> State[None]:
     """Run a campaign, or go on with one that was stopped: ``sabatier screen FILE``."""
-    stated = _require_name(file, campaign)
+    stated = _require_name(file, campaign, database)
     start_screening(file, database)
     return Completed(message=screening_summary(_database(stated, database), campaign))
 
@@ -75,7 +75,7 @@ def verify_campaign(
 
     Runs of all campaigns share the limit ``sabatier-verifications`` and wait for their turn.
     """
-    stated = _require_name(file, campaign)
+    stated = _require_name(file, campaign, database)
     request = VerificationRequest(on, workers, jobs, profile)  # type: ignore[arg-type]  # the file was checked
     with concurrency(VERIFICATIONS):
         start_verification(campaign, limit, None, request, database, stated.database)
@@ -94,7 +94,7 @@ def loop_campaign(
     """Screen, verify, learn and re-score in rounds: ``sabatier loop FILE``."""
     from flows.learning.start import start_loop  # torch takes seconds, and registering should not
 
-    where = _database(_require_name(file, campaign), database)
+    where = _database(_require_name(file, campaign, database), database)
     with concurrency(VERIFICATIONS):
         last = start_loop(file, rounds, budget, database)
     refused = last.note if last.verdict == "rejected" else ""
@@ -111,7 +111,7 @@ def fine_tune_campaign(
     """Fine-tune on a campaign's labels: ``sabatier fine-tune CAMPAIGN``."""
     from flows.learning.start import start_fine_tuning  # torch takes seconds
 
-    stated = _require_name(file, campaign)
+    stated = _require_name(file, campaign, database)
     verdict = start_fine_tuning(campaign, database, stated=stated.database).verdict
     refused = "; ".join(verdict.reasons) if verdict else ""
     return _ended(refused, label_summary(_database(stated, database), campaign))
@@ -132,12 +132,20 @@ def count_labels_campaign(
     deployments: Path | None = None,
 ) -> State[None]:
     """Run the deployment ``start`` once ``after`` labels are new since the last fine-tuning."""
-    where = _database(_require_name(file, campaign), database)
+    where = _database(_require_name(file, campaign, database), database)
     return Completed(message=start_when_due(where, campaign, after=after, start=start))
 
 
-def _require_name(file: Path, campaign: str) -> Campaign:
-    """Return the campaign; runs and limits go by the name that it had when it was deployed."""
+def _require_name(file: Path, campaign: str, database: str | None) -> Campaign:
+    """Return the campaign; runs and limits go by the name that it had when it was deployed.
+
+    A database with its password is refused: Prefect keeps and shows what a run was given.
+    """
+    if database is not None and has_password(database):
+        raise CampaignError(
+            "a run is given a database without its password, which Prefect has kept now: change "
+            "it, and set SABATIER_DATABASE or PGPASSWORD where the worker runs"
+        )
     stated = load_campaign(file)
     if stated.name != campaign:
         raise CampaignError(

@@ -26,6 +26,7 @@ from prefect.settings import (
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
+from flows.addresses import shown_address
 from flows.cluster.prefect_server import SECRET_FILE, scheduling_server
 from flows.cluster.server_answer import require_answer
 from flows.config.deployments import Deployments, Pool, load_deployments
@@ -74,7 +75,8 @@ class RegisteredDeployments:
                 f"delete {name}"
                 for name in self.others
             ),
-            f"{len(self.planned)} deployments in pool {pool.name} on {server.address}",
+            f"{len(self.planned)} deployments in pool {pool.name} on "
+            f"{shown_address(server.address)}",
             f"worker  {server.variables} {_worker_line(pool)}",
             f"look    {server.variables} {sys.executable} -m prefect deployment ls",
         ]
@@ -90,7 +92,7 @@ class ScheduleServer:
     @property
     def variables(self) -> str:
         """Return what comes before a command of Prefect, for a shell; the secret is not in it."""
-        stated = f"PREFECT_API_URL={self.address}"
+        stated = f"PREFECT_API_URL={shown_address(self.address)}"
         if self.secret_file is None:
             return stated
         return f'{stated} PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(self.secret_file))})"'

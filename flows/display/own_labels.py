@@ -1,4 +1,4 @@
-"""Print what became of the rows of an import, and how well models meet labels."""
+"""Print the outcome of the rows of an import, and how well models meet labels."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ _MEANING = {
 
 
 class ImportedRow(Protocol):
-    """What became of one row of a source."""
+    """The outcome of one row of a source."""
 
     @property
     def row(self) -> str:
@@ -29,7 +29,7 @@ class ImportedRow(Protocol):
 
     @property
     def state(self) -> str:
-        """Return what became of it."""
+        """Return the outcome as a word."""
 
     @property
     def reason(self) -> str:

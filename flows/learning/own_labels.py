@@ -1,4 +1,4 @@
-"""Import labels that others computed: read, check, store, and say what became of each row."""
+"""Import labels that others computed: read, check, store, and say the outcome of each row."""
 
 import csv
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class RowReport:
-    """What became of one row of a source, and why."""
+    """The outcome of one row of a source, and why."""
 
     row: str
     state: str
@@ -106,7 +106,7 @@ def store_labels(
         tolerance_ev: Energies (eV) of one placement that differ by more contradict each other.
 
     Returns:
-        What became of each label, in their order.
+        The outcome of each label, in their order.
     """
     if not read.labels:
         return []
@@ -124,11 +124,11 @@ def store_labels(
 
 
 def row_reports(read: ReadLabels, results: Sequence[ImportResult]) -> list[RowReport]:
-    """Return what became of every row of a source: labels, references, refusals.
+    """Return the outcome of every row of a source: labels, references, refusals.
 
     Args:
         read: The rows of a source.
-        results: What became of its labels, in their order.
+        results: The outcomes of its labels, in their order.
 
     Returns:
         Each row once, energies in eV.

@@ -20,8 +20,8 @@ def choose_database(settings: Settings, stated: str | None, option: str | None) 
     """Return the first that is given: option, campaign file, environment, the default."""
     if option is not None and has_password(option):
         logger.warning(
-            "the database was given with its password, which others read in the list of processes "
-            "and in Prefect; set SABATIER_DATABASE or PGPASSWORD instead, or write ~/.pgpass"
+            "the database was given with its password, which others read in the list of "
+            "processes; set SABATIER_DATABASE or PGPASSWORD instead, or write ~/.pgpass"
         )
     return option or stated or settings.database or str(DEFAULT_DATABASE)
 

@@ -94,6 +94,7 @@ def _translations(
         if abs(step_3[2]) < SAME_ANG:
             apart_NN3 = positions_N3[None] - positions_N3[:, None]
             apart_NN3[..., :2] -= step_3[:2]
+            # Rounding finds any image as near as the limit, if not the nearest of far ones.
             turns_NN2 = np.rint(apart_NN3[..., :2] @ np.linalg.inv(plane_22))
             apart_NN3[..., :2] -= turns_NN2 @ plane_22
             on_NN = (np.linalg.norm(apart_NN3, axis=-1) < SAME_ANG) & same_NN

@@ -169,6 +169,7 @@ def _one_of_each(
     kept: list[int] = []
     for atom in order.tolist():
         apart_K2 = scaled_N2[kept] - scaled_N2[atom]
+        # Rounding finds any image as near as the limit; it need not find the nearest of far ones.
         apart_K2 = (apart_K2 - np.rint(apart_K2)) @ lattice.primitive_22
         apart_K3 = np.column_stack([apart_K2, z_N[kept] - z_N[atom]])
         if not (np.linalg.norm(apart_K3, axis=1) < 5 * SAME_ANG).any():

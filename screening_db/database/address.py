@@ -46,6 +46,7 @@ def database_url(url_or_path: str | Path) -> URL:
             raise DatabaseError(_UNREADABLE)
         return _file_url(text)
     try:
+        text.encode()  # a byte that is no UTF-8, in a variable of the environment
         url = make_url(text)
         (url.host or "").encode("idna")  # which finding the host would do
     except (ArgumentError, ValueError):  # a ValueError has the port in it, or what stands there

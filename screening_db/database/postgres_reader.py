@@ -40,10 +40,13 @@ _REFUSED_FUNCTIONS = """
         OR p.proname LIKE '%%to_xml%%')
     ORDER BY p.proname
 """
-# What runs a query, or checks a value of a type, that stands in a text.
+# What runs a query, or checks a value of a type, that stands in a text; and settings of the server,
+# where a standby has the password of its primary.
 _BY_TEXT = (
+    "current_setting",
     "pg_input_error_info",
     "pg_input_is_valid",
+    "pg_show_all_settings",
 )
 # Views and tables of PostgreSQL's own that tell passwords, or what files of the server hold.
 _SECRET = (
@@ -54,6 +57,7 @@ _SECRET = (
     "pg_hba_file_rules",
     "pg_ident_file_mappings",
     "pg_largeobject",
+    "pg_settings",
     "pg_shadow",
     "pg_stat_gssapi",
     "pg_stat_ssl",

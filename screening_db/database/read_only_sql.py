@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from screening_db.database.engine import Database
 from screening_db.database.sql_text import explained_words, first_word
-from screening_db.errors import DatabaseError
+from screening_db.errors import DatabaseError, QueryTimeoutError
 
 SQL_TIMEOUT_S = 60.0
 MAX_SQL_LENGTH = 100_000  # characters; longer ones cost time before a database begins
@@ -151,7 +151,7 @@ def _within(
             reader.stop()  # again, because a query that had not begun yet hears nothing
             ended.wait(_STOP_S / 10)
     if late:
-        raise DatabaseError(
+        raise QueryTimeoutError(
             f"the query took more than {timeout_s:g} s and was stopped; ask for less, or give it "
             "more with --timeout"
         )

@@ -40,7 +40,7 @@ class ImportedCalculation:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of one label, and the source of the one that was there before, if any."""
+    """The outcome of one label, and the source of the one that was there before, if any."""
 
     source: str
     state: ImportState
@@ -61,7 +61,7 @@ def record_imported_labels(
             an imported label is then flagged and not trained on, one computed here stays.
 
     Returns:
-        What became of each, in the same order.
+        The outcome of each, in the same order.
     """
     with db.write() as session:
         now = database_time(session)

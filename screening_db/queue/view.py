@@ -8,7 +8,8 @@ from sqlalchemy import select, text
 
 from screening_db.calculations import DEPENDENCY_FAILED
 from screening_db.database import Database, repeated_after_outage, run_select
-from screening_db.errors import DatabaseError
+from screening_db.database.read_only_sql import SQL_TIMEOUT_S
+from screening_db.errors import DatabaseError, QueryTimeoutError
 from screening_db.tables import CalculationRow, CampaignRow, CandidateRow, PlacementRow
 
 ItemKey = tuple[str, str]  # item, level
@@ -119,14 +120,24 @@ def count_failed_dependencies(db: Database, campaign: str) -> int:
     return _count(db, campaign, f"state = 'failed' AND error_class = '{DEPENDENCY_FAILED}'")
 
 
-def queue_items_where(db: Database, condition: str) -> list[QueueItem]:
+def queue_items_where(
+    db: Database, condition: str, timeout_s: float = SQL_TIMEOUT_S
+) -> list[QueueItem]:
     """Return the items for which an SQL condition over ``verification_queue`` holds.
 
-    The condition runs on a connection that the database lets read and nothing else, for a limited
-    time.
+    The condition runs on a connection that the database lets read and nothing else.
+
+    Args:
+        db: The database.
+        condition: One SQL expression.
+        timeout_s: The seconds after which the query is stopped.
+
+    Returns:
+        The items, in the order of the queue.
 
     Raises:
-        DatabaseError: it is not one expression, or the database does not understand it.
+        DatabaseError: it is not one expression, the database does not understand it, or it takes
+            too long.
     """
     _require_expression(condition)
     try:
@@ -134,7 +145,10 @@ def queue_items_where(db: Database, condition: str) -> list[QueueItem]:
             db,
             f"SELECT {_COLUMNS} FROM verification_queue WHERE (\n{condition}\n) {_ORDER}",
             max_bytes=_MAX_BYTES,
+            timeout_s=timeout_s,
         )
+    except QueryTimeoutError:
+        raise
     except DatabaseError as fault:
         raise DatabaseError(
             f"a condition is one SQL expression over the columns {_COLUMNS}; {condition!r} is not "

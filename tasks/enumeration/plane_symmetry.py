@@ -103,6 +103,7 @@ def _patch(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return which atoms (N, N) are repeats of each other where the cell is divided."""
         widths_3 = np.array([*counts_2, 1.0])
         steps_NN3 = apart_NN3 * widths_3
+        # Rounding finds any image as near as the limit; it need not find the nearest of far ones.
         steps_NN3 = (steps_NN3 - np.rint(steps_NN3)) @ (atoms.cell.array / widths_3[:, None])
         return np.asarray(same_NN & ((steps_NN3**2).sum(axis=2) < _SYMPREC_ANG**2))
 

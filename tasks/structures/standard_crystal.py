@@ -352,5 +352,6 @@ def _displacement(
 
 def _nearest_images(scaled_A3: NDArray[np.float64], other: PrimitiveCrystal) -> NDArray[np.float64]:
     """Return the vectors (Å) from positions to the nearest images of another crystal's atoms."""
+    # Rounding finds any image as near as a tolerance; it need not find the nearest of far ones.
     off_AB3 = other.scaled_A3[None] - scaled_A3[:, None]
     return np.asarray((off_AB3 - np.rint(off_AB3)) @ other.cell_33)

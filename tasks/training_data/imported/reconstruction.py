@@ -88,7 +88,7 @@ class ImportedLabel:
 
 @dataclass(frozen=True)
 class ReadLabels:
-    """What became of a source's rows: labels, references that they used, refusals."""
+    """The outcome of a source's rows: labels, references that they used, refusals."""
 
     labels: tuple[ImportedLabel, ...]
     references: tuple[str, ...]  # rows of gas molecules and clean slabs

@@ -8,7 +8,7 @@ Units   eV, Å.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,9 +309,3 @@ def _fmax(atoms: Atoms, facts: Mapping[str, Any]) -> float | None:
 def computed(atoms: Atoms, what: str) -> Any:
     """Return a result of the calculation that a structure was read with, None without one."""
     return None if atoms.calc is None else atoms.calc.results.get(what)
-
-
-def named_rows(content: SourceContent) -> Iterator[str]:
-    """Yield what each row is called, refused ones too."""
-    yield from (row.source for row in content.rows)
-    yield from (each.item for each in content.refused)

@@ -77,6 +77,7 @@ def _shift_onto_sites(
     for site_3 in sites_A3[crystal.numbers_A == numbers_N[0]]:
         shift_3 = site_3 - turned_N3[0]
         apart_NA3 = (turned_N3 + shift_3)[:, None, :] - sites_A3[None, :, :]
+        # Rounding finds any image as near as the limit; it need not find the nearest of far ones.
         scaled_NA3 = apart_NA3 @ inverse_33
         distance_NA = np.linalg.norm((scaled_NA3 - np.rint(scaled_NA3)) @ crystal.cell_33, axis=2)
         distance_NA[numbers_N[:, None] != crystal.numbers_A[None, :]] = np.inf

@@ -71,6 +71,19 @@ def test_a_query_gets_the_time_that_is_stated(tmp_path: Path) -> None:
     assert "the query took more than 0.5 s and was stopped" in str(refused.exception)
 
 
+@pytest.mark.parametrize("command", ["list", "hold"])
+def test_a_condition_gets_the_time_that_is_stated(tmp_path: Path, command: str) -> None:
+    queue_something(str(tmp_path / "a.db"))
+    endless = (
+        "(with recursive c(n) as (select 1 union all select n + 1 from c) select sum(n) from c) > 0"
+    )
+    stated = ["--where", endless, "--timeout", "0.5", "--database", str(tmp_path / "a.db")]
+    refused = CliRunner().invoke(app, ["queue", command, *stated])
+    said = str(refused.exception)
+    assert said.startswith("the query took more than 0.5 s and was stopped")
+    assert "not understood" not in said
+
+
 def test_a_condition_is_one_that_only_reads(tmp_path: Path) -> None:
     queue_something(str(tmp_path / "a.db"))
     command = ["queue", "cancel", "--where", "load_extension('x') is null"]

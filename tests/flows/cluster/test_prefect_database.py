@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.paths import REPOSITORY
 
+from flows.cluster import prefect_database
 from flows.cluster.prefect_database import begin_database
+from model.errors import FolderError
 
 BEGIN = """
 import json, sys
@@ -54,6 +56,33 @@ def test_it_is_migrated_once_and_copied_ever_after(tmp_path: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:50_000])  # a disk that was full
     assert begin(homes[2], caches)
     assert names(homes[2] / "prefect.db") == first == names(kept)
+
+
+def test_what_holds_more_than_its_schema_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = prefect_database._kept()
+    with closing(sqlite3.connect(kept)) as connection:
+        connection.execute("create table alembic_version (version_num text)")
+        connection.execute("create table deployment (name text)")
+        connection.execute("insert into alembic_version values ('1')")
+        connection.commit()
+        assert prefect_database._is_whole(kept)
+        connection.execute("insert into deployment values ('of somebody')")
+        connection.commit()
+        assert not prefect_database._is_whole(kept)
+
+
+def test_a_folder_that_others_may_write_to_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sabatier"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(FolderError, match=r"databases that servers begin with .* may be written"):
+        prefect_database._kept()
 
 
 def test_a_home_that_has_one_keeps_it(tmp_path: Path) -> None:

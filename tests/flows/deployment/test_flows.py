@@ -10,6 +10,7 @@ from support import stored_rows as make
 
 from flows.deployment import flows
 from flows.deployment.webhook import REFUSED
+from flows.errors import CampaignError
 from flows.learning import start
 from screening_db.database.engine import Database, open_database
 from screening_db.learning.fine_tunings import FineTuningSpec, record_fine_tuning
@@ -86,41 +87,62 @@ def test_the_next_one_counts_from_the_last(runs: PrefectRuns, db: Database) -> N
     assert len(runs.deployments) == 1
 
 
-def test_a_refusal_completes_the_run_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from flows.deployment import flows as deployed
-
-    (tmp_path / "tiny.yaml").write_text(
+@pytest.fixture
+def campaign_file(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
         "name: tiny\nlevel: emt\nbulks: {elements: [Cu]}\nadsorbates: [O]\n"
-        "target: {O: {window: [-1, 0]}}\n"
+        "target: {O: {window: [-1, 0]}}\ndatabase: of-file.db\n"
     )
+    return file
+
+
+def test_a_refusal_completes_the_run_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, campaign_file: Path
+) -> None:
     no = SimpleNamespace(verdict=SimpleNamespace(reasons=("worse overall",)))
     monkeypatch.setattr(start, "start_fine_tuning", lambda *_, **__: no)
-    monkeypatch.setattr(deployed, "label_summary", lambda *_: "")
-    ended = deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "tiny")
+    monkeypatch.setattr(flows, "label_summary", lambda *_: "")
+    ended = flows.fine_tune_campaign.fn(campaign_file, "tiny")
     assert ended.is_completed()
     assert (ended.name, ended.message) == (REFUSED, "the gate refused: worse overall")
-    with pytest.raises(Exception, match="was deployed as campaign other"):
-        deployed.fine_tune_campaign.fn(tmp_path / "tiny.yaml", "other")
+    with pytest.raises(CampaignError, match="was deployed as campaign other"):
+        flows.fine_tune_campaign.fn(campaign_file, "other")
 
 
-def test_a_deployed_run_hands_on_the_option_and_not_the_settings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what verifications and fine-tunings are given: the option, and what the file says."""
     given: list[Any] = []
-    campaign = SimpleNamespace(name="first", database="of-file.db")
-    tuned = SimpleNamespace(verdict=None)
     monkeypatch.setenv("SABATIER_DATABASE", "postgresql://me:hunter2@host/x")
-    monkeypatch.setattr(flows, "load_campaign", lambda _: campaign)
     monkeypatch.setattr(flows, "label_summary", lambda *_: "")
     monkeypatch.setattr(flows, "start_verification", lambda *each: given.append(each[-2:]))
+    tuned = SimpleNamespace(verdict=None)
     monkeypatch.setattr(
         start,
         "start_fine_tuning",
         lambda _, database, stated: given.append((database, stated)) or tuned,
     )
+    return given
+
+
+def test_a_deployed_verification_hands_on_the_option_and_not_the_settings(
+    given: list[Any], campaign_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flows, "concurrency", lambda _: nullcontext())
-    flows.verify_campaign.fn(tmp_path, "first")
-    flows.fine_tune_campaign.fn(tmp_path, "first")
-    assert given == [(None, "of-file.db")] * 2
+    flows.verify_campaign.fn(campaign_file, "tiny")
+    flows.verify_campaign.fn(campaign_file, "tiny", "of-option.db")
+    assert given == [(None, "of-file.db"), ("of-option.db", "of-file.db")]
+
+
+def test_a_deployed_fine_tuning_hands_on_the_option_and_not_the_settings(
+    given: list[Any], campaign_file: Path
+) -> None:
+    flows.fine_tune_campaign.fn(campaign_file, "tiny")
+    assert given == [(None, "of-file.db")]
+
+
+def test_a_run_is_given_no_password(campaign_file: Path) -> None:
+    with pytest.raises(CampaignError, match="a database without its password") as refused:
+        flows.screen_campaign.fn(campaign_file, "tiny", "postgresql://me:hunter2@host/x")
+    assert "hunter2" not in str(refused.value)

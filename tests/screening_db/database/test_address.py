@@ -36,6 +36,12 @@ def everything_said(address: str) -> str:
     raise AssertionError("a database was opened that is not there")
 
 
+def test_a_byte_that_is_no_utf_8_is_refused_without_the_address() -> None:
+    said = everything_said("postgresql://me:geh\udcfcim@127.0.0.1:1/x")
+    assert "this address cannot be read" in said
+    assert "geh" not in said.replace(__file__, "")
+
+
 @settings(max_examples=40)
 @given(PASSWORDS)
 @pytest.mark.parametrize(

@@ -77,7 +77,14 @@ def test_an_operator_of_others_is_refused(db):
 
 @pytest.mark.parametrize(
     "name",
-    ["pg_hba_file_rules", "pg_file_settings", "pg_authid", "PG_SHADOW", 'pg_catalog."pg_authid"'],
+    [
+        "pg_hba_file_rules",
+        "pg_file_settings",
+        "pg_settings",  # a standby's password of its primary
+        "pg_authid",
+        "PG_SHADOW",
+        'pg_catalog."pg_authid"',
+    ],
 )
 def test_files_and_passwords_of_the_server_are_refused(db, name):
     with pytest.raises(DatabaseError, match="tells passwords or files of the server"):
@@ -85,7 +92,13 @@ def test_files_and_passwords_of_the_server_are_refused(db, name):
 
 
 @pytest.mark.parametrize(
-    "call", ["table_to_xml('pg_authid', true, true, '')", "database_to_xml(true, true, '')"]
+    "call",
+    [
+        "table_to_xml('pg_authid', true, true, '')",
+        "database_to_xml(true, true, '')",
+        "current_setting('primary_conninfo')",
+        "pg_show_all_settings()",
+    ],
 )
 def test_a_table_that_is_named_in_a_text_is_refused(db, call):
     with pytest.raises(DatabaseError, match=r"function \w+ may do more than read"):

@@ -401,10 +401,16 @@ def test_impossible_placements_are_refused_by_rule(values: dict[str, object], ru
         PlacementSpec(**values)  # type: ignore[arg-type]
 
 
-def test_a_placement_takes_a_fraction_of_a_millisecond(copper: tuple[Slab, SurfaceSites]) -> None:
+def test_a_placement_takes_no_longer_than_a_few_copies_of_its_slab(
+    copper: tuple[Slab, SurfaceSites],
+) -> None:
     slab, sites = copper
     spec = PlacementSpec(rotations=6, random=20)
     enumerate_placements(slab, sites, adsorbate("CHO"), spec)
     start = process_time()
     made = sum(len(enumerate_placements(slab, sites, adsorbate(name), spec)[0]) for name in SPECIES)
-    assert (process_time() - start) / made < 2.5e-3
+    ours_s = process_time() - start
+    start = process_time()
+    for _ in range(made):
+        slab.atoms.copy().get_distance(0, 1, mic=True)
+    assert ours_s < 20 * (process_time() - start)
