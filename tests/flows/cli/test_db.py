@@ -123,6 +123,7 @@ def in_shell(folder: Path, commands: str) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_documented_backup_holds_the_whole_screening(screened, new_workplace) -> None:
     first, place = screened[0], new_workplace()

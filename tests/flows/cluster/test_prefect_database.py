@@ -44,6 +44,7 @@ def names(database: Path) -> list[tuple[str]]:
         return connection.execute("select name from sqlite_master order by name").fetchall()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_it_is_migrated_once_and_copied_ever_after(tmp_path: Path) -> None:
     caches, homes = tmp_path / "caches", [tmp_path / f"home-{n}" for n in range(3)]

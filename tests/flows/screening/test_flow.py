@@ -201,6 +201,7 @@ def test_kill_9_then_the_same_command_equals_an_undisturbed_run(
     pd.testing.assert_frame_equal(*lakes)
 
 
+@pytest.mark.full
 def test_ctrl_c_says_how_to_go_on(workplace: Any) -> None:
     status, err = stop_in_the_middle(workplace, signal.SIGINT)
     assert status == 130, err

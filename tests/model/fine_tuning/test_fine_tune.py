@@ -231,6 +231,7 @@ def require_same_candidate(one: Checkpoint, other: Checkpoint) -> None:
     assert energies[0] == pytest.approx(energies[1], abs=1e-3)
 
 
+@pytest.mark.full
 def test_members_side_by_side_learn_what_they_learn_in_turn(
     base: Checkpoint, tuned: Checkpoint, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert curve[-1] < 0.8 * curve[0]
 
 
+@pytest.mark.full
 def test_a_learned_energy_is_spelt_and_read_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, reader = network_and_reader()
