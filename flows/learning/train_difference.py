@@ -74,7 +74,7 @@ def train_from_table(values: Any, file: Path, table: Path | None, folder: Path) 
     levels = [named_level(name, file.parent) for name in asked.on]
     on = [Potential(level.name, level.level_hash) for level in levels]
     if table is None:
-        return _assumed(asked, on, folder)
+        return _assumed(asked, on, file.parent, folder)
     if asked.assumed_sigma_ev is not None:
         raise CampaignError(
             "difference.assumed_sigma_ev is for a level without labels; leave the table out, or it"
@@ -97,8 +97,10 @@ def train_from_table(values: Any, file: Path, table: Path | None, folder: Path) 
         )
 
 
-def _assumed(asked: DifferenceSettings, on: list[Potential], folder: Path) -> Checkpoint:
-    """Write the checkpoint of a level without labels."""
+def _assumed(
+    asked: DifferenceSettings, on: list[Potential], beside: Path, folder: Path
+) -> Checkpoint:
+    """Write the checkpoint of a level without labels, which may be a file ``beside`` the recipe."""
     sigma_ev, base = asked.assumed_sigma_ev, asked.base
     if sigma_ev is None or base is None or len(asked.levels or []) != 1:
         raise CampaignError(
@@ -108,7 +110,7 @@ def _assumed(asked: DifferenceSettings, on: list[Potential], folder: Path) -> Ch
     (level,) = asked.levels or []
     with lock_folder(folder, "a training"):
         return assume_difference(
-            named_level(level).name, sigma_ev, folder / "checkpoint", on=on, base=base
+            named_level(level, beside).name, sigma_ev, folder / "checkpoint", on=on, base=base
         )
 
 
