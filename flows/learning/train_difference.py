@@ -13,6 +13,7 @@ from model.errors import shortened
 from model.files import lock_folder
 from model.prediction.difference import Potential
 from model.training.difference import assume_difference, train_difference
+from tasks.levels import LevelOfTheory
 from tasks.levels import level as named_level
 
 SECTION = "difference"  # of a recipe: it says which kind of checkpoint is trained
@@ -74,7 +75,7 @@ def train_from_table(values: Any, file: Path, table: Path | None, folder: Path) 
     levels = [named_level(name, file.parent) for name in asked.on]
     on = [Potential(level.name, level.level_hash) for level in levels]
     if table is None:
-        return _assumed(asked, on, file.parent, folder)
+        return _assumed(asked, levels, file.parent, folder)
     if asked.assumed_sigma_ev is not None:
         raise CampaignError(
             "difference.assumed_sigma_ev is for a level without labels; leave the table out, or it"
@@ -98,7 +99,7 @@ def train_from_table(values: Any, file: Path, table: Path | None, folder: Path) 
 
 
 def _assumed(
-    asked: DifferenceSettings, on: list[Potential], beside: Path, folder: Path
+    asked: DifferenceSettings, potentials: list[LevelOfTheory], beside: Path, folder: Path
 ) -> Checkpoint:
     """Write the checkpoint of a level without labels, which may be a file ``beside`` the recipe."""
     sigma_ev, base = asked.assumed_sigma_ev, asked.base
@@ -108,10 +109,18 @@ def _assumed(
             "difference.assumed_sigma_ev, difference.base and one level in difference.levels"
         )
     (level,) = asked.levels or []
+    theory = named_level(level, beside)
+    for potential in potentials:  # else the difference is of the molecules, by eV and for certain
+        if set(potential.reference.molecules) != set(theory.reference.molecules):
+            raise CampaignError(
+                f"a difference may be assumed where both levels count from the same molecules: "
+                f"{theory.name} counts from {theory.reference.label}, "
+                f"{potential.name} from {potential.reference.label}; learn it from "
+                "labels, or choose a level of the same reference"
+            )
+    on = [Potential(each.name, each.level_hash) for each in potentials]
     with lock_folder(folder, "a training"):
-        return assume_difference(
-            named_level(level, beside).name, sigma_ev, folder / "checkpoint", on=on, base=base
-        )
+        return assume_difference(theory.name, sigma_ev, folder / "checkpoint", on=on, base=base)
 
 
 def _with_energies(

@@ -150,6 +150,11 @@ def test_the_first_labels_teach_the_difference_that_was_assumed(
         (NOT_YET, False, r"difference\.base and one level"),
         (NOT_YET, True, "for a level without labels; leave the table out"),
         ([*NOT_YET, "difference.base=mini", "difference.levels=[a, b]"], False, "one level in"),
+        (
+            [*NOT_YET, "difference.base=mini", "difference.levels=[beef-vdw-ch4]"],
+            False,
+            "beef-vdw-ch4 counts from .*CH4.*, emt from ",
+        ),
     ],
 )
 def test_a_difference_is_either_learnt_or_assumed(
